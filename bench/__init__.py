@@ -1,0 +1,1 @@
+"""Benchmarks: every measured claim of the README has its script here."""

@@ -1,0 +1,39 @@
+"""Train multilayer perceptrons by explicit backpropagation, on NumPy or CuPy arrays."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from gpubp.version import __version__
+
+# A wheel carries the CUDA side and the benchmarks as gpubp/kernels and gpubp/bench; a checkout
+# keeps them at the top level, where only this line makes `import gpubp.kernels` find them.
+if not Path(__file__).with_name("kernels").is_dir():
+    __path__.append(str(Path(__file__).parents[1]))
+
+# Looked up on first use, so that `import gpubp` and `gpubp --help` load neither NumPy nor
+# scikit-learn.
+_PUBLIC = {
+    "BackendUnavailableError": "gpubp.backend",
+    "DataError": "gpubp.table",
+    "MLPClassifier": "gpubp.estimators",
+    "MLPRegressor": "gpubp.estimators",
+    "ModelFileError": "gpubp.model_file",
+    "TableModel": "gpubp.models",
+    "load": "gpubp.models",
+    "save": "gpubp.models",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 (strings, built above)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

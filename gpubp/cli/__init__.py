@@ -1,0 +1,1 @@
+"""The commands of gpubp, one thin file each."""

@@ -1,0 +1,328 @@
+"""MLPClassifier and MLPRegressor: scikit-learn's contract over gpubp's training."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import validate_data
+
+from gpubp.fitting import MultilayerPerceptron
+from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.losses import LOSSES, Loss
+
+_PARAMETERS = """
+    hidden_layer_sizes : int or sequence of int, default=(100,)
+        Units of each hidden layer.
+    activation : {activations}, default='relu'
+        Activation of the hidden layers.
+    solver : {{'sgd', 'adam'}}, default='adam'
+        Optimizer; 'adam' is scikit-learn's form of it.
+    alpha : float, default=0.0001
+        L2 penalty on the weights, not on the biases: alpha / (2 n) |W|^2 in a batch of n rows.
+    batch_size : int or 'auto', default='auto'
+        Rows of a mini-batch; 'auto' is min(200, n_samples).
+    learning_rate : {{'constant', 'invscaling', 'adaptive'}}, default='constant'
+        Schedule of solver='sgd'.
+    learning_rate_init : float, default=0.001
+        Initial learning rate.
+    power_t : float, default=0.5
+        Exponent of 'invscaling'.
+    max_iter : int, default=200
+        Largest number of epochs.
+    shuffle : bool, default=True
+        Whether each epoch takes the rows in a new order.
+    random_state : int, RandomState or None, default=None
+        Draws initial weights, validation split and row order, as scikit-learn draws them.
+    tol : float, default=1e-4
+        Smallest improvement of the loss, or validation score, that counts.
+    verbose : bool or int, default=False
+        Whether to print a line an epoch.
+    warm_start : bool, default=False
+        Whether fit goes on from the weights of the last fit.
+    momentum : float, default=0.9
+        Momentum of solver='sgd'.
+    nesterovs_momentum : bool, default=True
+        Whether that momentum is Nesterov's.
+    early_stopping : bool, default=False
+        Whether to hold rows out, stop when their score no longer improves, and put the weights
+        of the best epoch back.
+    validation_fraction : float, default=0.1
+        Part of the rows that early_stopping holds out.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        Decay of Adam's first and second moment.
+    epsilon : float, default=1e-8
+        Adam's epsilon, beside sqrt(v).
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which training stops.
+    max_fun : int, default=15000
+        Kept for scikit-learn's signature.
+    device : {{'auto', 'cpu', 'cuda', 'cuda:N'}}, default='auto'
+        Where to train and predict; 'auto' takes CUDA where a device answers and the work is
+        large enough to gain from it.
+    dtype : {{'auto', 'float32', 'float64'}}, default='auto'
+        Precision of training; 'auto' is the dtype of X on the CPU, float32 on CUDA.
+    threads : int or None, default=None
+        BLAS threads on the CPU; None takes one for small networks, else all.
+"""
+
+_ATTRIBUTES = """
+    coefs_, intercepts_ : list of ndarray
+        Weights (d_l, d_{l+1}) and biases (d_{l+1},) by layer. Changed by hand, they count.
+    loss_, best_loss_ : float
+        Loss of the last and of the best epoch, with the penalty.
+    loss_curve_ : list of float
+        Loss of each epoch.
+    validation_scores_, best_validation_score_ : list of float, float, or None
+        Scores of the rows held out, with early_stopping.
+    n_iter_, t_ : int
+        Epochs of the last fit, and rows trained on in all.
+    n_features_in_, n_layers_, n_outputs_ : int
+        Columns of X, layers with input and output, and outputs.
+    out_activation_ : str
+        Activation of the outputs.
+    device_ : str
+        Where the last fit ran.
+    stopped_by_ : {'max_epochs', 'no_improvement', 'interrupt'}
+        Why the last fit stopped.
+"""
+
+
+class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
+    """Multilayer perceptron for binary, multi-class and multi-label classification.
+
+    Minimises the log loss from logits. Parameters, defaults, attributes and messages are those
+    of scikit-learn's class of the same name, and so are the numbers: one random_state gives the
+    same weights. `device`, `dtype` and `threads` are gpubp's own.
+
+    Parameters
+    ----------{parameters}
+    Attributes
+    ----------{attributes}
+    classes_ : ndarray
+        The labels, in the order of predict_proba's columns.
+    """
+
+    def _validate_input(
+        self, X: Any, y: Any, incremental: bool, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        X, y = validate_data(
+            self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._set_labels(y)
+            return X, y
+        classes = unique_labels(y)
+        if self.warm_start and set(classes) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+            )
+        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {classes}."
+            )
+        return X, y
+
+    def _set_labels(self, labels: Any) -> None:
+        self._label_binarizer = LabelBinarizer().fit(labels)
+        self.classes_ = self._label_binarizer.classes_
+
+    def _loss(self) -> Loss:
+        multiclass = self._label_binarizer.y_type_ == "multiclass"
+        return LOSSES["softmax_cross_entropy" if multiclass else "sigmoid_cross_entropy"]
+
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        if self._loss().targets == "index":
+            return np.searchsorted(self.classes_, y).astype(np.int32)
+        return self._label_binarizer.transform(y)  # type: ignore[no-any-return]
+
+    def _n_outputs(self, targets: np.ndarray) -> int:
+        return len(self.classes_) if targets.ndim == 1 else int(targets.shape[1])
+
+    def _strata(self, y: np.ndarray) -> np.ndarray | None:
+        # As scikit-learn: a multi-class problem is not stratified.
+        return y if self.n_outputs_ == 1 else None
+
+    def _labels(self, outputs: np.ndarray) -> np.ndarray:
+        if outputs.shape[1] == 1:
+            outputs = outputs.ravel()
+        return self._label_binarizer.inverse_transform(outputs)  # type: ignore[no-any-return]
+
+    def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
+        return float(accuracy_score(y, self._labels(outputs), sample_weight=weights))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the labels of X: (n_samples,), or (n_samples, n_labels) for multi-label."""
+        return self._labels(self._outputs(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, (n_samples, n_classes), in `classes_` order."""
+        outputs = self._outputs(X)
+        if outputs.shape[1] == 1:
+            return np.hstack([1 - outputs, outputs])
+        return outputs
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return log(predict_proba(X))."""
+        P = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            return np.log(P, out=P)  # type: ignore[no-any-return]
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Train for one more epoch; return self.
+
+        classes : all labels that calls will bring; needed in the first call only.
+        """
+        if _check_partial_fit_first_call(self, classes):
+            self._label_binarizer = LabelBinarizer()
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._set_labels(y if multilabel else classes)
+        history = self._train(X, y, sample_weight, incremental=True)
+        return self._judge(history, incremental=True)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class MLPRegressor(RegressorMixin, MultilayerPerceptron):
+    """Multilayer perceptron for regression with one or several outputs.
+
+    Minimises half the mean over the outputs of the squared error. Parameters, defaults,
+    attributes and messages are those of scikit-learn's class of the same name; with one output,
+    so are the numbers. With several, scikit-learn's gradient is n_outputs times that of its own
+    loss; here the gradient is the loss's. `device`, `dtype` and `threads` are gpubp's own.
+
+    Parameters
+    ----------
+    loss : {{'squared_error'}}, default='squared_error'
+        The loss.{parameters}
+    Attributes
+    ----------{attributes}
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **MultilayerPerceptron._parameter_constraints,
+        "loss": [StrOptions({"squared_error"})],
+    }
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        max_fun: int = 15000,
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            power_t=power_t,
+            max_iter=max_iter,
+            shuffle=shuffle,
+            random_state=random_state,
+            tol=tol,
+            verbose=verbose,
+            warm_start=warm_start,
+            momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            n_iter_no_change=n_iter_no_change,
+            max_fun=max_fun,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+        )
+        self.loss = loss
+
+    def _validate_input(
+        self, X: Any, y: Any, incremental: bool, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        options = {"multi_output": True, "y_numeric": True, "dtype": (np.float64, np.float32)}
+        X, y = validate_data(self, X, y, reset=reset, **options)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _loss(self) -> Loss:
+        return LOSSES[self.loss]
+
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        return y.reshape(len(y), -1)
+
+    def _n_outputs(self, targets: np.ndarray) -> int:
+        return int(targets.shape[1])
+
+    def _strata(self, y: np.ndarray) -> None:
+        return None
+
+    def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
+        if not np.isfinite(outputs).all():
+            return float("nan")
+        return float(r2_score(y, outputs, sample_weight=weights))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the predictions for X: (n_samples,), or (n_samples, n_outputs) for several."""
+        outputs = self._outputs(X)
+        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one more epoch; return self."""
+        history = self._train(X, y, sample_weight, incremental=True)
+        return self._judge(history, incremental=True)
+
+
+for _estimator in (MLPClassifier, MLPRegressor):
+    _names = "{" + ", ".join(f"'{name}'" for name in sorted(ACTIVATIONS)) + "}"
+    _estimator.__doc__ = (_estimator.__doc__ or "").format(
+        parameters=_PARAMETERS.format(activations=_names), attributes=_ATTRIBUTES
+    )

@@ -1,0 +1,364 @@
+"""Fitting: what the two estimators share, from their parameters to their fitted attributes."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from gpubp.backend import Backend, get_backend
+from gpubp.batches import Batches
+from gpubp.inference import infer
+from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.losses import Loss
+from gpubp.network import Network, Parameters
+from gpubp.optimizers import SGD, Adam, Optimizer
+from gpubp.training import Epoch, History, OptimizerState, Schedule, Trainer, train
+
+OnEpoch = Callable[[Epoch], None]
+Split = tuple[np.ndarray, np.ndarray]  # indices of the rows trained on, and of those held out
+
+
+class MultilayerPerceptron(ABC, BaseEstimator):
+    """What MLPClassifier and MLPRegressor share; not for use by itself."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "solver": [StrOptions({"sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "dtype": [StrOptions({"auto", "float32", "float64"})],
+        "threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        max_fun: int = 15000,
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.device = device
+        self.dtype = dtype
+        self.threads = threads
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on X (n_samples, n_features) and y; return self.
+
+        sample_weight : (n_samples,) array-like or None, the weight of each row in the loss.
+        """
+        return self._judge(self._train(X, y, sample_weight))
+
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        incremental: bool = False,
+        on_epoch: OnEpoch | None = None,
+    ) -> History:
+        """Validate, train, and keep what was learned; whoever calls judges why it stopped."""
+        hidden = self._hidden_sizes()
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._validate_input(X, y, incremental, first)
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        loss, targets = self._loss(), self._encode(y)
+        network = Network(
+            (X.shape[1], *hidden, self._n_outputs(targets)), (self.activation,) * len(hidden)
+        )
+        self.n_outputs_ = network.sizes[-1]
+        backend = self._backend(self._batch_rows(len(X)), network)
+        X = np.ascontiguousarray(X, self._train_dtype(X, backend))
+        if loss.targets == "rows":
+            targets = targets.astype(X.dtype)
+        rng = check_random_state(self.random_state)
+        theta = self._start(network, X.dtype, rng, first, incremental)
+        kept, held = self._split(y, rng) if self.early_stopping else (slice(None), None)
+        self._warn_of_batch_size(len(y[kept]))
+        batches = Batches(
+            backend,
+            X[kept],
+            targets[kept],
+            self._batch_rows(len(y[kept])),
+            None if weights is None else weights[kept],
+        )
+
+        def validate(parameters: Parameters) -> float:
+            outputs = infer(backend, network, loss, parameters, X[held])
+            return self._score_outputs(outputs, y[held], None if weights is None else weights[held])
+
+        with backend.threads(self.threads, batches.batch_size * network.n_parameters):
+            state, alpha = self._optimizer_state, float(self.alpha)
+            trainer = Trainer(
+                backend, network, loss, self._optimizer(), theta, batches, alpha=alpha, state=state
+            )
+            train(
+                trainer,
+                self._schedule(1 if incremental else self.max_iter),
+                rng,
+                self._history,
+                validate=None if held is None else validate,
+                on_epoch=self._reporter(on_epoch),
+            )
+        self._keep(trainer)
+        return self._history
+
+    def _reporter(self, on_epoch: OnEpoch | None) -> OnEpoch | None:
+        """Return what tells of each epoch: the lines of ``verbose``, and ``on_epoch``."""
+        if not self.verbose:
+            return on_epoch
+
+        def report(epoch: Epoch) -> None:
+            print(f"Iteration {epoch.number}, loss = {epoch.loss:.8f}")
+            if epoch.score is not None:
+                print(f"Validation score: {epoch.score:f}")
+            if on_epoch is not None:
+                on_epoch(epoch)
+
+        return report
+
+    def _start(
+        self,
+        network: Network,
+        dtype: np.dtype,
+        rng: np.random.RandomState,
+        first: bool,
+        incremental: bool,
+    ) -> np.ndarray:
+        """Return the initial parameters; start history and optimizer anew where they should."""
+        if first:
+            self._history = History()
+        if not incremental or not hasattr(self, "_optimizer_state"):
+            self._optimizer_state = OptimizerState(float(self.learning_rate_init))
+        if first:
+            return network.initial_theta(rng, dtype)
+        got = [np.shape(W) for W in self.coefs_]
+        if got != (wanted := list(pairwise(network.sizes))):
+            raise ValueError(
+                f"warm_start and partial_fit go on from coefs_ of shapes {got}, but the parameters "
+                f"and data ask for {wanted}; use the same hidden_layer_sizes or fit anew"
+            )
+        return network.pack(self.coefs_, self.intercepts_, dtype)
+
+    def _keep(self, trainer: Trainer) -> None:
+        """Set the fitted attributes from what training left."""
+        history, network = self._history, trainer.network
+        theta = np.array(trainer.backend.to_numpy(trainer.theta))
+        self.coefs_, self.intercepts_ = network.unpack(theta)
+        self._optimizer_state = trainer.host_state()
+        self.n_layers_, self.n_outputs_ = len(network.sizes), network.sizes[-1]
+        self.out_activation_ = trainer.loss.output
+        self.n_iter_, self.t_ = history.epochs, history.samples
+        self.loss_curve_ = history.losses
+        self.loss_ = history.losses[-1] if history.losses else np.nan
+        self.best_loss_ = None if self.early_stopping else history.best_loss
+        self.validation_scores_ = history.scores if self.early_stopping else None
+        self.best_validation_score_ = history.best_score if self.early_stopping else None
+        self.device_, self.stopped_by_ = trainer.backend.name, history.stopped_by
+
+    def _judge(self, history: History, incremental: bool = False) -> Self:
+        """Raise, warn or print as scikit-learn does, by why training stopped."""
+        if history.stopped_by == "non_finite":
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+        if history.stopped_by == "interrupt":
+            warnings.warn("Training interrupted by user.", stacklevel=3)
+        elif history.stopped_by == "max_epochs" and not incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        elif history.stopped_by == "no_improvement" and self.verbose:
+            what = "Validation score" if self.early_stopping else "Training loss"
+            print(
+                f"{what} did not improve more than tol={self.tol:f} for "
+                f"{self.n_iter_no_change} consecutive epochs. Stopping."
+            )
+        return self
+
+    def _hidden_sizes(self) -> tuple[int, ...]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if any(not isinstance(size, Integral) or size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return tuple(int(size) for size in sizes)
+
+    def _batch_rows(self, n: int) -> int:
+        return min(200 if self.batch_size == "auto" else int(self.batch_size), n)
+
+    def _warn_of_batch_size(self, n: int) -> None:
+        if self.batch_size != "auto" and int(self.batch_size) > n:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=4,
+            )
+
+    def _backend(self, rows: int, network: Network) -> Backend:
+        return get_backend(self.device, work=rows * network.n_parameters)
+
+    def _train_dtype(self, X: np.ndarray, backend: Backend) -> np.dtype:
+        if self.dtype == "auto":
+            return X.dtype if backend.name == "cpu" else np.dtype(np.float32)
+        return np.dtype(self.dtype)
+
+    def _optimizer(self) -> Optimizer:
+        if self.solver == "sgd":
+            return SGD(float(self.momentum), bool(self.nesterovs_momentum))
+        return Adam(float(self.beta_1), float(self.beta_2), float(self.epsilon))
+
+    def _schedule(self, epochs: int) -> Schedule:
+        return Schedule(
+            epochs=epochs,
+            initial_rate=float(self.learning_rate_init),
+            learning_rate=self.learning_rate if self.solver == "sgd" else "constant",
+            power_t=self.power_t,
+            shuffle=self.shuffle,
+            tol=self.tol,
+            patience=self.n_iter_no_change,
+        )
+
+    def _split(self, y: np.ndarray, rng: np.random.RandomState) -> Split:
+        """Return the rows to train on and those to hold out, as scikit-learn draws them."""
+        kept, held = train_test_split(
+            np.arange(len(y)),
+            random_state=rng,
+            test_size=self.validation_fraction,
+            stratify=self._strata(y),
+        )
+        if len(held) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        return kept, held
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Return the network's outputs for X (n_samples, n_features) as (n_samples, n_outputs)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        sizes = (len(self.coefs_[0]), *(len(b) for b in self.intercepts_))
+        network = Network(sizes, (self.activation,) * (len(sizes) - 2))
+        backend = self._backend(len(X), network)
+        dtype = np.asarray(self.coefs_[0]).dtype
+        X = np.ascontiguousarray(X, dtype)
+        parameters = Parameters(
+            [backend.asarray(W, dtype) for W in self.coefs_],
+            [backend.asarray(b, dtype) for b in self.intercepts_],
+        )
+        with backend.threads(self.threads, min(len(X), 1024) * network.n_parameters):
+            return infer(backend, network, self._loss(), parameters, X)
+
+    @abstractmethod
+    def _validate_input(
+        self, X: Any, y: Any, incremental: bool, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return X (n, d) and y as arrays that training can take, or raise."""
+
+    @abstractmethod
+    def _loss(self) -> Loss:
+        """Return the loss that fits the targets."""
+
+    @abstractmethod
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        """Return y as the loss takes it: (n,) int32 or (n, n_outputs)."""
+
+    @abstractmethod
+    def _n_outputs(self, targets: np.ndarray) -> int:
+        """Return how many outputs the network needs for encoded ``targets``."""
+
+    @abstractmethod
+    def _strata(self, y: np.ndarray) -> np.ndarray | None:
+        """Return what a validation split keeps in proportion."""
+
+    @abstractmethod
+    def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
+        """Return the score of ``outputs`` (n, n_outputs) for the targets ``y``."""

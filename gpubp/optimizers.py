@@ -1,0 +1,99 @@
+"""The optimizers: hyper-parameters, state, and what each step of an epoch is planned to do.
+
+The planned numbers are computed on the host in float64 and uploaded once an epoch; the update
+itself is one kernel over the flat parameter vector (``kernels.optimizers``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from gpubp.backend import Array, Backend
+from gpubp.kernels.elementwise import Elementwise
+from gpubp.kernels.optimizers import ADAM, MOMENTUM, NESTEROV
+
+
+class Optimizer(Protocol):
+    """What training needs of an optimizer."""
+
+    @property
+    def step(self) -> Elementwise:
+        """The kernel of one update."""
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The names of the vectors that the optimizer keeps beside theta."""
+
+    def plan(self, rate: float, done: int, l2: np.ndarray) -> np.ndarray:
+        """Return the numbers of the next ``len(l2)`` updates, (n_steps, columns) float64.
+
+        rate : the learning rate; done : updates made before; l2 : each update's weight decay.
+        """
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent with momentum: u = momentum u - rate g, theta += u."""
+
+    momentum: float = 0.9
+    nesterov: bool = True
+    state_names: ClassVar[tuple[str, ...]] = ("velocity",)
+
+    @property
+    def step(self) -> Elementwise:
+        return NESTEROV if self.nesterov else MOMENTUM
+
+    def plan(self, rate: float, done: int, l2: np.ndarray) -> np.ndarray:
+        columns = np.empty((len(l2), 3))
+        columns[:, 0], columns[:, 1], columns[:, 2] = rate, l2, self.momentum
+        return columns
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam as scikit-learn has it: epsilon stands beside sqrt(v), not beside its estimate.
+
+    theta -= rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon); Kingma and Ba
+    (2014), end of section 2. The kernel keeps m / (1 - beta_1) and v / (1 - beta_2).
+    """
+
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    step: ClassVar[Elementwise] = ADAM
+    state_names: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    def plan(self, rate: float, done: int, l2: np.ndarray) -> np.ndarray:
+        t = np.arange(done + 1, done + 1 + len(l2), dtype=np.float64)
+        scale = np.sqrt(1 - self.beta_2)
+        corrected = np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+        columns = np.empty((len(l2), 5))
+        columns[:, 0] = rate * corrected * (1 - self.beta_1) / scale
+        columns[:, 1] = l2
+        columns[:, 2:] = self.beta_1, self.beta_2, self.epsilon / scale
+        return columns
+
+
+def update(
+    backend: Backend,
+    optimizer: Optimizer,
+    plan: Array,
+    step: Array,
+    n_weights: int,
+    decays: bool,
+    theta: Array,
+    grad: Array,
+    state: tuple[Array, ...],
+) -> None:
+    """Update ``theta`` and ``state`` by row ``step[0]`` of ``plan``; ``grad`` is used up.
+
+    theta, grad, state : (…, size). plan : (n_steps, …, columns). step : (1,) int64.
+    n_weights : the first entries of theta, which decay if ``decays``.
+    """
+    size = theta.shape[-1]
+    n_networks = theta.size // size
+    inputs = (grad, plan, step, n_networks, size, n_weights, decays)
+    backend.run(optimizer.step, *inputs, out=(theta, *state))

@@ -1,0 +1,64 @@
+"""NumPy's functions with a memory: calls are kept instead of made, and replayed later.
+
+What a CUDA graph is to a device, a tape is to the host: a step of training is written as plain
+calls ``np.multiply(a, b, out=c)``; a tape binds each of them to its arrays once, and a replay
+makes the calls with nothing left to look up: 0.3 us a call instead of 0.6, and no Python of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+# Array methods cost less than the functions of the same name, which dispatch on their arguments.
+_METHODS = {"take", "put"}
+_REDUCTIONS = {"max": np.maximum.reduce, "sum": np.add.reduce}
+# These give arrays and facts to bind, once, while recording.
+_IMMEDIATE = {"arange", "empty", "empty_like", "ndim", "ones", "zeros"}
+
+
+class Tape:
+    """Stands in for the module ``numpy`` while a step is recorded."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], Any]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name in _IMMEDIATE:
+            return getattr(np, name)  # type: ignore[no-any-return]
+        if name in _METHODS:
+            return partial(self._keep_method, name)
+        function = _REDUCTIONS.get(name, getattr(np, name, None))
+        if name in _REDUCTIONS or isinstance(function, np.ufunc):
+            return partial(self._keep_function, function)
+        raise AttributeError(f"a recorded step cannot call numpy.{name}; write it with ufuncs")
+
+    def keep(self, call: Callable[[], Any]) -> None:
+        """Add ``call`` to what a replay does."""
+        self.calls.append(call)
+
+    def replay(self) -> None:
+        """Make the recorded calls in their order."""
+        for call in self.calls:
+            call()
+
+    def _keep_method(self, name: str, array: np.ndarray, *args: Any, **options: Any) -> None:
+        self.keep(partial(getattr(array, name), *args, **options))
+
+    def _keep_function(self, function: Any, *args: Any, out: np.ndarray, **options: Any) -> None:
+        if options:
+            self.keep(partial(function, *args, out=out, **options))
+        else:  # 0-d arrays and positional arguments are what a ufunc takes fastest
+            args = tuple(_operand(a, args) for a in args)
+            self.keep(partial(function, *args, out))
+
+
+def _operand(value: Any, others: tuple[Any, ...]) -> Any:
+    """A Python number as a 0-d array of the dtype that the other operands would give it."""
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        dtypes = [a.dtype for a in others if isinstance(a, np.ndarray)]
+        return np.asarray(value, np.result_type(*dtypes, value))
+    return value

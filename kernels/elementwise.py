@@ -1,0 +1,36 @@
+"""One elementwise step of training: a CUDA body with its NumPy twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """A named step over arrays, written twice: ``numpy`` says what it means, ``body`` in CUDA.
+
+    inputs, outputs : the parameters, in CuPy's notation ("T z, raw int32 y"). ``T`` is the
+        array dtype, ``raw`` an array that the body indexes itself. An output may be read too.
+    body : CUDA for one element ``i``. Literals are written ``T(0.5)``: a bare ``0.5`` is a
+        double and would move the whole expression to double precision. Values that are read
+        twice go through a local, since parameters may alias.
+    numpy : the twin, called as ``numpy(np, *inputs, *outputs)``. It writes into its outputs by
+        functions of ``np`` alone (no operators), so that a backend can record its calls.
+    """
+
+    name: str
+    inputs: str
+    outputs: str
+    body: str
+    numpy: Callable[..., None]
+
+    @cached_property
+    def kernel(self) -> Any:
+        """The compiled ``cupy.ElementwiseKernel``."""
+        # Imported here, so that a machine without CuPy can import this module.
+        import cupy
+
+        return cupy.ElementwiseKernel(self.inputs, self.outputs, self.body, f"gpubp_{self.name}")
