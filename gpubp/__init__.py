@@ -17,13 +17,13 @@ if not Path(__file__).with_name("kernels").is_dir():
 # scikit-learn.
 _PUBLIC = {
     "BackendUnavailableError": "gpubp.backend",
-    "DataError": "gpubp.table",
+    "DataError": "gpubp.columns",
     "MLPClassifier": "gpubp.estimators",
     "MLPRegressor": "gpubp.estimators",
     "ModelFileError": "gpubp.model_file",
     "TableModel": "gpubp.models",
-    "load": "gpubp.models",
-    "save": "gpubp.models",
+    "load": "gpubp.saving",
+    "save": "gpubp.saving",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 (strings, built above)

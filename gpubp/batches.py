@@ -30,6 +30,8 @@ class Batches:
         self.batch_size = min(batch_size, self.rows)
         self.full, self.tail = divmod(self.rows, self.batch_size)
         self.steps = self.full + (self.tail > 0)
+        self.rows_by_step = np.full(self.steps, self.batch_size, np.float64)
+        self.rows_by_step[self.full :] = self.tail
         self.X, self.Y = backend.asarray(X), backend.asarray(Y)
         self.Y_batch = backend.empty((self.batch_size, *Y.shape[1:]), Y.dtype)
         self.step = backend.zeros((1,), np.int64)
@@ -49,9 +51,7 @@ class Batches:
         self.order[...] = self.backend.asarray(self._by_step(order))
         self.step[...] = 0
         if self._weights is None:
-            sums = np.full(self.steps, self.batch_size, np.float64)
-            sums[self.full :] = self.tail
-            return sums
+            return self.rows_by_step
         weights = self._by_step(self._weights[order].astype(np.float64))
         sums: np.ndarray = weights.sum(axis=1)
         # A batch of weight 0 teaches nothing; dividing by 1 leaves its shares at 0.

@@ -138,6 +138,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         *,
         incremental: bool = False,
         on_epoch: OnEpoch | None = None,
+        note: Callable[[str], None] | None = None,
     ) -> History:
         """Validate, train, and keep what was learned; whoever calls judges why it stopped."""
         hidden = self._hidden_sizes()
@@ -153,6 +154,8 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self.n_outputs_ = network.sizes[-1]
         backend = self._backend(self._batch_rows(len(X)), network)
         X = np.ascontiguousarray(X, self._train_dtype(X, backend))
+        if note or self.verbose:
+            (note or print)(f"training on {backend.name} in {X.dtype}: {backend.why}")
         if loss.targets == "rows":
             targets = targets.astype(X.dtype)
         rng = check_random_state(self.random_state)
@@ -226,19 +229,24 @@ class MultilayerPerceptron(ABC, BaseEstimator):
 
     def _keep(self, trainer: Trainer) -> None:
         """Set the fitted attributes from what training left."""
-        history, network = self._history, trainer.network
+        network = trainer.network
         theta = np.array(trainer.backend.to_numpy(trainer.theta))
         self.coefs_, self.intercepts_ = network.unpack(theta)
         self._optimizer_state = trainer.host_state()
         self.n_layers_, self.n_outputs_ = len(network.sizes), network.sizes[-1]
         self.out_activation_ = trainer.loss.output
+        self._note_history(self._history, trainer.backend.name, bool(self.early_stopping))
+
+    def _note_history(self, history: History, device: str, early_stopping: bool) -> None:
+        """Set the attributes that tell of training."""
+        self._history = history
         self.n_iter_, self.t_ = history.epochs, history.samples
         self.loss_curve_ = history.losses
         self.loss_ = history.losses[-1] if history.losses else np.nan
-        self.best_loss_ = None if self.early_stopping else history.best_loss
-        self.validation_scores_ = history.scores if self.early_stopping else None
-        self.best_validation_score_ = history.best_score if self.early_stopping else None
-        self.device_, self.stopped_by_ = trainer.backend.name, history.stopped_by
+        self.best_loss_ = None if early_stopping else history.best_loss
+        self.validation_scores_ = history.scores if early_stopping else None
+        self.best_validation_score_ = history.best_score if early_stopping else None
+        self.device_, self.stopped_by_ = device, history.stopped_by
 
     def _judge(self, history: History, incremental: bool = False) -> Self:
         """Raise, warn or print as scikit-learn does, by why training stopped."""

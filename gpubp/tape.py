@@ -16,6 +16,8 @@ import numpy as np
 # Array methods cost less than the functions of the same name, which dispatch on their arguments.
 _METHODS = {"take", "put"}
 _REDUCTIONS = {"max": np.maximum.reduce, "sum": np.add.reduce}
+# NumPy 2.4 deprecates a third positional argument of these two.
+_OUT_BY_NAME = (np.maximum, np.minimum)
 # These give arrays and facts to bind, once, while recording.
 _IMMEDIATE = {"arange", "empty", "empty_like", "ndim", "ones", "zeros"}
 
@@ -49,10 +51,11 @@ class Tape:
         self.keep(partial(getattr(array, name), *args, **options))
 
     def _keep_function(self, function: Any, *args: Any, out: np.ndarray, **options: Any) -> None:
-        if options:
+        # 0-d arrays and positional arguments are what a ufunc takes fastest.
+        args = tuple(_operand(a, args) for a in args)
+        if options or function in _OUT_BY_NAME:
             self.keep(partial(function, *args, out=out, **options))
-        else:  # 0-d arrays and positional arguments are what a ufunc takes fastest
-            args = tuple(_operand(a, args) for a in args)
+        else:
             self.keep(partial(function, *args, out))
 
 

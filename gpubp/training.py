@@ -170,13 +170,11 @@ class Trainer:
     def _mean_loss(self, l2: np.ndarray) -> float:
         """Mean over the epoch's batches, each weighted by its rows, of loss and penalty."""
         batches = self.batches
-        rows = np.full(batches.steps, batches.batch_size, np.float64)
-        rows[batches.full :] = batches.tail
         data = batches.batch_size * float(self._full_losses.sum())
         data += batches.tail * float(self._tail_losses.sum())
         norms = self.backend.to_numpy(self._norms).astype(np.float64)
         with np.errstate(all="ignore"):
-            return float((data + rows @ (0.5 * l2 * norms)) / batches.rows)
+            return float((data + batches.rows_by_step @ (0.5 * l2 * norms)) / batches.rows)
 
     def is_finite(self) -> bool:
         """Whether every parameter is finite: an infinity or a NaN survives in the sum."""

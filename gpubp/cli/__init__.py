@@ -1,1 +1,43 @@
-"""The commands of gpubp, one thin file each."""
+"""The commands of gpubp, one thin file each, loaded when they are called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from gpubp.version import __version__
+
+# Kept here, so that `gpubp --help` loads no command.
+COMMANDS = {
+    "train": "Train a network on a table.",
+    "predict": "Predict the rows of a table with a trained model.",
+    "evaluate": "Score a trained model on a table with known targets.",
+    "doctor": "Tell what would run where, and what is missing.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's file only to run it or to show its own help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"gpubp.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="gpubp %(version)s")
+def gpubp() -> None:
+    """Train multilayer perceptrons by explicit backpropagation, on the CPU or an NVIDIA GPU."""

@@ -1,0 +1,131 @@
+"""Files that are replaced only by finished ones: written beside, then renamed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_in_use: set[Path] = set()  # temporary files that this process is writing
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Check, by creating and removing a file beside it, that path can be written or replaced.
+
+    Raises OSError, saying what to do. Leaves nothing behind and changes no file.
+    """
+    with _temporary_beside(path):
+        pass
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield the path of an empty temporary file that replaces path when the block succeeds.
+
+    After any failure the old file is what it was and the temporary file is gone. Close the
+    temporary file within the block. Links are followed.
+
+    Raises OSError, in one sentence, when path cannot be written; errors of the block pass.
+    """
+    with _temporary_beside(path) as (target, temporary):
+        yield temporary
+        with clear_errors(path):
+            _put_in_place(temporary, target)
+
+
+@contextmanager
+def clear_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an error of the file system into an OSError of one sentence."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None)
+        advice = f"{reason}; check the folder and the disk or choose another path"
+        raise OSError(f"cannot write {os.fspath(path)!r}: {advice if reason else error}") from None
+
+
+@contextmanager
+def _temporary_beside(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
+    """Yield the real target of path and an empty temporary file in its folder, removed after."""
+    with clear_errors(path):
+        target = Path(os.path.realpath(path))
+        replaced = _check_target(target)
+        _sweep(target)
+        temporary = target.with_name(f"{_temporary_prefix(target)}{os.getpid()}.tmp")
+        temporary.touch(exist_ok=False)
+    _in_use.add(temporary)
+    try:
+        if replaced:
+            with clear_errors(path):
+                shutil.copymode(target, temporary)
+        yield target, temporary
+    finally:
+        _in_use.discard(temporary)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _check_target(target: Path) -> bool:
+    """Return whether target exists; raise OSError if it must or can not be replaced."""
+    if not target.parent.is_dir():
+        problem = "is not a folder;" if target.parent.exists() else "does not exist; create it or"
+        raise OSError(f"{str(target.parent)!r} {problem} choose another path")
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISDIR(mode):
+        raise OSError("it is a directory; add a file name")
+    if not stat.S_ISREG(mode):  # root would replace /dev/null by a file
+        raise OSError("it is not a regular file; choose another path")
+    if not os.access(target, os.W_OK):
+        raise OSError("the file there is write-protected; unprotect it or choose another path")
+    return True
+
+
+def _temporary_prefix(target: Path) -> str:
+    # With the host, as a process number says nothing about another machine on a shared disk.
+    return f".{target.name}.{platform.node()}."
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed processes of this machine left of their writes to target."""
+    pattern = re.compile(re.escape(_temporary_prefix(target)) + r"(\d{1,7})\.tmp", re.ASCII)
+    with suppress(OSError):
+        for file in target.parent.iterdir():
+            match = pattern.fullmatch(file.name)
+            if match and file not in _in_use and not _is_another_live_process(int(match[1])):
+                file.unlink(missing_ok=True)
+
+
+def _is_another_live_process(pid: int) -> bool:
+    # In a container this process may have the number of the killed one.
+    if pid == os.getpid():
+        return False
+    if os.name == "nt":  # there, signal 0 is Ctrl-C
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _put_in_place(temporary: Path, target: Path) -> None:
+    """Move the finished file over target so that a crash leaves one of the two, whole."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(target)
+    with suppress(OSError):  # Windows and some network disks cannot sync a folder
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,75 @@
+"""`gpubp doctor`: what would run where on this machine, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+PACKAGES = ("numpy", "scikit-learn", "safetensors", "click", "rich")
+CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
+BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@click.command()
+def doctor() -> None:
+    """Tell what would run where on this machine, and what is missing."""
+    for name, text in (*_machine(), *_blas(), *_cuda()):
+        click.echo(f"{name:<14} {text}")
+
+
+def _machine() -> list[tuple[str, str]]:
+    from gpubp import __version__
+
+    packages = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    return [
+        ("gpubp", __version__),
+        ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        ("packages", packages),
+        ("cpu", f"{len(_cores())} cores"),
+    ]
+
+
+def _cores() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(missing)"
+
+
+def _blas() -> list[tuple[str, str]]:
+    import numpy  # noqa: F401 (loads the library that is asked about)
+    from threadpoolctl import threadpool_info
+
+    lines = [
+        ("blas", f"{p['internal_api']} {p['version']}, {p['num_threads']} threads, {kernels}")
+        for p in threadpool_info()
+        if p["user_api"] == "blas"
+        for kernels in [p.get("architecture", "kernels unknown")]
+    ]
+    return lines + [(name, os.environ[name]) for name in BLAS_VARIABLES if name in os.environ]
+
+
+def _cuda() -> list[tuple[str, str]]:
+    from gpubp.backend import CUDA_CROSSOVER, BackendUnavailableError, get_backend
+
+    installed = [f"{name} {_version(name)}" for name in CUPY_PACKAGES if _version(name)[0] != "("]
+    lines = [("cupy", ", ".join(installed) or "(missing)")]
+    try:
+        backend = get_backend("cuda")
+    except BackendUnavailableError as error:
+        return [*lines, ("cuda", str(error)), ("auto", "everything runs on the CPU")]
+    free, total = backend.memory().free or 0, backend.memory().total or 0
+    return [
+        *lines,
+        (backend.name, f"{backend.why}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"),
+        ("auto", f"CUDA from {CUDA_CROSSOVER:,} rows of a batch x parameters on, else the CPU"),
+    ]

@@ -1,0 +1,112 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from gpubp.columns import Table
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Names(click.ParamType):  # type: ignore[type-arg]
+    """Names separated by commas, as a tuple."""
+
+    name = "COLUMN[,COLUMN]"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        """Return the names in ``value``."""
+        parts = value.split(",") if isinstance(value, str) else value
+        names = tuple(str(part).strip() for part in parts)
+        if not all(names):
+            self.fail(f"{value!r} has an empty name; separate names by single commas", param, ctx)
+        return names
+
+
+class Sizes(click.ParamType):  # type: ignore[type-arg]
+    """Units of the hidden layers, separated by commas, as a tuple; "none" is ()."""
+
+    name = "N[,N]"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """Return the sizes in ``value``."""
+        if value == "none":
+            return ()
+        parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        try:
+            sizes = tuple(int(part) for part in parts)
+        except (TypeError, ValueError):
+            sizes = (0,)
+        if min(sizes, default=0) < 1:
+            self.fail(
+                f"{value!r} is not a list of layer sizes; give whole numbers from 1 on, such as "
+                "128,64, or none",
+                param,
+                ctx,
+            )
+        return sizes
+
+
+def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    """Take the defaults of this command's options from a TOML file."""
+    if path is None:
+        return
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be read: {error.strerror}", ctx, param) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} is not TOML: {error}", ctx, param) from None
+    # An option goes by its long flag; an argument by its name.
+    known = {max(p.opts, key=len).lstrip("-"): p.name for p in ctx.command.params if p is not param}
+    defaults = {}
+    for key, value in settings.items():
+        option = key.replace("_", "-")
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it may be one of {sorted(known)}"
+            raise click.BadParameter(f"{path}: unknown key {key!r}; {hint}", ctx, param)
+        defaults[known[option]] = value
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def computing(command: F) -> F:
+    """Add the options that say where and how to compute."""
+    command = click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="BLAS threads on the CPU.  [default: 1 for small networks, else all]",
+    )(command)
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        callback=_check_device,
+        metavar="DEVICE",
+        help="auto, cpu, cuda or cuda:N.",
+    )(command)
+
+
+def _check_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    kind, _, index = value.partition(":")
+    if value not in ("auto", "cpu", "cuda") and not (kind == "cuda" and index.isdecimal()):
+        raise click.BadParameter(f"must be auto, cpu, cuda or cuda:N, got {value!r}", ctx, param)
+    return value
+
+
+def read_data(data: str, target_file: Path | None = None) -> Table:
+    """Return the table at the path ``data``, or the built-in data set of that name."""
+    from gpubp.table import DATASETS, load_dataset, read_table
+
+    if data in DATASETS and not Path(data).exists():
+        if target_file is not None:
+            raise click.UsageError(f"--target-file goes with an .npy file, not with {data!r}")
+        return load_dataset(data)
+    return read_table(data, target_file=target_file)

@@ -1,0 +1,108 @@
+"""`gpubp predict`: the predictions of a trained model for the rows of a table."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gpubp.columns import Table
+    from gpubp.models import TableModel
+
+CHUNK_ROWS = 65_536
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="CSV to write.  [default: stdout]"
+)
+@click.option("--proba", is_flag=True, help="Add the probability of each label.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+def predict(model: Path, data: str, out: Path | None, proba: bool, device: str) -> None:
+    """Write the predictions of MODEL for the rows of DATA as CSV.
+
+    DATA is a .csv, .npz or .npy, a built-in data set, or - for CSV on standard input. Columns are
+    matched by name, and those that the model does not know are ignored.
+    """
+    table_model = load_table_model(model, device)
+    if proba and table_model.schema.task != "classification":
+        raise click.UsageError("--proba is for classification, and this model is a regression")
+    with _writer(out) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        for k, chunk in enumerate(_chunks(data)):
+            lines = _lines(table_model, chunk, proba)
+            if k == 0:  # not before the first rows are known to be good
+                rows.writerow(_header(table_model, proba))
+            rows.writerows(lines)
+
+
+def load_table_model(path: Path, device: str) -> TableModel:
+    """Return the model at ``path``, which must know the columns it was trained on."""
+    from gpubp.model_file import ModelFileError
+    from gpubp.models import TableModel
+    from gpubp.saving import load
+
+    model = load(path, device=device)
+    if not isinstance(model, TableModel):
+        raise ModelFileError(
+            f"{path}: an estimator that was saved without its columns; load it in Python with "
+            "gpubp.load, or train with gpubp train"
+        )
+    return model
+
+
+def _chunks(data: str) -> Iterator[Table]:
+    from gpubp.table import DATASETS, load_dataset, read_chunks
+
+    if data in DATASETS and not Path(data).exists():
+        return iter([load_dataset(data)])
+    return read_chunks(data, CHUNK_ROWS)
+
+
+@contextmanager
+def _writer(out: Path | None) -> Iterator[TextIO]:
+    """Yield standard output, or a file that replaces ``out`` when all is written."""
+    from gpubp.atomic_file import atomic_write
+
+    if out is None:
+        yield sys.stdout
+        return
+    with (
+        atomic_write(out) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        yield file
+
+
+def _header(model: TableModel, proba: bool) -> list[str]:
+    targets = model.schema.targets
+    names = ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
+    return names + ([f"proba_{label}" for label in model.classes_] if proba else [])
+
+
+def _lines(model: TableModel, chunk: Table, proba: bool) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of the output; numbers have the digits that their dtype has."""
+    import numpy as np
+
+    if model.schema.task == "regression":
+        predictions = model.predict(chunk).reshape(len(chunk), -1)
+        return _as_text(predictions.astype(model.estimator.coefs_[0].dtype))
+    P = model.predict_proba(chunk)
+    labels = model.classes_[np.argmax(P, axis=1)].tolist()
+    if not proba:
+        return ((label,) for label in labels)
+    return ((label, *row) for label, row in zip(labels, _as_text(P), strict=True))
+
+
+def _as_text(numbers: np.ndarray) -> Iterator[tuple[object, ...]]:
+    return (tuple(str(number) for number in row) for row in numbers)

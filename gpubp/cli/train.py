@@ -1,0 +1,236 @@
+"""`gpubp train`: from a table to a trained, saved and tested model."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpubp.cli.options import Names, Sizes, computing, read_config, read_data
+from gpubp.kernels.activations import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from gpubp.columns import Table
+    from gpubp.models import Estimator, TableModel
+    from gpubp.report import Report
+    from gpubp.training import History
+
+
+@click.command()
+@click.argument("data", default="digits")
+@click.option("--target", type=Names(), help="Target columns.  [default: the last; npz: y]")
+@click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
+@click.option(
+    "--task",
+    type=click.Choice(["auto", "classification", "regression"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--hidden", type=Sizes(), default="128,64", show_default=True, help="Hidden units.")
+@click.option(
+    "--activation", type=click.Choice(sorted(ACTIVATIONS)), default="relu", show_default=True
+)
+@click.option("--solver", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True)
+@click.option(
+    "--lr",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Learning rate.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Rows of a step.  [default: a 16th of the rows, from 32 to 1024]",
+)
+@click.option(
+    "--alpha", type=click.FloatRange(min=0), default=1e-4, show_default=True, help="L2 penalty."
+)
+@click.option(
+    "--test-size",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Part of the rows kept for the test; 0 for none.",
+)
+@click.option(
+    "--validation-size",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Part of the training rows that decides when to stop and which epoch to keep.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Epochs without improvement until training stops.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@computing
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    show_default=True,
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default="model.safetensors",
+    show_default=True,
+    help="Where to save the model.",
+)
+@click.option("--quiet", is_flag=True, help="Print the summary only.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one a line.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    help="TOML file with options by their long names; flags win.",
+)
+def train(**options: Any) -> int:
+    """Train a network on DATA, test it and save it.
+
+    DATA is a .csv with a header line, an .npz with X and y, an .npy with --target-file, or one
+    of digits (the default), breast_cancer, wine, iris, diabetes.
+    """
+    from gpubp.atomic_file import check_writable
+    from gpubp.report import JsonReport, TextReport
+    from gpubp.saving import save
+
+    quiet, epochs = options["quiet"], options["epochs"]
+    report = JsonReport(quiet) if options["as_json"] else TextReport(epochs, quiet)
+    out: Path = options["out"]
+    check_writable(out)
+    table = read_data(options["data"], options["target_file"])
+    try:
+        model, history, rows, test_rows = _fit(table, options, report)
+    finally:
+        report.close()
+    if history.epochs:
+        save(model, out)
+    if history.stopped_by == "non_finite":
+        raise click.ClickException(_divergence(history, options))
+    if history.epochs:
+        report.result(_result(model, history, rows, test_rows) | {"model": str(out)})
+    return 130 if history.stopped_by == "interrupt" else 0
+
+
+def _fit(
+    table: Table, options: dict[str, Any], report: Report
+) -> tuple[TableModel, History, Table, Table | None]:
+    """Return the trained model, how it went, and the rows trained on and kept for the test."""
+    from gpubp.models import TableModel
+    from gpubp.schema import check_targets, infer_task, resolve_targets
+
+    targets = resolve_targets(table, options["target"])
+    if options["task"] == "auto":
+        task, reason = infer_task(table, targets)
+    else:
+        task, reason = options["task"], "as asked for"
+    check_targets(table, targets, task)
+    report.note(f"{task}: {reason}")
+    rows, test_rows = _split(table, targets[0] if task == "classification" else None, options)
+    estimator = _estimator(task, options, len(rows))
+    model, history = TableModel.fit(
+        estimator, rows, targets, on_epoch=report.epoch, note=report.note
+    )
+    return model, history, rows, test_rows
+
+
+def _split(
+    table: Table, stratify_by: str | None, options: dict[str, Any]
+) -> tuple[Table, Table | None]:
+    """Return the rows to train on and those kept for the test, each class in proportion."""
+    import numpy as np
+    from sklearn.model_selection import train_test_split
+
+    n, fraction = len(table), options["test_size"]
+    n_test = math.ceil(n * fraction)
+    if n_test == 0:
+        return table, None
+    if n - n_test < 2:
+        raise click.UsageError(
+            f"--test-size {fraction} leaves {n - n_test} of {n} rows to train on; make it smaller"
+        )
+    strata = None
+    if stratify_by is not None:
+        labels = table.labels(stratify_by)
+        counts = np.unique(labels, return_counts=True)[1]
+        if counts.min() > 1 and min(n_test, n - n_test) >= len(counts):
+            strata = labels
+    index = np.arange(n)
+    kept, tested = train_test_split(
+        index, test_size=n_test, random_state=options["seed"], stratify=strata
+    )
+    return table.take(kept), table.take(tested)
+
+
+def _estimator(task: str, options: dict[str, Any], rows: int) -> Estimator:
+    from gpubp import MLPClassifier, MLPRegressor
+
+    kind: type[Estimator] = MLPClassifier if task == "classification" else MLPRegressor
+    # A power of two near a 16th of the rows: enough steps an epoch on small tables, and batches
+    # that fill a device on large ones.
+    automatic = min(1024, max(32, 1 << (rows // 16).bit_length() - 1)) if rows >= 16 else 32
+    return kind(
+        hidden_layer_sizes=options["hidden"],
+        activation=options["activation"],
+        solver=options["solver"],
+        alpha=options["alpha"],
+        batch_size=min(rows, options["batch_size"] or automatic),
+        learning_rate_init=options["lr"],
+        max_iter=options["epochs"],
+        random_state=options["seed"],
+        early_stopping=options["validation_size"] > 0,
+        validation_fraction=options["validation_size"],
+        n_iter_no_change=options["patience"],
+        device=options["device"],
+        dtype=options["dtype"],
+        threads=options["threads"],
+    )
+
+
+def _divergence(history: History, options: dict[str, Any]) -> str:
+    lr, epoch = options["lr"], history.epochs + 1
+    kept = (
+        f"the model of epoch {history.epochs} is saved in {options['out']}"
+        if history.epochs
+        else "no model was saved"
+    )
+    return (
+        f"training diverged in epoch {epoch} at learning rate {lr:g}: the loss or a weight is not "
+        f"finite; {kept}; try --lr {lr / 10:g}"
+    )
+
+
+def _result(
+    model: TableModel, history: History, rows: Table, test_rows: Table | None
+) -> dict[str, Any]:
+    """Return what the summary shows, and --json prints."""
+    estimator = model.estimator
+    sizes = (estimator.n_features_in_, *(len(b) for b in estimator.intercepts_))
+    return {
+        "task": model.schema.task,
+        "device": estimator.device_,
+        "dtype": str(estimator.coefs_[0].dtype),
+        "rows": len(rows),
+        "features": estimator.n_features_in_,
+        "layers": list(sizes),
+        "parameters": sum(W.size + len(W[0]) for W in estimator.coefs_),
+        "seed": estimator.random_state,
+        "epochs": history.epochs,
+        "stopped_by": history.stopped_by,
+        "train": {"loss": estimator.loss_} | model.evaluate(rows),
+        "test": model.evaluate(test_rows) if test_rows is not None else None,
+        "seconds": history.seconds,
+        "rows_per_second": history.samples / history.seconds,
+    }

@@ -1,0 +1,140 @@
+"""What a person, or a program, sees of a training: a line an epoch, then a summary."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from gpubp.training import Epoch
+
+_METRICS = {
+    "accuracy": "accuracy",
+    "log_loss": "log loss",
+    "r2": "R2",
+    "rmse": "RMSE",
+    "mae": "mean absolute error",
+    "loss": "loss",
+}
+
+
+class Report(Protocol):
+    """Where a training tells what it does."""
+
+    def note(self, text: str) -> None:
+        """Say something in a line."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Show a finished epoch."""
+
+    def result(self, result: dict[str, Any]) -> None:
+        """Show how training ended."""
+
+    def close(self) -> None:
+        """Leave the terminal in order."""
+
+
+class JsonReport:
+    """JSON objects on stdout, one a line; notes go to stderr."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            print(text, file=sys.stderr)
+
+    def epoch(self, epoch: Epoch) -> None:
+        if self._quiet:
+            return
+        line: dict[str, Any] = {"event": "epoch", "epoch": epoch.number, "loss": epoch.loss}
+        if epoch.score is not None:
+            line["validation"] = epoch.score
+        line |= {"best": epoch.best, "learning_rate": epoch.rate, "seconds": epoch.seconds}
+        print(json.dumps(line), flush=True)
+
+    def result(self, result: dict[str, Any]) -> None:
+        print(json.dumps({"event": "result"} | result), flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+class TextReport:
+    """Lines for a person: one live line on a terminal, one line an epoch in a pipe."""
+
+    def __init__(self, epochs: int, quiet: bool) -> None:
+        self._epochs, self._quiet = epochs, quiet
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._live: Live | None = None
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(Text(text, style="dim"))
+
+    def epoch(self, epoch: Epoch) -> None:
+        if self._quiet:
+            return
+        line = epoch_line(epoch, self._epochs)
+        if not self._console.is_terminal:
+            print(line, flush=True)
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, refresh_per_second=8)
+            self._live.start()
+        self._live.update(Text(line, no_wrap=True, overflow="ellipsis"))
+
+    def result(self, result: dict[str, Any]) -> None:
+        self.close()
+        self._console.print(_summary(result))
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def epoch_line(epoch: Epoch, epochs: int) -> str:
+    """Return an epoch as a line: loss, validation score, rows a second, time left, best mark."""
+    rate = epoch.number * epoch.rows / max(epoch.seconds, 1e-9)
+    left = (epochs - epoch.number) * epoch.seconds / epoch.number
+    score = "" if epoch.score is None else f"  validation {epoch.score:.4f}"
+    return (
+        f"epoch {epoch.number:{len(str(epochs))}}/{epochs}  loss {epoch.loss:.6f}{score}"
+        f"  {rate:,.0f} rows/s  {left:.0f} s left{'  best' if score and epoch.best else ''}"
+    )
+
+
+def metrics_text(metrics: dict[str, float]) -> str:
+    """Return metrics as "accuracy 0.9750, log loss 0.0901"."""
+    return ", ".join(f"{_METRICS[name]} {value:.4f}" for name, value in metrics.items())
+
+
+def _summary(result: dict[str, Any]) -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    layers = "-".join(str(size) for size in result["layers"])
+    rows = {
+        "task": result["task"],
+        "network": f"{layers}, {result['parameters']:,} parameters, {result['dtype']}",
+        "training": (
+            f"{result['rows']:,} rows, {result['epochs']} epochs in {result['seconds']:.2f} s, "
+            f"{result['rows_per_second']:,.0f} rows/s on {result['device']}"
+        ),
+        "stopped by": result["stopped_by"].replace("_", " "),
+        "train": metrics_text(result["train"]),
+    }
+    if result["test"]:
+        rows["test"] = metrics_text(result["test"])
+    if result["model"]:
+        rows["model"] = result["model"]
+    for name, text in rows.items():
+        table.add_row(name, Text(text))
+    return table

@@ -1,0 +1,255 @@
+"""Saving and loading: estimators and table models to model files and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.validation import check_is_fitted
+
+from gpubp.estimators import MLPClassifier, MLPRegressor
+from gpubp.model_file import (
+    ModelFileError,
+    ModelRecord,
+    choose,
+    errors_of,
+    only_keys,
+    read_model,
+    require,
+    require_list,
+    require_tensor,
+    write_model,
+)
+from gpubp.models import Estimator, TableModel
+from gpubp.schema import Schema
+from gpubp.training import History
+
+ESTIMATORS: dict[str, type[Estimator]] = {
+    "MLPClassifier": MLPClassifier,
+    "MLPRegressor": MLPRegressor,
+}
+_LABEL_TYPES = {"text": np.str_, "integer": np.int64, "number": np.float64, "truth": np.bool_}
+_LABEL_KINDS = {
+    "U": "text",
+    "O": "text",
+    "i": "integer",
+    "u": "integer",
+    "f": "number",
+    "b": "truth",
+}
+
+
+def save(model: Estimator | TableModel, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator, or a TableModel, to ``path``; nothing in the file is executable.
+
+    The file has what prediction and `loss_curve_` need. It has no optimizer state: partial_fit
+    after `load` starts a new optimizer.
+
+    Raises ModelFileError if the path cannot be written, NotFittedError before fit.
+    """
+    if isinstance(model, TableModel):
+        header, tensors = _estimator_parts(model.estimator)
+        header["schema"] = model.schema.to_header()
+        tensors |= model.schema.tensors()
+    elif isinstance(model, MLPClassifier | MLPRegressor):
+        header, tensors = _estimator_parts(model)
+    else:
+        raise TypeError(
+            f"save takes an MLPClassifier, MLPRegressor or TableModel, got {type(model).__name__}"
+        )
+    write_model(path, ModelRecord(header, tensors))
+
+
+def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
+    """Return the model in the file at ``path``: a TableModel from `gpubp train`, else an estimator.
+
+    device : where the loaded model predicts, whatever it was trained on.
+
+    Raises ModelFileError for anything that is not a whole model file this gpubp can read.
+    """
+    record = read_model(path)
+    with errors_of(path):
+        header, tensors = record.header, dict(record.tensors)
+        only_keys(header, ["estimator", "schema"])
+        estimator = _estimator_from(require(header, "estimator", dict), tensors)
+        estimator.set_params(device=device)
+        if "schema" not in header:
+            only_keys(tensors, [])
+            return estimator
+        try:
+            schema = Schema.from_parts(require(header, "schema", dict), tensors)
+        except ValueError as error:
+            raise ModelFileError(f"{error}; restore the file or train the model again") from None
+        _check_schema(schema, estimator)
+        return TableModel(schema, estimator)
+
+
+def _estimator_parts(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return a fitted estimator as a header and tensors."""
+    check_is_fitted(estimator)
+    header: dict[str, Any] = {
+        "class": type(estimator).__name__,
+        "parameters": {k: _plain(v) for k, v in estimator.get_params(deep=False).items()},
+        "history": _history_header(estimator),
+    }
+    if isinstance(estimator, MLPClassifier):
+        header["labels"] = _labels_header(estimator)
+    if hasattr(estimator, "feature_names_in_"):
+        header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
+    tensors = {f"coefs.{k}": np.asarray(W) for k, W in enumerate(estimator.coefs_)}
+    tensors |= {f"intercepts.{k}": np.asarray(b) for k, b in enumerate(estimator.intercepts_)}
+    return {"estimator": header}, tensors
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON can hold it; a random generator is not kept."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.random.RandomState | np.random.Generator):
+        return None
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    if not isinstance(value, str) and isinstance(value, Iterable):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _history_header(estimator: Estimator) -> dict[str, Any]:
+    history = estimator._history
+    return {
+        "losses": history.losses,
+        "scores": history.scores,
+        "early_stopping": estimator.validation_scores_ is not None,
+        "stale": history.stale,
+        "samples": history.samples,
+        "epochs": history.epochs,
+        "seconds": history.seconds,
+        "stopped_by": history.stopped_by,
+        "device": estimator.device_,
+    }
+
+
+def _labels_header(estimator: MLPClassifier) -> dict[str, Any]:
+    classes = estimator.classes_
+    kind = _LABEL_KINDS.get(classes.dtype.kind)
+    if kind is None or (kind == "text" and not all(isinstance(c, str) for c in classes)):
+        raise ModelFileError(
+            f"labels of dtype {classes.dtype} cannot be saved; use text, numbers or booleans"
+        )
+    multilabel = estimator._label_binarizer.y_type_.startswith("multilabel")
+    return {"kind": kind, "values": classes.tolist(), "multilabel": multilabel}
+
+
+def _estimator_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estimator:
+    """Return the estimator of ``header``, taking its tensors out of ``tensors``."""
+    only_keys(header, ["class", "parameters", "history", "labels", "feature_names"])
+    kind = ESTIMATORS[choose(header, "class", ESTIMATORS)]
+    estimator = kind(**_parameters(kind, require(header, "parameters", dict)))
+    try:
+        estimator._validate_params()
+        hidden = estimator._hidden_sizes()
+    except ValueError as error:
+        raise ModelFileError(f"{error}; restore the file or save the model again") from None
+    estimator.coefs_, estimator.intercepts_ = _layers(len(hidden) + 1, hidden, tensors)
+    estimator.n_features_in_ = len(estimator.coefs_[0])
+    estimator.n_layers_, estimator.n_outputs_ = len(hidden) + 2, len(estimator.intercepts_[-1])
+    if isinstance(estimator, MLPClassifier):
+        _set_labels(estimator, require(header, "labels", dict))
+    estimator.out_activation_ = estimator._loss().output
+    _set_history(estimator, require(header, "history", dict))
+    if "feature_names" in header:
+        names = require_list(header, "feature_names", str)
+        if len(names) != estimator.n_features_in_:
+            raise ModelFileError(
+                f"{len(names)} feature names for {estimator.n_features_in_} features; restore the "
+                "file or save the model again"
+            )
+        estimator.feature_names_in_ = np.array(names, dtype=object)
+    return estimator
+
+
+def _parameters(kind: type[Estimator], header: dict[str, Any]) -> dict[str, Any]:
+    only_keys(header, kind().get_params(deep=False))
+    parameters = {k: tuple(v) if isinstance(v, list) else v for k, v in header.items()}
+    if parameters.get("n_iter_no_change") == "inf":
+        parameters["n_iter_no_change"] = np.inf
+    return parameters
+
+
+def _layers(
+    n_layers: int, hidden: tuple[int, ...], tensors: dict[str, np.ndarray]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return weights and biases whose shapes chain, all of one float dtype."""
+    Ws, bs, below = [], [], None
+    for k in range(n_layers):
+        width = hidden[k] if k < len(hidden) else None
+        W = require_tensor(tensors, f"coefs.{k}", (below, width))
+        b = require_tensor(tensors, f"intercepts.{k}", (W.shape[1],))
+        Ws.append(tensors.pop(f"coefs.{k}"))
+        bs.append(tensors.pop(f"intercepts.{k}"))
+        below = W.shape[1]
+        if W.size == 0 or {W.dtype, b.dtype} != {Ws[0].dtype} or W.dtype.kind != "f":
+            raise ModelFileError(
+                f"layer {k} has weights {W.shape} of {W.dtype} and biases of {b.dtype}; all must "
+                "be of one float dtype and none empty: restore the file or save the model again"
+            )
+    return Ws, bs
+
+
+def _set_labels(estimator: MLPClassifier, header: dict[str, Any]) -> None:
+    only_keys(header, ["kind", "values", "multilabel"])
+    dtype = _LABEL_TYPES[choose(header, "kind", _LABEL_TYPES)]
+    values, multilabel = require(header, "values", list), require(header, "multilabel", bool)
+    labels: np.ndarray
+    try:
+        labels = np.array(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError):
+        labels = np.empty(0, dtype)
+    outputs = 1 if len(labels) <= 2 and not multilabel else len(labels)
+    sorted_once = labels.ndim == 1 and np.array_equal(np.unique(labels), labels)
+    if (
+        not len(labels)
+        or labels.tolist() != values
+        or not sorted_once
+        or (outputs != estimator.n_outputs_)
+    ):
+        raise ModelFileError(
+            f"the labels {values[:5]!r} do not fit {estimator.n_outputs_} outputs; restore the "
+            "file or save the model again"
+        )
+    estimator._label_binarizer = LabelBinarizer()
+    estimator._set_labels(np.eye(len(labels), dtype=int) if multilabel else labels)
+
+
+def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
+    history = History(
+        losses=require_list(header, "losses", float),
+        scores=require_list(header, "scores", float),
+        stale=require(header, "stale", int),
+        samples=require(header, "samples", int),
+        epochs=require(header, "epochs", int),
+        seconds=require(header, "seconds", float),
+        stopped_by=require(header, "stopped_by", str),  # type: ignore[arg-type]
+    )
+    history.best_loss = min(history.losses, default=np.inf)
+    history.best_score = max(history.scores, default=-np.inf)
+    early_stopping = require(header, "early_stopping", bool)
+    estimator._note_history(history, require(header, "device", str), early_stopping)
+
+
+def _check_schema(schema: Schema, estimator: Estimator) -> None:
+    classifies = isinstance(estimator, MLPClassifier)
+    targets = 1 if classifies else estimator.n_outputs_
+    if (
+        (schema.task == "classification") != classifies
+        or len(schema.features) != estimator.n_features_in_
+        or len(schema.targets) != targets
+    ):
+        raise ModelFileError(
+            f"a {schema.task} of {len(schema.features)} columns does not fit the "
+            f"{type(estimator).__name__} of {estimator.n_features_in_} features in the same file; "
+            "restore the file or train the model again"
+        )
