@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -27,7 +28,26 @@ from gpubp.optimizers import SGD, Adam, Optimizer
 from gpubp.training import Epoch, History, OptimizerState, Schedule, Trainer, train
 
 OnEpoch = Callable[[Epoch], None]
-Split = tuple[np.ndarray, np.ndarray]  # indices of the rows trained on, and of those held out
+
+
+class Rows(NamedTuple):
+    """Validated rows: X (n, d), y as it was given, its encoding for the loss, and weights (n,)."""
+
+    X: np.ndarray
+    y: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+    def take(self, index: np.ndarray) -> Rows:
+        """Return the rows at ``index``, copied."""
+        weights = None if self.weights is None else self.weights[index]
+        return Rows(self.X[index], self.y[index], self.targets[index], weights)
+
+    def in_dtype(self, dtype: np.dtype) -> Rows:
+        """Return the rows with X, and targets that are numbers, in ``dtype``."""
+        # Classes stay the integers that they are.
+        targets = self.targets if self.targets.ndim == 1 else self.targets.astype(dtype, copy=False)
+        return self._replace(X=np.ascontiguousarray(self.X, dtype), targets=targets)
 
 
 class MultilayerPerceptron(ABC, BaseEstimator):
@@ -141,54 +161,62 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         note: Callable[[str], None] | None = None,
     ) -> History:
         """Validate, train, and keep what was learned; whoever calls judges why it stopped."""
-        hidden = self._hidden_sizes()
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        rows = self._validated(X, y, sample_weight, incremental, first)
+        loss, network = self._loss(), self._network(rows)
+        backend = self._backend(self._batch_rows(len(rows.X)), network)
+        rows = rows.in_dtype(self._train_dtype(rows.X, backend))
+        if note or self.verbose:
+            (note or print)(f"training on {backend.name} in {rows.X.dtype}: {backend.why}")
+        rng = check_random_state(self.random_state)
+        theta = self._start(network, rows.X.dtype, rng, first, incremental)
+        validate = None
+        if self.early_stopping:
+            rows, held = self._split(rows, rng)
+            validate = partial(self._score_rows, backend, network, held)
+        self._warn_of_batch_size(len(rows.X))
+        batch_rows = self._batch_rows(len(rows.X))
+        batches = Batches(backend, rows.X, rows.targets, batch_rows, rows.weights)
+        with backend.threads(self.threads, batch_rows * network.n_parameters):
+            trainer = Trainer(
+                backend,
+                network,
+                loss,
+                self._optimizer(),
+                theta,
+                batches,
+                alpha=float(self.alpha),
+                state=self._optimizer_state,
+            )
+            schedule = self._schedule(1 if incremental else self.max_iter)
+            report = self._reporter(on_epoch)
+            train(trainer, schedule, rng, self._history, validate=validate, on_epoch=report)
+        self._keep(trainer)
+        return self._history
+
+    def _validated(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool
+    ) -> Rows:
+        """Return the rows to train on, or raise as scikit-learn does."""
+        self._hidden_sizes()
         X, y = self._validate_input(X, y, incremental, first)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
-        loss, targets = self._loss(), self._encode(y)
-        network = Network(
-            (X.shape[1], *hidden, self._n_outputs(targets)), (self.activation,) * len(hidden)
-        )
-        self.n_outputs_ = network.sizes[-1]
-        backend = self._backend(self._batch_rows(len(X)), network)
-        X = np.ascontiguousarray(X, self._train_dtype(X, backend))
-        if note or self.verbose:
-            (note or print)(f"training on {backend.name} in {X.dtype}: {backend.why}")
-        if loss.targets == "rows":
-            targets = targets.astype(X.dtype)
-        rng = check_random_state(self.random_state)
-        theta = self._start(network, X.dtype, rng, first, incremental)
-        kept, held = self._split(y, rng) if self.early_stopping else (slice(None), None)
-        self._warn_of_batch_size(len(y[kept]))
-        batches = Batches(
-            backend,
-            X[kept],
-            targets[kept],
-            self._batch_rows(len(y[kept])),
-            None if weights is None else weights[kept],
+        return Rows(X, y, self._encode(y), weights)
+
+    def _network(self, rows: Rows) -> Network:
+        hidden = self._hidden_sizes()
+        self.n_outputs_ = self._n_outputs(rows.targets)
+        return Network(
+            (rows.X.shape[1], *hidden, self.n_outputs_), (self.activation,) * len(hidden)
         )
 
-        def validate(parameters: Parameters) -> float:
-            outputs = infer(backend, network, loss, parameters, X[held])
-            return self._score_outputs(outputs, y[held], None if weights is None else weights[held])
-
-        with backend.threads(self.threads, batches.batch_size * network.n_parameters):
-            state, alpha = self._optimizer_state, float(self.alpha)
-            trainer = Trainer(
-                backend, network, loss, self._optimizer(), theta, batches, alpha=alpha, state=state
-            )
-            train(
-                trainer,
-                self._schedule(1 if incremental else self.max_iter),
-                rng,
-                self._history,
-                validate=None if held is None else validate,
-                on_epoch=self._reporter(on_epoch),
-            )
-        self._keep(trainer)
-        return self._history
+    def _score_rows(
+        self, backend: Backend, network: Network, rows: Rows, parameters: Parameters
+    ) -> float:
+        outputs = infer(backend, network, self._loss(), parameters, rows.X)
+        return self._score_outputs(outputs, rows.y, rows.weights)
 
     def _reporter(self, on_epoch: OnEpoch | None) -> OnEpoch | None:
         """Return what tells of each epoch: the lines of ``verbose``, and ``on_epoch``."""
@@ -314,20 +342,20 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             patience=self.n_iter_no_change,
         )
 
-    def _split(self, y: np.ndarray, rng: np.random.RandomState) -> Split:
+    def _split(self, rows: Rows, rng: np.random.RandomState) -> tuple[Rows, Rows]:
         """Return the rows to train on and those to hold out, as scikit-learn draws them."""
         kept, held = train_test_split(
-            np.arange(len(y)),
+            np.arange(len(rows.X)),
             random_state=rng,
             test_size=self.validation_fraction,
-            stratify=self._strata(y),
+            stratify=self._strata(rows.y),
         )
         if len(held) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
-        return kept, held
+        return rows.take(kept), rows.take(held)
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Return the network's outputs for X (n_samples, n_features) as (n_samples, n_outputs)."""

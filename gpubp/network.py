@@ -146,8 +146,10 @@ class Workspace:
         self.rows = rows
         self.X = room(network.sizes[0])
         self.As = [room(h) for h in network.sizes[1:]]
-        apart = [keep_Z or f.keeps == "z" for f in network.hidden] + [False]
-        self.Zs = [room(A.shape[-1]) if own else A for A, own in zip(self.As, apart, strict=True)]
+        # Where A is Z, as under the identity, forward has nothing to write into an A of its own.
+        apart = [f.forward is not None and (keep_Z or f.keeps == "z") for f in network.hidden]
+        own_Z = zip(self.As, [*apart, False], strict=True)
+        self.Zs = [room(A.shape[-1]) if own else A for A, own in own_Z]
         self.deltas = [room(h) for h in network.sizes[1:]] if deltas else []
         self.ones = backend.asarray(np.ones((*lead, 1, rows), dtype))
 

@@ -47,9 +47,8 @@ class Standardizer:
     def fit(cls, X: Array) -> Standardizer:
         """The standardisation of X (n, d), n >= 1, finite; a constant column gets scale 1.
 
-        Two passes, and the second corrects the mean of the first, so that a mean far from 0
-        costs no digits of the variance (Chan, Golub, LeVeque 1983). Columns are first mapped to
-        [0, 1], where no square can overflow or vanish.
+        The mean, then the squared deviations from it, so that a mean far from 0 costs no digits.
+        Columns are first mapped to [0, 1], where no square can overflow or vanish.
         """
         low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
         with np.errstate(over="ignore"):
@@ -65,15 +64,12 @@ class Standardizer:
         for rows in _row_blocks(X):
             center += ((X[rows] - low) / unit).sum(axis=0)
         center /= n
-        total, squares = np.zeros_like(center), np.zeros_like(center)
+        squares = np.zeros_like(center)
         for rows in _row_blocks(X):
-            D = (X[rows] - low) / unit - center
-            total += D.sum(axis=0)
-            squares += (D * D).sum(axis=0)
-        deviation = np.sqrt(np.maximum(squares - total * total / n, 0.0) / n)
-        scale = unit * deviation
-        # A width near the smallest float64 can still round to 0.
-        return cls(low + width * (center + total / n), np.where(scale > 0, scale, unit))
+            squares += (((X[rows] - low) / unit - center) ** 2).sum(axis=0)
+        scale = unit * np.sqrt(squares / n)
+        # Constant columns have 0 here, and a width near the smallest float64 can round to it.
+        return cls(low + width * center, np.where(scale > 0, scale, unit))
 
     def transform(self, X: Array, dtype: DTypeLike = np.float64) -> Array:
         """(X - mean) / scale, computed in float64, as a new C-contiguous array of the dtype."""
