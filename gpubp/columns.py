@@ -31,6 +31,7 @@ class Table:
     targets: columns that are the target unless others are asked for.
     lines: (n,) line of each row in the file, or None where there are no lines.
     first_row: position of the first row in the source; not 0 in later chunks.
+    positions: (n,) position of each row in the source, or None where they follow first_row.
     """
 
     names: tuple[str, ...]
@@ -41,6 +42,7 @@ class Table:
     targets: tuple[str, ...] = ()
     lines: Array | None = None
     first_row: int = 0
+    positions: Array | None = None
 
     def __len__(self) -> int:
         return int(self.numbers.shape[0])
@@ -52,17 +54,21 @@ class Table:
             numbers=self.numbers[start:stop],
             others={name: column[start:stop] for name, column in self.others.items()},
             lines=None if self.lines is None else self.lines[start:stop],
+            positions=None if self.positions is None else self.positions[start:stop],
             first_row=self.first_row + start,
         )
 
     def take(self, index: Array) -> Table:
         """The rows of an array of positions, copied."""
-        lines = np.arange(len(self)) + self.first_row if self.lines is None else self.lines
+        positions = self.positions
+        if positions is None:
+            positions = np.arange(self.first_row, self.first_row + len(self))
         return replace(
             self,
             numbers=self.numbers[index],
             others={name: column[index] for name, column in self.others.items()},
-            lines=lines[index],
+            lines=None if self.lines is None else self.lines[index],
+            positions=positions[index],
         )
 
     def column(self, name: str) -> Array:
@@ -124,7 +130,8 @@ class Table:
 
     def where(self, row: int, name: str) -> str:
         """File, line and column of a cell; array files have rows, counted from 0, for lines."""
-        place = f"row {self.first_row + row} (counted from 0)"
+        position = self.first_row + row if self.positions is None else self.positions[row]
+        place = f"row {position} (counted from 0)"
         if self.lines is not None:
             place = f"line {self.lines[row]}"
         return f"{self.source}, {place}, column {name!r}"

@@ -48,9 +48,13 @@ class Tape:
             call()
 
     def _keep_method(self, name: str, array: np.ndarray, *args: Any, **options: Any) -> None:
+        if name == "take" and options.get("out") is None:
+            raise TypeError("a recorded take needs out=, an array to write into")
         self.keep(partial(getattr(array, name), *args, **options))
 
     def _keep_function(self, function: Any, *args: Any, out: np.ndarray, **options: Any) -> None:
+        if function in _REDUCTIONS.values() and "axis" not in options:
+            raise TypeError("a recorded reduction needs axis=")
         # 0-d arrays and positional arguments are what a ufunc takes fastest.
         args = tuple(_operand(a, args) for a in args)
         if options or function in _OUT_BY_NAME:

@@ -111,7 +111,7 @@ def test_chunks_equal_the_whole(write, rows, quoted):
 
 
 def test_quoted_commas_and_newlines_keep_the_lines_right(write):
-    path = write('a,note,y\r\n1,"x, y",0\r\n2,"two\r\nlines",1\r\n\r\nbad,z,1\r\n3,,0\r\n')
+    path = write('a,note,y\r\n1, "x, y",0\r\n2,"two\r\nlines",1\r\n\r\nbad,z,1\r\n3,,0\r\n')
     table = read_table(path)
     assert table.lines.tolist() == [2, 3, 6, 7]
     assert table.column("note").tolist() == ["x, y", "two\r\nlines", "z", ""]
@@ -196,6 +196,7 @@ def test_standard_input_is_read_in_chunks(monkeypatch):
     chunks = list(read_chunks("-", 2))
     assert [len(chunk) for chunk in chunks] == [2, 1]
     assert chunks[0].source == "standard input"
+    assert chunks[0].names == ("a", "b")
     with pytest.raises(DataError, match="standard input, line 3, column 'b': 'x' is not a number"):
         chunks[0].matrix(("b",))
     assert not stdin.buffer.closed

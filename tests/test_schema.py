@@ -298,6 +298,14 @@ def test_a_stray_cell_among_many_numbers_is_an_error_not_a_class(table_of):
         infer_task(table_of(a=range(40), y=values), ("y",))
 
 
+def test_text_that_is_half_numbers_is_labels(table_of):
+    words = [f"w{j}" for j in range(11)]
+    table = table_of(a=range(22), y=[*words, *range(11)])
+    assert infer_task(table, ("y",)) == ("classification", "target 'y' is text")
+    with pytest.raises(DataError, match=r"line 2, column 'y': 'w0' is not a number"):
+        infer_task(table_of(a=range(22), y=[*words[:9], *range(13)]), ("y",))
+
+
 @pytest.mark.parametrize(
     ("target", "task", "message"),
     [

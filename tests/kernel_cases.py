@@ -1,0 +1,277 @@
+"""What each kernel is tried on: edge values in all pairs, random draws, and its own sizes.
+
+A step whose parameters are all arrays of ``T`` gets its cases by itself. Any other step has a
+builder in ``BUILDERS``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from host_kernels import outputs_of, parameters
+from kernel_checks import FLOATS, Case, Values
+
+from gpubp.kernels.elementwise import Elementwise
+from gpubp.losses import reported_range
+
+EDGES = (0.0, -0.0, 1e-30, 0.3, 1.0, -2.0, 90.0, -90.0, np.inf, -np.inf, np.nan)
+DRAWS = 1000
+
+
+def cases_of(step: Elementwise) -> list[Case]:
+    """Return the cases of ``step``.
+
+    Raises
+    ------
+    LookupError
+        If the step needs a builder and has none.
+    """
+    if _is_plain(step):
+        return [case for dtype in FLOATS for case in _plain(step, dtype)]
+    if step.name not in BUILDERS:
+        raise LookupError(f"{step.name} has no test case; write a builder in kernel_cases.py")
+    return list(BUILDERS[step.name](step))
+
+
+# ---- steps over arrays of T ------------------------------------------------------------------
+
+
+def _is_plain(step: Elementwise) -> bool:
+    return all(p.type == "T" and not p.raw for p in parameters(step))
+
+
+def _plain(step: Elementwise, dtype: str) -> Iterator[Case]:
+    names = [p.name for p in parameters(step) if not p.written]
+    outputs = outputs_of(step)
+    for in_place in [None, *(names if len(outputs) == 1 else [])]:
+        for kind, draw in (("edges", _edge_tuples), ("draws", _normal_draws)):
+            label = f"{kind}{f'-over-{in_place}' if in_place else ''}-{dtype}"
+            build = partial(_plain_values, names, outputs, dtype, draw, in_place)
+            yield Case(label, dtype, build, partial(_plain_scale, names))
+
+
+def _plain_values(
+    names: list[str],
+    outputs: list[str],
+    dtype: str,
+    draw: Callable[[int, int], np.ndarray],
+    in_place: str | None,
+    seed: int,
+) -> Values:
+    arrays = dict(zip(names, draw(len(names), seed).astype(dtype), strict=True))
+    if in_place:
+        return arrays | {outputs[0]: arrays[in_place]}
+    return arrays | {name: np.full_like(arrays[names[0]], -7) for name in outputs}
+
+
+def _edge_tuples(count: int, seed: int) -> np.ndarray:
+    """Return all tuples of edge values, (count, n); in reverse order for an odd seed."""
+    tuples = np.array(list(itertools.product(EDGES, repeat=count))).T
+    return tuples[:, ::-1] if seed % 2 else tuples
+
+
+def _normal_draws(count: int, seed: int) -> np.ndarray:
+    return np.random.RandomState(seed).normal(0, 3, (count, DRAWS))
+
+
+def _plain_scale(names: list[str], values: Values, name: str, expected: np.ndarray) -> Any:
+    """Return |first input| times max(1, |other inputs|): a delta is g times a slope.
+
+    The slope may be a difference of terms of order 1 or z.
+    """
+    first, *others = (np.nan_to_num(np.abs(values[name]), nan=0, posinf=0) for name in names)
+    return first * np.prod([np.maximum(1, other) for other in others], axis=0)
+
+
+# ---- losses ----------------------------------------------------------------------------------
+
+
+def _loss_cases(step: Elementwise) -> Iterator[Case]:
+    for dtype, (kind, options) in itertools.product(FLOATS, LOSS_KINDS.items()):
+        build = partial(_loss_values, step, dtype, **options)
+        yield Case(f"{kind}-{dtype}", dtype, build, partial(_loss_scale, step.name))
+
+
+LOSS_KINDS: dict[str, dict[str, Any]] = {
+    "draws": {"shape": (333, 3)},
+    "one-output": {"shape": (200, 1)},
+    "many-outputs": {"shape": (40, 25)},
+    "shares": {"shape": (333, 3), "shares": True},
+    "population": {"shape": (2, 50, 3), "shares": True},
+    "extreme": {"shape": (300, 3), "spread": 60},
+    "clipped": {"shape": (300, 3), "bounds": (0.25, 2.0)},
+    "edges": {"shape": (2 * len(EDGES) ** 2, 2), "edges": True},
+}
+
+
+def _loss_values(
+    step: Elementwise,
+    dtype: str,
+    seed: int,
+    *,
+    shape: tuple[int, ...],
+    shares: bool = False,
+    spread: float = 3,
+    bounds: tuple[float, float] | None = None,
+    edges: bool = False,
+) -> Values:
+    rng = np.random.RandomState(seed)
+    rows, n_outputs = shape[:-1], shape[-1]
+    Z = rng.normal(0, spread, shape)
+    y = rng.randint(n_outputs, size=rows)
+    Y = rng.randint(3, size=shape) / 2 if step.name == "sigmoid_cross_entropy" else Z[::-1] / 2
+    if edges:  # every pair of logits with either class; or with every target, for squared_error
+        Z = np.tile(_edge_tuples(2, seed).T, (2, 1))
+        y = np.repeat([0, 1], len(Z) // 2)
+        Y = np.stack([y, 1 - y], axis=1) if step.name == "sigmoid_cross_entropy" else Z[:, ::-1]
+    n = int(np.prod(rows))
+    share = rng.uniform(0.5, 1.5, rows).astype(dtype) / np.dtype(dtype).type(n) if shares else 1 / n
+    low, high = bounds or reported_range(np.dtype(dtype))
+    return {
+        "Z": Z.astype(dtype),
+        "y": y.astype(np.int32),
+        "Y": Y.astype(dtype),
+        "n_outputs": n_outputs,
+        "share": share,
+        "low": low,
+        "high": high,
+        "row_losses": rng.uniform(1, 2, rows) / n,
+        "delta": np.full(shape, -7, dtype),
+    }
+
+
+def _loss_scale(kernel: str, values: Values, name: str, expected: np.ndarray) -> Any:
+    """Return the scale of a row's terms, which cancel: its largest logit; of p - y: 1."""
+    if kernel == "squared_error":
+        return 0.0
+    if name == "delta":
+        return np.asarray(values["share"])[..., None]
+    return values["share"] * _largest_logits(values)
+
+
+def _largest_logits(values: Values) -> Any:
+    return 1 + np.max(np.nan_to_num(np.abs(values["Z"]), nan=0, posinf=0), axis=-1)
+
+
+def _softmax_cases(step: Elementwise) -> Iterator[Case]:
+    kinds = ("draws", "one-output", "many-outputs", "population", "edges")
+    for dtype, in_place, kind in itertools.product(FLOATS, (False, True), kinds):
+        label = f"{kind}{'-over-Z' if in_place else ''}-{dtype}"
+        build = partial(_softmax_values, step, dtype, kind, in_place)
+        yield Case(label, dtype, build, _softmax_scale)
+
+
+def _softmax_values(step: Elementwise, dtype: str, kind: str, in_place: bool, seed: int) -> Values:
+    values = _loss_values(step, dtype, seed, **LOSS_KINDS[kind])
+    Z = values["Z"]
+    values["log_total"] = np.full(Z.shape[:-1], -7, dtype)
+    return values | {"P": Z if in_place else np.full_like(Z, -7)}
+
+
+def _softmax_scale(values: Values, name: str, expected: np.ndarray) -> Any:
+    return _largest_logits(values) if name == "log_total" else 0.0
+
+
+# ---- optimizers ------------------------------------------------------------------------------
+
+PLAN_COLUMNS = {"momentum": 3, "nesterov": 3, "adam": 5}
+PADDING = 3  # entries at the end of theta that stay 0
+
+
+def _optimizer_cases(step: Elementwise) -> Iterator[Case]:
+    leads, yes_no = ((), (1,), (3,)), (True, False)
+    for dtype, lead, decays, edges in itertools.product(FLOATS, leads, yes_no, yes_no):
+        kind = f"{'edges' if edges else 'draws'}-{lead}-{'decay' if decays else 'no-decay'}"
+        build = partial(_optimizer_values, step, dtype, lead, decays, edges)
+        yield Case(f"{kind}-{dtype}", dtype, build, _largest, updates=4)
+
+
+def _optimizer_values(
+    step: Elementwise, dtype: str, lead: tuple[int, ...], decays: bool, edges: bool, seed: int
+) -> Values:
+    rng = np.random.RandomState(seed)
+    size = len(EDGES) ** 2 if edges else 250
+    theta, *gradients = rng.normal(0, 3, (5, *lead, size))
+    if edges:
+        theta[...], gradients[0][...] = _edge_tuples(2, seed)
+    vectors = {name: np.abs(rng.normal(0, 3, theta.shape)) for name in outputs_of(step)} | {
+        "theta": theta,
+        "grad": np.stack(gradients),
+    }
+    if not edges:
+        for vector in vectors.values():
+            vector[..., -PADDING:] = 0
+    plan = rng.uniform(0.1, 0.9, (6, *lead, PLAN_COLUMNS[step.name]))
+    return {name: vector.astype(dtype) for name, vector in vectors.items()} | {
+        "plan": plan.astype(dtype),
+        "step": np.arange(1, 5)[:, None] + seed % 2,
+        "n_networks": int(np.prod(lead)),
+        "size": size,
+        "n_weights": size // 2,
+        "decays": decays,
+    }
+
+
+def _largest(values: Values, name: str, expected: np.ndarray) -> Any:
+    finite = np.abs(expected[np.isfinite(expected)])
+    return finite.max() if finite.size else 0.0
+
+
+# ---- reading and writing by the step counter -------------------------------------------------
+
+
+def _gather_cases(step: Elementwise) -> Iterator[Case]:
+    # 5 of 16 rows is the last batch of an epoch; 1 of 1, what a step reads of its own.
+    sizes, shapes = ((16, 16), (16, 5), (1, 1)), ((50, 4), (50,), (50, 1))
+    for dtype, shape, (batch_size, n) in itertools.product((*FLOATS, "int32"), shapes, sizes):
+        label = f"{n}-of-{batch_size}-from-{shape}-{dtype}"
+        yield Case(label, dtype, partial(_gather_values, dtype, shape, batch_size, n))
+
+
+def _gather_values(
+    dtype: str, shape: tuple[int, ...], batch_size: int, n: int, seed: int
+) -> Values:
+    rng = np.random.RandomState(seed)
+    return {
+        "source": rng.permutation(int(np.prod(shape))).reshape(shape).astype(dtype),
+        "order": rng.randint(50, size=(6, batch_size)),
+        "step": np.array([2 + seed]),
+        "batch_size": batch_size,
+        "width": shape[1] if len(shape) == 2 else 1,
+        "rows": np.full((n, *shape[1:]), -7, dtype),
+    }
+
+
+def _store_cases(step: Elementwise) -> Iterator[Case]:
+    return (Case(dtype, dtype, partial(_store_values, dtype)) for dtype in FLOATS)
+
+
+def _store_values(dtype: str, seed: int) -> Values:
+    value, series = np.full((1, 1), 0.3 + seed, dtype), np.arange(6, dtype=dtype)
+    return {"value": value, "step": np.array([2 + seed]), "series": series}
+
+
+def _advance_cases(step: Elementwise) -> Iterator[Case]:
+    return (Case(f"by-{by}", "int64", partial(_advance_values, by)) for by in (1, 3))
+
+
+def _advance_values(by: int, seed: int) -> Values:
+    return {"by": by, "step": np.array([5 + seed])}
+
+
+BUILDERS: dict[str, Callable[[Elementwise], Iterator[Case]]] = {
+    "softmax_cross_entropy": _loss_cases,
+    "sigmoid_cross_entropy": _loss_cases,
+    "squared_error": _loss_cases,
+    "softmax": _softmax_cases,
+    "momentum": _optimizer_cases,
+    "nesterov": _optimizer_cases,
+    "adam": _optimizer_cases,
+    "gather": _gather_cases,
+    "store": _store_cases,
+    "advance": _advance_cases,
+}

@@ -1,0 +1,126 @@
+"""Whole trainings through the CUDA bodies on the host are those through their NumPy twins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from host_kernels import HostBackend, skip_without_compiler
+
+from gpubp.backend import Backend, NumpyBackend
+from gpubp.batches import Batches
+from gpubp.inference import infer
+from gpubp.losses import LOSSES
+from gpubp.network import Network
+from gpubp.optimizers import SGD, Adam, Optimizer, update
+from gpubp.training import OptimizerState, Trainer
+
+ROWS, BATCH = 23, 8  # two full batches, then one of 7 rows
+
+
+@pytest.fixture(autouse=True)
+def _compiler() -> None:
+    skip_without_compiler()
+
+
+TRAININGS: dict[str, dict[str, Any]] = {
+    "softmax": {
+        "loss": "softmax_cross_entropy",
+        "activations": ("relu", "gelu"),
+        "optimizer": Adam(),
+        "alpha": 0.1,
+        "weighted": True,
+    },
+    "sigmoid": {
+        "loss": "sigmoid_cross_entropy",
+        "activations": ("tanh", "logistic"),
+        "optimizer": SGD(),
+        "alpha": 0.0,
+        "weighted": False,
+    },
+    "squares": {
+        "loss": "squared_error",
+        "activations": ("leaky_relu", "identity"),
+        "optimizer": SGD(0.5, nesterov=False),
+        "alpha": 0.1,
+        "weighted": False,
+    },
+}
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_training_through_the_cuda_bodies(training: str, dtype: str) -> None:
+    (host, *host_losses), (twin, *twin_losses) = (
+        trained(backend, np.dtype(dtype), **TRAININGS[training])
+        for backend in (HostBackend(), NumpyBackend())
+    )
+    tolerance = 200 * np.finfo(dtype).eps  # of three epochs
+    np.testing.assert_allclose(host_losses, twin_losses, rtol=tolerance)
+    np.testing.assert_allclose(host, twin, rtol=tolerance, atol=tolerance)
+    assert twin_losses[2] < twin_losses[0]
+
+
+def trained(
+    backend: Backend,
+    dtype: np.dtype,
+    *,
+    loss: str,
+    activations: tuple[str, ...],
+    optimizer: Optimizer,
+    alpha: float,
+    weighted: bool,
+) -> tuple[Any, ...]:
+    """Return the outputs of a network after three epochs, then the loss of each."""
+    rng = np.random.RandomState(0)
+    network, chosen = Network((4, 6, 5, 3), activations), LOSSES[loss]
+    X = rng.normal(size=(ROWS, 4)).astype(dtype)
+    rows = (X[:, :3] + X[:, 1:] > 0).astype(dtype)
+    Y = rows if chosen.targets == "rows" else rows.argmax(axis=1).astype(np.int32)
+    weights = rng.uniform(0.5, 2, ROWS) if weighted else None
+    trainer = Trainer(
+        backend,
+        network,
+        chosen,
+        optimizer,
+        network.initial_theta(rng, dtype),
+        Batches(backend, X, Y, BATCH, weights),
+        alpha=alpha,
+        state=OptimizerState(0.01),
+    )
+    losses = [trainer.epoch(rng.permutation(ROWS)) for _ in range(3)]
+    return infer(backend, network, chosen, trainer.parameters, X), *losses
+
+
+@pytest.mark.parametrize("lead", [(), (1,), (3,)])
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.5, False), Adam()], ids=repr)
+def test_update_of_a_population_through_the_cuda_bodies(
+    lead: tuple[int, ...], optimizer: Optimizer
+) -> None:
+    rng = np.random.RandomState(0)
+    theta, grad, *state = np.abs(rng.normal(size=(4, *lead, 7)))
+    plan = rng.uniform(0.1, 0.9, (3, *lead, optimizer.plan(0, 0, np.ones(1)).size))
+    results = []
+    for backend in (HostBackend(), NumpyBackend()):
+        kept = tuple(vector.copy() for vector in state[: len(optimizer.state_names)])
+        vectors = (theta.copy(), grad.copy(), kept)
+        update(backend, optimizer, plan, np.array([1]), 4, True, *vectors)
+        results.append(np.stack([vectors[0], *kept]))
+    np.testing.assert_allclose(*results, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_of_a_population_through_the_cuda_bodies(name: str) -> None:
+    rng, loss = np.random.RandomState(0), LOSSES[name]
+    Z = rng.normal(size=(2, 5, 3))
+    Y = rng.randint(2, size=Z.shape) * 1.0
+    if loss.targets == "index":
+        Y = rng.randint(3, size=(2, 5)).astype(np.int32)
+    results = []
+    for backend in (HostBackend(), NumpyBackend()):
+        row_losses, delta, outputs = np.ones((2, 5)), np.empty_like(Z), Z.copy()
+        loss.evaluate(backend, Z, Y, 0.2, row_losses, delta)
+        loss.predict(backend, outputs, out=outputs)
+        results.append(np.concatenate([row_losses[..., None], delta, outputs], axis=-1))
+    np.testing.assert_allclose(*results, rtol=1e-12)

@@ -1,0 +1,259 @@
+"""The kernel tests can fail: bugs planted in the CUDA bodies are found.
+
+Two kinds: bugs that somebody could write, by hand and for every kernel; and every operator,
+function and constant of every body, exchanged for another one by rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from host_kernels import (
+    HostLibrary,
+    all_steps,
+    bare_literals,
+    outputs_of,
+    skip_without_compiler,
+)
+from kernel_cases import cases_of
+from kernel_checks import Case, Values
+
+from gpubp.kernels.elementwise import Elementwise
+
+STEPS = all_steps()
+# Arithmetic goes wrong in every type; one of them halves the time to compile.
+DOUBLE = {"T": ("float64",), "U": ("float64",)}
+
+PLANTED = [
+    # The wrong sign, slope or constant.
+    ("logistic", "exp(-z)", "exp(z)"),
+    ("logistic_delta", "T(1) - y", "T(1) + y"),
+    ("tanh", "tanh(z)", "z / (T(1) + fabs(z))"),
+    ("tanh_delta", "y * y", "y"),
+    ("leaky_relu", "T(0.01)", "T(0.1)"),
+    ("gelu", "T(0.7978845608028654)", "T(0.79788)"),
+    ("gelu", "T(0.044715)", "T(0.04472)"),
+    ("gelu", "tanh(", "erf("),
+    ("gelu_delta", "T(0.134145)", "T(0.044715)"),
+    ("softmax_cross_entropy", "p - T(1)", "p"),
+    ("sigmoid_cross_entropy", "log1p(e)", "log(e)"),
+    ("squared_error", "T(0.5)", "T(1)"),
+    # NaN lost: a comparison with NaN is false.
+    ("relu", "x < T(0) ? T(0) : x", "x > T(0) ? x : T(0)"),
+    ("relu_delta", "g * T(a > T(0))", "(a > T(0) ? g : T(0))"),
+    ("sigmoid_cross_entropy", "value < low ? low :", "!(value >= low) ? low :"),
+    ("softmax_cross_entropy", "value < low ? low :", "!(value >= low) ? low :"),
+    # The boundary: > for >=, one weight too many.
+    ("relu_delta", "a > T(0)", "a >= T(0)"),
+    ("leaky_relu_delta", "a > T(0)", "a >= T(0)"),
+    ("momentum", "i % size < n_weights", "i % size <= n_weights"),
+    ("nesterov", "i % size < n_weights", "i % size <= n_weights"),
+    ("adam", "i % size < n_weights", "i % size <= n_weights"),
+    # Overflow and cancellation.
+    ("sigmoid_cross_entropy", "exp(-fabs(z))", "exp(-z)"),
+    ("softmax_cross_entropy", "exp(Z[row + c] - top)", "exp(Z[row + c])"),
+    ("softmax", "T top = Z[row]", "T top = T(0)"),
+    # The share of a row, what was there before, the number of outputs, the bounds.
+    (
+        "softmax_cross_entropy",
+        "(row + c == target ? p - T(1) : p) * share",
+        "(row + c == target ? p - T(1) : p)",
+    ),
+    ("softmax_cross_entropy", "share * value", "value"),
+    ("sigmoid_cross_entropy", "- y) * share", "- y)"),
+    ("sigmoid_cross_entropy", "share * total", "total"),
+    ("squared_error", "difference * share", "difference"),
+    ("squared_error", "share * (T(0.5)", "(T(0.5)"),
+    ("softmax_cross_entropy", "row_losses +=", "row_losses ="),
+    ("sigmoid_cross_entropy", "row_losses +=", "row_losses ="),
+    ("squared_error", "row_losses +=", "row_losses ="),
+    ("squared_error", "share / T(n_outputs)", "share"),
+    ("softmax_cross_entropy", "(value > high ? high : value)", "value"),
+    ("sigmoid_cross_entropy", "value < low ? low :", ""),
+    ("softmax", "log(total) + top", "log(total)"),
+    # Which row, network or step.
+    ("softmax_cross_entropy", "row + y[i]", "row + y[0]"),
+    ("momentum", "i / size", "0"),
+    ("nesterov", "step[0] * n_networks", "step[0]"),
+    ("adam", "step[0] * n_networks", "0"),
+    ("momentum", "i % size", "i"),
+    ("gather", "i / width", "i"),
+    ("gather", "step[0] * batch_size", "step[0]"),
+    ("gather", "+ i % width", ""),
+    ("store", "series[step[0]]", "series[i]"),
+    ("advance", "+= by", "+= 1"),
+    # The update rule.
+    ("momentum", "- rate * g", "- (T(1) - momentum) * rate * g"),
+    ("momentum", "velocity = u;", ""),
+    ("momentum", "decays && ", ""),
+    ("nesterov", "theta += momentum * u - rate * g", "theta += u"),
+    ("adam", "sqrt(second) + epsilon", "sqrt(second + epsilon)"),
+    ("adam", "decays && ", ""),
+    # An output written before an input that it may overwrite is read.
+    ("tanh_delta", "delta = g * (T(1) - y * y)", "delta = T(1) - y * y; delta = delta * g"),
+    ("gelu", "a = x * (T(0.5) * (t + T(1)))", "a = t + T(1); a = T(0.5) * (z * a)"),
+    (
+        "softmax",
+        "P[row + c] = exp(Z[row + c] - top) / total;",
+        "P[row] = top, P[row + c] = exp(Z[row + c] - top) / total;",
+    ),
+]
+
+# Exchanged for one another, wherever they stand.
+SWAPS = [
+    *((" + ", " - "), (" - ", " + "), (" * ", " / "), (" / ", " * "), (" % ", " / ")),
+    *((" < ", " <= "), (" < ", " > "), (" > ", " >= "), (" > ", " < "), (" == ", " != ")),
+    *((" && ", " || "), (" += ", " -= "), (" -= ", " += "), (" += ", " = "), ("(-", "(")),
+    *(("exp(", "exp2("), ("log(", "log2("), ("log1p(", "log("), ("sqrt(", "cbrt(")),
+    *(("tanh(", "sinh("), ("fabs(", "(")),
+]
+
+# Exchanges that change nothing. Where both sides of a comparison are equal, the two values to
+# choose from are equal too.
+EQUIVALENT = {
+    "relu": ["x <= T(0) ? T(0) : x"],
+    "leaky_relu": ["x <= small ? small : x"],
+    "softmax": ["z >= top ? z : top"],
+    "softmax_cross_entropy": ["z >= top ? z : top", "value <= low ? low", "value >= high ? high"],
+    "sigmoid_cross_entropy": [
+        *("z <= T(0) ? T(0) : z", "z <= T(0) ? e : T(1)"),
+        *("value <= low ? low", "value >= high ? high"),
+    ],
+    "momentum": ["plan[at - 0]"],
+    "nesterov": ["plan[at - 0]"],
+    "adam": ["plan[at - 0]"],
+}
+
+
+def planted(step: Elementwise) -> list[Elementwise]:
+    """Return ``step`` with each of its planted bugs."""
+    bugs = [(old, new) for kernel, old, new in PLANTED if kernel == step.name]
+    for old, _ in bugs:
+        assert old in step.body, f"{step.name} does not contain {old!r}"
+    bodies = [step.body.replace(old, new) for old, new in bugs]
+    return [replace(step, name=f"{step.name}_bug{k}", body=b) for k, b in enumerate(bodies)]
+
+
+def exchanged(step: Elementwise) -> list[Elementwise]:
+    """Return ``step`` with each operator, function and constant exchanged, one at a time."""
+    bodies = sorted({body for body in _exchanges(step) if body != step.body})
+    return [replace(step, name=f"{step.name}_swap{k}", body=b) for k, b in enumerate(bodies)]
+
+
+def _exchanges(step: Elementwise) -> Iterator[str]:
+    """Yield the bodies of the exchanges."""
+
+    def put(found: re.Match[str], new: str, group: int = 0) -> str:
+        return step.body[: found.start(group)] + new + step.body[found.end(group) :]
+
+    for old, new in SWAPS:
+        whole_name = r"(?<!\w)" if old[0].isalpha() else ""
+        for found in re.finditer(whole_name + re.escape(old), step.body):
+            yield put(found, new)
+    for found in re.finditer(r"T\(([\d.]+)\)", step.body):
+        constant = float(found[1])
+        yield put(found, repr(constant * 1.00001 or 0.125), 1)
+    for found in re.finditer(r"(?<=\[)(?:at \+ )?(\d+)(?=\])|int \w+ = (\d+)", step.body):
+        yield put(found, str(int(found[found.lastindex or 0]) + 1), found.lastindex or 0)
+    for name in outputs_of(step):  # an output that is not written
+        for found in re.finditer(rf"\b{name}(\[[^;]*?\])? [-+]?= [^;]*", step.body):
+            yield put(found, "")
+
+
+@pytest.fixture(scope="module")
+def library() -> HostLibrary:
+    skip_without_compiler()
+    mutants = [m for step in STEPS.values() for m in planted(step) + exchanged(step)]
+    return HostLibrary(mutants, DOUBLE)
+
+
+@cache
+def expectations(kernel: str) -> list[tuple[Case, Values]]:
+    """Return the cases of ``kernel`` that ``DOUBLE`` can run, with what they must give."""
+    step = STEPS[kernel]
+    cases = [case for case in cases_of(step) if case.dtype not in ("float32", "int32")]
+    return [(case, case.expected(step)) for case in cases]
+
+
+def survives(library: HostLibrary, kernel: str, mutant: Elementwise) -> bool:
+    """Return whether ``mutant`` passes every case of ``kernel``."""
+    for case, expected in expectations(kernel):
+        got = case.values()
+        try:
+            case.call(library.run, mutant, got)
+            case.check(mutant, got, expected)
+        except AssertionError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("kernel", STEPS)
+def test_planted_bugs_are_found(library: HostLibrary, kernel: str) -> None:
+    mutants = planted(STEPS[kernel])
+    assert mutants, f"plant a bug in {kernel}: add it to PLANTED"
+    assert [m.body for m in mutants if survives(library, kernel, m)] == []
+
+
+@pytest.mark.parametrize("kernel", STEPS)
+def test_exchanges_are_found(library: HostLibrary, kernel: str) -> None:
+    mutants, harmless = exchanged(STEPS[kernel]), EQUIVALENT.get(kernel, [])
+    survivors = [m.body for m in mutants if survives(library, kernel, m)]
+    for snippet in harmless:
+        assert any(snippet in body for body in survivors), f"{snippet!r} is not harmless"
+    found = [body for body in survivors if not any(snippet in body for snippet in harmless)]
+    assert found == [], "strengthen the cases, or add a harmless exchange to EQUIVALENT"
+
+
+BARE = [
+    ("gelu", "T(0.5)", "0.5"),
+    ("gelu_delta", "T(0.5)", "0.5"),
+    ("gelu_delta", "T(0.044715)", "0.044715"),
+    ("leaky_relu", "T(0.01)", "0.01"),
+    ("leaky_relu_delta", "T(1) : T(0.01)", "1.0 : 0.01"),
+    ("logistic", "T(1) +", "1.0 +"),
+    ("relu", "x < T(0)", "x < 0.0"),
+    ("sigmoid_cross_entropy", "T(1) + e", "1.0 + e"),
+    ("squared_error", "T(0.5)", "0.5"),
+]
+
+
+@pytest.fixture(scope="module")
+def with_bare_literals() -> list[tuple[Elementwise, list[str]]]:
+    """Return the bodies of BARE, and what g++ says about them in float32."""
+    skip_without_compiler()
+    mutants = []
+    for k, (kernel, old, new) in enumerate(BARE):
+        step = STEPS[kernel]
+        assert old in step.body
+        mutants.append(replace(step, name=f"{kernel}_{k}", body=step.body.replace(old, new)))
+    warnings = HostLibrary(mutants, {"T": ("float32",)}).warnings
+    return [(mutant, warnings[mutant.name]) for mutant in mutants]
+
+
+def test_bare_literals_are_found_by_the_compiler_and_by_reading(
+    with_bare_literals: list[tuple[Elementwise, list[str]]],
+) -> None:
+    for mutant, warnings in with_bare_literals:
+        assert bare_literals(mutant.body), mutant.body
+        assert any("-Wdouble-promotion" in text for text in warnings), mutant.body
+
+
+def test_literal_that_the_compiler_lets_through_is_found_by_reading() -> None:
+    """A literal that float32 holds exactly converts without a warning."""
+    skip_without_compiler()
+    twin = STEPS["relu"].numpy
+    step = Elementwise("silent", "T z", "T a", "const T half = 0.5; a = half * z", twin)
+    assert HostLibrary([step]).warnings["silent"] == []
+    assert bare_literals(step.body) == ["0.5"]
+
+
+def test_unused_parameter_is_found_by_the_compiler() -> None:
+    skip_without_compiler()
+    step = Elementwise("unused", "T g, T a", "T delta", "delta = g", np.add)
+    found = HostLibrary([step], DOUBLE).warnings["unused"]
+    assert found == ["unused variable 'a' [-Wunused-variable]"]

@@ -1,0 +1,115 @@
+"""Optimizers against published implementations, number by number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpubp.backend import Backend
+from gpubp.kernels.optimizers import ADVANCE
+from gpubp.optimizers import SGD, Adam, Optimizer, update
+
+START = [1.0, -2.0, 0.5]
+# Five float64 updates from START with ``gradients()``, by optax 0.2.8 (sgd, adam) and by
+# scikit-learn 1.9.1 (its Adam).
+PUBLISHED = {
+    "sgd": (SGD(0.0, False), 0.1, [0.387332981021992, -2.23820765778732, 0.320362200785583]),
+    # optax's momentum is not damped: t = m t + g, without a factor 1 - m.
+    "momentum": (SGD(0.9, False), 0.1, [-0.904631696435024, -2.80463954793221, 0.142556890256903]),
+    "nesterov": (
+        SGD(0.9, True),
+        0.1,
+        [-1.32683554576953, -2.96238325092631, -0.00133659798320462],
+    ),
+    "adam": (Adam(), 0.01, [0.954094246803938, -2.03532353133428, 0.483439365031351]),
+}
+ADAM_OF_OPTAX = [0.954094241489883, -2.03532354293227, 0.483439361050691]
+
+
+def gradients() -> np.ndarray:
+    """Return five gradients (5, 3)."""
+    return np.random.RandomState(0).randn(5, 3)
+
+
+def train(
+    backend: Backend,
+    optimizer: Optimizer,
+    plan: np.ndarray,
+    theta: np.ndarray,
+    grads: np.ndarray,
+    n_weights: int = 0,
+) -> np.ndarray:
+    """Return ``theta`` (…, size) after one update for each of ``grads`` (n_steps, …, size)."""
+    parameters = backend.asarray(theta.copy())
+    state = tuple(backend.zeros(theta.shape, theta.dtype) for _ in optimizer.state_names)
+    planned, step = backend.asarray(plan), backend.zeros((1,), np.int64)
+    for grad in grads:
+        vectors = (parameters, backend.asarray(grad.copy()), state)
+        update(backend, optimizer, planned, step, n_weights, n_weights > 0, *vectors)
+        backend.run(ADVANCE, 1, out=step)
+    return backend.to_numpy(parameters)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_five_updates_are_those_of_the_published_implementation(
+    backend: Backend, name: str
+) -> None:
+    optimizer, rate, expected = PUBLISHED[name]
+    plan = optimizer.plan(rate, 0, np.zeros(5))
+    theta = train(backend, optimizer, plan, np.array(START), gradients())
+    np.testing.assert_allclose(theta, expected, rtol=1e-13)
+
+
+def test_adam_of_optax_has_its_epsilon_beside_the_corrected_root(backend: Backend) -> None:
+    """With sqrt(1 - beta_2^t) epsilon in scikit-learn's form, it is optax's, step by step."""
+    plan = Adam().plan(0.01, 0, np.zeros(5))
+    plan[:, 4] *= np.sqrt(1 - 0.999 ** np.arange(1, 6))
+    theta = train(backend, Adam(), plan, np.array(START), gradients())
+    np.testing.assert_allclose(theta, ADAM_OF_OPTAX, rtol=1e-13)
+
+
+def test_velocity_holds_the_rate_as_in_scikit_learn(backend: Backend) -> None:
+    """At a constant rate optax's Nesterov, theta -= rate (g + m t) with t = m t + g, is ours.
+
+    When the rate changes it is not: ours, as scikit-learn's, keeps past rates in the velocity.
+    """
+    rates, grads = np.array([0.1, 0.05, 0.2, 0.01, 0.1]), gradients()
+    plan = SGD().plan(0.0, 0, np.zeros(5))
+    plan[:, 0] = rates
+    ours, optax, u, t = np.array(START), np.array(START), np.zeros(3), np.zeros(3)
+    for rate, g in zip(rates, grads, strict=True):
+        u = 0.9 * u - rate * g
+        ours = ours + 0.9 * u - rate * g
+        t = 0.9 * t + g
+        optax = optax - rate * (g + 0.9 * t)
+    theta = train(backend, SGD(), plan, np.array(START), grads)
+    np.testing.assert_allclose(theta, ours, rtol=1e-13)
+    assert np.abs(theta - optax).min() > 0.01
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=["sgd", "adam"])
+def test_plan_of_a_later_epoch_goes_on_where_the_last_one_ended(optimizer: Optimizer) -> None:
+    l2 = np.linspace(0.1, 0.5, 5)
+    whole = optimizer.plan(0.1, 0, l2)
+    np.testing.assert_array_equal(optimizer.plan(0.1, 2, l2[2:]), whole[2:])
+
+
+def test_weights_decay_and_biases_do_not(backend: Backend) -> None:
+    """By hand: u = -rate (g + l2 theta) = -0.5 (1 + 0.1 * 2) = -0.6 where theta decays."""
+    optimizer = SGD(0.0, False)
+    plan = optimizer.plan(0.5, 0, np.array([0.1]))
+    theta = train(backend, optimizer, plan, np.array([2.0, 2.0]), np.ones((1, 2)), n_weights=1)
+    np.testing.assert_allclose(theta, [2 - 0.6, 2 - 0.5], rtol=1e-15)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.5, False), Adam()], ids=repr)
+def test_networks_of_a_population_train_as_they_would_alone(
+    backend: Backend, optimizer: Optimizer
+) -> None:
+    rng = np.random.RandomState(0)
+    theta, grads = rng.randn(3, 4), rng.randn(5, 3, 4)
+    plans = [optimizer.plan(rate, 0, np.full(5, l2)) for rate, l2 in ((0.1, 0), (0.2, 1), (0.3, 2))]
+    together = train(backend, optimizer, np.stack(plans, axis=1), theta, grads, n_weights=2)
+    for k, plan in enumerate(plans):
+        alone = train(backend, optimizer, plan, theta[k], grads[:, k], n_weights=2)
+        np.testing.assert_allclose(together[k], alone, rtol=1e-13)
