@@ -243,7 +243,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         """Return the initial parameters; start history and optimizer anew where they should."""
         if first:
             self._history = History()
-        if not incremental or not hasattr(self, "_optimizer_state"):
+        if not incremental or getattr(self, "_state_of", None) != self.solver:
             self._optimizer_state = OptimizerState(float(self.learning_rate_init))
         if first:
             return network.initial_theta(rng, dtype)
@@ -260,7 +260,9 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         network = trainer.network
         theta = np.array(trainer.backend.to_numpy(trainer.theta))
         self.coefs_, self.intercepts_ = network.unpack(theta)
-        self._optimizer_state = trainer.host_state()
+        self._optimizer_state, self._state_of = trainer.host_state(), self.solver
+        if self._history.stopped_by == "non_finite":
+            self._state_of = None  # its vectors may be NaN: the next call starts anew
         self.n_layers_, self.n_outputs_ = len(network.sizes), network.sizes[-1]
         self.out_activation_ = trainer.loss.output
         self._note_history(self._history, trainer.backend.name, bool(self.early_stopping))

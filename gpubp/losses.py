@@ -25,6 +25,7 @@ class Loss:
     step : value of each row and output delta in one launch (see ``kernels.losses``).
     targets : "index", the class of each row as int32 (n,); or "rows", numbers (n, n_outputs).
     output : what turns logits into predictions, by scikit-learn's name for it.
+    formula : the loss of one row in words and symbols, for a person.
     clips : whether the reported value of a row is bounded as scikit-learn bounds it.
     """
 
@@ -32,6 +33,7 @@ class Loss:
     step: Elementwise
     targets: Literal["index", "rows"]
     output: Literal["softmax", "logistic", "identity"]
+    formula: str
     clips: bool = False
 
     def evaluate(
@@ -66,8 +68,28 @@ def reported_range(dtype: np.dtype) -> tuple[float, float]:
 LOSSES = {
     loss.name: loss
     for loss in (
-        Loss("softmax_cross_entropy", SOFTMAX_CROSS_ENTROPY, "index", "softmax", clips=True),
-        Loss("sigmoid_cross_entropy", SIGMOID_CROSS_ENTROPY, "rows", "logistic", clips=True),
-        Loss("squared_error", SQUARED_ERROR, "rows", "identity"),
+        Loss(
+            "softmax_cross_entropy",
+            SOFTMAX_CROSS_ENTROPY,
+            "index",
+            "softmax",
+            "-log(probability of the target)",
+            clips=True,
+        ),
+        Loss(
+            "sigmoid_cross_entropy",
+            SIGMOID_CROSS_ENTROPY,
+            "rows",
+            "logistic",
+            "-sum(target log(prediction) + (1 - target) log(1 - prediction))",
+            clips=True,
+        ),
+        Loss(
+            "squared_error",
+            SQUARED_ERROR,
+            "rows",
+            "identity",
+            "1/2 mean((prediction - target)^2)",
+        ),
     )
 }

@@ -107,11 +107,11 @@ class Trainer:
         self.backend, self.network, self.loss, self.optimizer = backend, network, loss, optimizer
         self.batches, self.alpha, self.state = batches, alpha, state
         dtype, size = theta.dtype, (len(theta),)
-        # A copy, since asarray hands NumPy's own array through.
-        self.theta, self.gradient = backend.asarray(theta.copy()), backend.zeros(size, dtype)
-        self._vectors = tuple(backend.asarray(vector.copy()) for vector in state.vectors) or tuple(
-            backend.zeros(size, dtype) for _ in optimizer.state_names
-        )
+        self.theta, self.gradient = self._copy(theta), backend.zeros(size, dtype)
+        # Packed anew, since the padding depends on the dtype, which may have changed.
+        self._vectors = tuple(
+            self._copy(network.pack(*network.unpack(vector), dtype)) for vector in state.vectors
+        ) or tuple(backend.zeros(size, dtype) for _ in optimizer.state_names)
         self._plan = backend.zeros((batches.steps, optimizer.plan(0, 0, np.ones(1)).size), dtype)
         self._norms = backend.zeros((batches.steps,), dtype)
         work = Workspace(backend, network, batches.batch_size, dtype)
@@ -120,6 +120,12 @@ class Trainer:
         self._tail_losses = backend.zeros((batches.tail,), np.float64)
         if batches.tail:
             self._tail = self._record(work.first(batches.tail), self._tail_losses)
+
+    def _copy(self, vector: np.ndarray) -> Array:
+        """Return a copy on the device, on a boundary that ``asarray`` does not promise."""
+        array = self.backend.empty(vector.shape, vector.dtype)
+        array[...] = self.backend.asarray(vector)
+        return array
 
     @property
     def parameters(self) -> Parameters:

@@ -1,0 +1,146 @@
+"""`gpubp explain`: one step of backpropagation, number by number."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from gpubp.explain import Example, StepTrace
+
+WIDTH = 80
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.argument("data", required=False)
+@click.option(
+    "--row", default=0, show_default=True, type=click.IntRange(min=0), help="Row of DATA."
+)
+@click.option(
+    "--example",
+    default="step-by-step",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="step-by-step, company, xor, iris, or a network in a TOML file.",
+)
+@click.option(
+    "--steps", default=1, show_default=True, type=click.IntRange(1, 100_000), help="Steps to take."
+)
+@click.option("--vary", metavar="WEIGHT", help="Show what one weight, such as w1, does alone.")
+@click.option("--check", is_flag=True, help="Set each gradient beside its central difference.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page to look at.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, in full float64.")
+def explain(model: Path | None, data: str | None, **options: Any) -> int:
+    """Show every number of a step of backpropagation.
+
+    Without arguments, the step of the 2-2-1 network that is known from being worked by hand.
+    With a MODEL of gpubp and DATA, the step that the model would learn from one row.
+    """
+    from gpubp.atomic_file import check_writable
+    from gpubp.explain import trace_steps
+
+    if options["html"] is not None:
+        check_writable(options["html"])
+    example, row = _example(model, data, options)
+    traces = list(trace_steps(example, options["steps"], row))
+    variation, checks = _variation(example, options["vary"], row), None
+    if options["check"]:
+        from gpubp.explain import check_gradients
+
+        checks = check_gradients(example, row)
+    if options["html"] is not None:
+        _write_page(example, traces, options["html"])
+    if options["as_json"]:
+        from gpubp import explain_json
+
+        values = explain_json.example_values(example)
+        values["steps"] = [explain_json.step_values(example, trace) for trace in traces]
+        if checks is not None:
+            values["check"] = explain_json.check_values(checks)
+        if variation is not None:
+            values["vary"] = explain_json.variation_values(variation)
+        click.echo(json.dumps(values))
+    else:
+        _print(example, traces, variation, checks)
+        if options["html"] is not None:
+            click.echo(f"\nThe page is {options['html']}.")
+    return 0 if checks is None or all(c.agrees or c.kink for c in checks) else 1
+
+
+def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> tuple[Example, int]:
+    """Return what to explain, and the row to begin with."""
+    from gpubp.examples import example_by_name, of_model
+
+    row = options["row"]
+    if model is None:
+        example = example_by_name(options["example"])
+        if row >= len(example.X):
+            raise click.UsageError(f"--row {row}: the rows are 0 to {len(example.X) - 1}")
+        return example, row
+    if data is None:
+        raise click.UsageError("a model is explained on a row of data: gpubp explain MODEL DATA")
+    from gpubp.cli.options import read_data
+    from gpubp.saving import load
+
+    return of_model(load(model, device="cpu"), read_data(data), row), 0
+
+
+def _variation(example: Example, name: str | None, row: int) -> Any:
+    from gpubp.explain import vary
+
+    if name is None:
+        return None
+    try:
+        return vary(example, name, row)
+    except ValueError as error:
+        raise click.UsageError(f"--vary: {error}") from None
+
+
+def _write_page(example: Example, traces: Sequence[StepTrace], path: Path) -> None:
+    from gpubp.atomic_file import atomic_write
+    from gpubp.explain_page import explain_page
+
+    with atomic_write(path) as temporary:
+        temporary.write_text(explain_page(example, traces), encoding="utf-8")
+
+
+def _print(example: Example, traces: Sequence[StepTrace], variation: Any, checks: Any) -> None:
+    from gpubp import explain_text
+
+    for section in explain_text.sections(example, traces[0]):
+        _print_section(section.title, section.lines)
+    if len(traces) > 1:
+        _print_section(f"{len(traces)} steps", explain_text.steps_table(example, traces))
+    if variation is not None:
+        title = f"What {variation.parameter.name} alone does"
+        _print_section(title, explain_text.variation_plot(variation))
+    if checks is not None:
+        _print_section("Backpropagation checked", explain_text.checks_table(checks))
+
+
+def _print_section(title: str, lines: Iterable[str]) -> None:
+    """Print at most 80 columns: styled on a terminal, plain in a pipe."""
+    click.echo()
+    click.secho(title, bold=True, fg="cyan" if sys.stdout.isatty() else None)
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        click.echo(
+            textwrap.fill(
+                line,
+                WIDTH,
+                subsequent_indent=indent,
+                initial_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+                drop_whitespace=True,
+            )
+            if len(line) + 2 > WIDTH
+            else f"  {line}"
+        )
