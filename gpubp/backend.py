@@ -6,40 +6,34 @@ step. The mathematics (network, losses, optimizers) is written once, over these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from gpubp.tape import Tape
+from gpubp.arrays import ALIGNMENT, Array, Memory, Step
+from gpubp.cupy_backend import CupyBackend
+from gpubp.numpy_backend import NumpyBackend
 
 if TYPE_CHECKING:
     from gpubp.kernels.elementwise import Elementwise
 
-Array = Any  # numpy.ndarray or cupy.ndarray
-Step = Callable[[], None]
+__all__ = [
+    "ALIGNMENT",
+    "Array",
+    "Backend",
+    "BackendUnavailableError",
+    "Memory",
+    "Step",
+    "get_backend",
+]
 
 # "auto" takes CUDA from this many rows of a batch x parameters on. Estimated: below it, a step is
 # bound by launches on the device and fits in a CPU's cache. To be measured.
 CUDA_CROSSOVER = 10_000_000
-# One BLAS thread up to this many multiply-adds in the products of one forward pass: below it a
-# second thread gains nothing, and loses much beside another busy process.
-ONE_THREAD_LIMIT = 5_000_000
-ALIGNMENT = 128  # bytes
 
 
 class BackendUnavailableError(RuntimeError):
     """The device that was asked for cannot be used on this machine."""
-
-
-class Memory(NamedTuple):
-    """Bytes of device memory; None where the backend does not know."""
-
-    used: int | None
-    free: int | None
-    total: int | None
 
 
 class Backend(Protocol):
@@ -92,145 +86,6 @@ class Backend(Protocol):
 
     def threads(self, count: int | None, work: int) -> Any:
         """Return a context in which host products use ``count`` threads; None: by ``work``."""
-
-
-class NumpyBackend:
-    """NumPy on the host. A recorded step is a tape of bound calls."""
-
-    name = "cpu"
-
-    def __init__(self, why: str = "asked for") -> None:
-        self.why = why
-        self._np: Any = np  # the module, or the tape while a step is recorded
-
-    def asarray(self, values: Any, dtype: Any = None) -> Array:
-        return np.ascontiguousarray(values, dtype)
-
-    def to_numpy(self, array: Array) -> np.ndarray:
-        return np.asarray(array)
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        dtype = np.dtype(dtype)
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        block = np.empty(size + ALIGNMENT, np.uint8)
-        start = -block.ctypes.data % ALIGNMENT
-        return block[start : start + size].view(dtype).reshape(shape)
-
-    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        array = self.empty(shape, dtype)
-        array[...] = 0
-        return array
-
-    def run(
-        self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...], rows: int = 0
-    ) -> None:
-        step.numpy(self._np, *inputs, *(out if isinstance(out, tuple) else (out,)))
-
-    def gemm(
-        self,
-        A: Array,
-        B: Array,
-        *,
-        out: Array,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-        bias: Array | None = None,
-    ) -> None:
-        A = A.swapaxes(-1, -2) if transpose_a else A
-        B = B.swapaxes(-1, -2) if transpose_b else B
-        # The method costs 0.36 us a call where np.matmul costs 1.07, but takes matrices only.
-        product = partial(A.dot, B, out) if out.ndim == 2 else partial(np.matmul, A, B, out)
-        if isinstance(self._np, Tape):
-            self._np.keep(product)
-        else:
-            product()
-        if bias is not None:
-            self._np.add(out, bias, out=out)
-
-    def record(self, step: Step) -> Step:
-        tape = self._np = Tape()
-        try:
-            step()
-        finally:
-            self._np = np
-        return tape.replay
-
-    def synchronize(self) -> None:
-        pass
-
-    def memory(self) -> Memory:
-        return Memory(None, None, None)
-
-    @contextmanager
-    def threads(self, count: int | None, work: int) -> Iterator[None]:
-        from threadpoolctl import threadpool_limits
-
-        if count is None and work <= ONE_THREAD_LIMIT:
-            count = 1
-        with threadpool_limits(count, user_api="blas"):
-            yield
-
-
-class CupyBackend:
-    """CuPy on one CUDA device, which is the current device while this backend is in use."""
-
-    def __init__(self, index: int, why: str = "asked for") -> None:
-        import cupy
-
-        self.name = f"cuda:{index}"
-        self.why = why
-        self._cupy = cupy
-        self._device = cupy.cuda.Device(index)
-        self._device.use()
-
-    def asarray(self, values: Any, dtype: Any = None) -> Array:
-        return self._cupy.ascontiguousarray(self._cupy.asarray(values, dtype))
-
-    def to_numpy(self, array: Array) -> np.ndarray:
-        return self._cupy.asnumpy(array)  # type: ignore[no-any-return]
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self._cupy.empty(shape, dtype)  # CuPy aligns to 512 bytes
-
-    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self._cupy.zeros(shape, dtype)
-
-    def run(
-        self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...], rows: int = 0
-    ) -> None:
-        outputs = out if isinstance(out, tuple) else (out,)
-        step.kernel(*inputs, *outputs, **({"size": rows} if rows else {}))
-
-    def gemm(
-        self,
-        A: Array,
-        B: Array,
-        *,
-        out: Array,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-        bias: Array | None = None,
-    ) -> None:
-        A = A.swapaxes(-1, -2) if transpose_a else A
-        B = B.swapaxes(-1, -2) if transpose_b else B
-        self._cupy.matmul(A, B, out=out)
-        if bias is not None:
-            self._cupy.add(out, bias, out=out)
-
-    def record(self, step: Step) -> Step:
-        # cupy.matmul cannot be captured in a CUDA graph, so the step runs as it is written.
-        return step
-
-    def synchronize(self) -> None:
-        self._device.synchronize()
-
-    def memory(self) -> Memory:
-        free, total = self._device.mem_info
-        return Memory(total - free, free, total)
-
-    @contextmanager
-    def threads(self, count: int | None, work: int) -> Iterator[None]:
-        yield
 
 
 def get_backend(device: str = "auto", work: int | None = None) -> Backend:

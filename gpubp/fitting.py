@@ -260,9 +260,10 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         network = trainer.network
         theta = np.array(trainer.backend.to_numpy(trainer.theta))
         self.coefs_, self.intercepts_ = network.unpack(theta)
-        self._optimizer_state, self._state_of = trainer.host_state(), self.solver
-        if self._history.stopped_by == "non_finite":
-            self._state_of = None  # its vectors may be NaN: the next call starts anew
+        self._optimizer_state = trainer.host_state()
+        # After a divergence its vectors may be NaN: the next call starts anew.
+        diverged = self._history.stopped_by == "non_finite"
+        self._state_of = None if diverged else self.solver
         self.n_layers_, self.n_outputs_ = len(network.sizes), network.sizes[-1]
         self.out_activation_ = trainer.loss.output
         self._note_history(self._history, trainer.backend.name, bool(self.early_stopping))

@@ -25,7 +25,8 @@ import numpy as np
 import pytest
 
 import gpubp.kernels
-from gpubp.backend import NumpyBackend, Step
+from gpubp.arrays import Step
+from gpubp.numpy_backend import NumpyBackend
 from gpubp.kernels.elementwise import Elementwise
 
 # What each type variable of a step stands for in turn.

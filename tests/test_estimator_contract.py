@@ -265,12 +265,10 @@ def test_pipelines_and_searches_take_it() -> None:
 def test_training_goes_on_after_it_diverged():
     X = np.random.RandomState(0).randn(40, 3)
     y = X.sum(axis=1)
-    model = MLPRegressor(hidden_layer_sizes=(8,), solver="sgd", random_state=0, alpha=0)
+    model = MLPRegressor(hidden_layer_sizes=(8,), solver="sgd", random_state=0, batch_size=5)
     model.partial_fit(X, y)
-    model.set_params(learning_rate_init=1e300)
-    with pytest.raises(ValueError, match="non-finite"), np.errstate(all="ignore"):
-        for _ in range(3):
-            model._optimizer_state.rate = 1e300
-            model.partial_fit(X, y)
-    model.set_params(learning_rate_init=1e-3).partial_fit(X, y)
+    model._optimizer_state.rate = 1e300
+    with pytest.raises(ValueError, match="non-finite"):
+        model.partial_fit(X, y)
+    model.partial_fit(X, y)
     assert np.isfinite(model.predict(X)).all()

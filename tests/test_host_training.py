@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from host_kernels import HostBackend, skip_without_compiler
 
-from gpubp.backend import Backend, NumpyBackend
+from gpubp.backend import Backend
+from gpubp.numpy_backend import NumpyBackend
 from gpubp.batches import Batches
 from gpubp.inference import infer
 from gpubp.losses import LOSSES

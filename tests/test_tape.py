@@ -10,7 +10,8 @@ from host_kernels import all_steps, outputs_of
 from kernel_cases import cases_of
 from kernel_checks import Case, Values, check_each, on_device
 
-from gpubp.backend import Backend, NumpyBackend
+from gpubp.backend import Backend
+from gpubp.numpy_backend import NumpyBackend
 from gpubp.kernels.elementwise import Elementwise
 
 STEPS = all_steps()

@@ -9,7 +9,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils import shuffle
 
-from gpubp.backend import ALIGNMENT, Backend, NumpyBackend, Step
+from gpubp.backend import ALIGNMENT, Backend, Step
+from gpubp.numpy_backend import NumpyBackend
 from gpubp.batches import Batches
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.losses import LOSSES
