@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from gpubp.arrays import ALIGNMENT, Array, Memory, Step
+from gpubp.arrays import ALIGNMENT, Array, Memory, Recording, Step
 from gpubp.cupy_backend import CupyBackend
 from gpubp.numpy_backend import NumpyBackend
 
@@ -23,6 +23,7 @@ __all__ = [
     "Backend",
     "BackendUnavailableError",
     "Memory",
+    "Recording",
     "Step",
     "get_backend",
 ]
@@ -71,11 +72,11 @@ class Backend(Protocol):
     ) -> None:
         """Write A B + bias into ``out``; the last two axes are the matrices, others a batch."""
 
-    def record(self, step: Step) -> Step:
+    def record(self, step: Step) -> Recording:
         """Return a callable that does what ``step`` does now, as fast as the device can.
 
         Every array and number that ``step`` uses is bound here: what changes between calls has
-        to lie in arrays. ``step`` itself may or may not be run by this call's preparation.
+        to lie in arrays. Recording may run ``step`` once, so set what it changes afterwards.
         """
 
     def synchronize(self) -> None:
@@ -84,8 +85,12 @@ class Backend(Protocol):
     def memory(self) -> Memory:
         """Return the device memory in use, free and in all."""
 
-    def threads(self, count: int | None, work: int) -> Any:
-        """Return a context in which host products use ``count`` threads; None: by ``work``."""
+    def in_use(self, threads: int | None, work: int) -> Any:
+        """Return a context to compute in: on CUDA its device and stream, which are done at the end.
+
+        threads : BLAS threads of products on the host; None takes one where ``work``, the
+        multiply-adds of a forward pass, is small, else all.
+        """
 
 
 def get_backend(device: str = "auto", work: int | None = None) -> Backend:

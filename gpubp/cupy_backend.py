@@ -1,30 +1,39 @@
-"""CuPy on a CUDA device."""
+"""CuPy on a CUDA device: a step of training is captured once as a CUDA graph and launched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpubp.arrays import Array, Memory, Step
+from gpubp.arrays import Array, Memory, Recording, Step, Unrecorded
 
 if TYPE_CHECKING:
     from gpubp.kernels.elementwise import Elementwise
 
+# Steps of one graph: enough to hide what a launch costs the host, few enough that an interrupt
+# is answered within GRAPH_SECONDS.
+MOST_STEPS = 64
+GRAPH_SECONDS = 0.25
+
 
 class CupyBackend:
-    """CuPy on one CUDA device, which is the current device while this backend is in use."""
+    """CuPy on one CUDA device, on a stream of its own; see `gpubp.backend.Backend`."""
 
-    def __init__(self, index: int, why: str = "asked for") -> None:
+    def __init__(self, index: int, why: str = "asked for", record: bool = True) -> None:
         import cupy
 
         self.name = f"cuda:{index}"
         self.why = why
         self._cupy = cupy
         self._device = cupy.cuda.Device(index)
-        self._device.use()
+        self._records = record
+        with self._device:
+            self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._matmul = _CupyMatmul(cupy)
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         return self._cupy.ascontiguousarray(self._cupy.asarray(values, dtype))
@@ -54,23 +63,84 @@ class CupyBackend:
         transpose_b: bool = False,
         bias: Array | None = None,
     ) -> None:
-        A = A.swapaxes(-1, -2) if transpose_a else A
-        B = B.swapaxes(-1, -2) if transpose_b else B
-        self._cupy.matmul(A, B, out=out)
+        self._matmul(A, B, out, transpose_a=transpose_a, transpose_b=transpose_b)
         if bias is not None:
             self._cupy.add(out, bias, out=out)
 
-    def record(self, step: Step) -> Step:
-        # cupy.matmul cannot be captured in a CUDA graph, so the step runs as it is written.
-        return step
+    def record(self, step: Step) -> Recording:
+        step()  # compiles and loads every kernel, which a capturing stream must not
+        if not self._records or not self._matmul.capturable:
+            return Unrecorded(step)
+        self._stream.synchronize()
+        return _Recorded(self._stream, step)
 
     def synchronize(self) -> None:
-        self._device.synchronize()
+        self._stream.synchronize()
 
     def memory(self) -> Memory:
         free, total = self._device.mem_info
         return Memory(total - free, free, total)
 
     @contextmanager
-    def threads(self, count: int | None, work: int) -> Iterator[None]:
-        yield
+    def in_use(self, threads: int | None, work: int) -> Iterator[None]:
+        with self._device, self._stream:
+            yield
+            self._stream.synchronize()
+
+
+class _Recorded:
+    """A step captured as CUDA graphs: one of a single step, one of many."""
+
+    def __init__(self, stream: Any, step: Step) -> None:
+        self._stream, self._step = stream, step
+        self._one = self._capture(1)
+        self._many: Any = None
+        self._steps = 0  # of the graph of many
+
+    def __call__(self, times: int = 1) -> None:
+        if times > 1 and self._many is None:
+            times -= self._measure()
+        while times > 0:
+            if 0 < self._steps <= times:
+                self._many.launch(stream=self._stream)
+                # The host waits for each long graph, so that it can answer an interrupt.
+                self._stream.synchronize()
+                times -= self._steps
+            else:
+                self._one.launch(stream=self._stream)
+                times -= 1
+
+    def _measure(self) -> int:
+        """Launch one step to see what it takes, and capture the graph of many by it."""
+        started = perf_counter()
+        self._one.launch(stream=self._stream)
+        self._stream.synchronize()
+        seconds = perf_counter() - started
+        self._steps = max(1, min(MOST_STEPS, int(GRAPH_SECONDS / max(seconds, 1e-9))))
+        self._many = self._capture(self._steps)
+        return 1
+
+    def _capture(self, steps: int) -> Any:
+        self._stream.begin_capture()
+        try:
+            for _ in range(steps):
+                self._step()
+        finally:
+            graph = self._stream.end_capture()
+        return graph
+
+
+class _CupyMatmul:
+    """CuPy's own matrix product, which cannot be captured in a graph."""
+
+    capturable = False
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+
+    def __call__(
+        self, A: Array, B: Array, out: Array, *, transpose_a: bool, transpose_b: bool
+    ) -> None:
+        A = A.swapaxes(-1, -2) if transpose_a else A
+        B = B.swapaxes(-1, -2) if transpose_b else B
+        self._cupy.matmul(A, B, out=out)

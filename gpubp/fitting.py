@@ -176,8 +176,8 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             validate = partial(self._score_rows, backend, network, held)
         self._warn_of_batch_size(len(rows.X))
         batch_rows = self._batch_rows(len(rows.X))
-        batches = Batches(backend, rows.X, rows.targets, batch_rows, rows.weights)
-        with backend.threads(self.threads, batch_rows * network.n_parameters):
+        with backend.in_use(self.threads, batch_rows * network.n_parameters):
+            batches = Batches(backend, rows.X, rows.targets, batch_rows, rows.weights)
             trainer = Trainer(
                 backend,
                 network,
@@ -369,11 +369,11 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         backend = self._backend(len(X), network)
         dtype = np.asarray(self.coefs_[0]).dtype
         X = np.ascontiguousarray(X, dtype)
-        parameters = Parameters(
-            [backend.asarray(W, dtype) for W in self.coefs_],
-            [backend.asarray(b, dtype) for b in self.intercepts_],
-        )
-        with backend.threads(self.threads, min(len(X), 1024) * network.n_parameters):
+        with backend.in_use(self.threads, min(len(X), 1024) * network.n_parameters):
+            parameters = Parameters(
+                [backend.asarray(W, dtype) for W in self.coefs_],
+                [backend.asarray(b, dtype) for b in self.intercepts_],
+            )
             return infer(backend, network, self._loss(), parameters, X)
 
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpubp.arrays import ALIGNMENT, Array, Memory, Step
+from gpubp.arrays import ALIGNMENT, Array, Memory, Recording, Step
 from gpubp.tape import Tape
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class NumpyBackend:
         if bias is not None:
             self._np.add(out, bias, out=out)
 
-    def record(self, step: Step) -> Step:
+    def record(self, step: Step) -> Recording:
         tape = self._np = Tape()
         try:
             step()
@@ -88,10 +88,10 @@ class NumpyBackend:
         return Memory(None, None, None)
 
     @contextmanager
-    def threads(self, count: int | None, work: int) -> Iterator[None]:
+    def in_use(self, threads: int | None, work: int) -> Iterator[None]:
         from threadpoolctl import threadpool_limits
 
-        if count is None and work <= ONE_THREAD_LIMIT:
-            count = 1
-        with threadpool_limits(count, user_api="blas"):
+        if threads is None and work <= ONE_THREAD_LIMIT:
+            threads = 1
+        with threadpool_limits(threads, user_api="blas"):
             yield

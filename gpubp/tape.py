@@ -42,10 +42,12 @@ class Tape:
         """Add ``call`` to what a replay does."""
         self.calls.append(call)
 
-    def replay(self) -> None:
-        """Make the recorded calls in their order."""
-        for call in self.calls:
-            call()
+    def replay(self, times: int = 1) -> None:
+        """Make the recorded calls in their order, ``times`` times."""
+        calls = self.calls
+        for _ in range(times):
+            for call in calls:
+                call()
 
     def _keep_method(self, name: str, array: np.ndarray, *args: Any, **options: Any) -> None:
         if name == "take" and options.get("out") is None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from gpubp.backend import Array, Backend, Step
+from gpubp.backend import Array, Backend, Recording
 from gpubp.batches import Batches, shuffled
 from gpubp.kernels.gather import STORE
 from gpubp.kernels.optimizers import ADVANCE
@@ -107,11 +107,8 @@ class Trainer:
         self.backend, self.network, self.loss, self.optimizer = backend, network, loss, optimizer
         self.batches, self.alpha, self.state = batches, alpha, state
         dtype, size = theta.dtype, (len(theta),)
-        self.theta, self.gradient = self._copy(theta), backend.zeros(size, dtype)
-        # Packed anew, since the padding depends on the dtype, which may have changed.
-        self._vectors = tuple(
-            self._copy(network.pack(*network.unpack(vector), dtype)) for vector in state.vectors
-        ) or tuple(backend.zeros(size, dtype) for _ in optimizer.state_names)
+        self.theta, self.gradient = backend.zeros(size, dtype), backend.zeros(size, dtype)
+        self._vectors = tuple(backend.zeros(size, dtype) for _ in optimizer.state_names)
         self._plan = backend.zeros((batches.steps, optimizer.plan(0, 0, np.ones(1)).size), dtype)
         self._norms = backend.zeros((batches.steps,), dtype)
         work = Workspace(backend, network, batches.batch_size, dtype)
@@ -120,19 +117,24 @@ class Trainer:
         self._tail_losses = backend.zeros((batches.tail,), np.float64)
         if batches.tail:
             self._tail = self._record(work.first(batches.tail), self._tail_losses)
+        self._set(theta)
 
-    def _copy(self, vector: np.ndarray) -> Array:
-        """Return a copy on the device, on a boundary that ``asarray`` does not promise."""
-        array = self.backend.empty(vector.shape, vector.dtype)
-        array[...] = self.backend.asarray(vector)
-        return array
+    def _set(self, theta: np.ndarray) -> None:
+        """Set the parameters and the optimizer's state, which recording may have changed."""
+        self.theta[...] = self.backend.asarray(theta)
+        for k, vector in enumerate(self._vectors):
+            vector[...] = 0
+            if self.state.vectors:
+                # Packed anew, since the padding depends on the dtype, which may have changed.
+                parts = self.network.unpack(self.state.vectors[k])
+                vector[...] = self.backend.asarray(self.network.pack(*parts, theta.dtype))
 
     @property
     def parameters(self) -> Parameters:
         """The weights and biases on the device, as training has left them."""
         return self.network.views(self.theta)
 
-    def _record(self, work: Workspace, row_losses: Array) -> Step:
+    def _record(self, work: Workspace, row_losses: Array) -> Recording:
         """Return one step of training over the arrays of ``work``, recorded."""
         backend, batches, theta = self.backend, self.batches, self.theta
         parameters, gradients = self.parameters, self.network.views(self.gradient)
@@ -166,8 +168,7 @@ class Trainer:
         self._full_losses[...] = 0
         self._tail_losses[...] = 0
         with np.errstate(all="ignore"):
-            for _ in range(batches.full):
-                self._full()
+            self._full(batches.full)
             if batches.tail:
                 self._tail()
         self.state.updates += batches.steps

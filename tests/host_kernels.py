@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 import gpubp.kernels
-from gpubp.arrays import Step
+from gpubp.arrays import Recording, Step, Unrecorded
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.kernels.elementwise import Elementwise
 
@@ -201,8 +201,8 @@ class HostBackend(NumpyBackend):
         inputs = tuple(np.ascontiguousarray(x) if np.ndim(x) else x for x in inputs)
         host_library().run(step, *inputs, out=out)
 
-    def record(self, step: Step) -> Step:
-        return step
+    def record(self, step: Step) -> Recording:
+        return Unrecorded(step)
 
 
 def _bound_types(declared: list[Parameter], arguments: list[Any]) -> dict[str, str]:

@@ -9,7 +9,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils import shuffle
 
-from gpubp.backend import ALIGNMENT, Backend, Step
+from gpubp.arrays import Unrecorded
+from gpubp.backend import ALIGNMENT, Backend, Recording, Step
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.batches import Batches
 from gpubp.kernels.activations import ACTIVATIONS
@@ -114,8 +115,8 @@ def test_training_equals_the_textbook_loop(backend: Backend, n: int, weighted: b
 class _Unrecorded(NumpyBackend):
     """The same arithmetic, with no tape in it."""
 
-    def record(self, step: Step) -> Step:
-        return step
+    def record(self, step: Step) -> Recording:
+        return Unrecorded(step)
 
 
 ADAM = Adam()
