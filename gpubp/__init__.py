@@ -18,6 +18,7 @@ if not Path(__file__).with_name("kernels").is_dir():
 _PUBLIC = {
     "BackendUnavailableError": "gpubp.backend",
     "DataError": "gpubp.columns",
+    "ExampleError": "gpubp.examples",
     "MLPClassifier": "gpubp.estimators",
     "MLPRegressor": "gpubp.estimators",
     "ModelFileError": "gpubp.model_file",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
 
 from gpubp.cli import gpubp
+
+# `gpubp` without a command: help. click 8.1 has no such error and prints the help itself.
+_NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
 def main(args: list[str] | None = None) -> int:
@@ -17,30 +19,33 @@ def main(args: list[str] | None = None) -> int:
     except click.Abort:
         click.secho("Interrupted.", fg="red", err=True)
         return 130
-    except click.ClickException as error:
+    except _NO_ARGUMENTS as error:
         error.show()
-        return error.exit_code
-    except BrokenPipeError:  # the reader of a pipe has gone, which is its right
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (for the flush at exit)
-        return 0
+        return 2
+    except click.ClickException as error:
+        return _tell(error.format_message(), error.exit_code)
     except Exception as error:
         code = _code(error)
         if code is None:
             raise
-        reason = " ".join(str(error).split())
-        click.secho(f"Error: {reason}", fg="red", err=True)
-        return code
+        return _tell(str(error) or type(error).__name__, code)
     return result if isinstance(result, int) else 0
+
+
+def _tell(message: str, code: int) -> int:
+    """Say in one red line what went wrong; return the exit code."""
+    click.secho(f"Error: {' '.join(message.split())}", fg="red", err=True)
+    return code
 
 
 def _code(error: Exception) -> int | None:
     """Return the exit code for an error that a user can mend, or None for a defect of ours."""
     # Imported here: these load NumPy, which `gpubp --help` need not wait for.
-    from gpubp import BackendUnavailableError, DataError, ModelFileError
+    from gpubp import BackendUnavailableError, DataError, ExampleError, ModelFileError
 
     if isinstance(error, BackendUnavailableError):
         return 2
-    if isinstance(error, DataError | ModelFileError | OSError | MemoryError):
+    if isinstance(error, DataError | ExampleError | ModelFileError | OSError | MemoryError):
         return 1
     return None
 

@@ -8,16 +8,15 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.metrics import (
-    accuracy_score,
     log_loss,
     mean_absolute_error,
     r2_score,
     root_mean_squared_error,
 )
 
-from gpubp.columns import DataError, Table, is_text
+from gpubp.columns import DataError, Table, check_names, is_text, listed
 from gpubp.estimators import MLPClassifier, MLPRegressor
-from gpubp.schema import Schema, Standardizer, Task, feature_names
+from gpubp.schema import Schema, Standardizer, Task, feature_names, resolve_targets
 from gpubp.training import Epoch, History
 
 Estimator = MLPClassifier | MLPRegressor
@@ -112,23 +111,66 @@ class TableModel:
         }
 
     def _evaluate_labels(self, table: Table, target: str) -> dict[str, float]:
+        truth = self._labels_like_training(table, target)
+        P = self.predict_proba(table).astype(np.float64)
+        metrics = {"accuracy": float(np.mean(truth == self.classes_[P.argmax(axis=1)]))}
+        if np.isin(truth, self.classes_).all():
+            P /= P.sum(axis=1, keepdims=True)
+            indices = np.searchsorted(self.classes_, truth)
+            metrics["log_loss"] = float(log_loss(indices, P, labels=np.arange(len(self.classes_))))
+        return metrics
+
+    def known_labels(self, table: Table, target: str) -> np.ndarray:
+        """Return the labels in a column; DataError for one that training had not."""
+        truth = self._labels_like_training(table, target)
+        unknown = np.flatnonzero(~np.isin(truth, self.classes_))
+        if len(unknown):
+            raise DataError(
+                f"{table.where(int(unknown[0]), target)}: {truth[unknown[0]].item()!r} is no label "
+                f"of the model, which knows {listed([str(label) for label in self.classes_])}"
+            )
+        return truth
+
+    def _labels_like_training(self, table: Table, target: str) -> np.ndarray:
         truth = table.labels(target)
-        if is_text(truth) != is_text(self.classes_):
+        found, known = is_text(truth), is_text(self.classes_)
+        # "1" and "2" are read as numbers where no "3+" is near.
+        labels = truth.astype(np.str_) if known and not found else truth
+        if (found and not known) or (
+            known and not found and not np.isin(labels, self.classes_).any()
+        ):
             raise DataError(
                 f"{table.source}: column {target!r} has labels such as {truth[0].item()!r}, but "
                 f"the model's are such as {self.classes_[0].item()!r}; name the column with the "
                 "labels of training"
             )
-        P = self.predict_proba(table).astype(np.float64)
-        metrics = {"accuracy": float(accuracy_score(truth, self.classes_[P.argmax(axis=1)]))}
-        if np.isin(truth, self.classes_).all():
-            P /= P.sum(axis=1, keepdims=True)
-            metrics["log_loss"] = float(log_loss(truth, P, labels=self.classes_))
-        return metrics
+        return labels
 
     def _transform(self, rows: Any) -> np.ndarray:
         dtype = self.estimator.coefs_[0].dtype
         return self.schema.transform(_as_table(rows, self.schema.features), dtype)
+
+
+def with_columns_of(estimator: Estimator, table: Table) -> TableModel:
+    """Return a model that takes the columns of ``table`` as they are, all but its target.
+
+    Raises DataError if there are not as many as the estimator was fitted with.
+    """
+    targets = resolve_targets(table)
+    features = feature_names(table, targets)
+    if len(features) != estimator.n_features_in_:
+        raise DataError(
+            f"{table.source} has {len(features)} columns besides {listed(targets)}, but the model "
+            f"was fitted with {estimator.n_features_in_}; give a table with those"
+        )
+    classifies = isinstance(estimator, MLPClassifier)
+    task: Task = "classification" if classifies else "regression"
+    scaling = None if classifies else _unscaled(len(targets))
+    return TableModel(Schema(features, targets, task, _unscaled(len(features)), scaling), estimator)
+
+
+def _unscaled(columns: int) -> Standardizer:
+    return Standardizer(np.zeros(columns), np.ones(columns))
 
 
 def _as_table(rows: Any, features: tuple[str, ...]) -> Table:
@@ -145,7 +187,21 @@ def _as_table(rows: Any, features: tuple[str, ...]) -> Table:
     columns = features if names is None else tuple(str(name) for name in names)
     wanted = [j for j, name in enumerate(columns) if name in set(features)]
     kept = tuple(columns[j] for j in wanted)
+    check_names(kept, "rows")
     numbers = X if len(kept) == len(columns) else X[:, wanted]
+    others: dict[str, np.ndarray] = {}
     if numbers.dtype.kind not in "fiub":
-        numbers = numbers.astype(np.float64)
-    return Table(kept, numbers, {}, "rows", kept)
+        # What is no number becomes text, for the table to name the row and the column.
+        parsed = {name: _as_numbers(cells) for name, cells in zip(kept, numbers.T, strict=True)}
+        others = {name: cells for name, cells in parsed.items() if is_text(cells)}
+        numeric = [cells for name, cells in parsed.items() if name not in others]
+        numbers = np.stack(numeric, axis=1) if numeric else np.empty((len(X), 0))
+    return Table(kept, numbers, others, "rows", kept)
+
+
+def _as_numbers(cells: np.ndarray) -> np.ndarray:
+    """Return cells (n,) of any type as float64, or as text where one is no number."""
+    try:
+        return cells.astype(np.float64)
+    except (TypeError, ValueError):
+        return np.array([str(cell) for cell in cells], dtype=object)

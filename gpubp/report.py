@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ class JsonReport:
     def epoch(self, epoch: Epoch) -> None:
         if self._quiet:
             return
-        line: dict[str, Any] = {"event": "epoch", "epoch": epoch.number, "loss": epoch.loss}
+        line: dict[str, Any] = {"epoch": epoch.number, "loss": epoch.loss}
         if epoch.score is not None:
             line["validation"] = epoch.score
         line |= {"best": epoch.best, "learning_rate": epoch.rate, "seconds": epoch.seconds}
-        print(json.dumps(line), flush=True)
+        print(json_line("epoch", line), flush=True)
 
     def result(self, result: dict[str, Any]) -> None:
-        print(json.dumps({"event": "result"} | result), flush=True)
+        print(json_line("result", result), flush=True)
 
     def close(self) -> None:
         pass
@@ -92,12 +92,29 @@ class TextReport:
 
     def result(self, result: dict[str, Any]) -> None:
         self.close()
-        self._console.print(_summary(result))
+        for name, text in _summary(result).items():
+            self._console.print(Text.assemble((f"{name:<12}", "bold"), text))
 
     def close(self) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def json_line(event: str, values: dict[str, Any]) -> str:
+    """Return an event as a line of JSON, with null for NaN and infinity, which JSON has not."""
+    return json.dumps({"event": event} | _without_nan(values), allow_nan=False)
+
+
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_nan(value)
+        if isinstance(value, dict)
+        else None
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for key, value in values.items()
+    }
 
 
 def epoch_line(epoch: Epoch, epochs: int) -> str:
@@ -116,10 +133,7 @@ def metrics_text(metrics: dict[str, float]) -> str:
     return ", ".join(f"{_METRICS[name]} {value:.4f}" for name, value in metrics.items())
 
 
-def _summary(result: dict[str, Any]) -> Table:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column()
+def _summary(result: dict[str, Any]) -> dict[str, str]:
     layers = "-".join(str(size) for size in result["layers"])
     rows = {
         "task": result["task"],
@@ -135,6 +149,4 @@ def _summary(result: dict[str, Any]) -> Table:
         rows["test"] = metrics_text(result["test"])
     if result["model"]:
         rows["model"] = result["model"]
-    for name, text in rows.items():
-        table.add_row(name, Text(text))
-    return table
+    return rows

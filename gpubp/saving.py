@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
@@ -25,7 +25,7 @@ from gpubp.model_file import (
 )
 from gpubp.models import Estimator, TableModel
 from gpubp.schema import Schema
-from gpubp.training import History
+from gpubp.training import History, StoppedBy
 
 ESTIMATORS: dict[str, type[Estimator]] = {
     "MLPClassifier": MLPClassifier,
@@ -50,16 +50,21 @@ def save(model: Estimator | TableModel, path: str | os.PathLike[str]) -> None:
 
     Raises ModelFileError if the path cannot be written, NotFittedError before fit.
     """
-    if isinstance(model, TableModel):
-        header, tensors = _estimator_parts(model.estimator)
-        header["schema"] = model.schema.to_header()
-        tensors |= model.schema.tensors()
-    elif isinstance(model, MLPClassifier | MLPRegressor):
-        header, tensors = _estimator_parts(model)
-    else:
+    estimator = model.estimator if isinstance(model, TableModel) else model
+    if not isinstance(estimator, MLPClassifier | MLPRegressor):
         raise TypeError(
             f"save takes an MLPClassifier, MLPRegressor or TableModel, got {type(model).__name__}"
         )
+    header, tensors = _estimator_parts(estimator)
+    if isinstance(model, TableModel):
+        header["schema"] = model.schema.to_header()
+        tensors |= model.schema.tensors()
+    try:
+        _model_from(header, dict(tensors))
+    except ModelFileError as error:
+        raise ModelFileError(
+            f"the model cannot be saved, its attributes do not fit together ({error}); fit it again"
+        ) from None
     write_model(path, ModelRecord(header, tensors))
 
 
@@ -72,19 +77,26 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
     """
     record = read_model(path)
     with errors_of(path):
-        header, tensors = record.header, dict(record.tensors)
-        only_keys(header, ["estimator", "schema"])
-        estimator = _estimator_from(require(header, "estimator", dict), tensors)
-        estimator.set_params(device=device)
-        if "schema" not in header:
-            only_keys(tensors, [])
-            return estimator
-        try:
-            schema = Schema.from_parts(require(header, "schema", dict), tensors)
-        except ValueError as error:
-            raise ModelFileError(f"{error}; restore the file or train the model again") from None
-        _check_schema(schema, estimator)
-        return TableModel(schema, estimator)
+        model = _model_from(record.header, dict(record.tensors))
+    estimator = model.estimator if isinstance(model, TableModel) else model
+    estimator.set_params(device=device)
+    return model
+
+
+def _model_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estimator | TableModel:
+    """Return the model of a header and its tensors, or raise ModelFileError."""
+    only_keys(header, ["estimator", "schema"])
+    estimator = _estimator_from(require(header, "estimator", dict), tensors)
+    if "schema" not in header:
+        only_keys(tensors, [])
+        return estimator
+    try:
+        schema = Schema.from_parts(require(header, "schema", dict), tensors)
+    except ValueError as error:
+        raise ModelFileError(f"{error}; restore the file or train the model again") from None
+    _check_schema(schema, estimator)
+    only_keys(tensors, schema.tensors())
+    return TableModel(schema, estimator)
 
 
 def _estimator_parts(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -121,12 +133,12 @@ def _history_header(estimator: Estimator) -> dict[str, Any]:
     history = estimator._history
     return {
         "losses": history.losses,
-        "scores": history.scores,
+        # JSON has no NaN, which a validation score is where training is about to diverge.
+        "scores": [score if np.isfinite(score) else None for score in history.scores],
         "early_stopping": estimator.validation_scores_ is not None,
         "stale": history.stale,
         "samples": history.samples,
         "epochs": history.epochs,
-        "seconds": history.seconds,
         "stopped_by": history.stopped_by,
         "device": estimator.device_,
     }
@@ -135,18 +147,33 @@ def _history_header(estimator: Estimator) -> dict[str, Any]:
 def _labels_header(estimator: MLPClassifier) -> dict[str, Any]:
     classes = estimator.classes_
     kind = _LABEL_KINDS.get(classes.dtype.kind)
-    if kind is None or (kind == "text" and not all(isinstance(c, str) for c in classes)):
+    if kind is None or _label_array(kind, classes.tolist()) is None:
         raise ModelFileError(
-            f"labels of dtype {classes.dtype} cannot be saved; use text, numbers or booleans"
+            f"labels of dtype {classes.dtype} such as {classes[-1]!r} cannot be saved; use text, "
+            "int64 or float64 numbers, or booleans"
         )
     multilabel = estimator._label_binarizer.y_type_.startswith("multilabel")
     return {"kind": kind, "values": classes.tolist(), "multilabel": multilabel}
 
 
+def _label_array(kind: str, values: list[Any]) -> np.ndarray | None:
+    """Return labels as an array of their kind, or None where that would not keep them."""
+    try:
+        labels: np.ndarray = np.array(values, dtype=_LABEL_TYPES[kind])
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if labels.ndim != 1 or labels.tolist() != values:
+        return None
+    # scikit-learn takes fractions for a regression's.
+    whole = kind != "number" or ((labels % 1 == 0) & (np.abs(labels) <= 2**53)).all()
+    return labels if whole else None
+
+
 def _estimator_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estimator:
     """Return the estimator of ``header``, taking its tensors out of ``tensors``."""
-    only_keys(header, ["class", "parameters", "history", "labels", "feature_names"])
     kind = ESTIMATORS[choose(header, "class", ESTIMATORS)]
+    labels = ["labels"] if kind is MLPClassifier else []
+    only_keys(header, ["class", "parameters", "history", "feature_names", *labels])
     estimator = kind(**_parameters(kind, require(header, "parameters", dict)))
     try:
         estimator._validate_params()
@@ -174,9 +201,7 @@ def _estimator_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> E
 def _parameters(kind: type[Estimator], header: dict[str, Any]) -> dict[str, Any]:
     only_keys(header, kind().get_params(deep=False))
     parameters = {k: tuple(v) if isinstance(v, list) else v for k, v in header.items()}
-    if parameters.get("n_iter_no_change") == "inf":
-        parameters["n_iter_no_change"] = np.inf
-    return parameters
+    return {k: np.inf if v == "inf" else v for k, v in parameters.items()}
 
 
 def _layers(
@@ -201,41 +226,38 @@ def _layers(
 
 def _set_labels(estimator: MLPClassifier, header: dict[str, Any]) -> None:
     only_keys(header, ["kind", "values", "multilabel"])
-    dtype = _LABEL_TYPES[choose(header, "kind", _LABEL_TYPES)]
+    kind = choose(header, "kind", _LABEL_TYPES)
     values, multilabel = require(header, "values", list), require(header, "multilabel", bool)
-    labels: np.ndarray
-    try:
-        labels = np.array(values, dtype=dtype)
-    except (TypeError, ValueError, OverflowError):
-        labels = np.empty(0, dtype)
-    outputs = 1 if len(labels) <= 2 and not multilabel else len(labels)
-    sorted_once = labels.ndim == 1 and np.array_equal(np.unique(labels), labels)
+    labels = _label_array(kind, values)
+    outputs = len(values) if multilabel or len(values) > 2 else 1
     if (
-        not len(labels)
-        or labels.tolist() != values
-        or not sorted_once
-        or (outputs != estimator.n_outputs_)
+        labels is None
+        or len(labels) < 1 + multilabel
+        or not np.array_equal(np.unique(labels), labels)
+        or outputs != estimator.n_outputs_
+        or (multilabel and values != list(range(outputs)))
     ):
         raise ModelFileError(
             f"the labels {values[:5]!r} do not fit {estimator.n_outputs_} outputs; restore the "
             "file or save the model again"
         )
     estimator._label_binarizer = LabelBinarizer()
-    estimator._set_labels(np.eye(len(labels), dtype=int) if multilabel else labels)
+    estimator._set_labels(np.eye(outputs, dtype=int) if multilabel else labels)
 
 
 def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
+    scores = require(header, "scores", list)
+    scores = [np.nan if score is None else score for score in scores]
     history = History(
         losses=require_list(header, "losses", float),
-        scores=require_list(header, "scores", float),
+        scores=require_list({"scores": scores}, "scores", float),
         stale=require(header, "stale", int),
         samples=require(header, "samples", int),
         epochs=require(header, "epochs", int),
-        seconds=require(header, "seconds", float),
-        stopped_by=require(header, "stopped_by", str),  # type: ignore[arg-type]
+        stopped_by=choose(header, "stopped_by", get_args(StoppedBy)),  # type: ignore[arg-type]
     )
     history.best_loss = min(history.losses, default=np.inf)
-    history.best_score = max(history.scores, default=-np.inf)
+    history.best_score = max(filter(np.isfinite, history.scores), default=-np.inf)
     early_stopping = require(header, "early_stopping", bool)
     estimator._note_history(history, require(header, "device", str), early_stopping)
 

@@ -81,7 +81,9 @@ def test_the_worked_steps_equal_exact_numbers(kind, count):
         for name, values in found.items():
             np.testing.assert_allclose(values, np.array(want[name], float), rtol=rtol, atol=1e-15)
         np.testing.assert_allclose(trace.new_prediction, float(after["prediction"][0]), rtol=1e-14)
-        np.testing.assert_allclose(trace.new_hidden[0], np.array(after["hidden"], float), rtol=1e-14)
+        np.testing.assert_allclose(
+            trace.new_hidden[0], np.array(after["hidden"], float), rtol=1e-14
+        )
         np.testing.assert_allclose(trace.new_loss, float(after["loss"][0]), rtol=rtol, atol=1e-15)
 
 

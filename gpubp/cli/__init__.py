@@ -13,6 +13,8 @@ COMMANDS = {
     "train": "Train a network on a table.",
     "predict": "Predict the rows of a table with a trained model.",
     "evaluate": "Score a trained model on a table with known targets.",
+    "explain": "Show every number of a step of backpropagation.",
+    "search": "Compare searches for the weights with backpropagation.",
     "doctor": "Tell what would run where, and what is missing.",
 }
 

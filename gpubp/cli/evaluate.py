@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from gpubp.cli.options import Names, read_data
+from gpubp.cli.options import Names, device_option, read_data
 from gpubp.cli.predict import load_table_model
 
 
@@ -16,7 +15,7 @@ from gpubp.cli.predict import load_table_model
 @click.argument("data")
 @click.option("--target", type=Names(), help="Columns with the truth.  [default: as in training]")
 @click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     model: Path,
@@ -27,12 +26,12 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Score MODEL on DATA, whose target columns are known."""
-    from gpubp.report import metrics_text
+    from gpubp.report import json_line, metrics_text
 
     table_model = load_table_model(model, device)
     table = read_data(data, target_file)
     metrics = table_model.evaluate(table, target)
     if as_json:
-        click.echo(json.dumps({"event": "result", "rows": len(table)} | metrics))
+        click.echo(json_line("result", {"rows": len(table)} | metrics))
     else:
         click.echo(f"{len(table):,} rows: {metrics_text(metrics)}")

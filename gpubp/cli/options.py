@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ class Names(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
         """Return the names in ``value``."""
         parts = value.split(",") if isinstance(value, str) else value
-        names = tuple(str(part).strip() for part in parts)
+        names = tuple(part.strip() for part in parts)
         if not all(names):
             self.fail(f"{value!r} has an empty name; separate names by single commas", param, ctx)
         return names
@@ -39,12 +40,12 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]
         """Return the sizes in ``value``."""
         if value == "none":
             return ()
-        parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        parts = value.split(",") if isinstance(value, str) else value
         try:
             sizes = tuple(int(part) for part in parts)
-        except (TypeError, ValueError):
+        except ValueError:
             sizes = (0,)
-        if min(sizes, default=0) < 1:
+        if min(sizes, default=1) < 1:
             self.fail(
                 f"{value!r} is not a list of layer sizes; give whole numbers from 1 on, such as "
                 "128,64, or none",
@@ -52,6 +53,17 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]
                 ctx,
             )
         return sizes
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range, which NaN and infinity are not."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the number in ``value``."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number; give one", param, ctx)
+        return number
 
 
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -65,7 +77,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}", ctx, param) from None
     # An option goes by its long flag; an argument by its name.
-    known = {max(p.opts, key=len).lstrip("-"): p.name for p in ctx.command.params if p is not param}
+    known = {max(p.opts, key=len).lstrip("-"): p for p in ctx.command.params if p is not param}
     defaults = {}
     for key, value in settings.items():
         option = key.replace("_", "-")
@@ -73,7 +85,12 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
             near = difflib.get_close_matches(option, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it may be one of {sorted(known)}"
             raise click.BadParameter(f"{path}: unknown key {key!r}; {hint}", ctx, param)
-        defaults[known[option]] = value
+        takes_list = isinstance(known[option].type, Names | Sizes)
+        if isinstance(value, dict) or (isinstance(value, list) and not takes_list):
+            raise click.BadParameter(f"{path}: {key!r} is {value!r}; give one value", ctx, param)
+        # As text, so that a value passes the checks that the flag's would.
+        is_list = isinstance(value, list)
+        defaults[known[option].name] = [str(item) for item in value] if is_list else str(value)
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 
@@ -81,9 +98,14 @@ def computing(command: F) -> F:
     """Add the options that say where and how to compute."""
     command = click.option(
         "--threads",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, 4096),
         help="BLAS threads on the CPU.  [default: 1 for small networks, else all]",
     )(command)
+    return device_option(command)
+
+
+def device_option(command: F) -> F:
+    """Add the option that says where to compute."""
     return click.option(
         "--device",
         default="auto",
@@ -105,7 +127,7 @@ def read_data(data: str, target_file: Path | None = None) -> Table:
     """Return the table at the path ``data``, or the built-in data set of that name."""
     from gpubp.table import DATASETS, load_dataset, read_table
 
-    if data in DATASETS and not Path(data).exists():
+    if data in DATASETS:  # a file that can be read has a suffix
         if target_file is not None:
             raise click.UsageError(f"--target-file goes with an .npy file, not with {data!r}")
         return load_dataset(data)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from gpubp.cli.options import device_option
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -27,7 +29,7 @@ CHUNK_ROWS = 65_536
     "-o", "--out", type=click.Path(path_type=Path), help="CSV to write.  [default: stdout]"
 )
 @click.option("--proba", is_flag=True, help="Add the probability of each label.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@device_option
 def predict(model: Path, data: str, out: Path | None, proba: bool, device: str) -> None:
     """Write the predictions of MODEL for the rows of DATA as CSV.
 
@@ -64,7 +66,7 @@ def load_table_model(path: Path, device: str) -> TableModel:
 def _chunks(data: str) -> Iterator[Table]:
     from gpubp.table import DATASETS, load_dataset, read_chunks
 
-    if data in DATASETS and not Path(data).exists():
+    if data in DATASETS:
         return iter([load_dataset(data)])
     return read_chunks(data, CHUNK_ROWS)
 
@@ -95,8 +97,8 @@ def _lines(model: TableModel, chunk: Table, proba: bool) -> Iterator[tuple[objec
     import numpy as np
 
     if model.schema.task == "regression":
-        predictions = model.predict(chunk).reshape(len(chunk), -1)
-        return _as_text(predictions.astype(model.estimator.coefs_[0].dtype))
+        # In float64 even from a float32 network: the target's mean may dwarf its deviation.
+        return _as_text(model.predict(chunk).reshape(len(chunk), -1))
     P = model.predict_proba(chunk)
     labels = model.classes_[np.argmax(P, axis=1)].tolist()
     if not proba:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.options import Names, Sizes, computing, read_config, read_data
+from gpubp.cli.options import FiniteRange, Names, Sizes, computing, read_config, read_data
 from gpubp.kernels.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--solver", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True)
 @click.option(
     "--lr",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=1e-3,
     show_default=True,
     help="Learning rate.",
@@ -47,21 +47,21 @@ if TYPE_CHECKING:
     help="Rows of a step.  [default: a 16th of the rows, from 32 to 1024]",
 )
 @click.option(
-    "--alpha", type=click.FloatRange(min=0), default=1e-4, show_default=True, help="L2 penalty."
+    "--alpha", type=FiniteRange(min=0), default=1e-4, show_default=True, help="L2 penalty."
 )
 @click.option(
     "--test-size",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     default=0.2,
     show_default=True,
     help="Part of the rows kept for the test; 0 for none.",
 )
 @click.option(
     "--validation-size",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=FiniteRange(0, 1, max_open=True),
     default=0.0,
     show_default=True,
-    help="Part of the training rows that decides when to stop and which epoch to keep.",
+    help="Part of the training rows that decides when to stop and which epoch to keep; 0 for none.",
 )
 @click.option(
     "--patience",
@@ -104,7 +104,6 @@ def train(**options: Any) -> int:
     """
     from gpubp.atomic_file import check_writable
     from gpubp.report import JsonReport, TextReport
-    from gpubp.saving import save
 
     quiet, epochs = options["quiet"], options["epochs"]
     report = JsonReport(quiet) if options["as_json"] else TextReport(epochs, quiet)
@@ -115,12 +114,15 @@ def train(**options: Any) -> int:
         model, history, rows, test_rows = _fit(table, options, report)
     finally:
         report.close()
+    if history.stopped_by == "interrupt" and not history.epochs:
+        raise click.Abort
     if history.epochs:
+        from gpubp.saving import save  # not above: a missing file is told without scikit-learn
+
         save(model, out)
     if history.stopped_by == "non_finite":
         raise click.ClickException(_divergence(history, options))
-    if history.epochs:
-        report.result(_result(model, history, rows, test_rows) | {"model": str(out)})
+    report.result(_result(model, history, rows, test_rows) | {"model": str(out)})
     return 130 if history.stopped_by == "interrupt" else 0
 
 
@@ -129,7 +131,7 @@ def _fit(
 ) -> tuple[TableModel, History, Table, Table | None]:
     """Return the trained model, how it went, and the rows trained on and kept for the test."""
     from gpubp.models import TableModel
-    from gpubp.schema import check_targets, infer_task, resolve_targets
+    from gpubp.schema import check_targets, feature_names, infer_task, resolve_targets
 
     targets = resolve_targets(table, options["target"])
     if options["task"] == "auto":
@@ -137,9 +139,12 @@ def _fit(
     else:
         task, reason = options["task"], "as asked for"
     check_targets(table, targets, task)
+    table.matrix(feature_names(table, targets), None)  # a bad cell of the test is found now
     report.note(f"{task}: {reason}")
-    rows, test_rows = _split(table, targets[0] if task == "classification" else None, options)
-    estimator = _estimator(task, options, len(rows))
+    class_column = targets[0] if task == "classification" else None
+    rows, test_rows = _split(table, class_column, options)
+    held_out = _held_out(rows, class_column, options)
+    estimator = _estimator(task, options, len(rows) - held_out)
     model, history = TableModel.fit(
         estimator, rows, targets, on_epoch=report.epoch, note=report.note
     )
@@ -147,7 +152,7 @@ def _fit(
 
 
 def _split(
-    table: Table, stratify_by: str | None, options: dict[str, Any]
+    table: Table, class_column: str | None, options: dict[str, Any]
 ) -> tuple[Table, Table | None]:
     """Return the rows to train on and those kept for the test, each class in proportion."""
     import numpy as np
@@ -162,8 +167,8 @@ def _split(
             f"--test-size {fraction} leaves {n - n_test} of {n} rows to train on; make it smaller"
         )
     strata = None
-    if stratify_by is not None:
-        labels = table.labels(stratify_by)
+    if class_column is not None:
+        labels = table.labels(class_column)
         counts = np.unique(labels, return_counts=True)[1]
         if counts.min() > 1 and min(n_test, n - n_test) >= len(counts):
             strata = labels
@@ -172,6 +177,34 @@ def _split(
         index, test_size=n_test, random_state=options["seed"], stratify=strata
     )
     return table.take(kept), table.take(tested)
+
+
+def _held_out(rows: Table, class_column: str | None, options: dict[str, Any]) -> int:
+    """Return how many of the training rows validate; UsageError where training needs more rows."""
+    import numpy as np
+
+    n, fraction = len(rows), options["validation_size"]
+    held_out: int = math.ceil(n * fraction)
+    if fraction > 0 and not 2 <= held_out <= n - 2:
+        raise click.UsageError(
+            f"--validation-size {fraction} splits {n} rows into {n - held_out} and {held_out}; "
+            "give at least 2 to each, or 0 for no validation"
+        )
+    if class_column is None:
+        return held_out
+    classes, counts = np.unique(rows.labels(class_column), return_counts=True)
+    if len(classes) == 1:
+        raise click.UsageError(
+            f"--test-size {options['test_size']} leaves only rows of {classes[0].item()!r} to "
+            "train on; make it 0, or give more rows of the other classes"
+        )
+    if fraction > 0 and len(classes) == 2 and counts.min() == 1:
+        rare = classes[counts.argmin()].item()
+        raise click.UsageError(
+            f"--validation-size {fraction} needs 2 rows of each class to train on, but there is 1 "
+            f"of {rare!r}; make it 0, or give more rows"
+        )
+    return held_out
 
 
 def _estimator(task: str, options: dict[str, Any], rows: int) -> Estimator:
@@ -202,7 +235,7 @@ def _estimator(task: str, options: dict[str, Any], rows: int) -> Estimator:
 def _divergence(history: History, options: dict[str, Any]) -> str:
     lr, epoch = options["lr"], history.epochs + 1
     kept = (
-        f"the model of epoch {history.epochs} is saved in {options['out']}"
+        f"the last good model is saved in {options['out']}"
         if history.epochs
         else "no model was saved"
     )
