@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gpubp.backend import Array, Backend
 from gpubp.kernels.gather import GATHER
+from gpubp.kernels.hashing import PERMUTE, ROUNDS, permutation_keys
+
+
+class HashedOrder(NamedTuple):
+    """The order of an epoch's rows as a hash of ``seed`` and ``epoch``: alike on every device."""
+
+    seed: int
+    epoch: int
 
 
 class Batches:
@@ -42,22 +52,32 @@ class Batches:
             self._share = backend.zeros((1, self.batch_size), X.dtype)
             self._each_step = backend.asarray(np.arange(self.steps)[:, None])
 
-    def plan(self, order: np.ndarray) -> np.ndarray:
-        """Take the rows in this ``order`` (n,) from now on.
+    def plan(self, order: np.ndarray | HashedOrder) -> np.ndarray:
+        """Take the rows in this ``order`` from now on: (n,) on the host, or hashed on the device.
 
         Return the sum of the weights of each step's rows, (steps,) float64; without weights,
         their number.
         """
-        self.order[...] = self.backend.asarray(self._by_step(order))
+        if isinstance(order, HashedOrder):
+            order = self._hash(order)
+        else:
+            self.order[...] = self.backend.asarray(self._by_step(order))
         self.step[...] = 0
         if self._weights is None:
             return self.rows_by_step
-        weights = self._by_step(self._weights[order].astype(np.float64))
+        weights = self._by_step(self._weights[self.backend.to_numpy(order)].astype(np.float64))
         sums: np.ndarray = weights.sum(axis=1)
         # A batch of weight 0 teaches nothing; dividing by 1 leaves its shares at 0.
         sums[sums == 0] = 1
         self._shares[...] = self.backend.asarray(weights / sums[:, None], self.X.dtype)
         return sums
+
+    def _hash(self, order: HashedOrder) -> Array:
+        """Write the order of an epoch, made where the data lies; return it, (n,)."""
+        keys = self.backend.asarray(permutation_keys(order.seed, order.epoch, self.rows))
+        rows = self.order.reshape(-1)[: self.rows]
+        self.backend.run(PERMUTE, keys, ROUNDS, self.rows, out=rows)
+        return rows
 
     def gather(self, X: Array, Y: Array) -> None:
         """Copy this step's rows into ``X`` and their targets into ``Y``."""

@@ -72,6 +72,9 @@ _PARAMETERS = """
         large enough to gain from it.
     dtype : {{'auto', 'float32', 'float64'}}, default='auto'
         Precision of training; 'auto' is the dtype of X on the CPU, float32 on CUDA.
+    row_order : {{'auto', 'scikit-learn', 'hash'}}, default='auto'
+        How epochs are shuffled: drawn on the host as scikit-learn draws, or hashed where the
+        data lies, the same on every device. 'auto' hashes from 100,000 rows on, on CUDA only.
     threads : int or None, default=None
         BLAS threads on the CPU; None takes one for small networks, else all.
 """
@@ -103,7 +106,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     Minimises the log loss from logits. Parameters, defaults, attributes and messages are those
     of scikit-learn's class of the same name, and so are the numbers: one random_state gives the
-    same weights. `device`, `dtype` and `threads` are gpubp's own.
+    same weights. `device`, `dtype`, `row_order` and `threads` are gpubp's own.
 
     Parameters
     ----------{parameters}
@@ -207,7 +210,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     Minimises half the mean over the outputs of the squared error. Parameters, defaults,
     attributes and messages are those of scikit-learn's class of the same name; with one output,
     so are the numbers. With several, scikit-learn's gradient is n_outputs times that of its own
-    loss; here the gradient is the loss's. `device`, `dtype` and `threads` are gpubp's own.
+    loss; here the gradient is the loss's. `device`, `dtype`, `row_order` and `threads` are
+    gpubp's own.
 
     Parameters
     ----------
@@ -251,6 +255,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         max_fun: int = 15000,
         device: str = "auto",
         dtype: str = "auto",
+        row_order: str = "auto",
         threads: int | None = None,
     ) -> None:
         super().__init__(
@@ -279,6 +284,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
             max_fun=max_fun,
             device=device,
             dtype=dtype,
+            row_order=row_order,
             threads=threads,
         )
         self.loss = loss

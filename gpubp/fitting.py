@@ -27,6 +27,10 @@ from gpubp.network import Network, Parameters
 from gpubp.optimizers import SGD, Adam, Optimizer
 from gpubp.training import Epoch, History, OptimizerState, Schedule, Trainer, train
 
+# From here on a CUDA device makes the order of the rows itself: drawing scikit-learn's takes the
+# host 58-114 ns a row, which is more than a step on the device may need for it.
+HASHED_ROWS = 100_000
+
 OnEpoch = Callable[[Epoch], None]
 
 
@@ -82,6 +86,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
+        "row_order": [StrOptions({"auto", "scikit-learn", "hash"})],
         "threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
@@ -113,6 +118,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         max_fun: int = 15000,
         device: str = "auto",
         dtype: str = "auto",
+        row_order: str = "auto",
         threads: int | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -140,6 +146,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self.max_fun = max_fun
         self.device = device
         self.dtype = dtype
+        self.row_order = row_order
         self.threads = threads
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -188,7 +195,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
                 alpha=float(self.alpha),
                 state=self._optimizer_state,
             )
-            schedule = self._schedule(1 if incremental else self.max_iter)
+            schedule = self._schedule(1 if incremental else self.max_iter, trainer)
             report = self._reporter(on_epoch)
             train(trainer, schedule, rng, self._history, validate=validate, on_epoch=report)
         self._keep(trainer)
@@ -334,13 +341,18 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             return SGD(float(self.momentum), bool(self.nesterovs_momentum))
         return Adam(float(self.beta_1), float(self.beta_2), float(self.epsilon))
 
-    def _schedule(self, epochs: int) -> Schedule:
+    def _schedule(self, epochs: int, trainer: Trainer) -> Schedule:
+        row_order = self.row_order
+        if row_order == "auto":
+            many = trainer.batches.rows >= HASHED_ROWS and trainer.backend.name != "cpu"
+            row_order = "hash" if many else "scikit-learn"
         return Schedule(
             epochs=epochs,
             initial_rate=float(self.learning_rate_init),
             learning_rate=self.learning_rate if self.solver == "sgd" else "constant",
             power_t=self.power_t,
             shuffle=self.shuffle,
+            row_order=row_order,
             tol=self.tol,
             patience=self.n_iter_no_change,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -93,5 +94,7 @@ class NumpyBackend:
 
         if threads is None and work <= ONE_THREAD_LIMIT:
             threads = 1
+        if threads is not None:
+            threads = min(threads, os.cpu_count() or 1)
         with threadpool_limits(threads, user_api="blas"):
             yield

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from time import perf_counter
 from typing import Literal
 
 import numpy as np
 
 from gpubp.backend import Array, Backend, Recording
-from gpubp.batches import Batches, shuffled
+from gpubp.batches import Batches, HashedOrder, shuffled
 from gpubp.kernels.gather import STORE
 from gpubp.kernels.optimizers import ADVANCE
 from gpubp.losses import Loss
@@ -26,6 +27,8 @@ class Schedule:
 
     learning_rate : "constant"; "invscaling", rate = initial / (samples + 1) ** power_t; or
         "adaptive", rate / 5 instead of stopping, down to 1e-6.
+    row_order : how to shuffle, "scikit-learn": drawn on the host as it draws; "hash": computed
+        where the data lies, the same bits everywhere.
     tol, patience : training stops after more than ``patience`` epochs without an improvement of
         the loss (or the validation score) by ``tol``.
     """
@@ -35,6 +38,7 @@ class Schedule:
     learning_rate: str = "constant"
     power_t: float = 0.5
     shuffle: bool = True
+    row_order: str = "scikit-learn"
     tol: float = 1e-4
     patience: float = 10
 
@@ -159,15 +163,15 @@ class Trainer:
 
         return backend.record(step)
 
-    def epoch(self, order: np.ndarray) -> float:
+    def epoch(self, order: np.ndarray | HashedOrder) -> float:
         """Train on every row once, in this ``order``; return the mean loss with its penalty."""
         batches = self.batches
         l2 = self.alpha / batches.plan(order)
         plan = self.optimizer.plan(self.state.rate, self.state.updates, l2)
-        self._plan[...] = self.backend.asarray(plan, self.theta.dtype)
         self._full_losses[...] = 0
         self._tail_losses[...] = 0
         with np.errstate(all="ignore"):
+            self._plan[...] = self.backend.asarray(plan, self.theta.dtype)
             self._full(batches.full)
             if batches.tail:
                 self._tail()
@@ -212,14 +216,12 @@ def train(
     """
     theta, rows, started = trainer.theta, trainer.batches.rows, perf_counter()
     last_finite, best = theta.copy(), theta.copy() if validate else None
-    order = np.arange(rows)
+    orders = _orders(rows, schedule, rng)
     history.epochs, history.stopped_by = 0, "max_epochs"
     try:
         while history.epochs < schedule.epochs:
-            if schedule.shuffle:
-                order = shuffled(order, rng)
             rate = trainer.state.rate
-            loss = trainer.epoch(order)
+            loss = trainer.epoch(next(orders))
             if not (np.isfinite(loss) and trainer.is_finite()):
                 theta[...] = last_finite
                 history.stopped_by = "non_finite"
@@ -244,6 +246,22 @@ def train(
         theta[...] = best
     history.seconds = perf_counter() - started
     return history
+
+
+def _orders(
+    rows: int, schedule: Schedule, rng: np.random.RandomState
+) -> Iterator[np.ndarray | HashedOrder]:
+    """Yield the order of each epoch's rows."""
+    order = np.arange(rows)
+    if not schedule.shuffle:
+        while True:
+            yield order
+    if schedule.row_order == "hash":
+        seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
+        yield from (HashedOrder(seed, epoch) for epoch in count())
+    while True:
+        order = shuffled(order, rng)
+        yield order
 
 
 def _note(history: History, tol: float, score: float | None) -> bool:

@@ -36,6 +36,7 @@ C_TYPES = {
     "float64": "double",
     "int32": "int",
     "int64": "long long",
+    "uint64": "unsigned long long",
     "bool": "bool",
 }
 # The warnings refuse what would move a float32 body to double precision, and unused parameters.

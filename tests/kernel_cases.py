@@ -16,6 +16,7 @@ from host_kernels import outputs_of, parameters
 from kernel_checks import FLOATS, Case, Values
 
 from gpubp.kernels.elementwise import Elementwise
+from gpubp.kernels.hashing import ROUNDS, permutation_keys
 from gpubp.losses import reported_range
 
 EDGES = (0.0, -0.0, 1e-30, 0.3, 1.0, -2.0, 90.0, -90.0, np.inf, -np.inf, np.nan)
@@ -263,6 +264,18 @@ def _advance_values(by: int, seed: int) -> Values:
     return {"by": by, "step": np.array([5 + seed])}
 
 
+# ---- hashes ----------------------------------------------------------------------------------
+
+
+def _permute_cases(step: Elementwise) -> Iterator[Case]:
+    return (Case(f"{n}-rows", "int64", partial(_permute_values, n)) for n in (1, 2, 7, 1000))
+
+
+def _permute_values(n: int, seed: int) -> Values:
+    keys = permutation_keys(seed, 3, n)
+    return {"keys": keys, "rounds": ROUNDS, "n": n, "order": np.full(n, -7, np.int64)}
+
+
 BUILDERS: dict[str, Callable[[Elementwise], Iterator[Case]]] = {
     "softmax_cross_entropy": _loss_cases,
     "sigmoid_cross_entropy": _loss_cases,
@@ -274,4 +287,5 @@ BUILDERS: dict[str, Callable[[Elementwise], Iterator[Case]]] = {
     "gather": _gather_cases,
     "store": _store_cases,
     "advance": _advance_cases,
+    "permute": _permute_cases,
 }

@@ -547,15 +547,15 @@ def test_divergence_leaves_the_last_good_model(
     run: Run, monkeypatch: pytest.MonkeyPatch, validation: tuple[str, ...]
 ) -> None:
     finite = iter([True, True, False])
-    monkeypatch.setattr("gpubp.training.Trainer.is_finite", lambda self: next(finite))
     args = ("--hidden", "6", "--lr", "0.01", "--test-size", "0", *validation)
-    failed = run("train", "iris", *args, "--epochs", "9", "--json", code=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("gpubp.training.Trainer.is_finite", lambda self: next(finite))
+        failed = run("train", "iris", *args, "--epochs", "9", "--json", code=1)
     message = _one_line(failed)
     assert "diverged in epoch 3 at learning rate 0.01" in message
     assert "the last good model is saved in model.safetensors; try --lr 0.001" in message
     assert [event["event"] for event in failed.events] == ["epoch", "epoch"]
     diverged = gpubp.load("model.safetensors")
-    monkeypatch.undo()
     run("train", "iris", *args, "--epochs", "2", "-o", "two")
     two = gpubp.load("two")
     assert diverged.estimator.n_iter_ == 2

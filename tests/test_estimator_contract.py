@@ -272,3 +272,19 @@ def test_training_goes_on_after_it_diverged():
         model.partial_fit(X, y)
     model.partial_fit(X, y)
     assert np.isfinite(model.predict(X)).all()
+
+
+def test_hashed_row_order():
+    X = np.random.RandomState(0).randn(60, 4)
+    y = X[:, 0] > 0
+    options = {"random_state": 0, "max_iter": 3, "batch_size": 16, "tol": 0, "device": "cpu"}
+
+    def weights(**more):
+        with pytest.warns(ConvergenceWarning):
+            return MLPClassifier((5,), **options, **more).fit(X, y).coefs_[0]
+
+    hashed = weights(row_order="hash")
+    assert_array_equal(hashed, weights(row_order="hash"))
+    assert (hashed != weights()).any()
+    assert_array_equal(weights(), weights(row_order="scikit-learn"))
+    assert_array_equal(weights(shuffle=False), weights(shuffle=False, row_order="hash"))

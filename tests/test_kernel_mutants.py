@@ -30,6 +30,10 @@ STEPS = all_steps()
 DOUBLE = {"T": ("float64",), "U": ("float64",)}
 
 PLANTED = [
+    ("permute", "partner >= n", "partner > n"),
+    ("permute", "keys[rounds + k]", "keys[k]"),
+    ("permute", "x >> 30", "x >> 29"),
+    ("permute", "x & 1ULL", "x & 2ULL"),
     # The wrong sign, slope or constant.
     ("logistic", "exp(-z)", "exp(z)"),
     ("logistic_delta", "T(1) - y", "T(1) + y"),
@@ -116,6 +120,8 @@ SWAPS = [
 # Exchanges that change nothing. Where both sides of a comparison are equal, the two values to
 # choose from are equal too.
 EQUIVALENT = {
+    # Its own partner: both are the same.
+    "permute": ["place >= partner ?"],
     "relu": ["x <= T(0) ? T(0) : x"],
     "leaky_relu": ["x <= small ? small : x"],
     "softmax": ["z >= top ? z : top"],
