@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,8 @@ class CupyBackend:
             self._cupy.add(out, bias, out=out)
 
     def record(self, step: Step) -> Recording:
+        if self._cupy.cuda.get_current_stream() != self._stream:
+            raise RuntimeError("a step is recorded on the backend's stream: record inside in_use")
         step()  # compiles and loads every kernel, which a capturing stream must not
         if not self._records or not self._matmul.capturable:
             return Unrecorded(step)
@@ -92,42 +95,58 @@ class _Recorded:
     """A step captured as CUDA graphs: one of a single step, one of many."""
 
     def __init__(self, stream: Any, step: Step) -> None:
-        self._stream, self._step = stream, step
+        self._stream, self._step = stream, step  # which keeps the step's arrays alive
         self._one = self._capture(1)
         self._many: Any = None
         self._steps = 0  # of the graph of many
 
     def __call__(self, times: int = 1) -> None:
         if times > 1 and self._many is None:
-            times -= self._measure()
-        while times > 0:
-            if 0 < self._steps <= times:
-                self._many.launch(stream=self._stream)
-                # The host waits for each long graph, so that it can answer an interrupt.
-                self._stream.synchronize()
-                times -= self._steps
-            else:
-                self._one.launch(stream=self._stream)
-                times -= 1
+            self._measure(times)
+            times -= 1
+        many, rest = divmod(times, self._steps) if self._many else (0, times)
+        for _ in range(many):
+            self._many.launch(stream=self._stream)
+            # The host waits for each long graph, so that it can answer an interrupt.
+            self._stream.synchronize()
+        for _ in range(rest):
+            self._one.launch(stream=self._stream)
 
-    def _measure(self) -> int:
+    def _measure(self, times: int) -> None:
         """Launch one step to see what it takes, and capture the graph of many by it."""
         started = perf_counter()
         self._one.launch(stream=self._stream)
         self._stream.synchronize()
         seconds = perf_counter() - started
-        self._steps = max(1, min(MOST_STEPS, int(GRAPH_SECONDS / max(seconds, 1e-9))))
+        most = max(1, min(MOST_STEPS, int(GRAPH_SECONDS / max(seconds, 1e-9))))
+        # Equal graphs, since a call has mostly as many steps as the one before: 100 are two of 50.
+        self._steps = times // -(-times // most)
         self._many = self._capture(self._steps)
-        return 1
 
     def _capture(self, steps: int) -> Any:
-        self._stream.begin_capture()
-        try:
-            for _ in range(steps):
-                self._step()
-        finally:
-            graph = self._stream.end_capture()
-        return graph
+        with _no_collection():
+            self._stream.begin_capture()
+            try:
+                for _ in range(steps):
+                    self._step()
+            except BaseException:
+                # An error may have invalidated the capture, and says more than its end does.
+                with suppress(Exception):
+                    self._stream.end_capture()
+                raise
+            return self._stream.end_capture()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from what a capture must not do: free a cuBLAS handle, say."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _CupyMatmul:

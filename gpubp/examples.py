@@ -167,6 +167,26 @@ def step_by_step() -> Example:
     )
 
 
+def two_weights() -> Example:
+    """One tanh unit between an input and an output: two weights, known best by their product.
+
+    The rows lie on 2 tanh(0.6 x). Where the cost is small, one weight can only change along
+    with the other: a narrow, curved valley.
+    """
+    x = np.array([0.5, 1.0, 1.5, 2.0])
+    return build(
+        "two-weights",
+        [1, 1, 1],
+        "tanh",
+        "squared_error",
+        x[:, None],
+        2 * np.tanh(0.6 * x[:, None]),
+        weights=[[[0.1]], [[0.1]]],
+        rate=0.5,
+        names=[["x"], ["h"], ["y"]],
+    )
+
+
 def company() -> Example:
     """Two sales people report to three managers, and these to a CEO."""
     return build(
@@ -225,6 +245,7 @@ def iris() -> Example:
 
 EXAMPLES: dict[str, Callable[[], Example]] = {
     "step-by-step": step_by_step,
+    "two-weights": two_weights,
     "company": company,
     "xor": xor,
     "iris": iris,

@@ -171,12 +171,12 @@ def trace_steps(example: Example, steps: int, row: int = 0) -> Iterator[StepTrac
         row = (row + 1) % len(example.X)
 
 
-def losses_of(example: Example, thetas: np.ndarray, backend: Backend | None = None) -> np.ndarray:
+def losses_of(example: Example, thetas: np.ndarray) -> np.ndarray:
     """Return the mean loss over the example's rows for each of P networks, as one population.
 
-    thetas : (P, size) on the device of ``backend``. Returns (P,) float64 on the host.
+    thetas : (P, size). Returns (P,) float64.
     """
-    backend = backend or get_backend("cpu")
+    backend = get_backend("cpu")
     rows, lead, dtype = len(example.X), thetas.shape[:-1], np.dtype(thetas.dtype)
     work = _population(example, thetas, backend)
     Y = backend.asarray(example.Y if example.Y.ndim == 1 else example.Y.astype(dtype))

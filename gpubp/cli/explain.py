@@ -28,7 +28,7 @@ WIDTH = 80
     default="step-by-step",
     show_default=True,
     metavar="NAME|FILE.toml",
-    help="step-by-step, company, xor, iris, or a network in a TOML file.",
+    help="step-by-step, two-weights, company, xor, iris, or a network in a TOML file.",
 )
 @click.option(
     "--steps", default=1, show_default=True, type=click.IntRange(1, 100_000), help="Steps to take."

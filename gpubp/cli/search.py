@@ -1,0 +1,97 @@
+"""`gpubp search`: the searches that backpropagation replaces, measured beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpubp.cli.options import device_option
+
+if TYPE_CHECKING:
+    from gpubp.search import Comparison, Settings
+
+
+@click.command()
+@click.option(
+    "--example",
+    default="two-weights",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="two-weights, step-by-step, company, xor, iris, or a network in a TOML file.",
+)
+@click.option(
+    "--budget",
+    default="2s",
+    show_default=True,
+    metavar="N|Ns",
+    help="Evaluations, such as 1e6, or seconds, such as 5s, for each method.",
+)
+@click.option(
+    "--range",
+    "span",
+    type=(float, float),
+    default=(-5.0, 5.0),
+    show_default=True,
+    metavar="LOW HIGH",
+    help="Where to look for each weight.",
+)
+@click.option(
+    "--values",
+    type=click.IntRange(2, 1_000_000),
+    default=1000,
+    show_default=True,
+    help="Values of a weight: those tried one weight at a time, the most in all combinations.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@device_option
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True
+)
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with the curves.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one a line.")
+def search(example: str, html: Path | None, as_json: bool, **options: Any) -> int:
+    """Look for the weights of a network in four ways, each within the same budget.
+
+    One weight at a time, all combinations on a grid, at random, and by backpropagation. Ctrl-C
+    shows what was found so far.
+    """
+    from gpubp.atomic_file import check_writable
+    from gpubp.examples import example_by_name
+    from gpubp.search import compare
+    from gpubp.search_report import JsonSearchReport, TextSearchReport
+
+    settings = _settings(**options)
+    network = example_by_name(example)
+    if html is not None:
+        check_writable(html)
+    report = JsonSearchReport() if as_json else TextSearchReport()
+    try:
+        comparison = compare(network, settings, report)
+    finally:
+        report.close()
+    if html is not None:
+        _write_page(comparison, html)
+    report.result(comparison)
+    if html is not None and not as_json:
+        click.echo(f"\nThe page is {html}.")
+    return 130 if comparison.interrupted else 0
+
+
+def _settings(budget: str, span: tuple[float, float], **options: Any) -> Settings:
+    from gpubp.search import Settings
+    from gpubp.search_methods import Budget
+
+    try:
+        return Settings(Budget.parse(budget), *span, **options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _write_page(comparison: Comparison, path: Path) -> None:
+    from gpubp.atomic_file import atomic_write
+    from gpubp.search_page import search_page
+
+    with atomic_write(path) as temporary:
+        temporary.write_text(search_page(comparison), encoding="utf-8")

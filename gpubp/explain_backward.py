@@ -1,0 +1,204 @@
+"""What the page of `gpubp explain` tells of the way back: stages 4 to 7."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpubp.explain_figure import Edges
+from gpubp.explain_markup import formula, law, listing, paragraph, plus, sentence, table
+from gpubp.explain_stage import (
+    INPUT,
+    TARGET,
+    Setting,
+    Stage,
+    delta_plate,
+    output_plate,
+    parameter_name,
+)
+from gpubp.page import escape, number
+
+# Formulas of slopes where they are short; other activations show only the number.
+_SLOPES = {
+    "logistic": "a (1 − a) = ",
+    "tanh": "1 − a² = ",
+    "relu": "(1 if z &gt; 0, else 0) = ",
+    "leaky_relu": "(1 if z &gt; 0, else 0.01) = ",
+}
+
+
+def output_delta(s: Setting) -> Stage:
+    """Return stage 4: where the way back begins."""
+    q, k = s.q, s.depth - 1
+    f = q.traces[0].layers[k].activation
+    loss = escape(q.example.loss.replace("_", " "))
+    m = _divisor(s)
+    by = {0: "", 1: "prediction − target"}.get(m, f"(prediction − target) / {m}, with {m} outputs")
+    text = paragraph(
+        "Now backward. The delta δ of a unit tells how fast C changes with its z. If δ is "
+        "negative, a larger z would lower the loss; if it is positive, a smaller one would. At "
+        "the output:"
+    )
+    text += law("δ = dC/dz = dC/da · f′(z)")
+    if by:
+        text += paragraph(f"For {loss} on {escape(f)} outputs this comes to {by}.")
+    text += s.aside(
+        f"{sentence(s.words.people(s.depth))} {s.words.verb(s.depth, 'answer')} for the forecast: "
+        "the blame begins at the top."
+    )
+    text += "".join(_difference(s, j) for j in q.shown[-1].units)
+    text += s.words.units(s.depth, ["", "δ"], [f"layers.{k}.delta.{{}}"])
+    edges = [Edges("forward", "W", False)] * s.depth
+    plates = [[INPUT], *([output_plate(m)] for m in range(s.depth))]
+    plates[-1].append(delta_plate(k))
+    return s.stage("4", "Output δ", "The delta of the output", edges, plates, text)
+
+
+def _difference(s: Setting, j: int) -> str:
+    """The delta of one output, with its numbers."""
+    q, k = s.q, s.depth - 1
+    delta = q(f"layers.{k}.delta.{j}", kind="backward")
+    a, target = q(f"layers.{k}.A.{j}", kind="forward"), q(f"target.{j}", factor=True)
+    terms = {0: "", 1: f"{a} − {target} = "}
+    product = terms.get(_divisor(s), f"({a} − {target}) / {_divisor(s)} = ")
+    return formula(s.words.unit(s.depth, j), [f"δ = {product}{delta}"])
+
+
+def _divisor(s: Setting) -> int:
+    """The m of delta = (prediction - target) / m; 0 for a loss whose delta is another."""
+    traces = s.q.traces
+    gaps = np.array([trace.prediction - trace.target for trace in traces])
+    deltas = np.array([trace.layers[-1].delta for trace in traces])
+    for m in (1, gaps.shape[1]):
+        if np.allclose(deltas * m, gaps, rtol=1e-9, atol=1e-12, equal_nan=True):
+            return m
+    return 0
+
+
+def backward(s: Setting, k: int) -> Stage:
+    """Return stage 5 for one hidden layer: what flows back into its units."""
+    q, words = s.q, s.words
+    f = q.traces[0].layers[k].activation
+    text = paragraph(
+        "Along each line, its weight times the δ at its right end flows back: w<sub>jk</sub> "
+        "δ<sub>k</sub>, the share of the blame of the unit on its left. A unit adds up its "
+        "shares. Times the slope of its activation, that is its own δ:"
+    )
+    text += law("δ<sub>j</sub> = f′(z<sub>j</sub>) · Σ<sub>k</sub> w<sub>jk</sub> δ<sub>k</sub>")
+    text += paragraph(
+        "Where f is steep, much passes through; where it is flat, next to nothing."
+        if f != "identity"
+        else "Here f is the identity, with slope 1 everywhere.",
+        "The same rule goes on from layer to layer, however many there are." if k else "",
+    )
+    text += s.aside(
+        f"The correction goes down the company, from {words.people(k + 2)} to "
+        f"{words.people(k + 1)}: whoever was relied on more hears more of it."
+    )
+    text += "".join(_blame(s, k, j) for j in q.shown[k + 1].units)
+    quantities = [f"layers.{k}.{name}.{{}}" for name in ("error", "slope", "delta")]
+    text += words.units(k + 1, ["", "Σ w δ", "f′(z)", "δ"], quantities)
+    above = q.shown[k + 2].units
+    shares = [
+        [words.unit(k + 1, j), *(f"{q(f'share.{k + 1}.{j}.{i}', 3)} %" for i in above)]
+        for j in q.shown[k + 1].units
+    ]
+    text += "<h3>How the blame is shared out</h3>"
+    text += table(["", *(f"of {words.unit(k + 2, i)}" for i in above)], shares)
+    edges = [
+        Edges("backward", "blame", m == k + 1) if m > k else Edges("plain", "W", False)
+        for m in range(s.depth)
+    ]
+    plates = [[INPUT], *([output_plate(m)] for m in range(s.depth))]
+    for m in range(k, s.depth):
+        plates[m + 1].append(delta_plate(m))
+    title = f"Backward into {words.layer(k + 1)}"
+    return s.stage(f"5.{s.depth - 1 - k}", "Backward", title, edges, plates, text)
+
+
+def _blame(s: Setting, k: int, j: int) -> str:
+    """What flows back into one hidden unit, and its delta, with their numbers."""
+    q, f = s.q, s.q.traces[0].layers[k].activation
+    terms = [
+        f"{q(f'layers.{k + 1}.W.{j}.{i}', factor=True)} × "
+        f"{q(f'layers.{k + 1}.delta.{i}', factor=True, kind='backward')}"
+        for i in q.shown[k + 2].units
+    ]
+    if rest := len(q.shown[k + 2].rest):
+        terms.append(f"{q(f'blame_rest.{k}.{j}', factor=True)} <small>({rest} more)</small>")
+    error, slope = f"layers.{k}.error.{j}", f"layers.{k}.slope.{j}"
+    lines = [
+        f"Σ w δ = {plus(terms, q(error))}",
+        f"f′(z) = {_SLOPES.get(f, '')}{q(slope)}",
+        f"δ = {q(slope, factor=True)} × {q(error, factor=True)} = "
+        f"{q(f'layers.{k}.delta.{j}', kind='backward')}",
+    ]
+    return formula(s.words.unit(k + 1, j), lines, f"{k + 1}.{j}")
+
+
+def gradients(s: Setting) -> Stage:
+    """Return stage 6: what each weight has to do with the loss."""
+    q, words = s.q, s.words
+    text = paragraph(
+        "A weight has two ends: the number a<sub>i</sub> that comes in on the left, and the δ "
+        "of the unit on the right. Their product is its gradient:"
+    )
+    text += law("dC/dw<sub>ij</sub> = a<sub>i</sub> δ<sub>j</sub>")
+    text += paragraph(
+        "A weight that carried much into a unit that was far off has the largest gradient; one "
+        "that carried nothing had no part in the loss.",
+        "A bias is added as it is, so its gradient is δ itself." if s.biases else "",
+    )
+    text += s.aside(
+        f"{sentence(words.people(1))} now {words.verb(1, 'go')} through the reports of "
+        f"{words.people(0)}, as was done with theirs: the louder a report and the larger the "
+        "listener's δ, the more the trust in it has to change."
+    )
+
+    def row(k: int, i: int | None, j: int) -> list[str]:
+        product = f"δ({words.unit(k + 1, j)})"
+        if i is not None:
+            a = q(f"layers.{k}.inputs.{i}", kind="forward", factor=True)
+            delta = q(f"layers.{k}.delta.{j}", kind="backward", factor=True)
+            product = f"{words.unit(k, i)} × {product} = {a} × {delta}"
+        return [product, q(parameter_name("dW", k, i, j), 12)]
+
+    text += words.parameters(["a × δ", "Gradient"], row)
+    edges = [Edges("backward", "dW", True)] * s.depth
+    plates = [[INPUT], *([output_plate(m), delta_plate(m)] for m in range(s.depth))]
+    return s.stage("6", "Gradients", "The gradient of each weight", edges, plates, text)
+
+
+def update(s: Setting) -> Stage:
+    """Return stage 7: the step itself."""
+    q, rate = s.q, number(s.q.example.rate)
+    plain = not s.sources
+    if plain:
+        text = paragraph(
+            f"Each weight takes a small step against its gradient; the learning rate, {rate}, "
+            "says how small. All gradients were taken with the old weights."
+        )
+        text += law("new w = w − rate × dC/dw")
+    else:
+        text = paragraph(
+            f"Each weight takes a step, which <code>{escape(repr(q.example.optimizer))}</code> "
+            f"makes at learning rate {rate} from {listing(['the gradient', *s.sources])}. "
+            "All gradients were taken with the old weights."
+        )
+        text += law("new w = w − step")
+    text += s.aside(
+        "So everybody changes a little how much to rely on whom, and the next forecast is made "
+        "by a company that listens better."
+    )
+
+    def row(k: int, i: int | None, j: int) -> list[str]:
+        step = f"{rate} × {q(parameter_name('dW', k, i, j), factor=True)}"
+        if not plain:
+            step = q(f"move_b.{k}.{j}" if i is None else f"move.{k}.{i}.{j}", factor=True)
+        old, new = parameter_name("W", k, i, j), parameter_name("new_W", k, i, j)
+        return [f"{q(old, 12)} − {step}", q(new, 12)]
+
+    header = "Old − rate × gradient" if plain else "Old − step"
+    text += s.words.parameters([header, "New"], row)
+    edges = [Edges("plain", "new_W", True)] * s.depth
+    plates = [[INPUT], *[[]] * (s.depth - 1), [TARGET]]
+    return s.stage("7", "Update", "The update", edges, plates, text)

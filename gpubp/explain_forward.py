@@ -1,0 +1,172 @@
+"""What the page of `gpubp explain` tells of the way forward: stages 1 to 3, and 8."""
+
+from __future__ import annotations
+
+from gpubp.explain_figure import Edges, Plate
+from gpubp.explain_markup import formula, listing, paragraph, plus, sentence, table
+from gpubp.explain_quantities import outcome
+from gpubp.explain_stage import INPUT, TARGET, Setting, Stage, output_plate, parameter_name
+from gpubp.losses import LOSSES
+from gpubp.page import element, escape
+
+# Formulas where they are short; other activations go by their names.
+_F = {
+    "identity": "z",
+    "logistic": "1 / (1 + e<sup>−z</sup>)",
+    "relu": "max(0, z)",
+    "leaky_relu": "max(0.01 z, z)",
+    "softmax": "e<sup>z</sup> / Σ e<sup>z</sup>",
+}
+_EXPANDED = 20  # parameters up to which the prediction is written out
+
+
+def network(s: Setting) -> Stage:
+    """Return stage 1: what there is before the step."""
+    people, verb = s.words.people, s.words.verb
+    chain = "; ".join(f"{people(k)} {verb(k, 'report')} to {people(k + 1)}" for k in range(s.depth))
+    what = "weights and biases" if s.biases else "weights"
+    text = paragraph(
+        "Numbers run through a network in two directions. <b class='forward'>Forward</b>, from "
+        "left to right: what goes in becomes a prediction. <b class='backward'>Backward</b>, "
+        "from right to left: what was wrong with the prediction becomes a correction for each "
+        "weight. Training alternates between the two. Once the network is in use, only "
+        "forward is left."
+    )
+    text += paragraph(
+        "Each line is a weight: how much the unit on its right makes of the unit on its left.",
+        f"The {s.q.example.network.n_parameters} {what} are all that training may change.",
+    )
+    text += s.aside(
+        f"Think of a company: {chain}. The thicker a line, the more the one who listens relies "
+        "on the one who reports."
+    )
+    text += s.words.parameters(["Value"], lambda k, i, j: [s.q(parameter_name("W", k, i, j), 12)])
+    edges = [Edges("plain", "W", True)] * s.depth
+    plates = [[INPUT], *[[]] * (s.depth - 1), [TARGET]]
+    return s.stage("1", "Network", "The network", edges, plates, text)
+
+
+def forward(s: Setting, k: int) -> Stage:
+    """Return stage 2 for one layer: what its units make of what reaches them."""
+    f = s.q.traces[0].layers[k].activation
+    bias = ", and its bias" if s.biases else ""
+    text = paragraph(
+        f"A unit adds up what reaches it, each number times the weight of its line{bias}. "
+        "That sum is its z. What it passes on is a = f(z).",
+        "Here f leaves z as it is." if f == "identity" else "",
+    )
+    text += s.aside(
+        f"{sentence(s.words.people(k + 1))} {s.words.verb(k + 1, 'hear')} from "
+        f"{s.words.people(k)}, and each report counts for as much as it is trusted."
+    )
+    text += "".join(_sum(s, k, j) for j in s.q.shown[k + 1].units)
+    quantities = [f"layers.{k}.Z.{{}}", f"layers.{k}.A.{{}}"]
+    text += s.words.units(k + 1, ["", "z", "a"], quantities)
+    edges = [Edges("forward" if m <= k else "plain", "W", m == k) for m in range(s.depth)]
+    plates = [[INPUT], *([output_plate(m)] if m <= k else [] for m in range(s.depth))]
+    title = f"Forward into {s.words.layer(k + 1)}"
+    return s.stage(f"2.{k + 1}", "Forward", title, edges, plates, text)
+
+
+def _sum(s: Setting, k: int, j: int) -> str:
+    """z and a of one unit, with their numbers."""
+    q, f = s.q, s.q.traces[0].layers[k].activation
+    terms = [
+        f"{q(f'layers.{k}.inputs.{i}', factor=True, kind='forward')} × "
+        f"{q(f'layers.{k}.W.{i}.{j}', factor=True)}"
+        for i in q.shown[k].units
+    ]
+    if rest := len(q.shown[k].rest):
+        terms.append(f"{q(f'flow_rest.{k}.{j}', factor=True)} <small>({rest} more)</small>")
+    if s.biases:
+        terms.append(f"{q(f'layers.{k}.b.{j}', factor=True)} <small>(bias)</small>")
+    z, a = q(f"layers.{k}.Z.{j}"), q(f"layers.{k}.A.{j}", kind="forward")
+    lines = [f"z = {plus(terms, z)}", f"a = {_F.get(f, f'{escape(f)}(z)')} = {a}"]
+    return formula(s.words.unit(k + 1, j), lines, f"{k + 1}.{j}")
+
+
+def loss(s: Setting) -> Stage:
+    """Return stage 3: how far off the prediction is."""
+    q, k = s.q, s.depth - 1
+    symbols = LOSSES[q.example.loss].formula.replace("-", "−")
+    symbols = symbols.replace("^2", "²").replace("1/2", "½")
+    text = s.aside(
+        f"{sentence(s.words.people(s.depth))} forecast what customers would say, and now "
+        "they have spoken. The difference is what has to be explained."
+    )
+    text += paragraph(
+        "The loss C, or cost, says in one number how far the prediction is from the target.",
+        "Inputs and target are given, so only other weights can bring it down. How fast C "
+        "changes with a weight is that weight's gradient; training follows the gradients "
+        "downhill, toward the least C that it can find.",
+        "This is the loss of one row; the next step learns from the next row."
+        if len(q.example.X) > 1
+        else "",
+    )
+    lines = [f"C = {escape(symbols)} = {q('loss')}"]
+    if s.q.example.network.sizes[-1] == 1 and "prediction" in symbols:
+        numbers = escape(symbols).replace("target", q("target.0", factor=True))
+        numbers = numbers.replace("prediction", q(f"layers.{k}.A.0", factor=True))
+        lines = [f"C = {escape(symbols)}", f"C = {numbers} = {q('loss')}"]
+    text += formula("Loss", lines)
+    if s.q.example.network.n_parameters <= _EXPANDED:
+        text += paragraph("Written out down to the inputs, the prediction is:")
+        for j in q.shown[-1].units:
+            name = s.words.unit(s.depth, j)
+            text += formula(name, [f"a = {s.words.expression(s.depth, j)}"])
+    quantities = [f"layers.{k}.A.{{}}", "target.{}", "difference.{}"]
+    headers = ["", "Prediction", "Target", "Difference"]
+    text += s.words.units(s.depth, headers, quantities)
+    text += table(["", "C"], [["Loss", q("loss", 12)]])
+    edges = [Edges("forward", "W", False)] * s.depth
+    plates = [[INPUT], *([output_plate(m)] for m in range(s.depth))]
+    plates[-1].append(TARGET)
+    return s.stage("3", "Loss", "The prediction and its loss", edges, plates, text)
+
+
+def again(s: Setting) -> Stage:
+    """Return stage 8: what the step has changed."""
+    q = s.q
+    change = f"from {q('loss')} to {q('new_loss')}."
+    why = (
+        "The step was made from the slope at the old weights, and it went beyond where that holds."
+        if not s.sources
+        else f"The step was made from the slope at the old weights and from {listing(s.sources)}; "
+        "together, they did not lower the loss of this row."
+    )
+    text = paragraph("The same row once more, now with the new weights.")
+    text += _verdict(s, "smaller", "good", f"The loss fell {change}")
+    text += _verdict(s, "same", "", f"The loss stayed at {q('loss')}.")
+    text += _verdict(
+        s,
+        "larger",
+        "bad",
+        f"The loss rose {change} {why} A smaller learning rate makes shorter steps.",
+    )
+    text += _verdict(
+        s,
+        "lost",
+        "bad",
+        "The loss is no finite number any more: the weights have outgrown what the computer can "
+        "hold. A smaller learning rate makes shorter steps.",
+    )
+    if q.example.alpha:
+        text += paragraph("The loss is shown without the penalty, which the step lowers too.")
+    rows = [
+        [s.words.unit(k + 1, j), q(f"layers.{k}.A.{j}", 12), q(f"new.{k}.{j}", 12)]
+        for k in range(s.depth)
+        for j in q.shown[k + 1].units
+    ]
+    rows.append(["Loss C", q("loss", 12), q("new_loss", 12)])
+    text += table(["", "Before", "After"], rows)
+    text += paragraph("Then it all begins anew. Training is many such steps, and nothing else.")
+    edges = [Edges("forward", "new_W", True)] * s.depth
+    plates = [[INPUT], *([Plate("forward", "", f"new.{m}.{{}}")] for m in range(s.depth))]
+    plates[-1].append(TARGET)
+    return s.stage("8", "Again", "Forward again", edges, plates, text)
+
+
+def _verdict(s: Setting, when: str, kind: str, text: str) -> str:
+    """What is said of a step with this outcome; only the one that holds is seen."""
+    hidden = outcome(s.q.traces[0]) != when
+    return element("p", text, class_=f"verdict {kind}", data_when=when, hidden=hidden)

@@ -1,0 +1,162 @@
+"""The page of `gpubp explain`: the stages of each step, to walk through in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpubp.explain import Example, StepTrace
+from gpubp.explain_backward import backward, gradients, output_delta, update
+from gpubp.explain_curves import Curve, curves
+from gpubp.explain_forward import again, forward, loss, network
+from gpubp.explain_quantities import Quantities, kept_steps, outcome, shown_units
+from gpubp.explain_script import SCRIPT, STYLE
+from gpubp.explain_stage import Setting, Stage
+from gpubp.optimizers import SGD
+from gpubp.page import element, escape, json_script, number, page
+
+_MOST_COLUMNS = 5  # of a drawing that leaves room for text beside it
+
+
+def explain_page(example: Example, traces: Sequence[StepTrace]) -> str:
+    """Return a self-contained HTML page that shows ``traces``, one or more steps of ``example``.
+
+    Without a script running, it is an article about the first of them.
+    """
+    with np.errstate(all="ignore"):  # training may have blown up
+        shown = shown_units(traces)
+        # How many numbers a step has decides how many steps there is room for.
+        first = Quantities(example, traces[:1], shown)
+        _stages(Setting(first))
+        places = kept_steps(len(traces), len(first.names))
+        q = Quantities(example, [traces[k] for k in places], shown)
+        stages = [(stage, _drawings(stage)) for stage in _stages(Setting(q))]
+        drawn = curves(example, traces) if len(traces) > 1 else []
+        data = _data(example, q, places, drawn)
+    body = [_head(example, traces), _controls(example, stages, data["steps"])]
+    body += [_section(stage, drawings, len(shown)) for stage, drawings in stages]
+    body += [_curves(drawn), _foot(traces, places), json_script("trace", data)]
+    return page(f"{example.name}: backpropagation", "\n".join(body), STYLE, SCRIPT)
+
+
+def _stages(s: Setting) -> list[Stage]:
+    return [
+        network(s),
+        *(forward(s, k) for k in range(s.depth)),
+        loss(s),
+        output_delta(s),
+        *(backward(s, k) for k in reversed(range(s.depth - 1))),
+        gradients(s),
+        update(s),
+        again(s),
+    ]
+
+
+def _drawings(stage: Stage) -> str:
+    kinds = (None,) if len(stage.figures) == 1 else ("narrow", "wide")
+    return "".join(f.markup(kind) for f, kind in zip(stage.figures, kinds, strict=True))
+
+
+def _data(
+    example: Example, q: Quantities, places: Sequence[int], drawn: Sequence[Curve]
+) -> dict[str, Any]:
+    """What the page's script fills in: the numbers of each step, in the order of their names."""
+    steps = [
+        {
+            "number": trace.number,
+            "row": trace.row,
+            "outcome": outcome(trace),
+            "curves": [curve.segment(place) for curve in drawn],
+            "values": q.values(n),
+        }
+        for n, (place, trace) in enumerate(zip(places, q.traces, strict=True))
+    ]
+    return {"example": example.name, "quantities": q.names, "steps": steps}
+
+
+def _head(example: Example, traces: Sequence[StepTrace]) -> str:
+    network, optimizer = example.network, example.optimizer
+    sizes = "–".join(str(size) for size in network.sizes)
+    solver = type(optimizer).__name__
+    if isinstance(optimizer, SGD) and optimizer.momentum:
+        solver += f" with momentum {number(optimizer.momentum)}"
+    facts = [
+        f"{sizes} units",
+        f"{network.n_parameters} parameters, {'with' if network.bias else 'without'} biases",
+        example.loss.replace("_", " "),
+        f"{solver}, learning rate {number(example.rate)}",
+    ]
+    title = "One step of backpropagation" if len(traces) == 1 else "Backpropagation, step by step"
+    name = "" if example.name == "step-by-step" else f": {example.name}"
+    return element("h1", escape(title + name)) + element(
+        "p", escape(" · ".join(facts)), class_="facts"
+    )
+
+
+def _controls(
+    example: Example, stages: Sequence[tuple[Stage, str]], steps: Sequence[dict[str, Any]]
+) -> str:
+    names: dict[str, str] = {}
+    for stage, _ in stages:
+        names.setdefault(stage.key.split(".")[0], stage.name)
+    pills = "".join(
+        element(
+            "button",
+            f"{key}<span> {escape(name)}</span>",
+            type="button",
+            value=key,
+            title=name,
+        )
+        for key, name in names.items()
+    )
+    back = element("button", "‹", type="button", class_="move", aria_label="Back", title="Back (←)")
+    forward = element(
+        "button", "›", type="button", class_="move", aria_label="Next", title="Next (→)"
+    )
+    parts = [element("div", back + pills + forward, class_="pills")]
+    row = " · row <span data-now='row'></span>" if len(example.X) > 1 else ""
+    now = f"<span data-now='number'></span> of {steps[-1]['number']}{row}"
+    if len(steps) > 1:
+        slider = (
+            f'<input type="range" id="step" min="0" max="{len(steps) - 1}" value="0" '
+            'aria-label="Step">'
+        )
+        output = element("output", now, aria_live="polite")
+        parts.append(element("div", f"Step {slider}{output}", class_="steps"))
+    return element("nav", "".join(parts), class_="controls", aria_label="Stages and steps")
+
+
+def _section(stage: Stage, drawings: str, columns: int) -> str:
+    legend = escape(stage.figures[0].legend)
+    if "data-for" in drawings:
+        legend += "<span class='hint'> Select a unit to see its numbers.</span>"
+    caption = element("figcaption", legend)
+    heading = element("h2", f"{stage.key} &nbsp;{escape(stage.title)}")
+    inner = heading + element("figure", drawings + caption) + element("div", stage.text)
+    kind = "stage" if columns <= _MOST_COLUMNS else "stage deep"
+    return element("section", inner, class_=kind, data_key=stage.key)
+
+
+def _curves(drawn: Sequence[Curve]) -> str:
+    if not drawn:
+        return ""
+    inner = "".join(element("figure", curve.markup()) for curve in drawn)
+    rows = {trace.row for trace in drawn[0].traces}
+    note = "Each stroke is one step, from before to after, on the row that it learned from."
+    about = element("p", note, class_="quiet") if len(rows) > 1 else ""
+    return f"<h2>Over the steps</h2>{about}" + element("div", inner, class_="curves")
+
+
+def _foot(traces: Sequence[StepTrace], places: Sequence[int]) -> str:
+    keys = "← and → go through the stages"
+    if len(places) > 1:
+        keys += ", with shift through the steps"
+    left_out = (
+        f" Of {len(traces)} steps, the numbers of {len(places)} are kept here."
+        if len(places) < len(traces)
+        else ""
+    )
+    inner = element("span", f"{keys}.", class_="hint") + left_out
+    return element("p", inner, class_="quiet")

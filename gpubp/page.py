@@ -1,0 +1,130 @@
+"""The HTML that gpubp writes: one self-contained page, with colours for light and dark.
+
+Nothing is loaded from elsewhere, and a content security policy in the page holds it to that.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from html import escape
+from typing import Any
+
+__all__ = ["element", "escape", "json_script", "number", "page", "svg"]
+
+# What a page may use: its own inline style and script, and nothing from anywhere else.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+
+_CSS = """
+:root {
+  color-scheme: light dark;
+  --ground: #fcfcfa; --panel: #ffffff; --ink: #1b2330; --quiet: #586273; --line: #dcdfe3;
+  --faint: #b9c0c9; --forward: #1f63ad; --backward: #b8480f; --good: #22753f; --bad: #b3261e;
+  --forward-wash: #e9f1fa; --backward-wash: #fbeee5;
+  --series-1: #1f63ad; --series-2: #b8480f; --series-3: #22753f; --series-4: #7a4bb0;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ground: #14181e; --panel: #1b2027; --ink: #e6e9ee; --quiet: #9fa9b7; --line: #313842;
+    --faint: #566070; --forward: #74b2f2; --backward: #f2a066; --good: #71c98c; --bad: #f28b82;
+    --forward-wash: #1b2a3a; --backward-wash: #37271c;
+    --series-1: #74b2f2; --series-2: #f2a066; --series-3: #71c98c; --series-4: #c3a1ee;
+  }
+}
+* { box-sizing: border-box; }
+body {
+  margin: 0; background: var(--ground); color: var(--ink);
+  font: 16px/1.55 "Segoe UI", Roboto, "Helvetica Neue", Arial, system-ui, sans-serif;
+  font-variant-numeric: tabular-nums; overflow-wrap: break-word;
+}
+main { max-width: 1320px; margin: 0 auto; padding: 24px 16px 48px; }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 4px; }
+h2 { font-size: 1.2rem; line-height: 1.3; margin: 0 0 8px; }
+h3 { font-size: 1rem; margin: 20px 0 6px; }
+p { margin: 0 0 12px; max-width: 68ch; }
+.quiet { color: var(--quiet); }
+.forward { color: var(--forward); }
+.backward { color: var(--backward); }
+.good { color: var(--good); }
+.bad { color: var(--bad); }
+figure { margin: 0; }
+svg { display: block; max-width: 100%; height: auto; }
+svg text { fill: var(--ink); font-family: inherit; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: 0.875rem; }
+th { text-align: left; font-weight: 600; color: var(--quiet); }
+th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td.number, th.number { text-align: right; white-space: nowrap; }
+.scroll { overflow-x: auto; }
+[hidden] { display: none !important; }
+"""
+
+
+def page(title: str, body: str, css: str = "", script: str = "") -> str:
+    """Return a whole HTML page.
+
+    title : plain text. body : markup, in which the caller has escaped all text.
+    css : goes after the shared style. script : runs at the end of the page; gpubp's own,
+    so that it never holds names or data, which go into `json_script`.
+    """
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n'
+        f"<style>{_CSS}{css}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
+        + (f"<script>{script}</script>\n" if script else "")
+        + "</body>\n</html>\n"
+    )
+
+
+def element(name: str, inner: str = "", /, **attributes: Any) -> str:
+    """Return ``<name ...>inner</name>``, with its attributes escaped; ``inner`` is markup.
+
+    attributes : class_ gives class, data_n data-n; floats are cut to 2 decimals, which is as
+    fine as a drawing needs; None and False leave an attribute out, True has no value.
+    """
+    kept = [
+        (key, value)
+        for key, value in attributes.items()
+        if value is not None and value is not False
+    ]
+    head = " ".join([name, *(_attribute(key, value) for key, value in kept)])
+    return f"<{head}>{inner}</{name}>"
+
+
+def _attribute(key: str, value: Any) -> str:
+    if isinstance(value, float):
+        value = f"{value:.2f}".rstrip("0").rstrip(".")
+    key = key.rstrip("_").replace("_", "-")
+    return f'{key}="{escape("" if value is True else str(value))}"'
+
+
+def svg(
+    width: float, height: float, inner: str, label: str, role: str = "img", **attributes: Any
+) -> str:
+    """Return an SVG drawing of ``width`` x ``height`` units that says ``label`` to readers.
+
+    role : "group" if something in it can be selected.
+    """
+    box = f"0 0 {width:g} {height:g}"
+    return element("svg", inner, viewBox=box, role=role, aria_label=label, **attributes)
+
+
+def json_script(identifier: str, data: Any) -> str:
+    """Return ``data`` as JSON in a script element, for the page's script to parse.
+
+    Numbers keep all of float64. Infinities and NaN, which JSON lacks, must have been replaced.
+    """
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    # Whatever a name holds, nothing in it can end the element or open a comment.
+    text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return f'<script type="application/json" id="{escape(identifier)}">{text}</script>'
+
+
+def number(value: float, digits: int = 6) -> str:
+    """Return ``value`` to ``digits`` significant digits, with a true minus sign."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    text = f"{value + 0.0:.{digits}g}"  # + 0.0 turns -0.0 into 0
+    mantissa, _, exponent = text.partition("e")
+    return (f"{mantissa}e{int(exponent)}" if exponent else mantissa).replace("-", "−")
