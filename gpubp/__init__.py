@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from gpubp.version import __version__
 
 # A wheel carries the CUDA side and the benchmarks as gpubp/kernels and gpubp/bench; a checkout
 # keeps them at the top level, where only this line makes `import gpubp.kernels` find them.
-if not Path(__file__).with_name("kernels").is_dir():
-    __path__.append(str(Path(__file__).parents[1]))
+# By os.path, since pathlib would add a fifth to what `gpubp --help` takes.
+if not os.path.isdir(os.path.join(__path__[0], "kernels")):  # noqa: PTH112, PTH118
+    __path__.append(os.path.dirname(__path__[0]))  # noqa: PTH120
 
 # Looked up on first use, so that `import gpubp` and `gpubp --help` load neither NumPy nor
 # scikit-learn.
