@@ -25,6 +25,7 @@ from gpubp.page import element, escape, svg
 _LEAST_TEXT = 10.0  # pixels on a screen
 _THIN, _THICK = 0.8, 5.0  # lines
 _MOST_ARROWS = 16
+_MOST_LABELS = 20  # between two layers at once
 
 
 _MEANING = {
@@ -201,7 +202,7 @@ class Figure:
         """The numbers on the edges into layer k + 1: of all, or of one unit at a time."""
         edges, taken = self._edges(k, style.matrix), self._taken(k)
         words = ["" if style.matrix == "blame" else f"{self._weight(edge)} " for edge in edges]
-        for prefixes in (words, [""] * len(edges)):
+        for prefixes in (words, [""] * len(edges)) if len(edges) <= _MOST_LABELS else ():
             labels = self._placed(edges, prefixes, taken)
             if labels is not None:
                 return element("g", labels, class_=f"labels {style.flow}", data_gap=k)

@@ -39,12 +39,6 @@ class Box(NamedTuple):
     x1: float
     y1: float
 
-    def meets(self, other: Box) -> bool:
-        """Whether the two overlap."""
-        return (
-            self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
-        )
-
 
 def text_width(text: str, size: float = FONT) -> float:
     """Return the room for ``text``, measured on DejaVu Sans, a wide font."""
@@ -218,12 +212,12 @@ def place_labels(
     along = _ALONG if far is None else sorted(_ALONG, reverse=far)
     for t in along:  # in line with one another, if that works
         boxes = [_label_box(edge.at(t), width) for edge, width in zip(edges, widths, strict=True)]
-        if all(_free(box, [*taken, *boxes[:n]]) for n, box in enumerate(boxes)):
+        if all(is_free(box, [*taken, *boxes[:n]]) for n, box in enumerate(boxes)):
             return [edge.at(t) for edge in edges]
     boxes, places = list(taken), []
     for edge, width in zip(edges, widths, strict=True):
         spots = [(x, y + beside) for beside in _BESIDE for x, y in map(edge.at, along)]
-        spot = next((s for s in spots if _free(_label_box(s, width), boxes)), None)
+        spot = next((s for s in spots if is_free(_label_box(s, width), boxes)), None)
         if spot is None:
             return None
         boxes.append(_label_box(spot, width))
@@ -231,8 +225,13 @@ def place_labels(
     return places
 
 
-def _free(box: Box, taken: Sequence[Box]) -> bool:
-    return not any(box.meets(other) for other in taken)
+def is_free(box: Box, taken: Sequence[Box]) -> bool:
+    """Return whether ``box`` overlaps with none of ``taken``."""
+    x0, y0, x1, y1 = box
+    for left, top, right, bottom in taken:  # spelled out, since this is asked most often
+        if x0 < right and left < x1 and y0 < bottom and top < y1:
+            return False
+    return True
 
 
 def _label_box(spot: tuple[float, float], width: float) -> Box:

@@ -88,6 +88,8 @@ def _head(example: Example, traces: Sequence[StepTrace]) -> str:
         example.loss.replace("_", " "),
         f"{solver}, learning rate {number(example.rate)}",
     ]
+    if len(traces) == 1 and len(example.X) > 1:
+        facts.append(f"row {traces[0].row}")
     title = "One step of backpropagation" if len(traces) == 1 else "Backpropagation, step by step"
     name = "" if example.name == "step-by-step" else f": {example.name}"
     return element("h1", escape(title + name)) + element(

@@ -94,9 +94,10 @@ def element(name: str, inner: str = "", /, **attributes: Any) -> str:
 
 def _attribute(key: str, value: Any) -> str:
     if isinstance(value, float):
-        value = f"{value:.2f}".rstrip("0").rstrip(".")
-    key = key.rstrip("_").replace("_", "-")
-    return f'{key}="{escape("" if value is True else str(value))}"'
+        text = f"{value:.2f}".rstrip("0").rstrip(".")
+    else:
+        text = "" if value is True else escape(str(value))
+    return f'{key.rstrip("_").replace("_", "-")}="{text}"'
 
 
 def svg(
