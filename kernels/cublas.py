@@ -1,0 +1,123 @@
+"""The cuBLAS library that CuPy uses: its numbers, its C signatures, its errors."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+# The numbers are those of cublas_api.h and library_types.h.
+OP_N, OP_T = 0, 1
+R_32F, R_64F, R_16BF = 0, 1, 14
+COMPUTE_32F, COMPUTE_64F = 68, 70
+COMPUTE_32F_FAST_16BF, COMPUTE_32F_FAST_TF32 = 75, 77
+GEMM_DEFAULT = -1
+POINTER_MODE_HOST = 0
+ATOMICS_NOT_ALLOWED = 0
+# CUBLAS_DEFAULT_MATH, and partial sums stay float32 where the output is bfloat16.
+MATH_DISALLOW_REDUCED_PRECISION_REDUCTION = 16
+
+_int, _long, _size, _pointer = ctypes.c_int, ctypes.c_longlong, ctypes.c_size_t, ctypes.c_void_p
+SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "cublasCreate_v2": (ctypes.POINTER(_pointer),),
+    "cublasDestroy_v2": (_pointer,),
+    "cublasSetStream_v2": (_pointer, _pointer),
+    "cublasSetWorkspace_v2": (_pointer, _pointer, _size),
+    "cublasSetPointerMode_v2": (_pointer, _int),
+    "cublasSetAtomicsMode": (_pointer, _int),
+    "cublasSetMathMode": (_pointer, _int),
+    "cublasGemmStridedBatchedEx": (
+        *(_pointer, _int, _int, _int, _int, _int),  # handle, transa, transb, m, n, k
+        *(_pointer, _pointer, _int, _int, _long),  # alpha, A, its type, ld and stride
+        *(_pointer, _int, _int, _long),  # B
+        *(_pointer, _pointer, _int, _int, _long),  # beta, C
+        *(_int, _int, _int),  # batch count, compute type, algorithm
+    ),
+    "cublasGetStatusName": (_int,),
+    "cublasGetStatusString": (_int,),
+}
+TEXTS = {"cublasGetStatusName", "cublasGetStatusString"}  # the functions that return a char *
+_REMEDIES = {
+    1: "check that a CUDA device answers (nvidia-smi)",
+    3: "free device memory",
+    13: "check that all arrays are on the handle's device, and run the step once before capture",
+    15: "use precision 'float32'",
+}
+
+
+class GemmUnavailableError(RuntimeError):
+    """The cuBLAS library cannot be had; the message gives the reason."""
+
+
+class CublasError(RuntimeError):
+    """A call to cuBLAS failed.
+
+    function, status : the call, and the number that it returned.
+    """
+
+    def __init__(self, library: Any, function: str, status: int) -> None:
+        self.function, self.status = function, status
+        name = library.cublasGetStatusName(status).decode()
+        meaning = library.cublasGetStatusString(status).decode()
+        remedy = f"; {_REMEDIES[status]}" if status in _REMEDIES else ""
+        super().__init__(f"{function} returned {name} ({status}): {meaning}{remedy}")
+
+
+def declare(library: Any) -> Any:
+    """Return ``library`` with the C signatures of the functions used here.
+
+    Raises
+    ------
+    AttributeError
+        If a function is missing.
+    """
+    for name, arguments in SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes = arguments
+        function.restype = ctypes.c_char_p if name in TEXTS else _int
+    return library
+
+
+def check(library: Any, function: str, *arguments: Any) -> None:
+    """Call ``function`` of a declared library.
+
+    Raises
+    ------
+    CublasError
+        If it returns anything but success.
+    """
+    status = getattr(library, function)(*arguments)
+    if status:
+        raise CublasError(library, function, status)
+
+
+@cache
+def load_cublas() -> ctypes.CDLL:
+    """Return the cuBLAS library that CuPy itself uses, declared.
+
+    Raises
+    ------
+    GemmUnavailableError
+        If CuPy or its cuBLAS is not installed, or is not NVIDIA's.
+    """
+    try:
+        import cupy
+
+        module = cupy.cuda.cublas  # loads the library, wherever CuPy finds it
+        # dlsym looks in a library and in those that it is linked with. So CuPy's own module gives
+        # CuPy's cuBLAS, whatever other versions this process has loaded.
+        library: ctypes.CDLL = declare(ctypes.CDLL(module.__file__))
+    except (ImportError, OSError, AttributeError) as error:
+        raise GemmUnavailableError(
+            f"CuPy's cuBLAS library cannot be used ({error}); check the package "
+            "(pip install 'gpubp[cuda12]' or 'gpubp[cuda13]')"
+        ) from error
+    return library
+
+
+def workspace_bytes(compute_capability: str) -> int:
+    """Return NVIDIA's recommended size of a workspace ("cublasSetWorkspace").
+
+    compute_capability : as CuPy writes it, "90" for Hopper.
+    """
+    return (32 if int(compute_capability) >= 90 else 4) * 2**20

@@ -1,0 +1,194 @@
+"""The binding of cuBLAS: signatures and numbers against the real library, where it is installed."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from host_cublas import PROTOTYPES, STATUS_NAMES, HostCublas
+from numpy._core import _multiarray_umath
+
+from gpubp.kernels import cublas
+from gpubp.kernels.cublas import CublasError, GemmUnavailableError, check, declare, load_cublas
+
+C_TYPES = {ctypes.c_int: "int", ctypes.c_longlong: "long", ctypes.c_size_t: "size"}
+FROM_HEADER = {"int": "int", "long long int": "long", "size_t": "size"}
+NUMBERS = {
+    "CUBLAS_OP_N": cublas.OP_N,
+    "CUBLAS_OP_T": cublas.OP_T,
+    "CUBLAS_COMPUTE_32F": cublas.COMPUTE_32F,
+    "CUBLAS_COMPUTE_64F": cublas.COMPUTE_64F,
+    "CUBLAS_COMPUTE_32F_FAST_16BF": cublas.COMPUTE_32F_FAST_16BF,
+    "CUBLAS_COMPUTE_32F_FAST_TF32": cublas.COMPUTE_32F_FAST_TF32,
+    "CUBLAS_GEMM_DEFAULT": cublas.GEMM_DEFAULT,
+    "CUBLAS_POINTER_MODE_HOST": cublas.POINTER_MODE_HOST,
+}
+NUMBERS_NOT_IN_CUPY = {
+    "CUBLAS_ATOMICS_NOT_ALLOWED": cublas.ATOMICS_NOT_ALLOWED,
+    "CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION": (
+        cublas.MATH_DISALLOW_REDUCED_PRECISION_REDUCTION
+    ),
+    "CUDA_R_32F": cublas.R_32F,
+    "CUDA_R_64F": cublas.R_64F,
+    "CUDA_R_16BF": cublas.R_16BF,
+}
+
+
+@pytest.fixture
+def real() -> ctypes.CDLL:
+    pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
+    try:
+        return load_cublas()
+    except GemmUnavailableError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def header() -> str:
+    """The C headers of an installed cuBLAS, in one."""
+    for package in ("nvidia-cublas", "nvidia-cublas-cu12"):
+        try:
+            files = metadata.files(package) or []
+        except metadata.PackageNotFoundError:
+            continue
+        found = [Path(str(file.locate())) for file in files if file.name == "cublas_api.h"]
+        if found:
+            types = sorted(found[0].parents[2].glob("*/include/library_types.h"))
+            types = types or [found[0].with_name("library_types.h")]
+            return "".join(p.read_text() for p in [*found, *types] if p.exists())
+    pytest.skip("no headers of cuBLAS: the package nvidia-cublas is not installed")
+
+
+def kind_of(argument: Any) -> str:
+    return C_TYPES.get(argument, "pointer")
+
+
+def kind_in_header(declaration: str) -> str:
+    words = declaration.replace("const ", "").split()
+    if "*" in declaration or words[0] in ("cublasHandle_t", "cudaStream_t"):
+        return "pointer"
+    return FROM_HEADER.get(" ".join(words[:-1]), "int")  # the rest are enumerations
+
+
+def test_signatures_are_the_stand_ins() -> None:
+    declared = {
+        name: [kind_of(argument) for argument in arguments]
+        for name, arguments in cublas.SIGNATURES.items()
+        if name not in cublas.TEXTS
+    }
+    assert declared == {
+        name: [kind_of(argument) for argument in arguments]
+        for name, arguments in PROTOTYPES.items()
+    }
+
+
+@pytest.mark.parametrize("function", cublas.SIGNATURES)
+def test_signature_is_the_headers(header: str, function: str) -> None:
+    found = re.search(rf"CUBLASWINAPI {function}\(([^)]*)\);", header)
+    assert found is not None
+    expected = [kind_in_header(declaration) for declaration in found[1].split(",")]
+    assert [kind_of(argument) for argument in cublas.SIGNATURES[function]] == expected
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, *NUMBERS_NOT_IN_CUPY])
+def test_number_is_the_headers(header: str, name: str) -> None:
+    found = re.search(rf"\b{name}\s*=\s*(-?\d+)", header)
+    assert found is not None
+    assert (NUMBERS | NUMBERS_NOT_IN_CUPY)[name] == int(found[1])
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_number_is_cupys(real: ctypes.CDLL, name: str) -> None:
+    import cupy
+
+    assert NUMBERS[name] == getattr(cupy.cuda.cublas, name)
+
+
+def test_library_has_every_function_and_is_cupys(real: ctypes.CDLL) -> None:
+    import cupy
+
+    functions = [getattr(real, name) for name in cublas.SIGNATURES]
+    assert all(ctypes.cast(function, ctypes.c_void_p).value for function in functions)
+    version = ctypes.c_int()
+    real.cublasGetProperty(0, ctypes.byref(version))
+    assert version.value == cupy.cuda.runtime.runtimeGetVersion() // 1000
+
+
+@pytest.mark.parametrize(("status", "name"), STATUS_NAMES.items())
+def test_library_names_a_status(real: ctypes.CDLL, status: int, name: str) -> None:
+    assert re.match(rf"cublasX returned {name} \({status}\): \w+", str(error_of(real, status)))
+
+
+def error_of(library: Any, status: int) -> CublasError:
+    return CublasError(library, "cublasX", status)
+
+
+def test_status_becomes_an_error_with_its_name() -> None:
+    library = declare(HostCublas())
+    library.failing["cublasCreate_v2"] = 3
+    with pytest.raises(CublasError) as error:
+        check(library, "cublasCreate_v2", ctypes.byref(ctypes.c_void_p()))
+    assert (error.value.function, error.value.status) == ("cublasCreate_v2", 3)
+    assert str(error.value) == (
+        "cublasCreate_v2 returned CUBLAS_STATUS_ALLOC_FAILED (3): CUBLAS_STATUS_ALLOC_FAILED; "
+        "free device memory"
+    )
+
+
+def test_declare_sets_what_ctypes_would_guess_wrong() -> None:
+    functions = {name: SimpleNamespace() for name in cublas.SIGNATURES}
+    declare(SimpleNamespace(**functions))
+    assert {name: f.argtypes for name, f in functions.items()} == cublas.SIGNATURES
+    texts = {name for name, f in functions.items() if f.restype is ctypes.c_char_p}
+    assert texts == {"cublasGetStatusName", "cublasGetStatusString"}
+    assert all(f.restype is ctypes.c_int for name, f in functions.items() if name not in texts)
+
+
+def test_declare_names_a_missing_function() -> None:
+    library = HostCublas()
+    del library.cublasSetMathMode
+    with pytest.raises(AttributeError, match="cublasSetMathMode"):
+        declare(library)
+
+
+@pytest.fixture
+def fresh_load() -> Any:
+    load_cublas.cache_clear()
+    yield load_cublas
+    load_cublas.cache_clear()
+
+
+def test_without_cupy(fresh_load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(GemmUnavailableError, match=r"cupy.*pip install 'gpubp\[cuda12\]'"):
+        fresh_load()
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (_multiarray_umath.__file__, "cublasCreate_v2"),
+        ("/nowhere/cublas.so", "cannot open shared object"),
+    ],
+    ids=["not cuBLAS", "no file"],
+)
+def test_unusable_library(
+    fresh_load: Any, monkeypatch: pytest.MonkeyPatch, file: str, reason: str
+) -> None:
+    stub = SimpleNamespace(cuda=SimpleNamespace(cublas=SimpleNamespace(__file__=file)))
+    monkeypatch.setitem(sys.modules, "cupy", stub)
+    with pytest.raises(GemmUnavailableError, match=reason):
+        fresh_load()
+
+
+@pytest.mark.parametrize(
+    ("capability", "mebibytes"), [("75", 4), ("89", 4), ("90", 32), ("100", 32), ("120", 32)]
+)
+def test_workspace_bytes(capability: str, mebibytes: int) -> None:
+    assert cublas.workspace_bytes(capability) == mebibytes * 1024 * 1024
