@@ -19,7 +19,7 @@ if not os.path.isdir(os.path.join(__path__[0], "kernels")):  # noqa: PTH112, PTH
 _PUBLIC = {
     "BackendUnavailableError": "gpubp.backend",
     "DataError": "gpubp.columns",
-    "ExampleError": "gpubp.examples",
+    "ExampleError": "gpubp.explain.examples",
     "MLPClassifier": "gpubp.estimators",
     "MLPRegressor": "gpubp.estimators",
     "ModelFileError": "gpubp.model_file",

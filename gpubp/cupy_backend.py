@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpubp.arrays import Array, Memory, Recording, Step, Unrecorded
+from gpubp.kernels.cublas import GemmUnavailableError, workspace_bytes
+from gpubp.kernels.gemm import Gemm
 
 if TYPE_CHECKING:
     from gpubp.kernels.elementwise import Elementwise
@@ -34,7 +36,17 @@ class CupyBackend:
         self._records = record
         with self._device:
             self._stream = cupy.cuda.Stream(non_blocking=True)
-        self._matmul = _CupyMatmul(cupy)
+            self._product = self._own_product()
+
+    def _own_product(self) -> Gemm | _CupyMatmul:
+        """Return cuBLAS on this stream, or CuPy's product where cuBLAS does not load."""
+        try:
+            size = workspace_bytes(self._device.compute_capability)
+            with self._stream:
+                return Gemm(self._stream, self._cupy.empty((size,), np.uint8))
+        except GemmUnavailableError as error:
+            self.why += f"; products by cupy.matmul, and no step is recorded: {error}"
+            return _CupyMatmul(self._cupy)
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         return self._cupy.ascontiguousarray(self._cupy.asarray(values, dtype))
@@ -64,7 +76,7 @@ class CupyBackend:
         transpose_b: bool = False,
         bias: Array | None = None,
     ) -> None:
-        self._matmul(A, B, out, transpose_a=transpose_a, transpose_b=transpose_b)
+        self._product(A, B, out, transpose_a=transpose_a, transpose_b=transpose_b)
         if bias is not None:
             self._cupy.add(out, bias, out=out)
 
@@ -72,7 +84,7 @@ class CupyBackend:
         if self._cupy.cuda.get_current_stream() != self._stream:
             raise RuntimeError("a step is recorded on the backend's stream: record inside in_use")
         step()  # compiles and loads every kernel, which a capturing stream must not
-        if not self._records or not self._matmul.capturable:
+        if not self._records or not isinstance(self._product, Gemm):
             return Unrecorded(step)
         self._stream.synchronize()
         return _Recorded(self._stream, step)
@@ -151,8 +163,6 @@ def _no_collection() -> Iterator[None]:
 
 class _CupyMatmul:
     """CuPy's own matrix product, which cannot be captured in a graph."""
-
-    capturable = False
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy

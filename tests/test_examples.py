@@ -8,8 +8,8 @@ import pytest
 
 from gpubp import MLPRegressor, save
 from gpubp.__main__ import main
-from gpubp.examples import EXAMPLES, ExampleError, of_model, read_example, step_by_step
-from gpubp.explain import trace_step
+from gpubp.explain.examples import EXAMPLES, ExampleError, of_model, read_example, step_by_step
+from gpubp.explain.trace import trace_step
 from gpubp.saving import load
 from gpubp.table import load_dataset
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gpubp import MLPClassifier, MLPRegressor
-from gpubp.examples import EXAMPLES, build, step_by_step
-from gpubp.explain import (
+from gpubp.explain.examples import EXAMPLES, build, step_by_step
+from gpubp.explain.text import sections, steps_table
+from gpubp.explain.trace import (
     check_gradients,
     losses_of,
     parameters_of,
@@ -18,8 +19,7 @@ from gpubp.explain import (
     trace_steps,
     vary,
 )
-from gpubp.explain_json import example_values, step_values
-from gpubp.explain_text import sections, steps_table
+from gpubp.explain.values import example_values, step_values
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.losses import LOSSES
 from gpubp.optimizers import SGD, Adam
@@ -195,15 +195,15 @@ def test_a_wrong_gradient_and_a_kink_are_found(monkeypatch):
     assert parted
     assert all(check.kink and check.parameter.layer == 0 for check in parted)
     assert {check.parameter.unit for check in parted} == {0}
-    import gpubp.explain
+    import gpubp.explain.trace
 
-    backward = gpubp.explain.backward
+    backward = gpubp.explain.trace.backward
 
     def wrong(backend, network, parameters, gradients, work):
         backward(backend, network, parameters, gradients, work)
         gradients.Ws[1][0, 0] += 1e-3
 
-    monkeypatch.setattr(gpubp.explain, "backward", wrong)
+    monkeypatch.setattr(gpubp.explain.trace, "backward", wrong)
     bad = [check for check in check_gradients(example) if not check.agrees]
     assert [(c.parameter.layer, c.parameter.source) for c in bad if not c.kink] == [(1, 0)]
 

@@ -17,12 +17,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from gpubp import explain_quantities
-from gpubp.examples import EXAMPLES, build
-from gpubp.explain import Example, StepTrace, parameters_of, trace_steps
-from gpubp.explain_layout import Box, Ends, is_free, name_lines, place_labels, text_width
-from gpubp.explain_page import explain_page
-from gpubp.explain_quantities import bias_name, kept_steps, shown_units, weight_name
+from gpubp.explain import quantities as explain_quantities
+from gpubp.explain.examples import EXAMPLES, build
+from gpubp.explain.layout import Box, Ends, is_free, name_lines, place_labels, text_width
+from gpubp.explain.page import explain_page
+from gpubp.explain.quantities import bias_name, kept_steps, shown_units, weight_name
+from gpubp.explain.trace import Example, StepTrace, parameters_of, trace_steps
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.losses import LOSSES
 from gpubp.network import Network

@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-import gpubp.search
-import gpubp.search_methods
+import gpubp.search.comparison
+import gpubp.search.methods
 from gpubp.__main__ import main
 from gpubp.backend import Backend, get_backend
-from gpubp.examples import EXAMPLES, build, example_by_name, two_weights
-from gpubp.explain import Example, losses_of, parameters_of, trace_steps
-from gpubp.search import (
+from gpubp.explain.examples import EXAMPLES, build, example_by_name, two_weights
+from gpubp.explain.trace import Example, losses_of, parameters_of, trace_steps
+from gpubp.search.comparison import (
     Comparison,
     Settings,
     compare,
     extrapolate,
     values_within,
 )
-from gpubp.search_methods import (
+from gpubp.search.methods import (
     Budget,
     Population,
     Run,
@@ -39,8 +39,8 @@ from gpubp.search_methods import (
     uniform,
     weights_of,
 )
-from gpubp.search_page import search_page
-from gpubp.search_report import human_time, sentences, text_lines
+from gpubp.search.page import search_page
+from gpubp.search.report import human_time, sentences, text_lines
 
 FLOAT64 = np.dtype(np.float64)
 OPTIMUM = np.array([1.53, -2.27])
@@ -305,7 +305,7 @@ def test_a_budget_of_evaluations_is_kept_to_the_last(most: int) -> None:
 
 def test_a_budget_of_seconds_is_kept_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     time = iter(np.arange(0.0, 1e6, 0.03))
-    monkeypatch.setattr(gpubp.search_methods, "perf_counter", lambda: float(next(time)))
+    monkeypatch.setattr(gpubp.search.methods, "perf_counter", lambda: float(next(time)))
     comparison = compare(EXAMPLES["xor"](), Settings(Budget(seconds=1.0), device="cpu"))
     for run in comparison.runs:
         assert run.stopped_by == "budget" or run.seconds < 1.0
@@ -424,7 +424,7 @@ def test_ctrl_c_shows_what_was_found(
     tmp_path: Path,
     output: str,
 ) -> None:
-    search = gpubp.search.random_search
+    search = gpubp.search.comparison.random_search
 
     def interrupted(run: Run, *rest: Any) -> None:
         search(replace_budget(run, 500), *rest)
@@ -434,7 +434,7 @@ def test_ctrl_c_shows_what_was_found(
         run.budget, run.stopped_by = Budget(most), "interrupt"
         return run
 
-    monkeypatch.setattr(gpubp.search, "random_search", interrupted)
+    monkeypatch.setattr(gpubp.search.comparison, "random_search", interrupted)
     options = ["--json"] if output == "json" else []
     html = tmp_path / "page.html"
     assert main(["search", "--budget", "1500", "--html", str(html), *options]) == 130
@@ -468,7 +468,9 @@ def test_bad_input_gets_one_line_before_any_work(
     options: list[str],
     words: str,
 ) -> None:
-    monkeypatch.setattr(gpubp.search, "compare", lambda *_: pytest.fail("the search began"))
+    monkeypatch.setattr(
+        gpubp.search.comparison, "compare", lambda *_: pytest.fail("the search began")
+    )
     assert main(["search", *options]) in (1, 2)
     out, err = capsys.readouterr()
     assert out == ""

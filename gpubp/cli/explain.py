@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gpubp.explain import Example, StepTrace
+    from gpubp.explain.trace import Example, StepTrace
 
 WIDTH = 80
 
@@ -44,7 +44,7 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
     With a MODEL of gpubp and DATA, the step that the model would learn from one row.
     """
     from gpubp.atomic_file import check_writable
-    from gpubp.explain import trace_steps
+    from gpubp.explain.trace import trace_steps
 
     if options["html"] is not None:
         check_writable(options["html"])
@@ -52,20 +52,20 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
     traces = list(trace_steps(example, options["steps"], row))
     variation, checks = _variation(example, options["vary"], row), None
     if options["check"]:
-        from gpubp.explain import check_gradients
+        from gpubp.explain.trace import check_gradients
 
         checks = check_gradients(example, row)
     if options["html"] is not None:
         _write_page(example, traces, options["html"])
     if options["as_json"]:
-        from gpubp import explain_json
+        from gpubp.explain import values as explain_values
 
-        values = explain_json.example_values(example)
-        values["steps"] = [explain_json.step_values(example, trace) for trace in traces]
+        values = explain_values.example_values(example)
+        values["steps"] = [explain_values.step_values(example, trace) for trace in traces]
         if checks is not None:
-            values["check"] = explain_json.check_values(checks)
+            values["check"] = explain_values.check_values(checks)
         if variation is not None:
-            values["vary"] = explain_json.variation_values(variation)
+            values["vary"] = explain_values.variation_values(variation)
         click.echo(json.dumps(values))
     else:
         _print(example, traces, variation, checks)
@@ -76,7 +76,7 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
 
 def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> tuple[Example, int]:
     """Return what to explain, and the row to begin with."""
-    from gpubp.examples import example_by_name, of_model
+    from gpubp.explain.examples import example_by_name, of_model
 
     row = options["row"]
     if model is None:
@@ -93,7 +93,7 @@ def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> t
 
 
 def _variation(example: Example, name: str | None, row: int) -> Any:
-    from gpubp.explain import vary
+    from gpubp.explain.trace import vary
 
     if name is None:
         return None
@@ -105,14 +105,14 @@ def _variation(example: Example, name: str | None, row: int) -> Any:
 
 def _write_page(example: Example, traces: Sequence[StepTrace], path: Path) -> None:
     from gpubp.atomic_file import atomic_write
-    from gpubp.explain_page import explain_page
+    from gpubp.explain.page import explain_page
 
     with atomic_write(path) as temporary:
         temporary.write_text(explain_page(example, traces), encoding="utf-8")
 
 
 def _print(example: Example, traces: Sequence[StepTrace], variation: Any, checks: Any) -> None:
-    from gpubp import explain_text
+    from gpubp.explain import text as explain_text
 
     for section in explain_text.sections(example, traces[0]):
         _print_section(section.title, section.lines)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from html import unescape
 
-from gpubp.explain_quantities import Quantities, bias_name, weight_name
+from gpubp.explain.quantities import Quantities, bias_name, weight_name
 from gpubp.page import element, escape
 
 _MOST_ROWS = 24  # of a table that is open from the beginning

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-from gpubp.explain_quantities import Quantities
+from gpubp.explain.quantities import Quantities
 from gpubp.page import number
 
 FONT = 11.5

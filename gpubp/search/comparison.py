@@ -11,8 +11,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from gpubp.backend import Backend, get_backend
-from gpubp.explain import Example
-from gpubp.search_methods import (
+from gpubp.explain.trace import Example
+from gpubp.search.methods import (
     Budget,
     Method,
     Population,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpubp.explain_figure import Edges
-from gpubp.explain_markup import formula, law, listing, paragraph, plus, sentence, table
-from gpubp.explain_stage import (
+from gpubp.explain.figure import Edges
+from gpubp.explain.markup import formula, law, listing, paragraph, plus, sentence, table
+from gpubp.explain.stage import (
     INPUT,
     TARGET,
     Setting,

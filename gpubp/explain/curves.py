@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from gpubp.explain import Example, StepTrace
+from gpubp.explain.trace import Example, StepTrace
 from gpubp.losses import LOSSES
 from gpubp.page import element, escape, number, svg
 

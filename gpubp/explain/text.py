@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp.explain import (
+from gpubp.explain.trace import (
     Example,
     GradientCheck,
     LayerTrace,

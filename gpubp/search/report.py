@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from gpubp.report import json_line
-from gpubp.search import ESCAPE_STEPS, TEXT_RATE, TEXT_VALUES, Comparison, extrapolate
-from gpubp.search_methods import Method, Run, Stop
+from gpubp.search.comparison import ESCAPE_STEPS, TEXT_RATE, TEXT_VALUES, Comparison, extrapolate
+from gpubp.search.methods import Method, Run, Stop
 
 WIDTH = 80
 TITLES: dict[Method, str] = {

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from gpubp.page import element, escape, page
-from gpubp.search import Comparison
-from gpubp.search_figure import FIGURE_CSS, chart, key, landscape
-from gpubp.search_methods import Run
-from gpubp.search_report import (
+from gpubp.search.comparison import Comparison
+from gpubp.search.figure import FIGURE_CSS, chart, key, landscape
+from gpubp.search.methods import Run
+from gpubp.search.report import (
     EXTRAPOLATION,
     HEADINGS,
     TITLES,

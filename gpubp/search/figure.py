@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from gpubp.explain import Example, losses_of, parameters_of
+from gpubp.explain.trace import Example, losses_of, parameters_of
 from gpubp.page import element, escape, number, svg
-from gpubp.search import Comparison
-from gpubp.search_methods import Method, Run, weights_of
+from gpubp.search.comparison import Comparison
+from gpubp.search.methods import Method, Run, weights_of
 
 # A drawing is 460 units wide, which a phone shows at 0.75 and a desk at up to 1.3 pixels each.
 _WIDTH, _HEIGHT = 460, 350

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gpubp.explain_figure import Edges, Plate
-from gpubp.explain_markup import formula, listing, paragraph, plus, sentence, table
-from gpubp.explain_quantities import outcome
-from gpubp.explain_stage import INPUT, TARGET, Setting, Stage, output_plate, parameter_name
+from gpubp.explain.figure import Edges, Plate
+from gpubp.explain.markup import formula, listing, paragraph, plus, sentence, table
+from gpubp.explain.quantities import outcome
+from gpubp.explain.stage import INPUT, TARGET, Setting, Stage, output_plate, parameter_name
 from gpubp.losses import LOSSES
 from gpubp.page import element, escape
 

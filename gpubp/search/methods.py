@@ -17,7 +17,7 @@ import numpy as np
 
 from gpubp.backend import Array, Backend
 from gpubp.batches import Batches
-from gpubp.explain import Example, parameters_of
+from gpubp.explain.trace import Example, parameters_of
 from gpubp.losses import LOSSES
 from gpubp.network import Network, Workspace, forward
 from gpubp.training import OptimizerState, Trainer

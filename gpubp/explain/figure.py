@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from gpubp.explain_layout import (
+from gpubp.explain.layout import (
     FONT,
     LINE,
     PHONE,
@@ -19,7 +19,7 @@ from gpubp.explain_layout import (
     Unit,
     place_labels,
 )
-from gpubp.explain_quantities import weight_name
+from gpubp.explain.quantities import weight_name
 from gpubp.page import element, escape, svg
 
 _LEAST_TEXT = 10.0  # pixels on a screen

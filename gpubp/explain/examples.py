@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpubp.columns import DataError, Table
-from gpubp.explain import PLAIN_SGD, Example
+from gpubp.explain.trace import PLAIN_SGD, Example
 from gpubp.losses import LOSSES
 from gpubp.network import Network
 from gpubp.optimizers import SGD, Adam, Optimizer

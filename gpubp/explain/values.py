@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.explain import (
+from gpubp.explain.trace import (
     Example,
     GradientCheck,
     LayerTrace,

@@ -1,0 +1,125 @@
+"""Rows measured in processes of their own: what crashes, hangs or poisons its device is one row.
+
+A part of a benchmark is a module with ``rows(device)``, which returns what measures each row, by
+name. The rows of a part share a process until one of them fails; those of each peer ("peer/case")
+have their own from the start.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from importlib import import_module
+from itertools import groupby
+from time import monotonic
+from typing import IO
+
+from gpubp.bench.results import Row, Rows, SkippedError, named_row, row_from_json, row_to_json
+
+MOST_CHARACTERS = 500  # of an error: a compiler's may be pages
+
+
+def isolated_rows(
+    module: str, device: str, names: list[str], *, row_seconds: float, until: float
+) -> Generator[Row, None, None]:
+    """Yield the row of each name, measured by ``module`` in processes of their own.
+
+    row_seconds : the longest that one row may take. until : the `time.monotonic` at which the
+    time for all of them is up. A row that fails, or for which no time is left, says why.
+    """
+    for _, group in groupby(names, lambda name: name.rpartition("/")[0]):
+        waiting = list(group)
+        while waiting and monotonic() < until:
+            for row in _until_failure(module, device, list(waiting), row_seconds, until):
+                waiting.pop(0)
+                yield row
+        for name in waiting:
+            yield named_row(name, "failed", "no time was left for it")
+
+
+def _until_failure(
+    module: str, device: str, names: list[str], row_seconds: float, until: float
+) -> Iterator[Row]:
+    """Yield the rows of one process, up to the first that fails."""
+    lines: queue.Queue[str] = queue.Queue()
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "gpubp.bench.isolation", module, device, *names],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            process_group=0,  # to end with it what it has started
+        )
+        reader = threading.Thread(target=_read, args=(child.stdout, lines), daemon=True)
+        reader.start()
+        try:
+            for name in names:
+                limit = max(0.0, min(row_seconds, until - monotonic()))
+                row = _next_row(name, lines, limit, child, log)
+                yield row
+                if row.status == "failed":
+                    return
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            reader.join()
+
+
+def _read(stream: IO[str], lines: queue.Queue[str]) -> None:
+    with stream:
+        for line in stream:
+            lines.put(line)
+    lines.put("")
+
+
+def _next_row(
+    name: str, lines: queue.Queue[str], limit: float, child: subprocess.Popen[str], log: IO[str]
+) -> Row:
+    """Return the next row of ``child``, or a failed one with what is known of the reason."""
+    try:
+        line = lines.get(timeout=limit)
+    except queue.Empty:
+        return named_row(name, "failed", f"took longer than {limit:.0f} s")
+    if line:
+        return row_from_json(line)
+    code = child.wait()
+    log.seek(0)
+    last = [text.strip() for text in log if text.strip()][-1:]
+    return named_row(name, "failed", ": ".join([f"its process ended with code {code}", *last]))
+
+
+def measured(name: str, measure: Callable[[], Row]) -> Row:
+    """Return the row that ``measure`` returns, or one with the reason why it did not."""
+    try:
+        return measure()
+    except SkippedError as reason:
+        return named_row(name, "skipped", str(reason))
+    except Exception as error:
+        message = " ".join(str(error).split())[:MOST_CHARACTERS]
+        return named_row(name, "failed", f"{type(error).__name__}: {message}")
+
+
+def main(module: str, device: str, *names: str) -> None:
+    """Print the row of each name as a line of JSON; end after one that fails."""
+    # Libraries print as they like: stdout is for rows alone.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    rows: Rows = import_module(module).rows(device)
+    for name in names:
+        row = measured(name, rows[name])
+        print(row_to_json(row), file=out, flush=True)
+        if row.status == "failed":
+            return
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

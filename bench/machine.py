@@ -1,0 +1,70 @@
+"""What stands beside every figure: machine, versions, threads and device."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from gpubp.version import __version__
+
+PACKAGES = (
+    *("numpy", "scikit-learn", "cupy-cuda13x", "cupy-cuda12x", "cupy", "torch", "triton"),
+    *("jax", "jaxlib"),
+)
+# Variables that change how fast the libraries compute.
+VARIABLES = (
+    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"),
+    *("MKL_NUM_THREADS", "CUPY_TF32", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG"),
+    *("XLA_FLAGS", "CUDA_VISIBLE_DEVICES"),
+)
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Return what is known of this machine and of ``device`` ("cpu", "cuda", "cuda:1")."""
+    return {
+        "gpubp": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "device": {"name": "cpu"} if device == "cpu" else _cuda(device),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor())
+
+
+def _cuda(device: str) -> dict[str, Any]:
+    import cupy
+
+    index = int(device.partition(":")[2] or 0)
+    properties = cupy.cuda.runtime.getDeviceProperties(index)
+    return {
+        "name": properties["name"].decode(),
+        "multiprocessors": properties["multiProcessorCount"],
+        "memory_bytes": properties["totalGlobalMem"],
+        "l2_bytes": properties["l2CacheSize"],
+        "compute_capability": f"{properties['major']}.{properties['minor']}",
+        "driver": cupy.cuda.runtime.driverGetVersion(),
+        "runtime": cupy.cuda.runtime.runtimeGetVersion(),
+    }

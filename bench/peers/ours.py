@@ -1,0 +1,74 @@
+"""gpubp itself: a Trainer, as the estimators use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+
+from gpubp.backend import Backend, BackendUnavailableError, get_backend
+from gpubp.batches import Batches
+from gpubp.bench.peers.protocol import Session
+from gpubp.bench.timing import Clock, HostClock, cupy_clock
+from gpubp.bench.workloads import Workload
+from gpubp.losses import LOSSES
+from gpubp.optimizers import Adam
+from gpubp.training import OptimizerState, Trainer
+
+name = "gpubp"
+
+
+def available(device: str) -> str | None:
+    """Return why gpubp cannot run on ``device``; None if it can."""
+    try:
+        get_backend(device)
+    except BackendUnavailableError as error:
+        return str(error)
+    return None
+
+
+def backend_for(device: str, precision: str) -> Backend:
+    """Return the backend that computes matrix products in ``precision``."""
+    options: dict[str, Any] = {} if precision == "float32" else {"precision": precision}
+    return get_backend(device, **options)
+
+
+def clock_of(backend: Backend) -> Clock:
+    """Return the clock of the stream that ``backend.in_use`` makes the current one."""
+    return HostClock() if backend.name == "cpu" else cupy_clock()
+
+
+@contextmanager
+def prepare(workload: Workload, device: str) -> Iterator[Session]:
+    """Yield ``workload`` on ``device``."""
+    backend, network = backend_for(device, workload.precision), workload.network
+    with backend.in_use(None, workload.batch * network.n_parameters):
+        trainer = Trainer(
+            backend,
+            network,
+            LOSSES["softmax_cross_entropy"],
+            Adam(epsilon=workload.epsilon),
+            workload.initial_theta(),
+            Batches(backend, *workload.data(), workload.batch),
+            state=OptimizerState(workload.rate),
+        )
+        yield _Session(trainer, workload.orders())
+
+
+class _Session:
+    remark = ""
+
+    def __init__(self, trainer: Trainer, orders: np.ndarray) -> None:
+        self._trainer, self._orders, self._loss = trainer, cycle(orders), np.nan
+        self.clock = clock_of(trainer.backend)
+        self.synchronize = trainer.backend.synchronize
+
+    def epoch(self) -> None:
+        # Every epoch ends with its loss on the host: what the product does is what is timed.
+        self._loss = self._trainer.epoch(next(self._orders))
+
+    def loss(self) -> float:
+        return self._loss

@@ -1,0 +1,68 @@
+"""PyTorch with the whole step, Adam and all, compiled by torch.compile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gpubp.bench.peers.protocol import Session, missing
+from gpubp.bench.peers.torch_parts import TorchSession, TorchWorkload
+from gpubp.bench.workloads import Workload
+
+name = "torch_compile"
+BETA_1, BETA_2 = 0.9, 0.999
+
+
+def available(device: str) -> str | None:
+    """Return why this peer cannot run on ``device``; None if it can."""
+    return missing("torch")
+
+
+@contextmanager
+def prepare(workload: Workload, device: str) -> Iterator[Session]:
+    """Yield ``workload`` on ``device``."""
+    import torch
+
+    torch.compiler.reset()
+    work = TorchWorkload(workload, device)
+    parameters = dict(work.model.named_parameters())
+    state = [
+        (p.detach(), torch.zeros_like(p).detach(), torch.zeros_like(p).detach())
+        for p in parameters.values()
+    ]
+    done = torch.zeros((), device=work.device)  # updates made
+    for tensor in (done, work.total, *(tensor for tensors in state for tensor in tensors)):
+        # Tensors that stay where they are may be written to by the CUDA graphs of max-autotune.
+        torch._dynamo.mark_static_address(tensor)
+
+    def step(rows: Any) -> None:
+        def loss_of(values: dict[str, Any]) -> Any:
+            return work.loss(lambda X: torch.func.functional_call(work.model, values, (X,)), rows)
+
+        values = dict(zip(parameters, (theta for theta, _, _ in state), strict=True))
+        gradients, loss = torch.func.grad_and_value(loss_of)(values)
+        done.add_(1)
+        for g, (theta, m, v) in zip(gradients.values(), state, strict=True):
+            m.mul_(BETA_1).add_(g, alpha=1 - BETA_1)
+            v.mul_(BETA_2).addcmul_(g, g, value=1 - BETA_2)
+            spread = (v / (1 - BETA_2**done)).sqrt() + workload.epsilon
+            theta.sub_(workload.rate * (m / (1 - BETA_1**done)) / spread)
+        work.total.add_(loss)
+
+    compiled = torch.compile(step, mode="max-autotune", fullgraph=True)
+
+    def train(order: Any) -> None:
+        for rows in order:
+            compiled(rows)
+
+    yield _Session(work, train)
+
+
+class _Session(TorchSession):
+    @property
+    def remark(self) -> str:
+        from torch._dynamo.utils import counters
+
+        skips = counters["inductor"]["cudagraph_skips"] if self.clock.name != "host clock" else 0
+        return f"ran without a CUDA graph ({skips} skipped)" if skips else ""

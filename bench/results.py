@@ -1,0 +1,161 @@
+"""The results of a benchmark: rows in parts, what machine measured them, and their JSON file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from gpubp.atomic_file import atomic_write
+
+SCHEMA = 1
+Status = Literal["ok", "failed", "skipped"]
+
+
+class SkippedError(Exception):
+    """A row that cannot be measured here, for a reason that is no failure."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one epoch (or pass), over ``samples`` of them: median, and quartiles.
+
+    clock : "device events", or "host clock" with a synchronisation after each.
+    """
+
+    median: float
+    low: float
+    high: float
+    samples: int
+    clock: str
+
+    @property
+    def spread(self) -> float:
+        """The distance of the quartiles as a part of the median."""
+        return (self.high - self.low) / self.median
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case by one peer, or the reason why there is no figure for it.
+
+    case : what was measured: a workload, a kernel, a ceiling. peer : by whom.
+    precision : of the matrix products. losses : mean loss of the first epochs, before timing.
+    figures : what else was measured or follows, by a name that holds its unit.
+    """
+
+    case: str
+    peer: str = "gpubp"
+    status: Status = "ok"
+    reason: str = ""
+    device: str = ""
+    precision: str = ""
+    seed: int | None = None
+    timing: Timing | None = None
+    losses: tuple[float, ...] = ()
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one part of a benchmark, measured in one run.
+
+    machine : see `gpubp.bench.machine`. started : ISO 8601 in UTC. seconds : its duration.
+    """
+
+    machine: dict[str, Any]
+    started: str
+    seconds: float
+    rows: tuple[Row, ...]
+
+
+Results = dict[str, Part]  # by the name of the part
+Rows = Mapping[str, Callable[[], Row]]  # what measures each row, by "case" or "peer/case"
+
+
+def row_name(row: Row) -> str:
+    """Return the name that a row has within its part: "peer/case", or "case" for gpubp's own."""
+    return row.case if row.peer == Row.peer else f"{row.peer}/{row.case}"
+
+
+def named_row(name: str, status: Status, reason: str) -> Row:
+    """Return a row of that name which has no figures."""
+    peer, _, case = name.rpartition("/")
+    return Row(case, peer or Row.peer, status, reason)
+
+
+def merge(old: Results, new: Results) -> Results:
+    """Return the parts of both. A part of ``new`` replaces the old one whole: one run, one part."""
+    return old | new
+
+
+def save(results: Results, path: Path) -> None:
+    """Write ``results`` to ``path``, replacing the file only by a whole one."""
+    parts = {name: _finite(asdict(part)) for name, part in results.items()}
+    text = json.dumps({"schema": SCHEMA, "parts": parts}, indent=1, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def load(path: Path) -> Results:
+    """Return the results in the file ``path``; none if there is no such file.
+
+    Raises
+    ------
+    ValueError
+        If the file does not hold results of this schema.
+    """
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"schema {content['schema']!r}")
+        return {name: _part(part) for name, part in content["parts"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{str(path)!r} does not hold results of schema {SCHEMA} ({error}); move it away"
+        ) from None
+
+
+def row_to_json(row: Row) -> str:
+    """Return ``row`` as one line of JSON."""
+    return json.dumps(_finite(asdict(row)), allow_nan=False)
+
+
+def row_from_json(text: str) -> Row:
+    """Return the row that `row_to_json` wrote."""
+    return _row(json.loads(text))
+
+
+def find(rows: Iterable[Row], case: str, peer: str = Row.peer) -> Row | None:
+    """Return the row of ``case`` by ``peer`` if it is there and ok."""
+    return next((r for r in rows if (r.case, r.peer, r.status) == (case, peer, "ok")), None)
+
+
+def _part(values: dict[str, Any]) -> Part:
+    return Part(**values | {"rows": tuple(_row(row) for row in values["rows"])})
+
+
+def _row(values: dict[str, Any]) -> Row:
+    timing = values["timing"] and Timing(**values["timing"])
+    losses = tuple(_number(loss) for loss in values["losses"])
+    figures = {name: _number(value) for name, value in values["figures"].items()}
+    return Row(**values | {"timing": timing, "losses": losses, "figures": figures})
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _finite(value: Any) -> Any:
+    """Return ``value`` with null for NaN and infinity, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,148 @@
+"""The networks that are timed: their data, initial weights and row orders, and their floor.
+
+All of it follows from a seed, so that every peer trains the same network from the same weights on
+the same rows in the same order: ReLU, softmax cross-entropy, Adam, no weight decay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from gpubp.network import Network
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+# Two sides that do the same work agree on the mean loss of the first epoch within this, relative.
+# Adam's first steps depend on the signs of gradients alone, so rounding grows: float32 sums in
+# another order differ by up to 1e-4 in 784-512-512-10 (measured on a CPU). TF32 and bfloat16 round
+# every factor of a product, to 11 and to 8 bits.
+LOSS_TOLERANCE: dict[str, float] = {"float32": 1e-3, "tf32": 5e-3, "bfloat16": 3e-2}
+
+ORDERS = 4  # row orders that the epochs take in turn
+DISTINCT_VALUES = 1 << 25  # of X: more than a cache holds; drawing all of 4096 x 204,800 is slow
+
+
+class Phase(NamedTuple):
+    """One part of a step that waits for the one before it."""
+
+    name: str
+    flop: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A training of one network; an epoch has ``steps`` full batches.
+
+    precision : of the factors of matrix products. Sums, master weights and Adam are float32.
+    epsilon : of Adam. So small that it does not matter where in the formula a peer has it.
+    """
+
+    sizes: tuple[int, ...]
+    batch: int
+    precision: Precision = "float32"
+    steps: int = 50
+    rate: float = 1e-3
+    epsilon: float = 1e-12
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its name in results, such as "64-128-128-10 b256 float32"."""
+        return f"{'-'.join(map(str, self.sizes))} b{self.batch} {self.precision}"
+
+    @property
+    def rows(self) -> int:
+        """Rows of the data, which are those of an epoch."""
+        return self.steps * self.batch
+
+    @property
+    def network(self) -> Network:
+        """The network as gpubp describes it."""
+        return Network(self.sizes, ("relu",) * (len(self.sizes) - 2))
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return X (rows, d_0) float32, N(0, 1), and the class of each row, (rows,) int32.
+
+        The class is that of the largest of the first features, one for each class.
+        """
+        X = repeated_normals(np.random.default_rng(self.seed), self.rows, self.sizes[0])
+        return X, X[:, : self.sizes[-1]].argmax(axis=1).astype(np.int32)
+
+    def initial_theta(self) -> np.ndarray:
+        """Return the flat initial parameters, float32."""
+        return self.network.initial_theta(self._rng(), np.dtype(np.float32))
+
+    def initial_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return the initial weights (d, h) and biases (h,) by layer, float32."""
+        return self.network.unpack(self.initial_theta())
+
+    def orders(self) -> np.ndarray:
+        """Return the row orders that the epochs take in turn, (ORDERS, rows) int64.
+
+        Drawn after the weights from one stream, as scikit-learn draws them.
+        """
+        rng = self._rng()
+        self.network.initial_theta(rng, np.dtype(np.float32))
+        orders = np.empty((ORDERS, self.rows), np.int64)
+        for order in orders:
+            order[:] = np.arange(self.rows)
+            rng.shuffle(order)
+        return orders
+
+    def _rng(self) -> np.random.RandomState:
+        return np.random.RandomState(self.seed)
+
+
+WORKLOADS = (
+    Workload((64, 128, 128, 10), 256),
+    Workload((784, 512, 512, 10), 256),
+    Workload((784, 1024, 1024, 10), 4096, "tf32"),
+    Workload((4096, 4096, 4096, 4096), 4096, "bfloat16"),
+)
+
+
+def repeated_normals(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
+    """Return N(0, 1) as (rows, width) float32; rows repeat after DISTINCT_VALUES values."""
+    distinct = min(rows, max(1, DISTINCT_VALUES // width))
+    block = rng.standard_normal((distinct, width), dtype=np.float32)
+    return block if distinct == rows else np.resize(block, (rows, width))
+
+
+def phases(workload: Workload) -> list[Phase]:
+    """Return the phases of one step, with the fewest operations and bytes of each.
+
+    Each reads its inputs once and writes its outputs once. Bias, activation and bias gradient
+    belong to the product that they follow. bfloat16 halves activations, deltas and the weights
+    that products read; gradients and Adam stay float32. Operations outside products count as 0.
+    """
+    b, item = workload.batch, 2 if workload.precision == "bfloat16" else 4
+    d_0, n_outputs = workload.sizes[0], workload.sizes[-1]
+    layers = list(enumerate(pairwise(workload.sizes)))
+    found = [Phase("gather", 0, b * (d_0 * (4 + item) + 4 + 4 + 8))]  # rows, classes, order
+    for number, (d, h) in layers:
+        moved = (b * d + d * h + b * h) * item + h * 4
+        found.append(Phase(f"forward {number}", 2 * b * d * h, moved))
+    found.append(Phase("loss", 0, 2 * b * n_outputs * item + b * 4))
+    for number, (d, h) in reversed(layers):
+        moved = (b * d + b * h) * item + (d * h + h) * 4
+        found.append(Phase(f"gradient {number}", 2 * b * d * h, moved))
+        if number:
+            moved = (b * h + d * h + 2 * b * d) * item
+            found.append(Phase(f"delta {number}", 2 * b * d * h, moved))
+    # theta, m and v are read and written, the gradient is read; products read their own copy.
+    each = 7 * 4 + (2 if workload.precision == "bfloat16" else 0)
+    return [*found, Phase("Adam", 0, each * workload.network.n_parameters)]
+
+
+def floor_us(workload: Workload, product_rate: float, copy_rate: float) -> float:
+    """Return the floor of one step in us: the sum over its phases of the longer of two times.
+
+    product_rate : FLOP/s of a large matrix product in the workload's precision.
+    copy_rate : bytes/s, read and written, of a large copy on the device.
+    """
+    return 1e6 * sum(max(p.flop / product_rate, p.bytes / copy_rate) for p in phases(workload))

@@ -1,0 +1,1 @@
+"""The searches that backpropagation replaces, measured beside it."""

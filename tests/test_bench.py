@@ -1,0 +1,500 @@
+"""The benchmarks: results and their file, floors, peers that do the same work, rows that fail."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpubp.bench import gpu, inference, kernel_twins, throughput, trainings
+from gpubp.bench.isolation import isolated_rows, measured
+from gpubp.bench.peers import PEERS, protocol
+from gpubp.bench.peers.ours import clock_of
+from gpubp.bench.results import (
+    Part,
+    Row,
+    Timing,
+    find,
+    load,
+    merge,
+    row_from_json,
+    row_name,
+    row_to_json,
+    save,
+)
+from gpubp.bench.timing import EventClock, summary, time_calls
+from gpubp.bench.workloads import WORKLOADS, Phase, Workload, floor_us, phases, repeated_normals
+from gpubp.numpy_backend import NumpyBackend
+
+TINY = Workload((12, 16, 8, 5), 32, steps=7)
+TIMING = Timing(2.0, 1.5, 2.5, 20, "host clock")
+
+
+# ---- results -----------------------------------------------------------------------------------
+
+
+def a_part(*rows: Row) -> Part:
+    return Part({"cpu": "some", "packages": {"numpy": "2"}}, "2030-01-02T03:04:05+00:00", 1.5, rows)
+
+
+def test_results_survive_the_file(tmp_path: Path) -> None:
+    row = Row(
+        "a case",
+        "torch_eager",
+        device="cuda",
+        precision="tf32",
+        seed=3,
+        timing=TIMING,
+        losses=(0.5, math.nan),
+        figures={"us_per_step": 12.5, "worst": math.inf},
+    )
+    path = tmp_path / "made" / "results.json"
+    save({"train": a_part(row, Row("other", status="failed", reason="why"))}, path)
+    got = load(path)["train"]
+    assert got.rows[0].losses[0] == 0.5
+    assert math.isnan(got.rows[0].losses[1])
+    assert math.isnan(got.rows[0].figures["worst"])  # JSON has no infinity
+    assert replace(got.rows[0], losses=(), figures={}) == replace(row, losses=(), figures={})
+    assert got.rows[1] == Row("other", status="failed", reason="why")
+    assert (got.machine, got.started, got.seconds) == (a_part().machine, a_part().started, 1.5)
+
+
+def test_row_is_one_line_of_json() -> None:
+    row = Row("a\nb", timing=TIMING, losses=(1.0,), figures={"x": 1.0})
+    text = row_to_json(row)
+    assert "\n" not in text
+    assert row_from_json(text) == row
+
+
+def test_merge_replaces_a_part_whole() -> None:
+    old = {"kernels": a_part(Row("relu"), Row("gone")), "train": a_part(Row("digits"))}
+    new = {"kernels": a_part(Row("relu", status="failed", reason="wrong"))}
+    got = merge(old, new)
+    assert [row.case for row in got["kernels"].rows] == ["relu"]
+    assert got["kernels"].rows[0].status == "failed"
+    assert got["train"] == old["train"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": 99, "parts": {}}', '{"schema": 1, "parts": {"a": {}}}']
+)
+def test_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"results\.json' does not hold results of schema 1"):
+        load(path)
+
+
+def test_no_file_holds_no_results(tmp_path: Path) -> None:
+    assert load(tmp_path / "none.json") == {}
+
+
+def test_find_passes_over_what_failed() -> None:
+    rows = [Row("a", status="failed"), Row("b", "jax_scan"), Row("b")]
+    assert find(rows, "a") is None
+    assert find(rows, "b") is rows[2]
+    assert find(rows, "b", "jax_scan") is rows[1]
+
+
+# ---- floors ------------------------------------------------------------------------------------
+
+
+def test_phases_of_a_network_worked_by_hand() -> None:
+    assert phases(Workload((3, 4, 2), 5)) == [
+        Phase("gather", 0, 5 * (3 * 4 * 2 + 4 + 4 + 8)),  # X, y in and out; the order in
+        Phase("forward 0", 2 * 5 * 3 * 4, 4 * (5 * 3 + 3 * 4 + 4 + 5 * 4)),  # X, W, b; A
+        Phase("forward 1", 2 * 5 * 4 * 2, 4 * (5 * 4 + 4 * 2 + 2 + 5 * 2)),  # A, W, b; Z
+        Phase("loss", 0, 4 * (5 * 2 + 5 + 5 * 2)),  # Z, y; delta
+        Phase("gradient 1", 2 * 5 * 4 * 2, 4 * (5 * 4 + 5 * 2 + 4 * 2 + 2)),  # A, delta; dW, db
+        Phase("delta 1", 2 * 5 * 4 * 2, 4 * (5 * 2 + 4 * 2 + 5 * 4 + 5 * 4)),  # delta, W, A; delta
+        Phase("gradient 0", 2 * 5 * 3 * 4, 4 * (5 * 3 + 5 * 4 + 3 * 4 + 4)),  # X, delta; dW, db
+        Phase("Adam", 0, 4 * 7 * (3 * 4 + 4 + 4 * 2 + 2)),  # theta, m, v in and out; g in
+    ]
+
+
+def test_floor_takes_the_longer_time_of_each_phase() -> None:
+    workload = Workload((3, 4, 2), 5)
+    moved = sum(phase.bytes for phase in phases(workload))
+    assert floor_us(workload, 1e30, 1e6) == pytest.approx(moved)
+    assert floor_us(workload, 1e6, 1e30) == pytest.approx(2 * 5 * (2 * 3 * 4 + 3 * 4 * 2))
+    # 1 byte as long as 1 operation: the gather, the loss and Adam move; forward 0 moves 204 and
+    # does 120, forward 1 160 and 80, gradient 1 160 and 80, delta 1 232 and 80, gradient 0 204
+    # and 120. 200 + 100 + 728 = 1028 bytes in the others.
+    assert floor_us(workload, 1e6, 1e6) == pytest.approx(1028 + 204 + 160 + 160 + 232 + 204)
+    # 4 bytes as long as 1 operation, so that products bind: 257 + 120 + 80 + 80 + 80 + 120.
+    assert floor_us(workload, 1e6, 4e6) == pytest.approx(257 + 120 + 80 + 80 + 80 + 120)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
+def test_operations_are_three_products_a_layer_less_one(workload: Workload) -> None:
+    weights = [d * h for d, h in zip(workload.sizes, workload.sizes[1:], strict=False)]
+    expected = 2 * workload.batch * (3 * sum(weights) - weights[0])
+    assert sum(phase.flop for phase in phases(workload)) == expected
+
+
+def test_bfloat16_moves_less_but_not_half() -> None:
+    wide, narrow = (
+        sum(p.bytes for p in phases(Workload((64, 64, 64), 64, precision)))
+        for precision in ("float32", "bfloat16")
+    )
+    assert wide / 2 < narrow < wide
+
+
+def test_floor_stands_in_a_row_where_the_ceilings_are_known() -> None:
+    ceilings = [
+        Row("copy", figures={"bytes_per_second": 3e12}),
+        Row("product float32", figures={"flop_per_second": 5e13}),
+    ]
+    row = Row(TINY.name, precision="float32", figures={"us_per_step": 10.0})
+    got = throughput.with_floor(row, ceilings, [TINY])
+    floor = floor_us(TINY, 5e13, 3e12)
+    assert got.figures == {"us_per_step": 10.0, "floor_us": floor, "of_floor": floor / 10}
+    assert throughput.with_floor(row, ceilings[:1], [TINY]) is row
+    assert throughput.with_floor(Row("else"), ceilings, [TINY]).figures == {}
+
+
+# ---- timing ------------------------------------------------------------------------------------
+
+
+class FakeEvent:
+    """An event on a device whose time passes by itself with each call."""
+
+    now = 0.0
+
+    def record(self) -> None:
+        self.at: float | None = None
+        self._noted = FakeEvent.now
+
+    def synchronize(self) -> None:
+        self.at = self._noted
+
+
+def _milliseconds(start: FakeEvent, end: FakeEvent) -> float:
+    assert end.at is not None
+    return end.at - start._noted
+
+
+def test_calls_are_timed_by_events_after_a_warm_up() -> None:
+    calls: list[float] = []
+
+    def call() -> None:
+        calls.append(100.0 if len(calls) < 2 else 4.0 + len(calls) % 3)  # ms
+        FakeEvent.now += calls[-1]
+
+    clock = EventClock(FakeEvent, _milliseconds)
+    timing, wall = time_calls(call, clock, lambda: None, samples=20, seconds=0)
+    assert len(calls) == 2 + 20
+    assert timing.median == pytest.approx(5e-3)
+    assert timing.samples == 20
+    assert timing.clock == "device events"
+    assert 0 < wall < 1
+
+
+def test_short_calls_are_repeated_until_the_time_is_up() -> None:
+    backend = NumpyBackend()
+    timing, wall = time_calls(
+        lambda: None, clock_of(backend), backend.synchronize, samples=2, seconds=0.01
+    )
+    assert timing.samples > 10
+    assert timing.clock == "host clock"
+    assert wall * timing.samples >= 0.01
+
+
+def test_summary_is_median_and_quartiles() -> None:
+    timing = summary([5.0, 1.0, 2.0, 4.0, 3.0], "host clock")
+    assert (timing.low, timing.median, timing.high, timing.samples) == (2, 3, 4, 5)
+    assert timing.spread == pytest.approx(2 / 3)
+    assert summary([7.0], "host clock").median == 7
+
+
+# ---- workloads and peers -----------------------------------------------------------------------
+
+
+def test_workload_follows_from_its_seed() -> None:
+    (X, y), (again, _), (other, _) = (w.data() for w in (TINY, TINY, replace(TINY, seed=1)))
+    np.testing.assert_array_equal(X, again)
+    assert (other != X).all()
+    np.testing.assert_array_equal(y, X[:, :5].argmax(axis=1))
+    assert set(y) == set(range(5))
+    orders = TINY.orders()
+    assert all(sorted(order) == list(range(TINY.rows)) for order in orders)
+    assert (orders[0] != orders[1]).any()
+
+
+def test_rows_of_large_data_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpubp.bench.workloads.DISTINCT_VALUES", 12)
+    X = repeated_normals(np.random.default_rng(0), 7, 4)
+    assert X.shape == (7, 4)
+    np.testing.assert_array_equal(X[3:6], X[:3])
+    assert len(np.unique(X)) == 12
+
+
+def losses_of(peer: str, workload: Workload) -> list[float]:
+    """Return the loss of each of the first two epochs on the CPU."""
+    with PEERS[peer].prepare(workload, "cpu") as session:
+        found = []
+        for _ in range(2):
+            session.epoch()
+            found.append(session.loss())
+        session.synchronize()
+        assert session.remark == ""
+    return found
+
+
+@pytest.mark.filterwarnings("default")  # libraries' own
+@pytest.mark.parametrize("peer", [name for name in PEERS if name != "gpubp"])
+def test_peer_does_the_same_work(peer: str) -> None:
+    if why := PEERS[peer].available("cpu"):
+        pytest.skip(why)
+    if peer == "torch_compile" and "GPUBP_TEST_COMPILE" not in os.environ:
+        pytest.skip("compiles for a minute; set GPUBP_TEST_COMPILE=1")
+    expected = losses_of("gpubp", TINY)
+    np.testing.assert_allclose(losses_of(peer, TINY), expected, rtol=1e-4)
+    assert expected[1] < expected[0]
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"rate": 1.1e-3}, {"steps": 6}])
+def test_other_work_has_other_losses(change: dict[str, Any]) -> None:
+    loss, other = losses_of("gpubp", TINY)[0], losses_of("gpubp", replace(TINY, **change))[0]
+    assert abs(other / loss - 1) > 1e-4
+
+
+def test_peer_that_is_not_installed_is_skipped_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(protocol, "find_spec", lambda package: None)
+    for name, package in [("torch_eager", "torch"), ("jax_scan", "jax"), ("torch_graph", "torch")]:
+        row = measured(
+            f"{name}/case", lambda name=name: throughput.measure(PEERS[name], TINY, "cpu")
+        )
+        assert (row.peer, row.case, row.status) == (name, "case", "skipped")
+        assert row.reason == f"{package} is not installed"
+
+
+def test_scikit_learn_is_no_peer_on_cuda() -> None:
+    assert not any(name.startswith("sklearn") for name in throughput.rows("cuda"))
+    assert any(name.startswith("sklearn") for name in throughput.rows("cpu"))
+
+
+def test_measured_row_has_losses_time_and_figures() -> None:
+    row = throughput.measure(PEERS["gpubp"], TINY, "cpu", samples=3, seconds=0)
+    assert (row_name(row), row.status, row.precision, row.seed) == (TINY.name, "ok", "float32", 0)
+    assert row.losses == tuple(losses_of("gpubp", TINY))
+    assert row.timing is not None
+    assert row.timing.samples == 3
+    assert row.figures["us_per_step"] == pytest.approx(1e6 * row.timing.median / TINY.steps)
+    assert row.figures["rows_per_second"] == pytest.approx(TINY.rows / row.timing.median)
+
+
+OURS = Row("c", precision="float32", timing=TIMING, losses=(1.0, 0.5))
+PEER = replace(OURS, peer="jax_scan", timing=replace(TIMING, median=5.0), losses=(1.0009, 0.4))
+
+
+def test_peer_that_did_the_same_work_is_compared() -> None:
+    assert throughput.compared(PEER, OURS).figures == {"gpubp_speedup": 2.5}
+    assert throughput.compared(OURS, None) is OURS
+
+
+@pytest.mark.parametrize(
+    ("row", "ours", "why"),
+    [
+        (replace(PEER, losses=(1.002, 0.5)), OURS, "loss 1.002 is not gpubp's 1 within 0.001"),
+        (replace(PEER, losses=(math.nan, 0.5)), OURS, "loss nan is not"),
+        (PEER, None, "gpubp has no figure to compare with"),
+    ],
+)
+def test_peer_that_cannot_be_compared_says_why(row: Row, ours: Row | None, why: str) -> None:
+    got = throughput.compared(row, ours)
+    assert got.figures == {}
+    assert got.timing == row.timing
+    assert got.reason.startswith(why)
+
+
+# ---- parts and their rows ----------------------------------------------------------------------
+
+PART = """
+import os, time
+from gpubp.bench.results import Row
+
+def rows(device):
+    def fails(): raise ArithmeticError("too\\nlarge")
+    def dies():
+        print("last words", flush=True)
+        os._exit(3)
+    def hangs(): time.sleep(60)
+    def good(): return Row("good", device=device, figures={"pid": os.getpid()})
+    def also(): return Row("also", device=device, figures={"pid": os.getpid()})
+    def theirs(): return Row("case", "peer", figures={"pid": os.getpid()})
+    makers = [fails, dies, good, also, *([hangs] if device == "slow" else [])]
+    return {maker.__name__: maker for maker in makers} | {"peer/case": theirs}
+"""
+
+
+@pytest.fixture
+def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A part of a benchmark, to be imported by this process and by its children."""
+    (tmp_path / "some_part.py").write_text(PART)
+    root = str(Path(__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), root]))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "some_part", raising=False)
+    return "some_part"
+
+
+def test_row_that_fails_or_dies_hides_no_other(part: str) -> None:
+    names = ["fails", "dies", "good", "also", "peer/case"]
+    rows = list(isolated_rows(part, "cpu", names, row_seconds=60, until=monotonic() + 60))
+    assert [row_name(row) for row in rows] == names
+    assert [row.status for row in rows] == ["failed"] * 2 + ["ok"] * 3
+    assert rows[0].reason == "ArithmeticError: too large"
+    assert rows[1].reason == "its process ended with code 3: last words"
+    own, next_one, peers = (row.figures["pid"] for row in rows[2:])
+    assert own == next_one
+    assert peers != own
+
+
+def test_row_that_hangs_hides_no_other(part: str) -> None:
+    names = ["hangs", "good"]
+    rows = list(isolated_rows(part, "slow", names, row_seconds=2, until=monotonic() + 60))
+    assert [row.status for row in rows] == ["failed", "ok"]
+    assert rows[0].reason == "took longer than 2 s"
+
+
+def test_rows_without_time_say_so(part: str) -> None:
+    rows = list(isolated_rows(part, "cpu", ["good", "also"], row_seconds=9, until=monotonic()))
+    assert [(row.case, row.status) for row in rows] == [("good", "failed"), ("also", "failed")]
+    assert rows[0].reason == "no time was left for it"
+
+
+def test_part_is_saved_beside_the_others(part: str, tmp_path: Path) -> None:
+    path, lines = tmp_path / "results.json", []
+    old = {"train": a_part(Row("digits"))}
+    got = gpu.run_part("kernels", part, "cpu", {"cpu": "this"}, old, path, 1, lines.append)
+    assert load(path) == got
+    assert got["train"] == old["train"]
+    assert [row.status for row in got["kernels"].rows] == ["failed"] * 2 + ["ok"] * 3
+    assert got["kernels"].machine == {"cpu": "this"}
+    assert "ArithmeticError: too large" in "\n".join(lines)
+
+
+def test_table_has_each_peer_and_its_ratio() -> None:
+    ours = replace(OURS, figures={"us_per_step": 20.0})
+    peer = replace(PEER, figures={"us_per_step": 50.0})
+    text = gpu.table([ours, throughput.compared(peer, ours), Row("c", "torch_eager", "failed")])
+    assert text.split("\n")[1].split()[-2:] == ["gpubp", "jax_scan"]
+    assert text.split("\n")[2].split() == ["c", "20.00", "50.00", "(2.50x)"]
+
+
+def test_without_a_device_nothing_is_written(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gpubp.bench.gpu", "all", "--out", str(tmp_path / "none")]
+    done = subprocess.run(
+        command,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert "cuda" in done.stderr.lower()
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("args", [["nothing"], ["--device", "cpu"]])
+def test_wrong_usage_has_code_2(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.main(args) == 2
+    assert capsys.readouterr().err.startswith("Error: Invalid value")
+
+
+def test_every_part_has_its_module_and_comes_after_the_ceilings() -> None:
+    for names in gpu.CHOICES.values():
+        assert names[0] == "ceilings"
+        assert set(names) <= set(gpu.MODULES)
+
+
+# ---- what the parts check, on the CPU ----------------------------------------------------------
+
+
+class OffByOne(NumpyBackend):
+    def run(self, step: Any, *inputs: Any, out: Any, rows: int = 0) -> None:
+        super().run(step, *inputs, out=out)
+        out[0][...] += 1
+
+
+def test_kernel_rows_find_a_kernel_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = kernel_twins.rows("cpu")["relu"]
+    assert measured("relu", check).figures["cases"] > 0
+    monkeypatch.setattr(kernel_twins, "get_backend", lambda device: OffByOne())
+    row = measured("relu", check)
+    assert row.status == "failed"
+    assert "a is wrong in" in row.reason
+
+
+def test_kernel_rows_without_the_tests_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_twins, "TEST_MODULES", ("no_such_tests",))
+    ((name, check),) = kernel_twins.rows("cpu").items()
+    row = measured(name, check)
+    assert (row.case, row.status) == ("all kernels", "skipped")
+    assert "No module named 'no_such_tests'" in row.reason
+
+
+def test_curves_are_held_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainings, "EPOCHS", 2)
+    rows = trainings.rows("cpu")
+    row = rows["digits float32"]()
+    assert (row.status, len(row.losses)) == ("ok", 2)
+    monkeypatch.setitem(trainings.LIMITS, "float32", -1.0)
+    assert rows["digits float32"]().status == "failed"
+
+
+def test_the_same_seed_twice_is_held_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainings, "EPOCHS", 1)
+    twice = trainings.rows("cpu")["digits float64 twice"]
+    assert twice().status == "ok"
+    fits = iter([trainings._fit_digits("cpu", "float64") for _ in range(2)])
+
+    def one_bit_off(device: str, dtype: str) -> Any:
+        model = next(fits)
+        model.intercepts_[1][0] = np.nextafter(model.intercepts_[1][0], 1)
+        monkeypatch.setattr(trainings, "_fit_digits", lambda device, dtype: next(fits))
+        return model
+
+    monkeypatch.setattr(trainings, "_fit_digits", one_bit_off)
+    row = twice()
+    assert row.status == "failed"
+    assert row.figures["bytes_that_differ"] >= 1
+
+
+def test_first_fit_is_timed_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    figures = trainings.rows("cpu")["first fit"]().figures
+    assert 0 < figures["fit_seconds"] < figures["process_seconds"]
+
+
+def test_inference_covers_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "CHUNK", 64)
+    monkeypatch.setattr(inference, "time_calls", lambda *a: (TIMING, 0.0))
+    row = inference._infer("cpu", "float32", 150)
+    assert row.figures["relative_error"] < 1e-6
+    assert row.figures["rows_per_second"] == 75
+    monkeypatch.setattr(inference, "CHECKED_ROWS", 10)  # the last chunk is beyond them
+    whole = inference.forward
+
+    def all_but_the_last(backend: Any, network: Any, parameters: Any, part: Any) -> None:
+        if part.rows == 64:
+            whole(backend, network, parameters, part)
+
+    monkeypatch.setattr(inference, "forward", all_but_the_last)
+    with pytest.raises(AssertionError, match="differ from float64's by nan"):
+        inference._infer("cpu", "float32", 150)
