@@ -63,15 +63,15 @@ class CublasError(RuntimeError):
         super().__init__(f"{function} returned {name} ({status}): {meaning}{remedy}")
 
 
-def declare(library: Any) -> Any:
-    """Return ``library`` with the C signatures of the functions used here.
+def declare(library: Any, signatures: dict[str, tuple[Any, ...]] = SIGNATURES) -> Any:
+    """Return ``library`` with the C types of the arguments and results of its functions.
 
     Raises
     ------
     AttributeError
         If a function is missing.
     """
-    for name, arguments in SIGNATURES.items():
+    for name, arguments in signatures.items():
         function = getattr(library, name)
         function.argtypes = arguments
         function.restype = ctypes.c_char_p if name in TEXTS else _int

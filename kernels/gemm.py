@@ -66,11 +66,11 @@ class Gemm:
                 f"precision must be one of {list(get_args(Precision))}, got {precision!r}"
             )
         self.precision = precision
-        self._library = cublas.load_cublas() if library is None else library
-        self._owned = stream, workspace  # for as long as cuBLAS knows their addresses
-        self._handle = handle = ctypes.c_void_p()
+        self.library = cublas.load_cublas() if library is None else library
+        self.stream, self.workspace = stream, workspace  # alive while cuBLAS has their addresses
+        self.handle = handle = ctypes.c_void_p()
         self._check("cublasCreate_v2", ctypes.byref(handle))
-        self._destroy = weakref.finalize(self, self._library.cublasDestroy_v2, handle)
+        self._destroy = weakref.finalize(self, self.library.cublasDestroy_v2, handle)
         self._destroy.atexit = False  # the driver may have shut down by then
         self._check("cublasSetStream_v2", handle, stream.ptr)
         # After the stream, which puts the library's own workspace back.
@@ -113,25 +113,26 @@ class Gemm:
         scalar = ctypes.c_double if call.a_type == cublas.R_64F else ctypes.c_float
         self._check(
             "cublasGemmStridedBatchedEx",
-            *(self._handle, call.transa, call.transb, call.m, call.n, call.k),
+            *(self.handle, call.transa, call.transb, call.m, call.n, call.k),
             *(ctypes.byref(scalar(alpha)), call.a, call.a_type, call.lda, call.stride_a),
             *(call.b, call.b_type, call.ldb, call.stride_b),
             *(ctypes.byref(scalar(beta)), call.c, call.c_type, call.ldc, call.stride_c),
-            *(call.batch, self._compute_type(call.a_type), cublas.GEMM_DEFAULT),
+            *(call.batch, self.compute_type(call.a_type), cublas.GEMM_DEFAULT),
         )
 
     def close(self) -> None:
         """Give the handle back to cuBLAS, once; this waits for the device."""
         self._destroy()
 
-    def _compute_type(self, data_type: int) -> int:
+    def compute_type(self, data_type: int) -> int:
+        """Return cuBLAS's number for how operands of ``data_type`` are multiplied."""
         if data_type == cublas.R_64F:
             return cublas.COMPUTE_64F
         # Nothing to round: the product of two bfloat16 numbers is exact in float32.
         return cublas.COMPUTE_32F if data_type == cublas.R_16BF else _COMPUTE_TYPES[self.precision]
 
     def _check(self, function: str, *arguments: Any) -> None:
-        cublas.check(self._library, function, *arguments)
+        cublas.check(self.library, function, *arguments)
 
 
 def gemm_twin(

@@ -68,6 +68,7 @@ class Operand(NamedTuple):
     strides: tuple[int, ...]
 
     def transposed(self) -> Operand:
+        """Return the same memory with rows for columns."""
         *lead, rows, columns = self.shape
         *over, row, column = self.strides
         return self._replace(shape=(*lead, columns, rows), strides=(*over, column, row))
@@ -110,6 +111,7 @@ def marshal(
 
 
 def operand(name: str, array: Array) -> Operand:
+    """Return ``array`` in units of its elements, or raise ValueError."""
     dtype, shape, strides = array.dtype, array.shape, array.strides
     size, data_type = dtype.itemsize, _data_type(dtype)
     if data_type is None:

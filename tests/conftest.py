@@ -3,18 +3,55 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
+import host_cuda
 import pytest
+from host_cupy import modules
+from host_kernels import skip_without_compiler
+from host_launch import StreamedCublas, steps
 
 from gpubp.backend import Backend, BackendUnavailableError, get_backend
+from gpubp.kernels import cublas
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def backend(request: pytest.FixtureRequest) -> Backend:
-    """Each backend in turn; one that this machine lacks skips, unless GPUBP_REQUIRE_GPU=1."""
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu), "cuda-on-host"])
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Each backend in turn, in use; and CUDA's over CuPy's stand-in.
+
+    A device that this machine lacks skips, unless GPUBP_REQUIRE_GPU=1.
+    """
+    name = request.param
+    if name == "cuda-on-host":
+        name = "cuda"
+        request.getfixturevalue("host_cupy")
     try:
-        return get_backend(request.param)
+        chosen = get_backend(name)
     except BackendUnavailableError as error:
         if os.environ.get("GPUBP_REQUIRE_GPU") == "1":
             raise
         pytest.skip(str(error))
+    with chosen.in_use(None, 0):
+        yield chosen
+
+
+@pytest.fixture
+def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
+    """A machine with a CUDA device and CuPy, both of them stand-ins; see the module host_cupy."""
+    skip_without_compiler()
+    machine = host_cuda.start()
+    for name, module in modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    library = cublas.declare(StreamedCublas())
+    monkeypatch.setattr(cublas, "load_cublas", lambda: library)
+    _forget_kernels()
+    yield machine
+    _forget_kernels()
+    assert not machine.faults
+
+
+def _forget_kernels() -> None:
+    """Let each step compile its kernel anew, through the CuPy that is there then."""
+    for step in steps().values():
+        vars(step).pop("kernel", None)

@@ -119,6 +119,10 @@ class Product(NamedTuple):
         )
 
     def execute(self) -> None:
+        self.store(self.result())
+
+    def result(self) -> np.ndarray:
+        """alpha op(A) op(B) + beta C, in float64."""
         scalar, bits = SUPPORTED[self.types]
         A, B, C = self.matrices()
         A, B = _values(A, bits), _values(B, bits)
@@ -128,6 +132,10 @@ class Product(NamedTuple):
         factor = scalar.from_address(self.beta).value
         if factor:  # else C is not read: it may hold NaN
             result += factor * _values(C, 0)
+        return result
+
+    def store(self, result: np.ndarray) -> None:
+        C = self.matrices()[2]
         C[...] = result if C.dtype != np.uint16 else _rounded(result.astype(np.float32), 16) >> 16
 
 
@@ -142,12 +150,17 @@ class DeviceArray(np.ndarray):
 class HostCublas:
     """The library.
 
+    prototypes : the arguments of each function, from NVIDIA's headers; all return a status.
+
     handles : the state of each handle that was created and not destroyed.
     calls : the products, in order.
     failing : status to return, by function, instead of doing anything.
     memory : first and last + 1 address of the blocks that products may touch; None: any.
     execute : whether products are computed, or only checked.
     """
+
+    prototypes = PROTOTYPES
+    makers = ("cublasCreate_v2",)  # the functions without a handle or an object before them
 
     def __init__(self) -> None:
         self.handles: dict[int, dict[str, Any]] = {}
@@ -157,7 +170,7 @@ class HostCublas:
         self.execute = True
         self.created = 0
         self._texts = {k: ctypes.create_string_buffer(v.encode()) for k, v in STATUS_NAMES.items()}
-        for name, arguments in PROTOTYPES.items():
+        for name, arguments in self.prototypes.items():
             c_function = ctypes.CFUNCTYPE(_INT, *arguments)(self._guarded(name))
             setattr(self, name, c_function)
         text = ctypes.CFUNCTYPE(_POINTER, _INT)
@@ -176,11 +189,14 @@ class HostCublas:
         def call(*arguments: Any) -> int:
             if name in self.failing:
                 return self.failing[name]
-            if name != "cublasCreate_v2" and arguments[0] not in self.handles:
+            if name not in self.makers and not self._knows(name, arguments[0]):
                 return NOT_INITIALIZED
             return int(function(*arguments))
 
         return call
+
+    def _knows(self, name: str, address: int) -> bool:
+        return address in self.handles
 
     def _cublasCreate(self, handle: int) -> int:
         self.created += 1

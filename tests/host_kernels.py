@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -26,8 +26,8 @@ import pytest
 
 import gpubp.kernels
 from gpubp.arrays import Recording, Step, Unrecorded
-from gpubp.numpy_backend import NumpyBackend
 from gpubp.kernels.elementwise import Elementwise
+from gpubp.numpy_backend import NumpyBackend
 
 # What each type variable of a step stands for in turn.
 TYPES = {"T": ("float32", "float64"), "U": ("float32", "float64", "int32")}
@@ -99,6 +99,7 @@ def _steps_in(value: Any) -> Iterator[Elementwise]:
         yield from _steps_in(vars(value))
 
 
+@cache
 def parameters(step: Elementwise) -> list[Parameter]:
     """Return the parameters of ``step``, inputs first."""
     found = []
@@ -176,12 +177,26 @@ class HostLibrary:
             np.asarray(argument, types[p.type])
             for p, argument in zip(declared, arguments, strict=True)
         ]
-        size = _size(declared, arrays)
+        self.bind(step, types, arrays, _size(declared, arrays))()
+
+    def bind(
+        self, step: Elementwise, types: dict[str, str], arrays: list[np.ndarray], size: int
+    ) -> Callable[[], None]:
+        """Return a call of the body on all its arguments as arrays, for ``size`` elements.
+
+        types : the dtype name of each type; the arrays have them, and are C-contiguous.
+        """
+        function = getattr(self._library, _symbol(step, types))
         data = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
         sizes = (ctypes.c_ssize_t * len(arrays))(*[array.size for array in arrays])
-        self._outside.value = 0
-        getattr(self._library, _symbol(step, types))(ctypes.c_ssize_t(size), data, sizes)
-        assert self._outside.value == 0, f"{step.name} indexes outside of an array"
+        count = ctypes.c_ssize_t(size)
+
+        def call(_alive: list[np.ndarray] = arrays) -> None:
+            self._outside.value = 0
+            function(count, data, sizes)
+            assert self._outside.value == 0, f"{step.name} indexes outside of an array"
+
+        return call
 
 
 @cache

@@ -5,20 +5,17 @@ from __future__ import annotations
 import ctypes
 import re
 import sys
-from importlib import metadata
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from host_cublas import PROTOTYPES, STATUS_NAMES, HostCublas
 from numpy._core import _multiarray_umath
+from real_cublas import arguments_in_header, headers, kind_of, library
 
 from gpubp.kernels import cublas
 from gpubp.kernels.cublas import CublasError, GemmUnavailableError, check, declare, load_cublas
 
-C_TYPES = {ctypes.c_int: "int", ctypes.c_longlong: "long", ctypes.c_size_t: "size"}
-FROM_HEADER = {"int": "int", "long long int": "long", "size_t": "size"}
 NUMBERS = {
     "CUBLAS_OP_N": cublas.OP_N,
     "CUBLAS_OP_T": cublas.OP_T,
@@ -40,42 +37,6 @@ NUMBERS_NOT_IN_CUPY = {
 }
 
 
-@pytest.fixture
-def real() -> ctypes.CDLL:
-    pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
-    try:
-        return load_cublas()
-    except GemmUnavailableError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def header() -> str:
-    """The C headers of an installed cuBLAS, in one."""
-    for package in ("nvidia-cublas", "nvidia-cublas-cu12"):
-        try:
-            files = metadata.files(package) or []
-        except metadata.PackageNotFoundError:
-            continue
-        found = [Path(str(file.locate())) for file in files if file.name == "cublas_api.h"]
-        if found:
-            types = sorted(found[0].parents[2].glob("*/include/library_types.h"))
-            types = types or [found[0].with_name("library_types.h")]
-            return "".join(p.read_text() for p in [*found, *types] if p.exists())
-    pytest.skip("no headers of cuBLAS: the package nvidia-cublas is not installed")
-
-
-def kind_of(argument: Any) -> str:
-    return C_TYPES.get(argument, "pointer")
-
-
-def kind_in_header(declaration: str) -> str:
-    words = declaration.replace("const ", "").split()
-    if "*" in declaration or words[0] in ("cublasHandle_t", "cudaStream_t"):
-        return "pointer"
-    return FROM_HEADER.get(" ".join(words[:-1]), "int")  # the rest are enumerations
-
-
 def test_signatures_are_the_stand_ins() -> None:
     declared = {
         name: [kind_of(argument) for argument in arguments]
@@ -89,28 +50,28 @@ def test_signatures_are_the_stand_ins() -> None:
 
 
 @pytest.mark.parametrize("function", cublas.SIGNATURES)
-def test_signature_is_the_headers(header: str, function: str) -> None:
-    found = re.search(rf"CUBLASWINAPI {function}\(([^)]*)\);", header)
-    assert found is not None
-    expected = [kind_in_header(declaration) for declaration in found[1].split(",")]
-    assert [kind_of(argument) for argument in cublas.SIGNATURES[function]] == expected
+def test_signature_is_the_headers(function: str) -> None:
+    declared = [kind_of(argument) for argument in cublas.SIGNATURES[function]]
+    assert declared == arguments_in_header(function)
 
 
 @pytest.mark.parametrize("name", [*NUMBERS, *NUMBERS_NOT_IN_CUPY])
-def test_number_is_the_headers(header: str, name: str) -> None:
-    found = re.search(rf"\b{name}\s*=\s*(-?\d+)", header)
+def test_number_is_the_headers(name: str) -> None:
+    found = re.search(rf"\b{name}\s*=\s*(-?\d+)", headers())
     assert found is not None
     assert (NUMBERS | NUMBERS_NOT_IN_CUPY)[name] == int(found[1])
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_number_is_cupys(real: ctypes.CDLL, name: str) -> None:
+def test_number_is_cupys(name: str) -> None:
+    library()
     import cupy
 
     assert NUMBERS[name] == getattr(cupy.cuda.cublas, name)
 
 
-def test_library_has_every_function_and_is_cupys(real: ctypes.CDLL) -> None:
+def test_library_has_every_function_and_is_cupys() -> None:
+    real = library()
     import cupy
 
     functions = [getattr(real, name) for name in cublas.SIGNATURES]
@@ -121,19 +82,16 @@ def test_library_has_every_function_and_is_cupys(real: ctypes.CDLL) -> None:
 
 
 @pytest.mark.parametrize(("status", "name"), STATUS_NAMES.items())
-def test_library_names_a_status(real: ctypes.CDLL, status: int, name: str) -> None:
-    assert re.match(rf"cublasX returned {name} \({status}\): \w+", str(error_of(real, status)))
-
-
-def error_of(library: Any, status: int) -> CublasError:
-    return CublasError(library, "cublasX", status)
+def test_library_names_a_status(status: int, name: str) -> None:
+    error = CublasError(library(), "cublasX", status)
+    assert re.match(rf"cublasX returned {name} \({status}\): \w+", str(error))
 
 
 def test_status_becomes_an_error_with_its_name() -> None:
-    library = declare(HostCublas())
-    library.failing["cublasCreate_v2"] = 3
+    stand_in = declare(HostCublas())
+    stand_in.failing["cublasCreate_v2"] = 3
     with pytest.raises(CublasError) as error:
-        check(library, "cublasCreate_v2", ctypes.byref(ctypes.c_void_p()))
+        check(stand_in, "cublasCreate_v2", ctypes.byref(ctypes.c_void_p()))
     assert (error.value.function, error.value.status) == ("cublasCreate_v2", 3)
     assert str(error.value) == (
         "cublasCreate_v2 returned CUBLAS_STATUS_ALLOC_FAILED (3): CUBLAS_STATUS_ALLOC_FAILED; "
@@ -151,10 +109,10 @@ def test_declare_sets_what_ctypes_would_guess_wrong() -> None:
 
 
 def test_declare_names_a_missing_function() -> None:
-    library = HostCublas()
-    del library.cublasSetMathMode
+    stand_in = HostCublas()
+    del stand_in.cublasSetMathMode
     with pytest.raises(AttributeError, match="cublasSetMathMode"):
-        declare(library)
+        declare(stand_in)
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 from host_kernels import HostBackend, skip_without_compiler
 
 from gpubp.backend import Backend
-from gpubp.numpy_backend import NumpyBackend
 from gpubp.batches import Batches
 from gpubp.inference import infer
 from gpubp.losses import LOSSES
 from gpubp.network import Network
+from gpubp.numpy_backend import NumpyBackend
 from gpubp.optimizers import SGD, Adam, Optimizer, update
 from gpubp.training import OptimizerState, Trainer
 

@@ -11,8 +11,8 @@ from kernel_cases import cases_of
 from kernel_checks import Case, Values, check_each, on_device
 
 from gpubp.backend import Backend
-from gpubp.numpy_backend import NumpyBackend
 from gpubp.kernels.elementwise import Elementwise
+from gpubp.numpy_backend import NumpyBackend
 
 STEPS = all_steps()
 

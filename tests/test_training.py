@@ -11,11 +11,11 @@ from sklearn.utils import shuffle
 
 from gpubp.arrays import Unrecorded
 from gpubp.backend import ALIGNMENT, Backend, Recording, Step
-from gpubp.numpy_backend import NumpyBackend
 from gpubp.batches import Batches
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.losses import LOSSES
 from gpubp.network import Network
+from gpubp.numpy_backend import NumpyBackend
 from gpubp.optimizers import SGD, Adam, Optimizer
 from gpubp.training import Epoch, History, OptimizerState, Schedule, Trainer, train
 

@@ -1,0 +1,138 @@
+"""A stand-in for CuPy on the host: the parts that gpubp uses, over NumPy arrays.
+
+It lets a machine without a GPU run the whole CUDA path of Python: the choice of the backend, the
+order of arguments, streams, capture and replay, fall-backs. Kernels are the real CUDA bodies,
+compiled by g++ (`host_kernels`). Streams and graphs are those of `host_cuda`.
+
+It is stricter than CuPy: new memory is NaN; a view that CuPy has but gpubp does not use is
+missing; what CUDA would do at some risk is a `MisuseError`.
+
+What it cannot show, and only a device can: races between the threads of a kernel or through
+memory; CUDA's own mathematical functions and cuBLAS's rounding; subnormal numbers, which CUDA
+flushes to zero; limits of a launch (registers, shared memory, block size); speed.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import host_cuda
+import numpy as np
+from host_arrays import add, check_argument, multiply, ndarray, ufunc
+from host_cuda import Stream, get_current_stream, issue
+from host_launch import ElementwiseKernel
+
+
+def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
+    """Return an array of NaN, or of -1 for integers."""
+    return ndarray._new(shape, dtype)
+
+
+def zeros(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
+    """Return an array of zeros."""
+    array = ndarray._new(shape, dtype)
+    array.fill(0)
+    return array
+
+
+def asarray(
+    a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, blocking: bool = False
+) -> ndarray:
+    """Return ``a`` on the current device."""
+    if isinstance(a, ndarray):
+        return a if dtype is None or a.dtype == dtype else a.astype(dtype)
+    host = np.asarray(a, dtype)
+    array = ndarray._new(host.shape, host.dtype)
+    if host.ndim == 0:
+        array.fill(host)
+    else:
+        array.set(host)
+    return array
+
+
+def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
+    """Return ``a`` on the device, copied where it is not C-contiguous."""
+    a = asarray(a, dtype)
+    return a if a.flags.c_contiguous else a.copy()
+
+
+def asnumpy(
+    a: Any, stream: Any = None, order: str = "C", out: None = None, *, blocking: bool = True
+) -> np.ndarray:
+    """Return ``a`` on the host."""
+    if isinstance(a, ndarray):
+        return a.get(stream, order, out, blocking)
+    return np.asarray(a, order="C")
+
+
+def matmul(x1: Any, x2: Any, /, out: ndarray) -> ndarray:
+    """Write the matrix product into ``out``; as in CuPy, not on a stream that captures."""
+    for x in (x1, x2, out):
+        check_argument(x, arrays_only=True)
+    if get_current_stream().is_capturing():
+        raise NotImplementedError(
+            "calling cuBLAS API during stream capture is currently unsupported"
+        )
+    operands = [x1._view, x2._view, out._view]
+    issue("matmul", lambda: np.matmul(*operands), [x1._block, x2._block], [out._block])
+    return out
+
+
+# ---- the module ------------------------------------------------------------------------------
+
+
+def _module(name: str, **names: Any) -> ModuleType:
+    module = ModuleType(name)
+    vars(module).update(names)
+    return module
+
+
+def modules() -> dict[str, ModuleType]:
+    """Return the stand-in by the names that it is imported by."""
+    runtime = _module(
+        "cupy.cuda.runtime",
+        getDeviceCount=lambda: host_cuda.machine().device_count(),
+        CUDARuntimeError=host_cuda.CUDARuntimeError,
+    )
+    memory = _module("cupy.cuda.memory", OutOfMemoryError=host_cuda.OutOfMemoryError)
+    cuda = _module(
+        "cupy.cuda",
+        Device=host_cuda.Device,
+        Graph=host_cuda.Graph,
+        MemoryPointer=host_cuda.MemoryPointer,
+        MemoryPool=host_cuda.MemoryPool,
+        Stream=Stream,
+        get_current_stream=get_current_stream,
+        is_available=_is_available,
+        memory=memory,
+        runtime=runtime,
+    )
+    cupy = _module(
+        "cupy",
+        ElementwiseKernel=ElementwiseKernel,
+        add=add,
+        asarray=asarray,
+        ascontiguousarray=ascontiguousarray,
+        asnumpy=asnumpy,
+        cuda=cuda,
+        empty=empty,
+        get_default_memory_pool=_get_default_memory_pool,
+        matmul=matmul,
+        multiply=multiply,
+        ndarray=ndarray,
+        ufunc=ufunc,
+        zeros=zeros,
+    )
+    return {m.__name__: m for m in (cupy, cuda, memory, runtime)}
+
+
+def _get_default_memory_pool() -> host_cuda.MemoryPool:
+    return host_cuda.MemoryPool()
+
+
+def _is_available() -> bool:
+    try:
+        return host_cuda.machine().device_count() > 0
+    except host_cuda.CUDARuntimeError:
+        return False

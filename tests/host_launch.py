@@ -1,0 +1,222 @@
+"""Launches on the device of `host_cuda`: CuPy's ElementwiseKernel and products of cuBLAS."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import cache, cached_property
+from typing import Any
+
+import host_cuda
+import numpy as np
+from host_arrays import check_argument, ndarray
+from host_cublas import HostCublas, Product
+from host_cuda import get_current_stream, issue
+from host_kernels import HostLibrary, Parameter, all_steps, host_library, parameters
+
+from gpubp.kernels.elementwise import Elementwise
+
+
+class ElementwiseKernel:
+    """A CUDA body, compiled for the host.
+
+    Names, types and shapes of the arguments are checked as CuPy does.
+    """
+
+    def __init__(
+        self,
+        in_params: str,
+        out_params: str,
+        operation: str,
+        name: str = "kernel",
+        reduce_dims: bool = True,
+        preamble: str = "",
+        no_return: bool = False,
+        return_tuple: bool = False,
+    ) -> None:
+        self.name, self.operation = name, operation
+        plain = name.removeprefix("gpubp_")
+        self._step = Elementwise(plain, in_params, out_params, operation, lambda np, *a: None)
+        self._parameters = parameters(self._step)
+        names = [p.name for p in self._parameters]
+        if "i" in names or len(set(names)) < len(names):
+            raise ValueError(f"parameters {names} cannot be told apart, or one is called i")
+        self.nin = sum(not p.written for p in self._parameters)
+
+    def __call__(self, *args: Any, size: int = -1) -> None:
+        """Run the body for each element of the arguments, or ``size`` times."""
+        declared = self._parameters
+        if len(args) != len(declared):
+            raise TypeError(
+                f"Wrong number of arguments for {self.name!r}. It must be {len(declared)}, but "
+                f"given {len(args)}."
+            )
+        for p, x in zip(declared, args, strict=True):
+            check_argument(x)
+            if (p.written or p.raw) and not isinstance(x, ndarray):
+                raise TypeError(f"{p.name} of {self.name} must be cupy.ndarray, got {type(x)}")
+        types = _bound_types(declared, args)
+        shape = _loop_shape(declared, args, size)
+        self._load(types)
+        if 0 in shape:
+            return
+        run = _bound(self._library, self._step, declared, args, types, shape)
+        blocks = [(x._block, p.written) for p, x in zip(declared, args, strict=True) if _is(x)]
+        # A parameter that is written may be read too.
+        issue(self.name, run, [b for b, _ in blocks], [b for b, written in blocks if written])
+
+    def _load(self, types: dict[str, np.dtype]) -> None:
+        """Remember that the kernel is on the device, which it must be before a capture."""
+        loaded = host_cuda.machine().loaded
+        key = (self.name, self.operation, tuple(types.items()), host_cuda.Device().id)
+        if key not in loaded and get_current_stream().is_capturing():
+            raise host_cuda.MisuseError(f"{self.name} is compiled inside of a capture")
+        loaded.add(key)
+
+    @cached_property
+    def _library(self) -> HostLibrary:
+        known = steps().get(self._step.name)
+        same = known and dataclasses.replace(known, numpy=self._step.numpy) == self._step
+        return host_library() if same else HostLibrary([self._step])
+
+
+@cache
+def steps() -> dict[str, Elementwise]:
+    """Return every Elementwise of gpubp.kernels by name."""
+    return all_steps()
+
+
+def _is(x: Any) -> bool:
+    return isinstance(x, ndarray)
+
+
+def _bound_types(declared: list[Parameter], args: tuple[Any, ...]) -> dict[str, np.dtype]:
+    """Return the dtype of each type in ``declared``; outputs bind the variables first."""
+    types: dict[str, np.dtype] = {}
+    pairs = list(zip(declared, args, strict=True))
+    for p, x in sorted(pairs, key=lambda pair: not pair[0].written):
+        fixed = None if len(p.type) == 1 else np.dtype(p.type)
+        if not isinstance(x, ndarray):
+            continue
+        expected = fixed or types.setdefault(p.type, x.dtype)
+        if x.dtype != expected:
+            raise TypeError(f"Type is mismatched. {p.name} {x.dtype} {expected} {p.type}")
+    for p in declared:
+        types.setdefault(p.type, np.dtype(p.type) if len(p.type) > 1 else None)
+        if types[p.type] is None:
+            raise KeyError(p.type)
+    return types
+
+
+def _loop_shape(declared: list[Parameter], args: tuple[Any, ...], size: int) -> tuple[int, ...]:
+    """Return the shape that the arguments which are not raw agree on, or (size,)."""
+    plain = [(p, x) for p, x in zip(declared, args, strict=True) if _is(x) and not p.raw]
+    if size != -1:
+        if plain:
+            raise ValueError("Specified 'size' can be used only if all of the ndarray are 'raw'.")
+        return (size,)
+    if not plain:
+        raise ValueError("Loop size is undecided.")
+    shape = np.broadcast_shapes(*(x.shape for _, x in plain))
+    if any(p.written and x.shape != shape for p, x in plain):
+        raise ValueError("Out shape is mismatched")
+    return shape
+
+
+def _bound(
+    library: HostLibrary,
+    step: Elementwise,
+    declared: list[Parameter],
+    args: tuple[Any, ...],
+    types: dict[str, np.dtype],
+    shape: tuple[int, ...],
+) -> Callable[[], None]:
+    """Return ``step`` on these very addresses and numbers.
+
+    What is broadcast, or not C-contiguous, goes through a copy that is made anew in each run.
+    """
+    before, after, given = [], [], []
+    for p, x in zip(declared, args, strict=True):
+        if not isinstance(x, ndarray):
+            given.append(np.asarray(x, types[p.type]))
+            continue
+        view = x._view
+        if not (p.raw or view.size == 1 or view.shape == shape):
+            view = np.broadcast_to(view, shape)
+        if view.size > 1 and not view.flags.c_contiguous:
+            work = np.empty(view.shape, view.dtype)
+            before.append((work, view))
+            if p.written:
+                after.append((view, work))
+            view = work
+        given.append(view)
+    names = {name: str(dtype) for name, dtype in types.items()}
+    call = library.bind(step, names, given, math.prod(shape))
+
+    def run() -> None:
+        for work, view in before:
+            np.copyto(work, view)
+        call()
+        for view, work in after:
+            np.copyto(view, work)
+
+    return run if before else call
+
+
+class _Bound(Product):
+    """A product over views of its matrices that are made once."""
+
+    views: tuple[np.ndarray, ...]
+
+    def matrices(self) -> tuple[np.ndarray, ...]:
+        return self.views
+
+
+class StreamedCublas(HostCublas):
+    """The cuBLAS library, whose products go to the stream of their handle, or into its capture.
+
+    An error in here cannot be raised through C: it is a status, and one of the machine's faults.
+    """
+
+    def _cublasCreate(self, handle: int) -> int:
+        if host_cuda.machine().thread.capturing:
+            return self._fault("a cuBLAS handle is created inside of a capture")
+        return super()._cublasCreate(handle)
+
+    def _cublasDestroy(self, handle: int) -> int:
+        if host_cuda.machine().thread.capturing:
+            return self._fault("a cuBLAS handle is destroyed inside of a capture")
+        return super()._cublasDestroy(handle)
+
+    def _cublasGemmStridedBatchedEx(self, handle: int, *arguments: Any) -> int:
+        self.execute = False  # only the library's checks
+        status = super()._cublasGemmStridedBatchedEx(handle, *arguments)
+        return status or self._launch(self.handles[handle], self.calls.pop())
+
+    def _launch(self, state: dict[str, Any], call: Product) -> int:
+        scalars = [_frozen(address, call.a_type) for address in (call.alpha, call.beta)]
+        alpha, beta = (ctypes.addressof(scalar) for scalar in scalars)
+        bound = _Bound(*call._replace(alpha=alpha, beta=beta))
+        bound.views = call.matrices()
+
+        def run(_alive: Any = scalars) -> None:
+            bound.execute()
+
+        try:
+            addresses = (call.a, call.b, call.c, state["workspace"][0])
+            a, b, c, work = map(host_cuda.machine().block_at, addresses)
+            issue("gemm", run, [a, b], [c, work], host_cuda.stream_at(state["stream"]))
+        except host_cuda.MisuseError as error:
+            return self._fault(str(error))
+        return 0
+
+    def _fault(self, reason: str) -> int:
+        host_cuda.machine().faults.append(reason)
+        return 14  # CUBLAS_STATUS_INTERNAL_ERROR
+
+
+def _frozen(address: int, type_: int) -> Any:
+    scalar = ctypes.c_double if type_ == 1 else ctypes.c_float
+    return scalar(scalar.from_address(address).value)

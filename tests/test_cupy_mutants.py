@@ -1,0 +1,391 @@
+"""What may go wrong on CUDA, planted one at a time: a comparison or the stand-in finds it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from host_cuda import CUDARuntimeError, Machine, MisuseError, issue
+from host_training import STEPS, trained
+
+from gpubp import MLPClassifier
+from gpubp.batches import Batches
+from gpubp.cupy_backend import CupyBackend
+from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.kernels.gather import GATHER, STORE
+from gpubp.kernels.gemm import Gemm
+from gpubp.kernels.losses import SOFTMAX_CROSS_ENTROPY
+from gpubp.kernels.optimizers import ADAM, ADVANCE
+from gpubp.numpy_backend import NumpyBackend
+from gpubp.training import Trainer
+
+WEIGHTS = np.random.RandomState(0).uniform(0.1, 3, 100)
+LOSS = "softmax_cross_entropy"
+_run, _gemm, _record = CupyBackend.run, CupyBackend.gemm, CupyBackend.record
+
+
+@pytest.fixture(autouse=True)
+def machine(host_cupy: Machine) -> Machine:
+    numpys()  # before anything is planted
+    return host_cupy
+
+
+@cache
+def numpys() -> np.ndarray:
+    return trained(NumpyBackend(), "float64", LOSS, weights=WEIGHTS)
+
+
+def differ(*, record: bool = True, before: Callable[[Trainer], None] | None = None) -> bool:
+    """Whether a training on CUDA differs from NumPy's."""
+    backend = CupyBackend(0, record=record)
+    got = trained(backend, "float64", LOSS, weights=WEIGHTS, before=before)
+    return not np.allclose(got, numpys(), 1e-12, 0)
+
+
+def test_without_a_mutant_nothing_is_found() -> None:
+    assert not differ()
+    assert not differ(record=False)
+
+
+# ---- arguments -------------------------------------------------------------------------------
+
+Arguments = Callable[[list[Any], list[Any]], None]
+
+
+def _swap(k: int) -> Arguments:
+    """Swap two neighbours among the inputs."""
+
+    def swap(inputs: list[Any], outputs: list[Any]) -> None:
+        inputs[k], inputs[k + 1] = inputs[k + 1], inputs[k]
+
+    return swap
+
+
+def _swap_outputs(inputs: list[Any], outputs: list[Any]) -> None:
+    outputs[:2] = outputs[1], outputs[0]
+
+
+def _number(k: int, change: Callable[[Any], Any]) -> Arguments:
+    def number(inputs: list[Any], outputs: list[Any]) -> None:
+        inputs[k] = change(inputs[k])
+
+    return number
+
+
+ARGUMENTS: dict[str, tuple[Any, Arguments]] = {
+    "relu_delta-operands": (ACTIVATIONS["relu"].delta, _swap(0)),
+    "gelu_delta-operands": (ACTIVATIONS["gelu"].delta, _swap(0)),
+    "adam-outputs": (ADAM, _swap_outputs),
+    "adam-sizes": (ADAM, _swap(4)),
+    "adam-decay": (ADAM, _number(6, lambda decays: not decays)),
+    "adam-n_networks": (ADAM, _number(3, lambda n: n + 1)),
+    "gather-sizes": (GATHER, _swap(3)),
+    "loss-bounds": (SOFTMAX_CROSS_ENTROPY, _swap(4)),
+    "loss-n_outputs": (SOFTMAX_CROSS_ENTROPY, _number(2, lambda n: n - 1)),
+    "loss-share": (SOFTMAX_CROSS_ENTROPY, _number(3, lambda share: 0.125)),
+    "advance-by": (ADVANCE, _number(0, lambda by: 0)),
+}
+
+
+@pytest.mark.parametrize("mutant", ARGUMENTS)
+def test_wrong_arguments(monkeypatch: pytest.MonkeyPatch, mutant: str) -> None:
+    kernel, change = ARGUMENTS[mutant]
+
+    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any, rows: int = 0) -> None:
+        changed, outputs = list(inputs), list(out) if isinstance(out, tuple) else [out]
+        if step is kernel:
+            change(changed, outputs)
+        _run(self, step, *changed, out=tuple(outputs), rows=rows)
+
+    monkeypatch.setattr(CupyBackend, "run", run)
+    with pytest.raises(AssertionError, match=r"differ|indexes outside of an array"):
+        assert not differ(), "the trainings differ"
+
+
+REFUSED: dict[str, Callable[[Any], tuple[Any, ...]]] = {
+    "swapped": lambda new: (new(np.int64), new(np.float32), new(np.float32)),
+    "numpy": lambda new: (np.zeros(1, np.float32), new(np.int64), new(np.float32)),
+    "none": lambda new: (None, new(np.int64), new(np.float32)),
+    "too-few": lambda new: (new(np.float32), new(np.float32)),
+    "too-many": lambda new: (new(np.float32), new(np.int64), new(np.int64), new(np.float32)),
+    "two-dtypes": lambda new: (new(np.float32), new(np.int64), new(np.float64)),
+    "int32": lambda new: (new(np.float32), new(np.int32), new(np.float32)),
+}
+
+
+@pytest.mark.parametrize("mutant", REFUSED)
+def test_arguments_that_cupy_refuses(mutant: str) -> None:
+    chosen = CupyBackend(0)
+    with chosen.in_use(None, 0):
+        *inputs, out = REFUSED[mutant](lambda dtype: chosen.zeros((1,), dtype))
+        with pytest.raises(TypeError, match=r"mismatched|Unsupported type|Wrong number"):
+            chosen.run(STORE, *inputs, out=out)
+
+
+# ---- by-value scalars ------------------------------------------------------------------------
+
+
+def _step_number_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the number of the next step from the host: a number that a capture freezes."""
+    count = [0]
+    plan = Batches.plan
+
+    def planned(self: Batches, order: Any) -> Any:
+        count[0] = 0
+        return plan(self, order)
+
+    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any, rows: int = 0) -> None:
+        if step is ADVANCE:
+            count[0] += 1
+            out[...] = count[0] % STEPS
+        else:
+            _run(self, step, *inputs, out=out, rows=rows)
+
+    monkeypatch.setattr(Batches, "plan", planned)
+    monkeypatch.setattr(CupyBackend, "run", run)
+
+
+def _factor_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scale one product by a number that is to change from step to step."""
+    powers = (0.5**k for k in itertools.count())
+
+    def gemm(self: Any, *arrays: Any, out: Any, **options: Any) -> None:
+        if out.ndim == 2 and out.shape == (1, 1):
+            self._product(*arrays, out, transpose_b=True, alpha=next(powers))
+        else:
+            _gemm(self, *arrays, out=out, **options)
+
+    monkeypatch.setattr(CupyBackend, "gemm", gemm)
+
+
+def test_a_step_number_by_value_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    _step_number_by_value(monkeypatch)
+    assert not differ(record=False)  # it does no harm where nothing is recorded
+    assert differ()
+
+
+def test_a_factor_by_value_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    _factor_by_value(monkeypatch)
+    recorded = trained(CupyBackend(0), "float64", LOSS)
+    _factor_by_value(monkeypatch)
+    assert not np.array_equal(recorded, trained(CupyBackend(0, record=False), "float64", LOSS))
+
+
+# ---- what a capture must not do --------------------------------------------------------------
+
+FORBIDDEN: dict[str, tuple[type[Exception], str, Callable[[Any, Any], Any]]] = {
+    "allocates": (MisuseError, "allocated inside", lambda b, x: b.empty(x.shape, x.dtype)),
+    "copies": (MisuseError, "allocated inside", lambda b, x: x.copy()),
+    "uploads": (MisuseError, "allocated inside", lambda b, x: b.asarray(np.ones(3))),
+    "overwrites": (RuntimeError, "H2D", lambda b, x: x.set(np.ones(x.shape, x.dtype))),
+    "sums": (MisuseError, "allocated inside", lambda b, x: x.sum()),
+    "reads": (RuntimeError, "D2H", lambda b, x: float(x.reshape(-1)[0])),
+    "downloads": (RuntimeError, "D2H", lambda b, x: b.to_numpy(x)),
+    "waits": (CUDARuntimeError, "CaptureUnsupported", lambda b, x: b.synchronize()),
+    "waits-for-all": (
+        CUDARuntimeError,
+        "CaptureUnsupported",
+        lambda b, x: b._device.synchronize(),
+    ),
+    "multiplies": (
+        NotImplementedError,
+        "calling cuBLAS",
+        lambda b, x: b._cupy.matmul(x, x, out=x),
+    ),
+    "converts": (TypeError, "Implicit conversion", lambda b, x: np.asarray(x)),
+}
+
+
+@pytest.mark.parametrize("mutant", FORBIDDEN)
+def test_a_step_that_cannot_be_captured(monkeypatch: pytest.MonkeyPatch, mutant: str) -> None:
+    error, message, does = FORBIDDEN[mutant]
+
+    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any, rows: int = 0) -> None:
+        _run(self, step, *inputs, out=out, rows=rows)
+        if self._stream.is_capturing():
+            does(self, arrays[0])
+        elif not arrays:
+            arrays.append(self.zeros((2, 2), np.float32))
+
+    arrays: list[Any] = []
+    monkeypatch.setattr(CupyBackend, "run", run)
+    with pytest.raises(error, match=message):
+        differ()
+
+
+def test_a_step_that_was_not_run_before_its_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(self: CupyBackend, step: Any) -> Any:
+        steps = itertools.chain([lambda: None], itertools.repeat(step))
+
+        def skipped_once() -> None:
+            next(steps)()
+
+        return _record(self, skipped_once)
+
+    monkeypatch.setattr(CupyBackend, "record", record)
+    with pytest.raises(MisuseError, match="compiled inside of a capture"):
+        differ()
+
+
+def test_a_handle_that_is_made_inside_a_capture(machine: Machine) -> None:
+    chosen = CupyBackend(0)
+    with chosen.in_use(None, 0):
+        workspace = chosen.empty((1024,), np.uint8)
+        chosen._stream.begin_capture()
+        with pytest.raises(RuntimeError, match="cublasCreate_v2"):
+            Gemm(chosen._stream, workspace)
+        chosen._product.close()
+        with pytest.raises(MisuseError, match="is empty"):
+            chosen._stream.end_capture()
+    assert machine.faults == [f"a cuBLAS handle is {x} inside of a capture" for x in _MADE]
+    machine.faults.clear()
+
+
+_MADE = ("created", "destroyed")
+
+
+# ---- arrays of a recording -------------------------------------------------------------------
+
+
+def test_an_array_that_is_replaced_after_its_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan(self: Batches, order: Any) -> Any:
+        sums = original(self, order)
+        self.order = self.order.copy()  # and frees what the graphs read
+        return sums
+
+    original = Batches.plan
+    monkeypatch.setattr(Batches, "plan", plan)
+    assert not differ(record=False)
+    with pytest.raises(MisuseError, match="gather of a launched graph uses memory freed"):
+        differ()
+
+
+def test_an_array_that_is_replaced_while_others_keep_it() -> None:
+    def replace(trainer: Trainer) -> None:
+        kept.append(trainer._plan)
+        trainer._plan = trainer._plan.copy()
+
+    kept: list[Any] = []
+    assert not differ(record=False, before=replace)
+    assert differ(before=replace)
+
+
+def test_a_product_whose_workspace_was_freed(machine: Machine) -> None:
+    chosen = CupyBackend(0)
+    with chosen.in_use(None, 0):
+        A, out = chosen.zeros((2, 2), np.float32), chosen.zeros((2, 2), np.float32)
+        workspace = chosen.empty((1024,), np.uint8)
+        gemm = Gemm(chosen._stream, workspace)
+        chosen._stream.begin_capture()
+        gemm(A, A, out)
+        graph = chosen._stream.end_capture()
+        graph.launch()
+        del workspace, gemm
+        with pytest.raises(MisuseError, match="gemm of a launched graph uses memory freed"):
+            graph.launch()
+
+
+def test_memory_that_is_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CupyBackend, "zeros", CupyBackend.empty)
+    with pytest.raises(AssertionError, match="gather indexes outside of an array"):
+        differ()
+
+
+def test_an_output_that_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any, rows: int = 0) -> None:
+        if step is not STORE:
+            _run(self, step, *inputs, out=out, rows=rows)
+
+    monkeypatch.setattr(CupyBackend, "run", run)
+    assert differ()
+
+
+# ---- streams ---------------------------------------------------------------------------------
+
+
+def test_work_outside_of_in_use(machine: Machine) -> None:
+    chosen = CupyBackend(0)
+    with chosen.in_use(None, 0):
+        kept = chosen.zeros((3,), np.float32)
+    for work in (
+        lambda: chosen.zeros((3,), np.float32),
+        lambda: chosen.asarray(np.ones(3)),
+        lambda: kept.fill(1),
+        lambda: chosen._cupy.add(kept, kept, out=kept),
+        lambda: issue("anything", lambda: None),
+    ):
+        with pytest.raises(MisuseError, match="null stream"):
+            work()
+    assert chosen.to_numpy(kept).tolist() == [0, 0, 0]  # to read is safe: in_use has waited
+
+
+def test_an_estimator_that_does_not_enter_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def in_use(self: CupyBackend, threads: int | None, work: int) -> Iterator[None]:
+        with self._device:
+            yield
+
+    monkeypatch.setattr(CupyBackend, "in_use", in_use)
+    with pytest.raises(MisuseError, match="null stream"):
+        MLPClassifier(device="cuda").fit(np.eye(6), np.arange(6) % 2)
+
+
+def test_a_host_that_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def in_use(self: CupyBackend, threads: int | None, work: int) -> Iterator[None]:
+        with self._device, self._stream:
+            yield
+            self._cupy.zeros((3,), np.float32)
+            kept.append(self._cupy.zeros((3,), np.float32))
+
+    kept: list[Any] = []
+    monkeypatch.setattr(CupyBackend, "in_use", in_use)
+    chosen = CupyBackend(0)
+    with chosen.in_use(None, 0):
+        pass
+    with pytest.raises(MisuseError, match="does not wait for"):
+        chosen.to_numpy(kept[0])
+
+
+def test_streams_that_do_not_wait_for_each_other() -> None:
+    first, second = CupyBackend(0), CupyBackend(0)
+    with first._device:
+        with first._stream:
+            shared = first.zeros((3,), np.float32)
+        with second._stream:
+            with pytest.raises(MisuseError, match="does not wait for"):
+                shared.sum()
+            first.synchronize()
+            shared.sum()
+        with first._stream, pytest.raises(MisuseError, match="does not wait for"):
+            shared.fill(1)  # which the second stream may still be reading
+        second.synchronize()
+
+
+def test_memory_that_is_freed_while_another_stream_uses_it(machine: Machine) -> None:
+    first, second = CupyBackend(0), CupyBackend(0)
+    with first._device:
+        with first._stream:
+            shared = first.zeros((3,), np.float32)
+        first.synchronize()
+        with second._stream:
+            shared.fill(1)
+            del shared
+    assert machine.faults == ["12 bytes were freed while in use"]
+    machine.faults.clear()
+
+
+def test_a_capture_whose_work_goes_elsewhere() -> None:
+    first, second = CupyBackend(0), CupyBackend(0)
+    with first.in_use(None, 0), second._stream:
+        counter = second.zeros((1,), np.int64)
+        second.run(ADVANCE, 1, out=counter)
+        first._stream.begin_capture()
+        second.run(ADVANCE, 1, out=counter)
+        with pytest.raises(MisuseError, match="is empty"):
+            first._stream.end_capture()
