@@ -61,9 +61,9 @@ def _cuda(device: str) -> dict[str, Any]:
     properties = cupy.cuda.runtime.getDeviceProperties(index)
     return {
         "name": properties["name"].decode(),
-        "multiprocessors": properties["multiProcessorCount"],
+        "multiprocessors": properties.get("multiProcessorCount"),
         "memory_bytes": properties["totalGlobalMem"],
-        "l2_bytes": properties["l2CacheSize"],
+        "l2_bytes": properties.get("l2CacheSize"),
         "compute_capability": f"{properties['major']}.{properties['minor']}",
         "driver": cupy.cuda.runtime.driverGetVersion(),
         "runtime": cupy.cuda.runtime.runtimeGetVersion(),

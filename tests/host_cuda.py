@@ -71,7 +71,7 @@ class Machine:
         self.used: Counter[int] = Counter()  # bytes by device
         # The memory behind each address that was asked for.
         self.addresses: weakref.WeakValueDictionary[int, Block] = weakref.WeakValueDictionary()
-        self.streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self.streams: weakref.WeakValueDictionary[int, Stream] = weakref.WeakValueDictionary()
         self.issued: Counter[str] = Counter()
         self.captured: Counter[str] = Counter()
         self.replayed: Counter[str] = Counter()
@@ -203,7 +203,7 @@ class Device:
     def synchronize(self) -> None:
         if _machine.thread.capturing:
             raise CUDARuntimeError(CAPTURE_UNSUPPORTED)
-        for stream in _machine.streams:
+        for stream in list(_machine.streams.values()):
             if stream.device_id == self.id:
                 stream.synchronize()
 
@@ -235,7 +235,7 @@ class Stream:
         if null or ptds or not non_blocking:
             raise NotImplementedError("the stand-in has only streams with non_blocking=True")
         self._begin(next(self._pointers), _machine.thread.device)
-        _machine.streams.add(self)
+        _machine.streams[self.ptr] = self
 
     def _begin(self, ptr: int, device_id: int) -> None:
         self.ptr, self.device_id = ptr, device_id
@@ -326,7 +326,7 @@ current_stream = get_current_stream
 
 def stream_at(ptr: int) -> Stream:
     """Return the stream with this address."""
-    return next(s for s in (Stream.null, *_machine.streams) if s.ptr == ptr)
+    return _machine.streams[ptr] if ptr else Stream.null
 
 
 # ---- work ------------------------------------------------------------------------------------

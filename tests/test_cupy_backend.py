@@ -6,10 +6,12 @@ What is planted in `test_cupy_mutants.py` shows that these comparisons can fail.
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -259,9 +261,17 @@ def _advance_through_scratch(chosen: CupyBackend, counter: Any) -> Callable[[], 
     return step
 
 
-def test_memory_is_given_back(machine: Machine) -> None:
-    import gc
+def test_threads_train_side_by_side() -> None:
+    def train(_: int) -> np.ndarray:
+        return trained(CupyBackend(0), "float32", "squared_error", epochs=6)
 
+    alone = train(0)
+    with ThreadPoolExecutor(3) as pool:
+        for together in pool.map(train, range(3)):
+            assert_array_equal(together, alone)
+
+
+def test_memory_is_given_back(machine: Machine) -> None:
     trained(CupyBackend(0), "float32", "squared_error")
     gc.collect()
     assert machine.used[0] == 0

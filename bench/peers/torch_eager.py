@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gpubp.bench.peers.protocol import Session, missing
-from gpubp.bench.peers.torch_parts import TorchSession, TorchWorkload
+from gpubp.bench.peers.protocol import Session
+from gpubp.bench.peers.torch_parts import TorchSession, TorchWorkload, unavailable
 from gpubp.bench.workloads import Workload
 
 name = "torch_eager"
@@ -15,7 +15,7 @@ name = "torch_eager"
 
 def available(device: str) -> str | None:
     """Return why this peer cannot run on ``device``; None if it can."""
-    return missing("torch")
+    return unavailable(device)
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gpubp.bench.peers.protocol import Session, missing
-from gpubp.bench.peers.torch_parts import TorchSession, TorchWorkload
+from gpubp.bench.peers.protocol import Session
+from gpubp.bench.peers.torch_parts import TorchSession, TorchWorkload, unavailable
 from gpubp.bench.workloads import Workload
 
 name = "torch_graph"
@@ -15,7 +15,7 @@ name = "torch_graph"
 
 def available(device: str) -> str | None:
     """Return why this peer cannot run on ``device``; None if it can."""
-    return missing("torch") or ("CUDA graphs need a CUDA device" if device == "cpu" else None)
+    return "CUDA graphs need a CUDA device" if device == "cpu" else unavailable(device)
 
 
 @contextmanager

@@ -7,8 +7,20 @@ from functools import partial
 from itertools import cycle
 from typing import Any
 
+from gpubp.bench.peers.protocol import missing
 from gpubp.bench.timing import Clock, EventClock, HostClock
 from gpubp.bench.workloads import Workload
+
+
+def unavailable(device: str) -> str | None:
+    """Return why PyTorch cannot run on ``device``; None if it can."""
+    if why := missing("torch"):
+        return why
+    import torch
+
+    if device != "cpu" and not torch.cuda.is_available():
+        return "torch finds no CUDA device"
+    return None
 
 
 class TorchWorkload:

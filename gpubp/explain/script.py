@@ -51,7 +51,7 @@ tbody th small { margin-left: 8px; font-weight: 400; }
 td { text-align: right; }
 thead th:not(:first-child) { text-align: right; }
 th:last-child, td:last-child { padding-right: 0; }
-th { overflow-wrap: anywhere; }
+th, td { overflow-wrap: anywhere; }
 thead th { overflow-wrap: normal; }
 svg text { font-size: 11.5px; text-anchor: middle; }
 svg text.heading, svg text.others { fill: var(--quiet); }
@@ -88,7 +88,8 @@ svg text.target { fill: var(--quiet); }
 .curves .now { stroke: var(--backward); stroke-width: 3; stroke-linecap: round; }
 .curves text.end { text-anchor: end; }
 .curves text.title { text-anchor: start; }
-@media (max-width: 619px) {
+.stage > div { container-type: inline-size; }
+@container (max-width: 540px) {
   .cards thead { display: none; }
   .cards tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--line); }
   .cards th, .cards td { display: block; border: 0; padding: 1px 0; }
