@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from time import perf_counter
@@ -23,30 +24,39 @@ MOST_STEPS = 64
 GRAPH_SECONDS = 0.25
 
 
+# The stream and the matrix products of each thread on each device, and why these products. They
+# live as long as the process: memory that a stream has freed serves its next training, and to
+# destroy a cuBLAS handle waits for the device, which breaks any capture of another thread.
+_ENGINES: dict[tuple[int, int], tuple[Any, Gemm | _CupyMatmul, str]] = {}
+
+
 class CupyBackend:
-    """CuPy on one CUDA device, on a stream of its own; see `gpubp.backend.Backend`."""
+    """CuPy on one CUDA device, on this thread's stream; see `gpubp.backend.Backend`."""
 
     def __init__(self, index: int, why: str = "asked for", record: bool = True) -> None:
         import cupy
 
         self.name = f"cuda:{index}"
-        self.why = why
         self._cupy = cupy
         self._device = cupy.cuda.Device(index)
         self._records = record
-        with self._device:
-            self._stream = cupy.cuda.Stream(non_blocking=True)
-            self._product = self._own_product()
+        key = threading.get_ident(), index
+        if key not in _ENGINES:
+            with self._device:
+                _ENGINES[key] = self._engine()
+        self._stream, self._product, restriction = _ENGINES[key]
+        self.why = why + restriction
 
-    def _own_product(self) -> Gemm | _CupyMatmul:
-        """Return cuBLAS on this stream, or CuPy's product where cuBLAS does not load."""
+    def _engine(self) -> tuple[Any, Gemm | _CupyMatmul, str]:
+        """Return a stream, and cuBLAS on it; or CuPy's product where cuBLAS does not load."""
+        stream = self._cupy.cuda.Stream(non_blocking=True)
         try:
             size = workspace_bytes(self._device.compute_capability)
-            with self._stream:
-                return Gemm(self._stream, self._cupy.empty((size,), np.uint8))
+            with stream:
+                return stream, Gemm(stream, self._cupy.empty((size,), np.uint8)), ""
         except GemmUnavailableError as error:
-            self.why += f"; products by cupy.matmul, and no step is recorded: {error}"
-            return _CupyMatmul(self._cupy)
+            reason = f"; products by cupy.matmul, and no step is recorded: {error}"
+            return stream, _CupyMatmul(self._cupy), reason
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         return self._cupy.ascontiguousarray(self._cupy.asarray(values, dtype))
@@ -136,7 +146,7 @@ class _Recorded:
         self._many = self._capture(self._steps)
 
     def _capture(self, steps: int) -> Any:
-        with _no_collection():
+        with _COLLECTOR.paused():
             self._stream.begin_capture()
             try:
                 for _ in range(steps):
@@ -149,16 +159,30 @@ class _Recorded:
             return self._stream.end_capture()
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from what a capture must not do: free a cuBLAS handle, say."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+class _Collector:
+    """The garbage collector, off while any thread captures."""
+
+    def __init__(self) -> None:
+        self._lock, self._captures, self._was_on = threading.Lock(), 0, True
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep it from what a capture must not do: destroying a stream or a graph, say."""
+        with self._lock:
+            if not self._captures:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._captures += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._captures -= 1
+                if not self._captures and self._was_on:
+                    gc.enable()
+
+
+_COLLECTOR = _Collector()
 
 
 class _CupyMatmul:

@@ -12,6 +12,7 @@ from host_cupy import modules
 from host_kernels import skip_without_compiler
 from host_launch import StreamedCublas, steps
 
+from gpubp import cupy_backend
 from gpubp.backend import Backend, BackendUnavailableError, get_backend
 from gpubp.kernels import cublas
 
@@ -45,6 +46,7 @@ def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
         monkeypatch.setitem(sys.modules, name, module)
     library = cublas.declare(StreamedCublas())
     monkeypatch.setattr(cublas, "load_cublas", lambda: library)
+    monkeypatch.setattr(cupy_backend, "_ENGINES", {})
     _forget_kernels()
     yield machine
     _forget_kernels()

@@ -201,8 +201,6 @@ class Device:
         _machine.thread.device = _machine.thread.devices.pop()
 
     def synchronize(self) -> None:
-        if _machine.thread.capturing:
-            raise CUDARuntimeError(CAPTURE_UNSUPPORTED)
         for stream in list(_machine.streams.values()):
             if stream.device_id == self.id:
                 stream.synchronize()

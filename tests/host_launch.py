@@ -186,7 +186,8 @@ class StreamedCublas(HostCublas):
         return super()._cublasCreate(handle)
 
     def _cublasDestroy(self, handle: int) -> int:
-        if host_cuda.machine().thread.capturing:
+        # It waits for the device, whichever thread captures there.
+        if any(stream.is_capturing() for stream in list(host_cuda.machine().streams.values())):
             return self._fault("a cuBLAS handle is destroyed inside of a capture")
         return super()._cublasDestroy(handle)
 

@@ -272,9 +272,43 @@ def test_threads_train_side_by_side() -> None:
 
 
 def test_memory_is_given_back(machine: Machine) -> None:
-    trained(CupyBackend(0), "float32", "squared_error")
-    gc.collect()
-    assert machine.used[0] == 0
+    CupyBackend(0)
+    engine = machine.used[0]  # which stays, for the next
+    for _ in range(2):
+        trained(CupyBackend(0), "float32", "squared_error")
+        gc.collect()
+        assert machine.used[0] == engine
+
+
+def test_a_thread_has_one_engine_a_device() -> None:
+    start(devices=2)
+    first, again, elsewhere = CupyBackend(0), CupyBackend(0), CupyBackend(1)
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(CupyBackend, 0).result()
+    assert first._stream is again._stream
+    assert first._product is again._product
+    assert len({x._stream.ptr for x in (first, elsewhere, beside)}) == 3
+    assert elsewhere._stream.device_id == 1
+
+
+def test_the_collector_is_off_while_a_step_is_captured() -> None:
+    chosen, states = CupyBackend(0), []
+    with chosen.in_use(None, 0):
+        counter = chosen.zeros((1,), np.int64)
+
+        def step() -> None:
+            states.append((chosen._stream.is_capturing(), gc.isenabled()))
+            chosen.run(ADVANCE, 1, out=counter)
+
+        chosen.record(step)(3)
+        assert set(states) == {(False, True), (True, False)}
+        assert gc.isenabled()
+        gc.disable()
+        try:
+            chosen.record(step)
+            assert not gc.isenabled()
+        finally:
+            gc.enable()
 
 
 # ---- the choice of a device ------------------------------------------------------------------

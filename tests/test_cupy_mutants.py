@@ -352,28 +352,30 @@ def test_a_host_that_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         chosen.to_numpy(kept[0])
 
 
+def _second_stream(chosen: CupyBackend) -> Any:
+    return chosen._cupy.cuda.Stream(non_blocking=True)
+
+
 def test_streams_that_do_not_wait_for_each_other() -> None:
-    first, second = CupyBackend(0), CupyBackend(0)
-    with first._device:
-        with first._stream:
-            shared = first.zeros((3,), np.float32)
-        with second._stream:
-            with pytest.raises(MisuseError, match="does not wait for"):
-                shared.sum()
-            first.synchronize()
+    chosen = CupyBackend(0)
+    with chosen._device, _second_stream(chosen) as other:
+        with chosen._stream:
+            shared = chosen.zeros((3,), np.float32)
+        with pytest.raises(MisuseError, match="does not wait for"):
             shared.sum()
-        with first._stream, pytest.raises(MisuseError, match="does not wait for"):
-            shared.fill(1)  # which the second stream may still be reading
-        second.synchronize()
+        chosen.synchronize()
+        shared.sum()
+        with chosen._stream, pytest.raises(MisuseError, match="does not wait for"):
+            shared.fill(1)  # which the other stream may still be reading
+        other.synchronize()
 
 
 def test_memory_that_is_freed_while_another_stream_uses_it(machine: Machine) -> None:
-    first, second = CupyBackend(0), CupyBackend(0)
-    with first._device:
-        with first._stream:
-            shared = first.zeros((3,), np.float32)
-        first.synchronize()
-        with second._stream:
+    chosen = CupyBackend(0)
+    with chosen.in_use(None, 0):
+        shared = chosen.zeros((3,), np.float32)
+        chosen.synchronize()
+        with _second_stream(chosen):
             shared.fill(1)
             del shared
     assert machine.faults == ["12 bytes were freed while in use"]
@@ -381,11 +383,11 @@ def test_memory_that_is_freed_while_another_stream_uses_it(machine: Machine) -> 
 
 
 def test_a_capture_whose_work_goes_elsewhere() -> None:
-    first, second = CupyBackend(0), CupyBackend(0)
-    with first.in_use(None, 0), second._stream:
-        counter = second.zeros((1,), np.int64)
-        second.run(ADVANCE, 1, out=counter)
-        first._stream.begin_capture()
-        second.run(ADVANCE, 1, out=counter)
+    chosen = CupyBackend(0)
+    with chosen._device, _second_stream(chosen):
+        counter = chosen.zeros((1,), np.int64)
+        chosen.run(ADVANCE, 1, out=counter)
+        chosen._stream.begin_capture()
+        chosen.run(ADVANCE, 1, out=counter)
         with pytest.raises(MisuseError, match="is empty"):
-            first._stream.end_capture()
+            chosen._stream.end_capture()

@@ -272,3 +272,9 @@ def test_the_built_in_examples_learn(name):
     *_, last = trace_steps(example, 400)
     start, end = losses_of(example, np.stack([example.theta, last.new_theta]))
     assert end < 0.2 * start
+
+
+def test_a_diverging_example_is_traced_without_warnings():
+    example = replace(step_by_step(), rate=1e3)
+    *_, last = trace_steps(example, 40)
+    assert not np.isfinite(last.new_loss)

@@ -116,6 +116,7 @@ class _Pass(NamedTuple):
     loss: float
 
 
+@np.errstate(all="ignore")  # a step that diverges is shown as it is
 def trace_step(
     example: Example,
     row: int = 0,
