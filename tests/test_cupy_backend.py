@@ -29,6 +29,7 @@ from gpubp.backend import BackendUnavailableError, get_backend
 from gpubp.cupy_backend import CupyBackend
 from gpubp.kernels import cublas
 from gpubp.kernels.cublas import GemmUnavailableError
+from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.optimizers import ADVANCE
 from gpubp.numpy_backend import NumpyBackend
 
@@ -164,6 +165,33 @@ def test_the_same_seed_gives_the_same_bits() -> None:
         for _ in range(2)
     )
     assert_array_equal(first, again)
+
+
+# ---- arrays and kernels ----------------------------------------------------------------------
+
+
+def test_arrays_have_the_dtype_and_the_layout_that_was_asked_for() -> None:
+    chosen, host = CupyBackend(0), np.arange(6).reshape(2, 3)
+    with chosen.in_use(None, 0):
+        for values in (host, host.T, host[:, ::2], chosen.asarray(host).T):
+            got = chosen.asarray(values, np.float32)
+            assert got.dtype == np.float32
+            assert got.flags.c_contiguous
+            expected = values if isinstance(values, np.ndarray) else host.T
+            assert_array_equal(chosen.to_numpy(got), expected)
+        kept = chosen.asarray(host)
+        assert chosen.asarray(kept) is kept
+
+
+def test_a_kernel_over_raw_arrays_takes_its_size_from_rows() -> None:
+    pick = Elementwise("pick", "raw T x", "raw T y", "y[i] = x[2 - i]", lambda *_: None)
+    chosen = CupyBackend(0)
+    with chosen.in_use(None, 0):
+        x, y = chosen.asarray(np.arange(3.0)), chosen.zeros((3,), np.float64)
+        chosen.run(pick, x, out=y, rows=2)
+        assert chosen.to_numpy(y).tolist() == [2, 1, 0]
+        chosen.run(pick, x, out=(y,), rows=3)
+        assert chosen.to_numpy(y).tolist() == [2, 1, 0]
 
 
 # ---- recordings ------------------------------------------------------------------------------
