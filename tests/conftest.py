@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -42,9 +41,6 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
     """A machine with a CUDA device and CuPy, both of them stand-ins; see the module host_cupy."""
     skip_without_compiler()
-    # What earlier tests left in cycles would be destroyed in the middle of a capture: in a
-    # process of its own, the engines that own it live to the end.
-    gc.collect()
     machine = host_cuda.start()
     for name, module in modules().items():
         monkeypatch.setitem(sys.modules, name, module)

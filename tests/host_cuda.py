@@ -128,7 +128,7 @@ class Block:
         self._machine = owner = _machine
         if owner.thread.capturing:
             raise MisuseError(f"{size} bytes are allocated inside of a capture")
-        self._stream = current_stream()
+        self._stream = get_current_stream()
         if self._stream.ptr == 0:
             raise MisuseError(f"{size} bytes are allocated on the null stream")
         self.size, self._room = size, -(-size // ALIGNMENT) * ALIGNMENT
@@ -319,9 +319,6 @@ def get_current_stream(device_id: int = -1) -> Stream:
     return streams[-1] if streams else Stream.null
 
 
-current_stream = get_current_stream
-
-
 def stream_at(ptr: int) -> Stream:
     """Return the stream with this address."""
     return _machine.streams[ptr] if ptr else Stream.null
@@ -350,7 +347,7 @@ def issue(
 
     reads, writes : the memory that it uses. Its other values are bound.
     """
-    stream = current_stream() if stream is None else stream
+    stream = get_current_stream() if stream is None else stream
     reads, writes = list(reads), list(writes)
     if stream.ptr == 0:
         raise MisuseError(f"{name} is issued on the null stream, which waits for no other")
@@ -389,7 +386,7 @@ class Graph:
     _writes: dict[weakref.ref[Block], str]
 
     def launch(self, stream: Stream | None = None) -> None:
-        stream = current_stream() if stream is None else stream
+        stream = get_current_stream() if stream is None else stream
         if stream.is_capturing():
             raise NotImplementedError("the stand-in has no graphs in graphs")
         if stream.ptr == 0:

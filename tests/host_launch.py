@@ -183,11 +183,16 @@ class StreamedCublas(HostCublas):
     def _cublasCreate(self, handle: int) -> int:
         if host_cuda.machine().thread.capturing:
             return self._fault("a cuBLAS handle is created inside of a capture")
-        return super()._cublasCreate(handle)
+        status = super()._cublasCreate(handle)
+        number = ctypes.c_void_p.from_address(handle).value
+        self.handles[number]["machine"] = host_cuda.machine()
+        return status
 
     def _cublasDestroy(self, handle: int) -> int:
-        # It waits for the device, whichever thread captures there.
-        if any(stream.is_capturing() for stream in list(host_cuda.machine().streams.values())):
+        # It waits for the device, whichever thread captures there. What an earlier test has left
+        # may be collected at any time, but belongs to a machine that is gone.
+        streams = self.handles[handle]["machine"].streams
+        if any(stream.is_capturing() for stream in list(streams.values())):
             return self._fault("a cuBLAS handle is destroyed inside of a capture")
         return super()._cublasDestroy(handle)
 
