@@ -6,12 +6,15 @@ step. The mathematics (network, losses, optimizers) is written once, over these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
 
-from gpubp.arrays import ALIGNMENT, Array, Memory, Recording, Step
+from gpubp.arrays import ALIGNMENT, Array, Epilogues, Memory, Recording, Step
 from gpubp.cupy_backend import CupyBackend
+from gpubp.kernels.cublas import CublasError
+from gpubp.kernels.gemm import Precision
 from gpubp.numpy_backend import NumpyBackend
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ __all__ = [
     "Array",
     "Backend",
     "BackendUnavailableError",
+    "Epilogues",
     "Memory",
     "Recording",
     "Step",
@@ -42,6 +46,9 @@ class Backend(Protocol):
 
     name: str  # "cpu" or "cuda:0"
     why: str  # the reason for this choice, for a person
+    precision: str  # of the factors of float32 products
+    epilogues: Epilogues  # what its products may do on their way out
+    lanes: int  # sums that run side by side
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         """Return ``values`` as a C-contiguous array on this device, without a copy if possible."""
@@ -55,10 +62,8 @@ class Backend(Protocol):
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array of zeros, aligned to 128 bytes."""
 
-    def run(
-        self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...], rows: int = 0
-    ) -> None:
-        """Apply ``step`` to ``inputs``, writing into ``out``; ``rows`` for a step without size."""
+    def run(self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...]) -> None:
+        """Apply ``step`` to ``inputs``, writing into ``out``."""
 
     def gemm(
         self,
@@ -69,8 +74,18 @@ class Backend(Protocol):
         transpose_a: bool = False,
         transpose_b: bool = False,
         bias: Array | None = None,
+        accumulate: bool = False,
     ) -> None:
-        """Write A B + bias into ``out``; the last two axes are the matrices, others a batch."""
+        """Write A B + bias into ``out``; the last two axes are the matrices, others a batch.
+
+        accumulate : add A B to ``out`` instead; not with a bias.
+        """
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Return a context for work that what follows need not wait for, until `join`."""
+
+    def join(self) -> None:
+        """Let what follows wait for all that was asked for aside."""
 
     def record(self, step: Step) -> Recording:
         """Return a callable that does what ``step`` does now, as fast as the device can.
@@ -78,6 +93,28 @@ class Backend(Protocol):
         Every array and number that ``step`` uses is bound here: what changes between calls has
         to lie in arrays. Recording may run ``step`` once, so set what it changes afterwards.
         """
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return an array on the host that `upload` can read while the host goes on."""
+
+    def upload(self, host: np.ndarray, out: Array, after: Any) -> Any:
+        """Copy pinned ``host`` into ``out`` beside the steps that run; return the mark of its end.
+
+        after : the mark that the copy waits for; None for all that was asked for so far. ``host``
+        must stay as it is until `wait_on_host` for the mark that is returned.
+        """
+
+    def mark(self) -> Any:
+        """Return a mark of what was asked for so far, uploads apart."""
+
+    def wait(self, mark: Any) -> None:
+        """Let what is asked for from now on wait for ``mark``."""
+
+    def wait_on_host(self, mark: Any) -> None:
+        """Wait for ``mark``."""
+
+    def free_unused(self) -> None:
+        """Give memory that no array has any more back to the device."""
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
@@ -93,31 +130,45 @@ class Backend(Protocol):
         """
 
 
-def get_backend(device: str = "auto", work: int | None = None) -> Backend:
+def get_backend(
+    device: str = "auto",
+    work: int | None = None,
+    *,
+    precision: Precision = "float32",
+    record: bool = True,
+    tune: bool = False,
+) -> Backend:
     """Return the backend for ``device``.
 
     device : "cpu", "cuda" (the first device), "cuda:1", or "auto": CUDA where a device answers
         and ``work`` is large enough to gain from it, else the CPU.
     work : rows of a batch x parameters of the network; None stands for "large".
+    precision : of the factors of float32 products on CUDA: "float32", "tf32" or "bfloat16". On
+        the CPU they stay float32.
+    record : False runs each step of training as it is written, for debugging on CUDA.
+    tune : whether CUDA's matrix products are chosen by timing at first use. The choice is stored
+        by device, library version and shape; results are equal to the bit only under one choice.
 
     Raises
     ------
     ValueError
-        If ``device`` is none of these.
+        If ``device`` or ``precision`` is none of these.
     BackendUnavailableError
         If CUDA was asked for and cannot be had.
     """
     index = _device_index(device)
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision must be one of {list(get_args(Precision))}, got {precision!r}")
     if device == "cpu":
         return NumpyBackend()
     if device != "auto":
-        return _cuda(index, "asked for")
+        return _cuda(index, "asked for", precision, record, tune)
     if work is not None and work < CUDA_CROSSOVER:
         return NumpyBackend(
             f"a step this small gains nothing from CUDA (batch x parameters {work:,})"
         )
     try:
-        return _cuda(0, "a CUDA device answers")
+        return _cuda(0, "a CUDA device answers", precision, record, tune)
     except BackendUnavailableError as error:
         return NumpyBackend(str(error).partition(";")[0])
 
@@ -131,7 +182,7 @@ def _device_index(device: str) -> int:
     raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}")
 
 
-def _cuda(index: int, why: str) -> Backend:
+def _cuda(index: int, why: str, precision: Precision, record: bool, tune: bool) -> Backend:
     try:
         import cupy
     except ImportError as error:
@@ -142,7 +193,10 @@ def _cuda(index: int, why: str) -> Backend:
         raise _unavailable(f"no CUDA device answers ({error})") from error
     if index >= count:
         raise _unavailable(f"there is no device cuda:{index}, only {count} device(s)")
-    return CupyBackend(index, why)
+    try:
+        return CupyBackend(index, why, record, precision, tune)
+    except (CublasError, MemoryError, cupy.cuda.runtime.CUDARuntimeError) as error:
+        raise _unavailable(f"cuda:{index} does not start ({error})") from error
 
 
 def _unavailable(reason: str) -> BackendUnavailableError:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from gpubp.backend import Array, Backend
-from gpubp.kernels.gather import GATHER
+from gpubp.kernels.gather import GATHER, TAKE
 from gpubp.kernels.hashing import PERMUTE, ROUNDS, permutation_keys
 
 
@@ -42,15 +43,18 @@ class Batches:
         self.steps = self.full + (self.tail > 0)
         self.rows_by_step = np.full(self.steps, self.batch_size, np.float64)
         self.rows_by_step[self.full :] = self.tail
-        self.X, self.Y = backend.asarray(X), backend.asarray(Y)
         self.Y_batch = backend.empty((self.batch_size, *Y.shape[1:]), Y.dtype)
         self.step = backend.zeros((1,), np.int64)
         self.order = backend.zeros((self.steps, self.batch_size), np.int64)
         self._weights = weights
         if weights is not None:
             self._shares = backend.zeros((self.steps, self.batch_size), X.dtype)
-            self._share = backend.zeros((1, self.batch_size), X.dtype)
-            self._each_step = backend.asarray(np.arange(self.steps)[:, None])
+            self._share = backend.zeros((self.batch_size,), X.dtype)
+        self._place(X, Y)
+
+    def _place(self, X: np.ndarray, Y: np.ndarray) -> None:
+        """Bring the data to where the steps read it, as ``X`` and ``Y``."""
+        self.X, self.Y = self.backend.asarray(X), self.backend.asarray(Y)
 
     def plan(self, order: np.ndarray | HashedOrder) -> np.ndarray:
         """Take the rows in this ``order`` from now on: (n,) on the host, or hashed on the device.
@@ -58,41 +62,54 @@ class Batches:
         Return the sum of the weights of each step's rows, (steps,) float64; without weights,
         their number.
         """
-        if isinstance(order, HashedOrder):
-            order = self._hash(order)
-        else:
-            self.order[...] = self.backend.asarray(self._by_step(order))
+        rows = self._plan_order(order)
         self.step[...] = 0
         if self._weights is None:
             return self.rows_by_step
-        weights = self._by_step(self._weights[self.backend.to_numpy(order)].astype(np.float64))
+        weights = self._by_step(self._weights[self.backend.to_numpy(rows)].astype(np.float64))
         sums: np.ndarray = weights.sum(axis=1)
         # A batch of weight 0 teaches nothing; dividing by 1 leaves its shares at 0.
         sums[sums == 0] = 1
         self._shares[...] = self.backend.asarray(weights / sums[:, None], self.X.dtype)
         return sums
 
-    def _hash(self, order: HashedOrder) -> Array:
-        """Write the order of an epoch, made where the data lies; return it, (n,)."""
-        keys = self.backend.asarray(permutation_keys(order.seed, order.epoch, self.rows))
-        rows = self.order.reshape(-1)[: self.rows]
-        self.backend.run(PERMUTE, keys, ROUNDS, self.rows, out=rows)
-        return rows
+    def passes(self) -> Iterator[int]:
+        """Yield how many full steps can be run now, until the epoch's are; the tail comes last."""
+        yield self.full
 
-    def gather(self, X: Array, Y: Array) -> None:
-        """Copy this step's rows into ``X`` and their targets into ``Y``."""
-        for source, rows in ((self.X, X), (self.Y, Y)):
-            width = source.shape[1] if source.ndim == 2 else 1
-            planned = (self.order, self.step, self.batch_size, width)
-            self.backend.run(GATHER, source, *planned, out=rows)
+    def gather(self, X: Array, Y: Array, first: int = 0) -> None:
+        """Copy rows of this step, from its ``first`` on, into ``X``, and their targets into ``Y``.
 
-    def share(self, rows: int) -> Array | float:
-        """Return each row's part of this step's batch loss: 1/rows, or by weight (rows,)."""
+        X : (b, d); Y : (b,) or (b, k).
+        """
+        width, n_targets = X.shape[1], Y.shape[1] if Y.ndim == 2 else 1
+        planned = (self.order, self.step, self.batch_size, first, width, n_targets)
+        self.backend.run(GATHER, self.X, self.Y, *planned, out=(X, Y))
+
+    def share(self, rows: int, of: int, first: int = 0) -> Array | float:
+        """Return the part of the batch loss of each of ``rows`` rows, from ``first`` on.
+
+        of : rows of this step. 1 / of, or by weight (rows,).
+        """
         if self._weights is None:
-            return 1 / rows
-        planned = (self._each_step, self.step, 1, self.batch_size)
-        self.backend.run(GATHER, self._shares, *planned, out=self._share)
-        return self._share[0, :rows]
+            return 1 / of
+        share = self._share[:rows]
+        self.backend.run(TAKE, self._shares, self.step, first, self.batch_size, out=share)
+        return share
+
+    def _plan_order(self, order: np.ndarray | HashedOrder) -> Array:
+        """Upload ``order``, or make it where the data lies; return it, (n,)."""
+        rows = self.order.reshape(-1)[: self.rows]
+        if isinstance(order, HashedOrder):
+            self._hash(order, rows)
+            return rows
+        rows[...] = self.backend.asarray(order)
+        return order
+
+    def _hash(self, order: HashedOrder, rows: Array) -> None:
+        """Write the order into ``rows`` (n,) int64."""
+        keys = self.backend.asarray(permutation_keys(order.seed, order.epoch, self.rows))
+        self.backend.run(PERMUTE, keys, ROUNDS, self.rows, out=rows)
 
     def _by_step(self, values: np.ndarray) -> np.ndarray:
         """Return ``values`` (n,) in the order of use as (steps, batch_size), padded with zeros."""

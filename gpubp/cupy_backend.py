@@ -2,61 +2,92 @@
 
 from __future__ import annotations
 
-import gc
+import math
 import threading
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from time import perf_counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpubp.arrays import Array, Memory, Recording, Step, Unrecorded
-from gpubp.kernels.cublas import GemmUnavailableError, workspace_bytes
-from gpubp.kernels.gemm import Gemm
+from gpubp.arrays import Array, Epilogues, Memory, Recording, Step, Unrecorded
+from gpubp.cuda_graph import RecordedGraph
+from gpubp.cuda_products import CublasEpilogues, Products, device_tuner
+from gpubp.kernels.cublas import GemmUnavailableError
+from gpubp.kernels.gemm import Precision
 
 if TYPE_CHECKING:
     from gpubp.kernels.elementwise import Elementwise
 
-# Steps of one graph: enough to hide what a launch costs the host, few enough that an interrupt
-# is answered within GRAPH_SECONDS.
-MOST_STEPS = 64
-GRAPH_SECONDS = 0.25
+
+class _Engine:
+    """One thread's streams on a device: a main one, one for uploads, and one beside the main.
+
+    products : of the main stream and of the one aside; None where cuBLAS does not load.
+    restriction : what cannot be done here, as the end of a sentence.
+    """
+
+    products: tuple[Products, Products] | None = None
+    restriction = ""
+
+    def __init__(self, cupy: Any, device: Any, precision: Precision, tune: bool) -> None:
+        make = cupy.cuda.Stream
+        self.main, self.aside, self.uploads = (make(non_blocking=True) for _ in range(3))
+        # Recorded anew at each fork and join: a wait is for what an event stands for at that time.
+        self.fork, self.join = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
+        try:
+            options = (device.compute_capability, precision)
+            tuner = device_tuner(cupy, device.id) if tune else None
+            main, aside = (
+                Products(cupy, stream, *options, tuner) for stream in (self.main, self.aside)
+            )
+            self.products = main, aside
+        except GemmUnavailableError as error:
+            self.restriction = f"; products by cupy.matmul, and no step is recorded: {error}"
 
 
-# The stream and the matrix products of each thread on each device, and why these products. They
-# live as long as the process: memory that a stream has freed serves its next training, and to
-# destroy a cuBLAS handle waits for the device, which breaks any capture of another thread.
-_ENGINES: dict[tuple[int, int], tuple[Any, Gemm | _CupyMatmul, str]] = {}
+# By thread, device, precision, and whether products are tuned. They live as long as the process:
+# memory that a stream has freed serves its next training, and to destroy a cuBLAS handle waits
+# for the device, which breaks any capture of another thread.
+_ENGINES: dict[tuple[int, int, str, bool], _Engine] = {}
 
 
 class CupyBackend:
-    """CuPy on one CUDA device, on this thread's stream; see `gpubp.backend.Backend`."""
+    """CuPy on one CUDA device, on this thread's streams; see `gpubp.backend.Backend`.
 
-    def __init__(self, index: int, why: str = "asked for", record: bool = True) -> None:
+    precision : of the factors of float32 products; see `gpubp.kernels.gemm.Precision`.
+    record : False runs each step as it is written, launch by launch.
+    tune : whether algorithms of products are chosen by timing, and remembered for the next time.
+    """
+
+    lanes = 1 << 15
+
+    def __init__(
+        self,
+        index: int,
+        why: str = "asked for",
+        record: bool = True,
+        precision: Precision = "float32",
+        tune: bool = False,
+    ) -> None:
         import cupy
 
-        self.name = f"cuda:{index}"
+        self.name, self.precision = f"cuda:{index}", precision
         self._cupy = cupy
         self._device = cupy.cuda.Device(index)
         self._records = record
-        key = threading.get_ident(), index
+        self._launches: Counter[str] = Counter()
+        key = threading.get_ident(), index, precision, tune
         if key not in _ENGINES:
             with self._device:
-                _ENGINES[key] = self._engine()
-        self._stream, self._product, restriction = _ENGINES[key]
-        self.why = why + restriction
-
-    def _engine(self) -> tuple[Any, Gemm | _CupyMatmul, str]:
-        """Return a stream, and cuBLAS on it; or CuPy's product where cuBLAS does not load."""
-        stream = self._cupy.cuda.Stream(non_blocking=True)
-        try:
-            size = workspace_bytes(self._device.compute_capability)
-            with stream:
-                return stream, Gemm(stream, self._cupy.empty((size,), np.uint8)), ""
-        except GemmUnavailableError as error:
-            reason = f"; products by cupy.matmul, and no step is recorded: {error}"
-            return stream, _CupyMatmul(self._cupy), reason
+                _ENGINES[key] = _Engine(cupy, self._device, precision, tune)
+        self._engine = _ENGINES[key]
+        self.why = why + self._engine.restriction
+        self._products = self._engine.products and self._engine.products[0]
+        self.epilogues = Epilogues()
+        if self._products is not None:
+            self.epilogues = CublasEpilogues(self.empty, self._current_products, self._count)
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         return self._cupy.ascontiguousarray(self._cupy.asarray(values, dtype))
@@ -70,11 +101,11 @@ class CupyBackend:
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self._cupy.zeros(shape, dtype)
 
-    def run(
-        self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...], rows: int = 0
-    ) -> None:
+    def run(self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...]) -> None:
         outputs = out if isinstance(out, tuple) else (out,)
-        step.kernel(*inputs, *outputs, **({"size": rows} if rows else {}))
+        size = {"size": outputs[0].size // step.per_thread} if step.per_thread > 1 else {}
+        step.kernel(*inputs, *outputs, **size)
+        self._count(step.name)
 
     def gemm(
         self,
@@ -85,22 +116,101 @@ class CupyBackend:
         transpose_a: bool = False,
         transpose_b: bool = False,
         bias: Array | None = None,
+        accumulate: bool = False,
     ) -> None:
-        self._product(A, B, out, transpose_a=transpose_a, transpose_b=transpose_b)
-        if bias is not None:
+        transposed = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+        if self._products is None:
+            self._matmul(A, B, out, accumulate, **transposed)
+            added = False
+        else:
+            beta = 1.0 if accumulate else 0.0
+            added = self._products.product(A, B, out, bias=bias, beta=beta, **transposed)
+        self._count("gemm BIAS" if added else "gemm")
+        if bias is not None and not added:
             self._cupy.add(out, bias, out=out)
+            self._count("add")
+
+    def _matmul(
+        self,
+        A: Array,
+        B: Array,
+        out: Array,
+        accumulate: bool,
+        transpose_a: bool,
+        transpose_b: bool,
+    ) -> None:
+        """CuPy's own matrix product, which cannot be captured in a graph."""
+        A = A.swapaxes(-1, -2) if transpose_a else A
+        B = B.swapaxes(-1, -2) if transpose_b else B
+        product = self._cupy.empty(out.shape, out.dtype) if accumulate else out
+        self._cupy.matmul(A, B, out=product)
+        if accumulate:
+            self._cupy.add(out, product, out=out)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        engine = self._engine
+        if engine.products is None:  # CuPy's products have one handle, whose stream is the main
+            yield
+            return
+        engine.fork.record(engine.main)
+        engine.aside.wait_event(engine.fork)
+        self._products = engine.products[1]
+        try:
+            with engine.aside:
+                yield
+        finally:
+            self._products = engine.products[0]
+
+    def join(self) -> None:
+        engine = self._engine
+        if engine.products is not None:
+            engine.join.record(engine.aside)
+            engine.main.wait_event(engine.join)
 
     def record(self, step: Step) -> Recording:
-        if self._cupy.cuda.get_current_stream() != self._stream:
+        main = self._engine.main
+        if self._cupy.cuda.get_current_stream() != main:
             raise RuntimeError("a step is recorded on the backend's stream: record inside in_use")
+        self._launches.clear()
         step()  # compiles and loads every kernel, which a capturing stream must not
-        if not self._records or not isinstance(self._product, Gemm):
-            return Unrecorded(step)
-        self._stream.synchronize()
-        return _Recorded(self._stream, step)
+        launches = dict(self._launches)
+        if not self._records or self._products is None:
+            return Unrecorded(step, launches)
+        main.synchronize()
+        return RecordedGraph(main, step, launches)
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        dtype, count = np.dtype(dtype), math.prod(shape)
+        memory = self._cupy.cuda.alloc_pinned_memory(count * dtype.itemsize)
+        return np.frombuffer(memory, dtype, count).reshape(shape)
+
+    def upload(self, host: np.ndarray, out: Array, after: Any) -> Any:
+        uploads = self._engine.uploads
+        uploads.wait_event(self.mark() if after is None else after)
+        out.set(host, stream=uploads)
+        return self._marked(uploads)
+
+    def mark(self) -> Any:
+        return self._marked(self._engine.main)
+
+    def _marked(self, stream: Any) -> Any:
+        event = self._cupy.cuda.Event(disable_timing=True)
+        event.record(stream)
+        return event
+
+    def wait(self, mark: Any) -> None:
+        self._engine.main.wait_event(mark)
+
+    def wait_on_host(self, mark: Any) -> None:
+        mark.synchronize()
+
+    def free_unused(self) -> None:
+        self._engine.main.synchronize()
+        self._cupy.get_default_memory_pool().free_all_blocks()
 
     def synchronize(self) -> None:
-        self._stream.synchronize()
+        self._engine.main.synchronize()
 
     def memory(self) -> Memory:
         free, total = self._device.mem_info
@@ -108,92 +218,14 @@ class CupyBackend:
 
     @contextmanager
     def in_use(self, threads: int | None, work: int) -> Iterator[None]:
-        with self._device, self._stream:
+        main = self._engine.main
+        with self._device, main:
             yield
-            self._stream.synchronize()
+            main.synchronize()
 
+    def _count(self, name: str) -> None:
+        self._launches[name] += 1
 
-class _Recorded:
-    """A step captured as CUDA graphs: one of a single step, one of many."""
-
-    def __init__(self, stream: Any, step: Step) -> None:
-        self._stream, self._step = stream, step  # which keeps the step's arrays alive
-        self._one = self._capture(1)
-        self._many: Any = None
-        self._steps = 0  # of the graph of many
-
-    def __call__(self, times: int = 1) -> None:
-        if times > 1 and self._many is None:
-            self._measure(times)
-            times -= 1
-        many, rest = divmod(times, self._steps) if self._many else (0, times)
-        for _ in range(many):
-            self._many.launch(stream=self._stream)
-            # The host waits for each long graph, so that it can answer an interrupt.
-            self._stream.synchronize()
-        for _ in range(rest):
-            self._one.launch(stream=self._stream)
-
-    def _measure(self, times: int) -> None:
-        """Launch one step to see what it takes, and capture the graph of many by it."""
-        started = perf_counter()
-        self._one.launch(stream=self._stream)
-        self._stream.synchronize()
-        seconds = perf_counter() - started
-        most = max(1, min(MOST_STEPS, int(GRAPH_SECONDS / max(seconds, 1e-9))))
-        # Equal graphs, since a call has mostly as many steps as the one before: 100 are two of 50.
-        self._steps = times // -(-times // most)
-        self._many = self._capture(self._steps)
-
-    def _capture(self, steps: int) -> Any:
-        with _COLLECTOR.paused():
-            self._stream.begin_capture()
-            try:
-                for _ in range(steps):
-                    self._step()
-            except BaseException:
-                # An error may have invalidated the capture, and says more than its end does.
-                with suppress(Exception):
-                    self._stream.end_capture()
-                raise
-            return self._stream.end_capture()
-
-
-class _Collector:
-    """The garbage collector, off while any thread captures."""
-
-    def __init__(self) -> None:
-        self._lock, self._captures, self._was_on = threading.Lock(), 0, True
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Keep it from what a capture must not do: destroying a stream or a graph, say."""
-        with self._lock:
-            if not self._captures:
-                self._was_on = gc.isenabled()
-                gc.disable()
-            self._captures += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._captures -= 1
-                if not self._captures and self._was_on:
-                    gc.enable()
-
-
-_COLLECTOR = _Collector()
-
-
-class _CupyMatmul:
-    """CuPy's own matrix product, which cannot be captured in a graph."""
-
-    def __init__(self, cupy: Any) -> None:
-        self._cupy = cupy
-
-    def __call__(
-        self, A: Array, B: Array, out: Array, *, transpose_a: bool, transpose_b: bool
-    ) -> None:
-        A = A.swapaxes(-1, -2) if transpose_a else A
-        B = B.swapaxes(-1, -2) if transpose_b else B
-        self._cupy.matmul(A, B, out=out)
+    def _current_products(self) -> Products:
+        assert self._products is not None
+        return self._products

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -9,7 +11,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     type_of_target,
@@ -19,7 +21,10 @@ from sklearn.utils.validation import validate_data
 
 from gpubp.fitting import MultilayerPerceptron
 from gpubp.kernels.activations import ACTIVATIONS
-from gpubp.losses import LOSSES, Loss
+from gpubp.kernels.gemm import Precision
+from gpubp.losses import LOSSES, Loss, make_loss
+
+REGRESSION_LOSSES = ("squared_error", "poisson", "absolute_error", "huber", "quantile")
 
 _PARAMETERS = """
     hidden_layer_sizes : int or sequence of int, default=(100,)
@@ -77,6 +82,14 @@ _PARAMETERS = """
         data lies, the same on every device. 'auto' hashes from 100,000 rows on, on CUDA only.
     threads : int or None, default=None
         BLAS threads on the CPU; None takes one for small networks, else all.
+    precision : {{'float32', 'tf32', 'bfloat16'}}, default='float32'
+        To what the factors of float32 matrix products are rounded on CUDA; sums, weights and
+        the optimizer stay float32. The CPU, and dtype='float64', round nothing.
+    record : bool, default=True
+        False runs each step on CUDA launch by launch, for debugging; the numbers stay the same.
+    tune : bool, default=False
+        Whether matrix products on CUDA are chosen by timing, at their first use on a device; the
+        choices are kept in the user's cache. Bits may then differ between devices and caches.
 """
 
 _ATTRIBUTES = """
@@ -94,8 +107,8 @@ _ATTRIBUTES = """
         Columns of X, layers with input and output, and outputs.
     out_activation_ : str
         Activation of the outputs.
-    device_ : str
-        Where the last fit ran.
+    device_, precision_ : str
+        Where the last fit ran, and the precision of its matrix products.
     stopped_by_ : {'max_epochs', 'no_improvement', 'interrupt'}
         Why the last fit stopped.
 """
@@ -106,7 +119,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     Minimises the log loss from logits. Parameters, defaults, attributes and messages are those
     of scikit-learn's class of the same name, and so are the numbers: one random_state gives the
-    same weights. `device`, `dtype`, `row_order` and `threads` are gpubp's own.
+    same weights. `device`, `dtype`, `row_order`,
+    `threads`, `precision`, `record` and `tune` are gpubp's own.
 
     Parameters
     ----------{parameters}
@@ -210,20 +224,31 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     Minimises half the mean over the outputs of the squared error. Parameters, defaults,
     attributes and messages are those of scikit-learn's class of the same name; with one output,
     so are the numbers. With several, scikit-learn's gradient is n_outputs times that of its own
-    loss; here the gradient is the loss's. `device`, `dtype`, `row_order` and `threads` are
-    gpubp's own.
+    loss; here the gradient is the loss's. `device`, `dtype`, `row_order`,
+    `threads`, `precision`, `record` and `tune` are gpubp's own.
 
     Parameters
     ----------
-    loss : {{'squared_error'}}, default='squared_error'
-        The loss.{parameters}
+    loss : {losses}, default='squared_error'
+        The loss. 'squared_error' is half the squared error; 'poisson' half the Poisson deviance,
+        for targets of 0 or more, with exp as the activation of the outputs; 'absolute_error'
+        fits medians, 'quantile' the quantile of that name, 'huber' is half the squared error up
+        to `huber_delta`, and linear from there on. All but 'poisson' are averaged over outputs.
+    {parameters}
+    quantile : float, default=0.5
+        Level that loss='quantile' fits, between 0 and 1.
+    huber_delta : float, default=1.0
+        Where loss='huber' turns linear, in the units of y.
+
     Attributes
     ----------{attributes}
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **MultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions({"squared_error"})],
+        "loss": [StrOptions(set(REGRESSION_LOSSES))],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "huber_delta": [Interval(Real, 0, None, closed="neither")],
     }
 
     def __init__(
@@ -257,6 +282,11 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         dtype: str = "auto",
         row_order: str = "auto",
         threads: int | None = None,
+        precision: Precision = "float32",
+        record: bool = True,
+        tune: bool = False,
+        quantile: float = 0.5,
+        huber_delta: float = 1.0,
     ) -> None:
         super().__init__(
             hidden_layer_sizes,
@@ -286,8 +316,13 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
             dtype=dtype,
             row_order=row_order,
             threads=threads,
+            precision=precision,
+            record=record,
+            tune=tune,
         )
         self.loss = loss
+        self.quantile = quantile
+        self.huber_delta = huber_delta
 
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool
@@ -296,10 +331,16 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         X, y = validate_data(self, X, y, reset=reset, **options)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if self.loss == "poisson" and y.min() < 0:
+            raise ValueError(
+                f"loss='poisson' is for targets of 0 or more, but y has {y.min()!r}; "
+                "choose another loss, or shift y"
+            )
         return X, y
 
     def _loss(self) -> Loss:
-        return LOSSES[self.loss]
+        own = {"quantile": {"quantile": self.quantile}, "huber": {"delta": self.huber_delta}}
+        return make_loss(self.loss, **own.get(self.loss, {}))
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         return y.reshape(len(y), -1)
@@ -327,8 +368,13 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         return self._judge(history, incremental=True)
 
 
+def _choices(names: Iterable[str]) -> str:
+    return "{" + ", ".join(f"'{name}'" for name in sorted(names)) + "}"
+
+
 for _estimator in (MLPClassifier, MLPRegressor):
-    _names = "{" + ", ".join(f"'{name}'" for name in sorted(ACTIVATIONS)) + "}"
     _estimator.__doc__ = (_estimator.__doc__ or "").format(
-        parameters=_PARAMETERS.format(activations=_names), attributes=_ATTRIBUTES
+        parameters=_PARAMETERS.format(activations=_choices(ACTIVATIONS)).rstrip(" "),
+        attributes=_ATTRIBUTES,
+        losses=_choices(REGRESSION_LOSSES),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, get_args
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -22,16 +23,20 @@ from gpubp.backend import Backend, get_backend
 from gpubp.batches import Batches
 from gpubp.inference import infer
 from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.kernels.gemm import Precision
 from gpubp.losses import Loss
 from gpubp.network import Network, Parameters
 from gpubp.optimizers import SGD, Adam, Optimizer
-from gpubp.training import Epoch, History, OptimizerState, Schedule, Trainer, train
+from gpubp.placement import bytes_needed, place
+from gpubp.trainer import OptimizerState, Trainer
+from gpubp.training import Epoch, History, Schedule, rehearse, train
 
 # From here on a CUDA device makes the order of the rows itself: drawing scikit-learn's takes the
 # host 58-114 ns a row, which is more than a step on the device may need for it.
 HASHED_ROWS = 100_000
 
 OnEpoch = Callable[[Epoch], None]
+Validate = Callable[[Parameters], float]
 
 
 class Rows(NamedTuple):
@@ -52,6 +57,16 @@ class Rows(NamedTuple):
         # Classes stay the integers that they are.
         targets = self.targets if self.targets.ndim == 1 else self.targets.astype(dtype, copy=False)
         return self._replace(X=np.ascontiguousarray(self.X, dtype), targets=targets)
+
+
+def _described(dtype: np.dtype, backend: Backend) -> str:
+    if dtype == np.float32 and backend.precision != "float32":
+        return f"{dtype} with {backend.precision} products"
+    return str(dtype)
+
+
+def _warn_of_memory(line: str) -> None:
+    warnings.warn(line, stacklevel=2)
 
 
 class MultilayerPerceptron(ABC, BaseEstimator):
@@ -88,6 +103,9 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         "dtype": [StrOptions({"auto", "float32", "float64"})],
         "row_order": [StrOptions({"auto", "scikit-learn", "hash"})],
         "threads": [Interval(Integral, 1, None, closed="left"), None],
+        "precision": [StrOptions(set(get_args(Precision)))],
+        "record": ["boolean"],
+        "tune": ["boolean"],
     }
 
     def __init__(
@@ -120,6 +138,9 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         dtype: str = "auto",
         row_order: str = "auto",
         threads: int | None = None,
+        precision: Precision = "float32",
+        record: bool = True,
+        tune: bool = False,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -148,6 +169,9 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self.dtype = dtype
         self.row_order = row_order
         self.threads = threads
+        self.precision = precision
+        self.record = record
+        self.tune = tune
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -174,32 +198,62 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         backend = self._backend(self._batch_rows(len(rows.X)), network)
         rows = rows.in_dtype(self._train_dtype(rows.X, backend))
         if note or self.verbose:
-            (note or print)(f"training on {backend.name} in {rows.X.dtype}: {backend.why}")
+            (note or print)(
+                f"training on {backend.name} in {_described(rows.X.dtype, backend)}: {backend.why}"
+            )
         rng = check_random_state(self.random_state)
         theta = self._start(network, rows.X.dtype, rng, first, incremental)
-        validate = None
+        held: Rows | None = None
+        validate: Validate | None = None
         if self.early_stopping:
             rows, held = self._split(rows, rng)
-            validate = partial(self._score_rows, backend, network, held)
         self._warn_of_batch_size(len(rows.X))
-        batch_rows = self._batch_rows(len(rows.X))
-        with backend.in_use(self.threads, batch_rows * network.n_parameters):
-            batches = Batches(backend, rows.X, rows.targets, batch_rows, rows.weights)
-            trainer = Trainer(
-                backend,
-                network,
-                loss,
-                self._optimizer(),
-                theta,
-                batches,
-                alpha=float(self.alpha),
-                state=self._optimizer_state,
-            )
-            schedule = self._schedule(1 if incremental else self.max_iter, trainer)
+        work = self._batch_rows(len(rows.X)) * network.n_parameters
+        schedule = self._schedule(1 if incremental else self.max_iter, backend, len(rows.X))
+        with backend.in_use(self.threads, work):
+            if held is not None:
+                validate = partial(self._score_rows, backend, network, held)
+            ready = partial(rehearse, schedule=schedule, validate=validate)
+            trainer = self._trainer(backend, network, loss, rows, theta, ready, note)
+            if held is not None:
+                validate = self._on_device(trainer, schedule, held) or validate
             report = self._reporter(on_epoch)
             train(trainer, schedule, rng, self._history, validate=validate, on_epoch=report)
         self._keep(trainer)
         return self._history
+
+    def _trainer(
+        self,
+        backend: Backend,
+        network: Network,
+        loss: Loss,
+        rows: Rows,
+        theta: np.ndarray,
+        ready: Callable[[Trainer], None],
+        note: Callable[[str], None] | None,
+    ) -> Trainer:
+        """Return the trainer, on as much of the device as there is room for.
+
+        ready : raises a MemoryError where a trainer leaves no room to train.
+        """
+        optimizer, alpha, state = self._optimizer(), float(self.alpha), self._optimizer_state
+
+        def make(batches: Batches, parts: int) -> Trainer:
+            arguments = (backend, network, loss, optimizer, theta, batches)
+            trainer = Trainer(*arguments, alpha=alpha, state=state, parts=parts)
+            ready(trainer)
+            return trainer
+
+        return place(
+            backend,
+            rows.X,
+            rows.targets,
+            self._batch_rows(len(rows.X)),
+            rows.weights,
+            make,
+            bytes_needed(network, optimizer, theta.dtype),
+            note or (print if self.verbose else _warn_of_memory),
+        )
 
     def _validated(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool
@@ -218,6 +272,16 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         return Network(
             (rows.X.shape[1], *hidden, self.n_outputs_), (self.activation,) * len(hidden)
         )
+
+    def _on_device(self, trainer: Trainer, schedule: Schedule, held: Rows) -> Validate | None:
+        """Return what scores ``held`` with its rows uploaded once; None where there is no room."""
+        backend = trainer.backend
+        with suppress(MemoryError):
+            held = held._replace(X=backend.asarray(held.X))
+            validate = partial(self._score_rows, backend, trainer.network, held)
+            rehearse(trainer, schedule, validate)
+            return validate
+        return None
 
     def _score_rows(
         self, backend: Backend, network: Network, rows: Rows, parameters: Parameters
@@ -273,9 +337,13 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self._state_of = None if diverged else self.solver
         self.n_layers_, self.n_outputs_ = len(network.sizes), network.sizes[-1]
         self.out_activation_ = trainer.loss.output
-        self._note_history(self._history, trainer.backend.name, bool(self.early_stopping))
+        precision = trainer.backend.precision if theta.itemsize == 4 else "float64"
+        where = trainer.backend.name, precision
+        self._note_history(self._history, *where, bool(self.early_stopping))
 
-    def _note_history(self, history: History, device: str, early_stopping: bool) -> None:
+    def _note_history(
+        self, history: History, device: str, precision: str, early_stopping: bool
+    ) -> None:
         """Set the attributes that tell of training."""
         self._history = history
         self.n_iter_, self.t_ = history.epochs, history.samples
@@ -284,7 +352,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self.best_loss_ = None if early_stopping else history.best_loss
         self.validation_scores_ = history.scores if early_stopping else None
         self.best_validation_score_ = history.best_score if early_stopping else None
-        self.device_, self.stopped_by_ = device, history.stopped_by
+        self.device_, self.precision_, self.stopped_by_ = device, precision, history.stopped_by
 
     def _judge(self, history: History, incremental: bool = False) -> Self:
         """Raise, warn or print as scikit-learn does, by why training stopped."""
@@ -329,7 +397,10 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             )
 
     def _backend(self, rows: int, network: Network) -> Backend:
-        return get_backend(self.device, work=rows * network.n_parameters)
+        work, record, tune = rows * network.n_parameters, bool(self.record), bool(self.tune)
+        return get_backend(
+            self.device, work=work, precision=self.precision, record=record, tune=tune
+        )
 
     def _train_dtype(self, X: np.ndarray, backend: Backend) -> np.dtype:
         if self.dtype == "auto":
@@ -341,10 +412,10 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             return SGD(float(self.momentum), bool(self.nesterovs_momentum))
         return Adam(float(self.beta_1), float(self.beta_2), float(self.epsilon))
 
-    def _schedule(self, epochs: int, trainer: Trainer) -> Schedule:
+    def _schedule(self, epochs: int, backend: Backend, rows: int) -> Schedule:
         row_order = self.row_order
         if row_order == "auto":
-            many = trainer.batches.rows >= HASHED_ROWS and trainer.backend.name != "cpu"
+            many = rows >= HASHED_ROWS and backend.name != "cpu"
             row_order = "hash" if many else "scikit-learn"
         return Schedule(
             epochs=epochs,

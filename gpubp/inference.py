@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpubp.backend import Backend
+from gpubp.backend import Array, Backend
 from gpubp.losses import Loss
 from gpubp.network import Network, Parameters, Workspace, forward
 
-CHUNK_BYTES = 1 << 22  # of the widest layer: a chunk that stays in a CPU's cache
+# Of the widest layer: chunks that stay in a CPU's cache, and in a device's L2.
+CHUNK_BYTES, DEVICE_CHUNK_BYTES = 1 << 22, 1 << 24
 
 
 def infer(
-    backend: Backend, network: Network, loss: Loss, parameters: Parameters, X: np.ndarray
+    backend: Backend, network: Network, loss: Loss, parameters: Parameters, X: Array
 ) -> np.ndarray:
     """Return the outputs for ``X`` (n, d_0) as (n, d_L) on the host, in the dtype of ``X``.
 
-    Probabilities for the classification losses, predictions for the others.
+    X : on the host or on the device. Probabilities for the classification losses, predictions for
+    the others.
     """
     dtype, n = X.dtype, len(X)
-    chunk = max(1, min(n, CHUNK_BYTES // (max(network.sizes) * dtype.itemsize)))
+    room = CHUNK_BYTES if backend.name == "cpu" else DEVICE_CHUNK_BYTES
+    chunk = max(1, min(n, room // (max(network.sizes) * dtype.itemsize)))
     work = Workspace(backend, network, chunk, dtype, deltas=False)
     outputs = np.empty((n, network.sizes[-1]), dtype)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):

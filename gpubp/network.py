@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp.backend import ALIGNMENT, Array, Backend
+from gpubp.backend import ALIGNMENT, Array, Backend, Epilogues
 from gpubp.kernels.activations import ACTIVATIONS, Activation
 
 
@@ -180,13 +180,15 @@ class Workspace:
 
 def forward(backend: Backend, network: Network, parameters: Parameters, work: Workspace) -> None:
     """Compute A_l = f(A_{l-1} W_l + b_l) from ``work.X`` up to the logits, into ``work``."""
-    below = work.X
+    below, epilogues = work.X, backend.epilogues
     hidden = [*network.hidden, ACTIVATIONS["identity"]]
     layers = zip(parameters.Ws, parameters.bs, work.Zs, work.As, hidden, strict=True)
-    for W, b, Z, A, activation in layers:
-        backend.gemm(below, W, out=Z, bias=None if b is None else b[..., None, :])
-        if activation.forward is not None:
-            backend.run(activation.forward, Z, out=A)
+    for W, b_l, Z, A, activation in layers:
+        b = _as_row(b_l)
+        if not epilogues.forward(below, W, b, activation, Z, A):
+            backend.gemm(below, W, out=Z, bias=b)
+            if activation.forward is not None:
+                backend.run(activation.forward, Z, out=A)
         below = A
 
 
@@ -196,23 +198,40 @@ def backward(
     parameters: Parameters,
     gradients: Parameters,
     work: Workspace,
+    *,
+    accumulate: bool = False,
 ) -> None:
     """Compute ``gradients`` of the loss from ``work`` after forward and the loss.
 
     ``work.deltas[-1]`` holds delta^L = dC/dZ^L. Then, from the last layer down,
     dC/dW^l = A^{l-1}^T delta^l, dC/db^l = sum_n delta^l and
     delta^{l-1} = (delta^l W^l^T) * f'(Z^{l-1}); Rumelhart, Hinton and Williams (1986).
+    accumulate : add to ``gradients``, whose batch came in parts.
     """
-    hidden = network.hidden
+    epilogues = Epilogues() if accumulate else backend.epilogues
+    summed = False  # whether this layer's db came with its delta
     for layer in reversed(range(len(parameters.Ws))):
-        delta, db = work.deltas[layer], gradients.bs[layer]
+        delta = work.deltas[layer]
         below = work.As[layer - 1] if layer else work.X
-        backend.gemm(below, delta, out=gradients.Ws[layer], transpose_a=True)
-        if db is not None:
-            backend.gemm(work.ones, delta, out=db[..., None, :])
+        dW, db = gradients.Ws[layer], _as_row(gradients.bs[layer])
+        with backend.aside():  # only the optimizer waits for it
+            both = db is not None and not summed
+            if not (both and epilogues.weight_gradient(below, delta, dW, db)):
+                backend.gemm(below, delta, out=dW, transpose_a=True, accumulate=accumulate)
+                if both:
+                    backend.gemm(work.ones, delta, out=db, accumulate=accumulate)
         if layer:
-            g, activation = work.deltas[layer - 1], hidden[layer - 1]
-            backend.gemm(delta, parameters.Ws[layer], out=g, transpose_b=True)
-            if activation.delta is not None:
-                kept = work.Zs if activation.keeps == "z" else work.As
-                backend.run(activation.delta, g, kept[layer - 1], out=g)
+            g, activation = work.deltas[layer - 1], network.hidden[layer - 1]
+            kept = (work.Zs if activation.keeps == "z" else work.As)[layer - 1]
+            W, db = parameters.Ws[layer], _as_row(gradients.bs[layer - 1])
+            summed = epilogues.delta_below(delta, W, activation, kept, g, db)
+            if not summed:
+                backend.gemm(delta, W, out=g, transpose_b=True)
+                if activation.delta is not None:
+                    backend.run(activation.delta, g, kept, out=g)
+    backend.join()
+
+
+def _as_row(b: Array | None) -> Array | None:
+    """Return ``b`` (…, h) as a matrix of one row."""
+    return None if b is None else b[..., None, :]

@@ -6,6 +6,7 @@ itself is one kernel over the flat parameter vector (``kernels.optimizers``).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -68,7 +69,7 @@ class Adam:
 
     def plan(self, rate: float, done: int, l2: np.ndarray) -> np.ndarray:
         t = np.arange(done + 1, done + 1 + len(l2), dtype=np.float64)
-        scale = np.sqrt(1 - self.beta_2)
+        scale = math.sqrt(1 - self.beta_2)
         corrected = np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         columns = np.empty((len(l2), 5))
         columns[:, 0] = rate * corrected * (1 - self.beta_1) / scale

@@ -135,9 +135,11 @@ def metrics_text(metrics: dict[str, float]) -> str:
 
 def _summary(result: dict[str, Any]) -> dict[str, str]:
     layers = "-".join(str(size) for size in result["layers"])
+    dtype, precision = result["dtype"], result["precision"]
+    numbers = dtype if precision == dtype else f"{dtype} with {precision} products"
     rows = {
         "task": result["task"],
-        "network": f"{layers}, {result['parameters']:,} parameters, {result['dtype']}",
+        "network": f"{layers}, {result['parameters']:,} parameters, {numbers}",
         "training": (
             f"{result['rows']:,} rows, {result['epochs']} epochs in {result['seconds']:.2f} s, "
             f"{result['rows_per_second']:,.0f} rows/s on {result['device']}"

@@ -141,6 +141,7 @@ def _history_header(estimator: Estimator) -> dict[str, Any]:
         "epochs": history.epochs,
         "stopped_by": history.stopped_by,
         "device": estimator.device_,
+        "precision": estimator.precision_,
     }
 
 
@@ -259,7 +260,8 @@ def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
     history.best_loss = min(history.losses, default=np.inf)
     history.best_score = max(filter(np.isfinite, history.scores), default=-np.inf)
     early_stopping = require(header, "early_stopping", bool)
-    estimator._note_history(history, require(header, "device", str), early_stopping)
+    where = require(header, "device", str), require(header, "precision", str)
+    estimator._note_history(history, *where, early_stopping)
 
 
 def _check_schema(schema: Schema, estimator: Estimator) -> None:

@@ -42,7 +42,12 @@ class Tape:
         """Add ``call`` to what a replay does."""
         self.calls.append(call)
 
-    def replay(self, times: int = 1) -> None:
+    @property
+    def launches(self) -> dict[str, int]:
+        """How many calls one replay makes."""
+        return {"NumPy calls": len(self.calls)}
+
+    def __call__(self, times: int = 1) -> None:
         """Make the recorded calls in their order, ``times`` times."""
         calls = self.calls
         for _ in range(times):

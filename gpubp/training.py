@@ -10,13 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from gpubp.backend import Array, Backend, Recording
-from gpubp.batches import Batches, HashedOrder, shuffled
-from gpubp.kernels.gather import STORE
-from gpubp.kernels.optimizers import ADVANCE
-from gpubp.losses import Loss
-from gpubp.network import Network, Parameters, Workspace, backward, forward
-from gpubp.optimizers import Optimizer, update
+from gpubp.batches import HashedOrder, shuffled
+from gpubp.network import Parameters
+from gpubp.trainer import OptimizerState, Trainer
 
 StoppedBy = Literal["max_epochs", "no_improvement", "non_finite", "interrupt"]
 
@@ -41,19 +37,6 @@ class Schedule:
     row_order: str = "scikit-learn"
     tol: float = 1e-4
     patience: float = 10
-
-
-@dataclass
-class OptimizerState:
-    """What an optimizer carries from one call to the next, on the host.
-
-    vectors : its state (size,), or () before the first update; updates : how many were made;
-    rate : the learning rate of the next epoch.
-    """
-
-    rate: float
-    updates: int = 0
-    vectors: tuple[np.ndarray, ...] = ()
 
 
 @dataclass
@@ -89,115 +72,6 @@ class Epoch:
     rows: int  # trained on in this epoch
 
 
-class Trainer:
-    """One network on its data: every array of a training step, and the step, recorded.
-
-    theta : (size,) host array, the initial parameters. alpha : the L2 penalty, of which a batch
-    of weight s takes alpha / s.
-    """
-
-    def __init__(
-        self,
-        backend: Backend,
-        network: Network,
-        loss: Loss,
-        optimizer: Optimizer,
-        theta: np.ndarray,
-        batches: Batches,
-        *,
-        alpha: float = 0.0,
-        state: OptimizerState,
-    ) -> None:
-        self.backend, self.network, self.loss, self.optimizer = backend, network, loss, optimizer
-        self.batches, self.alpha, self.state = batches, alpha, state
-        dtype, size = theta.dtype, (len(theta),)
-        self.theta, self.gradient = backend.zeros(size, dtype), backend.zeros(size, dtype)
-        self._vectors = tuple(backend.zeros(size, dtype) for _ in optimizer.state_names)
-        self._plan = backend.zeros((batches.steps, optimizer.plan(0, 0, np.ones(1)).size), dtype)
-        self._norms = backend.zeros((batches.steps,), dtype)
-        work = Workspace(backend, network, batches.batch_size, dtype)
-        self._full_losses = backend.zeros((batches.batch_size,), np.float64)
-        self._full = self._record(work, self._full_losses)
-        self._tail_losses = backend.zeros((batches.tail,), np.float64)
-        if batches.tail:
-            self._tail = self._record(work.first(batches.tail), self._tail_losses)
-        self._set(theta)
-
-    def _set(self, theta: np.ndarray) -> None:
-        """Set the parameters and the optimizer's state, which recording may have changed."""
-        self.theta[...] = self.backend.asarray(theta)
-        for k, vector in enumerate(self._vectors):
-            vector[...] = 0
-            if self.state.vectors:
-                # Packed anew, since the padding depends on the dtype, which may have changed.
-                parts = self.network.unpack(self.state.vectors[k])
-                vector[...] = self.backend.asarray(self.network.pack(*parts, theta.dtype))
-
-    @property
-    def parameters(self) -> Parameters:
-        """The weights and biases on the device, as training has left them."""
-        return self.network.views(self.theta)
-
-    def _record(self, work: Workspace, row_losses: Array) -> Recording:
-        """Return one step of training over the arrays of ``work``, recorded."""
-        backend, batches, theta = self.backend, self.batches, self.theta
-        parameters, gradients = self.parameters, self.network.views(self.gradient)
-        n_weights = self.network.n_weights(theta.dtype)
-        weights, norm = theta[None, :n_weights], backend.empty((1, 1), theta.dtype)
-        Y = batches.Y_batch[: work.rows]
-        decays = self.alpha > 0
-
-        def step() -> None:
-            batches.gather(work.X, Y)
-            forward(backend, self.network, parameters, work)
-            share = batches.share(work.rows)
-            self.loss.evaluate(backend, work.logits, Y, share, row_losses, work.deltas[-1])
-            backward(backend, self.network, parameters, gradients, work)
-            if decays:
-                backend.gemm(weights, weights, out=norm, transpose_b=True)
-                backend.run(STORE, norm, batches.step, out=self._norms)
-            planned = (self._plan, batches.step)
-            vectors = (theta, self.gradient, self._vectors)
-            update(backend, self.optimizer, *planned, n_weights, decays, *vectors)
-            backend.run(ADVANCE, 1, out=batches.step)
-
-        return backend.record(step)
-
-    def epoch(self, order: np.ndarray | HashedOrder) -> float:
-        """Train on every row once, in this ``order``; return the mean loss with its penalty."""
-        batches = self.batches
-        l2 = self.alpha / batches.plan(order)
-        plan = self.optimizer.plan(self.state.rate, self.state.updates, l2)
-        self._full_losses[...] = 0
-        self._tail_losses[...] = 0
-        with np.errstate(all="ignore"):
-            self._plan[...] = self.backend.asarray(plan, self.theta.dtype)
-            self._full(batches.full)
-            if batches.tail:
-                self._tail()
-        self.state.updates += batches.steps
-        return self._mean_loss(l2)
-
-    def _mean_loss(self, l2: np.ndarray) -> float:
-        """Mean over the epoch's batches, each weighted by its rows, of loss and penalty."""
-        batches = self.batches
-        data = batches.batch_size * float(self._full_losses.sum())
-        data += batches.tail * float(self._tail_losses.sum())
-        norms = self.backend.to_numpy(self._norms).astype(np.float64)
-        with np.errstate(all="ignore"):
-            return float((data + batches.rows_by_step @ (0.5 * l2 * norms)) / batches.rows)
-
-    def is_finite(self) -> bool:
-        """Whether every parameter is finite: an infinity or a NaN survives in the sum."""
-        with np.errstate(all="ignore"):
-            return bool(np.isfinite(float(self.theta.sum(dtype=np.float64))))
-
-    def host_state(self) -> OptimizerState:
-        """Return the optimizer's state with its vectors copied to the host."""
-        vectors = tuple(np.array(self.backend.to_numpy(v)) for v in self._vectors)
-        return OptimizerState(self.state.rate, self.state.updates, vectors)
-
-
 def train(
     trainer: Trainer,
     schedule: Schedule,
@@ -222,7 +96,7 @@ def train(
         while history.epochs < schedule.epochs:
             rate = trainer.state.rate
             loss = trainer.epoch(next(orders))
-            if not (np.isfinite(loss) and trainer.is_finite()):
+            if not (np.isfinite(loss) and trainer.is_finite):
                 theta[...] = last_finite
                 history.stopped_by = "non_finite"
                 break
@@ -246,6 +120,26 @@ def train(
         theta[...] = best
     history.seconds = perf_counter() - started
     return history
+
+
+def rehearse(
+    trainer: Trainer,
+    schedule: Schedule,
+    validate: Callable[[Parameters], float] | None = None,
+) -> None:
+    """Take the memory that `train` takes beside its trainer, and give it back.
+
+    Where a device lacks it, a MemoryError comes now instead of amid an epoch.
+    """
+    if trainer.backend.name == "cpu":
+        return
+    hashed = schedule.shuffle and schedule.row_order == "hash"
+    copies = [trainer.theta.copy() for _ in range(2 if validate else 1)]
+    trainer.plan_epoch(HashedOrder(0, 0) if hashed else np.arange(trainer.batches.rows))
+    trainer.read_sums()
+    if validate is not None:
+        validate(trainer.parameters)
+    del copies
 
 
 def _orders(

@@ -5,6 +5,7 @@ To add one, add its entry to ``ACTIVATIONS``; nothing else has to change.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -59,10 +60,27 @@ def _tanh_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
     np.multiply(g, slope, out=delta)
 
 
+_WIDE = 8192  # elements of a row that a cache holds beside others
+
+
+def _in_wide_rows(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return a shape of as many elements, whose rows are several of the last axis' rows."""
+    rows, width = math.prod(shape[:-1]), shape[-1] if shape else 1
+    several = next(k for k in range(max(1, min(rows, _WIDE // width)), 0, -1) if rows % k == 0)
+    return rows // several, several * width
+
+
 def _relu(np: Any, z: Any, a: Any) -> None:
     # An array of zeros, since maximum with a scalar operand is not vectorised:
-    # 2.6 against 11.4 us at 128 x 256 (Zen 5, NumPy 2.4).
-    np.maximum(z, np.zeros(z.shape[-1:], z.dtype), out=a)
+    # 2.6 against 11.4 us at 128 x 256 (Zen 5, NumPy 2.4). It serves several rows at a time, where
+    # z can be seen so: 5 against 13 us at 200 x 100 (Cascade Lake).
+    wide = _in_wide_rows(z.shape)
+    zeros = np.zeros(wide[-1:], z.dtype)
+    if z.flags.c_contiguous and a.flags.c_contiguous:
+        z, a = z.reshape(wide), a.reshape(wide)
+    else:
+        zeros = np.zeros(z.shape[-1:], z.dtype)
+    np.maximum(z, zeros, out=a)
 
 
 def _relu_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
@@ -123,6 +141,100 @@ def _gelu_delta(np: Any, g: Any, z: Any, delta: Any) -> None:
     np.multiply(g, slope, out=delta)
 
 
+def _zeros(np: Any, z: Any) -> Any:
+    """Zeros that stand against each row of ``z``; see `_relu` for why not a scalar."""
+    return np.zeros(z.shape[-1:], z.dtype)
+
+
+def _elu(np: Any, z: Any, a: Any) -> None:
+    # max(z, 0) + (exp(min(z, 0)) - 1), so that a large z does not overflow.
+    below, zeros = np.empty_like(z), _zeros(np, z)
+    np.minimum(z, zeros, out=below)
+    np.expm1(below, out=below)
+    np.maximum(z, zeros, out=a)
+    np.add(a, below, out=a)
+
+
+def _elu_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
+    slope = np.empty_like(a)
+    np.minimum(a, _zeros(np, a), out=slope)
+    np.add(slope, 1, out=slope)
+    np.multiply(g, slope, out=delta)
+
+
+# lambda and alpha of Klambauer et al., Self-Normalizing Neural Networks (2017).
+_SELU_SCALE = 1.0507009873554805
+_SELU_DEPTH = 1.7580993408473769  # lambda alpha
+
+
+def _selu(np: Any, z: Any, a: Any) -> None:
+    below, zeros = np.empty_like(z), _zeros(np, z)
+    np.minimum(z, zeros, out=below)
+    np.expm1(below, out=below)
+    np.multiply(below, _SELU_DEPTH, out=below)
+    np.maximum(z, zeros, out=a)
+    np.multiply(a, _SELU_SCALE, out=a)
+    np.add(a, below, out=a)
+
+
+def _selu_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
+    # min(a, 0) + lambda alpha, less the jump at 0: a ninth of the time of a masked assignment.
+    active, jump, slope = np.empty(a.shape, bool), np.empty_like(a), np.empty_like(a)
+    np.greater(a, 0, out=active)
+    np.multiply(active, _SELU_DEPTH - _SELU_SCALE, out=jump)
+    np.minimum(a, _zeros(np, a), out=slope)
+    np.add(slope, _SELU_DEPTH, out=slope)
+    np.subtract(slope, jump, out=slope)
+    np.multiply(g, slope, out=delta)
+
+
+def _silu(np: Any, z: Any, a: Any) -> None:
+    # As in _logistic, exp may overflow to inf.
+    total = np.empty_like(z)
+    np.negative(z, out=total)
+    np.exp(total, out=total)
+    np.add(total, 1, out=total)
+    np.divide(z, total, out=a)
+
+
+def _silu_delta(np: Any, g: Any, z: Any, delta: Any) -> None:
+    s, slope = np.empty_like(z), np.empty_like(z)
+    _logistic(np, z, s)
+    # slope = s (1 + z (1 - s))
+    np.subtract(1, s, out=slope)
+    np.multiply(slope, z, out=slope)
+    np.add(slope, 1, out=slope)
+    np.multiply(slope, s, out=slope)
+    np.multiply(g, slope, out=delta)
+
+
+def _softplus(np: Any, z: Any, a: Any) -> None:
+    # max(z, 0) + log(1 + exp(-|z|))
+    rest = np.empty_like(z)
+    np.abs(z, out=rest)
+    np.negative(rest, out=rest)
+    np.exp(rest, out=rest)
+    np.log1p(rest, out=rest)
+    np.maximum(z, _zeros(np, z), out=a)
+    np.add(a, rest, out=a)
+
+
+def _softplus_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
+    # 1 - exp(-a): where a is small, so is the slope, and to full precision.
+    slope = np.empty_like(a)
+    np.negative(a, out=slope)
+    np.expm1(slope, out=slope)
+    np.negative(slope, out=slope)
+    np.multiply(g, slope, out=delta)
+
+
+def _exp(np: Any, z: Any, a: Any) -> None:
+    np.exp(z, out=a)
+
+
+# Not an activation of a hidden layer: what turns logits into predictions of a positive mean.
+EXP = _forward("exp", "a = exp(z)", _exp)
+
 # The tanh form of Hendrycks and Gimpel, Gaussian Error Linear Units (2016).
 _GELU_T = "const T x = z, t = tanh(T(0.7978845608028654) * (x * (T(1) + T(0.044715) * x * x)));"
 
@@ -163,5 +275,45 @@ ACTIVATIONS: dict[str, Activation] = {
             _gelu_delta,
         ),
         keeps="z",
+    ),
+    # Clevert, Unterthiner and Hochreiter (2016), with alpha 1.
+    "elu": Activation(
+        forward=_forward("elu", "const T x = z; a = x > T(0) ? x : expm1(x)", _elu),
+        delta=_delta(
+            "elu", "a", "const T y = a; delta = g * (y > T(0) ? T(1) : y + T(1))", _elu_delta
+        ),
+    ),
+    "selu": Activation(
+        forward=_forward(
+            "selu",
+            "const T x = z; "
+            "a = x > T(0) ? T(1.0507009873554805) * x : T(1.7580993408473769) * expm1(x)",
+            _selu,
+        ),
+        delta=_delta(
+            "selu",
+            "a",
+            "const T y = a; "
+            "delta = g * (y > T(0) ? T(1.0507009873554805) : y + T(1.7580993408473769))",
+            _selu_delta,
+        ),
+    ),
+    "silu": Activation(
+        forward=_forward("silu", "const T x = z; a = x / (T(1) + exp(-x))", _silu),
+        delta=_delta(
+            "silu",
+            "z",
+            "const T x = z, s = T(1) / (T(1) + exp(-x)); delta = g * (s * (T(1) + x * (T(1) - s)))",
+            _silu_delta,
+        ),
+        keeps="z",
+    ),
+    "softplus": Activation(
+        forward=_forward(
+            "softplus",
+            "const T x = z; a = (x < T(0) ? T(0) : x) + log1p(exp(-fabs(x)))",
+            _softplus,
+        ),
+        delta=_delta("softplus", "a", "delta = g * -expm1(-a)", _softplus_delta),
     ),
 }

@@ -19,6 +19,8 @@ class Elementwise:
         twice go through a local, since parameters may alias.
     numpy : the twin, called as ``numpy(np, *inputs, *outputs)``. It writes into its outputs by
         functions of ``np`` alone (no operators), so that a backend can record its calls.
+    per_thread : elements of the first output that one ``i`` stands for; above 1 every array is
+        ``raw``, and that output's size a multiple of it.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Elementwise:
     outputs: str
     body: str
     numpy: Callable[..., None]
+    per_thread: int = 1
 
     @cached_property
     def kernel(self) -> Any:

@@ -1,4 +1,4 @@
-"""Reading and writing by the step counter: rows of the data, and what a step leaves behind."""
+"""Reading by the step counter: the rows of a batch, and what is planned for each of them."""
 
 from __future__ import annotations
 
@@ -8,33 +8,55 @@ from .elementwise import Elementwise
 
 
 def _gather(
-    np: Any, source: Any, order: Any, step: Any, batch_size: int, width: int, rows: Any
+    np: Any,
+    source: Any,
+    targets: Any,
+    order: Any,
+    step: Any,
+    batch_size: int,
+    first: int,
+    width: int,
+    n_targets: int,
+    rows: Any,
+    row_targets: Any,
 ) -> None:
     index = np.empty((1, batch_size), order.dtype)
+    now = index[0, first : first + len(rows)]
     np.take(order, step, axis=0, out=index, mode="clip")
-    np.take(source, index[0, : len(rows)], axis=0, out=rows, mode="clip")
+    np.take(source, now, axis=0, out=rows, mode="clip")
+    np.take(targets, now, axis=0, out=row_targets, mode="clip")
 
 
-# rows (b, width) = source[order[step, :b]], where order (n_steps, batch_size) is an epoch's plan.
-# b < batch_size takes the first b of the step's rows: the last batch of an epoch.
+# rows (b, width) = source[order[step, first : first + b]] and row_targets (b, n_targets) =
+# targets[the same], where order (n_steps, batch_size) is an epoch's plan. b < batch_size in the
+# last batch of an epoch, and where a batch is taken in parts.
 GATHER = Elementwise(
     name="gather",
-    inputs="raw U source, raw int64 order, raw int64 step, int64 batch_size, int64 width",
-    outputs="U rows",
-    body="rows = source[order[step[0] * batch_size + i / width] * width + i % width]",
+    inputs="raw T source, raw U targets, raw int64 order, raw int64 step, int64 batch_size, "
+    "int64 first, int64 width, int64 n_targets",
+    outputs="T rows, raw U row_targets",
+    body="""
+const ptrdiff_t row = i / width, column = i - row * width;
+const ptrdiff_t from = order[step[0] * batch_size + first + row];
+rows = source[from * width + column];
+for (ptrdiff_t c = column; c < n_targets; c += width)
+    row_targets[row * n_targets + c] = targets[from * n_targets + c];
+""",
     numpy=_gather,
 )
 
 
-def _store(np: Any, value: Any, step: Any, series: Any) -> None:
-    np.put(series, step, value)
+def _take(np: Any, series: Any, step: Any, first: int, width: int, row: Any) -> None:
+    whole = np.empty((1, width), series.dtype)
+    np.take(series, step, axis=0, out=whole, mode="clip")
+    np.add(whole[0, first : first + len(row)], 0, out=row)
 
 
-# series[step] = value: one number a step, read by the host once an epoch.
-STORE = Elementwise(
-    name="store",
-    inputs="T value, raw int64 step",
-    outputs="raw T series",
-    body="series[step[0]] = value",
-    numpy=_store,
+# row (b,) = series[step, first : first + b], where series (n_steps, width) is planned.
+TAKE = Elementwise(
+    name="take",
+    inputs="raw T series, raw int64 step, int64 first, int64 width",
+    outputs="T row",
+    body="row = series[step[0] * width + first + i]",
+    numpy=_take,
 )

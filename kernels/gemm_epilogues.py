@@ -9,26 +9,32 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from enum import IntEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 from . import cublas
 from .cublas import OP_N
+from .epilogues import (
+    MASK_NUMBERS,
+    NUMBERS,
+    Epilogue,
+    Extras,
+    epilogue_twin,
+    extras_of,
+    mask_shape,
+)
 from .gemm import Array, Gemm
-from .gemm_call import GemmCall, batch_stride, layout, marshal, operand
+from .gemm_call import GemmCall, marshal
+from .gemm_tuner import CANDIDATES, Tuner
 
-
-class Epilogue(IntEnum):
-    """What is done to A B, by its number in cublasLt.h; `epilogue_twin` says it in NumPy."""
-
-    BIAS = 4  # out = A B + bias
-    RELU_AUX_BIAS = 134  # Z = A B + bias, out = max(Z, 0), and a mask of where Z > 0
-    DRELU_BGRAD = 152  # out = A B where that mask is set, else 0; bias = column sums of out
-    BGRADA = 256  # out = A B; bias = column sums of op(B), which cuBLAS has as its A
-
-
-_WITH_MASK = {Epilogue.RELU_AUX_BIAS, Epilogue.DRELU_BGRAD}
-_BIAS_IS_WRITTEN = {Epilogue.DRELU_BGRAD, Epilogue.BGRADA}
+__all__ = [
+    "SIGNATURES",
+    "Epilogue",
+    "EpilogueGemm",
+    "epilogue_twin",
+    "library_version",
+    "mask_shape",
+]
 
 # Attributes of a product, a matrix and a preference, and the C type of each, from cublasLt.h.
 _TRANSA, _TRANSB, _EPILOGUE = (3, ctypes.c_int32), (4, ctypes.c_int32), (7, ctypes.c_uint32)
@@ -41,15 +47,17 @@ _MIN_ALIGNMENT_A_BYTES, _MIN_ALIGNMENT_B_BYTES = (5, ctypes.c_uint32), (6, ctype
 _MIN_ALIGNMENT_C_BYTES, _MIN_ALIGNMENT_D_BYTES = (7, ctypes.c_uint32), (8, ctypes.c_uint32)
 # Partial sums in float32, added in a step of their own: no atomics.
 _REDUCTION_SCHEME_COMPUTE_TYPE = 2
-_NOT_SUPPORTED = 15
-_MASK_BITS = 128  # a row of the mask takes a multiple of this
+# What cuBLASLt answers where it does not do a product: invalid value, no such architecture, not
+# supported.
+_REFUSALS = {7, 8, 15}
+_Algorithm = ctypes.c_uint64 * 8  # cublasLtMatmulAlgo_t
 
 
 class _Heuristic(ctypes.Structure):
     """cublasLtMatmulHeuristicResult_t."""
 
     _fields_ = (
-        ("algorithm", ctypes.c_uint64 * 8),
+        ("algorithm", _Algorithm),
         ("workspace", ctypes.c_size_t),
         ("state", ctypes.c_int),
         ("waves", ctypes.c_float),
@@ -83,53 +91,40 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
 }
 
 
-class _Extras(NamedTuple):
-    """What an epilogue reads or writes beside the matrices; mask sizes in bits."""
-
-    bias: int
-    bias_stride: int
-    mask: int = 0
-    mask_ld: int = 0
-    mask_stride: int = 0
+_Key = tuple[GemmCall, Extras, Epilogue]
 
 
 class _Plan(NamedTuple):
-    """A product's descriptors, and cuBLASLt's choice for it: None where it has none."""
+    """A product's descriptors, and the algorithm to take: None where cuBLASLt has none.
+
+    kept : it is from an earlier process, and may be refused here.
+    """
 
     product: ctypes.c_void_p
     matrices: tuple[ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-    choice: _Heuristic | None
+    algorithm: bytes | None = None
+    kept: bool = False
 
 
-def mask_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of the uint8 mask of an ``out`` of ``shape``; its bits are cuBLASLt's."""
-    return (*shape[:-1], -(-shape[-1] // _MASK_BITS) * _MASK_BITS // 8)
+def library_version(library: Any) -> int:
+    """Return the version of cuBLASLt: an algorithm means the same in the same version only."""
+    get_version = library.cublasLtGetVersion
+    get_version.argtypes, get_version.restype = (), ctypes.c_size_t
+    return int(get_version())
 
 
 class EpilogueGemm:
-    """Products with an epilogue, on the handle, stream and workspace of ``gemm``."""
+    """Products with an epilogue, on the handle, stream and workspace of ``gemm``.
 
-    def __init__(self, gemm: Gemm) -> None:
-        self._gemm = gemm
+    tuner : takes the fastest algorithm of a product that it has not met, by launching some of
+        them; None takes the one that cuBLASLt's heuristic puts first. None is timed inside of a
+        capture: there too it is the first, unless one was kept.
+    """
+
+    def __init__(self, gemm: Gemm, tuner: Tuner | None = None) -> None:
+        self._gemm, self._tuner = gemm, tuner
         self._library = cublas.declare(gemm.library, SIGNATURES)
-        self._plans: dict[Any, _Plan] = {}
-
-    def supported(
-        self,
-        A: Array,
-        B: Array,
-        out: Array,
-        *,
-        epilogue: Epilogue,
-        bias: Array,
-        mask: Array = None,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-    ) -> bool:
-        """Return whether cuBLASLt offers this product on this device; nothing is computed."""
-        call = marshal(A, B, out, transpose_a, transpose_b)
-        extras = _extras(out, call, epilogue, bias, mask)
-        return self._plan(call, epilogue, extras).choice is not None
+        self._plans: dict[_Key, _Plan] = {}
 
     def __call__(
         self,
@@ -138,54 +133,80 @@ class EpilogueGemm:
         out: Array,
         *,
         epilogue: Epilogue,
-        bias: Array,
+        bias: Array = None,
         mask: Array = None,
         transpose_a: bool = False,
         transpose_b: bool = False,
-    ) -> None:
-        """Write the product and what the epilogue says; see `epilogue_twin`.
+    ) -> bool:
+        """Write the product and what the epilogue says (see `epilogue_twin`); return whether.
 
-        A, B, out : as in `marshal`; out has to lie by rows.
-        bias : (…, 1, N), read by BIAS and RELU_AUX_BIAS, written by the others.
-        mask : uint8 of `mask_shape`, written by RELU_AUX_BIAS and read by DRELU_BGRAD.
+        Where cuBLASLt does not offer it on this device, nothing is written and this is False; so
+        it is for an empty product under DEFAULT.
+
+        A, B, out : as in `marshal`; under any but DEFAULT, out has to lie by rows.
+        bias : (…, 1, N), read by BIAS and the two with AUX_BIAS, written by the others; DEFAULT
+            has none.
+        mask : written by AUX_BIAS, read by its gradient. For ReLU uint8 of `mask_shape`, for GELU
+            an array like ``out``, whose rows have a multiple of 8 numbers.
 
         Raises
         ------
         ValueError
-            For arrays that cannot be expressed, or where `supported` is False.
+            For arrays that cannot be expressed.
         CublasError
-            If cuBLASLt refuses the call.
+            If cuBLASLt fails.
         """
         call = marshal(A, B, out, transpose_a, transpose_b)
-        extras = _extras(out, call, epilogue, bias, mask)
-        plan = self._plan(call, epilogue, extras)
-        if plan.choice is None:
-            raise ValueError(
-                f"cuBLASLt has no {epilogue.name} for {call!r} on this device; ask supported() "
-                "first, and take the product and the elementwise steps apart"
-            )
+        if epilogue in NUMBERS and call.m % MASK_NUMBERS:
+            return False
+        if epilogue == Epilogue.DEFAULT and 0 in (call.m, call.n, call.k, call.batch):
+            return False
+        extras = extras_of(out, call, epilogue, bias, mask)
+        key = self._key(call, epilogue, extras)
+        if key not in self._plans:
+            self._plans[key] = self._chosen(key, call, extras, self._described(call, *key[1:]))
+        plan = self._plans[key]
+        done = self._launch(call, extras, plan, plan.algorithm)
+        if not done and plan.kept and self._tuner:
+            self._tuner.choices.drop(self._name(key))
+            plan = self._plans[key] = self._chosen(key, call, extras, plan)
+            done = self._launch(call, extras, plan, plan.algorithm)
+        if not done:
+            self._plans[key] = plan._replace(algorithm=None)  # offered, and yet refused
+        return done
+
+    def _launch(self, call: GemmCall, extras: Extras, plan: _Plan, algorithm: bytes | None) -> bool:
+        """Put the product on the stream; return whether: cuBLASLt may refuse it."""
+        if algorithm is None:
+            return False
         self._point(plan.product, extras)
         scalar = ctypes.c_double if call.a_type == cublas.R_64F else ctypes.c_float
         one, zero, (a, b, d) = scalar(1), scalar(0), plan.matrices
         gemm, workspace = self._gemm, self._gemm.workspace
-        self._check(
+        return self._accepted(
             "cublasLtMatmul",
             *(gemm.handle, plan.product, ctypes.byref(one)),
             *(call.a, a, call.b, b),
-            *(ctypes.byref(zero), call.c, d, call.c, d),
-            *(plan.choice.algorithm, workspace.data.ptr, workspace.nbytes, gemm.stream.ptr),
+            *(ctypes.byref(zero), call.c, d, call.c, d, _Algorithm.from_buffer_copy(algorithm)),
+            *(workspace.data.ptr, workspace.nbytes, gemm.stream.ptr),
         )
 
-    def _plan(self, call: GemmCall, epilogue: Epilogue, extras: _Extras) -> _Plan:
-        """Return the plan for such a call, made once: addresses count by their alignment."""
+    def _key(self, call: GemmCall, epilogue: Epilogue, extras: Extras) -> _Key:
+        """Return what a choice depends on: of addresses, only their alignment."""
         aligned = {name: _alignment(getattr(call, name)) for name in ("a", "b", "c")}
         bias, mask = _alignment(extras.bias), _alignment(extras.mask)
-        key = call._replace(**aligned), extras._replace(bias=bias, mask=mask), epilogue
-        if key not in self._plans:
-            self._plans[key] = self._new_plan(call, epilogue, extras)
-        return self._plans[key]
+        return call._replace(**aligned), extras._replace(bias=bias, mask=mask), epilogue
 
-    def _new_plan(self, call: GemmCall, epilogue: Epilogue, extras: _Extras) -> _Plan:
+    def _name(self, key: _Key) -> str:
+        """Return ``key`` as a text that means the same in another process."""
+        call, extras, epilogue = key
+        compute = self._gemm.compute_type(call.a_type)
+        of_gemm = {"compute": compute, "workspace": self._gemm.workspace.nbytes}
+        parts = call._asdict() | extras._asdict() | of_gemm
+        return " ".join([epilogue.name, *(f"{name}={value}" for name, value in parts.items())])
+
+    def _described(self, call: GemmCall, extras: Extras, epilogue: Epilogue) -> _Plan:
+        """Return the descriptors of such a product."""
         compute = self._gemm.compute_type(call.a_type)
         scale = cublas.R_64F if call.a_type == cublas.R_64F else cublas.R_32F
         product = self._new("MatmulDesc", compute, scale)
@@ -193,10 +214,9 @@ class EpilogueGemm:
         self._set("MatmulDesc", product, _TRANSB, call.transb)
         self._set("MatmulDesc", product, _EPILOGUE, epilogue)
         self._set("MatmulDesc", product, _BIAS_BATCH_STRIDE, extras.bias_stride)
-        if epilogue in _WITH_MASK:
+        if extras.mask:
             self._set("MatmulDesc", product, _AUX_LD, extras.mask_ld)
             self._set("MatmulDesc", product, _AUX_BATCH_STRIDE, extras.mask_stride)
-        self._point(product, extras)  # the choice depends on the alignment of both
         shape_a = (call.m, call.k) if call.transa == OP_N else (call.k, call.m)
         shape_b = (call.k, call.n) if call.transb == OP_N else (call.n, call.k)
         matrices = (
@@ -204,7 +224,7 @@ class EpilogueGemm:
             self._matrix(call.b_type, shape_b, call.ldb, call.stride_b, call.batch),
             self._matrix(call.c_type, (call.m, call.n), call.ldc, call.stride_c, call.batch),
         )
-        return _Plan(product, matrices, self._choose(call, product, matrices))
+        return _Plan(product, matrices)
 
     def _matrix(
         self, type_: int, shape: tuple[int, int], ld: int, stride: int, batch: int
@@ -214,12 +234,26 @@ class EpilogueGemm:
         self._set("MatrixLayout", matrix, _STRIDED_BATCH_OFFSET, stride)
         return matrix
 
-    def _choose(
-        self,
-        call: GemmCall,
-        product: ctypes.c_void_p,
-        matrices: tuple[ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p],
-    ) -> _Heuristic | None:
+    def _chosen(self, key: _Key, call: GemmCall, extras: Extras, plan: _Plan) -> _Plan:
+        """Return ``plan`` with the algorithm that was kept, is the fastest, or comes first."""
+        tuner, stream = self._tuner, self._gemm.stream
+        if tuner is not None and (kept := tuner.choices.get(self._name(key))):
+            return plan._replace(algorithm=kept, kept=True)
+        self._point(plan.product, extras)  # the heuristic looks at the alignment of both
+        if tuner is None or stream.is_capturing():
+            best = next(iter(self._algorithms(call, plan, 1)), None)
+        else:
+            # On the arrays of the call itself, over and over: no epilogue reads what it writes.
+            # DEFAULT and BIAS write out, AUX_BIAS the mask too, BGRAD and BGRADA the bias; each
+            # whole, as beta is 0, and from A, B, and a bias or a mask that they only read. The
+            # launch that follows, by the algorithm chosen, leaves what one launch would have.
+            launch = partial(self._launch, call, extras, plan)
+            found = self._algorithms(call, plan, CANDIDATES)
+            best = tuner.fastest(self._name(key), stream, found, launch)
+        return plan._replace(algorithm=best, kept=False)
+
+    def _algorithms(self, call: GemmCall, plan: _Plan, most: int) -> list[bytes]:
+        """Return up to ``most`` algorithms, first what cuBLASLt's heuristic holds for the best."""
         preference = self._new("MatmulPreference")
         for attribute, value in (
             (_MAX_WORKSPACE_BYTES, self._gemm.workspace.nbytes),
@@ -230,22 +264,19 @@ class EpilogueGemm:
             (_MIN_ALIGNMENT_D_BYTES, _alignment(call.c)),
         ):
             self._set("MatmulPreference", preference, attribute, value)
-        a, b, d = matrices
-        best, found = _Heuristic(), ctypes.c_int()
-        try:
-            self._check(
-                "cublasLtMatmulAlgoGetHeuristic",
-                *(self._gemm.handle, product, a, b, d, d, preference, 1),
-                *(ctypes.byref(best), ctypes.byref(found)),
-            )
-        except cublas.CublasError as error:
-            if error.status != _NOT_SUPPORTED:
-                raise
-            return None
-        return best if found.value and best.state == 0 else None
+        a, b, d = plan.matrices
+        results, found = (_Heuristic * most)(), ctypes.c_int()
+        offered = self._accepted(
+            "cublasLtMatmulAlgoGetHeuristic",
+            *(self._gemm.handle, plan.product, a, b, d, d, preference, most),
+            *(results, ctypes.byref(found)),
+        )
+        valid = results[: found.value] if offered else []
+        return [bytes(result.algorithm) for result in valid if result.state == 0]
 
-    def _point(self, product: ctypes.c_void_p, extras: _Extras) -> None:
-        self._set("MatmulDesc", product, _BIAS_POINTER, extras.bias)
+    def _point(self, product: ctypes.c_void_p, extras: Extras) -> None:
+        if extras.bias:
+            self._set("MatmulDesc", product, _BIAS_POINTER, extras.bias)
         if extras.mask:
             self._set("MatmulDesc", product, _AUX_POINTER, extras.mask)
 
@@ -265,6 +296,15 @@ class EpilogueGemm:
         size = ctypes.sizeof(c_type)
         self._check(f"cublasLt{kind}SetAttribute", made, number, ctypes.byref(held), size)
 
+    def _accepted(self, function: str, *arguments: Any) -> bool:
+        try:
+            self._check(function, *arguments)
+        except cublas.CublasError as error:
+            if error.status not in _REFUSALS:
+                raise
+            return False
+        return True
+
     def _check(self, function: str, *arguments: Any) -> None:
         cublas.check(self._library, function, *arguments)
 
@@ -272,64 +312,3 @@ class EpilogueGemm:
 def _alignment(address: int) -> int:
     """Return the bytes that ``address`` is aligned to, up to 256, where cuBLASLt stops to look."""
     return min(address & -address, 256)
-
-
-def _extras(out: Array, call: GemmCall, epilogue: Epilogue, bias: Array, mask: Array) -> _Extras:
-    Y, b = operand("out", out), operand("bias", bias)
-    if layout(Y)[0] != OP_N or 0 in Y.shape or call.k == 0:
-        raise ValueError(
-            f"out {Y.shape!r} has strides {Y.strides!r} in elements, but an epilogue takes an out "
-            "that lies by rows and is not empty; pass a contiguous array"
-        )
-    lead = Y.shape[:-2]
-    if b.type != Y.type or b.shape not in ((1, call.m), (*lead, 1, call.m)):
-        raise ValueError(
-            f"bias has shape {b.shape!r}; pass (1, {call.m}) or {(*lead, 1, call.m)!r}, of the "
-            "type of out"
-        )
-    stride = batch_stride(b, Y.shape)
-    shared = call.batch > 1 and stride < call.m and epilogue in _BIAS_IS_WRITTEN
-    if (call.m > 1 and b.strides[-1] != 1) or shared:
-        raise ValueError(
-            f"bias {b.shape!r} has strides {b.strides!r} in elements; pass rows without gaps, and "
-            "where they are written one for each matrix"
-        )
-    if epilogue not in _WITH_MASK:
-        return _Extras(b.pointer, stride)
-    expected = mask_shape(Y.shape)
-    got = None if mask is None else (mask.dtype.name, mask.shape)
-    if got != ("uint8", expected) or not mask.flags.c_contiguous:
-        raise ValueError(f"mask must be contiguous uint8 {expected!r}, got {got!r}")
-    bits = expected[-1] * 8
-    return _Extras(b.pointer, stride, mask.data.ptr, bits, bits * Y.shape[-2])
-
-
-def epilogue_twin(
-    np: Any,
-    A: Array,
-    B: Array,
-    out: Array,
-    *,
-    epilogue: Epilogue,
-    bias: Array,
-    mask: Array = None,
-    transpose_a: bool = False,
-    transpose_b: bool = False,
-) -> None:
-    """Do what `EpilogueGemm` means. The order of the bits of a mask is this twin's own."""
-    A = A.swapaxes(-1, -2) if transpose_a else A
-    B = B.swapaxes(-1, -2) if transpose_b else B
-    product = np.matmul(A, B)
-    if epilogue in (Epilogue.BIAS, Epilogue.RELU_AUX_BIAS):
-        product = product + bias
-    if epilogue == Epilogue.RELU_AUX_BIAS:
-        bits = np.packbits(product > 0, axis=-1, bitorder="little")
-        mask[..., : bits.shape[-1]] = bits
-        product = np.maximum(product, 0)
-    if epilogue == Epilogue.DRELU_BGRAD:
-        bits = np.unpackbits(mask, axis=-1, bitorder="little")[..., : out.shape[-1]]
-        product = np.where(bits == 1, product, 0)
-        bias[...] = product.sum(axis=-2, keepdims=True)
-    if epilogue == Epilogue.BGRADA:
-        bias[...] = B.sum(axis=-2, keepdims=True)
-    np.copyto(out, product)

@@ -1,4 +1,4 @@
-"""Losses from logits: the value of each row and the output delta, in one step.
+"""Losses of classification, from logits: the value of each row and the output delta, in one step.
 
 Each step goes over the rows of Z (n, n_outputs) and does, for row i,
 
@@ -6,8 +6,8 @@ Each step goes over the rows of Z (n, n_outputs) and does, for row i,
     delta[i] = share[i] * d loss(Z[i], Y[i]) / d Z[i]
 
 where ``share`` is the row's part of the batch loss: 1/n, or its sample weight over the batch's.
-The classification losses report no row below ``low`` or above ``high``, as scikit-learn does
-by clipping probabilities; delta is never clipped.
+No reported -log p is below ``low`` or above ``high``, as scikit-learn has it by clipping
+probabilities; delta is never clipped.
 """
 
 from __future__ import annotations
@@ -40,27 +40,35 @@ def _softmax_cross_entropy(
     row_losses: Any,
     delta: Any,
 ) -> None:
+    # One row of work for each class: reductions over a first axis go along whole rows, which
+    # takes 8 us at 512 x 10 where the other way takes 39 (Zen 5, NumPy 2.4).
     rows = Z.shape[:-1]
-    top, total = np.empty((*rows, 1), Z.dtype), np.empty((*rows, 1), Z.dtype)
-    value, log_total = np.empty(rows, Z.dtype), np.empty(rows, Z.dtype)
-    index, first = np.empty(rows, int), np.arange(0, Z.size, n_outputs).reshape(rows)
-    flat = delta.reshape(-1)
-    np.max(Z, axis=-1, keepdims=True, out=top)
-    np.subtract(Z, top, out=delta)
-    np.add(first, y, out=index)  # where the logit of each row's class lies
+    work = np.empty((n_outputs, *rows), Z.dtype)
+    top, total, value = (np.empty(rows, Z.dtype) for _ in range(3))
+    index, flat = np.empty(rows, int), work.reshape(-1)
+    np.positive(_class_first(Z), out=work)
+    np.max(work, axis=0, out=top)
+    np.subtract(work, top, out=work)
+    np.multiply(y, value.size, out=index)
+    np.add(index, np.arange(value.size).reshape(rows), out=index)  # the logit of a row's class
     np.take(flat, index, out=value, mode="clip")
-    np.exp(delta, out=delta)
-    np.sum(delta, axis=-1, keepdims=True, out=total)
-    np.log(total[..., 0], out=log_total)
-    np.subtract(log_total, value, out=value)
+    np.exp(work, out=work)
+    np.sum(work, axis=0, out=total)
+    np.divide(work, total, out=work)
+    np.log(total, out=total)
+    np.subtract(total, value, out=value)
     np.maximum(value, low, out=value)
     np.minimum(value, high, out=value)
     _accumulate(np, value, share, row_losses)
-    np.divide(delta, total, out=delta)
     np.take(flat, index, out=value, mode="clip")
     np.subtract(value, 1, out=value)
     np.put(flat, index, value)
-    np.multiply(delta, _of_rows(np, share), out=delta)
+    np.multiply(work, share, out=_class_first(delta))
+
+
+def _class_first(Z: Any) -> Any:
+    """``Z`` (…, n, C) seen as (C, …, n)."""
+    return Z.transpose(Z.ndim - 1, *range(Z.ndim - 1))
 
 
 def _sigmoid_cross_entropy(
@@ -98,29 +106,51 @@ def _sigmoid_cross_entropy(
     np.multiply(delta, _of_rows(np, share), out=delta)
 
 
-def _squared_error(
-    np: Any, Z: Any, Y: Any, n_outputs: int, share: Any, row_losses: Any, delta: Any
+def _softmax_cross_entropy_rows(
+    np: Any,
+    Z: Any,
+    Y: Any,
+    n_outputs: int,
+    share: Any,
+    low: float,
+    high: float,
+    row_losses: Any,
+    delta: Any,
 ) -> None:
-    square, value = np.empty_like(Z), np.empty(Z.shape[:-1], Z.dtype)
-    np.subtract(Z, Y, out=delta)
-    np.multiply(delta, delta, out=square)
-    np.sum(square, axis=-1, out=value)
-    np.multiply(value, 0.5 / n_outputs, out=value)
-    _accumulate(np, value, share, row_losses)
+    rows, value = Z.shape[:-1], np.empty_like(Z)
+    column, row_value = np.empty((*rows, 1), Z.dtype), np.empty(rows, Z.dtype)
+    mass = np.empty((*Y.shape[:-1], 1), Z.dtype)
+    np.max(Z, axis=-1, keepdims=True, out=column)
+    np.subtract(Z, column, out=value)
+    np.exp(value, out=delta)
+    np.sum(delta, axis=-1, keepdims=True, out=column)
+    np.divide(delta, column, out=delta)
+    np.log(column, out=column)
+    # value = -log p of each class
+    np.subtract(column, value, out=value)
+    np.maximum(value, low, out=value)
+    np.minimum(value, high, out=value)
+    np.multiply(value, Y, out=value)
+    np.sum(value, axis=-1, out=row_value)
+    _accumulate(np, row_value, share, row_losses)
+    # delta = p sum(y) - y
+    np.sum(Y, axis=-1, keepdims=True, out=mass)
+    np.multiply(delta, mass, out=delta)
+    np.subtract(delta, Y, out=delta)
     np.multiply(delta, _of_rows(np, share), out=delta)
-    if n_outputs > 1:
-        np.divide(delta, n_outputs, out=delta)
 
 
 def _softmax(np: Any, Z: Any, n_outputs: int, log_total: Any, P: Any) -> None:
-    top, total = np.empty((*Z.shape[:-1], 1), Z.dtype), np.empty((*Z.shape[:-1], 1), Z.dtype)
-    np.max(Z, axis=-1, keepdims=True, out=top)
-    np.subtract(Z, top, out=P)
-    np.exp(P, out=P)
-    np.sum(P, axis=-1, keepdims=True, out=total)
-    np.log(total[..., 0], out=log_total)
-    np.add(log_total, top[..., 0], out=log_total)
-    np.divide(P, total, out=P)
+    work, rows = np.empty((n_outputs, *log_total.shape), Z.dtype), log_total.shape
+    top, total = np.empty(rows, Z.dtype), np.empty(rows, Z.dtype)
+    np.positive(_class_first(Z), out=work)
+    np.max(work, axis=0, out=top)
+    np.subtract(work, top, out=work)
+    np.exp(work, out=work)
+    np.sum(work, axis=0, out=total)
+    np.log(total, out=log_total)
+    np.add(log_total, top, out=log_total)
+    np.divide(work, total, out=_class_first(P))
 
 
 _TOP = """
@@ -149,6 +179,27 @@ for (int c = 0; c < n_outputs; ++c) {
     numpy=_softmax_cross_entropy,
 )
 
+# -sum y log p against a distribution y over the classes, a row of Y: one smoothed, say.
+SOFTMAX_CROSS_ENTROPY_ROWS = Elementwise(
+    name="softmax_cross_entropy_rows",
+    inputs="raw T Z, raw T Y, int32 n_outputs, T share, T low, T high",
+    outputs=_OUTPUTS,
+    body=_TOP
+    + """
+const T log_total = log(total);
+T value = T(0), mass = T(0);
+for (int c = 0; c < n_outputs; ++c) {
+    const T y = Y[row + c], surprise = log_total - (Z[row + c] - top);
+    value += y * (surprise < low ? low : (surprise > high ? high : surprise));
+    mass += y;
+}
+row_losses += (double)(share * value);
+for (int c = 0; c < n_outputs; ++c)
+    delta[row + c] = (mass * (exp(Z[row + c] - top) / total) - Y[row + c]) * share;
+""",
+    numpy=_softmax_cross_entropy_rows,
+)
+
 SIGMOID_CROSS_ENTROPY = Elementwise(
     name="sigmoid_cross_entropy",
     inputs="raw T Z, raw T Y, int32 n_outputs, T share, T low, T high",
@@ -165,25 +216,6 @@ for (int c = 0; c < n_outputs; ++c) {
 row_losses += (double)(share * total);
 """,
     numpy=_sigmoid_cross_entropy,
-)
-
-# 1/2 the mean over the outputs of (z - y)^2, and its own gradient. scikit-learn reports the same
-# value with n_outputs times this gradient (its issue 8349).
-SQUARED_ERROR = Elementwise(
-    name="squared_error",
-    inputs="raw T Z, raw T Y, int32 n_outputs, T share",
-    outputs=_OUTPUTS,
-    body="""
-const ptrdiff_t row = (ptrdiff_t)i * n_outputs;
-T total = T(0);
-for (int c = 0; c < n_outputs; ++c) {
-    const T difference = Z[row + c] - Y[row + c];
-    total += difference * difference;
-    delta[row + c] = difference * share / T(n_outputs);
-}
-row_losses += (double)(share * (T(0.5) / T(n_outputs) * total));
-""",
-    numpy=_squared_error,
 )
 
 # Not a loss but its way back to probabilities: P = exp(Z) / sum exp(Z) of each row.

@@ -10,30 +10,63 @@ The NumPy twins use ``grad`` as scratch: it does not survive the update.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .elementwise import Elementwise
 
 _INPUTS = (
-    "T grad, raw T plan, raw int64 step, int64 n_networks, int64 size, int64 n_weights, bool decays"
+    "raw T grad, raw T plan, raw int64 step, int64 n_networks, int64 size, int64 n_weights, "
+    "bool decays"
 )
+# Elements that one thread updates: 16-byte loads and stores of float32, two of each of float64.
+FOUR = 4
 
 
-def _body(columns: str, update: str) -> str:
-    names = columns.split()
+def _update(name: str, columns: str, state: str, body: str, numpy: Any) -> Elementwise:
+    """Return the step that does ``body`` to each element of theta and of the vectors ``state``.
+
+    ``body`` reads g, the gradient with decay, and what ``columns`` names; all sizes are multiples
+    of FOUR, as `Network.theta_size` and `Network.n_weights` are.
+    """
+    names, vectors = columns.split(), ["theta", *state.split()]
     reads = ", ".join(f"{name} = plan[at + {k}]" for k, name in enumerate(names))
-    return f"""
-const ptrdiff_t at = (step[0] * n_networks + i / size) * {len(names)};
+    loads = ", ".join(f"{v}_4 = (const Four&){v}[first]" for v in vectors)
+    locals_ = ", ".join(f"&{v}_k = {v}_4.x[k]" for v in vectors)
+    stores = " ".join(f"(Four&){v}[first] = {v}_4;" for v in vectors)
+    each = re.sub(rf"\b({'|'.join(vectors)})\b", r"\1_k", body)
+    return Elementwise(
+        name,
+        _INPUTS,
+        ", ".join(f"raw T {v}" for v in vectors),
+        f"""
+const int n = {FOUR};
+struct alignas(16) Four {{ T x[n]; }};
+const ptrdiff_t first = (ptrdiff_t)i * n;
+const ptrdiff_t network = n_networks == 1 ? 0 : first / size;
+const bool decay = decays && first - network * size < n_weights;
+const ptrdiff_t at = (step[0] * n_networks + network) * {len(names)};
 const T {reads};
-const T g = decays && i % size < n_weights ? grad + l2 * theta : grad;
-{update}
-"""
+const Four grad_4 = (const Four&)grad[first];
+Four {loads};
+for (int k = 0; k<n; ++k) {{
+    T {locals_};
+    const T g = decay ? grad_4.x[k] + l2 * theta_k : grad_4.x[k];
+    {each}
+}}
+{stores}
+""",
+        numpy,
+        per_thread=FOUR,
+    )
 
 
 def _planned(np: Any, plan: Any, step: Any) -> list[Any]:
-    """The columns of this step's row of ``plan``, each (…, 1) so that it scales theta."""
+    """The columns of this step's row of ``plan``, each a number or (…, 1), to scale theta."""
     now = np.empty((1, *plan.shape[1:]), plan.dtype)
     np.take(plan, step, axis=0, out=now, mode="clip")
+    if plan.ndim == 2:  # 0-d arrays, which ufuncs take in half the time of arrays of one number
+        return [now[0, k, ...] for k in range(plan.shape[-1])]
     return [now[0, ..., k : k + 1] for k in range(plan.shape[-1])]
 
 
@@ -132,42 +165,59 @@ def _advance(np: Any, by: int, step: Any) -> None:
     np.add(step, by, out=step)
 
 
-MOMENTUM = Elementwise(
-    name="momentum",
-    inputs=_INPUTS,
-    outputs="T theta, T velocity",
-    body=_body(
-        "rate l2 momentum",
-        "const T u = momentum * velocity - rate * g; velocity = u; theta += u;",
-    ),
-    numpy=_momentum,
+MOMENTUM = _update(
+    "momentum",
+    "rate l2 momentum",
+    "velocity",
+    "velocity = momentum * velocity - rate * g; theta += velocity;",
+    _momentum,
 )
 
 # Nesterov's momentum as Sutskever et al. (ICML 2013) write it, and scikit-learn computes it.
-NESTEROV = Elementwise(
-    name="nesterov",
-    inputs=_INPUTS,
-    outputs="T theta, T velocity",
-    body=_body(
-        "rate l2 momentum",
-        "const T u = momentum * velocity - rate * g; velocity = u;\n"
-        "theta += momentum * u - rate * g;",
-    ),
-    numpy=_nesterov,
+NESTEROV = _update(
+    "nesterov",
+    "rate l2 momentum",
+    "velocity",
+    "velocity = momentum * velocity - rate * g; theta += momentum * velocity - rate * g;",
+    _nesterov,
 )
 
 # Kingma and Ba (2014), with m and v kept without the factors (1 - beta): the plan folds these and
 # the bias corrections into rate and epsilon, which saves two passes over the parameters.
-ADAM = Elementwise(
-    name="adam",
-    inputs=_INPUTS,
-    outputs="T theta, T m, T v",
-    body=_body(
-        "rate l2 beta_1 beta_2 epsilon",
-        "const T first = beta_1 * m + g, second = beta_2 * v + g * g;\n"
-        "m = first; v = second; theta -= rate * (first / (sqrt(second) + epsilon));",
-    ),
-    numpy=_adam,
+ADAM = _update(
+    "adam",
+    "rate l2 beta_1 beta_2 epsilon",
+    "m v",
+    "m = beta_1 * m + g; v = beta_2 * v + g * g; theta -= rate * (m / (sqrt(v) + epsilon));",
+    _adam,
+)
+
+
+def _penalty(
+    np: Any, theta: Any, scale: Any, step: Any, n_weights: int, lanes: int, sums: Any
+) -> None:
+    now, norm = np.empty((1,), scale.dtype), np.empty((), theta.dtype)
+    penalty = np.empty((), sums.dtype)
+    np.take(scale, step, out=now, mode="clip")
+    for lane in range(lanes):
+        weights = theta[lane:n_weights:lanes]
+        np.vecdot(weights, weights, out=norm)
+        np.multiply(norm, now[0, ...], out=penalty)
+        np.add(sums[lane, ...], penalty, out=sums[lane, ...])
+
+
+# sums (lanes,) += scale[step] |weights|^2, the L2 penalty of a step; lane i takes every
+# lanes-th weight from i on, so that there is nothing to wait for and no atomic addition.
+PENALTY = Elementwise(
+    name="penalty",
+    inputs="raw T theta, raw float64 scale, raw int64 step, int64 n_weights, int64 lanes",
+    outputs="float64 sums",
+    body="""
+T total = T(0);
+for (ptrdiff_t k = i; k < n_weights; k += lanes) { const T w = theta[k]; total += w * w; }
+sums += scale[step[0]] * (double)total;
+""",
+    numpy=_penalty,
 )
 
 # The one counter that all planned values are read by.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import host_cuda
 import pytest
@@ -44,13 +45,37 @@ def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
     machine = host_cuda.start()
     for name, module in modules().items():
         monkeypatch.setitem(sys.modules, name, module)
-    library = cublas.declare(StreamedCublas())
+    machine.cublas = library = cublas.declare(StreamedCublas())
     monkeypatch.setattr(cublas, "load_cublas", lambda: library)
     monkeypatch.setattr(cupy_backend, "_ENGINES", {})
     _forget_kernels()
     yield machine
     _forget_kernels()
-    assert not machine.faults
+    for used in {machine, host_cuda.machine()}:  # a test may have started one of its own
+        assert not used.settle()
+
+
+@pytest.fixture
+def host_cublas(host_cupy: host_cuda.Machine) -> StreamedCublas:
+    """The library of ``host_cupy``: say here what this device's cuBLASLt offers, and its times."""
+    return host_cupy.cublas
+
+
+@pytest.fixture(params=["stand-in", pytest.param("cupy", marks=pytest.mark.gpu)])
+def cupy(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The stand-in, and the real CuPy on a device, on a stream of its own."""
+    if request.param == "stand-in":
+        request.getfixturevalue("host_cupy")
+        import cupy
+    else:
+        cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+        if not cupy.cuda.is_available():
+            if os.environ.get("GPUBP_REQUIRE_GPU") == "1":
+                raise RuntimeError("no CUDA device answers")
+            pytest.skip("no CUDA device answers")
+    with cupy.cuda.Device(0), cupy.cuda.Stream(non_blocking=True) as stream:
+        yield cupy
+        stream.synchronize()
 
 
 def _forget_kernels() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Self
 
 import host_cuda
 import numpy as np
-from host_cuda import Block, MemoryPointer, Stream, get_current_stream, issue
+from host_cuda import Block, MemoryPointer, Span, Stream, get_current_stream, issue
+from host_machine import POISON, bytes_of, pinned_at, transfer
 
 View = np.ndarray
 
@@ -45,6 +46,10 @@ class ndarray:
     @property
     def data(self) -> MemoryPointer:
         return MemoryPointer(self._block, self._view.ctypes.data - self._block.address)
+
+    @cached_property
+    def _span(self) -> Span:
+        return self._block, bytes_of(self._view, self._block.address)
 
     @property
     def device(self) -> host_cuda.Device:
@@ -87,19 +92,19 @@ class ndarray:
         if _has_array(slices):
             self._scatter(_tuple(slices), value)
         elif isinstance(value, ndarray):
-            self[slices]._write("copy", value._view, [value._block])
+            self[slices]._write("copy", value._view, [value._span])
         else:
             self[slices].fill(value)
 
     def _scatter(self, slices: tuple[Any, ...], value: Any) -> None:
         check_argument(value)
-        blocks = [x._block for x in (value, *slices) if isinstance(x, ndarray)]
+        used = [x._span for x in (value, *slices) if isinstance(x, ndarray)]
         source, index, target = _host(value), tuple(map(_host, slices)), self._view
 
         def run() -> None:
             target[index] = source
 
-        issue("scatter", run, blocks, [self._block])
+        issue("scatter", run, used, [self._span])
 
     def fill(self, value: Any) -> None:
         value = np.array(value, self.dtype)
@@ -107,13 +112,13 @@ class ndarray:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         self._write("fill", value, [])
 
-    def _write(self, name: str, source: View, reads: list[Block]) -> None:
+    def _write(self, name: str, source: View, reads: list[Span]) -> None:
         while source.ndim > self.ndim and source.shape[0] == 1:
             source = source[0]
         target, source = self._view, np.broadcast_to(source, self.shape)
         if target.size:
             run = partial(np.copyto, target, source, casting="unsafe")
-            issue(name, run, reads, [self._block])
+            issue(name, run, reads, [self._span])
 
     def astype(self, dtype: Any, order: str = "K", casting: Any = None) -> ndarray:
         array = ndarray._new(self.shape, dtype)
@@ -150,17 +155,24 @@ class ndarray:
         self,
         stream: Stream | None = None,
         order: str = "C",
-        out: None = None,
+        out: Any = None,
         blocking: bool = True,
     ) -> np.ndarray:
         stream = get_current_stream() if stream is None else stream
         if stream.is_capturing():
             raise RuntimeError("the current stream is capturing, so D2H transfers are disallowed")
-        if not blocking:
-            raise NotImplementedError("the stand-in waits for every copy to the host")
-        stream._note("a copy to the host", [self._block], [])
-        host = np.array(self._view, order="C")
-        stream.synchronize()
+        host = np.empty(self.shape, self.dtype) if out is None else out
+        if (host.dtype, host.shape) != (self.dtype, self.shape) or not host.flags.c_contiguous:
+            raise NotImplementedError(f"the stand-in copies no {self.shape} into {host.shape}")
+        stream._note("a copy to the host", [self._span], [])
+        memory = pinned_at(host.ctypes.data)
+        if blocking or memory is None:  # CUDA itself waits where the memory is not pinned
+            np.copyto(host, self._view)
+            stream.synchronize()
+            return host
+        host.view(np.uint8)[...] = POISON  # until the host has waited
+        now, later = host.tobytes(), np.ascontiguousarray(self._view).tobytes()
+        transfer(stream, memory, host.ctypes.data, now, later)
         return host
 
     def set(self, arr: Any, stream: Stream | None = None) -> None:
@@ -175,8 +187,17 @@ class ndarray:
         stream = get_current_stream() if stream is None else stream
         if stream.is_capturing():
             raise RuntimeError("the current stream is capturing, so H2D transfers are disallowed")
-        target, source = self._view, arr.copy()
-        issue("upload", lambda: np.copyto(target, source), [], [self._block], stream)
+        self._upload(np.ascontiguousarray(arr), stream)
+
+    def _upload(self, host: np.ndarray, stream: Stream, keep: bool = False) -> None:
+        """Copy ``host``, which the host may use again at once unless it is pinned.
+
+        keep : whether pinned memory is kept alive until then, as cupy.asarray does.
+        """
+        issue("upload", partial(np.copyto, self._view, host), [], [self._span], stream)
+        memory = pinned_at(host.ctypes.data)
+        if memory is not None and host.size:
+            transfer(stream, memory, host.ctypes.data, host.tobytes(), keep=keep)
 
     def item(self) -> Any:
         return self.get().item()
@@ -211,7 +232,7 @@ def _computed(name: str, function: Callable[..., Any], *operands: Any) -> ndarra
         values = np.asarray(function(*map(_host, operands)))
     result = ndarray._new(values.shape, values.dtype)  # refused in a capture, as CuPy's should be
     run = partial(np.copyto, result._view, values)
-    issue(name, run, [x._block for x in operands if isinstance(x, ndarray)], [result._block])
+    issue(name, run, [x._span for x in operands if isinstance(x, ndarray)], [result._span])
     return result
 
 
@@ -274,8 +295,8 @@ class ufunc:
             with np.errstate(all="ignore"):
                 self._numpy(*views, out=target, casting=casting)
 
-        blocks = [x._block for x in inputs if isinstance(x, ndarray)]
-        issue(self.name, run, blocks, [out._block])
+        reads = [x._span for x in inputs if isinstance(x, ndarray)]
+        issue(self.name, run, reads, [out._span])
         return out
 
 

@@ -23,6 +23,7 @@ STATUS_NAMES = {
     1: "CUBLAS_STATUS_NOT_INITIALIZED",
     3: "CUBLAS_STATUS_ALLOC_FAILED",
     7: "CUBLAS_STATUS_INVALID_VALUE",
+    8: "CUBLAS_STATUS_ARCH_MISMATCH",
     13: "CUBLAS_STATUS_EXECUTION_FAILED",
     14: "CUBLAS_STATUS_INTERNAL_ERROR",
     15: "CUBLAS_STATUS_NOT_SUPPORTED",
@@ -113,9 +114,9 @@ class Product(NamedTuple):
         """A, B and C as stored, (batch, rows, columns), over the memory itself."""
         A, B, C = self.shapes
         return (
-            _by_columns(self.a, self.a_type, (self.batch, *A), self.lda, self.stride_a),
-            _by_columns(self.b, self.b_type, (self.batch, *B), self.ldb, self.stride_b),
-            _by_columns(self.c, self.c_type, (self.batch, *C), self.ldc, self.stride_c),
+            by_columns(self.a, self.a_type, (self.batch, *A), self.lda, self.stride_a),
+            by_columns(self.b, self.b_type, (self.batch, *B), self.ldb, self.stride_b),
+            by_columns(self.c, self.c_type, (self.batch, *C), self.ldc, self.stride_c),
         )
 
     def execute(self) -> None:
@@ -125,18 +126,18 @@ class Product(NamedTuple):
         """alpha op(A) op(B) + beta C, in float64."""
         scalar, bits = SUPPORTED[self.types]
         A, B, C = self.matrices()
-        A, B = _values(A, bits), _values(B, bits)
+        A, B = values_of(A, bits), values_of(B, bits)
         A = A.transpose(0, 2, 1) if self.transa else A
         B = B.transpose(0, 2, 1) if self.transb else B
         result = np.einsum("bij,bjk->bik", A, B) * scalar.from_address(self.alpha).value
         factor = scalar.from_address(self.beta).value
         if factor:  # else C is not read: it may hold NaN
-            result += factor * _values(C, 0)
+            result += factor * values_of(C, 0)
         return result
 
     def store(self, result: np.ndarray) -> None:
         C = self.matrices()[2]
-        C[...] = result if C.dtype != np.uint16 else _rounded(result.astype(np.float32), 16) >> 16
+        C[...] = stored(result, C.dtype)
 
 
 class DeviceArray(np.ndarray):
@@ -251,12 +252,17 @@ class HostCublas:
     def _may_touch(self, X: np.ndarray) -> bool:
         if self.memory is None:
             return True
-        first = X.ctypes.data
-        last = first + sum((n - 1) * s for n, s in zip(X.shape, X.strides, strict=True))
-        return any(low <= first and last + X.itemsize <= high for low, high in self.memory)
+        first, size = extent(X)
+        return any(low <= first and first + size <= high for low, high in self.memory)
 
 
-def _by_columns(
+def extent(X: np.ndarray) -> tuple[int, int]:
+    """Return the first address and the bytes that X spreads over."""
+    last = sum((n - 1) * s for n, s in zip(X.shape, X.strides, strict=True))
+    return X.ctypes.data, last + X.itemsize
+
+
+def by_columns(
     address: int, type_: int, shape: tuple[int, int, int], ld: int, stride: int
 ) -> np.ndarray:
     dtype = ELEMENTS[type_]
@@ -265,7 +271,14 @@ def _by_columns(
     return as_strided(np.frombuffer(element, dtype), shape, (stride * size, size, ld * size))
 
 
-def _values(X: np.ndarray, bits: int) -> np.ndarray:
+def stored(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return float64 numbers as memory of ``dtype`` holds them."""
+    if dtype == np.uint16:
+        return (_rounded(values.astype(np.float32), 16) >> 16).astype(dtype)
+    return values.astype(dtype)
+
+
+def values_of(X: np.ndarray, bits: int = 0) -> np.ndarray:
     if X.dtype == np.uint16:  # bfloat16: the upper half of a float32
         return (X.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     if bits:

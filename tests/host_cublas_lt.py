@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+import math
+import zlib
+from typing import Any, NamedTuple
 
 import numpy as np
 from host_cublas import (
+    ELEMENTS,
     EXECUTION_FAILED,
     INTERNAL_ERROR,
     INVALID_VALUE,
@@ -16,6 +19,9 @@ from host_cublas import (
     SUPPORTED,
     HostCublas,
     Product,
+    by_columns,
+    stored,
+    values_of,
 )
 from numpy.lib.stride_tricks import as_strided
 
@@ -46,17 +52,105 @@ ATTRIBUTES = {
         5: ("a", 4), 6: ("b", 4), 7: ("c", 4), 8: ("d", 4),
     },
 }  # fmt: skip
-WORKSPACE = 512  # bytes that the only algorithm needs
-BIAS, RELU, AUX, DRELU, BGRAD, BGRADA = 4, 2, 128, 8, 16, 256  # bits of an epilogue's number
+WORKSPACE = 512  # bytes that an algorithm needs
+MARK, ALGORITHMS = 0xA160, 3
+RESULT = 96  # bytes of cublasLtMatmulHeuristicResult_t
+# The bits of an epilogue's number.
+RELU, BIAS, DRELU, BGRAD, GELU, DGELU, AUX, BGRADA = 2, 4, 8, 16, 32, 64, 128, 256
+
+
+class Extras(NamedTuple):
+    """An epilogue, and the memory that it uses beside the matrices."""
+
+    epilogue: int
+    bias: int
+    bias_stride: int
+    aux: int
+    aux_ld: int
+    aux_stride: int
+
+    def is_valid(self, call: Product) -> bool:
+        if self.epilogue & (BIAS | BGRAD | BGRADA) and not self.bias:
+            return False
+        if not self.epilogue & AUX:
+            return True
+        whole = 8 if self.epilogue & (GELU | DGELU) else 128
+        odd = self.aux_ld % whole or self.aux_stride % whole
+        return bool(self.aux) and not odd and self.aux_ld >= call.m
+
+    def arrays(self, call: Product) -> list[tuple[np.ndarray, bool]]:
+        """The bias and the mask or Z, and whether they are written."""
+        used = []
+        if self.epilogue & (BIAS | BGRAD | BGRADA):
+            used.append((self._bias(call), not self.epilogue & BIAS))
+        if self.epilogue & AUX:
+            aux = self._mask(call) if self.epilogue & (RELU | DRELU) else self._aux(call)
+            used.append((aux, not self.epilogue & (DRELU | DGELU)))
+        return used
+
+    def finish(self, call: Product) -> None:
+        """Compute the product, with all that the epilogue does."""
+        epilogue, result = self.epilogue, call.result()
+        if epilogue & BIAS:
+            result += values_of(self._bias(call))[:, :, None]
+        if epilogue & RELU and epilogue & AUX:
+            bits = np.packbits(result > 0, axis=1, bitorder="big")
+            self._mask(call)[...] = bits.transpose(0, 2, 1)
+        if epilogue & RELU:
+            result = np.maximum(result, 0)
+        if epilogue & GELU:
+            Z = self._aux(call)
+            Z[...] = stored(result, Z.dtype)
+            result = gelu(result)
+        if epilogue & DRELU:
+            positive = np.unpackbits(self._mask(call), axis=2, bitorder="big")[:, :, : call.m]
+            result *= positive.transpose(0, 2, 1)
+        if epilogue & DGELU:
+            result *= gelu_slope(values_of(self._aux(call)))
+        if epilogue & BGRAD:
+            bias = self._bias(call)
+            bias[...] = stored(result.sum(axis=2), bias.dtype)
+        if epilogue & BGRADA:
+            A, bias = values_of(call.matrices()[0]), self._bias(call)
+            bias[...] = stored(A.sum(axis=1 if call.transa else 2), bias.dtype)
+        call.store(result)
+
+    def _bias(self, call: Product) -> np.ndarray:
+        dtype = ELEMENTS[call.c_type]
+        return _vectors(self.bias, dtype, (call.batch, call.m), self.bias_stride)
+
+    def _mask(self, call: Product) -> np.ndarray:
+        """Return the mask as bytes (batch, columns, rows / 8)."""
+        shape = (call.batch, call.n, (call.m + 7) // 8)
+        first = _vectors(self.aux, np.dtype(np.uint8), (1, 1), 0)
+        return as_strided(first, shape, (self.aux_stride // 8, self.aux_ld // 8, 1))
+
+    def _aux(self, call: Product) -> np.ndarray:
+        shape = (call.batch, call.m, call.n)
+        return by_columns(self.aux, call.c_type, shape, self.aux_ld, self.aux_stride)
+
+
+def gelu(Z: np.ndarray) -> np.ndarray:
+    """The approximation by tanh of Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016)."""
+    return 0.5 * Z * (1 + np.tanh(math.sqrt(2 / math.pi) * (Z + 0.044715 * Z**3)))
+
+
+def gelu_slope(Z: np.ndarray) -> np.ndarray:
+    scale = math.sqrt(2 / math.pi)
+    t = np.tanh(scale * (Z + 0.044715 * Z**3))
+    return 0.5 * (1 + t) + 0.5 * Z * (1 - t * t) * scale * (1 + 3 * 0.044715 * Z * Z)
 
 
 class HostCublasLt(HostCublas):
     """cuBLAS with cuBLASLt.
 
-    offered : the epilogues for which the heuristic finds an algorithm.
+    offered : the epilogues for which the heuristic finds algorithms, by number.
+    refused : of these by (number, type of the output), for which it finds none all the same.
     objects : kind and attributes of each descriptor that was made and not destroyed.
     answer : how many algorithms the heuristic finds, and the state of the first.
     asked : how often the heuristic was asked.
+    chosen : by which of its algorithms each product of cublasLtMatmul was taken.
+    version : of cuBLASLt.
     """
 
     prototypes = PROTOTYPES | LT_PROTOTYPES
@@ -64,8 +158,12 @@ class HostCublasLt(HostCublas):
 
     def __init__(self) -> None:
         self.objects: dict[int, tuple[str, dict[str, Any]]] = {}
-        self.offered = {4, 134, 152, 256}
-        self.answer, self.asked = (1, 0), 0
+        self.offered = {1, 4, 6, 134, 152, 164, 208, 256}
+        self.refused: set[tuple[int, int]] = set()
+        self.answer, self.asked = (ALGORITHMS, 0), 0
+        self.chosen: list[int] = []
+        self.version = 130100
+        self.cublasLtGetVersion = ctypes.CFUNCTYPE(_SIZE)(lambda: self.version)
         for kind in ATTRIBUTES:
             setattr(self, f"_cublasLt{kind}Destroy", self._destroy)
             setattr(self, f"_cublasLt{kind}SetAttribute", self._set)
@@ -113,32 +211,49 @@ class HostCublasLt(HostCublas):
     def _of(self, number: int) -> dict[str, Any]:
         return self.objects[number][1]
 
+    def _kinds(self, *objects: int) -> list[int]:
+        """Return a number for all that an algorithm knows of each descriptor: not its addresses."""
+        known = (self._of(number) | {"bias": 0, "aux": 0} for number in objects)
+        return [zlib.crc32(repr(attributes).encode()) for attributes in known]
+
     def _cublasLtMatmulAlgoGetHeuristic(
         self, handle: int, product: int, a: int, b: int, c: int, d: int, preference: int,
         count: int, results: int, found: int,
     ) -> int:  # fmt: skip
         self.asked += 1
         wanted, made = self._of(preference), self._of(product)
-        if wanted["reduction"] & ~2 or count != 1:  # 1 and 4 are in place, and in the output's type
+        if wanted["reduction"] & ~2 or count < 1:  # 1 and 4 are in place, and in the output's type
             return INVALID_VALUE
-        if made["epilogue"] not in self.offered:
+        epilogue = made["epilogue"]
+        if epilogue not in self.offered or (epilogue, self._of(d)["type"]) in self.refused:
             return NOT_SUPPORTED
         needs = int.from_bytes(min(wanted[name], 16) for name in "abcd")
-        algorithm = (ctypes.c_uint64 * 8).from_address(results)
-        algorithm[:] = [product, a, b, c, d, needs, WORKSPACE, 0xA160]
-        count = self.answer[0] if wanted["workspace"] >= WORKSPACE else 0
+        count = min(count, self.answer[0]) if wanted["workspace"] >= WORKSPACE else 0
         ctypes.c_int.from_address(found).value = count
-        ctypes.c_int.from_address(results + 72).value = self.answer[1]
+        for k in range(count):
+            at = results + k * RESULT
+            algorithm = (ctypes.c_uint64 * 8).from_address(at)
+            kinds = self._kinds(product, a, b, c, d)
+            algorithm[:] = [*kinds, needs, WORKSPACE, MARK + k]
+            ctypes.c_size_t.from_address(at + 64).value = WORKSPACE
+            ctypes.c_int.from_address(at + 72).value = 0 if k else self.answer[1]
         return SUCCESS
 
     def _cublasLtMatmul(
         self, handle: int, product: int, alpha: int, A: int, a: int, B: int, b: int, beta: int,
         C: int, c: int, D: int, d: int, algorithm: int, workspace: int, size: int, stream: int,
     ) -> int:  # fmt: skip
-        *objects, needs, room, mark = (ctypes.c_uint64 * 8).from_address(algorithm)
-        if objects != [product, a, b, c, d] or mark != 0xA160 or workspace % 256 or size < room:
+        if not algorithm or not workspace or workspace % 256:
             return INVALID_VALUE
-        if stream != self.handles[handle]["stream"] or (C, c) != (D, d):
+        *objects, needs, room, mark = (ctypes.c_uint64 * 8).from_address(algorithm)
+        choice = mark - MARK
+        if (
+            objects != self._kinds(product, a, b, c, d)
+            or choice not in range(ALGORITHMS)
+            or size < room
+        ):
+            return INVALID_VALUE
+        if not self._takes(stream, handle) or (C, c) != (D, d):
             return INTERNAL_ERROR
         aligned = zip((A, B, C, D), needs.to_bytes(4), strict=True)
         if any(address % need for address, need in aligned):
@@ -160,34 +275,18 @@ class HostCublasLt(HostCublas):
         scale = 1 if call.compute == 70 else 0
         if call.types not in SUPPORTED or made["scale"] != scale:
             return NOT_SUPPORTED
+        extras = Extras(*(made[name] for name in Extras._fields))
+        if not extras.is_valid(call):
+            return INVALID_VALUE
         self.calls.append(call)
-        return self._finish(call, made)
+        self.chosen.append(choice)
+        return self._multiply(call, extras, handle, workspace, size, stream, choice)
 
-    def _finish(self, call: Product, made: dict[str, Any]) -> int:
-        epilogue, result = made["epilogue"], call.result()
-        dtype = call.matrices()[2].dtype
-        bias = _vectors(made["bias"], dtype, (call.batch, call.m), made["bias_stride"])
-        if epilogue & AUX:
-            if made["aux_ld"] % 128 or made["aux_stride"] % 128 or made["aux_ld"] < call.m:
-                return INVALID_VALUE
-            bits = np.dtype(np.uint8)
-            shape = (call.batch, call.n, (call.m + 7) // 8)
-            strides = (made["aux_stride"] // 8, made["aux_ld"] // 8, 1)
-            mask = as_strided(_vectors(made["aux"], bits, (1, 1), 0), shape, strides)
-        if epilogue & BIAS:
-            result += bias[:, :, None]
-        if epilogue & RELU:
-            mask[...] = np.packbits(result > 0, axis=1, bitorder="big").transpose(0, 2, 1)
-            result = np.maximum(result, 0)
-        if epilogue & DRELU:
-            positive = np.unpackbits(mask, axis=2, bitorder="big")[:, :, : call.m]
-            result *= positive.transpose(0, 2, 1)
-        if epilogue & BGRAD:
-            bias[...] = result.sum(axis=2)
-        if epilogue & BGRADA:
-            A = call.matrices()[0]
-            bias[...] = A.sum(axis=1 if call.transa else 2)
-        call.store(result)
+    def _takes(self, stream: int, handle: int) -> bool:
+        return stream == self.handles[handle]["stream"]
+
+    def _multiply(self, call: Product, extras: Extras, *where: int) -> int:
+        extras.finish(call)
         return SUCCESS
 
 

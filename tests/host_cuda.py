@@ -1,182 +1,74 @@
-"""A CUDA runtime on the host: devices, memory, streams and graphs, as gpubp uses them.
+"""A CUDA runtime on the host: devices, streams, events and graphs, as gpubp uses them.
 
 Work is done at once, in the order in which it is issued, so a race cannot change a number here.
 What a device would leave to chance is found by bookkeeping instead and fails the test: work on
-the null stream, memory that another stream may still be using, a host that reads before it has
-waited, an allocation inside of a capture, a graph whose memory was freed.
+the null stream, memory that another stream may still be using, two branches of a capture that
+use the same memory, a host that reads or overwrites before it has waited, an allocation inside of
+a capture, a graph whose memory was freed.
 """
 
 from __future__ import annotations
 
 import itertools
-import threading
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
-import numpy as np
+from host_graphs import Capture, Graph, Node
+from host_machine import (
+    BAD_DEVICE,
+    BAD_HANDLE,
+    CAPTURE_ISOLATION,
+    CAPTURE_UNMATCHED,
+    CAPTURE_UNSUPPORTED,
+    CAPTURED_EVENT,
+    ILLEGAL_STATE,
+    NO_DEVICE,
+    NOT_READY,
+    OLD_DRIVER,
+    Block,
+    Bytes,
+    Clock,
+    CUDARuntimeError,
+    Machine,
+    MemoryPointer,
+    MemoryPool,
+    MisuseError,
+    OutOfMemoryError,
+    Span,
+    alloc_pinned_memory,
+    learn,
+    machine,
+    start,
+)
 
-ALIGNMENT = 512  # bytes, of CuPy's allocations
-POISON = 0xFF  # of every new byte: NaN as a float, -1 as an integer
+__all__ = [
+    "BAD_DEVICE",
+    "NO_DEVICE",
+    "OLD_DRIVER",
+    "Block",
+    "CUDARuntimeError",
+    "Device",
+    "Event",
+    "Graph",
+    "Machine",
+    "MemoryPointer",
+    "MemoryPool",
+    "MisuseError",
+    "OutOfMemoryError",
+    "Span",
+    "Stream",
+    "alloc_pinned_memory",
+    "device_properties",
+    "get_current_stream",
+    "get_elapsed_time",
+    "issue",
+    "machine",
+    "start",
+    "stream_at",
+]
 
-NO_DEVICE, BAD_DEVICE, OLD_DRIVER = 100, 101, 35
-ILLEGAL_STATE, CAPTURE_UNSUPPORTED, CAPTURE_INVALIDATED = 401, 900, 901
-_STATUS = {
-    OLD_DRIVER: "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA "
-    "runtime version",
-    NO_DEVICE: "cudaErrorNoDevice: no CUDA-capable device is detected",
-    BAD_DEVICE: "cudaErrorInvalidDevice: invalid device ordinal",
-    ILLEGAL_STATE: "cudaErrorIllegalState: the operation cannot be performed in the present state",
-    CAPTURE_UNSUPPORTED: "cudaErrorStreamCaptureUnsupported: operation not permitted when stream "
-    "is capturing",
-    CAPTURE_INVALIDATED: "cudaErrorStreamCaptureInvalidated: operation failed due to a previous "
-    "error during capture",
-}
-
-
-class MisuseError(AssertionError):
-    """What a device might let pass, with wrong numbers or a crash later."""
-
-
-class CUDARuntimeError(RuntimeError):
-    """A call to CUDA failed, with this status."""
-
-    def __init__(self, status: int) -> None:
-        self.status = status
-        super().__init__(_STATUS[status])
-
-
-class OutOfMemoryError(MemoryError):
-    """The device has no room for ``size`` bytes beside the ``total`` that are in use."""
-
-    def __init__(self, size: int, total: int, limit: int = 0) -> None:
-        super().__init__(
-            f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes)."
-        )
-
-
-class Machine:
-    """The devices that a test sees, and a count of what they were asked to do.
-
-    devices : how many; memory : bytes of each; driver : the status that every call fails with,
-        or 0.
-    issued : work by name, done as it was issued; captured : recorded instead; replayed : done by
-        launches of graphs, of which there were ``launches``.
-    faults : misuse that was found where nothing could be raised.
-    """
-
-    def __init__(self, devices: int = 1, memory: int = 1 << 30, driver: int = 0) -> None:
-        self.devices, self.memory, self.driver = devices, memory, driver
-        self.used: Counter[int] = Counter()  # bytes by device
-        # The memory behind each address that was asked for.
-        self.addresses: weakref.WeakValueDictionary[int, Block] = weakref.WeakValueDictionary()
-        self.streams: weakref.WeakValueDictionary[int, Stream] = weakref.WeakValueDictionary()
-        self.issued: Counter[str] = Counter()
-        self.captured: Counter[str] = Counter()
-        self.replayed: Counter[str] = Counter()
-        self.launches = 0
-        self.faults: list[str] = []
-        self.loaded: set[Any] = set()  # kernels, on the devices that have run them
-        self.thread = _Thread()
-
-    def device_count(self) -> int:
-        if self.driver:
-            raise CUDARuntimeError(self.driver)
-        return self.devices
-
-    def block_at(self, address: int) -> Block:
-        """Return the memory of an array whose ``data.ptr`` is ``address``."""
-        block = self.addresses.get(address)
-        if block is None:
-            raise MisuseError(f"address {address:#x} is of no array on a device")
-        return block
-
-
-class _Thread(threading.local):
-    """What is current in this thread; capturing : how many captures it has begun."""
-
-    def __init__(self) -> None:
-        self.device = 0
-        self.devices: list[int] = []
-        self.streams: list[tuple[int, Stream]] = []
-        self.capturing = 0
-
-
-_machine = Machine()
-
-
-def start(**options: Any) -> Machine:
-    """Return a fresh machine, which everything here is about from now on."""
-    global _machine  # noqa: PLW0603
-    _machine = Machine(**options)
-    return _machine
-
-
-def machine() -> Machine:
-    """Return the machine that was started last."""
-    return _machine
-
-
-# ---- memory ----------------------------------------------------------------------------------
-
-
-class Block:
-    """An allocation: ``bytes`` on the host from ``address`` on, and who has been using it."""
-
-    def __init__(self, size: int) -> None:
-        self._machine = owner = _machine
-        if owner.thread.capturing:
-            raise MisuseError(f"{size} bytes are allocated inside of a capture")
-        self._stream = get_current_stream()
-        if self._stream.ptr == 0:
-            raise MisuseError(f"{size} bytes are allocated on the null stream")
-        self.size, self._room = size, -(-size // ALIGNMENT) * ALIGNMENT
-        self.device_id = owner.thread.device
-        self.writer: tuple[Stream, int] | None = None
-        self.readers: dict[Stream, int] = {}
-        in_use = owner.used[self.device_id]
-        if in_use + self._room > owner.memory:
-            self._room = 0
-            raise OutOfMemoryError(size, in_use)
-        owner.used[self.device_id] += self._room
-        room = np.full(self._room + ALIGNMENT, POISON, np.uint8)
-        start = -room.ctypes.data % ALIGNMENT
-        self.bytes = room[start : start + size]
-        self.address = room.ctypes.data + start
-
-    def users(self) -> Iterable[tuple[Stream, int]]:
-        """Return the streams that have used this memory, with the number of their last use."""
-        return [*self.readers.items(), *([self.writer] if self.writer else [])]
-
-    def __del__(self) -> None:
-        if getattr(self, "_room", 0):
-            self._machine.used[self.device_id] -= self._room
-            # CuPy hands freed memory out again on the stream that it was allocated on.
-            if any(s is not self._stream and s._finished < k for s, k in self.users()):
-                self._machine.faults.append(f"{self.size} bytes were freed while in use")
-
-
-class MemoryPointer:
-    """An address on a device; keeps the memory alive."""
-
-    def __init__(self, mem: Block, offset: int) -> None:
-        self.mem, self.ptr, self.device_id = mem, mem.address + offset, mem.device_id
-        _machine.addresses[self.ptr] = mem
-
-
-class MemoryPool:
-    """What is allocated; nothing is cached."""
-
-    def used_bytes(self) -> int:
-        return _machine.used[_machine.thread.device]
-
-    def total_bytes(self) -> int:
-        return self.used_bytes()
-
-    def free_all_blocks(self, stream: Stream | None = None) -> None:
-        pass
-
+MILLISECONDS = 0.01  # that events tell of one piece of work, where it does not say otherwise
 
 # ---- devices and streams ---------------------------------------------------------------------
 
@@ -185,29 +77,29 @@ class Device:
     """One CUDA device, current inside of ``with``."""
 
     def __init__(self, device: int | None = None) -> None:
-        self.id = _machine.thread.device if device is None else int(device)
+        self.id = machine().thread.device if device is None else int(device)
 
     def __int__(self) -> int:
         return self.id
 
     def __enter__(self) -> Self:
-        if self.id >= _machine.device_count():
+        if self.id >= machine().device_count():
             raise CUDARuntimeError(BAD_DEVICE)
-        _machine.thread.devices.append(_machine.thread.device)
-        _machine.thread.device = self.id
+        machine().thread.devices.append(machine().thread.device)
+        machine().thread.device = self.id
         return self
 
     def __exit__(self, *error: object) -> None:
-        _machine.thread.device = _machine.thread.devices.pop()
+        machine().thread.device = machine().thread.devices.pop()
 
     def synchronize(self) -> None:
-        for stream in list(_machine.streams.values()):
+        for stream in list(machine().streams.values()):
             if stream.device_id == self.id:
                 stream.synchronize()
 
     @property
     def mem_info(self) -> tuple[int, int]:
-        return _machine.memory - _machine.used[self.id], _machine.memory
+        return machine().memory - machine().used[self.id], machine().memory
 
     @property
     def compute_capability(self) -> str:
@@ -217,7 +109,7 @@ class Device:
 class Stream:
     """A queue of work; only streams that do not wait for the null stream.
 
-    Work is numbered; ``_finished`` is the last that the host has waited for.
+    clock : the number of its last work, and what that comes after on other streams.
     """
 
     null: ClassVar[Stream]
@@ -232,80 +124,109 @@ class Stream:
     ) -> None:
         if null or ptds or not non_blocking:
             raise NotImplementedError("the stand-in has only streams with non_blocking=True")
-        self._begin(next(self._pointers), _machine.thread.device)
-        _machine.streams[self.ptr] = self
+        self._begin(next(self._pointers), machine().thread.device)
+        machine().streams[self.ptr] = self
 
     def _begin(self, ptr: int, device_id: int) -> None:
         self.ptr, self.device_id = ptr, device_id
-        self._issued = self._finished = 0
-        self._nodes: list[_Node] | None = None
-        self._broken = False
+        self.clock: Clock = {ptr: 0}
+        self._capture: Capture | None = None
 
     def __repr__(self) -> str:
         return f"<Stream {self.ptr:#x} (device {self.device_id})>"
 
     def __enter__(self) -> Self:
-        here = _machine.thread.device
+        here = machine().thread.device
         if self.device_id not in (-1, here):
             raise RuntimeError(
                 f"The device that the stream is created on ({self.device_id}) does not match with "
                 f"the current device ({here})"
             )
-        _machine.thread.streams.append((here, self))
+        machine().thread.streams.append((here, self))
         return self
 
     def __exit__(self, *error: object) -> None:
-        _machine.thread.streams.pop()
+        machine().thread.streams.pop()
 
     def synchronize(self) -> None:
-        if self._nodes is not None:
-            self._broken = True
+        if self._capture is not None:
+            self._capture.broken = True
             raise CUDARuntimeError(CAPTURE_UNSUPPORTED)
-        self._finished = self._issued
+        machine().inform(self.clock)
+
+    def record(self, event: Event | None = None) -> Event:
+        event = Event() if event is None else event
+        event.record(self)
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        if self.ptr == 0:
+            raise MisuseError("the null stream waits for an event, but no other for it")
+        mine, theirs = self._capture, event._capture
+        if theirs is not None and theirs.ended:
+            raise CUDARuntimeError(CAPTURED_EVENT)
+        if theirs is not None:
+            theirs.admit(self)
+        elif mine is not None and event._clock:
+            raise mine.failed(CAPTURE_ISOLATION)
+        learn(self._now, event._clock)
 
     def begin_capture(self, mode: int | None = None) -> None:
         if self.ptr == 0:
             raise RuntimeError("cannot capture on the default (legacy) stream")
-        if self._nodes is not None:
+        if self._capture is not None:
             raise CUDARuntimeError(ILLEGAL_STATE)
-        self._nodes, self._broken = [], False
-        _machine.thread.capturing += 1
+        self._capture = Capture(self)
+        machine().thread.capturing += 1
 
     def end_capture(self) -> Graph:
-        nodes, self._nodes = self._nodes, None
-        if nodes is None:
+        capture = self._capture
+        if capture is None:
             raise CUDARuntimeError(ILLEGAL_STATE)
-        _machine.thread.capturing -= 1
-        if self._broken:
-            raise CUDARuntimeError(CAPTURE_INVALIDATED)
-        return Graph._of(nodes)
+        if capture.origin is not self:
+            raise capture.failed(CAPTURE_UNMATCHED)
+        machine().thread.capturing -= 1
+        return Graph._of(capture.end())
 
     def is_capturing(self) -> bool:
-        return self._nodes is not None
+        return self._capture is not None
 
-    def _note(self, name: str, reads: Iterable[Block], writes: Iterable[Block]) -> None:
-        """Keep track of who uses which memory.
+    @property
+    def _broken(self) -> bool:
+        return self._capture is not None and self._capture.broken
+
+    @_broken.setter
+    def _broken(self, broken: bool) -> None:
+        assert self._capture is not None
+        self._capture.broken = broken
+
+    @property
+    def _now(self) -> Clock:
+        """The clock of its next work, in its capture if it is in one."""
+        return self.clock if self._capture is None else self._capture.clocks[self]
+
+    def _note(self, name: str, reads: Iterable[Span], writes: Iterable[Span]) -> None:
+        """Keep track of who uses which bytes.
 
         Raises
         ------
         MisuseError
             If another stream may still be writing, or reading what is to be written.
         """
-        self._issued += 1
-        for block, writing in [(b, False) for b in reads] + [(b, True) for b in writes]:
-            users = block.users() if writing else [block.writer] if block.writer else []
-            for stream, number in users:
-                if stream is not self and stream._finished < number:
-                    raise MisuseError(f"{name} on {self} does not wait for {stream}")
-            if writing:
-                block.writer, block.readers = (self, self._issued), {}
-            else:
-                block.readers[self] = self._issued
+        self._now[self.ptr] += 1
+        self._use(name, reads, writes)
 
-    def _keep(self, node: _Node) -> None:
-        """Add ``node`` to the capture."""
-        assert self._nodes is not None
-        self._nodes.append(node)
+    def _use(self, name: str, reads: Iterable[Span], writes: Iterable[Span] = ()) -> None:
+        """Let its last work use these bytes too."""
+        clock, capture = self._now, self._capture
+        known = (clock,) if capture else (clock, machine().host)
+        for spans, writing in ((reads, False), (writes, True)):
+            for block, used in spans:
+                usage = capture.usage(block) if capture else block.usage
+                if (other := usage.unknown(used, writing, *known)) is not None:
+                    which = f"stream {other:#x}{' in its capture' if capture else ''}"
+                    raise MisuseError(f"{name} on {self} does not wait for {which}")
+                usage.note(used, self.ptr, clock, writing)
 
 
 Stream.null = object.__new__(Stream)
@@ -314,96 +235,117 @@ Stream.null._begin(0, -1)
 
 def get_current_stream(device_id: int = -1) -> Stream:
     """Return this thread's stream for a device, the current one by default."""
-    device = _machine.thread.device if device_id == -1 else device_id
-    streams = [s for where, s in _machine.thread.streams if where == device]
-    return streams[-1] if streams else Stream.null
+    device = machine().thread.device if device_id == -1 else device_id
+    return machine().thread.stream(device) or Stream.null
 
 
 def stream_at(ptr: int) -> Stream:
     """Return the stream with this address."""
-    return _machine.streams[ptr] if ptr else Stream.null
+    stream = machine().streams.get(ptr) if ptr else Stream.null
+    if stream is None:
+        raise MisuseError(f"address {ptr:#x} is of no stream")
+    return stream
+
+
+class Event:
+    """What a stream has done at one point, for others and the host to wait for."""
+
+    def __init__(
+        self, block: bool = False, disable_timing: bool = False, interprocess: bool = False
+    ) -> None:
+        if interprocess:
+            raise NotImplementedError("the stand-in has one process")
+        self._timed, self._device = not disable_timing, machine().thread.device
+        self._clock: Clock = {}  # of nothing, until it is recorded
+        self._capture: Capture | None = None
+        self._milliseconds, self._asked = 0.0, False
+
+    def record(self, stream: Stream | None = None) -> None:
+        stream = get_current_stream() if stream is None else stream
+        if stream.ptr == 0:
+            raise MisuseError("an event is recorded on the null stream, which waits for no other")
+        if stream.device_id != self._device:
+            raise CUDARuntimeError(BAD_HANDLE)
+        self._capture, self._clock = stream._capture, dict(stream._now)
+        self._milliseconds, self._asked = machine().milliseconds, False
+
+    def synchronize(self) -> None:
+        self._refuse_captured()
+        machine().inform(self._clock)
+
+    @property
+    def done(self) -> bool:
+        """Whether the host has waited; a host that asks again is told so the second time."""
+        if self._capture is not None:  # CuPy takes the error for a no
+            raise MisuseError("an event of a capture is never done")
+        if not self._is_known() and not self._asked:
+            self._asked = True
+            return False
+        machine().inform(self._clock)
+        return True
+
+    def _is_known(self) -> bool:
+        return all(machine().host.get(s, 0) >= n for s, n in self._clock.items())
+
+    def _refuse_captured(self) -> None:
+        if self._capture is not None:
+            raise self._capture.failed(CAPTURED_EVENT)
+
+
+def get_elapsed_time(start_event: Event, end_event: Event) -> float:
+    """Return the milliseconds between two events, which the host has waited for."""
+    for event in (start_event, end_event):
+        event._refuse_captured()
+        if not event._timed or not event._clock:
+            raise CUDARuntimeError(BAD_HANDLE)
+        if not event._is_known():
+            raise CUDARuntimeError(NOT_READY)
+    return end_event._milliseconds - start_event._milliseconds
 
 
 # ---- work ------------------------------------------------------------------------------------
 
 
-class _Node(NamedTuple):
-    """One piece of work in a graph, which does not keep the memory alive."""
-
-    name: str
-    run: Callable[[], None]
-    reads: list[weakref.ref[Block]]
-    writes: list[weakref.ref[Block]]
-
-
 def issue(
     name: str,
     run: Callable[[], None],
-    reads: Iterable[Block] = (),
-    writes: Iterable[Block] = (),
+    reads: Iterable[Span] = (),
+    writes: Iterable[Span] = (),
     stream: Stream | None = None,
+    milliseconds: float = MILLISECONDS,
+    parts: Iterable[Span] = (),
+    read: Callable[[], list[Bytes]] = list,
 ) -> None:
     """Do ``run`` on ``stream``, the current one by default; or record it if that is capturing.
 
     reads, writes : the memory that it uses. Its other values are bound.
+    milliseconds : what events are to say that it takes.
+    parts, read : memory that it reads in part, and what tells, afterwards, of each which bytes.
     """
     stream = get_current_stream() if stream is None else stream
-    reads, writes = list(reads), list(writes)
+    reads, writes, parts = list(reads), list(writes), list(parts)
     if stream.ptr == 0:
         raise MisuseError(f"{name} is issued on the null stream, which waits for no other")
-    if away := {block.device_id for block in reads + writes} - {stream.device_id}:
+    if away := {block.device_id for block, _ in reads + writes + parts} - {stream.device_id}:
         raise MisuseError(f"{name} on {stream} uses memory of device {away.pop()}")
-    if stream.is_capturing():
-        _machine.captured[name] += 1
-        refs = ([weakref.ref(block) for block in blocks] for blocks in (reads, writes))
-        stream._keep(_Node(name, run, *refs))
+    if stream._capture is not None:
+        stream._note(name, reads + parts, writes)
+        machine().captured[name] += 1
+        spans = (reads, writes, parts)
+        refs = ([(weakref.ref(block), used) for block, used in of] for of in spans)
+        stream._capture.nodes.append(Node(name, run, *refs, read, milliseconds))
         return
-    _machine.issued[name] += 1
     stream._note(name, reads, writes)
+    machine().issued[name] += 1
+    machine().milliseconds += milliseconds
     run()
+    if parts:
+        stream._use(name, [(block, used) for (block, _), used in zip(parts, read(), strict=True)])
 
 
-class Graph:
-    """What a stream has captured."""
-
-    def __init__(self) -> None:
-        raise NotImplementedError("a graph is created by a capture")
-
-    @classmethod
-    def _of(cls, nodes: list[_Node]) -> Graph:
-        if not nodes:
-            raise MisuseError("the capture is empty: its work went to another stream")
-        graph = object.__new__(cls)
-        graph._nodes = nodes
-        graph._names = Counter(node.name for node in nodes)
-        graph._reads = {ref: node.name for node in nodes for ref in node.reads}
-        graph._writes = {ref: node.name for node in nodes for ref in node.writes}
-        return graph
-
-    _nodes: list[_Node]
-    _names: Counter[str]
-    _reads: dict[weakref.ref[Block], str]
-    _writes: dict[weakref.ref[Block], str]
-
-    def launch(self, stream: Stream | None = None) -> None:
-        stream = get_current_stream() if stream is None else stream
-        if stream.is_capturing():
-            raise NotImplementedError("the stand-in has no graphs in graphs")
-        if stream.ptr == 0:
-            raise MisuseError("a graph is launched on the null stream, which waits for no other")
-        stream._note("a graph", _alive(self._reads), _alive(self._writes))
-        _machine.launches += 1
-        _machine.replayed.update(self._names)
-        for node in self._nodes:
-            node.run()
-
-    def upload(self, stream: Stream | None = None) -> None:
-        pass
-
-
-def _alive(blocks: dict[weakref.ref[Block], str]) -> list[Block]:
-    alive = [(ref(), name) for ref, name in blocks.items()]
-    for block, name in alive:
-        if block is None:
-            raise MisuseError(f"{name} of a launched graph uses memory freed since its capture")
-    return [block for block, _ in alive if block is not None]
+def device_properties(device: int) -> dict[str, bytes | int]:
+    """Return what CUDA tells of a device, of which CuPy's dictionary has more."""
+    if not 0 <= device < machine().device_count():
+        raise CUDARuntimeError(BAD_DEVICE)
+    sizes = {"totalGlobalMem": machine().memory, "l2CacheSize": 50 * 2**20}
+    return {"name": b"Stand-in", "major": 8, "minor": 0, "multiProcessorCount": 108, **sizes}

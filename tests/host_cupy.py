@@ -8,8 +8,13 @@ It is stricter than CuPy: new memory is NaN; a view that CuPy has but gpubp does
 missing; what CUDA would do at some risk is a `MisuseError`.
 
 What it cannot show, and only a device can: races between the threads of a kernel or through
-memory; CUDA's own mathematical functions and cuBLAS's rounding; subnormal numbers, which CUDA
-flushes to zero; limits of a launch (registers, shared memory, block size); speed.
+memory; that streams do overlap, and the time that anything takes (events tell made-up times); a
+host that overwrites pinned memory with what was there, or puts it back before it waits; threads
+of the host that wait for different things (what one has waited for, all know); CUDA's own
+mathematical functions, cuBLAS's rounding, and the types and sizes for which cuBLASLt has an
+epilogue; subnormal numbers, which CUDA flushes to zero; limits of a launch (registers, shared
+memory, block size); speed. A branch of a capture that does nothing has to be joined here; CUDA
+may let it pass.
 """
 
 from __future__ import annotations
@@ -47,7 +52,7 @@ def asarray(
     if host.ndim == 0:
         array.fill(host)
     else:
-        array.set(host)
+        array._upload(np.ascontiguousarray(host), get_current_stream(), keep=True)
     return array
 
 
@@ -58,7 +63,7 @@ def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
 
 
 def asnumpy(
-    a: Any, stream: Any = None, order: str = "C", out: None = None, *, blocking: bool = True
+    a: Any, stream: Any = None, order: str = "C", out: Any = None, *, blocking: bool = True
 ) -> np.ndarray:
     """Return ``a`` on the host."""
     if isinstance(a, ndarray):
@@ -75,7 +80,7 @@ def matmul(x1: Any, x2: Any, /, out: ndarray) -> ndarray:
             "calling cuBLAS API during stream capture is currently unsupported"
         )
     operands = [x1._view, x2._view, out._view]
-    issue("matmul", lambda: np.matmul(*operands), [x1._block, x2._block], [out._block])
+    issue("matmul", lambda: np.matmul(*operands), [x1._span, x2._span], [out._span])
     return out
 
 
@@ -94,16 +99,20 @@ def modules() -> dict[str, ModuleType]:
         "cupy.cuda.runtime",
         getDeviceCount=lambda: host_cuda.machine().device_count(),
         CUDARuntimeError=host_cuda.CUDARuntimeError,
+        getDeviceProperties=host_cuda.device_properties,
     )
     memory = _module("cupy.cuda.memory", OutOfMemoryError=host_cuda.OutOfMemoryError)
     cuda = _module(
         "cupy.cuda",
         Device=host_cuda.Device,
+        Event=host_cuda.Event,
         Graph=host_cuda.Graph,
         MemoryPointer=host_cuda.MemoryPointer,
         MemoryPool=host_cuda.MemoryPool,
         Stream=Stream,
+        alloc_pinned_memory=host_cuda.alloc_pinned_memory,
         get_current_stream=get_current_stream,
+        get_elapsed_time=host_cuda.get_elapsed_time,
         is_available=_is_available,
         memory=memory,
         runtime=runtime,

@@ -14,8 +14,9 @@ import pkgutil
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -49,13 +50,18 @@ PRELUDE = """
 #include <math.h>
 #include <cstddef>
 extern "C" { long long outside = 0; }
-// A raw parameter. An index that lies outside of it is counted, and reads a zero.
+// A raw parameter. An index that lies outside of it is counted, and reads a zero; the first and
+// the last of the others are kept.
 template <typename E> struct Raw {
     E* data;
-    ptrdiff_t size;
+    ptrdiff_t size, *touched;
     E& operator[](ptrdiff_t k) const {
         static E nowhere[1];
-        if (k >= 0 && k < size) return data[k];
+        if (k >= 0 && k < size) {
+            if (k < touched[0]) touched[0] = k;
+            if (k > touched[1]) touched[1] = k;
+            return data[k];
+        }
         ++outside;
         nowhere[0] = E();
         return nowhere[0];
@@ -177,26 +183,41 @@ class HostLibrary:
             np.asarray(argument, types[p.type])
             for p, argument in zip(declared, arguments, strict=True)
         ]
-        self.bind(step, types, arrays, _size(declared, arrays))()
+        self.bind(step, types, arrays, _size(step, declared, arrays))()
 
     def bind(
         self, step: Elementwise, types: dict[str, str], arrays: list[np.ndarray], size: int
-    ) -> Callable[[], None]:
+    ) -> BoundStep:
         """Return a call of the body on all its arguments as arrays, for ``size`` elements.
 
         types : the dtype name of each type; the arrays have them, and are C-contiguous.
         """
         function = getattr(self._library, _symbol(step, types))
-        data = (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])
-        sizes = (ctypes.c_ssize_t * len(arrays))(*[array.size for array in arrays])
-        count = ctypes.c_ssize_t(size)
+        return BoundStep(step.name, function, self._outside, arrays, size)
 
-        def call(_alive: list[np.ndarray] = arrays) -> None:
-            self._outside.value = 0
-            function(count, data, sizes)
-            assert self._outside.value == 0, f"{step.name} indexes outside of an array"
 
-        return call
+class BoundStep:
+    """A body on its arguments.
+
+    touched : the first and the last index of each raw one that the last call has used; they are
+        the other way round where it used none.
+    """
+
+    def __init__(
+        self, name: str, function: Any, outside: Any, arrays: list[np.ndarray], size: int
+    ) -> None:
+        n = len(arrays)
+        self._name, self._function, self._outside, self._arrays = name, function, outside, arrays
+        data = (ctypes.c_void_p * n)(*[array.ctypes.data for array in arrays])
+        sizes = (ctypes.c_ssize_t * n)(*[array.size for array in arrays])
+        self.touched = (ctypes.c_ssize_t * (2 * n))()
+        self._arguments = ctypes.c_ssize_t(size), data, sizes, self.touched
+        self._untouched = [sys.maxsize, -1] * n
+
+    def __call__(self) -> None:
+        self.touched[:], self._outside.value = self._untouched, 0
+        self._function(*self._arguments)
+        assert self._outside.value == 0, f"{self._name} indexes outside of an array"
 
 
 @cache
@@ -213,12 +234,12 @@ class HostBackend(NumpyBackend):
 
     name = "host"
 
-    def run(self, step: Elementwise, *inputs: Any, out: Any, rows: int = 0) -> None:
+    def run(self, step: Elementwise, *inputs: Any, out: Any) -> None:
         inputs = tuple(np.ascontiguousarray(x) if np.ndim(x) else x for x in inputs)
         host_library().run(step, *inputs, out=out)
 
     def record(self, step: Step) -> Recording:
-        return Unrecorded(step)
+        return Unrecorded(step, {})
 
 
 def _bound_types(declared: list[Parameter], arguments: list[Any]) -> dict[str, str]:
@@ -235,8 +256,13 @@ def _bound_types(declared: list[Parameter], arguments: list[Any]) -> dict[str, s
     return types
 
 
-def _size(declared: list[Parameter], arrays: list[np.ndarray]) -> int:
-    """Return the number of elements: what the parameters that are not raw agree on."""
+def _size(step: Elementwise, declared: list[Parameter], arrays: list[np.ndarray]) -> int:
+    """Return how often the body runs: once for each element of the parameters that are not raw."""
+    if step.per_thread > 1:
+        assert all(p.raw for p, array in zip(declared, arrays, strict=True) if array.ndim)
+        first = next(a for p, a in zip(declared, arrays, strict=True) if p.written)
+        assert first.size % step.per_thread == 0, f"{step.name} would leave elements out"
+        return first.size // step.per_thread
     sizes = {array.size for p, array in zip(declared, arrays, strict=True) if not p.raw} - {1}
     assert len(sizes) <= 1, f"parameters that are not raw have sizes {sizes}"
     return sizes.pop() if sizes else 1
@@ -266,7 +292,7 @@ def _function(step: Elementwise, types: dict[str, str]) -> str:
         c_type = C_TYPES.get(p.type, p.type)
         const = "" if p.written else "const "
         if p.raw:
-            data = f"{{({c_type}*)data[{k}], sizes[{k}]}}"
+            data = f"{{({c_type}*)data[{k}], sizes[{k}], touched + {2 * k}}}"
             whole += f"const Raw<{const}{c_type}> {p.name} = {data};\n"
         else:  # a single number serves every element
             element = f"(({c_type}*)data[{k}])[sizes[{k}] == 1 ? 0 : i]"
@@ -274,8 +300,9 @@ def _function(step: Elementwise, types: dict[str, str]) -> str:
     return f"""
 namespace {symbol}_types {{ {aliases}
 #line 1 "{step.name}"
-extern "C" void {symbol}(ptrdiff_t size, void** data, const ptrdiff_t* sizes) {{
-(void)sizes;
+extern "C" void {symbol}(
+    ptrdiff_t size, void** data, const ptrdiff_t* sizes, ptrdiff_t* touched) {{
+(void)sizes, (void)touched;
 {whole}
 for (ptrdiff_t i = 0; i < size; ++i) {{
 {each}

@@ -12,9 +12,11 @@ from typing import Any
 import host_cuda
 import numpy as np
 from host_arrays import check_argument, ndarray
-from host_cublas import HostCublas, Product
+from host_cublas import Product
+from host_cublas_lt import Extras, HostCublasLt
 from host_cuda import get_current_stream, issue
 from host_kernels import HostLibrary, Parameter, all_steps, host_library, parameters
+from host_machine import Bytes
 
 from gpubp.kernels.elementwise import Elementwise
 
@@ -38,7 +40,7 @@ class ElementwiseKernel:
     ) -> None:
         self.name, self.operation = name, operation
         plain = name.removeprefix("gpubp_")
-        self._step = Elementwise(plain, in_params, out_params, operation, lambda np, *a: None)
+        self._step = Elementwise(plain, in_params, out_params, operation, _nothing)
         self._parameters = parameters(self._step)
         names = [p.name for p in self._parameters]
         if "i" in names or len(set(names)) < len(names):
@@ -62,10 +64,13 @@ class ElementwiseKernel:
         self._load(types)
         if 0 in shape:
             return
-        run = _bound(self._library, self._step, declared, args, types, shape)
-        blocks = [(x._block, p.written) for p, x in zip(declared, args, strict=True) if _is(x)]
-        # A parameter that is written may be read too.
-        issue(self.name, run, [b for b, _ in blocks], [b for b, written in blocks if written])
+        run, read = _bound(self._library, self._step, declared, args, types, shape)
+        used = [(x._span, p) for p, x in zip(declared, args, strict=True) if _is(x)]
+        writes = [span for span, p in used if p.written]
+        # A parameter that is written may be read too. What is raw may be read in part.
+        reads = writes + [span for span, p in used if not (p.written or p.raw)]
+        parts = [span for span, p in used if p.raw and not p.written]
+        issue(self.name, run, reads, writes, parts=parts, read=read)
 
     def _load(self, types: dict[str, np.dtype]) -> None:
         """Remember that the kernel is on the device, which it must be before a capture."""
@@ -78,8 +83,17 @@ class ElementwiseKernel:
     @cached_property
     def _library(self) -> HostLibrary:
         known = steps().get(self._step.name)
-        same = known and dataclasses.replace(known, numpy=self._step.numpy) == self._step
+        same = known and _launched(known) == _launched(self._step)
         return host_library() if same else HostLibrary([self._step])
+
+
+def _launched(step: Elementwise) -> Elementwise:
+    """Return ``step`` without what its kernel is not told."""
+    return dataclasses.replace(step, numpy=_nothing, per_thread=1)
+
+
+def _nothing(*_: Any) -> None:
+    pass
 
 
 @cache
@@ -132,10 +146,11 @@ def _bound(
     args: tuple[Any, ...],
     types: dict[str, np.dtype],
     shape: tuple[int, ...],
-) -> Callable[[], None]:
-    """Return ``step`` on these very addresses and numbers.
+) -> tuple[Callable[[], None], Callable[[], list[Bytes]]]:
+    """Return ``step`` on these very addresses and numbers, and what tells what it has read.
 
     What is broadcast, or not C-contiguous, goes through a copy that is made anew in each run.
+    The bytes that the last run has read are told of each raw input.
     """
     before, after, given = [], [], []
     for p, x in zip(declared, args, strict=True):
@@ -154,6 +169,14 @@ def _bound(
         given.append(view)
     names = {name: str(dtype) for name, dtype in types.items()}
     call = library.bind(step, names, given, math.prod(shape))
+    raw = [
+        (k, x._span[1], x.itemsize if given[k] is x._view else 0)
+        for k, (p, x) in enumerate(zip(declared, args, strict=True))
+        if p.raw and not p.written
+    ]
+
+    def read() -> list[Bytes]:
+        return [_touched(whole, size, *call.touched[2 * k : 2 * k + 2]) for k, whole, size in raw]
 
     def run() -> None:
         for work, view in before:
@@ -162,7 +185,17 @@ def _bound(
         for view, work in after:
             np.copyto(view, work)
 
-    return run if before else call
+    return run if before else call, read
+
+
+def _touched(whole: Bytes, size: int, first: int, last: int) -> Bytes:
+    """Return the bytes of elements of ``size`` from the ``first`` up to the ``last``."""
+    if not size:
+        return whole
+    start = min(whole.start + first * size, whole.stop)
+    # Up to 16 bytes are read at a time.
+    stop = min(whole.start + (last * size // 16 + 1) * 16, whole.stop)
+    return Bytes(start, max(start, stop) if last >= first else start, 0, max(0, stop - start))
 
 
 class _Bound(Product):
@@ -174,15 +207,22 @@ class _Bound(Product):
         return self.views
 
 
-class StreamedCublas(HostCublas):
-    """The cuBLAS library, whose products go to the stream of their handle, or into its capture.
+class StreamedCublas(HostCublasLt):
+    """cuBLAS and cuBLASLt: products go to the stream of their call, or into its capture.
 
-    An error in here cannot be raised through C: it is a status, and one of the machine's faults.
+    An error in here cannot be raised through C: it is a status, and one of the faults of the
+    handle's machine.
+
+    milliseconds : what events tell of a product by each of cuBLASLt's algorithms.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.milliseconds = [0.03, 0.01, 0.02]
 
     def _cublasCreate(self, handle: int) -> int:
         if host_cuda.machine().thread.capturing:
-            return self._fault("a cuBLAS handle is created inside of a capture")
+            return _fault(host_cuda.machine(), "a cuBLAS handle is created inside of a capture")
         status = super()._cublasCreate(handle)
         number = ctypes.c_void_p.from_address(handle).value
         self.handles[number]["machine"] = host_cuda.machine()
@@ -191,36 +231,62 @@ class StreamedCublas(HostCublas):
     def _cublasDestroy(self, handle: int) -> int:
         # It waits for the device, whichever thread captures there. What an earlier test has left
         # may be collected at any time, but belongs to a machine that is gone.
-        streams = self.handles[handle]["machine"].streams
-        if any(stream.is_capturing() for stream in list(streams.values())):
-            return self._fault("a cuBLAS handle is destroyed inside of a capture")
+        machine = self.handles[handle]["machine"]
+        if any(stream.is_capturing() for stream in list(machine.streams.values())):
+            return _fault(machine, "a cuBLAS handle is destroyed inside of a capture")
         return super()._cublasDestroy(handle)
 
     def _cublasGemmStridedBatchedEx(self, handle: int, *arguments: Any) -> int:
         self.execute = False  # only the library's checks
         status = super()._cublasGemmStridedBatchedEx(handle, *arguments)
-        return status or self._launch(self.handles[handle], self.calls.pop())
+        if status:
+            return status
+        state = self.handles[handle]
+        return self._launch("gemm", self.calls.pop(), None, state, state["stream"])
 
-    def _launch(self, state: dict[str, Any], call: Product) -> int:
+    def _takes(self, stream: int, handle: int) -> bool:
+        return True  # any stream, and not the handle's
+
+    def _multiply(self, call: Product, extras: Extras, *where: int) -> int:
+        handle, workspace, size, stream, choice = where
+        state = self.handles[handle] | {"workspace": (workspace, size)}
+        self.calls.pop()
+        return self._launch("gemm_lt", call, extras, state, stream, self.milliseconds[choice])
+
+    def _launch(
+        self,
+        name: str,
+        call: Product,
+        extras: Extras | None,
+        state: dict[str, Any],
+        stream: int,
+        milliseconds: float = host_cuda.MILLISECONDS,
+    ) -> int:
         scalars = [_frozen(address, call.a_type) for address in (call.alpha, call.beta)]
         alpha, beta = (ctypes.addressof(scalar) for scalar in scalars)
         bound = _Bound(*call._replace(alpha=alpha, beta=beta))
         bound.views = call.matrices()
 
         def run(_alive: Any = scalars) -> None:
-            bound.execute()
+            bound.execute() if extras is None else extras.finish(bound)
 
+        address, size = state["workspace"]
+        workspace = np.frombuffer((ctypes.c_byte * size).from_address(address), np.uint8)
+        used = [*zip((*bound.views, workspace), (False, False, True, True), strict=True)]
+        used += extras.arrays(call) if extras else []
         try:
-            addresses = (call.a, call.b, call.c, state["workspace"][0])
-            a, b, c, work = map(host_cuda.machine().block_at, addresses)
-            issue("gemm", run, [a, b], [c, work], host_cuda.stream_at(state["stream"]))
+            spans = [(state["machine"].span_of(X), written) for X, written in used]
+            reads, writes = ([s for s, w in spans if w == written] for written in (False, True))
+            to = host_cuda.stream_at(stream)
+            issue(name, run, reads, writes, to, milliseconds)
         except host_cuda.MisuseError as error:
-            return self._fault(str(error))
+            return _fault(state["machine"], str(error))
         return 0
 
-    def _fault(self, reason: str) -> int:
-        host_cuda.machine().faults.append(reason)
-        return 14  # CUBLAS_STATUS_INTERNAL_ERROR
+
+def _fault(machine: host_cuda.Machine, reason: str) -> int:
+    machine.faults.append(reason)
+    return 14  # CUBLAS_STATUS_INTERNAL_ERROR
 
 
 def _frozen(address: int, type_: int) -> Any:

@@ -97,6 +97,13 @@ def _loss_cases(step: Elementwise) -> Iterator[Case]:
         yield Case(f"{kind}-{dtype}", dtype, build, partial(_loss_scale, step.name))
 
 
+def _pinball_cases(step: Elementwise) -> Iterator[Case]:
+    yield from _loss_cases(step)
+    for dtype, rows in itertools.product(FLOATS, ((200,), (2, 50))):
+        build = partial(_loss_values, step, dtype, shape=(*rows, 6), shares=True)
+        yield Case(f"last-of-three-levels-{rows}-{dtype}", dtype, build)
+
+
 LOSS_KINDS: dict[str, dict[str, Any]] = {
     "draws": {"shape": (333, 3)},
     "one-output": {"shape": (200, 1)},
@@ -124,11 +131,10 @@ def _loss_values(
     rows, n_outputs = shape[:-1], shape[-1]
     Z = rng.normal(0, spread, shape)
     y = rng.randint(n_outputs, size=rows)
-    Y = rng.randint(3, size=shape) / 2 if step.name == "sigmoid_cross_entropy" else Z[::-1] / 2
-    if edges:  # every pair of logits with either class; or with every target, for squared_error
+    if edges:  # every pair of logits with either class; or with every target
         Z = np.tile(_edge_tuples(2, seed).T, (2, 1))
         y = np.repeat([0, 1], len(Z) // 2)
-        Y = np.stack([y, 1 - y], axis=1) if step.name == "sigmoid_cross_entropy" else Z[:, ::-1]
+    Y = LOSS_TARGETS[step.name](rng, Z, y)
     n = int(np.prod(rows))
     share = rng.uniform(0.5, 1.5, rows).astype(dtype) / np.dtype(dtype).type(n) if shares else 1 / n
     low, high = bounds or reported_range(np.dtype(dtype))
@@ -140,18 +146,74 @@ def _loss_values(
         "share": share,
         "low": low,
         "high": high,
+        **LOSS_NUMBERS,
+        "n_targets": Y.shape[-1],
+        "first": n_outputs - Y.shape[-1],
         "row_losses": rng.uniform(1, 2, rows) / n,
         "delta": np.full(shape, -7, dtype),
     }
 
 
+def _class_targets(rng: np.random.RandomState, Z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return 0, 1/2 or 1 for each logit; for the edges, which have infinities, either class."""
+    if not np.isfinite(Z).all():
+        return np.stack([y, 1 - y], axis=1)
+    return rng.randint(3, size=Z.shape) / 2
+
+
+def _number_targets(rng: np.random.RandomState, Z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return numbers of the size of the logits; every edge value beside every other."""
+    return Z[::-1] / 2 if np.isfinite(Z).all() else Z[:, ::-1]
+
+
+def _fewer_targets(rng: np.random.RandomState, Z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return targets for all outputs, or for the last two of six."""
+    return _number_targets(rng, Z, y)[..., -2 if Z.shape[-1] == 6 else 0 :]
+
+
+def _count_targets(rng: np.random.RandomState, Z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return numbers from 0 on, a third of them 0; the edges have negative ones, which are NaN."""
+    if not np.isfinite(Z).all():
+        return Z[:, ::-1]
+    return rng.gamma(2, 2, Z.shape) * (rng.randint(3, size=Z.shape) > 0)
+
+
+LOSS_TARGETS: dict[str, Callable[..., np.ndarray]] = {
+    "softmax_cross_entropy": _number_targets,  # it takes y
+    "softmax_cross_entropy_rows": _class_targets,
+    "sigmoid_cross_entropy": _class_targets,
+    "softmax": _number_targets,  # it takes none
+    "squared_error": _number_targets,
+    "pinball": _fewer_targets,
+    "huber": _number_targets,
+    "poisson": _count_targets,
+}
+LOSS_NUMBERS = {"under": 0.3, "over": 0.8, "bend": 1.5}
+
+
 def _loss_scale(kernel: str, values: Values, name: str, expected: np.ndarray) -> Any:
     """Return the scale of a row's terms, which cancel: its largest logit; of p - y: 1."""
-    if kernel == "squared_error":
+    if kernel in ("squared_error", "pinball", "huber"):
         return 0.0
+    share = np.asarray(values["share"])
+    if kernel == "poisson":
+        return _poisson_scale(values, name)
+    # Rows of targets need not add up to 1.
+    mass = np.maximum(1, values["Y"].sum(axis=-1)) if kernel.endswith("_rows") else 1.0
     if name == "delta":
-        return np.asarray(values["share"])[..., None]
-    return values["share"] * _largest_logits(values)
+        return (share * mass)[..., None]
+    return share * mass * _largest_logits(values)
+
+
+def _poisson_scale(values: Values, name: str) -> Any:
+    """Return the terms of mean - y, or of its integral: their exponents are off by their eps."""
+    share, (Z, Y) = np.asarray(values["share"]), (values[k].astype(float) for k in "ZY")
+    with np.errstate(all="ignore"):
+        terms = np.nan_to_num(np.exp(Z) + np.abs(Y), posinf=0)
+        if name == "delta":
+            return share[..., None] * terms
+        exponents = np.nan_to_num(np.abs(Z) + np.abs(np.log(Y)), posinf=0, neginf=0)
+    return share * (terms * (1 + exponents)).sum(axis=-1)
 
 
 def _largest_logits(values: Values) -> Any:
@@ -180,7 +242,7 @@ def _softmax_scale(values: Values, name: str, expected: np.ndarray) -> Any:
 # ---- optimizers ------------------------------------------------------------------------------
 
 PLAN_COLUMNS = {"momentum": 3, "nesterov": 3, "adam": 5}
-PADDING = 3  # entries at the end of theta that stay 0
+PADDING = 4  # entries at the end of theta that stay 0
 
 
 def _optimizer_cases(step: Elementwise) -> Iterator[Case]:
@@ -195,10 +257,10 @@ def _optimizer_values(
     step: Elementwise, dtype: str, lead: tuple[int, ...], decays: bool, edges: bool, seed: int
 ) -> Values:
     rng = np.random.RandomState(seed)
-    size = len(EDGES) ** 2 if edges else 250
+    size = len(EDGES) ** 2 + 3 if edges else 252  # multiples of 4, as theta's always are
     theta, *gradients = rng.normal(0, 3, (5, *lead, size))
     if edges:
-        theta[...], gradients[0][...] = _edge_tuples(2, seed)
+        theta[..., 3:], gradients[0][..., 3:] = _edge_tuples(2, seed)
     vectors = {name: np.abs(rng.normal(0, 3, theta.shape)) for name in outputs_of(step)} | {
         "theta": theta,
         "grad": np.stack(gradients),
@@ -212,7 +274,7 @@ def _optimizer_values(
         "step": np.arange(1, 5)[:, None] + seed % 2,
         "n_networks": int(np.prod(lead)),
         "size": size,
-        "n_weights": size // 2,
+        "n_weights": size // 8 * 4,
         "decays": decays,
     }
 
@@ -226,34 +288,70 @@ def _largest(values: Values, name: str, expected: np.ndarray) -> Any:
 
 
 def _gather_cases(step: Elementwise) -> Iterator[Case]:
-    # 5 of 16 rows is the last batch of an epoch; 1 of 1, what a step reads of its own.
-    sizes, shapes = ((16, 16), (16, 5), (1, 1)), ((50, 4), (50,), (50, 1))
-    for dtype, shape, (batch_size, n) in itertools.product((*FLOATS, "int32"), shapes, sizes):
-        label = f"{n}-of-{batch_size}-from-{shape}-{dtype}"
-        yield Case(label, dtype, partial(_gather_values, dtype, shape, batch_size, n))
+    # 5 of 16 rows is the last batch of an epoch; from 11 on, what is left of a batch in parts.
+    parts, shapes = ((16, 0, 16), (16, 0, 5), (16, 11, 5)), ((50, 4), (50, 1))
+    for dtype, shape, part, targets in itertools.product(
+        FLOATS, shapes, parts, ((50,), (50, 3), (50, 6))
+    ):
+        kind = "int32" if targets == (50,) else dtype
+        label = f"{part}-from-{shape}-{dtype}-with-{targets}-{kind}"
+        yield Case(label, dtype, partial(_gather_values, dtype, shape, kind, targets, *part))
 
 
 def _gather_values(
-    dtype: str, shape: tuple[int, ...], batch_size: int, n: int, seed: int
+    dtype: str,
+    shape: tuple[int, int],
+    kind: str,
+    targets: tuple[int, ...],
+    batch_size: int,
+    first: int,
+    n: int,
+    seed: int,
 ) -> Values:
     rng = np.random.RandomState(seed)
     return {
         "source": rng.permutation(int(np.prod(shape))).reshape(shape).astype(dtype),
+        "targets": rng.permutation(int(np.prod(targets))).reshape(targets).astype(kind),
         "order": rng.randint(50, size=(6, batch_size)),
         "step": np.array([2 + seed]),
         "batch_size": batch_size,
-        "width": shape[1] if len(shape) == 2 else 1,
-        "rows": np.full((n, *shape[1:]), -7, dtype),
+        "first": first,
+        "width": shape[1],
+        "n_targets": targets[1] if len(targets) == 2 else 1,
+        "rows": np.full((n, shape[1]), -7, dtype),
+        "row_targets": np.full((n, *targets[1:]), -7, kind),
     }
 
 
-def _store_cases(step: Elementwise) -> Iterator[Case]:
-    return (Case(dtype, dtype, partial(_store_values, dtype)) for dtype in FLOATS)
+def _take_cases(step: Elementwise) -> Iterator[Case]:
+    for dtype, (first, n) in itertools.product(FLOATS, ((0, 16), (0, 5), (11, 5))):
+        yield Case(f"{n}-from-{first}-{dtype}", dtype, partial(_take_values, dtype, first, n))
 
 
-def _store_values(dtype: str, seed: int) -> Values:
-    value, series = np.full((1, 1), 0.3 + seed, dtype), np.arange(6, dtype=dtype)
-    return {"value": value, "step": np.array([2 + seed]), "series": series}
+def _take_values(dtype: str, first: int, n: int, seed: int) -> Values:
+    series = np.random.RandomState(seed).normal(size=(6, 16)).astype(dtype)
+    row = np.full(n, -7, dtype)
+    return {"series": series, "step": np.array([2 + seed]), "first": first, "width": 16, "row": row}
+
+
+def _penalty_cases(step: Elementwise) -> Iterator[Case]:
+    sizes = ((96, 96, 1), (96, 64, 1), (96, 64, 5), (32, 32, 40))
+    for dtype, (size, n_weights, lanes) in itertools.product(FLOATS, sizes):
+        build = partial(_penalty_values, dtype, size, n_weights, lanes)
+        # A sum of up to 96 squares, in another order.
+        yield Case(f"{n_weights}-of-{size}-in-{lanes}-{dtype}", dtype, build, _largest)
+
+
+def _penalty_values(dtype: str, size: int, n_weights: int, lanes: int, seed: int) -> Values:
+    rng = np.random.RandomState(seed)
+    return {
+        "theta": rng.normal(0, 3, size).astype(dtype),
+        "scale": rng.uniform(0.1, 0.9, 6),
+        "step": np.array([2 + seed]),
+        "n_weights": n_weights,
+        "lanes": lanes,
+        "sums": rng.uniform(1, 2, lanes),
+    }
 
 
 def _advance_cases(step: Elementwise) -> Iterator[Case]:
@@ -278,14 +376,19 @@ def _permute_values(n: int, seed: int) -> Values:
 
 BUILDERS: dict[str, Callable[[Elementwise], Iterator[Case]]] = {
     "softmax_cross_entropy": _loss_cases,
+    "softmax_cross_entropy_rows": _loss_cases,
     "sigmoid_cross_entropy": _loss_cases,
     "squared_error": _loss_cases,
+    "pinball": _pinball_cases,
+    "huber": _loss_cases,
+    "poisson": _loss_cases,
     "softmax": _softmax_cases,
     "momentum": _optimizer_cases,
     "nesterov": _optimizer_cases,
     "adam": _optimizer_cases,
     "gather": _gather_cases,
-    "store": _store_cases,
+    "take": _take_cases,
+    "penalty": _penalty_cases,
     "advance": _advance_cases,
     "permute": _permute_cases,
 }

@@ -27,7 +27,7 @@ def _epoch(backend: Backend, batches: Batches) -> list[tuple[np.ndarray, np.ndar
         X = backend.empty((rows, batches.X.shape[1]), batches.X.dtype)
         Y = batches.Y_batch[:rows]
         batches.gather(X, Y)
-        share = batches.share(rows)
+        share = batches.share(rows, rows)
         share = share if isinstance(share, float) else backend.to_numpy(share).copy()
         steps.append((backend.to_numpy(X).copy(), backend.to_numpy(Y).copy(), share))
         batches.step[...] += 1

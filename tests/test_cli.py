@@ -244,6 +244,7 @@ RESULT_KEYS = {
     "task",
     "device",
     "dtype",
+    "precision",
     "rows",
     "features",
     "layers",
@@ -549,7 +550,8 @@ def test_divergence_leaves_the_last_good_model(
     finite = iter([True, True, False])
     args = ("--hidden", "6", "--lr", "0.01", "--test-size", "0", *validation)
     with monkeypatch.context() as patch:
-        patch.setattr("gpubp.training.Trainer.is_finite", lambda self: next(finite))
+        told = property(lambda self: next(finite), lambda self, value: None)
+        patch.setattr("gpubp.trainer.Trainer.is_finite", told, raising=False)
         failed = run("train", "iris", *args, "--epochs", "9", "--json", code=1)
     message = _one_line(failed)
     assert "diverged in epoch 3 at learning rate 0.01" in message
@@ -712,7 +714,7 @@ def test_a_bad_cell_is_found_before_training_wherever_the_split_puts_it(
         ("data.csv --seed 4294967296", 2, "'--seed': 4294967296 is not in the range"),
         ("data.csv --threads 0", 2, "'--threads': 0 is not in the range"),
         ("data.csv --threads 1000000000000000000000000", 2, "is not in the range"),
-        ("data.csv --activation softplus", 2, "'softplus' is not one of 'gelu', 'identity'"),
+        ("data.csv --activation swish", 2, "'swish' is not one of 'elu', 'gelu', 'identity'"),
         ("data.csv --solver lbfgs", 2, "'lbfgs' is not one of 'adam', 'sgd'"),
         ("data.csv --dtype float16", 2, "'float16' is not one of"),
         ("data.csv --task cluster", 2, "'cluster' is not one of"),

@@ -23,7 +23,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
-from gpubp import MLPClassifier, MLPRegressor, backend, cupy_backend
+from gpubp import MLPClassifier, MLPRegressor, backend, cuda_graph
 from gpubp.__main__ import main
 from gpubp.backend import BackendUnavailableError, get_backend
 from gpubp.cupy_backend import CupyBackend
@@ -155,7 +155,7 @@ def test_prediction_is_numpys_in_chunks_too(monkeypatch: pytest.MonkeyPatch) -> 
     theirs.fit(X, LABELS)
     ours.fit(X, LABELS)
     ours.coefs_, ours.intercepts_ = theirs.coefs_, theirs.intercepts_
-    monkeypatch.setattr("gpubp.inference.CHUNK_BYTES", 32 * 7 * 8)  # 32 rows, then 26
+    monkeypatch.setattr("gpubp.inference.DEVICE_CHUNK_BYTES", 32 * 7 * 8)  # 32 rows, then 26
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), 1e-14)
 
 
@@ -183,15 +183,14 @@ def test_arrays_have_the_dtype_and_the_layout_that_was_asked_for() -> None:
         assert chosen.asarray(kept) is kept
 
 
-def test_a_kernel_over_raw_arrays_takes_its_size_from_rows() -> None:
-    pick = Elementwise("pick", "raw T x", "raw T y", "y[i] = x[2 - i]", lambda *_: None)
+def test_a_kernel_of_several_elements_a_thread_runs_for_all_of_them() -> None:
+    body = "y[2 * i] = x[2 * i + 1]; y[2 * i + 1] = x[2 * i]"
+    swap = Elementwise("swap", "raw T x", "raw T y", body, lambda *_: None, per_thread=2)
     chosen = CupyBackend(0)
     with chosen.in_use(None, 0):
-        x, y = chosen.asarray(np.arange(3.0)), chosen.zeros((3,), np.float64)
-        chosen.run(pick, x, out=y, rows=2)
-        assert chosen.to_numpy(y).tolist() == [2, 1, 0]
-        chosen.run(pick, x, out=(y,), rows=3)
-        assert chosen.to_numpy(y).tolist() == [2, 1, 0]
+        x, y = chosen.asarray(np.arange(6.0)), chosen.zeros((6,), np.float64)
+        chosen.run(swap, x, out=y)
+        assert chosen.to_numpy(y).tolist() == [1, 0, 3, 2, 5, 4]
 
 
 # ---- recordings ------------------------------------------------------------------------------
@@ -227,8 +226,8 @@ def test_an_epoch_launches_graphs_alone(machine: Machine) -> None:
 def test_a_recording_runs_as_often_as_it_is_told_to(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(cupy_backend, "MOST_STEPS", most)
-    monkeypatch.setattr(cupy_backend, "GRAPH_SECONDS", 1e9 if most > 1 else 0.0)
+    monkeypatch.setattr(cuda_graph, "MOST_STEPS", most)
+    monkeypatch.setattr(cuda_graph, "GRAPH_SECONDS", 1e9 if most > 1 else 0.0)
     chosen = CupyBackend(0)
     with chosen.in_use(None, 0):
         counter = chosen.zeros((1,), np.int64)
@@ -256,13 +255,13 @@ def test_an_error_of_a_step_ends_its_capture() -> None:
 
         def step() -> None:
             chosen.run(ADVANCE, 1, out=counter)
-            if chosen._stream.is_capturing() and error:
-                chosen._stream._broken = True  # as CUDA's own errors do
+            if chosen._engine.main.is_capturing() and error:
+                chosen._engine.main._broken = True  # as CUDA's own errors do
                 raise error.pop()
 
         with pytest.raises(KeyError, match="mine"):
             chosen.record(step)
-        assert not chosen._stream.is_capturing()
+        assert not chosen._engine.main.is_capturing()
         chosen.record(step)()
         assert int(counter[0]) == 3
 
@@ -313,10 +312,16 @@ def test_a_thread_has_one_engine_a_device() -> None:
     first, again, elsewhere = CupyBackend(0), CupyBackend(0), CupyBackend(1)
     with ThreadPoolExecutor(1) as pool:
         beside = pool.submit(CupyBackend, 0).result()
-    assert first._stream is again._stream
-    assert first._product is again._product
-    assert len({x._stream.ptr for x in (first, elsewhere, beside)}) == 3
-    assert elsewhere._stream.device_id == 1
+    assert first._engine is again._engine
+    streams = [
+        stream
+        for x in (first, elsewhere, beside)
+        for stream in (x._engine.main, x._engine.aside, x._engine.uploads)
+    ]
+    assert len({stream.ptr for stream in streams}) == 9
+    assert [stream.device_id for stream in streams] == [0, 0, 0, 1, 1, 1, 0, 0, 0]
+    other = CupyBackend(0, precision="tf32")
+    assert other._engine is not first._engine
 
 
 def test_the_collector_is_off_while_a_step_is_captured() -> None:
@@ -325,7 +330,7 @@ def test_the_collector_is_off_while_a_step_is_captured() -> None:
         counter = chosen.zeros((1,), np.int64)
 
         def step() -> None:
-            states.append((chosen._stream.is_capturing(), gc.isenabled()))
+            states.append((chosen._engine.main.is_capturing(), gc.isenabled()))
             chosen.run(ADVANCE, 1, out=counter)
 
         chosen.record(step)(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,41 +16,55 @@ from host_training import STEPS, trained
 
 from gpubp import MLPClassifier
 from gpubp.batches import Batches
+from gpubp.cuda_products import CublasEpilogues
 from gpubp.cupy_backend import CupyBackend
 from gpubp.kernels.activations import ACTIVATIONS
-from gpubp.kernels.gather import GATHER, STORE
+from gpubp.kernels.cublas import CublasError
+from gpubp.kernels.gather import GATHER, TAKE
 from gpubp.kernels.gemm import Gemm
+from gpubp.kernels.gemm_epilogues import Epilogue
 from gpubp.kernels.losses import SOFTMAX_CROSS_ENTROPY
 from gpubp.kernels.optimizers import ADAM, ADVANCE
 from gpubp.numpy_backend import NumpyBackend
-from gpubp.training import Trainer
+from gpubp.trainer import Trainer
 
 WEIGHTS = np.random.RandomState(0).uniform(0.1, 3, 100)
 LOSS = "softmax_cross_entropy"
+RELUS = ("relu", "relu")
 _run, _gemm, _record = CupyBackend.run, CupyBackend.gemm, CupyBackend.record
+_aside, _gather, _share = CupyBackend.aside, Batches.gather, Batches.share
+_mask, _fused = CublasEpilogues._mask, CublasEpilogues._fused
 
 
 @pytest.fixture(autouse=True)
 def machine(host_cupy: Machine) -> Machine:
     numpys()  # before anything is planted
+    numpys(RELUS)
     return host_cupy
 
 
 @cache
-def numpys() -> np.ndarray:
-    return trained(NumpyBackend(), "float64", LOSS, weights=WEIGHTS)
+def numpys(activations: tuple[str, str] = ("gelu", "relu")) -> np.ndarray:
+    return trained(NumpyBackend(), "float64", LOSS, weights=WEIGHTS, activations=activations)
 
 
-def differ(*, record: bool = True, before: Callable[[Trainer], None] | None = None) -> bool:
+def differ(
+    *,
+    record: bool = True,
+    before: Callable[[Trainer], None] | None = None,
+    parts: int = 1,
+    activations: tuple[str, str] = ("gelu", "relu"),
+) -> bool:
     """Whether a training on CUDA differs from NumPy's."""
-    backend = CupyBackend(0, record=record)
-    got = trained(backend, "float64", LOSS, weights=WEIGHTS, before=before)
-    return not np.allclose(got, numpys(), 1e-12, 0)
+    backend, options = CupyBackend(0, record=record), {"activations": activations, "parts": parts}
+    got = trained(backend, "float64", LOSS, weights=WEIGHTS, before=before, **options)
+    return not np.allclose(got, numpys(activations), 1e-11, 0)
 
 
 def test_without_a_mutant_nothing_is_found() -> None:
     assert not differ()
     assert not differ(record=False)
+    assert not differ(parts=3, activations=RELUS)
 
 
 # ---- arguments -------------------------------------------------------------------------------
@@ -84,7 +99,11 @@ ARGUMENTS: dict[str, tuple[Any, Arguments]] = {
     "adam-sizes": (ADAM, _swap(4)),
     "adam-decay": (ADAM, _number(6, lambda decays: not decays)),
     "adam-n_networks": (ADAM, _number(3, lambda n: n + 1)),
-    "gather-sizes": (GATHER, _swap(3)),
+    "gather-sizes": (GATHER, _swap(6)),
+    "gather-batch_size": (GATHER, _number(4, lambda size: size - 1)),
+    "gather-first": (GATHER, _number(5, lambda first: first + 1)),
+    "take-first": (TAKE, _number(2, lambda first: first + 1)),
+    "take-width": (TAKE, _number(3, lambda width: width - 1)),
     "loss-bounds": (SOFTMAX_CROSS_ENTROPY, _swap(4)),
     "loss-n_outputs": (SOFTMAX_CROSS_ENTROPY, _number(2, lambda n: n - 1)),
     "loss-share": (SOFTMAX_CROSS_ENTROPY, _number(3, lambda share: 0.125)),
@@ -93,14 +112,15 @@ ARGUMENTS: dict[str, tuple[Any, Arguments]] = {
 
 
 @pytest.mark.parametrize("mutant", ARGUMENTS)
-def test_wrong_arguments(monkeypatch: pytest.MonkeyPatch, mutant: str) -> None:
+def test_wrong_arguments(monkeypatch: pytest.MonkeyPatch, machine: Machine, mutant: str) -> None:
     kernel, change = ARGUMENTS[mutant]
+    machine.cublas.offered.clear()  # so that each kernel runs
 
-    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any, rows: int = 0) -> None:
+    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any) -> None:
         changed, outputs = list(inputs), list(out) if isinstance(out, tuple) else [out]
         if step is kernel:
             change(changed, outputs)
-        _run(self, step, *changed, out=tuple(outputs), rows=rows)
+        _run(self, step, *changed, out=tuple(outputs))
 
     monkeypatch.setattr(CupyBackend, "run", run)
     with pytest.raises(AssertionError, match=r"differ|indexes outside of an array"):
@@ -108,13 +128,13 @@ def test_wrong_arguments(monkeypatch: pytest.MonkeyPatch, mutant: str) -> None:
 
 
 REFUSED: dict[str, Callable[[Any], tuple[Any, ...]]] = {
-    "swapped": lambda new: (new(np.int64), new(np.float32), new(np.float32)),
-    "numpy": lambda new: (np.zeros(1, np.float32), new(np.int64), new(np.float32)),
-    "none": lambda new: (None, new(np.int64), new(np.float32)),
-    "too-few": lambda new: (new(np.float32), new(np.float32)),
-    "too-many": lambda new: (new(np.float32), new(np.int64), new(np.int64), new(np.float32)),
-    "two-dtypes": lambda new: (new(np.float32), new(np.int64), new(np.float64)),
-    "int32": lambda new: (new(np.float32), new(np.int32), new(np.float32)),
+    "swapped": lambda new: (new(np.int64), new(np.float32), 0, 1, new(np.float32)),
+    "numpy": lambda new: (np.zeros(1, np.float32), new(np.int64), 0, 1, new(np.float32)),
+    "none": lambda new: (None, new(np.int64), 0, 1, new(np.float32)),
+    "too-few": lambda new: (new(np.float32), new(np.int64), 0, new(np.float32)),
+    "too-many": lambda new: (new(np.float32), new(np.int64), 0, 0, 1, new(np.float32)),
+    "two-dtypes": lambda new: (new(np.float32), new(np.int64), 0, 1, new(np.float64)),
+    "int32": lambda new: (new(np.float32), new(np.int32), 0, 1, new(np.float32)),
 }
 
 
@@ -124,7 +144,7 @@ def test_arguments_that_cupy_refuses(mutant: str) -> None:
     with chosen.in_use(None, 0):
         *inputs, out = REFUSED[mutant](lambda dtype: chosen.zeros((1,), dtype))
         with pytest.raises(TypeError, match=r"mismatched|Unsupported type|Wrong number"):
-            chosen.run(STORE, *inputs, out=out)
+            chosen.run(TAKE, *inputs, out=out)
 
 
 # ---- by-value scalars ------------------------------------------------------------------------
@@ -139,12 +159,12 @@ def _step_number_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
         count[0] = 0
         return plan(self, order)
 
-    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any, rows: int = 0) -> None:
+    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any) -> None:
         if step is ADVANCE:
             count[0] += 1
             out[...] = count[0] % STEPS
         else:
-            _run(self, step, *inputs, out=out, rows=rows)
+            _run(self, step, *inputs, out=out)
 
     monkeypatch.setattr(Batches, "plan", planned)
     monkeypatch.setattr(CupyBackend, "run", run)
@@ -155,8 +175,8 @@ def _factor_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
     powers = (0.5**k for k in itertools.count())
 
     def gemm(self: Any, *arrays: Any, out: Any, **options: Any) -> None:
-        if out.ndim == 2 and out.shape == (1, 1):
-            self._product(*arrays, out, transpose_b=True, alpha=next(powers))
+        if options.get("bias") is not None:
+            self._products.gemm(*arrays, out, alpha=next(powers))
         else:
             _gemm(self, *arrays, out=out, **options)
 
@@ -174,6 +194,128 @@ def test_a_factor_by_value_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = trained(CupyBackend(0), "float64", LOSS)
     _factor_by_value(monkeypatch)
     assert not np.array_equal(recorded, trained(CupyBackend(0, record=False), "float64", LOSS))
+
+
+# ---- streams, parts and epilogues of the engine ----------------------------------------------
+
+
+@contextmanager
+def _without_fork(self: CupyBackend) -> Iterator[None]:
+    self._products = self._engine.products[1]
+    with self._engine.aside:
+        yield
+    self._products = self._engine.products[0]
+
+
+@contextmanager
+def _with_one_workspace(self: CupyBackend) -> Iterator[None]:
+    main, aside = self._engine.products
+    aside.gemm.workspace = main.gemm.workspace
+    with _aside(self):
+        yield
+
+
+def _join_before(self: CupyBackend) -> None:
+    """Wait for the event as it was recorded at the join before."""
+    self._engine.main.wait_event(self._engine.join)
+    self._engine.join.record(self._engine.aside)
+
+
+STREAMS: dict[str, tuple[str, Callable[..., Any]]] = {
+    "no fork": ("aside", _without_fork),
+    "no join": ("join", lambda self: None),
+    "the join before": ("join", _join_before),
+    "one workspace": ("aside", _with_one_workspace),
+}
+
+
+@pytest.mark.parametrize("record", [True, False])
+@pytest.mark.parametrize("mutant", STREAMS)
+def test_work_aside_that_is_not_ordered(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, mutant: str, record: bool
+) -> None:
+    monkeypatch.setattr(CupyBackend, *STREAMS[mutant])
+    with pytest.raises((MisuseError, CublasError, CUDARuntimeError)) as caught:
+        differ(record=record)
+    if isinstance(caught.value, CublasError):  # as no error goes through C
+        assert all("does not wait for" in fault for fault in machine.faults)
+    machine.faults.clear()
+    gc.collect()  # what the broken training held is freed amid its work
+    machine.faults.clear()
+
+
+def _gemm_that(accumulates: bool) -> Callable[..., None]:
+    def gemm(self: CupyBackend, *arrays: Any, accumulate: bool = False, **options: Any) -> None:
+        changed = accumulates if options.get("transpose_a") else accumulate
+        _gemm(self, *arrays, accumulate=changed, **options)
+
+    return gemm
+
+
+def _biases_that_do_not_accumulate(
+    self: CupyBackend, *arrays: Any, accumulate: bool = False, **options: Any
+) -> None:
+    _gemm(self, *arrays, accumulate=accumulate and "transpose_a" in options, **options)
+
+
+def _from_the_first(self: Batches, X: Any, Y: Any, first: int = 0) -> None:
+    _gather(self, X, Y)
+
+
+def _share_from_the_first(self: Batches, rows: int, of: int, first: int = 0) -> Any:
+    return _share(self, rows, of)
+
+
+def _share_of_the_part(self: Batches, rows: int, of: int, first: int = 0) -> Any:
+    share = _share(self, rows, of, first)
+    share *= of / rows
+    return share
+
+
+OF_PARTS: dict[str, tuple[type, str, Callable[..., Any]]] = {
+    "gradients that always accumulate": (CupyBackend, "gemm", _gemm_that(True)),
+    "gradients that never accumulate": (CupyBackend, "gemm", _gemm_that(False)),
+    "biases that never accumulate": (CupyBackend, "gemm", _biases_that_do_not_accumulate),
+    "rows from the first": (Batches, "gather", _from_the_first),
+    "shares from the first": (Batches, "share", _share_from_the_first),
+    "shares of the part": (Batches, "share", _share_of_the_part),
+}
+
+
+@pytest.mark.parametrize("mutant", OF_PARTS)
+def test_parts_that_are_not_put_together(monkeypatch: pytest.MonkeyPatch, mutant: str) -> None:
+    monkeypatch.setattr(*OF_PARTS[mutant])
+    assert differ(parts=3)
+
+
+def _of_one_layer(self: CublasEpilogues, A: Any) -> Any:
+    return _mask(self, _first_of.setdefault(len(A), A))
+
+
+def _claims(self: CublasEpilogues, *arrays: Any, **options: Any) -> bool:
+    _fused(self, *arrays, **options)
+    return True
+
+
+_first_of: dict[int, Any] = {}
+EPILOGUES: dict[str, tuple[str, Callable[..., Any], set[int]]] = {
+    "the mask of another layer": ("_mask", _of_one_layer, set()),
+    "a product that was refused": ("_fused", _claims, {Epilogue.BGRADA}),
+    "a forward that was refused": ("_fused", _claims, {Epilogue.RELU_AUX_BIAS}),
+}
+
+
+@pytest.mark.parametrize("mutant", EPILOGUES)
+def test_epilogues_that_are_mistaken(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, mutant: str
+) -> None:
+    name, planted, refused = EPILOGUES[mutant]
+    machine.cublas.offered -= refused
+    assert not differ(activations=RELUS)
+    _first_of.clear()
+    monkeypatch.setattr(CublasEpilogues, name, planted)
+    assert differ(activations=RELUS)
+    _first_of.clear()
 
 
 # ---- what a capture must not do --------------------------------------------------------------
@@ -205,9 +347,9 @@ FORBIDDEN: dict[str, tuple[type[Exception], str, Callable[[Any, Any], Any]]] = {
 def test_a_step_that_cannot_be_captured(monkeypatch: pytest.MonkeyPatch, mutant: str) -> None:
     error, message, does = FORBIDDEN[mutant]
 
-    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any, rows: int = 0) -> None:
-        _run(self, step, *inputs, out=out, rows=rows)
-        if self._stream.is_capturing():
+    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any) -> None:
+        _run(self, step, *inputs, out=out)
+        if self._engine.main.is_capturing():
             does(self, arrays[0])
         elif not arrays:
             arrays.append(self.zeros((2, 2), np.float32))
@@ -236,12 +378,12 @@ def test_a_handle_that_is_made_inside_a_capture(machine: Machine) -> None:
     chosen = CupyBackend(0)
     with chosen.in_use(None, 0):
         workspace = chosen.empty((1024,), np.uint8)
-        chosen._stream.begin_capture()
+        chosen._engine.main.begin_capture()
         with pytest.raises(RuntimeError, match="cublasCreate_v2"):
-            Gemm(chosen._stream, workspace)
-        chosen._product.close()
+            Gemm(chosen._engine.main, workspace)
+        chosen._products.gemm.close()
         with pytest.raises(MisuseError, match="is empty"):
-            chosen._stream.end_capture()
+            chosen._engine.main.end_capture()
     assert machine.faults == [f"a cuBLAS handle is {x} inside of a capture" for x in _MADE]
     machine.faults.clear()
 
@@ -267,8 +409,8 @@ def test_an_array_that_is_replaced_after_its_capture(monkeypatch: pytest.MonkeyP
 
 def test_an_array_that_is_replaced_while_others_keep_it() -> None:
     def replace(trainer: Trainer) -> None:
-        kept.append(trainer._plan)
-        trainer._plan = trainer._plan.copy()
+        kept.append(trainer.batches.order)
+        trainer.batches.order = trainer.batches.order.copy()
 
     kept: list[Any] = []
     assert not differ(record=False, before=replace)
@@ -280,10 +422,10 @@ def test_a_product_whose_workspace_was_freed(machine: Machine) -> None:
     with chosen.in_use(None, 0):
         A, out = chosen.zeros((2, 2), np.float32), chosen.zeros((2, 2), np.float32)
         workspace = chosen.empty((1024,), np.uint8)
-        gemm = Gemm(chosen._stream, workspace)
-        chosen._stream.begin_capture()
+        gemm = Gemm(chosen._engine.main, workspace)
+        chosen._engine.main.begin_capture()
         gemm(A, A, out)
-        graph = chosen._stream.end_capture()
+        graph = chosen._engine.main.end_capture()
         graph.launch()
         del workspace, gemm
         with pytest.raises(MisuseError, match="gemm of a launched graph uses memory freed"):
@@ -297,9 +439,9 @@ def test_memory_that_is_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_output_that_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any, rows: int = 0) -> None:
-        if step is not STORE:
-            _run(self, step, *inputs, out=out, rows=rows)
+    def run(self: CupyBackend, step: Any, *inputs: Any, out: Any) -> None:
+        if step is not TAKE:
+            _run(self, step, *inputs, out=out)
 
     monkeypatch.setattr(CupyBackend, "run", run)
     assert differ()
@@ -338,7 +480,7 @@ def test_an_estimator_that_does_not_enter_the_stream(monkeypatch: pytest.MonkeyP
 def test_a_host_that_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def in_use(self: CupyBackend, threads: int | None, work: int) -> Iterator[None]:
-        with self._device, self._stream:
+        with self._device, self._engine.main:
             yield
             self._cupy.zeros((3,), np.float32)
             kept.append(self._cupy.zeros((3,), np.float32))
@@ -359,13 +501,13 @@ def _second_stream(chosen: CupyBackend) -> Any:
 def test_streams_that_do_not_wait_for_each_other() -> None:
     chosen = CupyBackend(0)
     with chosen._device, _second_stream(chosen) as other:
-        with chosen._stream:
+        with chosen._engine.main:
             shared = chosen.zeros((3,), np.float32)
         with pytest.raises(MisuseError, match="does not wait for"):
             shared.sum()
         chosen.synchronize()
         shared.sum()
-        with chosen._stream, pytest.raises(MisuseError, match="does not wait for"):
+        with chosen._engine.main, pytest.raises(MisuseError, match="does not wait for"):
             shared.fill(1)  # which the other stream may still be reading
         other.synchronize()
 
@@ -387,7 +529,7 @@ def test_a_capture_whose_work_goes_elsewhere() -> None:
     with chosen._device, _second_stream(chosen):
         counter = chosen.zeros((1,), np.int64)
         chosen.run(ADVANCE, 1, out=counter)
-        chosen._stream.begin_capture()
+        chosen._engine.main.begin_capture()
         chosen.run(ADVANCE, 1, out=counter)
         with pytest.raises(MisuseError, match="is empty"):
-            chosen._stream.end_capture()
+            chosen._engine.main.end_capture()

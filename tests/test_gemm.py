@@ -108,9 +108,18 @@ class Through(NumpyBackend):
         super().__init__()
         self._machine, self._product = machine, machine.gemm()
 
-    def gemm(self, A: Any, B: Any, *, out: Any, bias: Any = None, **transposes: bool) -> None:
+    def gemm(
+        self,
+        A: Any,
+        B: Any,
+        *,
+        out: Any,
+        bias: Any = None,
+        accumulate: bool = False,
+        **transposes: bool,
+    ) -> None:
         A, B, result = (X.view(DeviceArray) for X in (A, B, out))
-        self._product(A, B, result, **transposes)
+        self._product(A, B, result, beta=float(accumulate), **transposes)
         if bias is not None:
             np.add(out, bias, out=out)
 

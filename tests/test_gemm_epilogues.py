@@ -13,7 +13,7 @@ import pytest
 from host_cublas import LAYOUTS, DeviceArray, Machine
 from host_cublas_lt import ATTRIBUTES, LT_PROTOTYPES, HostCublasLt
 from numpy.lib.stride_tricks import as_strided
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from real_cublas import arguments_in_header, headers, kind_of, library
 
 from gpubp.kernels import gemm_epilogues
@@ -73,15 +73,15 @@ def test_layer_forward_and_backward(
     device = {name: machine.array(values, layout) for name, values in on.items()}
     bias, db = gap_row(machine, b), gap_row(machine, np.full(b.shape, np.nan, dtype))
 
-    lt(device["X"], device["W"], A, epilogue=Epilogue.BIAS, bias=bias)
+    assert lt(device["X"], device["W"], A, epilogue=Epilogue.BIAS, bias=bias)
     assert_array_equal(A, Z)
     forward = {"epilogue": Epilogue.RELU_AUX_BIAS, "bias": bias, "mask": mask}
-    lt(device["X"], device["W"], A, **forward)
+    assert lt(device["X"], device["W"], A, **forward)
     assert_array_equal(A, np.maximum(Z, 0))
 
     expected = (delta @ V.swapaxes(-1, -2)) * (Z > 0)
     backward = {"epilogue": Epilogue.DRELU_BGRAD, "bias": db, "mask": mask}
-    lt(device["delta"], device["V"], g, **backward, transpose_b=True)
+    assert lt(device["delta"], device["V"], g, **backward, transpose_b=True)
     assert_array_equal(g, expected)
     assert_array_equal(db, expected.sum(-2, keepdims=True))
 
@@ -96,38 +96,71 @@ def test_weight_and_bias_gradient_in_one(
     dW = machine.array(np.full((*lead_out, 4, 3), np.nan, F32), "padded rows")
     db = gap_row(machine, np.full((*lead_out, 1, 3), np.nan, F32))
     arrays = machine.array(X, layout), machine.array(delta, layout), dW
-    lt(*arrays, epilogue=Epilogue.BGRADA, bias=db, transpose_a=True)
+    assert lt(*arrays, epilogue=Epilogue.BGRADA, bias=db, transpose_a=True)
     assert_array_equal(dW, X.swapaxes(-1, -2) @ delta)
     assert_array_equal(db, delta.sum(-2, keepdims=True))
 
 
+# The product before a gradient, which leaves the mask that it reads.
+FORWARD = {
+    Epilogue.DRELU_BGRAD: Epilogue.RELU_AUX_BIAS,
+    Epilogue.DGELU_BGRAD: Epilogue.GELU_AUX_BIAS,
+}
+GELUS = (Epilogue.GELU_AUX_BIAS, Epilogue.DGELU_BGRAD)
+
+
+def twin(*arrays: Any, **options: Any) -> bool:
+    epilogue_twin(np, *arrays, **options)
+    return True
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("epilogue", Epilogue)
-@pytest.mark.parametrize(
-    ("transpose_a", "transpose_b"), list(itertools.product([False, True], repeat=2))
-)
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), TRANSPOSES)
 def test_twin_is_the_stand_in(
-    machine: Machine, lt: EpilogueGemm, epilogue: Epilogue, transpose_a: bool, transpose_b: bool
+    machine: Machine,
+    lt: EpilogueGemm,
+    epilogue: Epilogue,
+    transpose_a: bool,
+    transpose_b: bool,
+    dtype: Any,
 ) -> None:
-    A = integers(0, 2, *((4, 3) if transpose_a else (3, 4)))
-    B = integers(1, 2, *((9, 4) if transpose_b else (4, 9)))
-    mask = np.zeros(mask_shape((2, 3, 9)), np.uint8)
+    N = 16 if epilogue in GELUS else 9
+    A = integers(0, 2, *((4, 3) if transpose_a else (3, 4)), dtype=dtype)
+    B = integers(1, 2, *((N, 4) if transpose_b else (4, N)), dtype=dtype) / 4
     results = []
-    for run in (lt, lambda *arrays, **options: epilogue_twin(np, *arrays, **options)):
-        out, bias = machine.array(np.zeros((2, 3, 9), F32)), machine.array(integers(2, 2, 1, 9))
-        kept = mask.copy().view(DeviceArray)
-        if epilogue == Epilogue.DRELU_BGRAD:  # reads what the forward product wrote, bits and all
-            at = machine.array(np.zeros((2, 3, 9), F32))
-            forward = {"epilogue": Epilogue.RELU_AUX_BIAS, "bias": bias, "mask": kept}
-            run(machine.array(integers(3, 3, 1)), machine.array(integers(4, 1, 9)), at, **forward)
+    for run in (lt, twin):
+        out, bias, kept = (machine.array(np.zeros((2, rows, N), dtype)) for rows in (3, 1, 3))
+        bias[...] = integers(2, 2, 1, N) / 4
+        mask = kept if epilogue in GELUS else np.zeros(mask_shape(out.shape), np.uint8)
+        mask = mask.view(DeviceArray)
+        if epilogue in FORWARD:  # bits and all
+            X, W = (
+                machine.array(integers(k, *s, dtype=dtype)) for k, s in ((3, (3, 1)), (4, (1, N)))
+            )
+            assert run(X, W, out, epilogue=FORWARD[epilogue], bias=bias, mask=mask)
+        options = {"transpose_a": transpose_a, "transpose_b": transpose_b, "mask": mask}
         arrays = machine.array(A), machine.array(B), out
-        options = {"transpose_a": transpose_a, "transpose_b": transpose_b, "mask": kept}
-        run(*arrays, epilogue=epilogue, bias=bias, **options)
-        results.append((out, bias))
+        assert run(*arrays, epilogue=epilogue, bias=bias, **options)
+        results.append((out, bias, kept))
+    rounding = 1e-5 if dtype == np.float32 else 1e-14
     for ours, twins in zip(*results, strict=True):
-        assert_array_equal(ours, twins)
+        assert_allclose(ours, twins, rounding, rounding)
 
 
-def test_twin_is_the_steps_apart() -> None:
+@pytest.mark.parametrize("N", [1, 7, 9, 12, 130])
+@pytest.mark.parametrize("epilogue", GELUS)
+def test_rows_of_numbers_of_an_odd_length_are_not_offered(
+    machine: Machine, lt: EpilogueGemm, epilogue: Epilogue, N: int
+) -> None:
+    X, W = machine.array(integers(0, 3, 4)), machine.array(integers(1, 4, N))
+    out, mask, bias = (machine.array(np.full((n, N), 7, F32)) for n in (3, 3, 1))
+    assert not lt(X, W, out, epilogue=epilogue, bias=bias, mask=mask)
+    assert machine.library.calls == []
+    assert (out == 7).all()
+
+
+def test_twin_is_the_steps_of_relu_apart() -> None:
     X, W, b, delta = integers(0, 5, 4), integers(1, 4, 3), integers(2, 1, 3), integers(3, 5, 2)
     X[0], b[0, 0] = 0, 0  # a Z of 0, where the slope is 0
     V, A, g, db = integers(4, 3, 2), np.empty((5, 3), F32), np.empty((5, 3), F32), np.empty_like(b)
@@ -139,6 +172,26 @@ def test_twin_is_the_steps_apart() -> None:
     relu.forward.numpy(np, X @ W + b, expected)
     assert_array_equal(A, expected)
     relu.delta.numpy(np, delta @ V.T, A, expected)
+    assert_array_equal(g, expected)
+    assert_array_equal(db, expected.sum(0, keepdims=True))
+
+
+def test_twin_is_the_steps_of_gelu_apart() -> None:
+    X, W, b, delta = (
+        integers(0, 5, 4) / 4,
+        integers(1, 4, 8) / 4,
+        integers(2, 1, 8),
+        integers(3, 5, 2),
+    )
+    V, A, Z, g, db = integers(4, 8, 2), *(np.empty((rows, 8), F32) for rows in (5, 5, 5, 1))
+    epilogue_twin(np, X, W, A, epilogue=Epilogue.GELU_AUX_BIAS, bias=b, mask=Z)
+    options = {"epilogue": Epilogue.DGELU_BGRAD, "bias": db, "mask": Z}
+    epilogue_twin(np, delta, V, g, **options, transpose_b=True)
+    gelu, expected = ACTIVATIONS["gelu"], np.empty_like(A)
+    assert_array_equal(Z, X @ W + b)
+    gelu.forward.numpy(np, Z, expected)
+    assert_array_equal(A, expected)
+    gelu.delta.numpy(np, delta @ V.T, Z, expected)
     assert_array_equal(g, expected)
     assert_array_equal(db, expected.sum(0, keepdims=True))
 
@@ -156,6 +209,13 @@ def product(machine: Machine, **changes: Any) -> tuple[tuple[Any, ...], dict[str
     return tuple(arrays.pop(name) for name in ("A", "B", "out")), arrays | {"epilogue": epilogue}
 
 
+OF_EIGHT: dict[str, Any] = {
+    "B": np.ones((2, 4, 8), F32),
+    "out": np.ones((2, 3, 8), F32),
+    "bias": np.ones((2, 1, 8), F32),
+    "mask": np.ones((2, 3, 8), F32),
+    "epilogue": Epilogue.GELU_AUX_BIAS,
+}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "columns": ({"out": np.ones((2, 5, 3), F32).swapaxes(1, 2)}, "an out that lies by rows"),
     "empty": (
@@ -182,6 +242,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "mask of bits": ({"mask": np.zeros((2, 3, 1), np.uint8)}, r"got .'uint8', .2, 3, 1.."),
     "type of mask": ({"mask": np.zeros((2, 3, 16), np.int8)}, "got .'int8'"),
     "gaps in mask": ({"mask": np.zeros((2, 3, 32), np.uint8)[..., ::2]}, "contiguous uint8"),
+    "no Z": (OF_EIGHT | {"mask": None}, r"mask must be contiguous, like out .2, 3, 8., got None"),
+    "type of Z": (OF_EIGHT | {"mask": np.zeros((2, 3, 8))}, "got .'float64'"),
+    "shape of Z": (OF_EIGHT | {"mask": np.zeros((3, 8), F32)}, r"got .'float32', .3, 8.."),
+    "gaps in Z": (OF_EIGHT | {"mask": np.zeros((2, 3, 16), F32)[..., ::2]}, "contiguous, like"),
+    "shared gradient of GELU": (
+        OF_EIGHT | {"bias": np.ones((1, 8), F32), "epilogue": Epilogue.DGELU_BGRAD},
+        "one for each matrix",
+    ),
 }
 
 
@@ -191,8 +259,6 @@ def test_what_an_epilogue_does_not_take(machine: Machine, lt: EpilogueGemm, case
     arrays, options = product(machine, **changes)
     with pytest.raises(ValueError, match=message):
         lt(*arrays, **options)
-    with pytest.raises(ValueError, match=message):
-        lt.supported(*arrays, **options)
     assert machine.library.calls == []
 
 
@@ -200,15 +266,15 @@ def test_bias_of_one_unit_may_have_any_stride(machine: Machine, lt: EpilogueGemm
     A, B = (machine.array(np.ones(shape, F32)) for shape in ((3, 4), (4, 1)))
     bias, out = machine.array(np.full((1, 4), 2, F32))[:, ::4], machine.array(np.zeros((3, 1), F32))
     assert bias.strides == (16, 16)
-    lt(A, B, out, epilogue=Epilogue.BIAS, bias=bias)
+    assert lt(A, B, out, epilogue=Epilogue.BIAS, bias=bias)
     assert_array_equal(out, np.full((3, 1), 6))
 
 
 def test_one_shape_under_two_epilogues(machine: Machine, lt: EpilogueGemm) -> None:
     A, B = (machine.array(np.ones(shape, F32)) for shape in ((3, 4), (4, 5)))
     bias, out = machine.array(np.ones((1, 5), F32)), machine.array(np.zeros((3, 5), F32))
-    lt(A, B, out, epilogue=Epilogue.BIAS, bias=bias)
-    lt(A, B, out, epilogue=Epilogue.BGRADA, bias=bias)
+    assert lt(A, B, out, epilogue=Epilogue.BIAS, bias=bias)
+    assert lt(A, B, out, epilogue=Epilogue.BGRADA, bias=bias)
     assert_array_equal(bias, np.full((1, 5), 4))
 
 
@@ -218,7 +284,8 @@ def test_heuristic_without_an_algorithm(
 ) -> None:
     arrays, options = product(machine)
     machine.library.answer = answer
-    assert not lt.supported(*arrays, **options)
+    assert not lt(*arrays, **options)
+    assert machine.library.calls == []
 
 
 def test_result_of_the_heuristic_is_laid_out_as_in_c() -> None:
@@ -233,21 +300,39 @@ def test_result_of_the_heuristic_is_laid_out_as_in_c() -> None:
 def test_what_the_device_does_not_offer(
     machine: Machine, lt: EpilogueGemm, epilogue: Epilogue
 ) -> None:
-    arrays, options = product(machine, epilogue=epilogue)
+    arrays, options = product(machine, **(OF_EIGHT if epilogue in GELUS else {}))
+    options["epilogue"] = epilogue
     machine.library.offered.remove(epilogue)
-    assert not lt.supported(*arrays, **options)
-    with pytest.raises(ValueError, match=f"no {epilogue.name} for GemmCall.*ask supported"):
-        lt(*arrays, **options)
-    machine.library.offered.add(epilogue)
-    assert EpilogueGemm(machine.gemm()).supported(*arrays, **options)
+    assert not lt(*arrays, **options)
     assert machine.library.calls == []
+    machine.library.offered.add(epilogue)
+    assert not lt(*arrays, **options)  # asked once
+    assert machine.library.asked == 1
+    assert EpilogueGemm(machine.gemm())(*arrays, **options)
 
 
-def test_other_failures_of_the_heuristic_are_errors(machine: Machine, lt: EpilogueGemm) -> None:
+@pytest.mark.parametrize("status", [7, 8, 15])
+def test_what_the_device_offers_and_yet_refuses(
+    machine: Machine, lt: EpilogueGemm, status: int
+) -> None:
     arrays, options = product(machine)
-    machine.library.failing["cublasLtMatmulAlgoGetHeuristic"] = 14
+    machine.library.failing["cublasLtMatmul"] = status
+    assert not lt(*arrays, **options)
+    del machine.library.failing["cublasLtMatmul"]
+    assert not lt(*arrays, **options)  # remembered
+    assert machine.library.calls == []
+    arrays, options = product(machine, epilogue=Epilogue.BIAS)  # of this one product alone
+    assert lt(*arrays, **options)
+
+
+@pytest.mark.parametrize("function", ["cublasLtMatmulAlgoGetHeuristic", "cublasLtMatmul"])
+def test_other_failures_are_errors(machine: Machine, lt: EpilogueGemm, function: str) -> None:
+    arrays, options = product(machine)
+    machine.library.failing[function] = 14
     with pytest.raises(CublasError, match="INTERNAL_ERROR"):
-        lt.supported(*arrays, **options)
+        lt(*arrays, **options)
+    del machine.library.failing[function]
+    assert lt(*arrays, **options)
 
 
 def test_heuristic_is_asked_once_for_an_alignment(machine: Machine, lt: EpilogueGemm) -> None:
@@ -260,7 +345,7 @@ def test_heuristic_is_asked_once_for_an_alignment(machine: Machine, lt: Epilogue
     asked = []
     for A in (*aligned, odd, aligned[0]):
         A[...] = len(asked)
-        lt(A.view(DeviceArray), B, out, **options)
+        assert lt(A.view(DeviceArray), B, out, **options)
         assert_array_equal(out, A @ B + 1)
         asked.append(machine.library.asked)
     assert asked == [1, 1, 2, 2]
@@ -272,7 +357,7 @@ def test_pointers_of_each_call_are_its_own(machine: Machine, lt: EpilogueGemm) -
     out = np.zeros((3, 5), F32).view(DeviceArray)
     A, B = (np.ones(s, F32).view(DeviceArray) for s in ((3, 4), (4, 5)))
     for row in rows:
-        lt(A, B, out, epilogue=Epilogue.BIAS, bias=row[None, :5].view(DeviceArray))
+        assert lt(A, B, out, epilogue=Epilogue.BIAS, bias=row[None, :5].view(DeviceArray))
         assert_array_equal(out, np.full((3, 5), 4 + row[0]))
     assert machine.library.asked == 1
 
@@ -280,7 +365,7 @@ def test_pointers_of_each_call_are_its_own(machine: Machine, lt: EpilogueGemm) -
 def test_descriptors_are_given_back(machine: Machine) -> None:
     lt = EpilogueGemm(machine.gemm())
     arrays, options = product(machine)
-    lt(*arrays, **options)
+    assert lt(*arrays, **options)
     assert len(machine.library.objects) == 5
     del lt
     gc.collect()

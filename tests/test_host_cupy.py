@@ -139,23 +139,6 @@ def test_signatures_that_differ_are_found(ours: str, theirs: str) -> None:
 # ---- what it does ----------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["stand-in", pytest.param("cupy", marks=pytest.mark.gpu)])
-def cupy(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The stand-in, and the real CuPy on a device, on a stream of its own."""
-    if request.param == "stand-in":
-        request.getfixturevalue("host_cupy")
-        import cupy
-    else:
-        cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
-        if not cupy.cuda.is_available():
-            if os.environ.get("GPUBP_REQUIRE_GPU") == "1":
-                raise RuntimeError("no CUDA device answers")
-            pytest.skip("no CUDA device answers")
-    with cupy.cuda.Device(0), cupy.cuda.Stream(non_blocking=True) as stream:
-        yield cupy
-        stream.synchronize()
-
-
 def test_arrays_do_not_become_numpys(cupy: Any) -> None:
     x = cupy.zeros((2, 3), np.float32)
     with pytest.raises(TypeError, match="Implicit conversion to a NumPy array is not allowed"):

@@ -15,7 +15,7 @@ from gpubp.losses import LOSSES
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.optimizers import SGD, Adam, Optimizer, update
-from gpubp.training import OptimizerState, Trainer
+from gpubp.trainer import OptimizerState, Trainer
 
 ROWS, BATCH = 23, 8  # two full batches, then one of 7 rows
 
@@ -100,7 +100,7 @@ def test_update_of_a_population_through_the_cuda_bodies(
     lead: tuple[int, ...], optimizer: Optimizer
 ) -> None:
     rng = np.random.RandomState(0)
-    theta, grad, *state = np.abs(rng.normal(size=(4, *lead, 7)))
+    theta, grad, *state = np.abs(rng.normal(size=(4, *lead, 8)))
     plan = rng.uniform(0.1, 0.9, (3, *lead, optimizer.plan(0, 0, np.ones(1)).size))
     results = []
     for backend in (HostBackend(), NumpyBackend()):

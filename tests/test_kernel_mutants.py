@@ -27,8 +27,9 @@ from gpubp.kernels.elementwise import Elementwise
 
 STEPS = all_steps()
 # Arithmetic goes wrong in every type; one of them halves the time to compile.
-DOUBLE = {"T": ("float64",), "U": ("float64",)}
+DOUBLE = {"T": ("float64",), "U": ("float64", "int32")}
 
+OPTIMIZERS = ("momentum", "nesterov", "adam")
 PLANTED = [
     ("permute", "partner >= n", "partner > n"),
     ("permute", "keys[rounds + k]", "keys[k]"),
@@ -44,10 +45,29 @@ PLANTED = [
     ("gelu", "T(0.044715)", "T(0.04472)"),
     ("gelu", "tanh(", "erf("),
     ("gelu_delta", "T(0.134145)", "T(0.044715)"),
+    ("elu", "expm1(x)", "exp(x)"),
+    ("elu_delta", "y + T(1)", "y"),
+    ("selu", "T(1.7580993408473769)", "T(1.6732632423543772)"),
+    (
+        "selu_delta",
+        "y + T(1.7580993408473769)",
+        "T(1.0507009873554805) * y + T(1.7580993408473769)",
+    ),
+    ("silu", "x / (", "T(1) / ("),
+    ("silu_delta", "T(1) + x * (T(1) - s)", "x + x * (T(1) - s)"),
+    ("softplus_delta", "-expm1(-a)", "expm1(a)"),
+    ("exp", "exp(z)", "expm1(z)"),
     ("softmax_cross_entropy", "p - T(1)", "p"),
     ("sigmoid_cross_entropy", "log1p(e)", "log(e)"),
     ("squared_error", "T(0.5)", "T(1)"),
+    ("huber", "T(0.5) * slope", "slope"),
+    ("pinball", "-under", "under"),
+    ("poisson", "excess = z - log(y)", "excess = z"),
     # NaN lost: a comparison with NaN is false.
+    ("elu", "x > T(0) ? x : expm1(x)", "x < T(0) ? expm1(x) : T(0) < x ? x : T(0)"),
+    ("pinball", "? -under : difference", "? -under : T(0)"),
+    ("poisson", "y == T(0) ?", "!(y > T(0)) ?"),
+    ("softmax_cross_entropy_rows", "surprise < low ? low :", "!(surprise >= low) ? low :"),
     ("relu", "x < T(0) ? T(0) : x", "x > T(0) ? x : T(0)"),
     ("relu_delta", "g * T(a > T(0))", "(a > T(0) ? g : T(0))"),
     ("sigmoid_cross_entropy", "value < low ? low :", "!(value >= low) ? low :"),
@@ -55,10 +75,12 @@ PLANTED = [
     # The boundary: > for >=, one weight too many.
     ("relu_delta", "a > T(0)", "a >= T(0)"),
     ("leaky_relu_delta", "a > T(0)", "a >= T(0)"),
-    ("momentum", "i % size < n_weights", "i % size <= n_weights"),
-    ("nesterov", "i % size < n_weights", "i % size <= n_weights"),
-    ("adam", "i % size < n_weights", "i % size <= n_weights"),
+    ("selu_delta", "y > T(0)", "y >= T(0)"),
+    ("pinball", "difference > T(0)", "difference >= T(0)"),
+    *((k, "network * size < n", "network * size <= n") for k in OPTIMIZERS),
     # Overflow and cancellation.
+    ("softplus", "exp(-fabs(x))", "exp(-x)"),
+    ("softmax_cross_entropy_rows", "exp(Z[row + c] - top)", "exp(Z[row + c])"),
     ("sigmoid_cross_entropy", "exp(-fabs(z))", "exp(-z)"),
     ("softmax_cross_entropy", "exp(Z[row + c] - top)", "exp(Z[row + c])"),
     ("softmax", "T top = Z[row]", "T top = T(0)"),
@@ -77,29 +99,52 @@ PLANTED = [
     ("sigmoid_cross_entropy", "row_losses +=", "row_losses ="),
     ("squared_error", "row_losses +=", "row_losses ="),
     ("squared_error", "share / T(n_outputs)", "share"),
+    ("softmax_cross_entropy_rows", "row_losses +=", "row_losses ="),
+    ("softmax_cross_entropy_rows", "mass * (", "("),
+    ("softmax_cross_entropy_rows", "(surprise > high ? high : surprise)", "surprise"),
+    ("pinball", "row_losses +=", "row_losses ="),
+    ("pinball", "share / T(n_outputs)", "share / T(n_targets)"),
+    ("pinball", "i * n_outputs + first", "i * n_outputs"),
+    ("pinball", "i * n_targets", "i * n_outputs"),
+    ("huber", "row_losses +=", "row_losses ="),
+    ("huber", "share / T(n_outputs)", "share"),
+    ("poisson", "row_losses +=", "row_losses ="),
+    ("poisson", "(mean - y) * share", "mean - y"),
+    ("poisson", "share * total", "share * total / T(n_outputs)"),
     ("softmax_cross_entropy", "(value > high ? high : value)", "value"),
     ("sigmoid_cross_entropy", "value < low ? low :", ""),
     ("softmax", "log(total) + top", "log(total)"),
     # Which row, network or step.
     ("softmax_cross_entropy", "row + y[i]", "row + y[0]"),
-    ("momentum", "i / size", "0"),
-    ("nesterov", "step[0] * n_networks", "step[0]"),
-    ("adam", "step[0] * n_networks", "0"),
-    ("momentum", "i % size", "i"),
+    *((k, "first / size", "0") for k in OPTIMIZERS),
+    *((k, "step[0] * n_networks", "step[0]") for k in OPTIMIZERS),
+    *((k, "first - network * size", "first") for k in OPTIMIZERS),
+    *((k, "x[k] + l2 * theta_k", "x[0] + l2 * theta_k") for k in OPTIMIZERS),
+    *((k, "(const Four&)grad[first]", "(const Four&)grad[i]") for k in OPTIMIZERS),
     ("gather", "i / width", "i"),
     ("gather", "step[0] * batch_size", "step[0]"),
-    ("gather", "+ i % width", ""),
-    ("store", "series[step[0]]", "series[i]"),
+    ("gather", "i - row * width", "0"),
+    ("gather", "+ first", ""),
+    ("gather", "c += width", "c += n_targets"),
+    ("gather", "from * n_targets", "row * n_targets"),
+    ("take", "step[0] * width", "step[0]"),
+    ("take", "first + i", "i"),
+    ("penalty", "scale[step[0]]", "scale[0]"),
+    ("penalty", "k += lanes", "k += 1"),
+    ("penalty", "sums +=", "sums ="),
+    ("penalty", "k < n_weights", "k < n_weights - 1"),
     ("advance", "+= by", "+= 1"),
     # The update rule.
     ("momentum", "- rate * g", "- (T(1) - momentum) * rate * g"),
-    ("momentum", "velocity = u;", ""),
+    ("momentum", "(Four&)velocity[first] = velocity_4;", ""),
     ("momentum", "decays && ", ""),
-    ("nesterov", "theta += momentum * u - rate * g", "theta += u"),
-    ("adam", "sqrt(second) + epsilon", "sqrt(second + epsilon)"),
+    ("nesterov", "theta_k += momentum * velocity_k - rate * g", "theta_k += velocity_k"),
+    ("adam", "sqrt(v_k) + epsilon", "sqrt(v_k + epsilon)"),
     ("adam", "decays && ", ""),
     # An output written before an input that it may overwrite is read.
     ("tanh_delta", "delta = g * (T(1) - y * y)", "delta = T(1) - y * y; delta = delta * g"),
+    ("silu", "a = x / (T(1) + exp(-x))", "a = T(1) + exp(-x); a = z / a"),
+    ("selu_delta", "delta = g * (y", "delta = g; delta *= (a"),
     ("gelu", "a = x * (T(0.5) * (t + T(1)))", "a = t + T(1); a = T(0.5) * (z * a)"),
     (
         "softmax",
@@ -124,15 +169,22 @@ EQUIVALENT = {
     "permute": ["place >= partner ?"],
     "relu": ["x <= T(0) ? T(0) : x"],
     "leaky_relu": ["x <= small ? small : x"],
+    # Both sides join at 0, in value or in slope.
+    "elu": ["x >= T(0) ? x"],
+    "elu_delta": ["y >= T(0) ? T(1)"],
+    "selu": ["x >= T(0) ?"],
+    "softplus": ["x <= T(0) ? T(0) : x"],
+    "huber": ["difference >= bend ?", "difference <= -bend ?"],
     "softmax": ["z >= top ? z : top"],
+    "softmax_cross_entropy_rows": [
+        *("z >= top ? z : top", "surprise <= low ? low", "surprise >= high ? high"),
+    ],
     "softmax_cross_entropy": ["z >= top ? z : top", "value <= low ? low", "value >= high ? high"],
     "sigmoid_cross_entropy": [
         *("z <= T(0) ? T(0) : z", "z <= T(0) ? e : T(1)"),
         *("value <= low ? low", "value >= high ? high"),
     ],
-    "momentum": ["plan[at - 0]"],
-    "nesterov": ["plan[at - 0]"],
-    "adam": ["plan[at - 0]"],
+    **{kernel: ["plan[at - 0]"] for kernel in OPTIMIZERS},
 }
 
 
@@ -157,17 +209,20 @@ def _exchanges(step: Elementwise) -> Iterator[str]:
     def put(found: re.Match[str], new: str, group: int = 0) -> str:
         return step.body[: found.start(group)] + new + step.body[found.end(group) :]
 
+    # Exchanged, these might run for ever: loops with a stride.
+    strided = [range(*m.span()) for m in re.finditer(r"for \([^;]*;[^;]*; \w+ \+=", step.body)]
     for old, new in SWAPS:
         whole_name = r"(?<!\w)" if old[0].isalpha() else ""
         for found in re.finditer(whole_name + re.escape(old), step.body):
-            yield put(found, new)
+            if not any(found.start() in loop for loop in strided):
+                yield put(found, new)
     for found in re.finditer(r"T\(([\d.]+)\)", step.body):
         constant = float(found[1])
         yield put(found, repr(constant * 1.00001 or 0.125), 1)
     for found in re.finditer(r"(?<=\[)(?:at \+ )?(\d+)(?=\])|int \w+ = (\d+)", step.body):
         yield put(found, str(int(found[found.lastindex or 0]) + 1), found.lastindex or 0)
     for name in outputs_of(step):  # an output that is not written
-        for found in re.finditer(rf"\b{name}(\[[^;]*?\])? [-+]?= [^;]*", step.body):
+        for found in re.finditer(rf"(\(\w+&\))?\b{name}(\[[^;]*?\])? [-+]?= [^;]*", step.body):
             yield put(found, "")
 
 

@@ -19,7 +19,7 @@ from kernel_checks import Case, check_each, on_device
 from gpubp.backend import Backend
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.elementwise import Elementwise
-from gpubp.kernels.gather import STORE
+from gpubp.kernels.gather import TAKE
 
 STEPS = all_steps()
 
@@ -45,7 +45,7 @@ def test_kernel_without_a_case_fails() -> None:
 
 
 def test_kernels_are_found_in_modules_and_in_their_tables() -> None:
-    assert STEPS["store"] is STORE
+    assert STEPS["take"] is TAKE
     assert STEPS["gelu_delta"] is ACTIVATIONS["gelu"].delta
 
 
@@ -125,10 +125,10 @@ def test_losses_are_clipped_on_both_sides(kernel: str, kind: str) -> None:
 
 
 def test_body_that_indexes_outside_of_an_array_is_reported(library: HostLibrary) -> None:
-    case = cases_of(STEPS["store"])[0]
+    case = cases_of(STEPS["take"])[0]
     values = case.values() | {"step": np.array([6])}
-    with pytest.raises(AssertionError, match="store indexes outside of an array"):
-        case.call(library.run, STEPS["store"], values)
+    with pytest.raises(AssertionError, match="take indexes outside of an array"):
+        case.call(library.run, STEPS["take"], values)
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,16 @@ FLOORS = [
     "kernels.cublas",
     "kernels.gemm_call",
     "kernels.gemm",
+    "kernels.activations",
+    "kernels.epilogues",
+    "kernels.gemm_choices",
+    "kernels.gemm_tuner",
     "kernels.*",
     "arrays",
     "tape",
     "numpy_backend",
+    "cuda_graph",
+    "cuda_products",
     "cupy_backend",
     "backend",
     "network",
@@ -33,6 +39,9 @@ FLOORS = [
     "optimizers",
     "batches",
     "inference",
+    "trainer",
+    "streaming",
+    "placement",
     "training",
     "atomic_file",
     "model_file",
@@ -68,16 +77,48 @@ FLOORS = [
     "explain.backward",
     "explain.page",
     "gpubp",
+    "bench",
+    "bench.datasets",
+    "bench.machine",
+    "bench.usage",
+    "bench.results",
+    "bench.timing",
+    "bench.workloads",
+    "bench.isolation",
+    "bench.peers.protocol",
+    "bench.peers.learners",
+    "bench.peers.torch_parts",
+    "bench.peers.*",
+    "bench.peers",
+    "bench.ceilings",
+    "bench.throughput",
+    "bench.trainings",
+    "bench.inference",
+    "bench.kernel_twins",
+    "bench.gpu",
+    "bench.cases",
+    "bench.suite",
+    "bench.floor",
+    "bench.measurement",
+    "bench.ratios",
+    "bench.runner",
+    "bench.report",
+    "bench.comparison",
+    "bench.charts",
+    "bench.page",
     "cli.options",
     "cli.*",  # a command may import another
     "cli",
     "__main__",
 ]
 HEAVY = {"numpy", "sklearn", "scipy", "cupy", "safetensors"}
-MAY_IMPORT_CUPY = ("gpubp.backend", "gpubp.cupy_backend", "gpubp.parallel", "gpubp.kernels.")
+MAY_IMPORT_CUPY = (
+    *("gpubp.backend", "gpubp.cupy_backend", "gpubp.parallel"),
+    *("gpubp.kernels.", "gpubp.bench."),
+)
 
 FILES = [(ROOT / "gpubp", path) for path in (ROOT / "gpubp").rglob("*.py")]
-FILES += [(ROOT, path) for path in (ROOT / "kernels").rglob("*.py")]
+FILES += [(ROOT, path) for top in ("kernels", "bench") for path in (ROOT / top).rglob("*.py")]
 PATHS = {
     ".".join(("gpubp", *path.relative_to(folder).with_suffix("").parts)).removesuffix(
         ".__init__"

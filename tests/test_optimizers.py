@@ -39,15 +39,27 @@ def train(
     grads: np.ndarray,
     n_weights: int = 0,
 ) -> np.ndarray:
-    """Return ``theta`` (…, size) after one update for each of ``grads`` (n_steps, …, size)."""
-    parameters = backend.asarray(theta.copy())
-    state = tuple(backend.zeros(theta.shape, theta.dtype) for _ in optimizer.state_names)
+    """Return ``theta`` (…, size) after one update for each of ``grads`` (n_steps, …, size).
+
+    Its weights and the rest are padded to multiples of 4, as a network pads them.
+    """
+    padded, *padded_grads = (_padded(vector, n_weights) for vector in (theta, *grads))
+    parameters, padded_weights = backend.asarray(padded), -(-n_weights // 4) * 4
+    state = tuple(backend.zeros(padded.shape, theta.dtype) for _ in optimizer.state_names)
     planned, step = backend.asarray(plan), backend.zeros((1,), np.int64)
-    for grad in grads:
-        vectors = (parameters, backend.asarray(grad.copy()), state)
-        update(backend, optimizer, planned, step, n_weights, n_weights > 0, *vectors)
+    for grad in padded_grads:
+        vectors = (parameters, backend.asarray(grad), state)
+        update(backend, optimizer, planned, step, padded_weights, n_weights > 0, *vectors)
         backend.run(ADVANCE, 1, out=step)
-    return backend.to_numpy(parameters)
+    got, rest = backend.to_numpy(parameters), theta.shape[-1] - n_weights
+    parts = got[..., :n_weights], got[..., padded_weights : padded_weights + rest]
+    return np.concatenate(parts, axis=-1)
+
+
+def _padded(vector: np.ndarray, n_weights: int) -> np.ndarray:
+    parts = vector[..., :n_weights], vector[..., n_weights:]
+    zeros = [np.zeros((*part.shape[:-1], -part.shape[-1] % 4)) for part in parts]
+    return np.concatenate([parts[0], zeros[0], parts[1], zeros[1]], axis=-1)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from gpubp.backend import Backend
 
 PACKAGES = ("numpy", "scikit-learn", "safetensors", "click", "rich")
 CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
@@ -14,9 +18,10 @@ BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"
 
 
 @click.command()
-def doctor() -> None:
+@click.option("--verbose", is_flag=True, help="Also what one training step asks of each device.")
+def doctor(verbose: bool) -> None:
     """Tell what would run where on this machine, and what is missing."""
-    for name, text in (*_machine(), *_blas(), *_cuda()):
+    for name, text in (*_machine(), *_blas(), *_cuda(), *(_steps() if verbose else ())):
         click.echo(f"{name:<14} {text}")
 
 
@@ -73,3 +78,38 @@ def _cuda() -> list[tuple[str, str]]:
         (backend.name, f"{backend.why}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"),
         ("auto", f"CUDA from {CUDA_CROSSOVER:,} rows of a batch x parameters on, else the CPU"),
     ]
+
+
+def _steps() -> list[tuple[str, str]]:
+    """Return what one training step asks of each device."""
+    from gpubp.backend import BackendUnavailableError, get_backend
+
+    lines = []
+    for device in ("cpu", "cuda"):
+        try:
+            backend = get_backend(device)
+        except BackendUnavailableError:
+            continue
+        lines.append((f"step {backend.name}", _calls(backend)))
+    return lines
+
+
+def _calls(backend: Backend) -> str:
+    """Return what a step of a small network calls: kernels on CUDA, NumPy on the CPU."""
+    import numpy as np
+
+    from gpubp.batches import Batches
+    from gpubp.losses import LOSSES
+    from gpubp.network import Network
+    from gpubp.optimizers import Adam
+    from gpubp.trainer import OptimizerState, Trainer
+
+    network, dtype = Network((64, 128, 128, 10), ("relu", "relu")), np.dtype(np.float32)
+    theta = network.initial_theta(np.random.RandomState(0), dtype)
+    loss, state = LOSSES["softmax_cross_entropy"], OptimizerState(1e-3)
+    with backend.in_use(None, 0):
+        batches = Batches(backend, np.zeros((256, 64), dtype), np.zeros(256, np.int32), 256)
+        arguments = (backend, network, loss, Adam(), theta, batches)
+        launches = Trainer(*arguments, alpha=1e-4, state=state).launches
+    each = ", ".join(f"{count} {name}" for name, count in launches.items())
+    return f"64-128-128-10, batch 256: {sum(launches.values())} calls ({each})"

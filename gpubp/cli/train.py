@@ -79,6 +79,23 @@ if TYPE_CHECKING:
     show_default=True,
 )
 @click.option(
+    "--precision",
+    type=click.Choice(["float32", "tf32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Rounding of the factors of matrix products on CUDA; sums and weights stay float32.",
+)
+@click.option(
+    "--no-record",
+    is_flag=True,
+    help="Run each step on CUDA launch by launch, for debugging; the numbers stay the same.",
+)
+@click.option(
+    "--tune",
+    is_flag=True,
+    help="Choose matrix products on CUDA by timing, once for each device and shape.",
+)
+@click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path),
@@ -229,6 +246,9 @@ def _estimator(task: str, options: dict[str, Any], rows: int) -> Estimator:
         device=options["device"],
         dtype=options["dtype"],
         threads=options["threads"],
+        precision=options["precision"],
+        record=not options["no_record"],
+        tune=options["tune"],
     )
 
 
@@ -255,6 +275,7 @@ def _result(
         "task": model.schema.task,
         "device": estimator.device_,
         "dtype": str(estimator.coefs_[0].dtype),
+        "precision": estimator.precision_,
         "rows": len(rows),
         "features": estimator.n_features_in_,
         "layers": list(sizes),

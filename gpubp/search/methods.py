@@ -20,7 +20,7 @@ from gpubp.batches import Batches
 from gpubp.explain.trace import Example, parameters_of
 from gpubp.losses import LOSSES
 from gpubp.network import Network, Workspace, forward
-from gpubp.training import OptimizerState, Trainer
+from gpubp.trainer import OptimizerState, Trainer
 
 Method = Literal["one_at_a_time", "combinations", "random", "backprop"]
 Stop = Literal["stalled", "all_seen", "budget", "no_improvement", "diverged", "interrupt"]

@@ -1,0 +1,100 @@
+"""Where a training finds room: its data on the device, or streamed, and batches whole or in parts.
+
+Each fall-back takes less memory and more time; the mathematics stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+
+from gpubp.backend import Backend
+from gpubp.batches import Batches
+from gpubp.network import Network
+from gpubp.optimizers import Optimizer
+from gpubp.streaming import StreamedBatches
+from gpubp.trainer import Trainer
+
+Make = Callable[[Batches, int], Trainer]
+
+
+class DeviceMemoryError(MemoryError):
+    """A training does not fit on its device in any way."""
+
+
+class OneStepWindows(StreamedBatches):
+    """Batches that are streamed one step at a time."""
+
+    window_bytes = 1
+
+
+def place(
+    backend: Backend,
+    X: np.ndarray,
+    Y: np.ndarray,
+    batch_size: int,
+    weights: np.ndarray | None,
+    make: Make,
+    needed: int,
+    note: Callable[[str], None] = lambda line: None,
+) -> Trainer:
+    """Return ``make(batches, parts)`` with the fastest batches and fewest parts that fit.
+
+    needed : bytes that no way can do without, to be told where none fits.
+    note : gets a line about the way that was taken because a faster one found no room.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If none fits.
+    """
+
+    def build(kind: type[Batches], parts: int) -> Trainer:
+        return make(kind(backend, X, Y, batch_size, weights), parts)
+
+    for kind, parts, way in _ways(backend, min(batch_size, len(X))):
+        trainer = _attempt(backend, partial(build, kind, parts))
+        if trainer is not None:
+            if way:
+                note(f"{backend.name} has no room for all of the data; {way}")
+            return trainer
+        backend.free_unused()
+    memory = backend.memory()
+    raise DeviceMemoryError(
+        f"training needs {needed:,} bytes on {backend.name} at the least, and {memory.free or 0:,} "
+        f"of {memory.total or 0:,} are free; free some, take fewer units, or use device 'cpu'"
+    )
+
+
+def _ways(backend: Backend, batch_size: int) -> Iterator[tuple[type[Batches], int, str]]:
+    yield Batches, 1, ""
+    if backend.name == "cpu":
+        return
+    for kind in (StreamedBatches, OneStepWindows):
+        yield kind, 1, "its rows are streamed from the host"
+    parts = 2
+    while parts <= batch_size:
+        yield OneStepWindows, parts, f"its rows are streamed, and each batch takes {parts} parts"
+        parts *= 2
+
+
+def _attempt(backend: Backend, make: Callable[[], Trainer]) -> Trainer | None:
+    """Return what ``make`` makes, or None where memory runs out."""
+    try:
+        return make()
+    except MemoryError:
+        if backend.name == "cpu":
+            raise
+    return None  # the error is gone by now, and with it the arrays that it held
+
+
+def bytes_needed(network: Network, optimizer: Optimizer, dtype: np.dtype) -> int:
+    """Return the bytes that a training of ``network`` takes on its device at the least.
+
+    Parameters, gradient and the optimizer's state, and the activations of one row.
+    """
+    vectors = 2 + len(optimizer.state_names)
+    row = network.sizes[0] + 2 * sum(network.sizes[1:])
+    return (vectors * network.theta_size(dtype) + row) * dtype.itemsize

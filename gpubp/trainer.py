@@ -1,0 +1,166 @@
+"""One network on its data: every array of a training step, and the step, recorded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpubp.backend import Backend, Recording
+from gpubp.batches import Batches, HashedOrder
+from gpubp.kernels.optimizers import ADVANCE, PENALTY
+from gpubp.losses import Loss
+from gpubp.network import Network, Parameters, Workspace, backward, forward
+from gpubp.optimizers import Optimizer, update
+
+WEIGHTS_PER_LANE = 32  # that one lane of the penalty sums up, at least
+
+
+@dataclass
+class OptimizerState:
+    """What an optimizer carries from one call to the next, on the host.
+
+    vectors : its state (size,), or () before the first update; updates : how many were made;
+    rate : the learning rate of the next epoch.
+    """
+
+    rate: float
+    updates: int = 0
+    vectors: tuple[np.ndarray, ...] = ()
+
+
+class Trainer:
+    """One network on its data.
+
+    is_finite : whether every parameter was finite when the last epoch ended.
+
+    theta : (size,) host array, the initial parameters. alpha : the L2 penalty, of which a batch
+    of weight s takes alpha / s. parts : a batch is computed in so many parts, whose gradients are
+    added up: the same mathematics in less memory.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        network: Network,
+        loss: Loss,
+        optimizer: Optimizer,
+        theta: np.ndarray,
+        batches: Batches,
+        *,
+        alpha: float = 0.0,
+        state: OptimizerState,
+        parts: int = 1,
+    ) -> None:
+        self.backend, self.network, self.loss, self.optimizer = backend, network, loss, optimizer
+        self.batches, self.alpha, self.state, self.parts = batches, alpha, state, parts
+        dtype, size = theta.dtype, (len(theta),)
+        self.theta, self.gradient = backend.zeros(size, dtype), backend.zeros(size, dtype)
+        self._vectors = tuple(backend.zeros(size, dtype) for _ in optimizer.state_names)
+        self._plan = backend.zeros((batches.steps, optimizer.plan(0, 0, np.ones(1)).size), dtype)
+        self._scale = backend.zeros((batches.steps,), np.float64)
+        # What an epoch adds up, read by the host in one go: the losses of each row of a batch,
+        # those of the tail, the penalty, and the sum of theta.
+        lanes = min(backend.lanes, -(-len(theta) // WEIGHTS_PER_LANE))
+        sizes = (batches.batch_size, batches.tail, lanes, 1)
+        self._ends = np.cumsum(sizes)
+        self._sums = backend.zeros((sum(sizes),), np.float64)
+        # What each counts in the loss: the mean over the batches, each weighted by its rows.
+        counts = np.array([batches.batch_size, batches.tail, batches.rows]) / batches.rows
+        self._counts = np.repeat(counts, sizes[:3])
+        work = Workspace(backend, network, -(-batches.batch_size // parts), dtype)
+        self._full = self._record(work, batches.batch_size, 0)
+        self._tail = self._record(work, batches.tail, 1) if batches.tail else None
+        self._set(theta)
+        self.is_finite = True
+
+    def _set(self, theta: np.ndarray) -> None:
+        """Set the parameters and the optimizer's state, which recording may have changed."""
+        self.theta[...] = self.backend.asarray(theta)
+        for k, vector in enumerate(self._vectors):
+            vector[...] = 0
+            if self.state.vectors:
+                # Packed anew, since the padding depends on the dtype, which may have changed.
+                parts = self.network.unpack(self.state.vectors[k])
+                vector[...] = self.backend.asarray(self.network.pack(*parts, theta.dtype))
+
+    @property
+    def parameters(self) -> Parameters:
+        """The weights and biases on the device, as training has left them."""
+        return self.network.views(self.theta)
+
+    @property
+    def launches(self) -> dict[str, int]:
+        """What one full step asks of the device, by name."""
+        return dict(self._full.launches)
+
+    def _sum(self, k: int) -> slice:
+        """Return where the ``k``-th of the sums lie."""
+        return slice(self._ends[k - 1] if k else 0, self._ends[k])
+
+    def _record(self, work: Workspace, rows: int, losses: int) -> Recording:
+        """Return one step of training on ``rows`` rows, computed in ``work``, recorded."""
+        # Bound here, since a step that knew this object would be known by it in turn, and only
+        # the garbage collector would free its arrays.
+        backend, network, loss, optimizer = self.backend, self.network, self.loss, self.optimizer
+        batches, theta, plan = self.batches, self.theta, self._plan
+        vectors = (theta, self.gradient, self._vectors)
+        parameters, gradients = self.parameters, network.views(self.gradient)
+        n_weights, decays = network.n_weights(theta.dtype), self.alpha > 0
+        row_losses, penalty = self._sums[self._sum(losses)], self._sums[self._sum(2)]
+        penalized = (theta, self._scale, batches.step, n_weights, len(penalty))
+        parts = [
+            (first, work.first(min(work.rows, rows - first))) for first in range(0, rows, work.rows)
+        ]
+
+        def step() -> None:
+            for first, part in parts:
+                Y = batches.Y_batch[: part.rows]
+                batches.gather(part.X, Y, first)
+                forward(backend, network, parameters, part)
+                share = batches.share(part.rows, rows, first)
+                losses = row_losses[first : first + part.rows]
+                loss.evaluate(backend, part.logits, Y, share, losses, part.deltas[-1])
+                backward(backend, network, parameters, gradients, part, accumulate=first > 0)
+            if decays:
+                backend.run(PENALTY, *penalized, out=penalty)
+            update(backend, optimizer, plan, batches.step, n_weights, decays, *vectors)
+            backend.run(ADVANCE, 1, out=batches.step)
+
+        return backend.record(step)
+
+    def epoch(self, order: np.ndarray | HashedOrder) -> float:
+        """Train on every row once, in this ``order``; return the mean loss with its penalty."""
+        batches = self.batches
+        with np.errstate(all="ignore"):
+            self.plan_epoch(order)
+            for steps in batches.passes():
+                self._full(steps)
+            if self._tail is not None:
+                self._tail()
+            self.read_sums()
+        self.state.updates += batches.steps
+        return self._loss
+
+    def plan_epoch(self, order: np.ndarray | HashedOrder) -> None:
+        """Bring to the device what the steps of an epoch in this ``order`` read."""
+        batches, backend = self.batches, self.backend
+        l2 = self.alpha / batches.plan(order)
+        plan = self.optimizer.plan(self.state.rate, self.state.updates, l2)
+        self._sums[...] = 0
+        self._plan[...] = backend.asarray(plan, self.theta.dtype)
+        if self.alpha > 0:
+            self._scale[...] = backend.asarray(0.5 * l2 * batches.rows_by_step / batches.rows)
+
+    def read_sums(self) -> None:
+        """Read on the host, in one go, what the epoch has added up on the device."""
+        self._sums[-1:] = self.theta.sum(dtype=np.float64)
+        sums = self.backend.to_numpy(self._sums)
+        self._loss = float(sums[:-1].dot(self._counts))
+        self.is_finite = math.isfinite(sums[-1])  # NaN and infinity survive a sum
+
+    def host_state(self) -> OptimizerState:
+        """Return the optimizer's state with its vectors copied to the host."""
+        vectors = tuple(np.array(self.backend.to_numpy(v)) for v in self._vectors)
+        return OptimizerState(self.state.rate, self.state.updates, vectors)
