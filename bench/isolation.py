@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import groupby
 from time import monotonic
@@ -48,25 +48,47 @@ def _until_failure(
     module: str, device: str, names: list[str], row_seconds: float, until: float
 ) -> Iterator[Row]:
     """Yield the rows of one process, up to the first that fails."""
+    command = [sys.executable, "-m", "gpubp.bench.isolation", module, device, *names]
+    with _process(command) as (child, lines, log):
+        for name in names:
+            limit = max(0.0, min(row_seconds, until - monotonic()))
+            row = _next_row(name, lines, limit, child, log)
+            yield row
+            if row.status == "failed":
+                return
+
+
+def isolated_row(
+    command: list[str], name: str, *, seconds: float, environment: dict[str, str] | None = None
+) -> Row:
+    """Return the row ``name`` that ``command`` prints as a line of JSON, in a process of its own.
+
+    seconds : the longest that it may take. environment : all variables; None takes this process's.
+    """
+    with _process(command, environment) as (child, lines, log):
+        return _next_row(name, lines, seconds, child, log)
+
+
+@contextmanager
+def _process(
+    command: list[str], environment: dict[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[str], IO[str]]]:
+    """Yield a process, the lines of its stdout, and its stderr; end it and all it has started."""
     lines: queue.Queue[str] = queue.Queue()
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "gpubp.bench.isolation", module, device, *names],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            env=environment,
             process_group=0,  # to end with it what it has started
         )
         reader = threading.Thread(target=_read, args=(child.stdout, lines), daemon=True)
         reader.start()
         try:
-            for name in names:
-                limit = max(0.0, min(row_seconds, until - monotonic()))
-                row = _next_row(name, lines, limit, child, log)
-                yield row
-                if row.status == "failed":
-                    return
+            yield child, lines, log
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
@@ -94,7 +116,18 @@ def _next_row(
     code = child.wait()
     log.seek(0)
     last = [text.strip() for text in log if text.strip()][-1:]
-    return named_row(name, "failed", ": ".join([f"its process ended with code {code}", *last]))
+    return named_row(name, "failed", ": ".join([_ending(code), *last]))
+
+
+def _ending(code: int) -> str:
+    """Return how a process with that exit code ended."""
+    if code >= 0:
+        return f"its process ended with code {code}"
+    with suppress(ValueError):
+        cause = signal.Signals(-code)
+        hint = ", perhaps for want of memory" if cause == signal.SIGKILL else ""
+        return f"its process was ended by {cause.name}{hint}"
+    return f"its process was ended by signal {-code}"
 
 
 def measured(name: str, measure: Callable[[], Row]) -> Row:
@@ -105,14 +138,22 @@ def measured(name: str, measure: Callable[[], Row]) -> Row:
         return named_row(name, "skipped", str(reason))
     except Exception as error:
         message = " ".join(str(error).split())[:MOST_CHARACTERS]
-        return named_row(name, "failed", f"{type(error).__name__}: {message}")
+        # CuPy's and PyTorch's errors are no MemoryError.
+        full = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+        kind = "out of memory" if full else type(error).__name__
+        return named_row(name, "failed", f"{kind}: {message}".removesuffix(": "))
+
+
+def own_stdout() -> IO[str]:
+    """Return stdout for rows alone: libraries print as they like, from now on to stderr."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return out
 
 
 def main(module: str, device: str, *names: str) -> None:
     """Print the row of each name as a line of JSON; end after one that fails."""
-    # Libraries print as they like: stdout is for rows alone.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    out = own_stdout()
     rows: Rows = import_module(module).rows(device)
     for name in names:
         row = measured(name, rows[name])

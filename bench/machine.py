@@ -14,11 +14,21 @@ PACKAGES = (
     *("numpy", "scikit-learn", "cupy-cuda13x", "cupy-cuda12x", "cupy", "torch", "triton"),
     *("jax", "jaxlib"),
 )
+# Variables that choose other kernels on the CPU: OPENBLAS_CORETYPE=Haswell halves NumPy's speed on
+# a processor with AVX-512.
+KERNEL_VARIABLES = (
+    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NPY_DISABLE_CPU_FEATURES", "BLIS_ARCH_TYPE"),
+    *("MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS", "NVPL_BLAS_DEBUG_CPU_TYPE"),
+    *("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"),
+)
+THREAD_VARIABLES = (
+    *("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
+    "VECLIB_MAXIMUM_THREADS",
+)
 # Variables that change how fast the libraries compute.
 VARIABLES = (
-    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"),
-    *("MKL_NUM_THREADS", "CUPY_TF32", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG"),
-    *("XLA_FLAGS", "CUDA_VISIBLE_DEVICES"),
+    *(*KERNEL_VARIABLES, *THREAD_VARIABLES, "CUPY_TF32", "NVIDIA_TF32_OVERRIDE"),
+    *("CUBLAS_WORKSPACE_CONFIG", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES"),
 )
 
 
@@ -29,13 +39,18 @@ def machine(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "device": {"name": "cpu"} if device == "cpu" else _cuda(device),
     }
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

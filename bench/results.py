@@ -43,8 +43,11 @@ class Row:
     """One case by one peer, or the reason why there is no figure for it.
 
     case : what was measured: a workload, a kernel, a ceiling. peer : by whom.
-    precision : of the matrix products. losses : mean loss of the first epochs, before timing.
+    precision : of the matrix products. losses : mean loss of the first epochs, before timing, or
+    of the first and the last epoch of a fit.
     figures : what else was measured or follows, by a name that holds its unit.
+    rounds : seconds of one fit in each round, where it was measured in rounds.
+    not_compared : why it has no ratio to another row.
     """
 
     case: str
@@ -57,6 +60,8 @@ class Row:
     timing: Timing | None = None
     losses: tuple[float, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
+    rounds: tuple[float, ...] = ()
+    not_compared: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,14 @@ class Part:
     """The rows of one part of a benchmark, measured in one run.
 
     machine : see `gpubp.bench.machine`. started : ISO 8601 in UTC. seconds : its duration.
+    settings : what was asked for, where that is not in the code.
     """
 
     machine: dict[str, Any]
     started: str
     seconds: float
     rows: tuple[Row, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 Results = dict[str, Part]  # by the name of the part
@@ -145,7 +152,8 @@ def _row(values: dict[str, Any]) -> Row:
     timing = values["timing"] and Timing(**values["timing"])
     losses = tuple(_number(loss) for loss in values["losses"])
     figures = {name: _number(value) for name, value in values["figures"].items()}
-    return Row(**values | {"timing": timing, "losses": losses, "figures": figures})
+    more = {"timing": timing, "losses": losses, "figures": figures}
+    return Row(**values | more | {"rounds": tuple(values.get("rounds", ()))})
 
 
 def _number(value: float | None) -> float:

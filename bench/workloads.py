@@ -1,7 +1,8 @@
 """The networks that are timed: their data, initial weights and row orders, and their floor.
 
 All of it follows from a seed, so that every peer trains the same network from the same weights on
-the same rows in the same order: ReLU, softmax cross-entropy, Adam, no weight decay.
+the same rows in the same order: ReLU, no weight decay; unless asked for, softmax cross-entropy and
+Adam.
 """
 
 from __future__ import annotations
@@ -12,15 +13,24 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from gpubp.bench.datasets import load_dataset
 from gpubp.network import Network
 
-Precision = Literal["float32", "tf32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16", "float64"]
+Loss = Literal["cross_entropy", "squared_error"]
+Solver = Literal["adam", "sgd"]
 
 # Two sides that do the same work agree on the mean loss of the first epoch within this, relative.
 # Adam's first steps depend on the signs of gradients alone, so rounding grows: float32 sums in
 # another order differ by up to 1e-4 in 784-512-512-10 (measured on a CPU). TF32 and bfloat16 round
 # every factor of a product, to 11 and to 8 bits.
-LOSS_TOLERANCE: dict[str, float] = {"float32": 1e-3, "tf32": 5e-3, "bfloat16": 3e-2}
+LOSS_TOLERANCE: dict[str, float] = {
+    "float64": 1e-6,
+    "float32": 1e-3,
+    "tf32": 5e-3,
+    "bfloat16": 3e-2,
+}
+MOMENTUM = 0.9  # of SGD, Nesterov's, as scikit-learn's default
 
 ORDERS = 4  # row orders that the epochs take in turn
 DISTINCT_VALUES = 1 << 25  # of X: more than a cache holds; drawing all of 4096 x 204,800 is slow
@@ -36,10 +46,14 @@ class Phase(NamedTuple):
 
 @dataclass(frozen=True)
 class Workload:
-    """A training of one network; an epoch has ``steps`` full batches.
+    """A training of one network; an epoch has ``steps`` full batches, unless n_rows says more.
 
-    precision : of the factors of matrix products. Sums, master weights and Adam are float32.
+    precision : of the factors of matrix products. Sums, master weights and Adam are float32, or
+        float64 with "float64".
     epsilon : of Adam. So small that it does not matter where in the formula a peer has it.
+    loss : of one output, "cross_entropy" is that of a logistic unit; of several, of a softmax.
+    dataset : the name of a data set; "" draws the data from the seed.
+    n_rows : rows of the data, if these are not ``steps`` full batches.
     """
 
     sizes: tuple[int, ...]
@@ -49,6 +63,10 @@ class Workload:
     rate: float = 1e-3
     epsilon: float = 1e-12
     seed: int = 0
+    solver: Solver = "adam"
+    loss: Loss = "cross_entropy"
+    dataset: str = ""
+    n_rows: int = 0
 
     @property
     def name(self) -> str:
@@ -58,7 +76,22 @@ class Workload:
     @property
     def rows(self) -> int:
         """Rows of the data, which are those of an epoch."""
-        return self.steps * self.batch
+        return self.n_rows or self.steps * self.batch
+
+    @property
+    def full_steps(self) -> int:
+        """Full batches of an epoch."""
+        return self.rows // self.batch
+
+    @property
+    def rest(self) -> int:
+        """Rows of the last batch of an epoch, if that is not full; else 0."""
+        return self.rows % self.batch
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of data and parameters."""
+        return np.dtype(np.float64 if self.precision == "float64" else np.float32)
 
     @property
     def network(self) -> Network:
@@ -66,19 +99,41 @@ class Workload:
         return Network(self.sizes, ("relu",) * (len(self.sizes) - 2))
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return X (rows, d_0) float32, N(0, 1), and the class of each row, (rows,) int32.
+        """Return X (rows, d_0), and the class of each row, (rows,) int32, or its values.
 
-        The class is that of the largest of the first features, one for each class.
+        Values are (rows,), or (rows, d_L) for several outputs, in the dtype of X.
         """
-        X = repeated_normals(np.random.default_rng(self.seed), self.rows, self.sizes[0])
-        return X, X[:, : self.sizes[-1]].argmax(axis=1).astype(np.int32)
+        if self.dataset:
+            X, y = load_dataset(self.dataset, self.rows)
+        else:
+            rng = np.random.default_rng(self.seed)
+            X = repeated_normals(rng, self.rows, self.sizes[0])
+            y = self._targets(X, rng)
+        X = X.astype(self.dtype, copy=False)
+        is_class = self.loss == "cross_entropy"
+        return X, y.astype(np.int32 if is_class else self.dtype, copy=False)
+
+    def _targets(self, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return targets for N(0, 1) features that a network can learn.
+
+        The class is that of the largest of the first features, one for each class; of two, whether
+        the first two features have one sign. A value is a feature's magnitude, with noise.
+        """
+        n_outputs = self.sizes[-1]
+        if self.loss == "squared_error":
+            y = np.abs(X[:, :n_outputs])
+            y += 0.5 * rng.standard_normal(y.shape, dtype=np.float32)
+            return np.asarray(y[:, 0] if n_outputs == 1 else y)
+        if n_outputs == 1:
+            return np.asarray(X[:, 0] * X[:, 1] > 0)
+        return np.asarray(X[:, :n_outputs].argmax(axis=1))
 
     def initial_theta(self) -> np.ndarray:
-        """Return the flat initial parameters, float32."""
-        return self.network.initial_theta(self._rng(), np.dtype(np.float32))
+        """Return the flat initial parameters."""
+        return self.network.initial_theta(self._rng(), self.dtype)
 
     def initial_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return the initial weights (d, h) and biases (h,) by layer, float32."""
+        """Return the initial weights (d, h) and biases (h,) by layer."""
         return self.network.unpack(self.initial_theta())
 
     def orders(self) -> np.ndarray:
@@ -87,7 +142,7 @@ class Workload:
         Drawn after the weights from one stream, as scikit-learn draws them.
         """
         rng = self._rng()
-        self.network.initial_theta(rng, np.dtype(np.float32))
+        self.network.initial_theta(rng, self.dtype)
         orders = np.empty((ORDERS, self.rows), np.int64)
         for order in orders:
             order[:] = np.arange(self.rows)
@@ -119,6 +174,7 @@ def phases(workload: Workload) -> list[Phase]:
     Each reads its inputs once and writes its outputs once. Bias, activation and bias gradient
     belong to the product that they follow. bfloat16 halves activations, deltas and the weights
     that products read; gradients and Adam stay float32. Operations outside products count as 0.
+    float64 counts as float32.
     """
     b, item = workload.batch, 2 if workload.precision == "bfloat16" else 4
     d_0, n_outputs = workload.sizes[0], workload.sizes[-1]

@@ -1,4 +1,7 @@
-"""JAX with a whole epoch as one compiled scan over its steps, and donated buffers."""
+"""JAX with a whole epoch as one compiled scan over its steps, and donated buffers.
+
+A last batch that is not full is one more step of the same compilation.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,22 @@ from contextlib import contextmanager
 from itertools import cycle
 from typing import Any
 
-from gpubp.bench.peers.protocol import Session, missing
+import numpy as np
+
+from gpubp.bench.peers.learners import SessionLearner
+from gpubp.bench.peers.protocol import Learner, Session, missing
 from gpubp.bench.timing import HostClock
-from gpubp.bench.workloads import Workload
+from gpubp.bench.workloads import MOMENTUM, Workload
 
 name = "jax_scan"
 BETA_1, BETA_2 = 0.9, 0.999
 # JAX's own default on CUDA is TF32.
-_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
+_PRECISIONS = {
+    "float32": "highest",
+    "float64": "highest",
+    "tf32": "tensorfloat32",
+    "bfloat16": "default",
+}
 
 
 def available(device: str) -> str | None:
@@ -32,11 +43,26 @@ def available(device: str) -> str | None:
 @contextmanager
 def prepare(workload: Workload, device: str) -> Iterator[Session]:
     """Yield ``workload`` on ``device``."""
+    with _on(workload, device):
+        yield _Session(workload)
+
+
+@contextmanager
+def learner(workload: Workload, device: str) -> Iterator[Learner]:
+    """Yield what trains ``workload`` on ``device``."""
+    with _on(workload, device):
+        yield SessionLearner(_Session(workload), workload)
+
+
+@contextmanager
+def _on(workload: Workload, device: str) -> Iterator[None]:
     import jax
 
+    if workload.precision == "float64":
+        jax.config.update("jax_enable_x64", True)
     precision = jax.default_matmul_precision(_PRECISIONS[workload.precision])
     with jax.default_device(_device(device)), precision:
-        yield _Session(workload)
+        yield
 
 
 def _device(device: str) -> Any:
@@ -52,23 +78,35 @@ class _Session:
 
     def __init__(self, workload: Workload) -> None:
         import jax
-        import jax.numpy as jnp
 
-        X, y = workload.data()
-        self._X, self._y = jnp.asarray(X), jnp.asarray(y)
-        shape = (-1, workload.steps, workload.batch)
-        self._orders = cycle([jnp.asarray(o, "int32") for o in workload.orders().reshape(shape)])
-        Ws, bs = workload.initial_parameters()
-        theta = [(jnp.asarray(W), jnp.asarray(b)) for W, b in zip(Ws, bs, strict=True)]
-        m, v = (jax.tree.map(jnp.zeros_like, theta) for _ in range(2))
-        self._state: Any = (theta, m, v, jnp.zeros((), "float32"))
+        self._workload, self._data = workload, workload.data()
+        self._initial = list(zip(*workload.initial_parameters(), strict=True))
+        self._all_orders = [_device_order(workload, order) for order in workload.orders()]
         self._epoch = jax.jit(_epoch(workload), donate_argnums=0)
+        self._outputs = jax.jit(_outputs(workload))
         self._loss: Any = None
         # One wait an epoch. Events of XLA's stream cannot be had.
         self.clock = HostClock(self.synchronize)
+        self.restart()
+
+    def restart(self) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        X, y = self._data
+        n_outputs, is_index = self._workload.sizes[-1], self._workload.loss == "cross_entropy"
+        y = y if is_index and n_outputs > 1 else y.reshape(-1, n_outputs).astype(X.dtype)
+        self._X, self._y = jnp.asarray(X), jnp.asarray(y)
+        theta = [(jnp.array(W), jnp.array(b)) for W, b in self._initial]
+        m, v = (jax.tree.map(jnp.zeros_like, theta) for _ in range(2))
+        self._state: Any = (theta, m, v, jnp.zeros((), self._X.dtype))
+        self._orders = cycle(self._all_orders)
+
+    def outputs(self, X: np.ndarray) -> np.ndarray:
+        return np.asarray(self._outputs(self._state[0], X))
 
     def epoch(self) -> None:
-        self._state, self._loss = self._epoch(self._state, self._X, self._y, next(self._orders))
+        self._state, self._loss = self._epoch(self._state, self._X, self._y, *next(self._orders))
 
     def loss(self) -> float:
         return float(self._loss)
@@ -79,26 +117,74 @@ class _Session:
         jax.block_until_ready((self._state, self._loss))
 
 
-def _epoch(workload: Workload) -> Any:
-    """Return (state, X, y, order (steps, batch)) -> (state, mean loss), to be compiled."""
+def _device_order(workload: Workload, order: np.ndarray) -> tuple[Any, Any]:
+    """Return the rows of the full batches (steps, batch), and of the last one if it is not."""
+    import jax.numpy as jnp
+
+    full = workload.full_steps * workload.batch
+    rows = jnp.asarray(order, "int32")
+    return rows[:full].reshape(workload.full_steps, workload.batch), rows[full:]
+
+
+def _logits(workload: Workload) -> Any:
+    """Return (parameters, X) -> logits, in the precision."""
     import jax
     import jax.numpy as jnp
 
-    dtype = jnp.bfloat16 if workload.precision == "bfloat16" else jnp.float32
+    dtype = jnp.bfloat16 if workload.precision == "bfloat16" else workload.dtype
 
-    def loss_of(theta: Any, X: Any, y: Any) -> Any:
+    def logits(theta: Any, X: Any) -> Any:
         A = X.astype(dtype)
         for W, b in theta[:-1]:
             A = jax.nn.relu(A @ W.astype(dtype) + b.astype(dtype))
         W, b = theta[-1]
-        Z = (A @ W.astype(dtype) + b.astype(dtype)).astype(jnp.float32)
+        return (A @ W.astype(dtype) + b.astype(dtype)).astype(workload.dtype)
+
+    return logits
+
+
+def _outputs(workload: Workload) -> Any:
+    """Return (parameters, X) -> outputs."""
+    import jax
+
+    logits = _logits(workload)
+    if workload.loss == "squared_error":
+        return logits
+    last = jax.nn.sigmoid if workload.sizes[-1] == 1 else jax.nn.softmax
+    return lambda theta, X: last(logits(theta, X))
+
+
+def _mean_loss(workload: Workload) -> Any:
+    """Return (parameters, X, y) -> mean loss."""
+    import jax
+    import jax.numpy as jnp
+
+    logits = _logits(workload)
+
+    def softmax_loss(theta: Any, X: Any, y: Any) -> Any:
+        Z = logits(theta, X)
         target = jnp.take_along_axis(Z, y[:, None], axis=1)[:, 0]
         return jnp.mean(jax.nn.logsumexp(Z, axis=1) - target)
 
-    def step(state: Any, X: Any, y: Any, rows: Any) -> Any:
+    def sigmoid_loss(theta: Any, X: Any, y: Any) -> Any:
+        Z = logits(theta, X)
+        return jnp.mean(jax.nn.softplus(Z) - y * Z)
+
+    def squared_loss(theta: Any, X: Any, y: Any) -> Any:
+        return 0.5 * jnp.mean((logits(theta, X) - y) ** 2)
+
+    if workload.loss == "squared_error":
+        return squared_loss
+    return sigmoid_loss if workload.sizes[-1] == 1 else softmax_loss
+
+
+def _update(workload: Workload) -> Any:
+    """Return (gradient, (theta, m, v, updates made)) -> the same after an update."""
+    import jax
+    import jax.numpy as jnp
+
+    def adam(gradient: Any, state: Any) -> Any:
         theta, m, v, done = state
-        X, y = (source.at[rows].get(mode="promise_in_bounds") for source in (X, y))
-        loss, gradient = jax.value_and_grad(loss_of)(theta, X, y)
         done = done + 1
         m = jax.tree.map(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, m, gradient)
         v = jax.tree.map(lambda v, g: BETA_2 * v + (1 - BETA_2) * g * g, v, gradient)
@@ -107,10 +193,36 @@ def _epoch(workload: Workload) -> Any:
             spread = jnp.sqrt(v / (1 - BETA_2**done)) + workload.epsilon
             return theta - workload.rate * (m / (1 - BETA_1**done)) / spread
 
-        return (jax.tree.map(moved, theta, m, v), m, v, done), loss
+        return jax.tree.map(moved, theta, m, v), m, v, done
 
-    def epoch(state: Any, X: Any, y: Any, order: Any) -> Any:
+    def sgd(gradient: Any, state: Any) -> Any:
+        theta, m, v, done = state
+        m = jax.tree.map(lambda m, g: MOMENTUM * m + g, m, gradient)
+        theta = jax.tree.map(
+            lambda theta, m, g: theta - workload.rate * (g + MOMENTUM * m), theta, m, gradient
+        )
+        return theta, m, v, done
+
+    return adam if workload.solver == "adam" else sgd
+
+
+def _epoch(workload: Workload) -> Any:
+    """Return (state, X, y, order (steps, batch), rest) -> (state, mean loss), to be compiled."""
+    import jax
+
+    mean_loss, update = _mean_loss(workload), _update(workload)
+
+    def step(state: Any, X: Any, y: Any, rows: Any) -> Any:
+        X, y = (source.at[rows].get(mode="promise_in_bounds") for source in (X, y))
+        loss, gradient = jax.value_and_grad(mean_loss)(state[0], X, y)
+        return update(gradient, state), loss
+
+    def epoch(state: Any, X: Any, y: Any, order: Any, rest: Any) -> Any:
         state, losses = jax.lax.scan(lambda s, rows: step(s, X, y, rows), state, order)
-        return state, losses.mean()
+        total = losses.sum() * workload.batch
+        if workload.rest:
+            state, loss = step(state, X, y, rest)
+            total = total + loss * workload.rest
+        return state, total / workload.rows
 
     return epoch

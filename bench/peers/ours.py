@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from inspect import signature
 from itertools import cycle
 from typing import Any
 
@@ -11,12 +13,14 @@ import numpy as np
 
 from gpubp.backend import Backend, BackendUnavailableError, get_backend
 from gpubp.batches import Batches
-from gpubp.bench.peers.protocol import Session
+from gpubp.bench.peers.learners import EstimatorLearner
+from gpubp.bench.peers.protocol import Learner, Session
+from gpubp.bench.results import SkippedError
 from gpubp.bench.timing import Clock, HostClock, cupy_clock
 from gpubp.bench.workloads import Workload
 from gpubp.losses import LOSSES
 from gpubp.optimizers import Adam
-from gpubp.training import OptimizerState, Trainer
+from gpubp.trainer import OptimizerState, Trainer
 
 name = "gpubp"
 
@@ -56,6 +60,20 @@ def prepare(workload: Workload, device: str) -> Iterator[Session]:
             state=OptimizerState(workload.rate),
         )
         yield _Session(trainer, workload.orders())
+
+
+@contextmanager
+def learner(workload: Workload, device: str) -> Iterator[Learner]:
+    """Yield MLPClassifier or MLPRegressor for ``workload`` on ``device``."""
+    from gpubp import MLPClassifier, MLPRegressor
+
+    kind = MLPClassifier if workload.loss == "cross_entropy" else MLPRegressor
+    options = {"device": device, "dtype": str(workload.dtype)}
+    if workload.precision not in ("float32", "float64"):
+        if device == "cpu" or "precision" not in signature(kind).parameters:
+            raise SkippedError(f"the estimators have no {workload.precision} on {device}")
+        options["precision"] = workload.precision
+    yield EstimatorLearner(partial(kind, **options), workload)
 
 
 class _Session:

@@ -2,7 +2,8 @@
 
 To add one, write a module with the names of `Peer`, as ``sklearn_mlp.py`` does, and list it in
 `gpubp.bench.peers.PEERS`. A peer takes the workload's data, initial weights and row orders, keeps
-them on the device, and reads no number back in ``epoch``.
+them on the device, and reads no number back in ``epoch``. A Session is the training alone, a
+Learner all that its user waits for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import Protocol
+
+import numpy as np
 
 from gpubp.bench.timing import Clock
 from gpubp.bench.workloads import Workload
@@ -36,6 +39,20 @@ class Session(Protocol):
         """Wait until the device has done all that was asked of it."""
 
 
+class Learner(Protocol):
+    """The whole of a library's training of one workload, as its user calls it, again and again."""
+
+    @property
+    def remark(self) -> str:
+        """What a reader of its figures has to know; "" where there is nothing."""
+
+    def fit(self, epochs: int) -> list[float]:
+        """Train from the initial weights on the host's data; return the loss of each epoch."""
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the outputs for X (n, d_0) on the host: probabilities (n, classes), or values."""
+
+
 class Peer(Protocol):
     """A module of this package."""
 
@@ -46,6 +63,9 @@ class Peer(Protocol):
 
     def prepare(self, workload: Workload, device: str) -> AbstractContextManager[Session]:
         """Return a context with ``workload`` on ``device``, freed at its end."""
+
+    def learner(self, workload: Workload, device: str) -> AbstractContextManager[Learner]:
+        """Return a context with what trains ``workload`` on ``device``, compiled if need be."""
 
 
 def missing(package: str) -> str | None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.bench.peers.protocol import Session, missing
+from gpubp.bench.peers.learners import EstimatorLearner
+from gpubp.bench.peers.protocol import Learner, Session, missing
+from gpubp.bench.results import SkippedError
 from gpubp.bench.timing import HostClock
 from gpubp.bench.workloads import Workload
 
@@ -24,6 +26,17 @@ def available(device: str) -> str | None:
 def prepare(workload: Workload, device: str) -> Iterator[Session]:
     """Yield ``workload`` on ``device``."""
     yield _Session(workload)
+
+
+@contextmanager
+def learner(workload: Workload, device: str) -> Iterator[Learner]:
+    """Yield MLPClassifier or MLPRegressor for ``workload``."""
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    if workload.precision not in ("float32", "float64"):
+        raise SkippedError(f"scikit-learn has no {workload.precision}")
+    kind = MLPClassifier if workload.loss == "cross_entropy" else MLPRegressor
+    yield EstimatorLearner(kind, workload)
 
 
 class _Session:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from gpubp.bench.peers.protocol import Session
-from gpubp.bench.peers.torch_parts import TorchSession, TorchWorkload, unavailable
+from gpubp.bench.peers.protocol import Learner, Session
+from gpubp.bench.peers.torch_parts import (
+    TorchSession,
+    TorchWorkload,
+    optimizer_state,
+    torch_learner,
+    unavailable,
+)
 from gpubp.bench.workloads import Workload
 
 name = "torch_eager"
@@ -21,18 +27,20 @@ def available(device: str) -> str | None:
 @contextmanager
 def prepare(workload: Workload, device: str) -> Iterator[Session]:
     """Yield ``workload`` on ``device``."""
-    import torch
-
     work = TorchWorkload(workload, device)
-    options = {"lr": workload.rate, "eps": workload.epsilon, "fused": True}
-    optimizer = torch.optim.Adam(work.model.parameters(), **options)
+    optimizer = work.optimizer()
 
     def train(order: Any) -> None:
-        for rows in order:
+        for rows in work.batches(order):
             loss = work.loss(work.model, rows)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            work.total.add_(loss.detach())
+            work.total.add_(loss.detach(), alpha=len(rows))
 
-    yield TorchSession(work, train)
+    yield TorchSession(work, train, lambda: optimizer_state(optimizer))
+
+
+def learner(workload: Workload, device: str) -> AbstractContextManager[Learner]:
+    """Return a context with what trains ``workload`` on ``device``."""
+    return torch_learner(prepare(workload, device), workload)

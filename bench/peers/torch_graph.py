@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from gpubp.bench.peers.protocol import Session
-from gpubp.bench.peers.torch_parts import TorchSession, TorchWorkload, unavailable
+from gpubp.bench.peers.protocol import Learner, Session
+from gpubp.bench.peers.torch_parts import (
+    TorchSession,
+    TorchWorkload,
+    optimizer_state,
+    torch_learner,
+    unavailable,
+)
 from gpubp.bench.workloads import Workload
 
 name = "torch_graph"
@@ -24,27 +30,42 @@ def prepare(workload: Workload, device: str) -> Iterator[Session]:
     import torch
 
     work = TorchWorkload(workload, device)
-    options = {"lr": workload.rate, "eps": workload.epsilon, "fused": True, "capturable": True}
-    optimizer = torch.optim.Adam(work.model.parameters(), **options)
+    optimizer = work.optimizer(**({"capturable": True} if workload.solver == "adam" else {}))
     order = work.orders[0].clone()
     counter = torch.zeros(1, dtype=torch.int64, device=work.device)
+    full = workload.full_steps * workload.batch
 
-    def step() -> None:
-        loss = work.loss(work.model, order.index_select(0, counter)[0])
+    def train_on(rows: Any) -> None:
+        loss = work.loss(work.model, rows)
         loss.backward()
         optimizer.step()
-        work.total.add_(loss.detach())
+        work.total.add_(loss.detach(), alpha=len(rows))
+
+    def step() -> None:
+        planned = order[:full].view(workload.full_steps, workload.batch)
+        train_on(planned.index_select(0, counter)[0])
         counter.add_(1)
 
     graph = _captured(step, work.model, optimizer, counter)
+    # A last batch that is not full is a graph of its own.
+    last = workload.rest and _captured(
+        lambda: train_on(order[full:]), work.model, optimizer, counter
+    )
 
     def train(planned: Any) -> None:
         order.copy_(planned)
         counter.zero_()
-        for _ in range(workload.steps):
+        for _ in range(workload.full_steps):
             graph.replay()
+        if last:
+            last.replay()
 
-    yield TorchSession(work, train)
+    yield TorchSession(work, train, lambda: optimizer_state(optimizer))
+
+
+def learner(workload: Workload, device: str) -> AbstractContextManager[Learner]:
+    """Return a context with what trains ``workload`` on ``device``."""
+    return torch_learner(prepare(workload, device), workload)
 
 
 def _captured(step: Callable[[], None], model: Any, optimizer: Any, counter: Any) -> Any:
@@ -66,7 +87,6 @@ def _captured(step: Callable[[], None], model: Any, optimizer: Any, counter: Any
     with torch.cuda.graph(graph):
         step()
     model.load_state_dict(initial)
-    for state in optimizer.state.values():
-        for value in state.values():
-            value.zero_()
+    for value in optimizer_state(optimizer):
+        value.zero_()
     return graph

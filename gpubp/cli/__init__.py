@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "Score a trained model on a table with known targets.",
     "explain": "Show every number of a step of backpropagation.",
     "search": "Compare searches for the weights with backpropagation.",
+    "bench": "Measure how fast gpubp and its peers are on this machine.",
     "doctor": "Tell what would run where, and what is missing.",
 }
 

@@ -1,0 +1,100 @@
+"""A case of a suite: one network, trained or run by one peer in one way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from gpubp.bench.workloads import DISTINCT_VALUES, Loss, Precision, Solver, Workload
+
+Mode = Literal["training", "inference"]
+Vary = Literal["batch", "width", "depth", "rows", ""]
+FLOOR = "floor"  # the peer that is none: the matrix products alone
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured in a process.
+
+    network : its name in the suite. rows : of the data, or of those that inference is for.
+    epochs : of a fit. seconds : fits are repeated until a timing has taken so long.
+    vary : what grows from case to case of this network, for plots.
+    """
+
+    network: str
+    sizes: tuple[int, ...]
+    batch: int
+    rows: int
+    peer: str
+    device: str = "cpu"
+    precision: Precision = "float32"
+    solver: Solver = "adam"
+    loss: Loss = "cross_entropy"
+    dataset: str = ""
+    mode: Mode = "training"
+    epochs: int = 10
+    rate: float = 1e-3
+    seed: int = 0
+    seconds: float = 0.5
+    vary: Vary = ""
+
+    @property
+    def name(self) -> str:
+        """What its peers have in common, such as "S 64-100-10 b200 adam float32 cpu"."""
+        sizes = "-".join(map(str, self.sizes))
+        how = "inference" if self.mode == "inference" else self.solver
+        return f"{self.network} {sizes} b{self.batch} {how} {self.precision} {self.device}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What no other case of a suite has: name and peer."""
+        return self.name, self.peer
+
+    @property
+    def steps(self) -> int:
+        """Steps of a fit, or calls of predict."""
+        each = -(-self.rows // self.batch)
+        return each if self.mode == "inference" else each * self.epochs
+
+    @property
+    def rows_in_all(self) -> int:
+        """Rows that a fit, or inference, goes through."""
+        return self.rows if self.mode == "inference" else self.rows * self.epochs
+
+    @property
+    def workload(self) -> Workload:
+        """The training, with its data; that of inference is for the weights alone."""
+        rows = self.rows
+        if self.mode == "inference":  # over a block of whole batches, again and again
+            most = min(self.rows, DISTINCT_VALUES // self.sizes[0])
+            rows = max(1, most // self.batch) * self.batch
+        return Workload(
+            self.sizes,
+            self.batch,
+            self.precision,
+            steps=max(1, rows // self.batch),
+            rate=self.rate,
+            seed=self.seed,
+            solver=self.solver,
+            loss=self.loss,
+            dataset=self.dataset,
+            n_rows=rows,
+        )
+
+    def on(self, device: str) -> Case:
+        """Return the same case on another device."""
+        return replace(self, device=device)
+
+    def values(self) -> dict[str, Any]:
+        """Return its fields, as JSON has them."""
+        return asdict(self) | {"sizes": list(self.sizes)}
+
+    def to_json(self) -> str:
+        """Return the case as one line of JSON."""
+        return json.dumps(self.values())
+
+    @staticmethod
+    def from_values(values: dict[str, Any]) -> Case:
+        """Return the case of these fields."""
+        return Case(**values | {"sizes": tuple(values["sizes"])})

@@ -1,0 +1,133 @@
+"""What has become faster or slower from one run to another, told from the noise of both."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gpubp.bench.cases import FLOOR
+from gpubp.bench.results import Part, Row, find
+
+Verdict = Literal["faster", "slower", "same", "unclear", "lost", "new", "differs"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What has become of a row.
+
+    speed : of the new run over the old. noise : relative, of that number. by : the peer whose
+    speed in the same rounds both were divided by, so that the machine's drift is out; "" for none.
+    """
+
+    case: str
+    peer: str
+    verdict: Verdict
+    speed: float = math.nan
+    noise: float = math.nan
+    by: str = ""
+
+
+def compared(old: Part, new: Part, *, threshold: float) -> list[Change]:
+    """Return the change of every row of either part.
+
+    threshold : the smallest |log(speed)| that counts.
+    """
+    keys = dict.fromkeys(
+        (row.case, row.peer) for part in (old, new) for row in part.rows if row.peer != FLOOR
+    )
+    return [_change(old, new, *key, threshold) for key in keys]
+
+
+def _change(old: Part, new: Part, case: str, peer: str, threshold: float) -> Change:
+    before, after = find(old.rows, case, peer), find(new.rows, case, peer)
+    if before is None or after is None:
+        verdict: Verdict = "new" if after else "lost" if before else "same"
+        return Change(case, peer, verdict)
+    if not _same_work(old, new, case, peer):
+        return Change(case, peer, "differs")
+    baseline = _shared_baseline(old, new, case, peer)
+    logs = [_logs(part, row, baseline) for part, row in ((old, before), (new, after))]
+    change = statistics.median(logs[1]) - statistics.median(logs[0])
+    noise = math.hypot(*map(_uncertainty, logs))
+    if min(map(len, logs)) < 3:
+        verdict = "unclear"  # two numbers say nothing of their noise
+    elif abs(change) <= max(noise, threshold):
+        verdict = "same" if noise <= max(threshold, 0.1) else "unclear"
+    else:
+        verdict = "faster" if change > 0 else "slower"
+    return Change(case, peer, verdict, math.exp(change), math.expm1(noise), baseline)
+
+
+def _same_work(old: Part, new: Part, case: str, peer: str) -> bool:
+    """Return whether both runs measured the same: rows, epochs, threads, and all else."""
+    if old.settings["threads"] != new.settings["threads"]:
+        return False
+    found = [_case_values(part, case, peer) for part in (old, new)]
+    return found[0] == found[1]
+
+
+def _case_values(part: Part, case: str, peer: str) -> dict[str, object]:
+    from gpubp.bench.report import cases_of
+
+    values = next(c.values() for c in cases_of(part) if c.key == (case, peer))
+    del values["seconds"]  # how long a timing takes is not what it is of
+    return values
+
+
+def _shared_baseline(old: Part, new: Part, case: str, peer: str) -> str:
+    """Return the baseline if both runs have it in this case, and it is not the peer itself."""
+    baseline: str = new.settings["suite"]["baseline"]
+    there = all(find(part.rows, case, baseline) for part in (old, new))
+    return baseline if there and peer != baseline else ""
+
+
+def _logs(part: Part, row: Row, baseline: str) -> list[float]:
+    """Return the log of the speed in each round, over the baseline's if there is one."""
+    speeds = [-math.log(seconds) for seconds in row.rounds]
+    other = find(part.rows, row.case, baseline) if baseline else None
+    if other is None:
+        return speeds
+    return [s + math.log(t) for s, t in zip(speeds, other.rounds, strict=False)]
+
+
+def _uncertainty(values: Sequence[float]) -> float:
+    """Return half the notch of a median in a box plot: 1.57 IQR / sqrt(n).
+
+    Medians whose notches do not overlap differ at about 95 %. McGill, Tukey and Larsen, The
+    American Statistician 32 (1978).
+    """
+    if len(values) < 2:
+        return math.inf
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return 1.57 * (high - low) / math.sqrt(len(values))
+
+
+def comparison_table(old: Part, new: Part, changes: Sequence[Change]) -> str:
+    """Return the changes as text."""
+    lines = []
+    for name, ours, theirs in (
+        ("cpu", old.machine["cpu"], new.machine["cpu"]),
+        ("cores", old.machine["cores"], new.machine["cores"]),
+        ("threads", old.settings["threads"], new.settings["threads"]),
+    ):
+        if ours != theirs:
+            lines.append(f"another {name}: {ours} and {theirs}; trust ratios to a peer alone")
+    width = max([20, *(len(change.case) + 2 for change in changes)])
+    lines.append(f"{'':<{width}}{'peer':<16}{'new/old':>8}{'noise':>9}  verdict")
+    for change in changes:
+        known = not math.isnan(change.speed)
+        speed = f"{change.speed:.3f}" if known else "-"
+        noise = f"{change.noise:.1%}" if math.isfinite(change.noise) else "-"
+        by = f", against {change.by} in the same rounds" if change.by else ""
+        lines.append(
+            f"{change.case:<{width}}{change.peer:<16}{speed:>8}{noise:>9}  {change.verdict}{by}"
+        )
+    return "\n".join(lines)
+
+
+def has_become_worse(changes: Sequence[Change]) -> bool:
+    """Return whether gpubp itself is slower in a case, or has lost one."""
+    return any(c.verdict in ("slower", "lost") and c.peer == Row.peer for c in changes)

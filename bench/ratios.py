@@ -1,0 +1,98 @@
+"""Ratios of speed between the rows of a run: to one peer, and to the floor; if the work agrees."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from gpubp.bench.cases import FLOOR, Case
+from gpubp.bench.results import Row
+from gpubp.bench.timing import summary
+from gpubp.bench.workloads import LOSS_TOLERANCE
+
+SAME_MAGNITUDE = 3.0  # final losses may differ by this factor: row orders and rounding differ
+RowsByKey = Mapping[tuple[str, str], Row]
+
+
+def with_figures(cases: Iterable[Case], rows: RowsByKey, baseline: str) -> list[Row]:
+    """Return the rows of ``cases`` that are there, with all that follows from their seconds.
+
+    A ratio is the median over the rounds that both rows have of the other's seconds over its own:
+    machines drift, but not within a round.
+    """
+    found = []
+    for case in cases:
+        if (row := rows.get(case.key)) is None:
+            continue
+        row = _with_speed(case, row)
+        if row.status == "ok" and case.peer != FLOOR:
+            row = _with_floor(row, rows.get((case.name, FLOOR)))
+            if case.peer != baseline:
+                row = _with_ratio(case, row, rows, baseline)
+        found.append(row)
+    return found
+
+
+def _with_speed(case: Case, row: Row) -> Row:
+    row = replace(row, device=case.device, precision=case.precision, seed=case.seed)
+    if row.status != "ok" or not row.rounds:
+        return row
+    timing = summary(list(row.rounds), "host clock")
+    figures = {
+        "us_per_step": 1e6 * timing.median / case.steps,
+        "rows_per_second": case.rows_in_all / timing.median,
+    }
+    return replace(row, timing=timing, figures=row.figures | figures)
+
+
+def _with_floor(row: Row, floor: Row | None) -> Row:
+    if floor is None or floor.status != "ok":
+        return row
+    figures = {
+        "of_products": ratio_of(floor, row),
+        "of_bytes": floor.figures["bytes_us"] / row.figures["us_per_step"],
+    }
+    return replace(row, figures=row.figures | figures)
+
+
+def ratio_of(other: Row, row: Row) -> float:
+    """Return how many times as fast as ``other`` a row is: the median of the rounds of both."""
+    pairs = zip(other.rounds, row.rounds, strict=False)
+    return statistics.median(theirs / own for theirs, own in pairs)
+
+
+def _with_ratio(case: Case, row: Row, rows: RowsByKey, baseline: str) -> Row:
+    """Return ``row`` with its ratio to the baseline's, or with the reason why it has none.
+
+    A case on a GPU that the baseline has only on the CPU is set beside that.
+    """
+    other = rows.get((case.name, baseline)) or rows.get((case.on("cpu").name, baseline))
+    if other is None:
+        return row
+    if other.status != "ok":
+        return replace(row, not_compared=f"{baseline} has no figure")
+    if why := different_work(case, row, other):
+        return replace(row, not_compared=why)
+    return replace(row, figures=row.figures | {"ratio": ratio_of(other, row)})
+
+
+def different_work(case: Case, row: Row, other: Row) -> str:
+    """Return how the losses show that two rows did not do the same work; "" if they do not."""
+    if not (row.losses and other.losses):
+        return "a loss is missing"
+    tolerance = LOSS_TOLERANCE[case.precision]
+    got, expected = row.losses[0], other.losses[0]
+    if not abs(got - expected) <= tolerance * abs(expected):
+        where = f"first loss {got:.6g} is not {other.peer}'s {expected:.6g}"
+        return f"different work: {where} within {tolerance:g}"
+    got, expected = row.losses[-1], other.losses[-1]
+    if not (math.isfinite(got) and _factor(got, expected) <= SAME_MAGNITUDE):
+        return f"different work: last loss {got:.4g}, but {other.peer}'s is {expected:.4g}"
+    return ""
+
+
+def _factor(a: float, b: float) -> float:
+    low, high = sorted((abs(a), abs(b)))
+    return high / low if low else (1.0 if high == low else math.inf)

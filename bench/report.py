@@ -1,0 +1,184 @@
+"""The report of a run: a table for a person, CSV for a program, and what went wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from gpubp.bench.cases import FLOOR, Case
+from gpubp.bench.machine import THREAD_VARIABLES
+from gpubp.bench.results import Part, Row
+from gpubp.bench.runner import Progress
+
+HEADS = (
+    *("us/step", "spread", "rows/s", "ratio", "of products", "of bytes", "peak MB"),
+    "other cores",
+)
+_WIDTHS = (11, 8, 13, 8, 8, 8, 8, 8)  # at least
+_COLUMNS = (
+    *("network", "sizes", "batch", "mode", "device", "precision", "solver", "loss", "dataset"),
+    *("rows", "epochs", "seed", "peer"),
+)
+_FIGURES = (
+    *("us_per_step", "rows_per_second", "ratio", "of_products", "of_bytes", "bytes_us"),
+    *("peak_bytes", "other_cores", "disturbed_rounds"),
+)
+
+
+def cases_of(part: Part) -> list[Case]:
+    """Return the cases that the rows of a part are of."""
+    return [Case.from_values(values) for values in part.settings["suite"]["cases"]]
+
+
+def with_cases(part: Part) -> Iterator[tuple[Case, Row]]:
+    """Yield every row of a part with its case."""
+    cases = {case.key: case for case in cases_of(part)}
+    return ((cases[row.case, row.peer], row) for row in part.rows)
+
+
+def heading(part: Part) -> list[str]:
+    """Return what stands above every table: machine, versions, threads, variables."""
+    facts, settings = part.machine, part.settings
+    packages = ", ".join(f"{name} {found}" for name, found in facts["packages"].items())
+    variables = {k: v for k, v in facts["variables"].items() if k not in THREAD_VARIABLES}
+    kept = {k: v for k, v in variables.items() if k not in facts["unset"]}
+    lines = [
+        f"{facts['cpu']}, {settings['threads']} of {facts['cores']} cores, {facts['system']}",
+        f"gpubp {facts['gpubp']}, Python {facts['python']}, {packages}",
+        f"BLAS threads: {settings['threads']} for every peer",
+    ]
+    if facts["unset"]:
+        lines.append(f"unset for every peer: {_assignments(facts['unset'])} (--keep-env keeps)")
+    return lines + ([f"set: {_assignments(kept)}"] if kept else [])
+
+
+def _assignments(variables: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in variables.items())
+
+
+def describe(case: Case) -> str:
+    """Return what a case is, beside its name."""
+    data = case.dataset or f"drawn from seed {case.seed}"
+    if case.mode == "inference":
+        return f"{case.rows:,} rows, {case.steps:,} calls"
+    epochs = "epoch" if case.epochs == 1 else "epochs"
+    return f"{data}, {case.rows:,} rows, {case.epochs:,} {epochs}, {case.steps:,} steps a fit"
+
+
+def table(part: Part) -> str:
+    """Return the whole table."""
+    baseline, lines = part.settings["suite"]["baseline"], []
+    pairs = list(with_cases(part))
+    width = max([14, *(len(case.peer) + 3 for case, _ in pairs)])
+    heads = [f"x {baseline}" if head == "ratio" else head for head in HEADS]
+    widths = [max(least, len(head) + 2) for head, least in zip(heads, _WIDTHS, strict=True)]
+    for name in dict.fromkeys(case.name for case, _ in pairs):
+        own = [(case, row) for case, row in pairs if case.name == name]
+        lines += ["", f"{name}: {describe(own[0][0])}"]
+        head = "".join(f"{h:>{w}}" for h, w in zip(heads, widths, strict=True))
+        lines.append(f"{'':<{width}}{head}")
+        for case, row in own:
+            cells = zip(table_cells(row), widths, strict=True)
+            text = "".join(f"{cell:>{w}}" for cell, w in cells)
+            line = f"  {case.peer:<{width - 2}}" + (text if row.status == "ok" else row.status)
+            lines.append(line.rstrip())
+    return "\n".join([*lines, *_notes(pairs)])
+
+
+def table_cells(row: Row) -> list[str]:
+    """Return the figures of a row in the order of HEADS; "-" for what it has not."""
+    if row.status != "ok" or row.timing is None:
+        return ["-"] * len(HEADS)
+    figures = row.figures
+    mark = "*" if figures.get("disturbed_rounds") else ""
+    own = row.peer != FLOOR
+    return [
+        f"{figures['us_per_step']:,.1f}",
+        f"{row.timing.spread:.1%}",
+        f"{figures['rows_per_second']:,.0f}",
+        _cell(figures, "ratio", "{:.2f}") if not row.not_compared else "differs",
+        _cell(figures, "of_products", "{:.0%}") if own else "100%",
+        _cell(figures, "of_bytes", "{:.0%}"),
+        f"{figures['peak_bytes'] / 1e6:.1f}" if "peak_bytes" in figures else "-",
+        _cell(figures, "other_cores", "{:.1f}") + mark,
+    ]
+
+
+def _cell(figures: dict[str, float], name: str, form: str) -> str:
+    return form.format(figures[name]) if name in figures else "-"
+
+
+def _notes(pairs: Sequence[tuple[Case, Row]]) -> Iterator[str]:
+    """Yield a line for each reason, with the rows that it goes for."""
+    yield ""
+    reasons: dict[str, list[str]] = {}
+    for case, row in pairs:
+        if row.status == "skipped":
+            reasons.setdefault(f"{case.peer} skipped: {row.reason}", [])
+        elif why := "; ".join(filter(None, [row.reason, row.not_compared])):
+            reasons.setdefault(f"{case.peer} {row.status}: {why}", []).append(case.network)
+    for reason, networks in reasons.items():
+        yield reason + (f" ({', '.join(dict.fromkeys(networks))})" if networks else "")
+    if any(row.figures.get("disturbed_rounds") for _, row in pairs):
+        yield "* other processes kept cores busy in a round: do not trust it"
+    yield "us/step: median of the rounds; spread: distance of their quartiles"
+    yield "x peer: rows/s over that peer's, median of the ratios within each round"
+    yield "of products, of bytes: what part of the time the matrix products alone take, or a copy"
+    yield "peak MB: memory above that of imports and data; other cores: kept busy by others"
+
+
+def to_csv(part: Part) -> str:
+    """Return a line for each row of a part."""
+    text = io.StringIO()
+    heads = (*_COLUMNS, "status", "reason", "median_seconds", "low_seconds", "high_seconds")
+    losses = ("first_loss", "last_loss")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*heads, "rounds", *losses, *_FIGURES))
+    for case, row in with_cases(part):
+        reason = "; ".join(filter(None, [row.reason, row.not_compared]))
+        timing = row.timing
+        seconds = (timing.median, timing.low, timing.high) if timing else ("", "", "")
+        first_and_last = (row.losses[0], row.losses[-1]) if row.losses else ("", "")
+        found = (row.figures.get(name, "") for name in _FIGURES)
+        times = (*seconds, len(row.rounds))
+        writer.writerow((*_values(case), row.status, reason, *times, *first_and_last, *found))
+    return text.getvalue()
+
+
+def _values(case: Case) -> Iterable[Any]:
+    values = case.values() | {"sizes": "-".join(map(str, case.sizes))}
+    return (values[name] for name in _COLUMNS)
+
+
+def progress_line(progress: Progress, rounds: int) -> str:
+    """Return a measurement as a line, with the time that is left."""
+    row = progress.row
+    told = f"{row.rounds[0]:.3f} s" if row.rounds else f"{row.status}: {row.reason}"
+    count = f"[{progress.done:>{len(str(progress.total))}}/{progress.total}]"
+    return (
+        f"{count} round {progress.round}/{rounds}, {_duration(progress.left)} left: "
+        f"{row.case}, {row.peer}: {told}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def below(part: Part, least: float) -> list[str]:
+    """Return why gpubp is not ``least`` times as fast as the baseline, case by case."""
+    baseline, problems, compared = part.settings["suite"]["baseline"], [], 0
+    for case, row in with_cases(part):
+        if case.peer != Row.peer or row.status == "skipped":
+            continue
+        ratio = row.figures.get("ratio")
+        if ratio is None:
+            why = row.not_compared or row.reason or f"no figure of {baseline} in the same case"
+            problems.append(f"{case.name}: {why}")
+        elif ratio < least:
+            problems.append(f"{case.name}: {ratio:.2f} times {baseline}, below {least:g}")
+        compared += 1
+    return problems if compared else ["gpubp was not measured"]

@@ -1,0 +1,192 @@
+"""Runs the cases of a suite in rounds, A B C, A B C, each in a fresh process every time."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import gpubp
+from gpubp.bench.cases import Case
+from gpubp.bench.isolation import isolated_row
+from gpubp.bench.machine import KERNEL_VARIABLES, THREAD_VARIABLES, machine
+from gpubp.bench.ratios import with_figures
+from gpubp.bench.results import Part, Results, Row, load, save
+from gpubp.bench.suite import Suite
+from gpubp.bench.usage import BUSY_CORES
+
+CHILD = (sys.executable, "-m", "gpubp.bench.measurement")
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite, and how it is run.
+
+    threads : cores that each process has. keep_env : whether variables that change kernels stay.
+    """
+
+    suite: Suite
+    threads: int
+    keep_env: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the results file keeps of the plan."""
+        suite = asdict(self.suite) | {"cases": [case.values() for case in self.suite.cases]}
+        return {"suite": suite, "threads": self.threads, "keep_env": self.keep_env}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a measurement; ``left`` in seconds, an estimate."""
+
+    done: int
+    total: int
+    round: int
+    row: Row
+    left: float
+
+
+class ResumeError(ValueError):
+    """A file that a run cannot go on from."""
+
+
+class Run:
+    """A run of a plan, and its results in the file ``path``, whole after every measurement."""
+
+    def __init__(self, plan: Plan, path: Path) -> None:
+        self._plan, self._path = plan, path
+        self._rows: dict[Key, Row] = {}
+        self._unavailable: dict[tuple[str, str, str], str] = {}
+        self._spent: dict[Key, list[float]] = {}
+        self._begun, self._before = monotonic(), 0.0
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._machine = machine("cpu") | {"unset": unset_variables(plan.keep_env)}
+
+    def resume(self) -> int:
+        """Take what the file has; return how many measurements that is.
+
+        Raises
+        ------
+        ResumeError
+            If the file is of another plan or machine.
+        """
+        part = load(self._path).get(self._plan.suite.name)
+        if part is None:
+            return 0
+        for what, ours, theirs in (
+            ("plan", _comparable(self._plan.settings), _comparable(part.settings)),
+            ("machine", self._machine["cpu"], part.machine["cpu"]),
+            ("packages", self._machine["packages"], part.machine["packages"]),
+        ):
+            if ours != theirs:
+                raise ResumeError(
+                    f"{str(self._path)!r} has results of another {what}; give the same suite, "
+                    "threads and machine, or start anew without --resume"
+                )
+        # What was skipped may be there by now.
+        kept = [row for row in part.rows if row.status != "skipped"]
+        self._rows = {(row.case, row.peer): row for row in kept}
+        self._started, self._before = part.started, part.seconds
+        return self._total() - len(list(self._open()))
+
+    def measure(self) -> Iterator[Progress]:
+        """Measure what is still open; yield after every measurement, when it is in the file."""
+        total = self._total()
+        for number, case in self._open():
+            begun = monotonic()
+            row = self._measured(case)
+            self._spent.setdefault(case.key, []).append(monotonic() - begun)
+            self._rows[case.key] = _merged(self._rows.get(case.key), row, number)
+            self._save()
+            left = list(self._open())
+            yield Progress(total - len(left), total, number, row, self._estimate(left))
+
+    def part(self) -> Part:
+        """Return what was measured so far."""
+        suite = self._plan.suite
+        rows = with_figures(suite.cases, self._rows, suite.baseline)
+        seconds = self._before + monotonic() - self._begun
+        return Part(self._machine, self._started, seconds, tuple(rows), self._plan.settings)
+
+    def _measured(self, case: Case) -> Row:
+        where = case.peer, case.device, case.precision
+        if where in self._unavailable:
+            return Row(case.name, case.peer, "skipped", self._unavailable[where])
+        row = isolated_row(
+            [*CHILD, case.to_json(), str(self._plan.threads)],
+            f"{case.peer}/{case.name}",
+            seconds=self._plan.suite.timeout,
+            environment=environment(self._plan.threads, self._plan.keep_env),
+        )
+        if row.status == "skipped":
+            self._unavailable[where] = row.reason
+        return row
+
+    def _open(self) -> Iterator[tuple[int, Case]]:
+        """Yield the round and the case of what is still to be measured."""
+        for number in range(1, self._plan.suite.rounds + 1):
+            for case in self._plan.suite.cases:
+                row = self._rows.get(case.key)
+                if row is None or (row.status == "ok" and len(row.rounds) < number):
+                    yield number, case
+
+    def _total(self) -> int:
+        return len(self._plan.suite.cases) * self._plan.suite.rounds
+
+    def _estimate(self, left: list[tuple[int, Case]]) -> float:
+        """Return the seconds that ``left`` will take, by those of the same cases or of all."""
+        mean = statistics.fmean(statistics.fmean(times) for times in self._spent.values())
+        return sum(statistics.fmean(self._spent.get(case.key, [mean])) for _, case in left)
+
+    def _save(self) -> None:
+        results: Results = {self._plan.suite.name: self.part()}
+        save(results, self._path)
+
+
+def _merged(old: Row | None, new: Row, number: int) -> Row:
+    """Return the row of all rounds so far; ``new`` is of the round of this number."""
+    if new.status != "ok":
+        return new if number == 1 else replace(new, reason=f"round {number}: {new.reason}")
+    disturbed = float(new.figures.get("other_cores", 0.0) > BUSY_CORES)
+    if old is None:
+        return replace(new, figures=new.figures | {"disturbed_rounds": disturbed})
+    figures = dict(new.figures)
+    for name, better in (("peak_bytes", max), ("other_cores", max), ("bytes_us", min)):
+        if name in figures:
+            figures[name] = better(old.figures[name], figures[name])
+    figures["disturbed_rounds"] = old.figures["disturbed_rounds"] + disturbed
+    return replace(new, figures=figures, rounds=old.rounds + new.rounds)
+
+
+def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings without those that may change between a run and its resumption."""
+    suite = {key: settings["suite"][key] for key in settings["suite"] if key in ("name", "cases")}
+    return settings | {"suite": suite}
+
+
+def unset_variables(keep_env: bool) -> dict[str, str]:
+    """Return the variables that change the kernels of BLAS and are unset for every peer."""
+    if keep_env:
+        return {}
+    return {name: os.environ[name] for name in KERNEL_VARIABLES if name in os.environ}
+
+
+def environment(threads: int, keep_env: bool) -> dict[str, str]:
+    """Return the variables of a measuring process."""
+    variables = {k: v for k, v in os.environ.items() if keep_env or k not in KERNEL_VARIABLES}
+    variables |= dict.fromkeys(THREAD_VARIABLES, str(threads))
+    # A checkout that is not installed has to be found from any folder.
+    root = str(Path(gpubp.__file__).parents[1])
+    if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        path = [root, *filter(None, [variables.get("PYTHONPATH")])]
+        variables["PYTHONPATH"] = os.pathsep.join(path)
+    return variables

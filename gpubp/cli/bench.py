@@ -1,0 +1,298 @@
+"""`gpubp bench`: how fast gpubp and its peers train and predict on this machine."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpubp.cli.options import FiniteRange
+
+if TYPE_CHECKING:
+    from gpubp.bench.results import Part, Results
+    from gpubp.bench.runner import Plan, Progress, Run
+    from gpubp.bench.suite import Suite
+
+FOLDER = Path("bench-results")
+
+
+class _Bench(click.Command):
+    """A command whose first argument may be the name of another: compare."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> click.Context:
+        """Return the context of ``compare`` for its arguments, else its own."""
+        if args[:1] == ["compare"]:
+            return compare.make_context(f"{info_name} compare", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(
+    cls=_Bench, epilog="gpubp bench compare OLD.json NEW.json tells what has become faster."
+)
+@click.argument("suite", default="quick", metavar="[SUITE.toml|NAME]")
+@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Results file.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the results file.")
+@click.option("--dry-run", is_flag=True, help="List the cases, and measure nothing.")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Rounds, instead of the suite's.")
+@click.option("--peers", metavar="A,B", help="Only these peers of the suite.")
+@click.option("--baseline", metavar="PEER", help="The peer that ratios are to.")
+@click.option("--threads", type=click.IntRange(1, 4096), help="Cores to use.  [default: all]")
+@click.option(
+    "--timeout",
+    type=FiniteRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Longest time of a case in a round.",
+)
+@click.option("--keep-env", is_flag=True, help="Keep variables that change the kernels of BLAS.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with plots.")
+@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write a CSV table.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one a row.")
+@click.option(
+    "--fail-below",
+    type=FiniteRange(0, min_open=True),
+    metavar="RATIO",
+    help="Exit code 1 where gpubp is not so many times as fast as the baseline.",
+)
+def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: Any) -> int:
+    """Measure how fast gpubp and its peers train and predict here.
+
+    A suite is a TOML file, or built in: quick (the default, under a minute), cpu, gpu, batch,
+    inference, scaling. Each case runs in a fresh process, and cases take turns in rounds. Results
+    are kept in bench-results/ after every case; Ctrl-C shows what was measured, and --resume goes
+    on. Exit code 1 says that a case failed.
+    """
+    plan = _plan(suite, options)
+    if dry_run:
+        _list(plan)
+        return 0
+    from gpubp.bench.report import heading
+
+    path = out or _default_path(plan)
+    _check_files(path, plan.suite.name, options)
+    run, resumed = _run(plan, path, resume)
+    for line in [*heading(run.part()), f"results in {path}"] if not options["as_json"] else []:
+        click.echo(line)
+    if resumed:
+        click.echo(f"{resumed} measurements are there already", err=True)
+    finished = _measure(run, plan)
+    part = run.part()
+    _write(part, options)
+    return _verdict(part, options["fail_below"], finished)
+
+
+def _plan(name: str, options: dict[str, Any]) -> Plan:
+    from gpubp.bench.machine import cores
+    from gpubp.bench.runner import Plan
+    from gpubp.bench.suite import SuiteError, read_suite
+
+    try:
+        suite = _narrowed(read_suite(name), options)
+    except SuiteError as error:
+        raise click.UsageError(str(error)) from None
+    threads = options["threads"] or cores()
+    if threads > cores():
+        raise click.UsageError(f"--threads {threads}: there are {cores()} cores; give at most that")
+    return Plan(suite, threads, options["keep_env"])
+
+
+def _narrowed(suite: Suite, options: dict[str, Any]) -> Suite:
+    """Return the suite with what the command line has instead."""
+    from gpubp.bench.peers import PEERS
+
+    there = list(dict.fromkeys(case.peer for case in suite.cases))
+    if options["peers"] is not None:
+        chosen = [name.strip() for name in options["peers"].split(",")]
+        for name in chosen:
+            if name not in there:
+                raise click.UsageError(
+                    f"--peers: {name!r} is not in the suite; it has {', '.join(there)}"
+                )
+        cases = tuple(case for case in suite.cases if case.peer in chosen)
+        suite = replace(suite, cases=cases)
+    baseline = options["baseline"] or suite.baseline
+    if baseline not in PEERS:
+        raise click.UsageError(f"--baseline: no peer {baseline!r}; give one of {', '.join(PEERS)}")
+    return replace(
+        suite,
+        baseline=baseline,
+        rounds=options["rounds"] or suite.rounds,
+        timeout=options["timeout"] or suite.timeout,
+    )
+
+
+def _list(plan: Plan) -> None:
+    from gpubp.bench.report import describe
+
+    suite = plan.suite
+    for name in dict.fromkeys(case.name for case in suite.cases):
+        own = [case for case in suite.cases if case.name == name]
+        click.echo(f"{name}: {describe(own[0])}")
+        click.echo(f"  {', '.join(case.peer for case in own)}")
+    click.echo(
+        f"{len(suite.cases)} cases in {suite.rounds} rounds: "
+        f"{len(suite.cases) * suite.rounds} processes of {plan.threads} threads"
+    )
+
+
+def _default_path(plan: Plan) -> Path:
+    from gpubp.bench.gpu import slug
+    from gpubp.bench.machine import machine
+
+    return FOLDER / f"{plan.suite.name}-{slug(machine('cpu')['cpu']) or 'cpu'}.json"
+
+
+def _check_files(path: Path, suite_name: str, options: dict[str, Any]) -> None:
+    """Raise OSError, before hours of measuring, for a file that cannot be written."""
+    from gpubp.atomic_file import check_writable
+
+    if path.parent == FOLDER:
+        FOLDER.mkdir(exist_ok=True)
+    for file in filter(None, [path, options["html"], options["csv_path"]]):
+        check_writable(file)
+    # Nobody means to replace the results of another suite, or what are no results at all.
+    if path.exists() and (others := set(_results(path)) - {suite_name}):
+        raise click.UsageError(
+            f"{str(path)!r} has the results of {', '.join(sorted(others))}; give another file"
+        )
+
+
+def _run(plan: Plan, path: Path, resume: bool) -> tuple[Run, int]:
+    """Return the run, and how many measurements the file has of it."""
+    from gpubp.bench.runner import ResumeError, Run
+
+    run = Run(plan, path)
+    if not resume:
+        return run, 0
+    try:
+        return run, run.resume()
+    except ResumeError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _measure(run: Run, plan: Plan) -> bool:
+    """Measure, telling how far it is; return whether it came to its end."""
+    from gpubp.bench.report import progress_line
+
+    try:
+        with _told() as tell:
+            for progress in run.measure():
+                tell(progress, progress_line(progress, plan.suite.rounds))
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+@contextmanager
+def _told() -> Iterator[Any]:
+    """Yield what tells of progress on stderr: a bar on a terminal, lines elsewhere."""
+    if not sys.stderr.isatty():
+
+        def line(progress: Progress, text: str) -> None:
+            click.echo(text, err=True)
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    text_column = TextColumn("{task.description}", markup=False)
+    with Bar(BarColumn(20), text_column, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("the first case", total=None)
+
+        def update(progress: Progress, text: str) -> None:
+            bar.update(task, completed=progress.done, total=progress.total, description=text)
+
+        yield update
+
+
+def _write(part: Part, options: dict[str, Any]) -> None:
+    """Print the rows, and write the files that were asked for."""
+    from gpubp.atomic_file import atomic_write
+    from gpubp.bench.report import table, to_csv
+    from gpubp.bench.results import row_to_json
+
+    if options["as_json"]:
+        for row in part.rows:
+            click.echo(row_to_json(row))
+    else:
+        click.echo(table(part))
+    if options["csv_path"] is not None:
+        with atomic_write(options["csv_path"]) as temporary:
+            temporary.write_text(to_csv(part), encoding="utf-8")
+    if options["html"] is not None:
+        from gpubp.bench.page import bench_page
+
+        with atomic_write(options["html"]) as temporary:
+            temporary.write_text(bench_page(part), encoding="utf-8")
+
+
+def _verdict(part: Part, fail_below: float | None, finished: bool) -> int:
+    """Return the exit code, having said on stderr why it is not 0."""
+    from gpubp.bench.report import below
+
+    if not finished:
+        click.secho("Interrupted; go on with --resume.", fg="red", err=True)
+        return 130
+    problems = [f"{row.case}, {row.peer}: {row.reason}" for row in part.rows if _failed(row)]
+    if fail_below is not None:
+        problems += below(part, fail_below)
+    for problem in problems:
+        click.secho(problem, fg="red", err=True)
+    return int(bool(problems))
+
+
+def _failed(row: Any) -> bool:
+    return bool(row.status == "failed")
+
+
+@click.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option(
+    "--threshold",
+    type=FiniteRange(0, 10),
+    default=0.05,
+    show_default=True,
+    help="Smallest relative change that counts, however little noise there is.",
+)
+def compare(old: Path, new: Path, threshold: float) -> int:
+    """Tell what has become faster or slower from OLD to NEW, two results files of the same suite.
+
+    A change counts if it is larger than the noise of both. Exit code 1 says that gpubp has become
+    slower in a case, or has lost one.
+    """
+    from gpubp.bench.comparison import compared, comparison_table, has_become_worse
+
+    before, after = _part(old), _part(new)
+    changes = compared(before, after, threshold=math.log1p(threshold))
+    click.echo(comparison_table(before, after, changes))
+    return int(has_become_worse(changes))
+
+
+def _part(path: Path) -> Part:
+    """Return the results in the file at ``path``."""
+    if not path.exists():
+        raise click.UsageError(f"{str(path)!r} does not exist; give a file of gpubp bench")
+    found = [part for part in _results(path).values() if "suite" in part.settings]
+    if len(found) != 1:
+        raise click.UsageError(f"{str(path)!r} is no results file of gpubp bench; give one")
+    return found[0]
+
+
+def _results(path: Path) -> Results:
+    """Return all that is in the results file at ``path``."""
+    from gpubp.bench.results import load
+
+    try:
+        return load(path)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
