@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from inspect import signature
-from itertools import cycle
-from typing import Any
+from itertools import chain, count
+from typing import cast
 
 import numpy as np
 
 from gpubp.backend import Backend, BackendUnavailableError, get_backend
-from gpubp.batches import Batches
+from gpubp.batches import Batches, HashedOrder
 from gpubp.bench.peers.learners import EstimatorLearner
 from gpubp.bench.peers.protocol import Learner, Session
 from gpubp.bench.results import SkippedError
 from gpubp.bench.timing import Clock, HostClock, cupy_clock
 from gpubp.bench.workloads import Workload
+from gpubp.kernels.gemm import Precision
 from gpubp.losses import LOSSES
 from gpubp.optimizers import Adam
 from gpubp.trainer import OptimizerState, Trainer
@@ -36,8 +36,7 @@ def available(device: str) -> str | None:
 
 def backend_for(device: str, precision: str) -> Backend:
     """Return the backend that computes matrix products in ``precision``."""
-    options: dict[str, Any] = {} if precision == "float32" else {"precision": precision}
-    return get_backend(device, **options)
+    return get_backend(device, precision=cast(Precision, precision))
 
 
 def clock_of(backend: Backend) -> Clock:
@@ -59,7 +58,9 @@ def prepare(workload: Workload, device: str) -> Iterator[Session]:
             Batches(backend, *workload.data(), workload.batch),
             state=OptimizerState(workload.rate),
         )
-        yield _Session(trainer, workload.orders())
+        # The orders that all peers start with; from then on hashed ones, made on the device.
+        hashed = (HashedOrder(workload.seed, epoch) for epoch in count())
+        yield _Session(trainer, chain(workload.orders(), hashed))
 
 
 @contextmanager
@@ -70,8 +71,8 @@ def learner(workload: Workload, device: str) -> Iterator[Learner]:
     kind = MLPClassifier if workload.loss == "cross_entropy" else MLPRegressor
     options = {"device": device, "dtype": str(workload.dtype)}
     if workload.precision not in ("float32", "float64"):
-        if device == "cpu" or "precision" not in signature(kind).parameters:
-            raise SkippedError(f"the estimators have no {workload.precision} on {device}")
+        if device == "cpu":
+            raise SkippedError(f"there is no {workload.precision} on {device}")
         options["precision"] = workload.precision
     yield EstimatorLearner(partial(kind, **options), workload)
 
@@ -79,8 +80,8 @@ def learner(workload: Workload, device: str) -> Iterator[Learner]:
 class _Session:
     remark = ""
 
-    def __init__(self, trainer: Trainer, orders: np.ndarray) -> None:
-        self._trainer, self._orders, self._loss = trainer, cycle(orders), np.nan
+    def __init__(self, trainer: Trainer, orders: Iterator[np.ndarray | HashedOrder]) -> None:
+        self._trainer, self._orders, self._loss = trainer, orders, np.nan
         self.clock = clock_of(trainer.backend)
         self.synchronize = trainer.backend.synchronize
 
