@@ -20,14 +20,27 @@ def infer(
     X : on the host or on the device. Probabilities for the classification losses, predictions for
     the others.
     """
-    dtype, n = X.dtype, len(X)
-    room = CHUNK_BYTES if backend.name == "cpu" else DEVICE_CHUNK_BYTES
-    chunk = max(1, min(n, room // (max(network.sizes) * dtype.itemsize)))
-    work = Workspace(backend, network, chunk, dtype, deltas=False)
-    outputs = np.empty((n, network.sizes[-1]), dtype)
+    n, on_host = len(X), backend.name == "cpu"
+    room = CHUNK_BYTES if on_host else DEVICE_CHUNK_BYTES
+    chunk = max(1, min(n, room // (max(network.sizes) * X.dtype.itemsize)))
+    while True:
+        try:
+            return _in_chunks(backend, network, loss, parameters, X, chunk)
+        except MemoryError:
+            if on_host or chunk == 1:
+                raise
+        chunk = max(1, chunk // 8)
+        backend.free_unused()
+
+
+def _in_chunks(
+    backend: Backend, network: Network, loss: Loss, parameters: Parameters, X: Array, chunk: int
+) -> np.ndarray:
+    work = Workspace(backend, network, chunk, X.dtype, deltas=False)
+    outputs = np.empty((len(X), network.sizes[-1]), X.dtype)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        for start in range(0, n, chunk):
-            rows = min(chunk, n - start)
+        for start in range(0, len(X), chunk):
+            rows = min(chunk, len(X) - start)
             part = work if rows == chunk else work.first(rows)
             part.X = backend.asarray(X[start : start + rows])
             forward(backend, network, parameters, part)

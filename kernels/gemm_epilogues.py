@@ -2,7 +2,7 @@
 
 By rows, Y = X W + b is by columns Y^T = W^T X^T + b 1^T: what cuBLASLt calls the rows of D are
 the units of a layer, so its bias vector, one number a row, is ours. See "cublasLtEpilogue_t" in
-NVIDIA's cuBLAS documentation. Not every type and size is offered: ask `EpilogueGemm.supported`.
+NVIDIA's cuBLAS documentation. Not every type and size is offered: a call tells whether it was.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ The NumPy twins use ``grad`` as scratch: it does not survive the update.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from .elementwise import Elementwise
@@ -70,90 +71,67 @@ def _planned(np: Any, plan: Any, step: Any) -> list[Any]:
     return [now[0, ..., k : k + 1] for k in range(plan.shape[-1])]
 
 
-def _add_decay(np: Any, grad: Any, theta: Any, l2: Any, n_weights: int, work: Any) -> None:
-    np.multiply(theta[..., :n_weights], l2, out=work[..., :n_weights])
-    np.add(grad[..., :n_weights], work[..., :n_weights], out=grad[..., :n_weights])
+# Entries that the twins update at a time: with their state they stay in a CPU's cache from the
+# first pass over them to the last. Adam of 235,000 parameters takes 0.54 ms so, 0.75 in whole
+# passes (Cascade Lake, NumPy 2.4).
+BLOCK = 1 << 15
 
 
-def _momentum_step(
-    np: Any,
-    grad: Any,
-    plan: Any,
-    step: Any,
-    theta: Any,
-    velocity: Any,
-    n_weights: int,
-    decays: bool,
-    work: Any,
-) -> Any:
-    """velocity = momentum * velocity - rate * g; leave rate * g in grad, return momentum."""
-    rate, l2, momentum = _planned(np, plan, step)
-    if decays:
-        _add_decay(np, grad, theta, l2, n_weights, work)
-    np.multiply(grad, rate, out=grad)
+def _blockwise(rule: Callable[..., None]) -> Callable[..., None]:
+    """Return the twin that applies ``rule`` (np, numbers, grad, work, theta, …) block by block."""
+
+    def twin(
+        np: Any,
+        grad: Any,
+        plan: Any,
+        step: Any,
+        n_networks: int,
+        size: int,
+        n_weights: int,
+        decays: bool,
+        *vectors: Any,
+    ) -> None:
+        rate, l2, *numbers = _planned(np, plan, step)
+        length = min(size, BLOCK)
+        whole = np.empty((*grad.shape[:-1], length), grad.dtype)
+        for start in range(0, size, length):
+            block = slice(start, min(start + length, size))
+            g, theta, *state = (vector[..., block] for vector in (grad, *vectors))
+            work = whole[..., : block.stop - start]
+            weights = slice(0, max(0, min(n_weights, block.stop) - start))
+            if decays and weights.stop:
+                np.multiply(theta[..., weights], l2, out=work[..., weights])
+                np.add(g[..., weights], work[..., weights], out=g[..., weights])
+            rule(np, (rate, *numbers), g, work, theta, *state)
+
+    return twin
+
+
+def _momentum(np: Any, numbers: Any, g: Any, work: Any, theta: Any, velocity: Any) -> None:
+    rate, momentum = numbers
+    np.multiply(g, rate, out=g)
     np.multiply(velocity, momentum, out=velocity)
-    np.subtract(velocity, grad, out=velocity)
-    return momentum
-
-
-def _momentum(
-    np: Any,
-    grad: Any,
-    plan: Any,
-    step: Any,
-    n_networks: int,
-    size: int,
-    n_weights: int,
-    decays: bool,
-    theta: Any,
-    velocity: Any,
-) -> None:
-    work = np.empty_like(grad) if decays else None
-    _momentum_step(np, grad, plan, step, theta, velocity, n_weights, decays, work)
+    np.subtract(velocity, g, out=velocity)
     np.add(theta, velocity, out=theta)
 
 
-def _nesterov(
-    np: Any,
-    grad: Any,
-    plan: Any,
-    step: Any,
-    n_networks: int,
-    size: int,
-    n_weights: int,
-    decays: bool,
-    theta: Any,
-    velocity: Any,
-) -> None:
-    work = np.empty_like(grad)
-    momentum = _momentum_step(np, grad, plan, step, theta, velocity, n_weights, decays, work)
+def _nesterov(np: Any, numbers: Any, g: Any, work: Any, theta: Any, velocity: Any) -> None:
+    rate, momentum = numbers
+    np.multiply(g, rate, out=g)
+    np.multiply(velocity, momentum, out=velocity)
+    np.subtract(velocity, g, out=velocity)
     np.multiply(velocity, momentum, out=work)
-    np.subtract(work, grad, out=work)
+    np.subtract(work, g, out=work)
     np.add(theta, work, out=theta)
 
 
-def _adam(
-    np: Any,
-    grad: Any,
-    plan: Any,
-    step: Any,
-    n_networks: int,
-    size: int,
-    n_weights: int,
-    decays: bool,
-    theta: Any,
-    m: Any,
-    v: Any,
-) -> None:
-    rate, l2, beta_1, beta_2, epsilon = _planned(np, plan, step)
-    work = np.empty_like(grad)
-    if decays:
-        _add_decay(np, grad, theta, l2, n_weights, work)
+def _adam(np: Any, numbers: Any, g: Any, work: Any, theta: Any, m: Any, v: Any) -> None:
+    rate, beta_1, beta_2, epsilon = numbers
     np.multiply(m, beta_1, out=m)
-    np.add(m, grad, out=m)
-    np.multiply(grad, grad, out=grad)
+    np.add(m, g, out=m)
+    np.multiply(g, g, out=g)
     np.multiply(v, beta_2, out=v)
-    np.add(v, grad, out=v)
+    np.add(v, g, out=v)
     np.sqrt(v, out=work)
     np.add(work, epsilon, out=work)
     np.divide(m, work, out=work)
@@ -170,7 +148,7 @@ MOMENTUM = _update(
     "rate l2 momentum",
     "velocity",
     "velocity = momentum * velocity - rate * g; theta += velocity;",
-    _momentum,
+    _blockwise(_momentum),
 )
 
 # Nesterov's momentum as Sutskever et al. (ICML 2013) write it, and scikit-learn computes it.
@@ -179,7 +157,7 @@ NESTEROV = _update(
     "rate l2 momentum",
     "velocity",
     "velocity = momentum * velocity - rate * g; theta += momentum * velocity - rate * g;",
-    _nesterov,
+    _blockwise(_nesterov),
 )
 
 # Kingma and Ba (2014), with m and v kept without the factors (1 - beta): the plan folds these and
@@ -189,7 +167,7 @@ ADAM = _update(
     "rate l2 beta_1 beta_2 epsilon",
     "m v",
     "m = beta_1 * m + g; v = beta_2 * v + g * g; theta -= rate * (m / (sqrt(v) + epsilon));",
-    _adam,
+    _blockwise(_adam),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpubp.backend import Backend
+from gpubp.backend import Backend, get_backend
 from gpubp.kernels.optimizers import ADVANCE
 from gpubp.optimizers import SGD, Adam, Optimizer, update
 
@@ -125,3 +125,17 @@ def test_networks_of_a_population_train_as_they_would_alone(
     for k, plan in enumerate(plans):
         alone = train(backend, optimizer, plan, theta[k], grads[:, k], n_weights=2)
         np.testing.assert_allclose(together[k], alone, rtol=1e-13)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.5, False), Adam()], ids=repr)
+@pytest.mark.parametrize("n_weights", [0, 40, 48, 60])
+def test_an_update_in_blocks_has_the_bits_of_one_in_whole_passes(
+    optimizer: Optimizer, n_weights: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.RandomState(0)
+    theta, grads = rng.randn(60), rng.randn(3, 60)
+    plan = optimizer.plan(0.1, 0, np.full(3, 0.2))
+    whole = train(get_backend("cpu"), optimizer, plan, theta, grads, n_weights)
+    monkeypatch.setattr("gpubp.kernels.optimizers.BLOCK", 16)
+    in_blocks = train(get_backend("cpu"), optimizer, plan, theta, grads, n_weights)
+    np.testing.assert_array_equal(in_blocks, whole)

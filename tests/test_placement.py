@@ -243,3 +243,18 @@ def test_a_verbose_estimator_prints_the_line(
         X, LABELS
     )
     assert capsys.readouterr().out.count("no room for all of the data") == 1
+
+
+def test_prediction_takes_smaller_chunks_where_memory_is_short(
+    roomy: int, monkeypatch: pytest.MonkeyPatch, host_cublas: Any
+) -> None:
+    model = MLPClassifier((16,), batch_size=BATCH, max_iter=1, random_state=0, device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = model.fit(X, LABELS).predict_proba(X)
+    model.set_params(device="cuda")
+    small(roomy, 100_000, monkeypatch, host_cublas)  # the rows alone take 300,000
+    assert_allclose(model.predict_proba(X), expected, rtol=1e-12, atol=1e-14)
+    small(roomy, 1000, monkeypatch, host_cublas)
+    with pytest.raises(OutOfMemoryError):
+        model.predict_proba(X)
