@@ -42,9 +42,17 @@ class Epilogues:
     """
 
     def forward(
-        self, X: Array, W: Array, b: Array | None, activation: Any, Z: Array, A: Array
+        self,
+        X: Array,
+        W: Array,
+        b: Array | None,
+        activation: Any,
+        Z: Array,
+        A: Array,
+        *,
+        only: bool,
     ) -> bool:
-        """Z = X W + b and A = f(Z)."""
+        """Write X W + b into Z and f(Z) into A; only : no delta_below will ask for f'(Z)."""
         return False
 
     def weight_gradient(self, A: Array, delta: Array, dW: Array, db: Array) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from gpubp.backend import Array, Backend
 from gpubp.kernels.gather import GATHER, TAKE
 from gpubp.kernels.hashing import PERMUTE, ROUNDS, permutation_keys
+from gpubp.rows import Matrix, SparseRows
 
 
 class HashedOrder(NamedTuple):
@@ -22,6 +23,7 @@ class HashedOrder(NamedTuple):
 class Batches:
     """Rows X (n, d) with targets Y, taken ``batch_size`` at a time in a planned order.
 
+    X : an array; or, on the CPU, sparse rows, of which each step densifies its own.
     Y : (n,) int32 or (n, k). weights : (n,) or None, the weight of each row.
     An epoch has ``full`` steps of batch_size rows, then one of ``tail`` rows if that is not 0.
     ``step`` (1,) int64 on the device counts the steps of the epoch; all that is planned is read
@@ -31,7 +33,7 @@ class Batches:
     def __init__(
         self,
         backend: Backend,
-        X: np.ndarray,
+        X: Matrix,
         Y: np.ndarray,
         batch_size: int,
         weights: np.ndarray | None = None,
@@ -52,22 +54,30 @@ class Batches:
             self._share = backend.zeros((self.batch_size,), X.dtype)
         self._place(X, Y)
 
-    def _place(self, X: np.ndarray, Y: np.ndarray) -> None:
+    def _place(self, X: Matrix, Y: np.ndarray) -> None:
         """Bring the data to where the steps read it, as ``X`` and ``Y``."""
-        self.X, self.Y = self.backend.asarray(X), self.backend.asarray(Y)
+        self.X = X if isinstance(X, SparseRows) else self.backend.asarray(X)
+        self.Y = self.backend.asarray(Y)
 
-    def plan(self, order: np.ndarray | HashedOrder) -> np.ndarray:
+    @property
+    def planned(self) -> Array:
+        """The rows of the data that each step takes, (steps, batch_size) int64 on the device."""
+        return self.order
+
+    def plan(self, order: np.ndarray | HashedOrder, *, whole: bool = False) -> np.ndarray:
         """Take the rows in this ``order`` from now on: (n,) on the host, or hashed on the device.
 
         Return the sum of the weights of each step's rows, (steps,) float64; without weights,
-        their number.
+        their number. whole : of all rows instead, of whose loss each row then has a share.
         """
         rows = self._plan_order(order)
         self.step[...] = 0
         if self._weights is None:
-            return self.rows_by_step
+            return np.full(self.steps, float(self.rows)) if whole else self.rows_by_step
         weights = self._by_step(self._weights[self.backend.to_numpy(rows)].astype(np.float64))
         sums: np.ndarray = weights.sum(axis=1)
+        if whole:
+            sums[:] = sums.sum()
         # A batch of weight 0 teaches nothing; dividing by 1 leaves its shares at 0.
         sums[sums == 0] = 1
         self._shares[...] = self.backend.asarray(weights / sums[:, None], self.X.dtype)

@@ -10,11 +10,20 @@ from time import perf_counter
 from typing import Any
 
 from gpubp.arrays import Step
+from gpubp.kernels.cublas import CublasError
 
 # Steps of one graph: enough to hide what a launch costs the host, few enough that an interrupt
 # is answered within GRAPH_SECONDS.
 MOST_STEPS = 64
 GRAPH_SECONDS = 0.25
+# cudaErrorMemoryAllocation and CUDA_ERROR_OUT_OF_MEMORY; CUBLAS_STATUS_ALLOC_FAILED.
+_NO_MEMORY, _CUBLAS_NO_MEMORY = 2, 3
+
+
+def lacks_memory(error: RuntimeError) -> bool:
+    """Return whether CUDA's runtime or driver, or cuBLAS, failed for want of memory."""
+    expected = _CUBLAS_NO_MEMORY if isinstance(error, CublasError) else _NO_MEMORY
+    return getattr(error, "status", None) == expected
 
 
 class RecordedGraph:
@@ -50,7 +59,12 @@ class RecordedGraph:
         most = max(1, min(MOST_STEPS, int(GRAPH_SECONDS / max(seconds, 1e-9))))
         # Equal graphs, since a call has mostly as many steps as the one before: 100 are two of 50.
         self._steps = times // -(-times // most)
-        self._many = self._capture(self._steps)
+        try:
+            self._many = self._capture(self._steps)
+        except RuntimeError as error:
+            if not lacks_memory(error):
+                raise
+            self._many, self._steps = self._one, 1
 
     def _capture(self, steps: int) -> Any:
         with _COLLECTOR.paused():

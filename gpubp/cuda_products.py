@@ -81,11 +81,21 @@ class CublasEpilogues(Epilogues):
         self._masks: dict[int, tuple[Array, bool]] = {}
 
     def forward(
-        self, X: Array, W: Array, b: Array | None, activation: Any, Z: Array, A: Array
+        self,
+        X: Array,
+        W: Array,
+        b: Array | None,
+        activation: Any,
+        Z: Array,
+        A: Array,
+        *,
+        only: bool,
     ) -> bool:
         if b is None:
             return False
         if activation is ACTIVATIONS["relu"] and Z is A:
+            if only:
+                return self._fused(Epilogue.RELU_BIAS, X, W, A, bias=b)
             mask = self._mask(A)
             done = self._fused(Epilogue.RELU_AUX_BIAS, X, W, A, bias=b, mask=mask)
             self._masks[id(A)] = mask, done

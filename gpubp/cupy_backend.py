@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpubp.arrays import Array, Epilogues, Memory, Recording, Step, Unrecorded
-from gpubp.cuda_graph import RecordedGraph
+from gpubp.cuda_graph import RecordedGraph, lacks_memory
 from gpubp.cuda_products import CublasEpilogues, Products, device_tuner
 from gpubp.kernels.cublas import GemmUnavailableError
 from gpubp.kernels.gemm import Precision
 
 if TYPE_CHECKING:
     from gpubp.kernels.elementwise import Elementwise
+
+
+# An array on the host of more bytes is uploaded from where it lies. CuPy would copy it first into
+# pinned memory of the next power of two, which the process then keeps.
+STAGED_BYTES = 1 << 26
 
 
 class _Engine:
@@ -90,6 +95,13 @@ class CupyBackend:
             self.epilogues = CublasEpilogues(self.empty, self._current_products, self._count)
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
+        if isinstance(values, np.ndarray) and values.nbytes > STAGED_BYTES:
+            host = np.ascontiguousarray(values, dtype)
+            array = self.empty(host.shape, host.dtype)
+            array.set(host)
+            # The copy may go on after that, and ``host`` be another's to overwrite.
+            self._cupy.cuda.get_current_stream().synchronize()
+            return array
         return self._cupy.ascontiguousarray(self._cupy.asarray(values, dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray:
@@ -173,16 +185,18 @@ class CupyBackend:
         if self._cupy.cuda.get_current_stream() != main:
             raise RuntimeError("a step is recorded on the backend's stream: record inside in_use")
         self._launches.clear()
-        step()  # compiles and loads every kernel, which a capturing stream must not
-        launches = dict(self._launches)
-        if not self._records or self._products is None:
-            return Unrecorded(step, launches)
-        main.synchronize()
-        return RecordedGraph(main, step, launches)
+        with _memory_errors(f"{self.name} has no memory left for a step's kernels"):
+            step()  # compiles and loads every kernel, which a capturing stream must not
+            launches = dict(self._launches)
+            if not self._records or self._products is None:
+                return Unrecorded(step, launches)
+            main.synchronize()
+            return RecordedGraph(main, step, launches)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         dtype, count = np.dtype(dtype), math.prod(shape)
-        memory = self._cupy.cuda.alloc_pinned_memory(count * dtype.itemsize)
+        with _memory_errors(f"the host has no {count * dtype.itemsize:,} bytes to pin"):
+            memory = self._cupy.cuda.alloc_pinned_memory(count * dtype.itemsize)
         return np.frombuffer(memory, dtype, count).reshape(shape)
 
     def upload(self, host: np.ndarray, out: Array, after: Any) -> Any:
@@ -218,10 +232,13 @@ class CupyBackend:
 
     @contextmanager
     def in_use(self, threads: int | None, work: int) -> Iterator[None]:
-        main = self._engine.main
-        with self._device, main:
+        engine = self._engine
+        with self._device, engine.main:
+            # An interrupt may have left work there, on memory that has been freed since.
+            for stream in (engine.aside, engine.uploads):
+                engine.main.wait_event(self._marked(stream))
             yield
-            main.synchronize()
+            engine.main.synchronize()
 
     def _count(self, name: str) -> None:
         self._launches[name] += 1
@@ -229,3 +246,17 @@ class CupyBackend:
     def _current_products(self) -> Products:
         assert self._products is not None
         return self._products
+
+
+@contextmanager
+def _memory_errors(message: str) -> Iterator[None]:
+    """Raise a MemoryError with ``message`` where CUDA or cuBLAS finds no memory.
+
+    Those of CuPy's arrays are MemoryErrors already.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if lacks_memory(error):
+            raise MemoryError(f"{message} ({error})") from error
+        raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     type_of_target,
@@ -19,38 +20,46 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import validate_data
 
-from gpubp.fitting import MultilayerPerceptron
+from gpubp.class_weights import row_weights
+from gpubp.fitting import OF_X, MultilayerPerceptron
+from gpubp.interchange import on_host
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.gemm import Precision
-from gpubp.losses import LOSSES, Loss, make_loss
+from gpubp.losses import LOSSES, Loss, make_loss, smoothed
 
 REGRESSION_LOSSES = ("squared_error", "poisson", "absolute_error", "huber", "quantile")
 
 _PARAMETERS = """
     hidden_layer_sizes : int or sequence of int, default=(100,)
         Units of each hidden layer.
-    activation : {activations}, default='relu'
-        Activation of the hidden layers.
-    solver : {{'sgd', 'adam'}}, default='adam'
-        Optimizer; 'adam' is scikit-learn's form of it.
+    activation : {activations} or sequence of them, default='relu'
+        Activation of the hidden layers: of all, or of each.
+    solver : {{'lbfgs', 'sgd', 'adam', 'adamw'}}, default='adam'
+        Optimizer; 'adam' is scikit-learn's form of it, 'adamw' the published one, with
+        `weight_decay`. 'lbfgs' takes all rows in every step, and
+        has no epochs, early stopping or partial_fit; SciPy runs it on the host, in float64.
     alpha : float, default=0.0001
         L2 penalty on the weights, not on the biases: alpha / (2 n) |W|^2 in a batch of n rows.
     batch_size : int or 'auto', default='auto'
         Rows of a mini-batch; 'auto' is min(200, n_samples).
-    learning_rate : {{'constant', 'invscaling', 'adaptive'}}, default='constant'
-        Schedule of solver='sgd'.
+    learning_rate : {{'constant', 'invscaling', 'adaptive', 'plateau', 'cosine', 'one_cycle'}}, \
+default='constant'
+        Schedule. The first three are scikit-learn's, for solver='sgd' alone. 'plateau' is
+        'adaptive' for every solver: a fifth of the rate instead of stopping. 'cosine' falls to 0
+        over max_iter epochs; 'one_cycle' rises for three tenths of them, then falls.
     learning_rate_init : float, default=0.001
         Initial learning rate.
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
-        Largest number of epochs.
+        Largest number of epochs, or of iterations of solver='lbfgs'.
     shuffle : bool, default=True
         Whether each epoch takes the rows in a new order.
     random_state : int, RandomState or None, default=None
         Draws initial weights, validation split and row order, as scikit-learn draws them.
     tol : float, default=1e-4
-        Smallest improvement of the loss, or validation score, that counts.
+        Smallest improvement of the loss, or validation score, that counts; for solver='lbfgs',
+        the largest entry of the gradient at which it has converged.
     verbose : bool or int, default=False
         Whether to print a line an epoch.
     warm_start : bool, default=False
@@ -65,18 +74,19 @@ _PARAMETERS = """
     validation_fraction : float, default=0.1
         Part of the rows that early_stopping holds out.
     beta_1, beta_2 : float, default=0.9, 0.999
-        Decay of Adam's first and second moment.
+        Decay of Adam's first and second moment, and of AdamW's.
     epsilon : float, default=1e-8
-        Adam's epsilon, beside sqrt(v).
+        Adam's epsilon, beside sqrt(v); of 'adamw' beside the corrected sqrt(v).
     n_iter_no_change : int, default=10
         Epochs without improvement after which training stops.
     max_fun : int, default=15000
-        Kept for scikit-learn's signature.
+        Evaluations of the loss after which solver='lbfgs' stops.
     device : {{'auto', 'cpu', 'cuda', 'cuda:N'}}, default='auto'
         Where to train and predict; 'auto' takes CUDA where a device answers and the work is
         large enough to gain from it.
     dtype : {{'auto', 'float32', 'float64'}}, default='auto'
-        Precision of training; 'auto' is the dtype of X on the CPU, float32 on CUDA.
+        Precision of training; 'auto' is on the CPU the dtype of X, or float64 for
+        solver='lbfgs', as scikit-learn has it, and float32 on CUDA.
     row_order : {{'auto', 'scikit-learn', 'hash'}}, default='auto'
         How epochs are shuffled: drawn on the host as scikit-learn draws, or hashed where the
         data lies, the same on every device. 'auto' hashes from 100,000 rows on, on CUDA only.
@@ -90,19 +100,35 @@ _PARAMETERS = """
     tune : bool, default=False
         Whether matrix products on CUDA are chosen by timing, at their first use on a device; the
         choices are kept in the user's cache. Bits may then differ between devices and caches.
+    weight_decay : float, default=0.01
+        Of solver='adamw': each step takes rate x weight_decay of the weights, not of the biases,
+        off them, beside the penalty of `alpha`.
+    fit_intercept : bool, default=True
+        Whether layers have biases; without, intercepts_ are 0.
+    dropout : float or sequence of float, default=0.0
+        Part of the hidden units that each step of training drops, from 0 on and below 1: one
+        rate, or one for each hidden layer. Prediction uses all units.
+    input_dropout : float, default=0.0
+        The same for the columns of X.
+    warmup_epochs : float, default=0.0
+        Epochs in which the learning rate rises from 0, step by step.
+    clip_norm : float or None, default=None
+        The longest that the gradient of the data loss of a batch may be; None for any length.
 """
 
 _ATTRIBUTES = """
     coefs_, intercepts_ : list of ndarray
         Weights (d_l, d_{l+1}) and biases (d_{l+1},) by layer. Changed by hand, they count.
     loss_, best_loss_ : float
-        Loss of the last and of the best epoch, with the penalty.
+        Loss of the last and of the best epoch, with the penalty. As scikit-learn's,
+        solver='lbfgs' sets of the losses and scores loss_ alone.
     loss_curve_ : list of float
         Loss of each epoch.
     validation_scores_, best_validation_score_ : list of float, float, or None
         Scores of the rows held out, with early_stopping.
     n_iter_, t_ : int
-        Epochs of the last fit, and rows trained on in all.
+        Epochs of the last fit, or iterations of solver='lbfgs', and rows trained on in all
+        epochs.
     n_features_in_, n_layers_, n_outputs_ : int
         Columns of X, layers with input and output, and outputs.
     out_activation_ : str
@@ -110,7 +136,8 @@ _ATTRIBUTES = """
     device_, precision_ : str
         Where the last fit ran, and the precision of its matrix products.
     stopped_by_ : {'max_epochs', 'no_improvement', 'interrupt'}
-        Why the last fit stopped.
+        Why the last fit stopped. Of solver='lbfgs': 'convergence', 'max_epochs' (that is,
+        max_iter), 'max_fun' or 'line_search', which found no lower loss.
 """
 
 
@@ -119,23 +146,116 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     Minimises the log loss from logits. Parameters, defaults, attributes and messages are those
     of scikit-learn's class of the same name, and so are the numbers: one random_state gives the
-    same weights. `device`, `dtype`, `row_order`,
-    `threads`, `precision`, `record` and `tune` are gpubp's own.
+    same weights. The parameters from `device` on are gpubp's own.
 
     Parameters
     ----------{parameters}
+    class_weight : dict, list of dict, 'balanced' or None, default=None
+        Weight of each class in the loss, {{class: weight}}, times sample_weight; for multi-label
+        y, one dict a column. 'balanced' gives each class the same sum, for fit alone.
+    label_smoothing : float, default=0.0
+        Part of each row's probability that training spreads evenly over all classes, for a
+        multi-label y over yes and no. Below 1.
+
     Attributes
     ----------{attributes}
     classes_ : ndarray
         The labels, in the order of predict_proba's columns.
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **MultilayerPerceptron._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: str | Sequence[str] = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        max_fun: int = 15000,
+        device: str = "auto",
+        dtype: str = "auto",
+        row_order: str = "auto",
+        threads: int | None = None,
+        precision: Precision = "float32",
+        record: bool = True,
+        tune: bool = False,
+        weight_decay: float = 0.01,
+        fit_intercept: bool = True,
+        dropout: Any = 0.0,
+        input_dropout: float = 0.0,
+        warmup_epochs: float = 0.0,
+        clip_norm: float | None = None,
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            power_t=power_t,
+            max_iter=max_iter,
+            shuffle=shuffle,
+            random_state=random_state,
+            tol=tol,
+            verbose=verbose,
+            warm_start=warm_start,
+            momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            n_iter_no_change=n_iter_no_change,
+            max_fun=max_fun,
+            device=device,
+            dtype=dtype,
+            row_order=row_order,
+            threads=threads,
+            precision=precision,
+            record=record,
+            tune=tune,
+            weight_decay=weight_decay,
+            fit_intercept=fit_intercept,
+            dropout=dropout,
+            input_dropout=input_dropout,
+            warmup_epochs=warmup_epochs,
+            clip_norm=clip_norm,
+        )
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(
-            self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset
-        )
+    ) -> tuple[Any, np.ndarray]:
+        X, y = validate_data(self, X, y, multi_output=True, reset=reset, **OF_X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
@@ -159,13 +279,22 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         self.classes_ = self._label_binarizer.classes_
 
     def _loss(self) -> Loss:
-        multiclass = self._label_binarizer.y_type_ == "multiclass"
-        return LOSSES["softmax_cross_entropy" if multiclass else "sigmoid_cross_entropy"]
+        if self._label_binarizer.y_type_ != "multiclass":
+            return LOSSES["sigmoid_cross_entropy"]
+        return LOSSES["soft_cross_entropy" if self.label_smoothing else "softmax_cross_entropy"]
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
-        if self._loss().targets == "index":
+        loss = self._loss()
+        if loss.targets == "index":
             return np.searchsorted(self.classes_, y).astype(np.int32)
-        return self._label_binarizer.transform(y)  # type: ignore[no-any-return]
+        Y: np.ndarray = self._label_binarizer.transform(y)
+        if not self.label_smoothing:
+            return Y
+        return smoothed(Y, self.label_smoothing, Y.shape[1] if loss.output == "softmax" else 2)
+
+    def _weights(self, X: Any, y: np.ndarray, sample_weight: Any) -> np.ndarray | None:
+        weights = super()._weights(X, y, sample_weight)
+        return row_weights(self.class_weight, self.classes_, y, weights)
 
     def _n_outputs(self, targets: np.ndarray) -> int:
         return len(self.classes_) if targets.ndim == 1 else int(targets.shape[1])
@@ -199,16 +328,28 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         with np.errstate(divide="ignore"):
             return np.log(P, out=P)  # type: ignore[no-any-return]
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the part of the rows, by weight, whose label is predicted: the accuracy."""
+        return float(super().score(X, on_host(y), on_host(sample_weight)))
+
+    @available_if(MultilayerPerceptron._check_solver)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one more epoch; return self.
 
         classes : all labels that calls will bring; needed in the first call only.
         """
-        if _check_partial_fit_first_call(self, classes):
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which sees a part of "
+                "the rows; use compute_class_weight('balanced', classes=classes, y=y) on all of "
+                "y, or a large enough sample, and pass the weights as a dict"
+            )
+        y = on_host(y)
+        if _check_partial_fit_first_call(self, on_host(classes)):
             self._label_binarizer = LabelBinarizer()
             multilabel = type_of_target(y).startswith("multilabel")
-            self._set_labels(y if multilabel else classes)
+            self._set_labels(y if multilabel else on_host(classes))
         history = self._train(X, y, sample_weight, incremental=True)
         return self._judge(history, incremental=True)
 
@@ -224,8 +365,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     Minimises half the mean over the outputs of the squared error. Parameters, defaults,
     attributes and messages are those of scikit-learn's class of the same name; with one output,
     so are the numbers. With several, scikit-learn's gradient is n_outputs times that of its own
-    loss; here the gradient is the loss's. `device`, `dtype`, `row_order`,
-    `threads`, `precision`, `record` and `tune` are gpubp's own.
+    loss; here the gradient is the loss's. The parameters from `device` on are gpubp's own.
 
     Parameters
     ----------
@@ -255,7 +395,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         self,
         loss: str = "squared_error",
         hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        activation: str | Sequence[str] = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
@@ -285,6 +425,12 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         precision: Precision = "float32",
         record: bool = True,
         tune: bool = False,
+        weight_decay: float = 0.01,
+        fit_intercept: bool = True,
+        dropout: Any = 0.0,
+        input_dropout: float = 0.0,
+        warmup_epochs: float = 0.0,
+        clip_norm: float | None = None,
         quantile: float = 0.5,
         huber_delta: float = 1.0,
     ) -> None:
@@ -319,6 +465,12 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
             precision=precision,
             record=record,
             tune=tune,
+            weight_decay=weight_decay,
+            fit_intercept=fit_intercept,
+            dropout=dropout,
+            input_dropout=input_dropout,
+            warmup_epochs=warmup_epochs,
+            clip_norm=clip_norm,
         )
         self.loss = loss
         self.quantile = quantile
@@ -326,8 +478,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
 
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        options = {"multi_output": True, "y_numeric": True, "dtype": (np.float64, np.float32)}
+    ) -> tuple[Any, np.ndarray]:
+        options = {"multi_output": True, "y_numeric": True, **OF_X}
         X, y = validate_data(self, X, y, reset=reset, **options)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -361,6 +513,11 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         outputs = self._outputs(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R^2, the part of the variance of y that is predicted; 1 is perfect."""
+        return float(super().score(X, on_host(y), on_host(sample_weight)))
+
+    @available_if(MultilayerPerceptron._check_solver)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one more epoch; return self."""
@@ -374,7 +531,7 @@ def _choices(names: Iterable[str]) -> str:
 
 for _estimator in (MLPClassifier, MLPRegressor):
     _estimator.__doc__ = (_estimator.__doc__ or "").format(
-        parameters=_PARAMETERS.format(activations=_choices(ACTIVATIONS)).rstrip(" "),
-        attributes=_ATTRIBUTES,
+        parameters=_PARAMETERS.format(activations=_choices(ACTIVATIONS)).rstrip(),
+        attributes=_ATTRIBUTES.rstrip(),
         losses=_choices(REGRESSION_LOSSES),
     )

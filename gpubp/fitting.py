@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -21,19 +21,35 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from gpubp.backend import Backend, get_backend
 from gpubp.batches import Batches
+from gpubp.dropout import Dropout, rates_by_layer
 from gpubp.inference import infer
+from gpubp.interchange import on_host
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.gemm import Precision
+from gpubp.lbfgs import Objective, minimize, place_objective, warn_unless_converged
 from gpubp.losses import Loss
 from gpubp.network import Network, Parameters
-from gpubp.optimizers import SGD, Adam, Optimizer
+from gpubp.optimizers import SGD, Adam, AdamW, Optimizer
 from gpubp.placement import bytes_needed, place
+from gpubp.rows import Matrix, SparseRows, as_rows
+from gpubp.schedules import CURVES, Schedule
 from gpubp.trainer import OptimizerState, Trainer
-from gpubp.training import Epoch, History, Schedule, rehearse, train
+from gpubp.training import Epoch, History, rehearse, train
 
 # From here on a CUDA device makes the order of the rows itself: drawing scikit-learn's takes the
 # host 58-114 ns a row, which is more than a step on the device may need for it.
 HASHED_ROWS = 100_000
+# What is asked of X: a CSC or another sparse matrix becomes CSR.
+OF_X: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
+
+_OF_SGD = ("constant", "invscaling", "adaptive")  # schedules as scikit-learn has them
+_OF_ALL = ("plateau", *CURVES)
+
+# Attributes that L-BFGS alone does not set, which has no epochs.
+OF_EPOCHS = (
+    *("loss_curve_", "best_loss_"),
+    *("validation_scores_", "best_validation_score_"),
+)
 
 OnEpoch = Callable[[Epoch], None]
 Validate = Callable[[Parameters], float]
@@ -42,7 +58,7 @@ Validate = Callable[[Parameters], float]
 class Rows(NamedTuple):
     """Validated rows: X (n, d), y as it was given, its encoding for the loss, and weights (n,)."""
 
-    X: np.ndarray
+    X: Matrix
     y: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None
@@ -56,7 +72,7 @@ class Rows(NamedTuple):
         """Return the rows with X, and targets that are numbers, in ``dtype``."""
         # Classes stay the integers that they are.
         targets = self.targets if self.targets.ndim == 1 else self.targets.astype(dtype, copy=False)
-        return self._replace(X=np.ascontiguousarray(self.X, dtype), targets=targets)
+        return self._replace(X=as_rows(self.X, dtype), targets=targets)
 
 
 def _described(dtype: np.dtype, backend: Backend) -> str:
@@ -74,11 +90,11 @@ class MultilayerPerceptron(ABC, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "solver": [StrOptions({"sgd", "adam"})],
+        "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
+        "solver": [StrOptions({"sgd", "adam", "adamw", "lbfgs"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate": [StrOptions({*_OF_SGD, *_OF_ALL})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -105,13 +121,19 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         "threads": [Interval(Integral, 1, None, closed="left"), None],
         "precision": [StrOptions(set(get_args(Precision)))],
         "record": ["boolean"],
+        "warmup_epochs": [Interval(Real, 0, None, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "tune": ["boolean"],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "fit_intercept": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "input_dropout": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        activation: str | Sequence[str] = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
@@ -141,6 +163,12 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         precision: Precision = "float32",
         record: bool = True,
         tune: bool = False,
+        weight_decay: float = 0.01,
+        fit_intercept: bool = True,
+        dropout: Any = 0.0,
+        input_dropout: float = 0.0,
+        warmup_epochs: float = 0.0,
+        clip_norm: float | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -172,10 +200,16 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self.precision = precision
         self.record = record
         self.tune = tune
+        self.weight_decay = weight_decay
+        self.fit_intercept = fit_intercept
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.warmup_epochs = warmup_epochs
+        self.clip_norm = clip_norm
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train on X (n_samples, n_features) and y; return self.
+        """Train on X (n_samples, n_features), dense or sparse, and y; return self.
 
         sample_weight : (n_samples,) array-like or None, the weight of each row in the loss.
         """
@@ -203,23 +237,47 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             )
         rng = check_random_state(self.random_state)
         theta = self._start(network, rows.X.dtype, rng, first, incremental)
+        if self.solver == "lbfgs":
+            return self._minimize(backend, network, loss, rows, theta, on_epoch, note)
         held: Rows | None = None
         validate: Validate | None = None
         if self.early_stopping:
             rows, held = self._split(rows, rng)
         self._warn_of_batch_size(len(rows.X))
+        dropout = self._drawn_dropout(rng)
         work = self._batch_rows(len(rows.X)) * network.n_parameters
         schedule = self._schedule(1 if incremental else self.max_iter, backend, len(rows.X))
         with backend.in_use(self.threads, work):
             if held is not None:
                 validate = partial(self._score_rows, backend, network, held)
             ready = partial(rehearse, schedule=schedule, validate=validate)
-            trainer = self._trainer(backend, network, loss, rows, theta, ready, note)
+            trainer = self._trainer(backend, network, loss, rows, theta, dropout, ready, note)
+            del theta  # the trainer has its own
             if held is not None:
                 validate = self._on_device(trainer, schedule, held) or validate
             report = self._reporter(on_epoch)
             train(trainer, schedule, rng, self._history, validate=validate, on_epoch=report)
         self._keep(trainer)
+        return self._history
+
+    def _minimize(
+        self,
+        backend: Backend,
+        network: Network,
+        loss: Loss,
+        rows: Rows,
+        theta: np.ndarray,
+        on_epoch: OnEpoch | None,
+        note: Callable[[str], None] | None,
+    ) -> History:
+        """Train by L-BFGS, which takes all rows at once and has neither epochs nor validation."""
+        arguments = (backend, network, loss, theta, rows.X, rows.targets, rows.weights)
+        note = note or (print if self.verbose else _warn_of_memory)
+        with backend.in_use(self.threads, len(rows.X) * network.n_parameters):
+            objective = place_objective(*arguments, float(self.alpha), note)
+            limits = int(self.max_iter), int(self.max_fun), float(self.tol)
+            minimize(objective, self._history, *limits, self._reporter(on_epoch))
+            self._keep(objective)
         return self._history
 
     def _trainer(
@@ -229,6 +287,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         loss: Loss,
         rows: Rows,
         theta: np.ndarray,
+        dropout: Dropout | None,
         ready: Callable[[Trainer], None],
         note: Callable[[str], None] | None,
     ) -> Trainer:
@@ -237,10 +296,12 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         ready : raises a MemoryError where a trainer leaves no room to train.
         """
         optimizer, alpha, state = self._optimizer(), float(self.alpha), self._optimizer_state
+        limit = None if self.clip_norm is None else float(self.clip_norm)
 
         def make(batches: Batches, parts: int) -> Trainer:
             arguments = (backend, network, loss, optimizer, theta, batches)
-            trainer = Trainer(*arguments, alpha=alpha, state=state, parts=parts)
+            options: dict[str, Any] = {"alpha": alpha, "state": state, "dropout": dropout}
+            trainer = Trainer(*arguments, **options, parts=parts, clip_norm=limit)
             ready(trainer)
             return trainer
 
@@ -259,23 +320,30 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool
     ) -> Rows:
         """Return the rows to train on, or raise as scikit-learn does."""
-        self._hidden_sizes()
+        self._dropout_rates()
+        X, y, sample_weight = on_host(X), on_host(y), on_host(sample_weight)
         X, y = self._validate_input(X, y, incremental, first)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        weights = self._weights(X, y, sample_weight)
+        X = X if isinstance(X, np.ndarray) else SparseRows(X)
         return Rows(X, y, self._encode(y), weights)
+
+    def _weights(self, X: Any, y: np.ndarray, sample_weight: Any) -> np.ndarray | None:
+        """Return the weight of each row in the loss, (n,), or None where all are alike."""
+        return None if sample_weight is None else _check_sample_weight(sample_weight, X)
 
     def _network(self, rows: Rows) -> Network:
         hidden = self._hidden_sizes()
         self.n_outputs_ = self._n_outputs(rows.targets)
-        return Network(
-            (rows.X.shape[1], *hidden, self.n_outputs_), (self.activation,) * len(hidden)
-        )
+        sizes = rows.X.shape[1], *hidden, self.n_outputs_
+        return Network(sizes, self._activations(len(hidden)), bool(self.fit_intercept))
 
     def _on_device(self, trainer: Trainer, schedule: Schedule, held: Rows) -> Validate | None:
         """Return what scores ``held`` with its rows uploaded once; None where there is no room."""
         backend = trainer.backend
+        if isinstance(held.X, SparseRows):
+            return None
         with suppress(MemoryError):
             held = held._replace(X=backend.asarray(held.X))
             validate = partial(self._score_rows, backend, trainer.network, held)
@@ -314,7 +382,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         """Return the initial parameters; start history and optimizer anew where they should."""
         if first:
             self._history = History()
-        if not incremental or getattr(self, "_state_of", None) != self.solver:
+        if not incremental or getattr(self, "_state_of", None) != self._of_state():
             self._optimizer_state = OptimizerState(float(self.learning_rate_init))
         if first:
             return network.initial_theta(rng, dtype)
@@ -324,17 +392,26 @@ class MultilayerPerceptron(ABC, BaseEstimator):
                 f"warm_start and partial_fit go on from coefs_ of shapes {got}, but the parameters "
                 f"and data ask for {wanted}; use the same hidden_layer_sizes or fit anew"
             )
+        if not network.bias and any(np.any(b) for b in self.intercepts_):
+            raise ValueError(
+                "warm_start and partial_fit with fit_intercept=False go on from intercepts_ that "
+                "are 0, but some are not; set them to 0 or fit anew"
+            )
         return network.pack(self.coefs_, self.intercepts_, dtype)
 
-    def _keep(self, trainer: Trainer) -> None:
+    def _of_state(self) -> tuple[str, bool]:
+        """Return what the optimizer's state is for: with another of these it starts anew."""
+        return self.solver, bool(self.fit_intercept)
+
+    def _keep(self, trainer: Trainer | Objective) -> None:
         """Set the fitted attributes from what training left."""
         network = trainer.network
-        theta = np.array(trainer.backend.to_numpy(trainer.theta))
+        theta = trainer.backend.to_numpy(trainer.theta)
         self.coefs_, self.intercepts_ = network.unpack(theta)
         self._optimizer_state = trainer.host_state()
         # After a divergence its vectors may be NaN: the next call starts anew.
         diverged = self._history.stopped_by == "non_finite"
-        self._state_of = None if diverged else self.solver
+        self._state_of = None if diverged else self._of_state()
         self.n_layers_, self.n_outputs_ = len(network.sizes), network.sizes[-1]
         self.out_activation_ = trainer.loss.output
         precision = trainer.backend.precision if theta.itemsize == 4 else "float64"
@@ -352,10 +429,16 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self.best_loss_ = None if early_stopping else history.best_loss
         self.validation_scores_ = history.scores if early_stopping else None
         self.best_validation_score_ = history.best_score if early_stopping else None
+        if history.minimum is not None:
+            self.loss_ = history.minimum.fun
+            for name in () if history.losses else OF_EPOCHS:
+                delattr(self, name)
         self.device_, self.precision_, self.stopped_by_ = device, precision, history.stopped_by
 
     def _judge(self, history: History, incremental: bool = False) -> Self:
         """Raise, warn or print as scikit-learn does, by why training stopped."""
+        if history.minimum is not None:
+            warn_unless_converged(history, self.max_iter)
         if history.stopped_by == "non_finite":
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -363,7 +446,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             )
         if history.stopped_by == "interrupt":
             warnings.warn("Training interrupted by user.", stacklevel=3)
-        elif history.stopped_by == "max_epochs" and not incremental:
+        elif history.stopped_by == "max_epochs" and not (incremental or history.minimum):
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
@@ -378,6 +461,15 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             )
         return self
 
+    def _check_solver(self) -> bool:
+        """Return whether there is a partial_fit, or raise scikit-learn's reason why not."""
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. "
+                f"{self.solver} is not stochastic."
+            )
+        return True
+
     def _hidden_sizes(self) -> tuple[int, ...]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
@@ -385,7 +477,40 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return tuple(int(size) for size in sizes)
 
+    def _activations(self, n_hidden: int) -> tuple[str, ...]:
+        """Return the activation of each hidden layer, or raise."""
+        given = self.activation
+        names = (given,) * n_hidden if isinstance(given, str) else tuple(given)
+        known = all(isinstance(name, str) and name in ACTIVATIONS for name in names)
+        if len(names) != n_hidden or not known:
+            raise ValueError(
+                f"activation must be one of {sorted(ACTIVATIONS)}, or a sequence of one for each "
+                f"of the {n_hidden} hidden layers, got {given!r}"
+            )
+        return tuple(str(name) for name in names)
+
+    def _dropout_rates(self) -> tuple[float, ...]:
+        """Return the rates of all layers but the last, or raise."""
+        n_hidden = len(self._hidden_sizes())
+        rates = rates_by_layer(self.dropout, self.input_dropout, n_hidden)
+        if any(rates) and self.solver == "lbfgs":
+            raise ValueError(
+                "dropout changes the loss from step to step, which solver='lbfgs' cannot "
+                f"minimise, got rates {rates}; take solver='adam' or 'sgd'"
+            )
+        return rates
+
+    def _drawn_dropout(self, rng: np.random.RandomState) -> Dropout | None:
+        """Return what training drops, with its seed drawn from ``rng``; None for nothing."""
+        rates = self._dropout_rates()
+        if not any(rates):
+            return None
+        seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
+        return Dropout(rates, seed, trained=self._history.samples)
+
     def _batch_rows(self, n: int) -> int:
+        if self.solver == "lbfgs":
+            return n
         return min(200 if self.batch_size == "auto" else int(self.batch_size), n)
 
     def _warn_of_batch_size(self, n: int) -> None:
@@ -402,15 +527,21 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             self.device, work=work, precision=self.precision, record=record, tune=tune
         )
 
-    def _train_dtype(self, X: np.ndarray, backend: Backend) -> np.dtype:
-        if self.dtype == "auto":
-            return X.dtype if backend.name == "cpu" else np.dtype(np.float32)
-        return np.dtype(self.dtype)
+    def _train_dtype(self, X: Matrix, backend: Backend) -> np.dtype:
+        if self.dtype != "auto":
+            return np.dtype(self.dtype)
+        if backend.name != "cpu":
+            return np.dtype(np.float32)
+        # scikit-learn's L-BFGS leaves float64 weights, whatever X has.
+        return np.dtype(np.float64) if self.solver == "lbfgs" else X.dtype
 
     def _optimizer(self) -> Optimizer:
         if self.solver == "sgd":
             return SGD(float(self.momentum), bool(self.nesterovs_momentum))
-        return Adam(float(self.beta_1), float(self.beta_2), float(self.epsilon))
+        of_adam = float(self.beta_1), float(self.beta_2), float(self.epsilon)
+        if self.solver == "adamw":
+            return AdamW(*of_adam, float(self.weight_decay))
+        return Adam(*of_adam)
 
     def _schedule(self, epochs: int, backend: Backend, rows: int) -> Schedule:
         row_order = self.row_order
@@ -420,13 +551,19 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         return Schedule(
             epochs=epochs,
             initial_rate=float(self.learning_rate_init),
-            learning_rate=self.learning_rate if self.solver == "sgd" else "constant",
+            learning_rate=self._learning_rate(),
             power_t=self.power_t,
+            warmup=float(self.warmup_epochs),
             shuffle=self.shuffle,
             row_order=row_order,
             tol=self.tol,
             patience=self.n_iter_no_change,
         )
+
+    def _learning_rate(self) -> str:
+        """Return the schedule; scikit-learn's own three are for solver='sgd' alone."""
+        used = self.solver == "sgd" or self.learning_rate in _OF_ALL
+        return str(self.learning_rate) if used else "constant"
 
     def _split(self, rows: Rows, rng: np.random.RandomState) -> tuple[Rows, Rows]:
         """Return the rows to train on and those to hold out, as scikit-learn draws them."""
@@ -446,12 +583,12 @@ class MultilayerPerceptron(ABC, BaseEstimator):
     def _outputs(self, X: Any) -> np.ndarray:
         """Return the network's outputs for X (n_samples, n_features) as (n_samples, n_outputs)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        X = validate_data(self, on_host(X), reset=False, **OF_X)
         sizes = (len(self.coefs_[0]), *(len(b) for b in self.intercepts_))
-        network = Network(sizes, (self.activation,) * (len(sizes) - 2))
-        backend = self._backend(len(X), network)
+        network = Network(sizes, self._activations(len(sizes) - 2))
+        backend = self._backend(X.shape[0], network)
         dtype = np.asarray(self.coefs_[0]).dtype
-        X = np.ascontiguousarray(X, dtype)
+        X = as_rows(X, dtype)
         with backend.in_use(self.threads, min(len(X), 1024) * network.n_parameters):
             parameters = Parameters(
                 [backend.asarray(W, dtype) for W in self.coefs_],
@@ -459,11 +596,16 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             )
             return infer(backend, network, self._loss(), parameters, X)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     @abstractmethod
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return X (n, d) and y as arrays that training can take, or raise."""
+    ) -> tuple[Any, np.ndarray]:
+        """Return X (n, d), an array or a CSR matrix, and y as training can take them, or raise."""
 
     @abstractmethod
     def _loss(self) -> Loss:

@@ -13,7 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp.backend import ALIGNMENT, Array, Backend, Epilogues
+from gpubp.dropout import Masks
 from gpubp.kernels.activations import ACTIVATIONS, Activation
+
+NO_MASKS = Masks()
 
 
 class Parameters(NamedTuple):
@@ -178,18 +181,27 @@ class Workspace:
         return self.Zs[-1]
 
 
-def forward(backend: Backend, network: Network, parameters: Parameters, work: Workspace) -> None:
-    """Compute A_l = f(A_{l-1} W_l + b_l) from ``work.X`` up to the logits, into ``work``."""
-    below, epilogues = work.X, backend.epilogues
+def forward(
+    backend: Backend,
+    network: Network,
+    parameters: Parameters,
+    work: Workspace,
+    masks: Masks = NO_MASKS,
+) -> None:
+    """Compute A_l = f(A_{l-1} W_l + b_l) from ``work.X`` up to the logits, into ``work``.
+
+    masks : what each A_{l-1} is multiplied by, in training with dropout.
+    """
+    A_below, epilogues = work.X, backend.epilogues
     hidden = [*network.hidden, ACTIVATIONS["identity"]]
     layers = zip(parameters.Ws, parameters.bs, work.Zs, work.As, hidden, strict=True)
-    for W, b_l, Z, A, activation in layers:
-        b = _as_row(b_l)
-        if not epilogues.forward(below, W, b, activation, Z, A):
+    for layer, (W, b_l, Z, A, activation) in enumerate(layers):
+        b, below = _as_row(b_l), masks.drop(layer, A_below)
+        if not epilogues.forward(below, W, b, activation, Z, A, only=not work.deltas):
             backend.gemm(below, W, out=Z, bias=b)
             if activation.forward is not None:
                 backend.run(activation.forward, Z, out=A)
-        below = A
+        A_below = A
 
 
 def backward(
@@ -198,6 +210,7 @@ def backward(
     parameters: Parameters,
     gradients: Parameters,
     work: Workspace,
+    masks: Masks = NO_MASKS,
     *,
     accumulate: bool = False,
 ) -> None:
@@ -206,13 +219,15 @@ def backward(
     ``work.deltas[-1]`` holds delta^L = dC/dZ^L. Then, from the last layer down,
     dC/dW^l = A^{l-1}^T delta^l, dC/db^l = sum_n delta^l and
     delta^{l-1} = (delta^l W^l^T) * f'(Z^{l-1}); Rumelhart, Hinton and Williams (1986).
+    masks : those of forward; then A^{l-1} is what they have left, and delta^{l-1} is dropped as
+    A^{l-1} was.
     accumulate : add to ``gradients``, whose batch came in parts.
     """
     epilogues = Epilogues() if accumulate else backend.epilogues
     summed = False  # whether this layer's db came with its delta
     for layer in reversed(range(len(parameters.Ws))):
         delta = work.deltas[layer]
-        below = work.As[layer - 1] if layer else work.X
+        below = masks.dropped(layer, work.As[layer - 1] if layer else work.X)
         dW, db = gradients.Ws[layer], _as_row(gradients.bs[layer])
         with backend.aside():  # only the optimizer waits for it
             both = db is not None and not summed
@@ -224,11 +239,14 @@ def backward(
             g, activation = work.deltas[layer - 1], network.hidden[layer - 1]
             kept = (work.Zs if activation.keeps == "z" else work.As)[layer - 1]
             W, db = parameters.Ws[layer], _as_row(gradients.bs[layer - 1])
-            summed = epilogues.delta_below(delta, W, activation, kept, g, db)
+            # What comes with its sum must not be dropped afterwards.
+            whole = not masks.drops(layer)
+            summed = whole and epilogues.delta_below(delta, W, activation, kept, g, db)
             if not summed:
                 backend.gemm(delta, W, out=g, transpose_b=True)
                 if activation.delta is not None:
                     backend.run(activation.delta, g, kept, out=g)
+                masks.drop_delta(layer, g)
     backend.join()
 
 

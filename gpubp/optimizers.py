@@ -14,7 +14,7 @@ import numpy as np
 
 from gpubp.backend import Array, Backend
 from gpubp.kernels.elementwise import Elementwise
-from gpubp.kernels.optimizers import ADAM, MOMENTUM, NESTEROV
+from gpubp.kernels.optimizers import ADAM, ADAMW, MOMENTUM, NESTEROV
 
 
 class Optimizer(Protocol):
@@ -28,10 +28,15 @@ class Optimizer(Protocol):
     def state_names(self) -> tuple[str, ...]:
         """The names of the vectors that the optimizer keeps beside theta."""
 
-    def plan(self, rate: float, done: int, l2: np.ndarray) -> np.ndarray:
+    @property
+    def decays(self) -> bool:
+        """Whether it shrinks the weights by itself, whatever the penalty is."""
+
+    def plan(self, rate: float | np.ndarray, done: int, l2: np.ndarray) -> np.ndarray:
         """Return the numbers of the next ``len(l2)`` updates, (n_steps, columns) float64.
 
-        rate : the learning rate; done : updates made before; l2 : each update's weight decay.
+        rate : the learning rate, or that of each update; done : updates made before; l2 : each
+        update's weight decay.
         """
 
 
@@ -42,12 +47,13 @@ class SGD:
     momentum: float = 0.9
     nesterov: bool = True
     state_names: ClassVar[tuple[str, ...]] = ("velocity",)
+    decays: ClassVar[bool] = False
 
     @property
     def step(self) -> Elementwise:
         return NESTEROV if self.nesterov else MOMENTUM
 
-    def plan(self, rate: float, done: int, l2: np.ndarray) -> np.ndarray:
+    def plan(self, rate: float | np.ndarray, done: int, l2: np.ndarray) -> np.ndarray:
         columns = np.empty((len(l2), 3))
         columns[:, 0], columns[:, 1], columns[:, 2] = rate, l2, self.momentum
         return columns
@@ -66,8 +72,9 @@ class Adam:
     epsilon: float = 1e-8
     step: ClassVar[Elementwise] = ADAM
     state_names: ClassVar[tuple[str, ...]] = ("m", "v")
+    decays: ClassVar[bool] = False
 
-    def plan(self, rate: float, done: int, l2: np.ndarray) -> np.ndarray:
+    def plan(self, rate: float | np.ndarray, done: int, l2: np.ndarray) -> np.ndarray:
         t = np.arange(done + 1, done + 1 + len(l2), dtype=np.float64)
         scale = math.sqrt(1 - self.beta_2)
         corrected = np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
@@ -75,6 +82,38 @@ class Adam:
         columns[:, 0] = rate * corrected * (1 - self.beta_1) / scale
         columns[:, 1] = l2
         columns[:, 2:] = self.beta_1, self.beta_2, self.epsilon / scale
+        return columns
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay, in the published form, which PyTorch and optax have.
+
+    theta -= rate (m' / (sqrt(v') + epsilon) + weight_decay theta), with m' = m / (1 - beta_1^t)
+    and v' = v / (1 - beta_2^t); biases do not decay. Loshchilov and Hutter, Decoupled Weight
+    Decay Regularization (2019). The kernel keeps m / (1 - beta_1) and v / (1 - beta_2).
+    """
+
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+    step: ClassVar[Elementwise] = ADAMW
+    state_names: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    @property
+    def decays(self) -> bool:
+        return self.weight_decay > 0
+
+    def plan(self, rate: float | np.ndarray, done: int, l2: np.ndarray) -> np.ndarray:
+        t = np.arange(done + 1, done + 1 + len(l2), dtype=np.float64)
+        scale = np.sqrt((1 - self.beta_2) / (1 - self.beta_2**t))
+        columns = np.empty((len(l2), 6))
+        columns[:, 0] = rate * (1 - self.beta_1) / (1 - self.beta_1**t) / scale
+        columns[:, 1] = l2
+        columns[:, 2:4] = self.beta_1, self.beta_2
+        columns[:, 4] = self.epsilon / scale
+        columns[:, 5] = np.multiply(rate, self.weight_decay)
         return columns
 
 
@@ -92,9 +131,9 @@ def update(
     """Update ``theta`` and ``state`` by row ``step[0]`` of ``plan``; ``grad`` is used up.
 
     theta, grad, state : (…, size). plan : (n_steps, …, columns). step : (1,) int64.
-    n_weights : the first entries of theta, which decay if ``decays``.
+    n_weights : the first entries of theta, which decay if ``decays``, or by the optimizer itself.
     """
     size = theta.shape[-1]
     n_networks = theta.size // size
-    inputs = (grad, plan, step, n_networks, size, n_weights, decays)
+    inputs = (grad, plan, step, n_networks, size, n_weights, decays or optimizer.decays)
     backend.run(optimizer.step, *inputs, out=(theta, *state))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,10 +15,10 @@ from gpubp.backend import Backend
 from gpubp.batches import Batches
 from gpubp.network import Network
 from gpubp.optimizers import Optimizer
+from gpubp.rows import Matrix, SparseRows
 from gpubp.streaming import StreamedBatches
-from gpubp.trainer import Trainer
 
-Make = Callable[[Batches, int], Trainer]
+T = TypeVar("T")  # what computes with the batches: a trainer, or the objective of L-BFGS
 
 
 class DeviceMemoryError(MemoryError):
@@ -32,18 +33,21 @@ class OneStepWindows(StreamedBatches):
 
 def place(
     backend: Backend,
-    X: np.ndarray,
+    X: Matrix,
     Y: np.ndarray,
     batch_size: int,
     weights: np.ndarray | None,
-    make: Make,
+    make: Callable[[Batches, int], T],
     needed: int,
     note: Callable[[str], None] = lambda line: None,
-) -> Trainer:
+    *,
+    most_parts: int | None = None,
+) -> T:
     """Return ``make(batches, parts)`` with the fastest batches and fewest parts that fit.
 
     needed : bytes that no way can do without, to be told where none fits.
     note : gets a line about the way that was taken because a faster one found no room.
+    most_parts : None is as many as a batch has rows.
 
     Raises
     ------
@@ -51,10 +55,11 @@ def place(
         If none fits.
     """
 
-    def build(kind: type[Batches], parts: int) -> Trainer:
+    def build(kind: type[Batches], parts: int) -> T:
         return make(kind(backend, X, Y, batch_size, weights), parts)
 
-    for kind, parts, way in _ways(backend, min(batch_size, len(X))):
+    sparse = isinstance(X, SparseRows)
+    for kind, parts, way in _ways(backend, most_parts or min(batch_size, len(X)), sparse):
         trainer = _attempt(backend, partial(build, kind, parts))
         if trainer is not None:
             if way:
@@ -68,19 +73,25 @@ def place(
     )
 
 
-def _ways(backend: Backend, batch_size: int) -> Iterator[tuple[type[Batches], int, str]]:
-    yield Batches, 1, ""
+def _ways(
+    backend: Backend, most_parts: int, sparse: bool
+) -> Iterator[tuple[type[Batches], int, str]]:
     if backend.name == "cpu":
+        yield Batches, 1, ""
         return
-    for kind in (StreamedBatches, OneStepWindows):
-        yield kind, 1, "its rows are streamed from the host"
+    # Sparse rows become dense on the host, window by window: for them that is no fall-back.
+    streamed = "its rows are streamed from the host"
+    yield (StreamedBatches if sparse else Batches), 1, ""
+    if not sparse:
+        yield StreamedBatches, 1, streamed
+    yield OneStepWindows, 1, streamed
     parts = 2
-    while parts <= batch_size:
+    while parts <= most_parts:
         yield OneStepWindows, parts, f"its rows are streamed, and each batch takes {parts} parts"
         parts *= 2
 
 
-def _attempt(backend: Backend, make: Callable[[], Trainer]) -> Trainer | None:
+def _attempt(backend: Backend, make: Callable[[], T]) -> T | None:
     """Return what ``make`` makes, or None where memory runs out."""
     try:
         return make()
@@ -90,11 +101,11 @@ def _attempt(backend: Backend, make: Callable[[], Trainer]) -> Trainer | None:
     return None  # the error is gone by now, and with it the arrays that it held
 
 
-def bytes_needed(network: Network, optimizer: Optimizer, dtype: np.dtype) -> int:
+def bytes_needed(network: Network, optimizer: Optimizer | None, dtype: np.dtype) -> int:
     """Return the bytes that a training of ``network`` takes on its device at the least.
 
     Parameters, gradient and the optimizer's state, and the activations of one row.
     """
-    vectors = 2 + len(optimizer.state_names)
+    vectors = 2 + (len(optimizer.state_names) if optimizer is not None else 0)
     row = network.sizes[0] + 2 * sum(network.sizes[1:])
     return (vectors * network.theta_size(dtype) + row) * dtype.itemsize

@@ -53,6 +53,10 @@ class JsonReport:
     def epoch(self, epoch: Epoch) -> None:
         if self._quiet:
             return
+        if epoch.rate is None:  # L-BFGS
+            told = {"iteration": epoch.number, "loss": epoch.loss, "seconds": epoch.seconds}
+            print(json_line("iteration", told), flush=True)
+            return
         line: dict[str, Any] = {"epoch": epoch.number, "loss": epoch.loss}
         if epoch.score is not None:
             line["validation"] = epoch.score
@@ -119,11 +123,12 @@ def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
 
 def epoch_line(epoch: Epoch, epochs: int) -> str:
     """Return an epoch as a line: loss, validation score, rows a second, time left, best mark."""
+    unit = "iteration" if epoch.rate is None else "epoch"
     rate = epoch.number * epoch.rows / max(epoch.seconds, 1e-9)
     left = (epochs - epoch.number) * epoch.seconds / epoch.number
     score = "" if epoch.score is None else f"  validation {epoch.score:.4f}"
     return (
-        f"epoch {epoch.number:{len(str(epochs))}}/{epochs}  loss {epoch.loss:.6f}{score}"
+        f"{unit} {epoch.number:{len(str(epochs))}}/{epochs}  loss {epoch.loss:.6f}{score}"
         f"  {rate:,.0f} rows/s  {left:.0f} s left{'  best' if score and epoch.best else ''}"
     )
 
@@ -137,11 +142,12 @@ def _summary(result: dict[str, Any]) -> dict[str, str]:
     layers = "-".join(str(size) for size in result["layers"])
     dtype, precision = result["dtype"], result["precision"]
     numbers = dtype if precision == dtype else f"{dtype} with {precision} products"
+    unit = "iterations" if result["solver"] == "lbfgs" else "epochs"
     rows = {
         "task": result["task"],
         "network": f"{layers}, {result['parameters']:,} parameters, {numbers}",
         "training": (
-            f"{result['rows']:,} rows, {result['epochs']} epochs in {result['seconds']:.2f} s, "
+            f"{result['rows']:,} rows, {result['epochs']} {unit} in {result['seconds']:.2f} s, "
             f"{result['rows_per_second']:,.0f} rows/s on {result['device']}"
         ),
         "stopped by": result["stopped_by"].replace("_", " "),

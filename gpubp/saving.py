@@ -25,7 +25,7 @@ from gpubp.model_file import (
 )
 from gpubp.models import Estimator, TableModel
 from gpubp.schema import Schema
-from gpubp.training import History, StoppedBy
+from gpubp.training import History, Minimum, StoppedBy
 
 ESTIMATORS: dict[str, type[Estimator]] = {
     "MLPClassifier": MLPClassifier,
@@ -124,6 +124,8 @@ def _plain(value: Any) -> Any:
         return None
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
+    if isinstance(value, dict):  # JSON has text for keys only
+        return {"pairs": [[_plain(k), _plain(v)] for k, v in value.items()]}
     if not isinstance(value, str) and isinstance(value, Iterable):
         return [_plain(item) for item in value]
     return value
@@ -131,15 +133,17 @@ def _plain(value: Any) -> Any:
 
 def _history_header(estimator: Estimator) -> dict[str, Any]:
     history = estimator._history
+    minimum = history.minimum
     return {
         "losses": history.losses,
         # JSON has no NaN, which a validation score is where training is about to diverge.
         "scores": [score if np.isfinite(score) else None for score in history.scores],
-        "early_stopping": estimator.validation_scores_ is not None,
+        "early_stopping": getattr(estimator, "validation_scores_", None) is not None,
         "stale": history.stale,
         "samples": history.samples,
         "epochs": history.epochs,
         "stopped_by": history.stopped_by,
+        "minimum": [minimum.fun if np.isfinite(minimum.fun) else None] if minimum else [],
         "device": estimator.device_,
         "precision": estimator.precision_,
     }
@@ -179,6 +183,8 @@ def _estimator_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> E
     try:
         estimator._validate_params()
         hidden = estimator._hidden_sizes()
+        estimator._activations(len(hidden))
+        estimator._dropout_rates()
     except ValueError as error:
         raise ModelFileError(f"{error}; restore the file or save the model again") from None
     estimator.coefs_, estimator.intercepts_ = _layers(len(hidden) + 1, hidden, tensors)
@@ -201,8 +207,23 @@ def _estimator_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> E
 
 def _parameters(kind: type[Estimator], header: dict[str, Any]) -> dict[str, Any]:
     only_keys(header, kind().get_params(deep=False))
-    parameters = {k: tuple(v) if isinstance(v, list) else v for k, v in header.items()}
-    return {k: np.inf if v == "inf" else v for k, v in parameters.items()}
+    return {k: _parameter(v) for k, v in header.items()}
+
+
+def _parameter(value: Any) -> Any:
+    """Return a parameter as `_plain` has found it; a sequence of numbers or names as a tuple."""
+    if isinstance(value, list):
+        items = [_parameter(item) for item in value]
+        return items if any(isinstance(item, dict) for item in items) else tuple(items)
+    if isinstance(value, dict):
+        pairs = require_list(value, "pairs", list)
+        if any(len(pair) != 2 or isinstance(pair[0], list | dict) for pair in pairs):
+            raise ModelFileError(
+                f"pairs of a key and a value are needed, got {pairs[:5]!r}; restore the file or "
+                "save the model again"
+            )
+        return {key: _parameter(item) for key, item in pairs}
+    return np.inf if value == "inf" else value
 
 
 def _layers(
@@ -249,6 +270,8 @@ def _set_labels(estimator: MLPClassifier, header: dict[str, Any]) -> None:
 def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
     scores = require(header, "scores", list)
     scores = [np.nan if score is None else score for score in scores]
+    minimum = [np.nan if loss is None else loss for loss in require(header, "minimum", list)]
+    minimum = require_list({"minimum": minimum}, "minimum", float)
     history = History(
         losses=require_list(header, "losses", float),
         scores=require_list({"scores": scores}, "scores", float),
@@ -256,6 +279,7 @@ def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
         samples=require(header, "samples", int),
         epochs=require(header, "epochs", int),
         stopped_by=choose(header, "stopped_by", get_args(StoppedBy)),  # type: ignore[arg-type]
+        minimum=Minimum(minimum[0]) if minimum else None,
     )
     history.best_loss = min(history.losses, default=np.inf)
     history.best_score = max(filter(np.isfinite, history.scores), default=-np.inf)

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpubp.backend import Array
 from gpubp.batches import Batches, HashedOrder
+from gpubp.rows import Matrix, SparseRows
 
 WINDOW_BYTES = 1 << 26  # of the rows of one window; there are two
 MOST_STEPS = 64  # of one window, which a recording runs in one go
@@ -17,14 +18,26 @@ MOST_STEPS = 64  # of one window, which a recording runs in one go
 class StreamedBatches(Batches):
     """Batches through two windows on the device: one is filled while steps read the other.
 
-    The host gathers the rows of the next window into pinned memory in the planned order, so that
-    a step finds its own rows side by side: ``order`` points into the windows and stays the same.
+    The host gathers the rows of the next window into pinned memory in the planned order, where
+    sparse ones become dense, so that a step finds its own rows side by side: ``order`` points into
+    the windows and stays the same.
     """
 
     window_bytes = WINDOW_BYTES
 
-    def _place(self, X: np.ndarray, Y: np.ndarray) -> None:
-        backend, row_bytes = self.backend, X[0].nbytes + Y[0].nbytes
+    _planned: Array | None = None
+
+    @property
+    def planned(self) -> Array:
+        """The rows of the data that each step takes; room is made for them when they are read."""
+        if self._planned is None:
+            self._planned = self.backend.zeros((self.steps, self.batch_size), np.int64)
+        return self._planned
+
+    def _place(self, X: Matrix, Y: np.ndarray) -> None:
+        backend = self.backend
+        row_bytes = X.row_bytes if isinstance(X, SparseRows) else X[0].nbytes
+        row_bytes += Y[0].nbytes
         steps = min(MOST_STEPS, self.steps, self.window_bytes // (row_bytes * self.batch_size))
         self.window = max(1, steps)  # in steps
         rows = self.window * self.batch_size
@@ -59,7 +72,7 @@ class StreamedBatches(Batches):
         for source, pinned, window in zip(
             self._sources, self._pinned[half], (self.X, self.Y), strict=True
         ):
-            np.take(source, rows, axis=0, out=pinned[: len(rows)], mode="clip")
+            source.take(rows, axis=0, out=pinned[: len(rows)], mode="clip")
             part = window[start : start + len(rows)]
             after = self._used[half]
             self._filled[half] = self.backend.upload(pinned[: len(rows)], part, after)
@@ -72,4 +85,6 @@ class StreamedBatches(Batches):
             self._hash(order, rows)
             order = self.backend.to_numpy(rows)
         self._rows = order
+        if self._planned is not None:
+            self._planned.reshape(-1)[: self.rows] = self.backend.asarray(order)
         return order

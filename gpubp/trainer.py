@@ -9,9 +9,11 @@ import numpy as np
 
 from gpubp.backend import Backend, Recording
 from gpubp.batches import Batches, HashedOrder
+from gpubp.clipping import Clipping
+from gpubp.dropout import Dropout, HashedMasks
 from gpubp.kernels.optimizers import ADVANCE, PENALTY
 from gpubp.losses import Loss
-from gpubp.network import Network, Parameters, Workspace, backward, forward
+from gpubp.network import NO_MASKS, Network, Parameters, Workspace, backward, forward
 from gpubp.optimizers import Optimizer, update
 
 WEIGHTS_PER_LANE = 32  # that one lane of the penalty sums up, at least
@@ -37,7 +39,8 @@ class Trainer:
 
     theta : (size,) host array, the initial parameters. alpha : the L2 penalty, of which a batch
     of weight s takes alpha / s. parts : a batch is computed in so many parts, whose gradients are
-    added up: the same mathematics in less memory.
+    added up: the same mathematics in less memory. dropout : None trains all units.
+    clip_norm : the longest that a gradient of the data loss may be.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class Trainer:
         alpha: float = 0.0,
         state: OptimizerState,
         parts: int = 1,
+        dropout: Dropout | None = None,
+        clip_norm: float | None = None,
     ) -> None:
         self.backend, self.network, self.loss, self.optimizer = backend, network, loss, optimizer
         self.batches, self.alpha, self.state, self.parts = batches, alpha, state, parts
@@ -69,7 +74,14 @@ class Trainer:
         # What each counts in the loss: the mean over the batches, each weighted by its rows.
         counts = np.array([batches.batch_size, batches.tail, batches.rows]) / batches.rows
         self._counts = np.repeat(counts, sizes[:3])
-        work = Workspace(backend, network, -(-batches.batch_size // parts), dtype)
+        rows = -(-batches.batch_size // parts)
+        self._masks, self._trained = NO_MASKS, 0
+        if dropout is not None:
+            planned = (batches.planned, batches.step)
+            self._masks = HashedMasks(backend, network.sizes, dropout, *planned, rows, dtype)
+            self._trained = dropout.trained
+        self._clip = None if clip_norm is None else Clipping(backend, self.gradient, clip_norm)
+        work = Workspace(backend, network, rows, dtype)
         self._full = self._record(work, batches.batch_size, 0)
         self._tail = self._record(work, batches.tail, 1) if batches.tail else None
         self._set(theta)
@@ -105,24 +117,27 @@ class Trainer:
         # the garbage collector would free its arrays.
         backend, network, loss, optimizer = self.backend, self.network, self.loss, self.optimizer
         batches, theta, plan = self.batches, self.theta, self._plan
-        vectors = (theta, self.gradient, self._vectors)
+        vectors, clip = (theta, self.gradient, self._vectors), self._clip
         parameters, gradients = self.parameters, network.views(self.gradient)
         n_weights, decays = network.n_weights(theta.dtype), self.alpha > 0
         row_losses, penalty = self._sums[self._sum(losses)], self._sums[self._sum(2)]
         penalized = (theta, self._scale, batches.step, n_weights, len(penalty))
         parts = [
-            (first, work.first(min(work.rows, rows - first))) for first in range(0, rows, work.rows)
+            (first, work.first(min(work.rows, rows - first)), self._masks.part(first))
+            for first in range(0, rows, work.rows)
         ]
 
         def step() -> None:
-            for first, part in parts:
+            for first, part, masks in parts:
                 Y = batches.Y_batch[: part.rows]
                 batches.gather(part.X, Y, first)
-                forward(backend, network, parameters, part)
+                forward(backend, network, parameters, part, masks)
                 share = batches.share(part.rows, rows, first)
                 losses = row_losses[first : first + part.rows]
                 loss.evaluate(backend, part.logits, Y, share, losses, part.deltas[-1])
-                backward(backend, network, parameters, gradients, part, accumulate=first > 0)
+                backward(backend, network, parameters, gradients, part, masks, accumulate=first > 0)
+            if clip is not None:
+                clip.run()
             if decays:
                 backend.run(PENALTY, *penalized, out=penalty)
             update(backend, optimizer, plan, batches.step, n_weights, decays, *vectors)
@@ -130,26 +145,36 @@ class Trainer:
 
         return backend.record(step)
 
-    def epoch(self, order: np.ndarray | HashedOrder) -> float:
-        """Train on every row once, in this ``order``; return the mean loss with its penalty."""
+    def epoch(
+        self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None
+    ) -> float:
+        """Train on every row once, in this ``order``; return the mean loss with its penalty.
+
+        rates : the learning rate, or that of each step; None is that of ``state``.
+        """
         batches = self.batches
         with np.errstate(all="ignore"):
-            self.plan_epoch(order)
+            self.plan_epoch(order, rates)
             for steps in batches.passes():
                 self._full(steps)
             if self._tail is not None:
                 self._tail()
             self.read_sums()
         self.state.updates += batches.steps
+        self._trained += batches.rows
         return self._loss
 
-    def plan_epoch(self, order: np.ndarray | HashedOrder) -> None:
+    def plan_epoch(
+        self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None
+    ) -> None:
         """Bring to the device what the steps of an epoch in this ``order`` read."""
         batches, backend = self.batches, self.backend
         l2 = self.alpha / batches.plan(order)
-        plan = self.optimizer.plan(self.state.rate, self.state.updates, l2)
+        rates = self.state.rate if rates is None else rates
+        plan = self.optimizer.plan(rates, self.state.updates, l2)
         self._sums[...] = 0
         self._plan[...] = backend.asarray(plan, self.theta.dtype)
+        self._masks.plan(self._trained)
         if self.alpha > 0:
             self._scale[...] = backend.asarray(0.5 * l2 * batches.rows_by_step / batches.rows)
 
@@ -161,6 +186,6 @@ class Trainer:
         self.is_finite = math.isfinite(sums[-1])  # NaN and infinity survive a sum
 
     def host_state(self) -> OptimizerState:
-        """Return the optimizer's state with its vectors copied to the host."""
-        vectors = tuple(np.array(self.backend.to_numpy(v)) for v in self._vectors)
+        """Return the optimizer's state on the host; on the CPU its vectors are those in use."""
+        vectors = tuple(self.backend.to_numpy(v) for v in self._vectors)
         return OptimizerState(self.state.rate, self.state.updates, vectors)

@@ -6,37 +6,35 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from time import perf_counter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from gpubp.batches import HashedOrder, shuffled
 from gpubp.network import Parameters
+from gpubp.schedules import Schedule
 from gpubp.trainer import OptimizerState, Trainer
 
-StoppedBy = Literal["max_epochs", "no_improvement", "non_finite", "interrupt"]
+StoppedBy = Literal[
+    "max_epochs",
+    "no_improvement",
+    "non_finite",
+    "interrupt",
+    # of L-BFGS, whose iterations are what max_epochs counts:
+    "convergence",
+    "max_fun",
+    "line_search",
+]
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long to train, at which learning rate, and when to stop early.
+class Minimum(NamedTuple):
+    """Where L-BFGS ended, in SciPy's terms: loss, iterations, evaluations, and why."""
 
-    learning_rate : "constant"; "invscaling", rate = initial / (samples + 1) ** power_t; or
-        "adaptive", rate / 5 instead of stopping, down to 1e-6.
-    row_order : how to shuffle, "scikit-learn": drawn on the host as it draws; "hash": computed
-        where the data lies, the same bits everywhere.
-    tol, patience : training stops after more than ``patience`` epochs without an improvement of
-        the loss (or the validation score) by ``tol``.
-    """
-
-    epochs: int
-    initial_rate: float
-    learning_rate: str = "constant"
-    power_t: float = 0.5
-    shuffle: bool = True
-    row_order: str = "scikit-learn"
-    tol: float = 1e-4
-    patience: float = 10
+    fun: float
+    nit: int = 0
+    nfev: int = 0
+    status: int = 0
+    message: str = ""
 
 
 @dataclass
@@ -46,6 +44,7 @@ class History:
     losses : mean loss of each epoch, with the penalty; scores : validation score of each.
     stale : epochs since the last improvement; samples : rows trained on.
     epochs : epochs of the last call; seconds : its duration.
+    minimum : what the last call reached, if it was L-BFGS, which has iterations for epochs.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -57,17 +56,18 @@ class History:
     epochs: int = 0
     seconds: float = 0.0
     stopped_by: StoppedBy = "max_epochs"
+    minimum: Minimum | None = None
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch, for whoever watches."""
+    """One finished epoch, or iteration of L-BFGS, for whoever watches."""
 
     number: int
     loss: float
     score: float | None
     best: bool
-    rate: float
+    rate: float | None  # of its last step; L-BFGS has none
     seconds: float  # since training began
     rows: int  # trained on in this epoch
 
@@ -91,11 +91,11 @@ def train(
     theta, rows, started = trainer.theta, trainer.batches.rows, perf_counter()
     last_finite, best = theta.copy(), theta.copy() if validate else None
     orders = _orders(rows, schedule, rng)
-    history.epochs, history.stopped_by = 0, "max_epochs"
+    history.epochs, history.stopped_by, history.minimum = 0, "max_epochs", None
     try:
         while history.epochs < schedule.epochs:
-            rate = trainer.state.rate
-            loss = trainer.epoch(next(orders))
+            rates = schedule.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
+            loss = trainer.epoch(next(orders), rates)
             if not (np.isfinite(loss) and trainer.is_finite):
                 theta[...] = last_finite
                 history.stopped_by = "non_finite"
@@ -109,7 +109,7 @@ def train(
                 best[...] = theta
             if on_epoch is not None:
                 score = history.scores[-1] if validate else None
-                seconds = perf_counter() - started
+                seconds, rate = perf_counter() - started, float(np.ravel(rates)[-1])
                 on_epoch(Epoch(history.epochs, loss, score, improved, rate, seconds, rows))
             if _should_stop(trainer.state, schedule, history):
                 history.stopped_by = "no_improvement"
@@ -178,7 +178,7 @@ def _should_stop(state: OptimizerState, schedule: Schedule, history: History) ->
         state.rate = schedule.initial_rate / (history.samples + 1) ** schedule.power_t
     if history.stale <= schedule.patience:
         return False
-    if schedule.learning_rate != "adaptive" or state.rate <= 1e-6:
+    if schedule.learning_rate not in ("adaptive", "plateau") or state.rate <= 1e-6:
         return True
     state.rate /= 5
     history.stale = 0

@@ -15,6 +15,7 @@ class Epilogue(IntEnum):
 
     DEFAULT = 1  # out = A B
     BIAS = 4  # out = A B + bias
+    RELU_BIAS = 6  # out = max(A B + bias, 0)
     RELU_AUX_BIAS = 134  # Z = A B + bias, out = max(Z, 0), and a mask of where Z > 0
     DRELU_BGRAD = 152  # out = A B where that mask is set, else 0; bias = column sums of out
     GELU_AUX_BIAS = 164  # Z = A B + bias into the mask, out = gelu(Z) by its tanh form
@@ -24,6 +25,10 @@ class Epilogue(IntEnum):
 
 BITS = {Epilogue.RELU_AUX_BIAS, Epilogue.DRELU_BGRAD}  # with a mask of bits
 NUMBERS = {Epilogue.GELU_AUX_BIAS, Epilogue.DGELU_BGRAD}  # with a mask that is Z
+_BIAS_IS_READ = {
+    *(Epilogue.BIAS, Epilogue.RELU_BIAS),
+    *(Epilogue.RELU_AUX_BIAS, Epilogue.GELU_AUX_BIAS),
+}
 _BIAS_IS_WRITTEN = {Epilogue.DRELU_BGRAD, Epilogue.DGELU_BGRAD, Epilogue.BGRADA}
 MASK_BITS = 128  # a row of a mask of bits takes a multiple of this
 MASK_NUMBERS = 8  # and of numbers a multiple of this
@@ -111,11 +116,12 @@ def epilogue_twin(
     A = A.swapaxes(-1, -2) if transpose_a else A
     B = B.swapaxes(-1, -2) if transpose_b else B
     product = np.matmul(A, B)
-    if epilogue in (Epilogue.BIAS, Epilogue.RELU_AUX_BIAS, Epilogue.GELU_AUX_BIAS):
+    if epilogue in _BIAS_IS_READ:
         product = product + bias
     if epilogue == Epilogue.RELU_AUX_BIAS:
         bits = np.packbits(product > 0, axis=-1, bitorder="little")
         mask[..., : bits.shape[-1]] = bits
+    if epilogue in (Epilogue.RELU_BIAS, Epilogue.RELU_AUX_BIAS):
         product = np.maximum(product, 0)
     if epilogue == Epilogue.DRELU_BGRAD:
         bits = np.unpackbits(mask, axis=-1, bitorder="little")[..., : out.shape[-1]]

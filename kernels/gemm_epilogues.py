@@ -49,7 +49,8 @@ _MIN_ALIGNMENT_C_BYTES, _MIN_ALIGNMENT_D_BYTES = (7, ctypes.c_uint32), (8, ctype
 _REDUCTION_SCHEME_COMPUTE_TYPE = 2
 # What cuBLASLt answers where it does not do a product: invalid value, no such architecture, not
 # supported.
-_REFUSALS = {7, 8, 15}
+_REFUSALS = frozenset({7, 8, 15})
+_INTERNAL_ERROR = 14
 _Algorithm = ctypes.c_uint64 * 8  # cublasLtMatmulAlgo_t
 
 
@@ -270,6 +271,8 @@ class EpilogueGemm:
             "cublasLtMatmulAlgoGetHeuristic",
             *(self._gemm.handle, plan.product, a, b, d, d, preference, most),
             *(results, ctypes.byref(found)),
+            # Nothing has been launched, so an internal error is a no as well.
+            refusals=_REFUSALS | {_INTERNAL_ERROR},
         )
         valid = results[: found.value] if offered else []
         return [bytes(result.algorithm) for result in valid if result.state == 0]
@@ -296,11 +299,13 @@ class EpilogueGemm:
         size = ctypes.sizeof(c_type)
         self._check(f"cublasLt{kind}SetAttribute", made, number, ctypes.byref(held), size)
 
-    def _accepted(self, function: str, *arguments: Any) -> bool:
+    def _accepted(
+        self, function: str, *arguments: Any, refusals: frozenset[int] = _REFUSALS
+    ) -> bool:
         try:
             self._check(function, *arguments)
         except cublas.CublasError as error:
-            if error.status not in _REFUSALS:
+            if error.status not in refusals:
                 raise
             return False
         return True

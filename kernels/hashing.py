@@ -14,18 +14,20 @@ ROUNDS = 32
 
 # The finalizer of splitmix64 (Steele, Lea and Flood, OOPSLA 2014): every bit of the result
 # depends on every bit of x.
-_MIX = """
+MIX = """
 x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
 x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
 x = x ^ (x >> 31);
 """
 
 
-def _mix(np: Any, x: Any, work: Any) -> None:
-    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+def mix(np: Any, x: Any, work: Any) -> None:
+    """Do to ``x`` uint64 what MIX does; ``work`` is scratch of its shape."""
+    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, None)):
         np.right_shift(x, shift, out=work)
         np.bitwise_xor(x, work, out=x)
-        np.multiply(x, multiplier, out=x)
+        if multiplier is not None:
+            np.multiply(x, multiplier, out=x)
 
 
 def _permute(np: Any, keys: Any, rounds: int, n: int, order: Any) -> None:
@@ -40,7 +42,7 @@ def _permute(np: Any, keys: Any, rounds: int, n: int, order: Any) -> None:
         np.minimum(partner, work, out=partner)
         np.maximum(place, partner, out=x)
         np.bitwise_xor(x, keys[rounds + k : rounds + k + 1], out=x)
-        _mix(np, x, work)
+        mix(np, x, work)
         np.bitwise_and(x, 1, out=x)
         # place = partner where the last bit of x is 1, in arithmetic modulo 2^64
         np.subtract(partner, place, out=partner)
@@ -56,7 +58,7 @@ def permutation_keys(seed: int, epoch: int, n: int) -> Any:
     work = np.empty_like(x)
     for number in (seed, epoch):
         x ^= np.uint64(number)
-        _mix(np, x, work)
+        mix(np, x, work)
         x += np.arange(1, 2 * ROUNDS + 1, dtype=np.uint64)
     x[:ROUNDS] %= np.uint64(n)
     return x
@@ -75,7 +77,7 @@ for (int k = 0; k < rounds; ++k) {{
     unsigned long long partner = keys[k] + n - place;
     partner = partner >= n ? partner - n : partner;
     unsigned long long x = (place > partner ? place : partner) ^ keys[rounds + k];
-    {_MIX}
+    {MIX}
     if (x & 1ULL) place = partner;
 }}
 order = (long long)place;

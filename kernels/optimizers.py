@@ -27,8 +27,8 @@ FOUR = 4
 def _update(name: str, columns: str, state: str, body: str, numpy: Any) -> Elementwise:
     """Return the step that does ``body`` to each element of theta and of the vectors ``state``.
 
-    ``body`` reads g, the gradient with decay, and what ``columns`` names; all sizes are multiples
-    of FOUR, as `Network.theta_size` and `Network.n_weights` are.
+    ``body`` reads g, the gradient with decay, whether there is ``decay``, and what ``columns``
+    names; all sizes are multiples of FOUR, as `Network.theta_size` and `Network.n_weights` are.
     """
     names, vectors = columns.split(), ["theta", *state.split()]
     reads = ", ".join(f"{name} = plan[at + {k}]" for k, name in enumerate(names))
@@ -78,7 +78,10 @@ BLOCK = 1 << 15
 
 
 def _blockwise(rule: Callable[..., None]) -> Callable[..., None]:
-    """Return the twin that applies ``rule`` (np, numbers, grad, work, theta, …) block by block."""
+    """Return the twin that applies ``rule`` (np, numbers, grad, work, decaying, theta, …) by block.
+
+    decaying : the entries of theta, and of the rest, that decay.
+    """
 
     def twin(
         np: Any,
@@ -98,16 +101,18 @@ def _blockwise(rule: Callable[..., None]) -> Callable[..., None]:
             block = slice(start, min(start + length, size))
             g, theta, *state = (vector[..., block] for vector in (grad, *vectors))
             work = whole[..., : block.stop - start]
-            weights = slice(0, max(0, min(n_weights, block.stop) - start))
-            if decays and weights.stop:
-                np.multiply(theta[..., weights], l2, out=work[..., weights])
-                np.add(g[..., weights], work[..., weights], out=g[..., weights])
-            rule(np, (rate, *numbers), g, work, theta, *state)
+            decaying = slice(0, max(0, min(n_weights, block.stop) - start) if decays else 0)
+            if decaying.stop:
+                np.multiply(theta[..., decaying], l2, out=work[..., decaying])
+                np.add(g[..., decaying], work[..., decaying], out=g[..., decaying])
+            rule(np, (rate, *numbers), g, work, decaying, theta, *state)
 
     return twin
 
 
-def _momentum(np: Any, numbers: Any, g: Any, work: Any, theta: Any, velocity: Any) -> None:
+def _momentum(
+    np: Any, numbers: Any, g: Any, work: Any, decaying: slice, theta: Any, velocity: Any
+) -> None:
     rate, momentum = numbers
     np.multiply(g, rate, out=g)
     np.multiply(velocity, momentum, out=velocity)
@@ -115,7 +120,9 @@ def _momentum(np: Any, numbers: Any, g: Any, work: Any, theta: Any, velocity: An
     np.add(theta, velocity, out=theta)
 
 
-def _nesterov(np: Any, numbers: Any, g: Any, work: Any, theta: Any, velocity: Any) -> None:
+def _nesterov(
+    np: Any, numbers: Any, g: Any, work: Any, decaying: slice, theta: Any, velocity: Any
+) -> None:
     rate, momentum = numbers
     np.multiply(g, rate, out=g)
     np.multiply(velocity, momentum, out=velocity)
@@ -125,7 +132,8 @@ def _nesterov(np: Any, numbers: Any, g: Any, work: Any, theta: Any, velocity: An
     np.add(theta, work, out=theta)
 
 
-def _adam(np: Any, numbers: Any, g: Any, work: Any, theta: Any, m: Any, v: Any) -> None:
+def _adam_step(np: Any, numbers: Any, g: Any, work: Any, m: Any, v: Any) -> None:
+    """Update m and v, and write what theta is to lose into ``work``."""
     rate, beta_1, beta_2, epsilon = numbers
     np.multiply(m, beta_1, out=m)
     np.add(m, g, out=m)
@@ -136,6 +144,23 @@ def _adam(np: Any, numbers: Any, g: Any, work: Any, theta: Any, m: Any, v: Any) 
     np.add(work, epsilon, out=work)
     np.divide(m, work, out=work)
     np.multiply(work, rate, out=work)
+
+
+def _adam(
+    np: Any, numbers: Any, g: Any, work: Any, decaying: slice, theta: Any, m: Any, v: Any
+) -> None:
+    _adam_step(np, numbers, g, work, m, v)
+    np.subtract(theta, work, out=theta)
+
+
+def _adamw(
+    np: Any, numbers: Any, g: Any, work: Any, decaying: slice, theta: Any, m: Any, v: Any
+) -> None:
+    *of_adam, decay_rate = numbers
+    _adam_step(np, of_adam, g, work, m, v)
+    if decaying.stop:
+        np.multiply(theta[..., decaying], decay_rate, out=g[..., decaying])
+        np.add(work[..., decaying], g[..., decaying], out=work[..., decaying])
     np.subtract(theta, work, out=theta)
 
 
@@ -168,6 +193,17 @@ ADAM = _update(
     "m v",
     "m = beta_1 * m + g; v = beta_2 * v + g * g; theta -= rate * (m / (sqrt(v) + epsilon));",
     _blockwise(_adam),
+)
+
+# Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019): the weights shrink by
+# themselves, not by way of m and v.
+ADAMW = _update(
+    "adamw",
+    "rate l2 beta_1 beta_2 epsilon decay_rate",
+    "m v",
+    "m = beta_1 * m + g; v = beta_2 * v + g * g; "
+    "theta -= rate * (m / (sqrt(v) + epsilon)) + (decay ? decay_rate * theta : T(0));",
+    _blockwise(_adamw),
 )
 
 

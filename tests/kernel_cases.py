@@ -15,6 +15,7 @@ import numpy as np
 from host_kernels import outputs_of, parameters
 from kernel_checks import FLOATS, Case, Values
 
+from gpubp.kernels.dropout import dropout_keys, threshold
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.hashing import ROUNDS, permutation_keys
 from gpubp.losses import reported_range
@@ -241,7 +242,7 @@ def _softmax_scale(values: Values, name: str, expected: np.ndarray) -> Any:
 
 # ---- optimizers ------------------------------------------------------------------------------
 
-PLAN_COLUMNS = {"momentum": 3, "nesterov": 3, "adam": 5}
+PLAN_COLUMNS = {"momentum": 3, "nesterov": 3, "adam": 5, "adamw": 6}
 PADDING = 4  # entries at the end of theta that stay 0
 
 
@@ -354,6 +355,28 @@ def _penalty_values(dtype: str, size: int, n_weights: int, lanes: int, seed: int
     }
 
 
+def _sum_cases(step: Elementwise) -> Iterator[Case]:
+    for dtype, (size, lanes) in itertools.product(FLOATS, ((96, 1), (96, 5), (7, 40), (1, 1))):
+        yield Case(f"{size}-in-{lanes}-{dtype}", dtype, partial(_sum_values, dtype, size, lanes))
+
+
+def _sum_values(dtype: str, size: int, lanes: int, seed: int) -> Values:
+    values = np.random.RandomState(seed).uniform(0.5, 3, size).astype(dtype)
+    sums = np.full(lanes, -7, dtype)
+    return {"grad": values, "parts": values, "size": size, "lanes": lanes, "sums": sums}
+
+
+def _clip_cases(step: Elementwise) -> Iterator[Case]:
+    norms = {"below": 1.5, "at": 2.0, "above": 5.0, "inf": np.inf, "nan": np.nan}
+    for dtype, (name, norm) in itertools.product(FLOATS, norms.items()):
+        yield Case(f"{name}-{dtype}", dtype, partial(_clip_values, dtype, norm))
+
+
+def _clip_values(dtype: str, norm: float, seed: int) -> Values:
+    grad = np.random.RandomState(seed).normal(size=50).astype(dtype)
+    return {"squared": np.array([norm**2], dtype), "limit": 2.0, "grad": grad}
+
+
 def _advance_cases(step: Elementwise) -> Iterator[Case]:
     return (Case(f"by-{by}", "int64", partial(_advance_values, by)) for by in (1, 3))
 
@@ -374,6 +397,42 @@ def _permute_values(n: int, seed: int) -> Values:
     return {"keys": keys, "rounds": ROUNDS, "n": n, "order": np.full(n, -7, np.int64)}
 
 
+def _dropout_cases(step: Elementwise) -> Iterator[Case]:
+    shapes = (((), 16, 0, 16, 4), ((3,), 16, 0, 16, 5), ((3,), 16, 11, 5, 1), ((2,), 7, 3, 2, 6))
+    for dtype, shape, in_place in itertools.product(FLOATS, shapes, (False, True)):
+        label = f"{shape}{'-over-a' if in_place else ''}-{dtype}"
+        yield Case(label, dtype, partial(_dropout_values, dtype, *shape, in_place))
+
+
+def _dropout_values(
+    dtype: str,
+    lead: tuple[int, ...],
+    batch_size: int,
+    first: int,
+    rows: int,
+    width: int,
+    in_place: bool,
+    seed: int,
+) -> Values:
+    rng, n_networks = np.random.RandomState(seed), int(np.prod(lead))
+    a = rng.normal(size=(*lead, rows, width)).astype(dtype)
+    a.flat[: len(EDGES)] = EDGES[: a.size]
+    return {
+        "a": a,
+        "keys": dropout_keys(seed, 9, (1, 6, n_networks))[0],
+        "order": rng.randint(50, size=(6, batch_size)),
+        "step": np.array([2 + seed]),
+        "n_networks": n_networks,
+        "batch_size": batch_size,
+        "first": first,
+        "rows": rows,
+        "width": width,
+        "below": threshold(0.4),
+        "scale": 1 / 0.6,
+        "dropped": a if in_place else np.full_like(a, -7),
+    }
+
+
 BUILDERS: dict[str, Callable[[Elementwise], Iterator[Case]]] = {
     "softmax_cross_entropy": _loss_cases,
     "softmax_cross_entropy_rows": _loss_cases,
@@ -386,9 +445,14 @@ BUILDERS: dict[str, Callable[[Elementwise], Iterator[Case]]] = {
     "momentum": _optimizer_cases,
     "nesterov": _optimizer_cases,
     "adam": _optimizer_cases,
+    "adamw": _optimizer_cases,
     "gather": _gather_cases,
     "take": _take_cases,
     "penalty": _penalty_cases,
+    "squares": _sum_cases,
+    "fold": _sum_cases,
+    "clip": _clip_cases,
     "advance": _advance_cases,
     "permute": _permute_cases,
+    "dropout": _dropout_cases,
 }

@@ -250,6 +250,7 @@ RESULT_KEYS = {
     "layers",
     "parameters",
     "seed",
+    "solver",
     "epochs",
     "stopped_by",
     "train",
@@ -388,6 +389,7 @@ def test_a_validation_that_leaves_less_than_a_batch(run: Run, size: str) -> None
 def test_the_options_reach_the_estimator(run: Run) -> None:
     options = "--hidden 5,4 --activation tanh --solver sgd --lr 0.02 --epochs 2 --batch-size 10"
     options += " --alpha 0.5 --seed 9 --dtype float64 --patience 3 --threads 1 --device cpu"
+    options += " --dropout 0.25"
     run("train", "iris", *options.split())
     found = gpubp.load("model.safetensors").estimator.get_params()
     expected = {
@@ -398,6 +400,7 @@ def test_the_options_reach_the_estimator(run: Run) -> None:
         "max_iter": 2,
         "batch_size": 10,
         "alpha": 0.5,
+        "dropout": 0.25,
         "random_state": 9,
         "dtype": "float64",
         "n_iter_no_change": 3,
@@ -715,7 +718,7 @@ def test_a_bad_cell_is_found_before_training_wherever_the_split_puts_it(
         ("data.csv --threads 0", 2, "'--threads': 0 is not in the range"),
         ("data.csv --threads 1000000000000000000000000", 2, "is not in the range"),
         ("data.csv --activation swish", 2, "'swish' is not one of 'elu', 'gelu', 'identity'"),
-        ("data.csv --solver lbfgs", 2, "'lbfgs' is not one of 'adam', 'sgd'"),
+        ("data.csv --solver newton", 2, "'newton' is not one of 'adam', 'sgd', 'lbfgs'"),
         ("data.csv --dtype float16", 2, "'float16' is not one of"),
         ("data.csv --task cluster", 2, "'cluster' is not one of"),
         ("data.csv --device gpu", 2, "must be auto, cpu, cuda or cuda:N, got 'gpu'"),

@@ -23,7 +23,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
-from gpubp import MLPClassifier, MLPRegressor, backend, cuda_graph
+from gpubp import MLPClassifier, MLPRegressor, backend, cuda_graph, cupy_backend
 from gpubp.__main__ import main
 from gpubp.backend import BackendUnavailableError, get_backend
 from gpubp.cupy_backend import CupyBackend
@@ -305,6 +305,72 @@ def test_memory_is_given_back(machine: Machine) -> None:
         trained(CupyBackend(0), "float32", "squared_error")
         gc.collect()
         assert machine.used[0] == engine
+
+
+def test_large_arrays_are_uploaded_from_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cupy_backend, "STAGED_BYTES", 0)
+    chosen = CupyBackend(0)
+    with chosen.in_use(None, 0):
+        array = chosen.asarray(X.T, np.float32)
+        assert (array.dtype, array.flags.c_contiguous) == (np.float32, True)
+        assert_array_equal(chosen.to_numpy(array), X.T.astype(np.float32))
+    ours, theirs = both(MLPClassifier, "float64")
+    assert_same(ours.fit(X, LABELS), theirs.fit(X, LABELS), 1e-10)
+
+
+class _Failure(RuntimeError):
+    """An error of CUDA, with its status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("cudaError")
+        self.status = status
+
+
+@pytest.mark.parametrize(("status", "expected"), [(2, MemoryError), (700, _Failure)])
+def test_a_recording_without_room_is_a_memory_error(
+    status: int, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise _Failure(status)
+
+    monkeypatch.setattr(cuda_graph.RecordedGraph, "_capture", fail)
+    chosen = CupyBackend(0)
+    with chosen.in_use(None, 0):
+        step = chosen.zeros((1,), np.int64)
+        with pytest.raises(expected, match="cudaError"):
+            chosen.record(lambda: chosen.run(ADVANCE, 1, out=step))
+
+
+def test_without_room_for_a_long_graph_the_short_one_is_launched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    capture = cuda_graph.RecordedGraph._capture
+
+    def fail(self: Any, steps: int) -> Any:
+        if steps > 1:
+            raise _Failure(2)
+        return capture(self, steps)
+
+    monkeypatch.setattr(cuda_graph.RecordedGraph, "_capture", fail)
+    chosen = CupyBackend(0)
+    with chosen.in_use(None, 0):
+        step = chosen.zeros((1,), np.int64)
+        recorded = chosen.record(lambda: chosen.run(ADVANCE, 1, out=step))
+        step[...] = 0
+        recorded(5)
+        recorded(3)
+        assert chosen.to_numpy(step) == [8]
+
+
+def test_what_is_left_of_an_upload_is_waited_for() -> None:
+    chosen = CupyBackend(0)
+    with chosen.in_use(None, 0):
+        host, array = chosen.pinned((4,), np.float32), chosen.zeros((4,), np.float32)
+        host[...] = 1
+        chosen.upload(host, array, None)  # as an interrupt leaves it: nobody waits
+    with chosen.in_use(None, 0):
+        array[...] = 2
+        assert_array_equal(chosen.to_numpy(array), [2, 2, 2, 2])
 
 
 def test_a_thread_has_one_engine_a_device() -> None:

@@ -81,7 +81,6 @@ BAD_PARAMETERS = [
     ("alpha", "small"),
     ("batch_size", 0),
     ("batch_size", "all"),
-    ("learning_rate", "fast"),
     ("learning_rate_init", 0),
     ("power_t", -0.5),
     ("max_iter", 0),
@@ -125,6 +124,7 @@ def test_bad_parameters_are_refused_as_scikit_learn_does(kind: str, name: str, v
     [
         ({"activation": "swish"}, "'activation' parameter .* str among .*'gelu'.* Got 'swish'"),
         ({"solver": "sdg"}, "'solver' parameter .* among .* Got 'sdg'"),
+        ({"learning_rate": "fast"}, "'learning_rate' .* among .*'one_cycle'.* Got 'fast'"),
         ({"device": "gpu"}, "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got 'gpu'"),
         ({"device": "cuda:x"}, "got 'cuda:x'"),
         ({"device": 0}, "'device' parameter .* Got 0"),

@@ -29,12 +29,24 @@ STEPS = all_steps()
 # Arithmetic goes wrong in every type; one of them halves the time to compile.
 DOUBLE = {"T": ("float64",), "U": ("float64", "int32")}
 
-OPTIMIZERS = ("momentum", "nesterov", "adam")
+OPTIMIZERS = ("momentum", "nesterov", "adam", "adamw")
 PLANTED = [
     ("permute", "partner >= n", "partner > n"),
     ("permute", "keys[rounds + k]", "keys[k]"),
     ("permute", "x >> 30", "x >> 29"),
     ("permute", "x & 1ULL", "x & 2ULL"),
+    ("dropout", "step[0] * n_networks", "step[0]"),
+    ("dropout", "step[0] * batch_size", "step[0]"),
+    ("dropout", "+ first + row", "+ row"),
+    ("dropout", "order[step[0] * batch_size + first + row]", "row"),
+    ("dropout", "+ network]", "]"),
+    ("dropout", "n_networks == 1 ? 0 : place / rows", "0"),
+    ("dropout", "unit / 2", "unit"),
+    ("dropout", "0x9e3779b97f4a7c15ULL", "1"),
+    ("dropout", "x >> 31", "x >> 30"),
+    ("dropout", "x & 0xffffffffULL", "x >> 32"),
+    ("dropout", "? scale : T(0)", "? T(1) : T(0)"),
+    ("dropout", "draw < below", "draw >= below"),
     # The wrong sign, slope or constant.
     ("logistic", "exp(-z)", "exp(z)"),
     ("logistic_delta", "T(1) - y", "T(1) + y"),
@@ -64,6 +76,7 @@ PLANTED = [
     ("pinball", "-under", "under"),
     ("poisson", "excess = z - log(y)", "excess = z"),
     # NaN lost: a comparison with NaN is false.
+    ("dropout", "a * (draw < below ? scale : T(0))", "draw < below ? a * scale : T(0)"),
     ("elu", "x > T(0) ? x : expm1(x)", "x < T(0) ? expm1(x) : T(0) < x ? x : T(0)"),
     ("pinball", "? -under : difference", "? -under : T(0)"),
     ("poisson", "y == T(0) ?", "!(y > T(0)) ?"),
@@ -129,6 +142,12 @@ PLANTED = [
     ("gather", "from * n_targets", "row * n_targets"),
     ("take", "step[0] * width", "step[0]"),
     ("take", "first + i", "i"),
+    ("squares", "k += lanes", "k += 1"),
+    ("squares", "g * g", "g"),
+    ("fold", "k += lanes", "k += 1"),
+    ("clip", "norm <= limit", "norm >= limit"),
+    ("clip", "sqrt(squared[0])", "squared[0]"),
+    ("clip", "limit / norm", "limit"),
     ("penalty", "scale[step[0]]", "scale[0]"),
     ("penalty", "k += lanes", "k += 1"),
     ("penalty", "sums +=", "sums ="),
@@ -141,6 +160,11 @@ PLANTED = [
     ("nesterov", "theta_k += momentum * velocity_k - rate * g", "theta_k += velocity_k"),
     ("adam", "sqrt(v_k) + epsilon", "sqrt(v_k + epsilon)"),
     ("adam", "decays && ", ""),
+    ("adamw", "sqrt(v_k) + epsilon", "sqrt(v_k + epsilon)"),
+    ("adamw", "+ (decay ?", "+ (decays ?"),
+    ("adamw", "decay_rate * theta_k", "l2 * theta_k"),
+    ("adamw", "decay_rate * theta_k", "rate * decay_rate * theta_k"),
+    ("adamw", "decay ? decay_rate * theta_k : T(0)", "T(0)"),
     # An output written before an input that it may overwrite is read.
     ("tanh_delta", "delta = g * (T(1) - y * y)", "delta = T(1) - y * y; delta = delta * g"),
     ("silu", "a = x / (T(1) + exp(-x))", "a = T(1) + exp(-x); a = z / a"),
@@ -167,6 +191,8 @@ SWAPS = [
 EQUIVALENT = {
     # Its own partner: both are the same.
     "permute": ["place >= partner ?"],
+    # One draw in 2^32 is the threshold itself.
+    "dropout": ["draw <= below"],
     "relu": ["x <= T(0) ? T(0) : x"],
     "leaky_relu": ["x <= small ? small : x"],
     # Both sides join at 0, in value or in slope.

@@ -7,7 +7,7 @@ import pytest
 
 from gpubp.backend import Backend, get_backend
 from gpubp.kernels.optimizers import ADVANCE
-from gpubp.optimizers import SGD, Adam, Optimizer, update
+from gpubp.optimizers import SGD, Adam, AdamW, Optimizer, update
 
 START = [1.0, -2.0, 0.5]
 # Five float64 updates from START with ``gradients()``, by optax 0.2.8 (sgd, adam) and by
@@ -80,6 +80,41 @@ def test_adam_of_optax_has_its_epsilon_beside_the_corrected_root(backend: Backen
     np.testing.assert_allclose(theta, ADAM_OF_OPTAX, rtol=1e-13)
 
 
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [(0.01, [0.953604044757652, -2.03431535459419, 0.483193450980741]), (0.0, ADAM_OF_OPTAX)],
+)
+def test_adamw_is_optax_s(backend: Backend, decay: float, expected: list[float]) -> None:
+    optimizer = AdamW(weight_decay=decay)
+    plan = optimizer.plan(0.01, 0, np.zeros(5))
+    # There all parameters decay: here all of them are weights.
+    theta = train(backend, optimizer, plan, np.array(START), gradients(), n_weights=3)
+    np.testing.assert_allclose(theta, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+def test_adamw_shrinks_weights_and_no_biases(backend: Backend, penalised: bool) -> None:
+    """By hand, first step: m' = g, v' = g^2, so that theta -= rate (sign(g) + 0.1 theta).
+
+    With the penalty, g of the weight is -1 + 2 * 2: its sign turns.
+    """
+    optimizer = AdamW(epsilon=1e-30, weight_decay=0.1)
+    plan = optimizer.plan(0.5, 0, np.array([2.0 * penalised]))
+    grads, start = np.array([[-1.0, 3.0]]), np.array([2.0, 2.0])
+    padded = [backend.asarray(_padded(vector, 1)) for vector in (start, grads[0])]
+    state, step = tuple(backend.zeros((8,), float) for _ in "mv"), backend.zeros((1,), np.int64)
+    update(backend, optimizer, backend.asarray(plan), step, 4, penalised, *padded, state)
+    got = backend.to_numpy(padded[0])[[0, 4]]
+    sign = 1 if penalised else -1
+    np.testing.assert_allclose(got, [2 - 0.5 * (sign + 0.2), 2 - 0.5], rtol=1e-14)
+
+
+def test_adamw_decays_by_each_step_s_own_rate() -> None:
+    rates = np.array([0.1, 0.2, 0.4])
+    assert list(AdamW(weight_decay=0.5).plan(rates, 0, np.zeros(3))[:, 5]) == [0.05, 0.1, 0.2]
+    assert (AdamW().decays, AdamW(weight_decay=0.0).decays) == (True, False)
+
+
 def test_velocity_holds_the_rate_as_in_scikit_learn(backend: Backend) -> None:
     """At a constant rate optax's Nesterov, theta -= rate (g + m t) with t = m t + g, is ours.
 
@@ -99,7 +134,7 @@ def test_velocity_holds_the_rate_as_in_scikit_learn(backend: Backend) -> None:
     assert np.abs(theta - optax).min() > 0.01
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", [SGD(), Adam(), AdamW()], ids=["sgd", "adam", "adamw"])
 def test_plan_of_a_later_epoch_goes_on_where_the_last_one_ended(optimizer: Optimizer) -> None:
     l2 = np.linspace(0.1, 0.5, 5)
     whole = optimizer.plan(0.1, 0, l2)
@@ -114,7 +149,7 @@ def test_weights_decay_and_biases_do_not(backend: Backend) -> None:
     np.testing.assert_allclose(theta, [2 - 0.6, 2 - 0.5], rtol=1e-15)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.5, False), Adam()], ids=repr)
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.5, False), Adam(), AdamW()], ids=repr)
 def test_networks_of_a_population_train_as_they_would_alone(
     backend: Backend, optimizer: Optimizer
 ) -> None:
@@ -127,7 +162,7 @@ def test_networks_of_a_population_train_as_they_would_alone(
         np.testing.assert_allclose(together[k], alone, rtol=1e-13)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.5, False), Adam()], ids=repr)
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.5, False), Adam(), AdamW()], ids=repr)
 @pytest.mark.parametrize("n_weights", [0, 40, 48, 60])
 def test_an_update_in_blocks_has_the_bits_of_one_in_whole_passes(
     optimizer: Optimizer, n_weights: int, monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from gpubp.cli.options import FiniteRange, Names, Sizes, computing, read_config, read_data
 from gpubp.kernels.activations import ACTIVATIONS
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from gpubp.models import Estimator, TableModel
     from gpubp.report import Report
     from gpubp.training import History
+
+# Options that only training by epochs heeds.
+OF_EPOCHS = {"lr", "batch_size", "validation_size", "patience", "dropout"}
 
 
 @click.command()
@@ -32,7 +36,13 @@ if TYPE_CHECKING:
 @click.option(
     "--activation", type=click.Choice(sorted(ACTIVATIONS)), default="relu", show_default=True
 )
-@click.option("--solver", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True)
+@click.option(
+    "--solver",
+    type=click.Choice(["adam", "sgd", "lbfgs"]),
+    default="adam",
+    show_default=True,
+    help="lbfgs takes all rows in every step; its iterations go as epochs.",
+)
 @click.option(
     "--lr",
     type=FiniteRange(min=0, min_open=True),
@@ -48,6 +58,13 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--alpha", type=FiniteRange(min=0), default=1e-4, show_default=True, help="L2 penalty."
+)
+@click.option(
+    "--dropout",
+    type=FiniteRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Part of the hidden units that each training step drops.",
 )
 @click.option(
     "--test-size",
@@ -122,6 +139,8 @@ def train(**options: Any) -> int:
     from gpubp.atomic_file import check_writable
     from gpubp.report import JsonReport, TextReport
 
+    if options["solver"] == "lbfgs":
+        _refuse_options_of_epochs()
     quiet, epochs = options["quiet"], options["epochs"]
     report = JsonReport(quiet) if options["as_json"] else TextReport(epochs, quiet)
     out: Path = options["out"]
@@ -133,14 +152,26 @@ def train(**options: Any) -> int:
         report.close()
     if history.stopped_by == "interrupt" and not history.epochs:
         raise click.Abort
-    if history.epochs:
+    diverged = history.stopped_by == "non_finite" or math.isnan(model.estimator.loss_)
+    if history.epochs or not diverged:
         from gpubp.saving import save  # not above: a missing file is told without scikit-learn
 
         save(model, out)
-    if history.stopped_by == "non_finite":
+    if diverged:
         raise click.ClickException(_divergence(history, options))
     report.result(_result(model, history, rows, test_rows) | {"model": str(out)})
     return 130 if history.stopped_by == "interrupt" else 0
+
+
+def _refuse_options_of_epochs() -> None:
+    """Raise a UsageError for an option that was given and that L-BFGS would not heed."""
+    context = click.get_current_context()
+    for name in sorted(OF_EPOCHS.intersection(context.params)):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} is for --solver adam and sgd: lbfgs takes all rows in "
+                "every step and finds the length of its steps; leave it out"
+            )
 
 
 def _fit(
@@ -249,10 +280,16 @@ def _estimator(task: str, options: dict[str, Any], rows: int) -> Estimator:
         precision=options["precision"],
         record=not options["no_record"],
         tune=options["tune"],
+        dropout=options["dropout"],
     )
 
 
 def _divergence(history: History, options: dict[str, Any]) -> str:
+    if history.minimum is not None:
+        return (
+            "training diverged: the loss of the initial weights is not finite; no model was saved; "
+            "look for huge values in the data"
+        )
     lr, epoch = options["lr"], history.epochs + 1
     kept = (
         f"the last good model is saved in {options['out']}"
@@ -269,6 +306,7 @@ def _result(
     model: TableModel, history: History, rows: Table, test_rows: Table | None
 ) -> dict[str, Any]:
     """Return what the summary shows, and --json prints."""
+    seen = history.minimum.nfev * len(rows) if history.minimum else history.samples
     estimator = model.estimator
     sizes = (estimator.n_features_in_, *(len(b) for b in estimator.intercepts_))
     return {
@@ -281,10 +319,11 @@ def _result(
         "layers": list(sizes),
         "parameters": sum(W.size + len(W[0]) for W in estimator.coefs_),
         "seed": estimator.random_state,
+        "solver": estimator.solver,
         "epochs": history.epochs,
         "stopped_by": history.stopped_by,
         "train": {"loss": estimator.loss_} | model.evaluate(rows),
         "test": model.evaluate(test_rows) if test_rows is not None else None,
         "seconds": history.seconds,
-        "rows_per_second": history.samples / history.seconds,
+        "rows_per_second": seen / history.seconds,
     }

@@ -321,7 +321,8 @@ def _from_settings(name: str, settings: Mapping[str, Any]) -> Example:
 def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
     """Return the network of a trained ``model`` with one row of ``table`` to learn from.
 
-    The step is the one that the model's own optimizer would begin with. An estimator that was
+    The step is the one that the model's own optimizer would begin with; for a model of L-BFGS,
+    which has no step over one row, gradient descent's at learning_rate_init. An estimator that was
     saved without its columns takes all columns but the target, as they are.
 
     Raises DataError for a row that is not there, and for columns or labels that do not fit.
@@ -351,14 +352,14 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
     example = build(
         Path(table.source).name,
         sizes,
-        (estimator.activation,) * len(hidden),
+        estimator._activations(len(hidden)),
         estimator._loss().name,
         X,
         targets.reshape(1, -1) if targets.dtype.kind == "f" else targets,
         weights=estimator.coefs_,
-        biases=estimator.intercepts_,
+        biases=estimator.intercepts_ if estimator.fit_intercept else None,
         rate=float(estimator.learning_rate_init),
-        optimizer=estimator._optimizer(),
+        optimizer=PLAIN_SGD if estimator.solver == "lbfgs" else estimator._optimizer(),
         alpha=float(estimator.alpha),
     )
     return replace(example, names=(schema.features, *example.names[1:-1], tuple(outputs)))

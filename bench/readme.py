@@ -1,0 +1,95 @@
+"""The README's figures of `gpubp bench`: a table and a picture, written from a file of results.
+
+`python -m gpubp.bench.readme bench/results/cpu-MACHINE.json` puts them in place.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from gpubp.bench.cases import FLOOR, Case
+from gpubp.bench.charts import CHART_CSS, bars
+from gpubp.bench.ratios import different_work, ratio_of
+from gpubp.bench.report import heading, with_cases
+from gpubp.bench.results import Part, Row, load
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURE = "docs/cpu.svg"
+BEGIN, END = "<!-- figures of gpubp bench cpu -->\n", "<!-- end of figures -->\n"
+_NAMES = {"sklearn_mlp": "scikit-learn", "torch_eager": "PyTorch", "jax_scan": "JAX jit + scan"}
+_STYLE = """
+:root { --line: #c9d1dc; --quiet: #586273; --panel: #fff; color: #1c2430; }
+text { font: 15px system-ui, sans-serif; fill: #1c2430; }
+:root { --series-1: #1f6feb; --series-2: #8a6d00; --series-3: #a8236d; --series-4: #0b7285; }
+@media (prefers-color-scheme: dark) {
+  :root { --line: #3b4452; --quiet: #9fa9b7; --panel: #0d1117; }
+  text { fill: #e6edf3; }
+  :root { --series-1: #6ea8fe; --series-2: #d9b84a; --series-3: #f083bd; --series-4: #5cc7d9; }
+}
+"""
+
+
+def figures(part: Part) -> str:
+    """Return the lines between the marks: where it ran, the picture, and the table."""
+    pairs = [(case, row) for case, row in with_cases(part) if row.status == "ok"]
+    cases = list(dict.fromkeys(case.name for case, _ in pairs))
+    peers = list(dict.fromkeys(c.peer for c, _ in pairs if c.peer not in (Row.peer, FLOOR)))
+    heads = ["", "network", "batch", "rows/s", *(f"x {_NAMES.get(p, p)}" for p in peers)]
+    heads += ["of the products", "peak MB"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name in cases:
+        own = {case.peer: (case, row) for case, row in pairs if case.name == name}
+        if Row.peer in own:
+            lines.append("| " + " | ".join(_cells(own, peers)) + " |")
+    machine = "; ".join(heading(part)[:3])
+    picture = f"![Speed over that of scikit-learn, case by case]({PICTURE})"
+    return f"\n{picture}\n\n" + "\n".join(lines) + f"\n\n{machine}.\n\n"
+
+
+def _cells(own: dict[str, tuple[Case, Row]], peers: list[str]) -> list[str]:
+    case, row = own[Row.peer]
+    memory = row.figures.get("peak_bytes")
+    return [
+        case.network,
+        "-".join(map(str, case.sizes)),
+        f"{case.batch:,}",
+        f"{row.figures['rows_per_second']:,.0f}",
+        *(_ratio(case, row, own.get(peer)) for peer in peers),
+        f"{row.figures['of_products']:.0%}" if "of_products" in row.figures else "",
+        f"{memory / 1e6:,.1f}" if memory is not None else "",
+    ]
+
+
+def _ratio(case: Case, row: Row, peers: tuple[Case, Row] | None) -> str:
+    if peers is None:
+        return ""
+    other = peers[1]
+    return "differs" if different_work(case, row, other) else f"{ratio_of(other, row):.2f}"
+
+
+def picture(part: Part) -> str:
+    """Return the bars of all ratios to the baseline, as a file of its own."""
+    pairs = [(case, row) for case, row in with_cases(part) if "ratio" in row.figures]
+    peers = [Row.peer, *dict.fromkeys(c.peer for c, _ in pairs if c.peer != Row.peer)]
+    looks = {peer: k for k, peer in enumerate(peers)}
+    drawn = bars(pairs, looks, _NAMES["sklearn_mlp"])
+    opening, _, rest = drawn.partition(">")
+    style = f"<style>{CHART_CSS}{_STYLE}</style>"
+    return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
+
+
+def main(path: str) -> None:
+    """Put the figures of the results at ``path`` into the README."""
+    (part,) = load(Path(path)).values()
+    readme = ROOT / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if not after:
+        raise SystemExit(f"{readme} has no lines {BEGIN.strip()!r} and {END.strip()!r}")
+    readme.write_text(before + BEGIN + figures(part) + END + after, encoding="utf-8")
+    (ROOT / PICTURE).write_text(picture(part), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,60 @@
+"""Rows of a sparse matrix, written densely a few at a time: the whole is never dense."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class SparseRows:
+    """Rows (n, d) of a CSR matrix, with what batches and chunks ask of an array of rows.
+
+    Duplicate entries have been summed up, so that a change of dtype rounds their sum.
+    """
+
+    ndim = 2
+
+    def __init__(self, matrix: Any) -> None:
+        if not matrix.has_canonical_format:
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
+        self.matrix = matrix
+        self.shape: tuple[int, int] = matrix.shape
+        self.dtype: np.dtype = matrix.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row, densely."""
+        return self.shape[1] * self.dtype.itemsize
+
+    def __getitem__(self, index: np.ndarray) -> SparseRows:
+        """Return the rows at ``index``, sparse."""
+        return SparseRows(self.matrix[index])
+
+    def astype(self, dtype: np.dtype) -> SparseRows:
+        """Return the rows in ``dtype``, themselves if that is theirs."""
+        return SparseRows(self.matrix.astype(dtype, copy=False))
+
+    def take(self, index: np.ndarray, axis: int, out: np.ndarray, mode: str = "clip") -> None:
+        """Write the rows at ``index`` into ``out`` (len(index), d): what `numpy.take` calls."""
+        self.matrix[index].toarray(out=out)
+
+    def dense(self, start: int, stop: int) -> np.ndarray:
+        """Return the rows from ``start`` up to ``stop`` as an array."""
+        return self.matrix[start:stop].toarray()  # type: ignore[no-any-return]
+
+
+Matrix = np.ndarray | SparseRows
+
+
+def as_rows(X: Any, dtype: np.dtype) -> Matrix:
+    """Return ``X``, an array, `SparseRows` or a CSR matrix, as rows that training can take."""
+    if isinstance(X, SparseRows):
+        return X.astype(dtype)
+    if hasattr(X, "indptr"):
+        return SparseRows(X).astype(dtype)
+    return np.ascontiguousarray(X, dtype)

@@ -1,0 +1,99 @@
+"""Dropout: units of a layer set to zero at random, and the others scaled up.
+
+Which ones is a hash of the network's seed, the step, the layer, the row of the data and the unit,
+so that nothing has to be kept for the way back, and a batch may be taken in any parts.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .elementwise import Elementwise
+from .hashing import MIX, mix
+
+# The increment of splitmix64, 2^64 divided by the golden ratio.
+_STRIDE = 0x9E3779B97F4A7C15
+
+
+def dropout_keys(seed: int, first: int, shape: tuple[int, int, int]) -> Any:
+    """Return the keys of steps from the ``first`` on, (layers, steps, networks) uint64 on the host.
+
+    shape : of the keys. Each is a hash of the seed and of where it is used.
+    """
+    import numpy as np
+
+    keys = np.full(shape, _STRIDE, np.uint64)
+    work = np.empty_like(keys)
+    layers, steps, networks = np.ogrid[: shape[0], first : first + shape[1], : shape[2]]
+    for number in (np.array(seed), networks, steps, layers):
+        keys ^= number.astype(np.uint64)
+        mix(np, keys, work)
+        keys += np.uint64(_STRIDE)
+    return keys
+
+
+def threshold(rate: float) -> int:
+    """Return what 32 random bits have to be below for a unit to be kept: with 1 - ``rate``."""
+    return min(max(round((1 - rate) * 2**32), 1), 2**32 - 1)
+
+
+def _dropout(
+    np: Any,
+    a: Any,
+    keys: Any,
+    order: Any,
+    step: Any,
+    n_networks: int,
+    batch_size: int,
+    first: int,
+    rows: int,
+    width: int,
+    below: int,
+    scale: float,
+    dropped: Any,
+) -> None:
+    index = np.empty((1, batch_size), order.dtype)
+    key = np.empty((1, n_networks), keys.dtype)
+    np.take(order, step, axis=0, out=index, mode="clip")
+    np.take(keys, step, axis=0, out=key, mode="clip")
+    # A stream of random numbers for each row of each network, of 64 bits for two units.
+    streams, work = (np.empty((n_networks, rows, 1), "uint64") for _ in range(2))
+    now = index[0, first : first + rows].view("uint64")
+    np.bitwise_xor(key.reshape(n_networks, 1, 1), now[:, None], out=streams)
+    mix(np, streams, work)
+    pairs = math.ceil(width / 2)
+    strides = np.empty((pairs,), "uint64")
+    np.multiply(np.arange(pairs, dtype="uint64"), _STRIDE, out=strides)
+    x, work = (np.empty((n_networks, rows, pairs), "uint64") for _ in range(2))
+    np.add(streams, strides, out=x)
+    mix(np, x, work)
+    kept = np.empty((n_networks, rows, width), bool)
+    # Their low halves come first.
+    np.less(x.view("<u4")[..., :width], below, out=kept)
+    np.multiply(a, kept.reshape(dropped.shape), out=dropped)
+    np.multiply(dropped, scale, out=dropped)
+
+
+# dropped (…, rows, width) = a times scale where a unit is kept, times 0 elsewhere, so that NaN
+# stays NaN; Srivastava et al., JMLR 2014, with the scale in training. Row k of a is row
+# order[step, first + k] of the data, where order (n_steps, batch_size) is an epoch's plan.
+# keys : (n_steps, n_networks), of this layer. below : see `threshold`.
+DROPOUT = Elementwise(
+    name="dropout",
+    inputs="T a, raw uint64 keys, raw int64 order, raw int64 step, int64 n_networks, "
+    "int64 batch_size, int64 first, int64 rows, int64 width, uint64 below, T scale",
+    outputs="T dropped",
+    body=f"""
+const ptrdiff_t place = i / width, unit = i - place * width;
+const ptrdiff_t network = n_networks == 1 ? 0 : place / rows, row = place - network * rows;
+unsigned long long x = keys[step[0] * n_networks + network];
+x ^= (unsigned long long)order[step[0] * batch_size + first + row];
+{MIX}
+x += (unsigned long long)(unit / 2) * 0x9e3779b97f4a7c15ULL;
+{MIX}
+const unsigned long long draw = unit % 2 ? x >> 32 : x & 0xffffffffULL;
+dropped = a * (draw < below ? scale : T(0));
+""",
+    numpy=_dropout,
+)
