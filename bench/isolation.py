@@ -138,7 +138,7 @@ def measured(name: str, measure: Callable[[], Row]) -> Row:
         return named_row(name, "skipped", str(reason))
     except Exception as error:
         message = " ".join(str(error).split())[:MOST_CHARACTERS]
-        # CuPy's and PyTorch's errors are no MemoryError.
+        # PyTorch's error is no MemoryError.
         full = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
         kind = "out of memory" if full else type(error).__name__
         return named_row(name, "failed", f"{kind}: {message}".removesuffix(": "))
