@@ -98,6 +98,13 @@ class Run:
         self._started, self._before = part.started, part.seconds
         return self._total() - len(list(self._open()))
 
+    def is_begun(self) -> bool:
+        """Whether the file has a part of this very plan, which a new run would replace."""
+        try:
+            return 0 < Run(self._plan, self._path).resume() < self._total()
+        except ResumeError:
+            return False
+
     def measure(self) -> Iterator[Progress]:
         """Measure what is still open; yield after every measurement, when it is in the file."""
         total = self._total()

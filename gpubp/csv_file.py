@@ -19,6 +19,8 @@ from gpubp.columns import Array, DataError, Table, check_names, parse_floats
 # 1,000,000 x 22 cells, one column text, took 6.7 s in blocks of 4,096 rows and 9.4 s in blocks of
 # 65,536 (one x86 core): what the caches hold is read fastest.
 _BLOCK_ROWS = 4_096
+# Of one cell, which while the delimiter is sought may be the header of a wide table.
+csv.field_size_limit(1 << 27)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class CupyBackend:
     ) -> None:
         import cupy
 
-        self.name, self.precision = f"cuda:{index}", precision
+        self.name, self.precision = f"cuda:{index}", str(precision)
         self._cupy = cupy
         self._device = cupy.cuda.Device(index)
         self._records = record

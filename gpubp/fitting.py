@@ -331,7 +331,16 @@ class MultilayerPerceptron(ABC, BaseEstimator):
 
     def _weights(self, X: Any, y: np.ndarray, sample_weight: Any) -> np.ndarray | None:
         """Return the weight of each row in the loss, (n,), or None where all are alike."""
-        return None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        if sample_weight is None:
+            return None
+        weights: np.ndarray = _check_sample_weight(sample_weight, X)
+        with np.errstate(over="ignore"):
+            total = weights.sum()
+        if not np.isfinite(total):
+            raise ValueError(
+                f"sample_weight adds up to {total}, beyond {weights.dtype}; scale it down"
+            )
+        return weights
 
     def _network(self, rows: Rows) -> Network:
         hidden = self._hidden_sizes()

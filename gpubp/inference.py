@@ -23,7 +23,10 @@ def infer(
     """
     n, on_host = len(X), backend.name == "cpu"
     room = CHUNK_BYTES if on_host else DEVICE_CHUNK_BYTES
-    chunk = max(1, min(n, room // (max(network.sizes) * X.dtype.itemsize)))
+    # Dense rows on the host stay where they are; others take room in each chunk.
+    stays = on_host and isinstance(X, np.ndarray)
+    width = max(network.sizes[1:] if stays else network.sizes)
+    chunk = max(1, min(n, room // (width * X.dtype.itemsize)))
     while True:
         try:
             return _in_chunks(backend, network, loss, parameters, X, chunk)

@@ -6,6 +6,7 @@ business of the layers above; they take it apart with `require`, `choose` and `o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import reprlib
@@ -27,6 +28,7 @@ FORMAT = "gpubp"
 FORMAT_VERSION = 1
 
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "BOOL": np.bool_}
+_DIGEST = "sha256"  # of the header and the tensors; files of before have none
 _MAX_HEADER_BYTES = 100_000_000  # the limit of safetensors itself
 _DAMAGED = "the file is damaged, so restore it or save the model again"
 
@@ -61,8 +63,9 @@ def write_model(path: str | os.PathLike[str], record: ModelRecord) -> None:
     from safetensors.numpy import save
 
     with errors_of(path):
-        text = _envelope_to_json(record.header)
+        _envelope_to_json(record.header)
         tensors = {name: _checked(name, array) for name, array in record.tensors.items()}
+        text = _envelope_to_json(record.header, _digest(record.header, tensors))
         data = save(tensors, {FORMAT: text})
     try:
         with atomic_write(path) as temporary, clear_errors(path):
@@ -77,8 +80,11 @@ def read_model(path: str | os.PathLike[str]) -> ModelRecord:
     Raises ModelFileError for whatever is not a whole model file that this gpubp can read.
     """
     with errors_of(path):
-        header, data = _read_checked(Path(path))
-        return ModelRecord(header, _tensors(data))
+        header, digest, data = _read_checked(Path(path))
+        tensors = _tensors(data)
+        if digest is not None and digest != _digest(header, tensors):
+            raise ModelFileError(f"its contents do not fit its checksum; {_DAMAGED}")
+        return ModelRecord(header, tensors)
 
 
 @contextmanager
@@ -155,12 +161,13 @@ def _listed(names: Collection[str]) -> str:
     return ", ".join(repr(name) for name in sorted(names)) or "none"
 
 
-def _envelope_to_json(header: dict[str, Any]) -> str:
+def _envelope_to_json(header: dict[str, Any], digest: str = "") -> str:
     # One key of metadata: safetensors writes several in a random order.
     envelope = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "gpubp_version": __version__,
+        _DIGEST: digest,
         "header": header,
     }
     try:
@@ -198,15 +205,24 @@ def _checked(name: str, array: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(array, order="C")
 
 
-def _read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Return the model's header and the whole file, read only once the header is ours."""
+def _digest(header: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Return the checksum of a model's header and of its tensors, names and shapes included."""
+    found = hashlib.sha256(_strict_json(header).encode())
+    for name, array in sorted(tensors.items()):
+        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        found.update(np.asarray(array, order="C").tobytes())
+    return found.hexdigest()
+
+
+def _read_checked(path: Path) -> tuple[dict[str, Any], str | None, bytes]:
+    """Return the model's header, its checksum, and the whole file, read once the header is ours."""
     size = _regular_size(path)
     try:
         with path.open("rb") as file:
             outer = _read_outer_header(file, size)
-            header = _header_of(outer)
+            header, digest = _header_of(outer)
             file.seek(0)
-            return header, file.read()
+            return header, digest, file.read()
     except OSError as error:
         raise ModelFileError(
             f"cannot be read ({error.strerror or error}); check the permissions and the disk"
@@ -258,8 +274,8 @@ def _parse(text: str | bytes, what: str) -> Any:
     return value
 
 
-def _header_of(outer: Any) -> dict[str, Any]:
-    """Return the model's header out of the metadata of a safetensors header."""
+def _header_of(outer: Any) -> tuple[dict[str, Any], str | None]:
+    """Return the model's header and its checksum out of the metadata of a safetensors header."""
     metadata = outer.get("__metadata__") if isinstance(outer, dict) else None
     text = metadata.get(FORMAT) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
@@ -272,10 +288,10 @@ def _header_of(outer: Any) -> dict[str, Any]:
         raise ModelFileError(f"the model header is not a JSON object; {_DAMAGED}")
     choose(envelope, "format", [FORMAT])
     _check_version(require(envelope, "format_version", int))
-    only_keys(envelope, ["format", "format_version", "gpubp_version", "header"])
+    only_keys(envelope, ["format", "format_version", "gpubp_version", _DIGEST, "header"])
     require(envelope, "gpubp_version", str)
     header: dict[str, Any] = require(envelope, "header", dict)
-    return header
+    return header, require(envelope, _DIGEST, str) if _DIGEST in envelope else None
 
 
 def _check_version(version: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,11 +119,18 @@ class NumpyBackend:
 
     @contextmanager
     def in_use(self, threads: int | None, work: int) -> Iterator[None]:
-        from threadpoolctl import threadpool_limits
-
         if threads is None and work <= ONE_THREAD_LIMIT:
             threads = 1
-        if threads is not None:
-            threads = min(threads, os.cpu_count() or 1)
-        with threadpool_limits(threads, user_api="blas"):
+        if threads is None:
             yield
+            return
+        with _libraries().limit(limits=min(threads, os.cpu_count() or 1), user_api="blas"):
+            yield
+
+
+@cache
+def _libraries() -> Any:
+    """Return what sets the threads of the BLAS libraries; to look for them takes 2 ms."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -61,10 +62,10 @@ class JsonReport:
         if epoch.score is not None:
             line["validation"] = epoch.score
         line |= {"best": epoch.best, "learning_rate": epoch.rate, "seconds": epoch.seconds}
-        print(json_line("epoch", line), flush=True)
+        _tell(json_line("epoch", line))
 
     def result(self, result: dict[str, Any]) -> None:
-        print(json_line("result", result), flush=True)
+        _tell(json_line("result", result))
 
     def close(self) -> None:
         pass
@@ -80,14 +81,14 @@ class TextReport:
 
     def note(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(Text(text, style="dim"))
+            self._show(Text(text, style="dim"))
 
     def epoch(self, epoch: Epoch) -> None:
         if self._quiet:
             return
         line = epoch_line(epoch, self._epochs)
         if not self._console.is_terminal:
-            print(line, flush=True)
+            _tell(line)
             return
         if self._live is None:
             self._live = Live(console=self._console, refresh_per_second=8)
@@ -97,12 +98,26 @@ class TextReport:
     def result(self, result: dict[str, Any]) -> None:
         self.close()
         for name, text in _summary(result).items():
-            self._console.print(Text.assemble((f"{name:<12}", "bold"), text))
+            self._show(Text.assemble((f"{name:<12}", "bold"), text))
+
+    def _show(self, text: Text) -> None:
+        if self._console.is_terminal:
+            self._console.print(text)
+        else:
+            _tell(text.plain)
 
     def close(self) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _tell(line: str) -> None:
+    """Print a line; where its reader has gone (`| head`), training goes on and tells no more."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def json_line(event: str, values: dict[str, Any]) -> str:

@@ -205,8 +205,9 @@ def test_predictions_into_a_file(run: Run) -> None:
     expected = run("predict", "model.safetensors", "data.csv").out
     assert run("predict", "model.safetensors", "data.csv", "-o", "out.csv").out == ""
     assert Path("out.csv").read_text() == expected
-    run("predict", "model.safetensors", "data.csv", "-o", "data.csv")
-    assert Path("data.csv").read_text() == expected
+    Path("out.csv").write_text("of before")
+    run("predict", "model.safetensors", "data.csv", "-o", "out.csv")
+    assert Path("out.csv").read_text() == expected
 
 
 @pytest.mark.parametrize("kind", ["csv", "npz", "stdin"])
@@ -704,8 +705,8 @@ def test_a_bad_cell_is_found_before_training_wherever_the_split_puts_it(
         ("rare.csv --test-size 0.8", 2, "leaves only rows of 'p' to train on"),
         ("data.csv --hidden 0", 2, "'--hidden': '0' is not a list of layer sizes"),
         ("data.csv --hidden 8,,8", 2, "'--hidden': '8,,8' is not a list of layer sizes"),
-        ("data.csv --hidden 1e3", 2, "give whole numbers from 1 on, such as 128,64, or none"),
-        ("data.csv --hidden 999999999999999", 1, "Unable to allocate"),
+        ("data.csv --hidden 1e3", 2, "give whole numbers from 1 to 1,000,000, such as 128,64, or none"),
+        ("data.csv --hidden 999999,999999", 1, "Unable to allocate"),
         ("data.csv --lr nan", 2, "'--lr': 'nan' is not a finite number"),
         ("data.csv --lr inf", 2, "'--lr': 'inf' is not a finite number"),
         ("data.csv --lr 0", 2, "'--lr': 0.0 is not in the range x>0"),

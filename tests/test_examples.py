@@ -161,3 +161,18 @@ def test_an_estimator_that_was_saved_alone(tmp_path, capsys):
     trace = trace_step(of_model(model, table, 7))
     np.testing.assert_allclose(trace.prediction, model.predict(X[7:8]), rtol=1e-9)
     assert trace.target[0] == y[7]
+
+
+@pytest.mark.parametrize(
+    ("loss", "options"), [("quantile", {"quantile": 0.2}), ("huber", {"huber_delta": 3.0})]
+)
+def test_the_step_of_a_model_is_that_of_its_own_loss(loss, options):
+    table = load_dataset("diabetes")
+    X, y = table.matrix(table.features), table.labels("target")
+    model = MLPRegressor(loss, (3,), max_iter=1, random_state=0, device="cpu", **options)
+    model.partial_fit(X, y)
+    error = model.predict(X[2:3])[0] - y[2]
+    assert abs(error) > 3  # beyond huber's delta
+    wanted = max(-0.2 * error, 0.8 * error) if loss == "quantile" else 3 * (abs(error) - 1.5)
+    found = trace_step(of_model(model, table, 2)).loss
+    np.testing.assert_allclose(found, wanted, rtol=1e-3)  # with the penalty

@@ -539,3 +539,24 @@ def test_import_is_cheap() -> None:
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.99])
+def test_a_changed_byte_of_a_weight_is_found(saved: Path, place: float) -> None:
+    content = bytearray(saved.read_bytes())
+    body = 8 + int.from_bytes(content[:8], "little")
+    content[body + int(place * (len(content) - body))] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(ModelFileError, match="checksum"):
+        read_model(saved)
+
+
+def test_a_header_that_lost_a_key_is_found(saved: Path) -> None:
+    record = read_model(saved)
+    key = next(iter(record.header))
+    text = f'"{key}"'.encode().replace(b'"', b'\\"')
+    content = saved.read_bytes()
+    assert text in content
+    saved.write_bytes(content.replace(text, b'\\"' + b"q" * len(key) + b'\\"', 1))
+    with pytest.raises(ModelFileError, match="checksum"):
+        read_model(saved)

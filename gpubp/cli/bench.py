@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.options import FiniteRange
+from gpubp.cli.options import FiniteRange, refuse_input
 
 if TYPE_CHECKING:
     from gpubp.bench.results import Part, Results
@@ -76,7 +76,7 @@ def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: 
     from gpubp.bench.report import heading
 
     path = out or _default_path(plan)
-    _check_files(path, plan.suite.name, options)
+    _check_files(path, plan.suite.name, options | {"suite": suite})
     run, resumed = _run(plan, path, resume)
     for line in [*heading(run.part()), f"results in {path}"] if not options["as_json"] else []:
         click.echo(line)
@@ -153,6 +153,8 @@ def _check_files(path: Path, suite_name: str, options: dict[str, Any]) -> None:
     """Raise OSError, before hours of measuring, for a file that cannot be written."""
     from gpubp.atomic_file import check_writable
 
+    for flag, file in (("--html", options["html"]), ("--csv", options["csv_path"]), ("-o", path)):
+        refuse_input(flag, file, options["suite"])
     if path.parent == FOLDER:
         FOLDER.mkdir(exist_ok=True)
     for file in filter(None, [path, options["html"], options["csv_path"]]):
@@ -170,6 +172,11 @@ def _run(plan: Plan, path: Path, resume: bool) -> tuple[Run, int]:
 
     run = Run(plan, path)
     if not resume:
+        if run.is_begun():
+            raise click.UsageError(
+                f"{str(path)!r} has a part of this run; go on with --resume, or give another file "
+                "with -o, or remove it"
+            )
         return run, 0
     try:
         return run, run.resume()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpubp.cli.options import refuse_input
+
 if TYPE_CHECKING:
     from gpubp.explain.trace import Example, StepTrace
 
@@ -47,6 +49,7 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
     from gpubp.explain.trace import trace_steps
 
     if options["html"] is not None:
+        refuse_input("--html", options["html"], model, data)
         check_writable(options["html"])
     example, row = _example(model, data, options)
     traces = list(trace_steps(example, options["steps"], row))

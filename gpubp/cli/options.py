@@ -14,6 +14,8 @@ import click
 if TYPE_CHECKING:
     from gpubp.columns import Table
 
+MOST_UNITS = 1_000_000  # of a layer: its weights fit in no memory long before
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -45,10 +47,10 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]
             sizes = tuple(int(part) for part in parts)
         except ValueError:
             sizes = (0,)
-        if min(sizes, default=1) < 1:
+        if min(sizes, default=1) < 1 or max(sizes, default=1) > MOST_UNITS:
             self.fail(
-                f"{value!r} is not a list of layer sizes; give whole numbers from 1 on, such as "
-                "128,64, or none",
+                f"{value!r} is not a list of layer sizes; give whole numbers from 1 to "
+                f"{MOST_UNITS:,}, such as 128,64, or none",
                 param,
                 ctx,
             )
@@ -70,6 +72,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     """Take the defaults of this command's options from a TOML file."""
     if path is None:
         return
+    ctx.meta["config"] = path
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -92,6 +95,15 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
         is_list = isinstance(value, list)
         defaults[known[option].name] = [str(item) for item in value] if is_list else str(value)
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def refuse_input(flag: str, out: Path | None, *inputs: str | Path | None) -> None:
+    """Raise UsageError if the file ``out``, which ``flag`` names, is one of those that are read."""
+    if out is None or not out.exists():
+        return
+    for path in inputs:
+        if path is not None and Path(path).exists() and out.samefile(path):
+            raise click.UsageError(f"{flag} {out} is a file that is read; give another path")
 
 
 def computing(command: F) -> F:

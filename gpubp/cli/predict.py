@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from gpubp.cli.options import device_option
+from gpubp.cli.options import device_option, refuse_input
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,7 @@ def predict(model: Path, data: str, out: Path | None, proba: bool, device: str) 
     DATA is a .csv, .npz or .npy, a built-in data set, or - for CSV on standard input. Columns are
     matched by name, and those that the model does not know are ignored.
     """
+    refuse_input("-o", out, model, data)
     table_model = load_table_model(model, device)
     if proba and table_model.schema.task != "classification":
         raise click.UsageError("--proba is for classification, and this model is a regression")
@@ -77,6 +79,8 @@ def _writer(out: Path | None) -> Iterator[TextIO]:
     from gpubp.atomic_file import atomic_write
 
     if out is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as in a file, whatever the terminal has
         yield sys.stdout
         return
     with (

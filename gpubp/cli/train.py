@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from gpubp.cli.options import FiniteRange, Names, Sizes, computing, read_config, read_data
+from gpubp.cli.options import (
+    FiniteRange,
+    Names,
+    Sizes,
+    computing,
+    read_config,
+    read_data,
+    refuse_input,
+)
 from gpubp.kernels.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -144,10 +156,13 @@ def train(**options: Any) -> int:
     quiet, epochs = options["quiet"], options["epochs"]
     report = JsonReport(quiet) if options["as_json"] else TextReport(epochs, quiet)
     out: Path = options["out"]
+    config = click.get_current_context().meta.get("config")
+    refuse_input("-o", out, options["data"], options["target_file"], config)
     check_writable(out)
     table = read_data(options["data"], options["target_file"])
     try:
-        model, history, rows, test_rows = _fit(table, options, report)
+        with _ended_as_by_an_interrupt():
+            model, history, rows, test_rows = _fit(table, options, report)
     finally:
         report.close()
     if history.stopped_by == "interrupt" and not history.epochs:
@@ -161,6 +176,21 @@ def train(**options: Any) -> int:
         raise click.ClickException(_divergence(history, options))
     report.result(_result(model, history, rows, test_rows) | {"model": str(out)})
     return 130 if history.stopped_by == "interrupt" else 0
+
+
+@contextmanager
+def _ended_as_by_an_interrupt() -> Iterator[None]:
+    """Let the signals that end a job (a scheduler's, a closed terminal's) stop as Ctrl-C does."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        names = []  # which alone may set handlers
+    numbers = [getattr(signal, name) for name in names]
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _refuse_options_of_epochs() -> None:
@@ -191,12 +221,25 @@ def _fit(
     report.note(f"{task}: {reason}")
     class_column = targets[0] if task == "classification" else None
     rows, test_rows = _split(table, class_column, options)
+    if class_column is not None and test_rows is not None:
+        _note_unseen(rows, test_rows, class_column, report)
     held_out = _held_out(rows, class_column, options)
     estimator = _estimator(task, options, len(rows) - held_out)
     model, history = TableModel.fit(
         estimator, rows, targets, on_epoch=report.epoch, note=report.note
     )
     return model, history, rows, test_rows
+
+
+def _note_unseen(rows: Table, test_rows: Table, class_column: str, report: Report) -> None:
+    """Say which classes have rows in the test alone, so that the network does not learn them."""
+    unseen = sorted(set(test_rows.labels(class_column)) - set(rows.labels(class_column)))
+    if unseen:
+        names = ", ".join(str(label) for label in unseen[:5]) + (", ..." if unseen[5:] else "")
+        report.note(
+            f"the only rows of {names} are in the test, so the network does not know "
+            f"{'it' if len(unseen) == 1 else 'them'}; add rows, or take --test-size 0"
+        )
 
 
 def _split(

@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from gpubp.explain.trace import Example, StepTrace
-from gpubp.losses import LOSSES
 from gpubp.page import element, escape, number, svg
 
 _WIDTH, _HEIGHT = 430.0, 190.0
@@ -118,7 +117,7 @@ def _predictions(example: Example, traces: Sequence[StepTrace]) -> tuple[str, li
             Point(float(t.prediction[0]), float(t.new_prediction[0]), float(t.target[0]))
             for t in traces
         ]
-    if LOSSES[example.loss].targets == "index":
+    if example.cost.targets == "index":
         right = [int(trace.target.argmax()) for trace in traces]
         return "Probability of the right class", [
             Point(float(t.prediction[j]), float(t.new_prediction[j]), 1.0)

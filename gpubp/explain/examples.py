@@ -362,4 +362,5 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
         optimizer=PLAIN_SGD if estimator.solver == "lbfgs" else estimator._optimizer(),
         alpha=float(estimator.alpha),
     )
-    return replace(example, names=(schema.features, *example.names[1:-1], tuple(outputs)))
+    names = (schema.features, *example.names[1:-1], tuple(outputs))
+    return replace(example, names=names, loss_parameters=estimator._loss().parameters)

@@ -6,7 +6,6 @@ from gpubp.explain.figure import Edges, Plate
 from gpubp.explain.markup import formula, listing, paragraph, plus, sentence, table
 from gpubp.explain.quantities import outcome
 from gpubp.explain.stage import INPUT, TARGET, Setting, Stage, output_plate, parameter_name
-from gpubp.losses import LOSSES
 from gpubp.page import element, escape
 
 # Formulas where they are short; other activations go by their names.
@@ -88,7 +87,7 @@ def _sum(s: Setting, k: int, j: int) -> str:
 def loss(s: Setting) -> Stage:
     """Return stage 3: how far off the prediction is."""
     q, k = s.q, s.depth - 1
-    symbols = LOSSES[q.example.loss].formula.replace("-", "−")
+    symbols = q.example.cost.formula.replace("-", "−")
     symbols = symbols.replace("^2", "²").replace("1/2", "½")
     text = s.aside(
         f"{sentence(s.words.people(s.depth))} forecast what customers would say, and now "

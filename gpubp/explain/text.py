@@ -17,7 +17,6 @@ from gpubp.explain.trace import (
     Variation,
     parameters_of,
 )
-from gpubp.losses import LOSSES
 from gpubp.optimizers import SGD
 
 MOST_TERMS = 6  # of a sum, in a wide layer
@@ -170,7 +169,7 @@ class _Story:
             for j in shown
         ]
         lines += _rest(len(names), MOST_UNITS, "outputs")
-        return [*lines, f"C = {LOSSES[self.example.loss].formula} = {number(trace.loss)}"]
+        return [*lines, f"C = {self.example.cost.formula} = {number(trace.loss)}"]
 
     def expanded(self) -> list[str]:
         return [
@@ -284,5 +283,5 @@ def _expression(
         terms.append(weights[layer, None, unit])
     total = " + ".join(terms)
     last = layer == len(example.network.sizes) - 2
-    f = LOSSES[example.loss].output if last else example.network.activations[layer]
+    f = example.cost.output if last else example.network.activations[layer]
     return total if f == "identity" else f"{f}({total})"

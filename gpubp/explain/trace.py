@@ -14,7 +14,7 @@ import numpy as np
 
 from gpubp.backend import Backend, get_backend
 from gpubp.kernels.activations import Activation
-from gpubp.losses import LOSSES
+from gpubp.losses import LOSSES, Loss
 from gpubp.network import Network, Workspace, backward, forward
 from gpubp.optimizers import SGD, Optimizer, update
 
@@ -29,7 +29,8 @@ class Example:
 
     theta : (size,) float64, see `Network.pack`. X : (n, d_0). Y : (n,) int32 classes for the
     softmax loss, else (n, d_L). names : a name for each unit of each layer.
-    alpha : L2 penalty of a step, alpha / 2 |W|^2.
+    alpha : L2 penalty of a step, alpha / 2 |W|^2. loss_parameters : those of the loss, where they
+    are not its defaults.
     """
 
     name: str
@@ -42,10 +43,19 @@ class Example:
     rate: float
     optimizer: Optimizer = PLAIN_SGD
     alpha: float = 0.0
+    loss_parameters: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {self.loss!r}")
+
+    @property
+    def cost(self) -> Loss:
+        """The loss with its parameters."""
+        known = LOSSES[self.loss]
+        if self.loss_parameters is None:
+            return known
+        return replace(known, parameters=self.loss_parameters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +194,7 @@ def losses_of(example: Example, thetas: np.ndarray) -> np.ndarray:
     row_losses = backend.zeros((*lead, rows), np.float64)
     with np.errstate(all="ignore"):
         forward(backend, example.network, example.network.views(thetas), work)
-        loss, delta = LOSSES[example.loss], work.deltas[-1]
+        loss, delta = example.cost, work.deltas[-1]
         loss.evaluate(backend, work.logits, Y, 1 / rows, row_losses, delta)
     losses: np.ndarray = backend.to_numpy(row_losses).sum(axis=-1)
     return losses
@@ -256,7 +266,7 @@ def vary(example: Example, name: str, row: int = 0, *, span: float = 5.0, n: int
     with np.errstate(all="ignore"):
         forward(backend, one.network, one.network.views(thetas), work)
         outputs = np.empty_like(work.logits)
-        LOSSES[one.loss].predict(backend, work.logits, outputs)
+        one.cost.predict(backend, work.logits, outputs)
     return Variation(parameter, values, outputs[:, 0], losses_of(one, thetas))
 
 
@@ -300,7 +310,7 @@ def check_gradients(example: Example, row: int = 0, h: float = 1e-5) -> list[Gra
 
 
 def _forward(backend: Backend, example: Example, theta: np.ndarray, row: int) -> _Pass:
-    network, loss = example.network, LOSSES[example.loss]
+    network, loss = example.network, example.cost
     work = Workspace(backend, network, 1, _FLOAT64, keep_Z=True)
     work.X[...] = example.X[row]
     row_losses = np.zeros(1)
@@ -314,7 +324,7 @@ def _forward(backend: Backend, example: Example, theta: np.ndarray, row: int) ->
 def _prediction(backend: Backend, example: Example, work: Workspace) -> np.ndarray:
     outputs: np.ndarray = np.empty_like(work.logits)
     with np.errstate(all="ignore"):
-        LOSSES[example.loss].predict(backend, work.logits, outputs)
+        example.cost.predict(backend, work.logits, outputs)
     row: np.ndarray = outputs[0]
     return row
 
@@ -346,7 +356,7 @@ def _layers(
         hidden = k < last
         Z, A = work.Zs[k][0], work.As[k][0] if hidden else _prediction(backend, example, work)
         yield LayerTrace(
-            activation=network.activations[k] if hidden else LOSSES[example.loss].output,
+            activation=network.activations[k] if hidden else example.cost.output,
             inputs=(work.As[k - 1] if k else work.X)[0],
             W=W,
             b=b,

@@ -18,7 +18,6 @@ import numpy as np
 from gpubp.backend import Array, Backend
 from gpubp.batches import Batches
 from gpubp.explain.trace import Example, parameters_of
-from gpubp.losses import LOSSES
 from gpubp.network import Network, Workspace, forward
 from gpubp.trainer import OptimizerState, Trainer
 
@@ -152,7 +151,7 @@ class Population:
     """
 
     def __init__(self, backend: Backend, example: Example, size: int, dtype: np.dtype) -> None:
-        network, rows, loss = example.network, len(example.X), LOSSES[example.loss]
+        network, rows, loss = example.network, len(example.X), example.cost
         self.backend, self.size = backend, size
         self.places = places_of(network, dtype).tolist()
         self._columns = backend.asarray(np.array(self.places))
@@ -314,7 +313,7 @@ def backpropagation(
     theta = np.zeros(example.network.theta_size(dtype), dtype)
     theta[places] = start
     batches = Batches(backend, example.X.astype(dtype), _targets(example, dtype), len(example.X))
-    loss, state = LOSSES[example.loss], OptimizerState(example.rate)
+    loss, state = example.cost, OptimizerState(example.rate)
     trainer = Trainer(
         backend, example.network, loss, example.optimizer, theta, batches, state=state
     )
