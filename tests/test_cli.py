@@ -705,7 +705,11 @@ def test_a_bad_cell_is_found_before_training_wherever_the_split_puts_it(
         ("rare.csv --test-size 0.8", 2, "leaves only rows of 'p' to train on"),
         ("data.csv --hidden 0", 2, "'--hidden': '0' is not a list of layer sizes"),
         ("data.csv --hidden 8,,8", 2, "'--hidden': '8,,8' is not a list of layer sizes"),
-        ("data.csv --hidden 1e3", 2, "give whole numbers from 1 to 1,000,000, such as 128,64, or none"),
+        (
+            "data.csv --hidden 1e3",
+            2,
+            "give whole numbers from 1 to 1,000,000, such as 128,64, or none",
+        ),
         ("data.csv --hidden 999999,999999", 1, "Unable to allocate"),
         ("data.csv --lr nan", 2, "'--lr': 'nan' is not a finite number"),
         ("data.csv --lr inf", 2, "'--lr': 'inf' is not a finite number"),
