@@ -69,8 +69,8 @@ default='constant'
     nesterovs_momentum : bool, default=True
         Whether that momentum is Nesterov's.
     early_stopping : bool, default=False
-        Whether to hold rows out, stop when their score no longer improves, and put the weights
-        of the best epoch back.
+        Whether to hold rows out (or take those given to fit as X_val and y_val), stop when their
+        score no longer improves, and put the weights of the best epoch back.
     validation_fraction : float, default=0.1
         Part of the rows that early_stopping holds out.
     beta_1, beta_2 : float, default=0.9, 0.999
@@ -255,9 +255,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
-        X, y = validate_data(self, X, y, multi_output=True, reset=reset, **OF_X)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = self._as_arrays(X, y, reset)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._set_labels(y)
             return X, y
@@ -267,12 +265,24 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes_}, `y` has {classes}"
             )
+        self._check_known(classes)
+        return X, y
+
+    def _as_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
+        X, y = validate_data(self, X, y, multi_output=True, reset=reset, **OF_X)
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+        X, y = self._as_arrays(X, y, False)
+        self._check_known(unique_labels(y))
+        return X, y
+
+    def _check_known(self, classes: np.ndarray) -> None:
         if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
                 f"'y' has {classes}."
             )
-        return X, y
 
     def _set_labels(self, labels: Any) -> None:
         self._label_binarizer = LabelBinarizer().fit(labels)
@@ -489,6 +499,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
                 "choose another loss, or shift y"
             )
         return X, y
+
+    def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+        return self._validate_input(X, y, incremental=True, reset=False)
 
     def _loss(self) -> Loss:
         own = {"quantile": {"quantile": self.quantile}, "huber": {"delta": self.huber_delta}}

@@ -208,12 +208,26 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self.clip_norm = clip_norm
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
         """Train on X (n_samples, n_features), dense or sparse, and y; return self.
 
         sample_weight : (n_samples,) array-like or None, the weight of each row in the loss.
+        X_val, y_val, sample_weight_val : rows that early_stopping scores, instead of holding out
+            some of X.
         """
-        return self._judge(self._train(X, y, sample_weight))
+        given = None
+        if X_val is not None or y_val is not None:
+            given = X_val, y_val, sample_weight_val
+        return self._judge(self._train(X, y, sample_weight, given=given))
 
     def _train(
         self,
@@ -221,6 +235,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         y: Any,
         sample_weight: Any = None,
         *,
+        given: tuple[Any, Any, Any] | None = None,
         incremental: bool = False,
         on_epoch: OnEpoch | None = None,
         note: Callable[[str], None] | None = None,
@@ -228,6 +243,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         """Validate, train, and keep what was learned; whoever calls judges why it stopped."""
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows = self._validated(X, y, sample_weight, incremental, first)
+        own = None if given is None else self._own_held(*given)
         loss, network = self._loss(), self._network(rows)
         backend = self._backend(self._batch_rows(len(rows.X)), network)
         rows = rows.in_dtype(self._train_dtype(rows.X, backend))
@@ -241,7 +257,9 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             return self._minimize(backend, network, loss, rows, theta, on_epoch, note)
         held: Rows | None = None
         validate: Validate | None = None
-        if self.early_stopping:
+        if own is not None:
+            held = own.in_dtype(rows.X.dtype)
+        elif self.early_stopping:
             rows, held = self._split(rows, rng)
         self._warn_of_batch_size(len(rows.X))
         dropout = self._drawn_dropout(rng)
@@ -326,6 +344,22 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         weights = self._weights(X, y, sample_weight)
+        X = X if isinstance(X, np.ndarray) else SparseRows(X)
+        return Rows(X, y, self._encode(y), weights)
+
+    def _own_held(self, X: Any, y: Any, sample_weight: Any) -> Rows:
+        """Return the rows that were given to validate on, or raise."""
+        if X is None or y is None:
+            raise ValueError("X_val and y_val go together; give both, or neither")
+        if not self.early_stopping or self.solver == "lbfgs":
+            raise ValueError(
+                f"X_val and y_val are for early_stopping=True with solver='sgd', 'adam' or "
+                f"'adamw', got early_stopping={self.early_stopping!r} and solver={self.solver!r}; "
+                "set these, or leave X_val and y_val out"
+            )
+        X, y = self._validate_held(on_host(X), on_host(y))
+        weights = on_host(sample_weight)
+        weights = None if weights is None else _check_sample_weight(weights, X)
         X = X if isinstance(X, np.ndarray) else SparseRows(X)
         return Rows(X, y, self._encode(y), weights)
 
@@ -438,6 +472,9 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self.best_loss_ = None if early_stopping else history.best_loss
         self.validation_scores_ = history.scores if early_stopping else None
         self.best_validation_score_ = history.best_score if early_stopping else None
+        curve = np.array(history.scores if early_stopping else history.losses)
+        curve = curve if early_stopping else -curve
+        self.best_epoch_ = int(np.nanargmax(curve)) + 1 if np.isfinite(curve).any() else None
         if history.minimum is not None:
             self.loss_ = history.minimum.fun
             for name in () if history.losses else OF_EPOCHS:
@@ -594,6 +631,13 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, on_host(X), reset=False, **OF_X)
         sizes = (len(self.coefs_[0]), *(len(b) for b in self.intercepts_))
+        shapes = [np.shape(W) for W in self.coefs_]
+        if shapes != list(pairwise(sizes)):
+            biases = [np.shape(b) for b in self.intercepts_]
+            raise ValueError(
+                f"coefs_ has shapes {shapes} and intercepts_ {biases}, which do not fit together; "
+                "set both by layer, or fit again"
+            )
         network = Network(sizes, self._activations(len(sizes) - 2))
         backend = self._backend(X.shape[0], network)
         dtype = np.asarray(self.coefs_[0]).dtype
@@ -615,6 +659,10 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self, X: Any, y: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
         """Return X (n, d), an array or a CSR matrix, and y as training can take them, or raise."""
+
+    @abstractmethod
+    def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+        """Return rows to validate on, as `_validate_input` does once the model knows its data."""
 
     @abstractmethod
     def _loss(self) -> Loss:

@@ -89,6 +89,11 @@ def _load(path: Path) -> dict[str, Array]:
     except Exception as error:
         kind = path.suffix.lower()
         reason = str(error).split("\n")[0] or type(error).__name__
+        if "Object arrays" in reason:
+            raise DataError(
+                f"{path} holds an array of Python objects, which is not loaded; save text as "
+                "y.astype(str), numbers as float or int"
+            ) from None
         raise DataError(f"{path} is not a readable {kind} file: {reason}") from None
 
 

@@ -250,6 +250,8 @@ def _verdict(part: Part, fail_below: float | None, finished: bool) -> int:
         click.secho("Interrupted; go on with --resume.", fg="red", err=True)
         return 130
     problems = [f"{row.case}, {row.peer}: {row.reason}" for row in part.rows if _failed(row)]
+    if part.rows and all(row.status == "skipped" for row in part.rows):
+        problems.append(f"nothing was measured: {part.rows[0].reason}")
     if fail_below is not None:
         problems += below(part, fail_below)
     for problem in problems:

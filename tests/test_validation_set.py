@@ -1,0 +1,96 @@
+"""A validation set of one's own, instead of rows held out of the training data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from gpubp import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings(
+    f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
+)
+RNG = np.random.RandomState(0)
+X = RNG.normal(size=(120, 4))
+LABELS = np.array(["a", "b", "c"])[(X[:, :3]).argmax(axis=1)]
+Y = X @ [1.0, -2.0, 0.5, 0.0]
+OPTIONS: dict[str, Any] = {
+    "hidden_layer_sizes": (8,),
+    "early_stopping": True,
+    "max_iter": 40,
+    "n_iter_no_change": 3,
+    "learning_rate_init": 0.02,
+}
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> str:
+    if request.param == "cuda":
+        request.getfixturevalue("host_cupy")
+    return str(request.param)
+
+
+@pytest.mark.parametrize(("kind", "y"), [(MLPClassifier, LABELS), (MLPRegressor, Y)])
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_matrix])
+def test_rows_given_are_scored_as_rows_held_out_are(
+    device: str, kind: type, y: np.ndarray, form: Any
+) -> None:
+    """The same split by hand, from the same generator, gives the same training to the bit."""
+    options = OPTIONS | {"device": device, "dtype": "float64"}
+    held = kind(**options, random_state=np.random.RandomState(3)).fit(X, y)
+
+    rng = np.random.RandomState(3)
+    kind(hidden_layer_sizes=(8,), max_iter=1, shuffle=False, random_state=rng).fit(X[:12], y[:12])
+    kept, own = train_test_split(np.arange(len(X)), random_state=rng, test_size=0.1)
+    given = kind(**options, warm_start=True, random_state=np.random.RandomState(3))
+    given.fit(X[kept], y[kept], X_val=form(X[own]), y_val=y[own])
+    assert len(given.validation_scores_) == given.n_iter_
+    assert given.best_epoch_ == np.argmax(given.validation_scores_) + 1
+    assert given.best_validation_score_ == max(given.validation_scores_)
+    # Its row orders are drawn from where the split of `held` has not been drawn, so weights differ.
+    assert_array_equal(given.score(X[own], y[own]), given.best_validation_score_)
+    assert held.best_epoch_ == np.argmax(held.validation_scores_) + 1
+
+
+def test_weights_of_the_validation_rows_count() -> None:
+    weights = np.where(np.arange(30) < 15, 0.0, 1.0)
+    model = MLPClassifier(**OPTIONS, random_state=0, device="cpu")
+    model.fit(X[30:], LABELS[30:], X_val=X[:30], y_val=LABELS[:30], sample_weight_val=weights)
+    assert model.best_validation_score_ == model.score(X[15:30], LABELS[15:30])
+
+
+def test_best_epoch_without_a_validation_set_is_that_of_the_loss() -> None:
+    model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=7, random_state=0, device="cpu").fit(X, Y)
+    assert model.best_epoch_ == np.argmin(model.loss_curve_) + 1
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        ({"X_val": X[:9]}, {}, "go together; give both"),
+        ({"y_val": LABELS[:9]}, {}, "go together; give both"),
+        ({"X_val": X[:9], "y_val": LABELS[:9]}, {"early_stopping": False}, "early_stopping=True"),
+        ({"X_val": X[:9], "y_val": LABELS[:9]}, {"solver": "lbfgs"}, "solver='lbfgs'"),
+        ({"X_val": X[:9, :2], "y_val": LABELS[:9]}, {}, "X has 2 features"),
+        ({"X_val": X[:9], "y_val": LABELS[:8]}, {}, "inconsistent numbers of samples"),
+        ({"X_val": X[:9], "y_val": np.full(9, "z")}, {}, "classes not in"),
+    ],
+)
+def test_bad_validation_sets_are_refused(
+    given: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(**OPTIONS | options, device="cpu").fit(X, LABELS, **given)
+
+
+def test_coefs_that_do_not_fit_together_are_refused() -> None:
+    model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=1, random_state=0, device="cpu").fit(X, Y)
+    model.coefs_ = model.coefs_[:1]
+    with pytest.raises(ValueError, match="do not fit together; set both by layer"):
+        model.predict(X)
