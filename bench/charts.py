@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -118,15 +119,15 @@ def _names(x_name: str, y_name: str) -> Iterator[str]:
 
 
 def bars(pairs: Sequence[tuple[Case, Row]], looks: dict[str, int], baseline: str) -> str:
-    """Return a bar for each ratio, from 0 on, with a line at 1: as fast as ``baseline``.
+    """Return a bar for each ratio, from 1 on over a logarithmic axis: as fast as ``baseline``.
 
     looks : the number of each peer's series.
     """
     ratios = [row.figures["ratio"] for _, row in pairs]
-    most = max([1.0, *ratios])
+    least, most = (math.log(f([1.0, *ratios])) for f in (min, max))
     height = len(pairs) * (_BAR + _GAP) + 34
-    scale = (_WIDTH - _LABEL - 58) / most
-    parts = []
+    scale = (_WIDTH - _LABEL - 62) / max(most - least, 1e-9)
+    at, parts = _LABEL - least * scale, []
     for place, ((case, _), ratio) in enumerate(zip(pairs, ratios, strict=True)):
         top = place * (_BAR + _GAP) + 4
         where = "" if case.device == "cpu" else f" {case.device}"
@@ -134,11 +135,10 @@ def bars(pairs: Sequence[tuple[Case, Row]], looks: dict[str, int], baseline: str
         name = {"x": _LABEL - 8, "y": top + 15, "text_anchor": "end"}
         parts.append(element("text", escape(label), class_="label", **name))
         look = f"bar series-{_colour(looks[case.peer])}"
-        size = {"width": ratio * scale, "height": _BAR}
-        parts.append(element("rect", x=_LABEL, y=top, rx=2, class_=look, **size))
-        end = _LABEL + ratio * scale + 6
-        parts.append(element("text", f"{ratio:.2f}", x=end, y=top + 15))
-    at = _LABEL + scale
+        ends = sorted((at, at + math.log(ratio) * scale))
+        size = {"width": ends[1] - ends[0], "height": _BAR}
+        parts.append(element("rect", x=ends[0], y=top, rx=2, class_=look, **size))
+        parts.append(element("text", f"{ratio:.2f}", x=ends[1] + 6, y=top + 15))
     parts.append(element("path", d=f"M{at:.1f} 0V{height - 28}", class_="one"))
     parts.append(_text(f"1 = {baseline}", at, height - 8, "middle"))
     return svg(_WIDTH, height, "".join(parts), f"Speed over that of {baseline}")
