@@ -66,7 +66,9 @@ def test_weights_of_the_validation_rows_count() -> None:
 
 
 def test_best_epoch_without_a_validation_set_is_that_of_the_loss() -> None:
-    model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=7, random_state=0, device="cpu").fit(X, Y)
+    model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=7, random_state=0, device="cpu").fit(
+        X, Y
+    )
     assert model.best_epoch_ == np.argmin(model.loss_curve_) + 1
 
 
@@ -90,7 +92,9 @@ def test_bad_validation_sets_are_refused(
 
 
 def test_coefs_that_do_not_fit_together_are_refused() -> None:
-    model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=1, random_state=0, device="cpu").fit(X, Y)
+    model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=1, random_state=0, device="cpu").fit(
+        X, Y
+    )
     model.coefs_ = model.coefs_[:1]
     with pytest.raises(ValueError, match="do not fit together; set both by layer"):
         model.predict(X)
