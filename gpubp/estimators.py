@@ -21,7 +21,8 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import validate_data
 
 from gpubp.class_weights import row_weights
-from gpubp.fitting import OF_X, MultilayerPerceptron
+from gpubp.fitting import X_CHECKS, MultilayerPerceptron
+from gpubp.hyperparameters import set_parameters
 from gpubp.interchange import on_host
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.gemm import Precision
@@ -211,46 +212,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         class_weight: Any = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            max_fun=max_fun,
-            device=device,
-            dtype=dtype,
-            row_order=row_order,
-            threads=threads,
-            precision=precision,
-            record=record,
-            tune=tune,
-            weight_decay=weight_decay,
-            fit_intercept=fit_intercept,
-            dropout=dropout,
-            input_dropout=input_dropout,
-            warmup_epochs=warmup_epochs,
-            clip_norm=clip_norm,
-        )
-        self.class_weight = class_weight
-        self.label_smoothing = label_smoothing
+        set_parameters(self, locals())
 
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool
@@ -269,7 +231,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         return X, y
 
     def _as_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
-        X, y = validate_data(self, X, y, multi_output=True, reset=reset, **OF_X)
+        X, y = validate_data(self, X, y, multi_output=True, reset=reset, **X_CHECKS)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
@@ -444,52 +406,12 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         quantile: float = 0.5,
         huber_delta: float = 1.0,
     ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            max_fun=max_fun,
-            device=device,
-            dtype=dtype,
-            row_order=row_order,
-            threads=threads,
-            precision=precision,
-            record=record,
-            tune=tune,
-            weight_decay=weight_decay,
-            fit_intercept=fit_intercept,
-            dropout=dropout,
-            input_dropout=input_dropout,
-            warmup_epochs=warmup_epochs,
-            clip_norm=clip_norm,
-        )
-        self.loss = loss
-        self.quantile = quantile
-        self.huber_delta = huber_delta
+        set_parameters(self, locals())
 
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
-        options = {"multi_output": True, "y_numeric": True, **OF_X}
+        options = {"multi_output": True, "y_numeric": True, **X_CHECKS}
         X, y = validate_data(self, X, y, reset=reset, **options)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)

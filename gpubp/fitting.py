@@ -1,52 +1,42 @@
-"""Fitting: what the two estimators share, from their parameters to their fitted attributes."""
+"""Fitting: what the two estimators share, from validated rows to their fitted attributes."""
 
 from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
-from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from gpubp.backend import Backend, get_backend
+from gpubp.backend import Backend
 from gpubp.batches import Batches
-from gpubp.dropout import Dropout, rates_by_layer
+from gpubp.dropout import Dropout
+from gpubp.hyperparameters import Hyperparameters
 from gpubp.inference import infer
 from gpubp.interchange import on_host
-from gpubp.kernels.activations import ACTIVATIONS
-from gpubp.kernels.gemm import Precision
 from gpubp.lbfgs import Objective, minimize, place_objective, warn_unless_converged
 from gpubp.losses import Loss
 from gpubp.network import Network, Parameters
-from gpubp.optimizers import SGD, Adam, AdamW, Optimizer
 from gpubp.placement import bytes_needed, place
 from gpubp.rows import Matrix, SparseRows, as_rows
-from gpubp.schedules import CURVES, Schedule
+from gpubp.schedules import Schedule
 from gpubp.trainer import OptimizerState, Trainer
 from gpubp.training import Epoch, History, rehearse, train
 
-# From here on a CUDA device makes the order of the rows itself: drawing scikit-learn's takes the
-# host 58-114 ns a row, which is more than a step on the device may need for it.
-HASHED_ROWS = 100_000
 # What is asked of X: a CSC or another sparse matrix becomes CSR.
-OF_X: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
-
-_OF_SGD = ("constant", "invscaling", "adaptive")  # schedules as scikit-learn has them
-_OF_ALL = ("plateau", *CURVES)
+X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
 
 # Attributes that L-BFGS alone does not set, which has no epochs.
-OF_EPOCHS = (
+EPOCH_ATTRIBUTES = (
     *("loss_curve_", "best_loss_"),
     *("validation_scores_", "best_validation_score_"),
 )
@@ -85,127 +75,8 @@ def _warn_of_memory(line: str) -> None:
     warnings.warn(line, stacklevel=2)
 
 
-class MultilayerPerceptron(ABC, BaseEstimator):
+class MultilayerPerceptron(ABC, Hyperparameters):
     """What MLPClassifier and MLPRegressor share; not for use by itself."""
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
-        "solver": [StrOptions({"sgd", "adam", "adamw", "lbfgs"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({*_OF_SGD, *_OF_ALL})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "device": [str],
-        "dtype": [StrOptions({"auto", "float32", "float64"})],
-        "row_order": [StrOptions({"auto", "scikit-learn", "hash"})],
-        "threads": [Interval(Integral, 1, None, closed="left"), None],
-        "precision": [StrOptions(set(get_args(Precision)))],
-        "record": ["boolean"],
-        "warmup_epochs": [Interval(Real, 0, None, closed="left")],
-        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "tune": ["boolean"],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "fit_intercept": ["boolean"],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "input_dropout": [Interval(Real, 0, 1, closed="left")],
-    }
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: str | Sequence[str] = "relu",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool | int = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: int = 10,
-        max_fun: int = 15000,
-        device: str = "auto",
-        dtype: str = "auto",
-        row_order: str = "auto",
-        threads: int | None = None,
-        precision: Precision = "float32",
-        record: bool = True,
-        tune: bool = False,
-        weight_decay: float = 0.01,
-        fit_intercept: bool = True,
-        dropout: Any = 0.0,
-        input_dropout: float = 0.0,
-        warmup_epochs: float = 0.0,
-        clip_norm: float | None = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.device = device
-        self.dtype = dtype
-        self.row_order = row_order
-        self.threads = threads
-        self.precision = precision
-        self.record = record
-        self.tune = tune
-        self.weight_decay = weight_decay
-        self.fit_intercept = fit_intercept
-        self.dropout = dropout
-        self.input_dropout = input_dropout
-        self.warmup_epochs = warmup_epochs
-        self.clip_norm = clip_norm
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
@@ -477,7 +348,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         self.best_epoch_ = int(np.nanargmax(curve)) + 1 if np.isfinite(curve).any() else None
         if history.minimum is not None:
             self.loss_ = history.minimum.fun
-            for name in () if history.losses else OF_EPOCHS:
+            for name in () if history.losses else EPOCH_ATTRIBUTES:
                 delattr(self, name)
         self.device_, self.precision_, self.stopped_by_ = device, precision, history.stopped_by
 
@@ -516,36 +387,6 @@ class MultilayerPerceptron(ABC, BaseEstimator):
             )
         return True
 
-    def _hidden_sizes(self) -> tuple[int, ...]:
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if any(not isinstance(size, Integral) or size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return tuple(int(size) for size in sizes)
-
-    def _activations(self, n_hidden: int) -> tuple[str, ...]:
-        """Return the activation of each hidden layer, or raise."""
-        given = self.activation
-        names = (given,) * n_hidden if isinstance(given, str) else tuple(given)
-        known = all(isinstance(name, str) and name in ACTIVATIONS for name in names)
-        if len(names) != n_hidden or not known:
-            raise ValueError(
-                f"activation must be one of {sorted(ACTIVATIONS)}, or a sequence of one for each "
-                f"of the {n_hidden} hidden layers, got {given!r}"
-            )
-        return tuple(str(name) for name in names)
-
-    def _dropout_rates(self) -> tuple[float, ...]:
-        """Return the rates of all layers but the last, or raise."""
-        n_hidden = len(self._hidden_sizes())
-        rates = rates_by_layer(self.dropout, self.input_dropout, n_hidden)
-        if any(rates) and self.solver == "lbfgs":
-            raise ValueError(
-                "dropout changes the loss from step to step, which solver='lbfgs' cannot "
-                f"minimise, got rates {rates}; take solver='adam' or 'sgd'"
-            )
-        return rates
-
     def _drawn_dropout(self, rng: np.random.RandomState) -> Dropout | None:
         """Return what training drops, with its seed drawn from ``rng``; None for nothing."""
         rates = self._dropout_rates()
@@ -554,11 +395,6 @@ class MultilayerPerceptron(ABC, BaseEstimator):
         seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
         return Dropout(rates, seed, trained=self._history.samples)
 
-    def _batch_rows(self, n: int) -> int:
-        if self.solver == "lbfgs":
-            return n
-        return min(200 if self.batch_size == "auto" else int(self.batch_size), n)
-
     def _warn_of_batch_size(self, n: int) -> None:
         if self.batch_size != "auto" and int(self.batch_size) > n:
             warnings.warn(
@@ -566,50 +402,6 @@ class MultilayerPerceptron(ABC, BaseEstimator):
                 "clipped",
                 stacklevel=4,
             )
-
-    def _backend(self, rows: int, network: Network) -> Backend:
-        work, record, tune = rows * network.n_parameters, bool(self.record), bool(self.tune)
-        return get_backend(
-            self.device, work=work, precision=self.precision, record=record, tune=tune
-        )
-
-    def _train_dtype(self, X: Matrix, backend: Backend) -> np.dtype:
-        if self.dtype != "auto":
-            return np.dtype(self.dtype)
-        if backend.name != "cpu":
-            return np.dtype(np.float32)
-        # scikit-learn's L-BFGS leaves float64 weights, whatever X has.
-        return np.dtype(np.float64) if self.solver == "lbfgs" else X.dtype
-
-    def _optimizer(self) -> Optimizer:
-        if self.solver == "sgd":
-            return SGD(float(self.momentum), bool(self.nesterovs_momentum))
-        of_adam = float(self.beta_1), float(self.beta_2), float(self.epsilon)
-        if self.solver == "adamw":
-            return AdamW(*of_adam, float(self.weight_decay))
-        return Adam(*of_adam)
-
-    def _schedule(self, epochs: int, backend: Backend, rows: int) -> Schedule:
-        row_order = self.row_order
-        if row_order == "auto":
-            many = rows >= HASHED_ROWS and backend.name != "cpu"
-            row_order = "hash" if many else "scikit-learn"
-        return Schedule(
-            epochs=epochs,
-            initial_rate=float(self.learning_rate_init),
-            learning_rate=self._learning_rate(),
-            power_t=self.power_t,
-            warmup=float(self.warmup_epochs),
-            shuffle=self.shuffle,
-            row_order=row_order,
-            tol=self.tol,
-            patience=self.n_iter_no_change,
-        )
-
-    def _learning_rate(self) -> str:
-        """Return the schedule; scikit-learn's own three are for solver='sgd' alone."""
-        used = self.solver == "sgd" or self.learning_rate in _OF_ALL
-        return str(self.learning_rate) if used else "constant"
 
     def _split(self, rows: Rows, rng: np.random.RandomState) -> tuple[Rows, Rows]:
         """Return the rows to train on and those to hold out, as scikit-learn draws them."""
@@ -629,7 +421,7 @@ class MultilayerPerceptron(ABC, BaseEstimator):
     def _outputs(self, X: Any) -> np.ndarray:
         """Return the network's outputs for X (n_samples, n_features) as (n_samples, n_outputs)."""
         check_is_fitted(self)
-        X = validate_data(self, on_host(X), reset=False, **OF_X)
+        X = validate_data(self, on_host(X), reset=False, **X_CHECKS)
         sizes = (len(self.coefs_[0]), *(len(b) for b in self.intercepts_))
         shapes = [np.shape(W) for W in self.coefs_]
         if shapes != list(pairwise(sizes)):

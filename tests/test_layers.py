@@ -57,6 +57,7 @@ FLOORS = [
     "schema",
     "interchange",
     "class_weights",
+    "hyperparameters",
     "fitting",
     "estimators",
     "models",

@@ -1,0 +1,155 @@
+"""Hyper-parameters: what both estimators may be given, and what training makes of it."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from gpubp.backend import Backend, get_backend
+from gpubp.dropout import rates_by_layer
+from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.kernels.gemm import Precision
+from gpubp.network import Network
+from gpubp.optimizers import SGD, Adam, AdamW, Optimizer
+from gpubp.rows import Matrix
+from gpubp.schedules import CURVES, Schedule
+
+# From here on a CUDA device makes the order of the rows itself: drawing scikit-learn's takes the
+# host 58-114 ns a row, which is more than a step on the device may need for it.
+HASHED_ROWS = 100_000
+SGD_SCHEDULES = ("constant", "invscaling", "adaptive")  # scikit-learn's, for solver='sgd'
+SCHEDULES = ("plateau", *CURVES)
+
+
+def set_parameters(estimator: BaseEstimator, given: dict[str, Any]) -> None:
+    """Keep what ``__init__`` was given, its ``locals()``, as attributes, unchanged."""
+    vars(estimator).update({name: value for name, value in given.items() if name != "self"})
+
+
+class Hyperparameters(BaseEstimator):
+    """The parameters that both estimators have; which is documented there."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
+        "solver": [StrOptions({"sgd", "adam", "adamw", "lbfgs"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({*SGD_SCHEDULES, *SCHEDULES})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "dtype": [StrOptions({"auto", "float32", "float64"})],
+        "row_order": [StrOptions({"auto", "scikit-learn", "hash"})],
+        "threads": [Interval(Integral, 1, None, closed="left"), None],
+        "precision": [StrOptions(set(get_args(Precision)))],
+        "record": ["boolean"],
+        "warmup_epochs": [Interval(Real, 0, None, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "tune": ["boolean"],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "fit_intercept": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "input_dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def _hidden_sizes(self) -> tuple[int, ...]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if any(not isinstance(size, Integral) or size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return tuple(int(size) for size in sizes)
+
+    def _activations(self, n_hidden: int) -> tuple[str, ...]:
+        """Return the activation of each hidden layer, or raise."""
+        given = self.activation
+        names = (given,) * n_hidden if isinstance(given, str) else tuple(given)
+        known = all(isinstance(name, str) and name in ACTIVATIONS for name in names)
+        if len(names) != n_hidden or not known:
+            raise ValueError(
+                f"activation must be one of {sorted(ACTIVATIONS)}, or a sequence of one for each "
+                f"of the {n_hidden} hidden layers, got {given!r}"
+            )
+        return tuple(str(name) for name in names)
+
+    def _dropout_rates(self) -> tuple[float, ...]:
+        """Return the rates of all layers but the last, or raise."""
+        n_hidden = len(self._hidden_sizes())
+        rates = rates_by_layer(self.dropout, self.input_dropout, n_hidden)
+        if any(rates) and self.solver == "lbfgs":
+            raise ValueError(
+                "dropout changes the loss from step to step, which solver='lbfgs' cannot "
+                f"minimise, got rates {rates}; take solver='adam' or 'sgd'"
+            )
+        return rates
+
+    def _batch_rows(self, n: int) -> int:
+        if self.solver == "lbfgs":
+            return n
+        return min(200 if self.batch_size == "auto" else int(self.batch_size), n)
+
+    def _backend(self, rows: int, network: Network) -> Backend:
+        work, record, tune = rows * network.n_parameters, bool(self.record), bool(self.tune)
+        return get_backend(
+            self.device, work=work, precision=self.precision, record=record, tune=tune
+        )
+
+    def _train_dtype(self, X: Matrix, backend: Backend) -> np.dtype:
+        if self.dtype != "auto":
+            return np.dtype(self.dtype)
+        if backend.name != "cpu":
+            return np.dtype(np.float32)
+        # scikit-learn's L-BFGS leaves float64 weights, whatever X has.
+        return np.dtype(np.float64) if self.solver == "lbfgs" else X.dtype
+
+    def _optimizer(self) -> Optimizer:
+        if self.solver == "sgd":
+            return SGD(float(self.momentum), bool(self.nesterovs_momentum))
+        of_adam = float(self.beta_1), float(self.beta_2), float(self.epsilon)
+        if self.solver == "adamw":
+            return AdamW(*of_adam, float(self.weight_decay))
+        return Adam(*of_adam)
+
+    def _schedule(self, epochs: int, backend: Backend, rows: int) -> Schedule:
+        row_order = self.row_order
+        if row_order == "auto":
+            many = rows >= HASHED_ROWS and backend.name != "cpu"
+            row_order = "hash" if many else "scikit-learn"
+        return Schedule(
+            epochs=epochs,
+            initial_rate=float(self.learning_rate_init),
+            learning_rate=self._learning_rate(),
+            power_t=self.power_t,
+            warmup=float(self.warmup_epochs),
+            shuffle=self.shuffle,
+            row_order=row_order,
+            tol=self.tol,
+            patience=self.n_iter_no_change,
+        )
+
+    def _learning_rate(self) -> str:
+        """Return the schedule; scikit-learn's own three are for solver='sgd' alone."""
+        used = self.solver == "sgd" or self.learning_rate in SCHEDULES
+        return str(self.learning_rate) if used else "constant"
