@@ -78,7 +78,8 @@ class CupyBackend:
     ) -> None:
         import cupy
 
-        self.name, self.precision = f"cuda:{index}", str(precision)
+        self.name = f"cuda:{index}"
+        self.precision: str = precision
         self._cupy = cupy
         self._device = cupy.cuda.Device(index)
         self._records = record
