@@ -50,9 +50,12 @@ class Epilogues:
         Z: Array,
         A: Array,
         *,
-        only: bool,
+        inference: bool,
     ) -> bool:
-        """Write X W + b into Z and f(Z) into A; only : no delta_below will ask for f'(Z)."""
+        """Write X W + b into Z and f(Z) into A.
+
+        inference : no delta_below will ask for f'(Z), so nothing need be kept for it.
+        """
         return False
 
     def weight_gradient(self, A: Array, delta: Array, dW: Array, db: Array) -> bool:

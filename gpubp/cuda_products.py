@@ -89,12 +89,12 @@ class CublasEpilogues(Epilogues):
         Z: Array,
         A: Array,
         *,
-        only: bool,
+        inference: bool,
     ) -> bool:
         if b is None:
             return False
         if activation is ACTIVATIONS["relu"] and Z is A:
-            if only:
+            if inference:
                 return self._fused(Epilogue.RELU_BIAS, X, W, A, bias=b)
             mask = self._mask(A)
             done = self._fused(Epilogue.RELU_AUX_BIAS, X, W, A, bias=b, mask=mask)

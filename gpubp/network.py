@@ -197,7 +197,7 @@ def forward(
     layers = zip(parameters.Ws, parameters.bs, work.Zs, work.As, hidden, strict=True)
     for layer, (W, b_l, Z, A, activation) in enumerate(layers):
         b, below = _as_row(b_l), masks.drop(layer, A_below)
-        if not epilogues.forward(below, W, b, activation, Z, A, only=not work.deltas):
+        if not epilogues.forward(below, W, b, activation, Z, A, inference=not work.deltas):
             backend.gemm(below, W, out=Z, bias=b)
             if activation.forward is not None:
                 backend.run(activation.forward, Z, out=A)
