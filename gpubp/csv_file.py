@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,8 +20,6 @@ from gpubp.columns import Array, DataError, Table, check_names, parse_floats
 # 1,000,000 x 22 cells, one column text, took 6.7 s in blocks of 4,096 rows and 9.4 s in blocks of
 # 65,536 (one x86 core): what the caches hold is read fastest.
 _BLOCK_ROWS = 4_096
-# Of one cell, which while the delimiter is sought may be the header of a wide table.
-csv.field_size_limit(1 << 27)
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class _CsvFile:
                     yield line, fields
                 line = first + reader.line_num
         except csv.Error as error:
-            raise DataError(f"{self.source}, line {line}: {error}; check the quotes") from None
+            raise _unreadable(self.source, line, error) from None
 
     def _text(self, cells: Iterable[str]) -> Array:
         if any("\0" in cell for cell in cells):
@@ -125,6 +124,17 @@ def _stacked(columns: list[Array], rows: int) -> Array:
 
 def _csv_reader(lines: Iterable[str], delimiter: str) -> Any:
     return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+
+
+def _unreadable(source: str, line: int, error: csv.Error) -> DataError:
+    """What to raise for a record that the csv module does not read."""
+    where = f"{source}, line {line}"
+    if "field limit" in str(error):
+        return DataError(
+            f"{where}: a field has more than {csv.field_size_limit():,} characters; check the "
+            "quotes, or leave the column out"
+        )
+    return DataError(f"{where}: {error}; check the quotes")
 
 
 def _not_text(source: str) -> DataError:
@@ -145,6 +155,14 @@ def _open_text(path: str | Path) -> Iterator[TextIO]:
         file.detach()
 
 
+def _count_fields(header: str, delimiter: str) -> int:
+    """How many fields the delimiter splits a header line into; 0 where the csv module refuses."""
+    try:
+        return len(next(csv.reader([header], delimiter=delimiter)))
+    except csv.Error:  # not split, the header of a wide table is longer than a field may be
+        return 0
+
+
 def _read_header(file: TextIO, source: str) -> _CsvFile:
     """Reads up to the end of the header; the delimiter is the one that splits it most."""
     line, header = 1, file.readline()
@@ -154,13 +172,13 @@ def _read_header(file: TextIO, source: str) -> _CsvFile:
         raise DataError(f"{source} is empty; give a header line and rows")
     if "\0" in header:
         raise _not_text(source)
+    # max() keeps the first of equals: a comma where nothing splits the line.
+    delimiter = max(",;\t", key=partial(_count_fields, header))
+    reader = _csv_reader(chain([header], file), delimiter)
     try:
-        # max() keeps the first of equals: a comma where nothing splits the line.
-        delimiter = max(",;\t", key=lambda d: len(next(csv.reader([header], delimiter=d))))
-        reader = _csv_reader(chain([header], file), delimiter)
         names = tuple(name.strip() for name in next(reader))
     except csv.Error as error:
-        raise DataError(f"{source}, line {line}: {error}; check the quotes") from None
+        raise _unreadable(source, line, error) from None
     if parse_floats(names) is not None:
         raise DataError(
             f"{source}, line {line} holds only numbers; put a header line with the names of the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import random
 
@@ -188,6 +189,23 @@ def test_nan_in_the_file_is_named_with_line_and_column(write):
         DataError, match=r"data.csv, line 3, column 'y': nan is not a finite number"
     ):
         read_table(path).matrix(("age", "y"))
+
+
+def test_a_header_longer_than_a_field_may_be(write):
+    names = [f"gene_{j:06}" for j in range(20_000)]
+    path = write(f"{','.join(names)}\n{','.join(['1'] * len(names))}\n")
+    assert read_table(path).names == tuple(names)
+
+
+@pytest.mark.parametrize(("content", "line"), [("a,b\n1,{}\n", 2), ("{},b\n1,2\n", 1)])
+def test_a_field_too_long_is_named_with_its_line(write, content, line):
+    path = write(content.format("x" * 200_000))
+    with pytest.raises(DataError, match=f"line {line}: a field has more than 131,072 characters"):
+        read_table(path)
+
+
+def test_importing_the_reader_leaves_the_csv_module_as_it_is():
+    assert csv.field_size_limit() == 131_072
 
 
 def test_standard_input_is_read_in_chunks(monkeypatch):
