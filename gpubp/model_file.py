@@ -63,10 +63,8 @@ def write_model(path: str | os.PathLike[str], record: ModelRecord) -> None:
     from safetensors.numpy import save
 
     with errors_of(path):
-        _envelope_to_json(record.header)
         tensors = {name: _checked(name, array) for name, array in record.tensors.items()}
-        text = _envelope_to_json(record.header, _digest(record.header, tensors))
-        data = save(tensors, {FORMAT: text})
+        data = save(tensors, {FORMAT: _envelope_to_json(record.header, tensors)})
     try:
         with atomic_write(path) as temporary, clear_errors(path):
             temporary.write_bytes(data)
@@ -161,17 +159,18 @@ def _listed(names: Collection[str]) -> str:
     return ", ".join(repr(name) for name in sorted(names)) or "none"
 
 
-def _envelope_to_json(header: dict[str, Any], digest: str = "") -> str:
-    # One key of metadata: safetensors writes several in a random order.
-    envelope = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "gpubp_version": __version__,
-        _DIGEST: digest,
-        "header": header,
-    }
+def _envelope_to_json(header: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
     try:
-        return _strict_json(envelope)
+        # One key of metadata: safetensors writes several in a random order.
+        return _strict_json(
+            {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "gpubp_version": __version__,
+                _DIGEST: _digest(header, tensors),
+                "header": header,
+            }
+        )
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(
             f"the model cannot be saved, its header is not plain JSON ({error}); "
@@ -210,7 +209,7 @@ def _digest(header: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
     found = hashlib.sha256(_strict_json(header).encode())
     for name, array in sorted(tensors.items()):
         found.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        found.update(np.asarray(array, order="C").tobytes())
+        found.update(np.ravel(array).data)  # the memory itself: models can be large
     return found.hexdigest()
 
 

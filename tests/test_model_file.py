@@ -222,6 +222,23 @@ def test_an_older_file_loads(saved: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert read_model(saved).header == HEADER
 
 
+def test_the_checksum_stays_that_of_files_written_before(tmp_path: Path) -> None:
+    W = np.arange(6.0).reshape(2, 3)
+    tensors = {
+        "W": W,
+        "T": W.T,
+        "b": np.float32([1, 2]),
+        "classes": np.arange(3),
+        "mask": np.array([True, False]),
+        "scalar": np.array(7),
+        "empty": np.zeros((0, 3)),
+    }
+    write_model(tmp_path / "m", ModelRecord({"kind": "MLPClassifier", "alpha": 1e-4}, tensors))
+    expected = "6a671b0b23fae4e2092de8d46b3f6407cee51206f660824a3311896c0d8a1456"
+    assert expected.encode() in (tmp_path / "m").read_bytes()
+    assert read_model(tmp_path / "m").header["kind"] == "MLPClassifier"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
