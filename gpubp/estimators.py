@@ -264,8 +264,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
             return Y
         return smoothed(Y, self.label_smoothing, Y.shape[1] if loss.output == "softmax" else 2)
 
-    def _weights(self, X: Any, y: np.ndarray, sample_weight: Any) -> np.ndarray | None:
-        weights = super()._weights(X, y, sample_weight)
+    def _weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
         return row_weights(self.class_weight, self.classes_, y, weights)
 
     def _n_outputs(self, targets: np.ndarray) -> int:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -27,10 +25,10 @@ from gpubp.lbfgs import Objective, minimize, place_objective, warn_unless_conver
 from gpubp.losses import Loss
 from gpubp.network import Network, Parameters
 from gpubp.placement import bytes_needed, place
-from gpubp.rows import Matrix, SparseRows, as_rows
-from gpubp.schedules import Schedule
+from gpubp.rows import Rows, SparseRows, as_rows
 from gpubp.trainer import OptimizerState, Trainer
 from gpubp.training import Epoch, History, rehearse, train
+from gpubp.validation import Validation, hold_out
 
 # What is asked of X: a CSC or another sparse matrix becomes CSR.
 X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
@@ -42,33 +40,24 @@ EPOCH_ATTRIBUTES = (
 )
 
 OnEpoch = Callable[[Epoch], None]
-Validate = Callable[[Parameters], float]
-
-
-class Rows(NamedTuple):
-    """Validated rows: X (n, d), y as it was given, its encoding for the loss, and weights (n,)."""
-
-    X: Matrix
-    y: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray | None
-
-    def take(self, index: np.ndarray) -> Rows:
-        """Return the rows at ``index``, copied."""
-        weights = None if self.weights is None else self.weights[index]
-        return Rows(self.X[index], self.y[index], self.targets[index], weights)
-
-    def in_dtype(self, dtype: np.dtype) -> Rows:
-        """Return the rows with X, and targets that are numbers, in ``dtype``."""
-        # Classes stay the integers that they are.
-        targets = self.targets if self.targets.ndim == 1 else self.targets.astype(dtype, copy=False)
-        return self._replace(X=as_rows(self.X, dtype), targets=targets)
 
 
 def _described(dtype: np.dtype, backend: Backend) -> str:
     if dtype == np.float32 and backend.precision != "float32":
         return f"{dtype} with {backend.precision} products"
     return str(dtype)
+
+
+def _checked_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
+    """Return the sample weights of the rows of ``X``, (n,), or None where all are alike."""
+    if sample_weight is None:
+        return None
+    weights: np.ndarray = _check_sample_weight(on_host(sample_weight), X)
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise ValueError(f"sample_weight adds up to {total}, beyond {weights.dtype}; scale it down")
+    return weights
 
 
 def _warn_of_memory(line: str) -> None:
@@ -114,38 +103,53 @@ class MultilayerPerceptron(ABC, Hyperparameters):
         """Validate, train, and keep what was learned; whoever calls judges why it stopped."""
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows = self._validated(X, y, sample_weight, incremental, first)
-        own = None if given is None else self._own_held(*given)
-        loss, network = self._loss(), self._network(rows)
+        held = None if given is None else self._given_rows(*given)
+        network = self._network(rows)
         backend = self._backend(self._batch_rows(len(rows.X)), network)
-        rows = rows.in_dtype(self._train_dtype(rows.X, backend))
+        dtype = self._train_dtype(rows.X, backend)
+        rows, held = rows.in_dtype(dtype), held and held.in_dtype(dtype)
         if note or self.verbose:
             (note or print)(
-                f"training on {backend.name} in {_described(rows.X.dtype, backend)}: {backend.why}"
+                f"training on {backend.name} in {_described(dtype, backend)}: {backend.why}"
             )
         rng = check_random_state(self.random_state)
-        theta = self._start(network, rows.X.dtype, rng, first, incremental)
+        theta = self._start(network, dtype, rng, first, incremental)
         if self.solver == "lbfgs":
-            return self._minimize(backend, network, loss, rows, theta, on_epoch, note)
-        held: Rows | None = None
-        validate: Validate | None = None
-        if own is not None:
-            held = own.in_dtype(rows.X.dtype)
-        elif self.early_stopping:
-            rows, held = self._split(rows, rng)
+            return self._minimize(backend, network, rows, theta, on_epoch, note)
+        if self.early_stopping and held is None:
+            rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
         self._warn_of_batch_size(len(rows.X))
-        dropout = self._drawn_dropout(rng)
+        epochs = 1 if incremental else int(self.max_iter)
+        return self._descend(backend, network, rows, held, theta, rng, epochs, on_epoch, note)
+
+    def _descend(
+        self,
+        backend: Backend,
+        network: Network,
+        rows: Rows,
+        held: Rows | None,
+        theta: np.ndarray,
+        rng: np.random.RandomState,
+        epochs: int,
+        on_epoch: OnEpoch | None,
+        note: Callable[[str], None] | None,
+    ) -> History:
+        """Train by stochastic gradient descent, batch by batch, and score ``held``."""
+        loss, dropout, validation = self._loss(), self._drawn_dropout(rng), None
         work = self._batch_rows(len(rows.X)) * network.n_parameters
-        schedule = self._schedule(1 if incremental else self.max_iter, backend, len(rows.X))
+        schedule = self._schedule(epochs, backend, len(rows.X))
         with backend.in_use(self.threads, work):
             if held is not None:
-                validate = partial(self._score_rows, backend, network, held)
-            ready = partial(rehearse, schedule=schedule, validate=validate)
+                score = partial(self._score_outputs, y=held.y, weights=held.weights)
+                validation = Validation(backend, network, loss, held, score)
+            outputs = validation and validation.outputs
+            ready = partial(rehearse, schedule=schedule, validate=outputs)
             trainer = self._trainer(backend, network, loss, rows, theta, dropout, ready, note)
             del theta  # the trainer has its own
-            if held is not None:
-                validate = self._on_device(trainer, schedule, held) or validate
+            if validation is not None:
+                validation.upload(trainer, schedule)
             report = self._reporter(on_epoch)
-            train(trainer, schedule, rng, self._history, validate=validate, on_epoch=report)
+            train(trainer, schedule, rng, self._history, validate=validation, on_epoch=report)
         self._keep(trainer)
         return self._history
 
@@ -153,17 +157,17 @@ class MultilayerPerceptron(ABC, Hyperparameters):
         self,
         backend: Backend,
         network: Network,
-        loss: Loss,
         rows: Rows,
         theta: np.ndarray,
         on_epoch: OnEpoch | None,
         note: Callable[[str], None] | None,
     ) -> History:
         """Train by L-BFGS, which takes all rows at once and has neither epochs nor validation."""
-        arguments = (backend, network, loss, theta, rows.X, rows.targets, rows.weights)
+        data = rows.X, rows.targets, rows.weights
         note = note or (print if self.verbose else _warn_of_memory)
         with backend.in_use(self.threads, len(rows.X) * network.n_parameters):
-            objective = place_objective(*arguments, float(self.alpha), note)
+            arguments = (backend, network, self._loss(), theta, *data, float(self.alpha))
+            objective = place_objective(*arguments, note)
             limits = int(self.max_iter), int(self.max_fun), float(self.tol)
             minimize(objective, self._history, *limits, self._reporter(on_epoch))
             self._keep(objective)
@@ -210,15 +214,12 @@ class MultilayerPerceptron(ABC, Hyperparameters):
     ) -> Rows:
         """Return the rows to train on, or raise as scikit-learn does."""
         self._dropout_rates()
-        X, y, sample_weight = on_host(X), on_host(y), on_host(sample_weight)
-        X, y = self._validate_input(X, y, incremental, first)
+        X, y = self._validate_input(on_host(X), on_host(y), incremental, first)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        weights = self._weights(X, y, sample_weight)
-        X = X if isinstance(X, np.ndarray) else SparseRows(X)
-        return Rows(X, y, self._encode(y), weights)
+        return self._rows(X, y, self._weights(y, _checked_weights(X, sample_weight)))
 
-    def _own_held(self, X: Any, y: Any, sample_weight: Any) -> Rows:
+    def _given_rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         """Return the rows that were given to validate on, or raise."""
         if X is None or y is None:
             raise ValueError("X_val and y_val go together; give both, or neither")
@@ -229,22 +230,14 @@ class MultilayerPerceptron(ABC, Hyperparameters):
                 "set these, or leave X_val and y_val out"
             )
         X, y = self._validate_held(on_host(X), on_host(y))
-        weights = on_host(sample_weight)
-        weights = None if weights is None else _check_sample_weight(weights, X)
+        return self._rows(X, y, _checked_weights(X, sample_weight))
+
+    def _rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Rows:
         X = X if isinstance(X, np.ndarray) else SparseRows(X)
         return Rows(X, y, self._encode(y), weights)
 
-    def _weights(self, X: Any, y: np.ndarray, sample_weight: Any) -> np.ndarray | None:
-        """Return the weight of each row in the loss, (n,), or None where all are alike."""
-        if sample_weight is None:
-            return None
-        weights: np.ndarray = _check_sample_weight(sample_weight, X)
-        with np.errstate(over="ignore"):
-            total = weights.sum()
-        if not np.isfinite(total):
-            raise ValueError(
-                f"sample_weight adds up to {total}, beyond {weights.dtype}; scale it down"
-            )
+    def _weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return the weight of each row in the loss, (n,), from its sample weight."""
         return weights
 
     def _network(self, rows: Rows) -> Network:
@@ -252,24 +245,6 @@ class MultilayerPerceptron(ABC, Hyperparameters):
         self.n_outputs_ = self._n_outputs(rows.targets)
         sizes = rows.X.shape[1], *hidden, self.n_outputs_
         return Network(sizes, self._activations(len(hidden)), bool(self.fit_intercept))
-
-    def _on_device(self, trainer: Trainer, schedule: Schedule, held: Rows) -> Validate | None:
-        """Return what scores ``held`` with its rows uploaded once; None where there is no room."""
-        backend = trainer.backend
-        if isinstance(held.X, SparseRows):
-            return None
-        with suppress(MemoryError):
-            held = held._replace(X=backend.asarray(held.X))
-            validate = partial(self._score_rows, backend, trainer.network, held)
-            rehearse(trainer, schedule, validate)
-            return validate
-        return None
-
-    def _score_rows(
-        self, backend: Backend, network: Network, rows: Rows, parameters: Parameters
-    ) -> float:
-        outputs = infer(backend, network, self._loss(), parameters, rows.X)
-        return self._score_outputs(outputs, rows.y, rows.weights)
 
     def _reporter(self, on_epoch: OnEpoch | None) -> OnEpoch | None:
         """Return what tells of each epoch: the lines of ``verbose``, and ``on_epoch``."""
@@ -402,21 +377,6 @@ class MultilayerPerceptron(ABC, Hyperparameters):
                 "clipped",
                 stacklevel=4,
             )
-
-    def _split(self, rows: Rows, rng: np.random.RandomState) -> tuple[Rows, Rows]:
-        """Return the rows to train on and those to hold out, as scikit-learn draws them."""
-        kept, held = train_test_split(
-            np.arange(len(rows.X)),
-            random_state=rng,
-            test_size=self.validation_fraction,
-            stratify=self._strata(rows.y),
-        )
-        if len(held) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of "
-                "your dataset."
-            )
-        return rows.take(kept), rows.take(held)
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Return the network's outputs for X (n_samples, n_features) as (n_samples, n_outputs)."""

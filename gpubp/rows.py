@@ -1,8 +1,8 @@
-"""Rows of a sparse matrix, written densely a few at a time: the whole is never dense."""
+"""Rows to train or validate on; those of a sparse matrix are written densely, a few at a time."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,3 +58,23 @@ def as_rows(X: Any, dtype: np.dtype) -> Matrix:
     if hasattr(X, "indptr"):
         return SparseRows(X).astype(dtype)
     return np.ascontiguousarray(X, dtype)
+
+
+class Rows(NamedTuple):
+    """Validated rows: X (n, d), y as it was given, its encoding for the loss, and weights (n,)."""
+
+    X: Matrix
+    y: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+    def take(self, index: np.ndarray) -> Rows:
+        """Return the rows at ``index``, copied."""
+        weights = None if self.weights is None else self.weights[index]
+        return Rows(self.X[index], self.y[index], self.targets[index], weights)
+
+    def in_dtype(self, dtype: np.dtype) -> Rows:
+        """Return the rows with X, and targets that are numbers, in ``dtype``."""
+        # Classes stay the integers that they are.
+        targets = self.targets if self.targets.ndim == 1 else self.targets.astype(dtype, copy=False)
+        return self._replace(X=as_rows(self.X, dtype), targets=targets)

@@ -125,7 +125,7 @@ def train(
 def rehearse(
     trainer: Trainer,
     schedule: Schedule,
-    validate: Callable[[Parameters], float] | None = None,
+    validate: Callable[[Parameters], object] | None = None,
 ) -> None:
     """Take the memory that `train` takes beside its trainer, and give it back.
 

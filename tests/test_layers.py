@@ -48,6 +48,7 @@ FLOORS = [
     "placement",
     "schedules",
     "training",
+    "validation",
     "lbfgs",
     "atomic_file",
     "model_file",
