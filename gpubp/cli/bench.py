@@ -76,7 +76,7 @@ def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: 
     from gpubp.bench.report import heading
 
     path = out or _default_path(plan)
-    _check_files(path, plan.suite.name, options | {"suite": suite})
+    _check_files(path, suite, plan.suite.name, options)
     run, resumed = _run(plan, path, resume)
     for line in [*heading(run.part()), f"results in {path}"] if not options["as_json"] else []:
         click.echo(line)
@@ -149,12 +149,16 @@ def _default_path(plan: Plan) -> Path:
     return FOLDER / f"{plan.suite.name}-{slug(machine('cpu')['cpu']) or 'cpu'}.json"
 
 
-def _check_files(path: Path, suite_name: str, options: dict[str, Any]) -> None:
-    """Raise OSError, before hours of measuring, for a file that cannot be written."""
+def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any]) -> None:
+    """Raise OSError, before hours of measuring, for a file that cannot be written.
+
+    suite : the argument: a file, which must not be replaced, or the name of a built-in one.
+    suite_name : what its results go by in the file at ``path``.
+    """
     from gpubp.atomic_file import check_writable
 
     for flag, file in (("--html", options["html"]), ("--csv", options["csv_path"]), ("-o", path)):
-        refuse_input(flag, file, options["suite"])
+        refuse_input(flag, file, suite)
     if path.parent == FOLDER:
         FOLDER.mkdir(exist_ok=True)
     for file in filter(None, [path, options["html"], options["csv_path"]]):
