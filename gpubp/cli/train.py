@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gpubp.training import History
 
 # Options that only training by epochs heeds.
-OF_EPOCHS = {"lr", "batch_size", "validation_size", "patience", "dropout"}
+EPOCH_OPTIONS = {"lr", "batch_size", "validation_size", "patience", "dropout"}
 
 
 @click.command()
@@ -161,7 +161,7 @@ def train(**options: Any) -> int:
     check_writable(out)
     table = read_data(options["data"], options["target_file"])
     try:
-        with _ended_as_by_an_interrupt():
+        with _signals_as_interrupts():
             model, history, rows, test_rows = _fit(table, options, report)
     finally:
         report.close()
@@ -179,7 +179,7 @@ def train(**options: Any) -> int:
 
 
 @contextmanager
-def _ended_as_by_an_interrupt() -> Iterator[None]:
+def _signals_as_interrupts() -> Iterator[None]:
     """Let the signals that end a job (a scheduler's, a closed terminal's) stop as Ctrl-C does."""
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
@@ -196,7 +196,7 @@ def _ended_as_by_an_interrupt() -> Iterator[None]:
 def _refuse_options_of_epochs() -> None:
     """Raise a UsageError for an option that was given and that L-BFGS would not heed."""
     context = click.get_current_context()
-    for name in sorted(OF_EPOCHS.intersection(context.params)):
+    for name in sorted(EPOCH_OPTIONS.intersection(context.params)):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(
                 f"--{name.replace('_', '-')} is for --solver adam and sgd: lbfgs takes all rows in "
