@@ -17,7 +17,7 @@ from gpubp.network import Network, Workspace, backward, forward
 from gpubp.placement import DeviceMemoryError, bytes_needed, place
 from gpubp.rows import Matrix
 from gpubp.trainer import OptimizerState
-from gpubp.training import Epoch, History, Minimum, StoppedBy
+from gpubp.training import Epoch, History, Minimum, OnEpoch, StoppedBy
 
 STEP_BYTES = 1 << 26  # of the activations and deltas of the rows that are computed at once
 
@@ -133,18 +133,23 @@ def place_objective(
         rows = rows // 128 * 32 or rows // 2
 
 
+class _Stopped(Exception):
+    """What ends SciPy's iterations from within one."""
+
+
 def minimize(
     objective: Objective,
     history: History,
     max_iter: int,
     max_fun: int,
     tol: float,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> None:
     """Minimise ``objective`` by L-BFGS, with scikit-learn's options; leave its theta there.
 
-    ``history`` gets what was reached, in place of epochs; ``on_epoch`` is told each iteration.
-    An interrupt leaves the last of them. Byrd, Lu, Nocedal and Zhu (1995); Zhu et al. (1997).
+    ``history`` gets what was reached, in place of epochs; ``on_epoch`` is told each iteration, and
+    returns True to stop. That, or an interrupt, leaves the last of them.
+    Byrd, Lu, Nocedal and Zhu (1995); Zhu et al. (1997).
     """
     from scipy.optimize import OptimizeResult
     from scipy.optimize import minimize as scipy_minimize
@@ -155,19 +160,25 @@ def minimize(
     def note(intermediate_result: Any) -> None:
         result.x, result.fun = intermediate_result.x.copy(), float(intermediate_result.fun)
         result.nit += 1
-        if on_epoch is not None:
-            each = rows * objective.evaluations // result.nit
-            seconds = perf_counter() - started
-            on_epoch(Epoch(result.nit, result.fun, None, True, None, seconds, each))
+        if on_epoch is None:
+            return
+        objective.set(result.x)  # which a line search may have left elsewhere
+        history.epochs = result.nit
+        history.minimum = Minimum(result.fun, result.nit, objective.evaluations)
+        each, seconds = rows * objective.evaluations // result.nit, perf_counter() - started
+        last = result.nit == max_iter
+        if on_epoch(Epoch(result.nit, result.fun, None, True, None, seconds, each, last)):
+            raise _Stopped
 
     options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
-    reached, interrupted = result, False
+    reached = result
+    asked: BaseException | None = None
     try:
         reached = scipy_minimize(
             objective, objective.start, method="L-BFGS-B", jac=True, callback=note, options=options
         )
-    except KeyboardInterrupt:
-        interrupted = True
+    except (KeyboardInterrupt, _Stopped) as error:
+        asked = error
     objective.set(reached.x)
     history.minimum = Minimum(
         float(reached.fun), int(reached.nit), objective.evaluations, reached.status, reached.message
@@ -175,10 +186,14 @@ def minimize(
     history.epochs = min(history.minimum.nit, max_iter)
     history.seconds = perf_counter() - started
     finite = bool(np.isfinite(reached.x).all())
-    history.stopped_by = "interrupt" if interrupted else _reason(history.minimum, finite, max_iter)
+    history.stopped_by = _reason(history.minimum, finite, max_iter, asked)
 
 
-def _reason(minimum: Minimum, finite: bool, max_iter: int) -> StoppedBy:
+def _reason(
+    minimum: Minimum, finite: bool, max_iter: int, asked: BaseException | None
+) -> StoppedBy:
+    if asked is not None:
+        return "callback" if isinstance(asked, _Stopped) else "interrupt"
     if not finite:
         return "non_finite"
     if minimum.status == 0:
@@ -194,4 +209,6 @@ def warn_unless_converged(history: History, max_iter: int) -> None:
 
     if history.stopped_by == "interrupt":
         raise KeyboardInterrupt
+    if history.stopped_by == "callback":
+        return
     _check_optimize_result("lbfgs", history.minimum, max_iter)

@@ -20,6 +20,7 @@ StoppedBy = Literal[
     "no_improvement",
     "non_finite",
     "interrupt",
+    "callback",
     # of L-BFGS, whose iterations are what max_epochs counts:
     "convergence",
     "max_fun",
@@ -70,6 +71,10 @@ class Epoch:
     rate: float | None  # of its last step; L-BFGS has none
     seconds: float  # since training began
     rows: int  # trained on in this epoch
+    last: bool = False  # as far as is known: L-BFGS knows its last allowed iteration only
+
+
+OnEpoch = Callable[[Epoch], bool | None]
 
 
 def train(
@@ -79,12 +84,13 @@ def train(
     history: History,
     *,
     validate: Callable[[Parameters], float] | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> History:
     """Train for ``schedule.epochs`` epochs or until a reason to stop; continue ``history``.
 
     validate : the score of the parameters on rows held out, after each epoch. With it, training
     stops by the score, and ends with the parameters of the best epoch.
+    on_epoch : told of each epoch; returns True to stop after it.
     A non-finite loss or parameter stops training with the parameters of the epoch before it, and
     an interrupt with those of the moment.
     """
@@ -107,11 +113,16 @@ def train(
             improved = _note(history, schedule.tol, validate and validate(trainer.parameters))
             if improved and best is not None:
                 best[...] = theta
+            stale = _should_stop(trainer.state, schedule, history)
             if on_epoch is not None:
                 score = history.scores[-1] if validate else None
                 seconds, rate = perf_counter() - started, float(np.ravel(rates)[-1])
-                on_epoch(Epoch(history.epochs, loss, score, improved, rate, seconds, rows))
-            if _should_stop(trainer.state, schedule, history):
+                last = stale or history.epochs == schedule.epochs
+                told = Epoch(history.epochs, loss, score, improved, rate, seconds, rows, last)
+                if on_epoch(told):
+                    history.stopped_by = "callback"
+                    break
+            if stale:
                 history.stopped_by = "no_improvement"
                 break
     except KeyboardInterrupt:

@@ -384,6 +384,19 @@ def test_an_interrupt_is_passed_on_as_in_scikit_learn(monkeypatch: pytest.Monkey
     assert ours.loss_ == reached.loss_
 
 
+def test_who_watches_may_stop_it() -> None:
+    ours, _, y = both("multi-class", max_iter=50)
+    stopped = ours._train(X, y, on_epoch=lambda epoch: epoch.number == 4)
+    assert (stopped.stopped_by, stopped.epochs) == ("callback", 4)
+    assert ours._judge(stopped) is ours  # without a warning
+    reached = fit(both("multi-class", max_iter=4)[0], X, y)
+    assert_array_equal(ours.coefs_[0], reached.coefs_[0])
+    assert ours.loss_ == reached.loss_
+    last: list[bool] = []
+    ours.set_params(max_iter=3)._train(X, y, on_epoch=lambda epoch: last.append(epoch.last))
+    assert last == [False, False, True]
+
+
 def test_solvers_take_turns() -> None:
     ours, _, y = both("multi-class", max_iter=3)
     fit(ours.set_params(solver="adam"), X, y)

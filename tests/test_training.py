@@ -324,6 +324,23 @@ def test_an_interrupt_keeps_the_weights_of_the_moment(backend: Backend) -> None:
     assert_array_equal(_host(trainer), _host(wanted))
 
 
+def test_who_watches_may_stop_and_is_told_which_epoch_is_the_last(backend: Backend) -> None:
+    trainer, wanted = _trainer(backend), _trainer(backend)
+    last: list[bool] = []
+
+    def on_epoch(epoch: Epoch) -> bool:
+        last.append(epoch.last)
+        return epoch.number == 2
+
+    history = _train(trainer, on_epoch=on_epoch)
+    _train(wanted, replace(SCHEDULE, epochs=2), on_epoch=lambda epoch: last.append(epoch.last))
+    assert (history.epochs, history.stopped_by) == (2, "callback")
+    assert_array_equal(_host(trainer), _host(wanted))
+    stale = replace(SCHEDULE, epochs=20, tol=1e9, patience=0)
+    _train(_trainer(backend), stale, on_epoch=lambda epoch: last.append(epoch.last))
+    assert last == [False, False, False, True, False, True]
+
+
 def test_an_interrupt_with_scores_ends_with_the_best_weights(backend: Backend) -> None:
     trainer, wanted = _trainer(backend), _trainer(backend)
     scores = iter([0.5, 0.4])
