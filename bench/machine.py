@@ -40,7 +40,7 @@ def machine(device: str) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu(),
         "cores": cores(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := installed(name))},
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "device": {"name": "cpu"} if device == "cpu" else _cuda(device),
     }
@@ -53,7 +53,8 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _version(package: str) -> str | None:
+def installed(package: str) -> str | None:
+    """Return the version of ``package`` that is installed, or None."""
     try:
         return version(package)
     except PackageNotFoundError:

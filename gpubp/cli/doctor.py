@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import click
+
+from gpubp.bench.machine import VARIABLES, cores, installed
 
 if TYPE_CHECKING:
     from gpubp.backend import Backend
 
 PACKAGES = ("numpy", "scikit-learn", "safetensors", "click", "rich")
 CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
-BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @click.command()
@@ -28,26 +28,13 @@ def doctor(verbose: bool) -> None:
 def _machine() -> list[tuple[str, str]]:
     from gpubp import __version__
 
-    packages = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    packages = ", ".join(f"{name} {installed(name) or '(missing)'}" for name in PACKAGES)
     return [
         ("gpubp", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("packages", packages),
-        ("cpu", f"{len(_cores())} cores"),
+        ("cpu", f"{cores()} cores"),
     ]
-
-
-def _cores() -> set[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "(missing)"
 
 
 def _blas() -> list[tuple[str, str]]:
@@ -60,14 +47,14 @@ def _blas() -> list[tuple[str, str]]:
         if p["user_api"] == "blas"
         for kernels in [p.get("architecture", "kernels unknown")]
     ]
-    return lines + [(name, os.environ[name]) for name in BLAS_VARIABLES if name in os.environ]
+    return lines + [(name, os.environ[name]) for name in VARIABLES if name in os.environ]
 
 
 def _cuda() -> list[tuple[str, str]]:
     from gpubp.backend import CUDA_CROSSOVER, BackendUnavailableError, get_backend
 
-    installed = [f"{name} {_version(name)}" for name in CUPY_PACKAGES if _version(name)[0] != "("]
-    lines = [("cupy", ", ".join(installed) or "(missing)")]
+    found = [f"{name} {version}" for name in CUPY_PACKAGES if (version := installed(name))]
+    lines = [("cupy", ", ".join(found) or "(missing)")]
     try:
         backend = get_backend("cuda")
     except BackendUnavailableError as error:
