@@ -122,9 +122,11 @@ def test_waiting_is_transitive(two: Any) -> None:
     with U:
         x.fill(1)
     U.synchronize()  # and with it S and T
+    assert cupy.asnumpy(x).tolist() == [1] * 3
     with T:
         x.fill(2)
     T.synchronize()
+    assert cupy.asnumpy(x).tolist() == [2] * 3
 
 
 def test_a_time_that_no_one_waited_for(two: Any) -> None:
@@ -483,6 +485,7 @@ def test_branches_that_use_the_same_memory(two: Any, race: str) -> None:
 def test_branches_that_only_read_the_same_memory(two: Any) -> None:
     cupy, S, T = two
     x, y, z = (cupy.zeros((3,)) for _ in range(3))
+    x.fill(2)
     S.synchronize()
     S.begin_capture()
     T.wait_event(S.record())
@@ -491,6 +494,7 @@ def test_branches_that_only_read_the_same_memory(two: Any) -> None:
     z[...] = x
     S.wait_event(T.record())
     S.end_capture().launch()
+    assert [cupy.asnumpy(array).tolist() for array in (y, z)] == [[2] * 3] * 2
 
 
 def test_an_allocation_on_a_branch(two: Any) -> None:
