@@ -127,6 +127,8 @@ _ATTRIBUTES = """
         Loss of each epoch.
     validation_scores_, best_validation_score_ : list of float, float, or None
         Scores of the rows held out, with early_stopping.
+    best_epoch_ : int or None
+        Epoch of the best validation score, or without early_stopping of the lowest loss, from 1.
     n_iter_, t_ : int
         Epochs of the last fit, or iterations of solver='lbfgs', and rows trained on in all
         epochs.
@@ -136,8 +138,8 @@ _ATTRIBUTES = """
         Activation of the outputs.
     device_, precision_ : str
         Where the last fit ran, and the precision of its matrix products.
-    stopped_by_ : {'max_epochs', 'no_improvement', 'interrupt'}
-        Why the last fit stopped. Of solver='lbfgs': 'convergence', 'max_epochs' (that is,
+    stopped_by_ : {'max_epochs', 'no_improvement', 'interrupt', 'callback'}
+        Why the last fit stopped; 'callback' if one of `set_callbacks` asked to. Of solver='lbfgs': 'convergence', 'max_epochs' (that is,
         max_iter), 'max_fun' or 'line_search', which found no lower loss.
 """
 

@@ -11,23 +11,25 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import _fit_context
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from gpubp.backend import Backend
 from gpubp.batches import Batches
+from gpubp.callbacks import FitTasks
 from gpubp.dropout import Dropout
 from gpubp.hyperparameters import Hyperparameters
-from gpubp.inference import infer
+from gpubp.inference import forget, infer, parameters_of
 from gpubp.interchange import on_host
 from gpubp.lbfgs import Objective, minimize, place_objective, warn_unless_converged
 from gpubp.losses import Loss
-from gpubp.network import Network, Parameters
+from gpubp.network import Network
 from gpubp.placement import bytes_needed, place
 from gpubp.rows import Rows, SparseRows, as_rows
 from gpubp.trainer import OptimizerState, Trainer
-from gpubp.training import Epoch, History, rehearse, train
+from gpubp.training import Epoch, History, OnEpoch, rehearse, train
 from gpubp.validation import Validation, hold_out
 
 # What is asked of X: a CSC or another sparse matrix becomes CSR.
@@ -35,11 +37,10 @@ X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": 
 
 # Attributes that L-BFGS alone does not set, which has no epochs.
 EPOCH_ATTRIBUTES = (
-    *("loss_curve_", "best_loss_"),
+    *("loss_curve_", "best_loss_", "best_epoch_"),
     *("validation_scores_", "best_validation_score_"),
 )
 
-OnEpoch = Callable[[Epoch], None]
 
 
 def _described(dtype: np.dtype, backend: Backend) -> str:
@@ -48,7 +49,7 @@ def _described(dtype: np.dtype, backend: Backend) -> str:
     return str(dtype)
 
 
-def _checked_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
+def _checked_weights(X: Any, sample_weight: Any, name: str = "sample_weight") -> np.ndarray | None:
     """Return the sample weights of the rows of ``X``, (n,), or None where all are alike."""
     if sample_weight is None:
         return None
@@ -56,7 +57,7 @@ def _checked_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total):
-        raise ValueError(f"sample_weight adds up to {total}, beyond {weights.dtype}; scale it down")
+        raise ValueError(f"{name} adds up to {total}, beyond {weights.dtype}; scale it down")
     return weights
 
 
@@ -64,7 +65,7 @@ def _warn_of_memory(line: str) -> None:
     warnings.warn(line, stacklevel=2)
 
 
-class MultilayerPerceptron(ABC, Hyperparameters):
+class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
     """What MLPClassifier and MLPRegressor share; not for use by itself."""
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -84,11 +85,11 @@ class MultilayerPerceptron(ABC, Hyperparameters):
         X_val, y_val, sample_weight_val : rows that early_stopping scores, instead of holding out
             some of X.
         """
-        given = None
-        if X_val is not None or y_val is not None:
-            given = X_val, y_val, sample_weight_val
+        own = X_val, y_val, sample_weight_val
+        given = None if all(each is None for each in own) else own
         return self._judge(self._train(X, y, sample_weight, given=given))
 
+    @with_callbacks  # type: ignore[untyped-decorator]
     def _train(
         self,
         X: Any,
@@ -101,9 +102,15 @@ class MultilayerPerceptron(ABC, Hyperparameters):
         note: Callable[[str], None] | None = None,
     ) -> History:
         """Validate, train, and keep what was learned; whoever calls judges why it stopped."""
+        forget(self)  # what the device has of it will be of no use, and takes room
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows = self._validated(X, y, sample_weight, incremental, first)
         held = None if given is None else self._given_rows(*given)
+        epochs = 1 if incremental else int(self.max_iter)
+        tasks: FitTasks | None = None
+        if hasattr(self, "_skl_callbacks"):
+            name = "lbfgs-iter" if self.solver == "lbfgs" else "epoch"
+            tasks = FitTasks(self, X, y, sample_weight, epochs, name)
         network = self._network(rows)
         backend = self._backend(self._batch_rows(len(rows.X)), network)
         dtype = self._train_dtype(rows.X, backend)
@@ -115,12 +122,12 @@ class MultilayerPerceptron(ABC, Hyperparameters):
         rng = check_random_state(self.random_state)
         theta = self._start(network, dtype, rng, first, incremental)
         if self.solver == "lbfgs":
-            return self._minimize(backend, network, rows, theta, on_epoch, note)
+            return self._minimize(backend, network, rows, theta, on_epoch, note, tasks)
         if self.early_stopping and held is None:
             rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
         self._warn_of_batch_size(len(rows.X))
-        epochs = 1 if incremental else int(self.max_iter)
-        return self._descend(backend, network, rows, held, theta, rng, epochs, on_epoch, note)
+        arguments = (backend, network, rows, held, theta, rng, epochs)
+        return self._descend(*arguments, on_epoch, note, tasks)
 
     def _descend(
         self,
@@ -133,6 +140,7 @@ class MultilayerPerceptron(ABC, Hyperparameters):
         epochs: int,
         on_epoch: OnEpoch | None,
         note: Callable[[str], None] | None,
+        tasks: FitTasks | None,
     ) -> History:
         """Train by stochastic gradient descent, batch by batch, and score ``held``."""
         loss, dropout, validation = self._loss(), self._drawn_dropout(rng), None
@@ -148,9 +156,11 @@ class MultilayerPerceptron(ABC, Hyperparameters):
             del theta  # the trainer has its own
             if validation is not None:
                 validation.upload(trainer, schedule)
-            report = self._reporter(on_epoch)
+            report = self._reporter(on_epoch, tasks and tasks.begin(trainer, rows.index))
             train(trainer, schedule, rng, self._history, validate=validation, on_epoch=report)
         self._keep(trainer)
+        if tasks is not None:
+            tasks.end()
         return self._history
 
     def _minimize(
@@ -161,6 +171,7 @@ class MultilayerPerceptron(ABC, Hyperparameters):
         theta: np.ndarray,
         on_epoch: OnEpoch | None,
         note: Callable[[str], None] | None,
+        tasks: FitTasks | None,
     ) -> History:
         """Train by L-BFGS, which takes all rows at once and has neither epochs nor validation."""
         data = rows.X, rows.targets, rows.weights
@@ -169,8 +180,11 @@ class MultilayerPerceptron(ABC, Hyperparameters):
             arguments = (backend, network, self._loss(), theta, *data, float(self.alpha))
             objective = place_objective(*arguments, note)
             limits = int(self.max_iter), int(self.max_fun), float(self.tol)
-            minimize(objective, self._history, *limits, self._reporter(on_epoch))
+            report = self._reporter(on_epoch, tasks and tasks.begin(objective, rows.index))
+            minimize(objective, self._history, *limits, report)
             self._keep(objective)
+        if tasks is not None:
+            tasks.end()
         return self._history
 
     def _trainer(
@@ -222,7 +236,10 @@ class MultilayerPerceptron(ABC, Hyperparameters):
     def _given_rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         """Return the rows that were given to validate on, or raise."""
         if X is None or y is None:
-            raise ValueError("X_val and y_val go together; give both, or neither")
+            raise ValueError(
+                "X_val and y_val go together; give both, or neither, and sample_weight_val only "
+                "with them"
+            )
         if not self.early_stopping or self.solver == "lbfgs":
             raise ValueError(
                 f"X_val and y_val are for early_stopping=True with solver='sgd', 'adam' or "
@@ -230,7 +247,8 @@ class MultilayerPerceptron(ABC, Hyperparameters):
                 "set these, or leave X_val and y_val out"
             )
         X, y = self._validate_held(on_host(X), on_host(y))
-        return self._rows(X, y, _checked_weights(X, sample_weight))
+        weights = _checked_weights(X, sample_weight, "sample_weight_val")
+        return self._rows(X, y, weights)
 
     def _rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Rows:
         X = X if isinstance(X, np.ndarray) else SparseRows(X)
@@ -246,19 +264,23 @@ class MultilayerPerceptron(ABC, Hyperparameters):
         sizes = rows.X.shape[1], *hidden, self.n_outputs_
         return Network(sizes, self._activations(len(hidden)), bool(self.fit_intercept))
 
-    def _reporter(self, on_epoch: OnEpoch | None) -> OnEpoch | None:
-        """Return what tells of each epoch: the lines of ``verbose``, and ``on_epoch``."""
-        if not self.verbose:
-            return on_epoch
+    def _reporter(self, *told: OnEpoch | None) -> OnEpoch | None:
+        """Return what tells of each epoch: the lines of ``verbose``, and those that are ``told``.
 
-        def report(epoch: Epoch) -> None:
-            print(f"Iteration {epoch.number}, loss = {epoch.loss:.8f}")
-            if epoch.score is not None:
-                print(f"Validation score: {epoch.score:f}")
-            if on_epoch is not None:
-                on_epoch(epoch)
+        It returns whether one of them asks to stop.
+        """
+        listeners = [each for each in (self._print if self.verbose else None, *told) if each]
 
-        return report
+        def report(epoch: Epoch) -> bool:
+            return any([each(epoch) for each in listeners])
+
+        return report if listeners else None
+
+    @staticmethod
+    def _print(epoch: Epoch) -> None:
+        print(f"Iteration {epoch.number}, loss = {epoch.loss:.8f}")
+        if epoch.score is not None:
+            print(f"Validation score: {epoch.score:f}")
 
     def _start(
         self,
@@ -395,10 +417,7 @@ class MultilayerPerceptron(ABC, Hyperparameters):
         dtype = np.asarray(self.coefs_[0]).dtype
         X = as_rows(X, dtype)
         with backend.in_use(self.threads, min(len(X), 1024) * network.n_parameters):
-            parameters = Parameters(
-                [backend.asarray(W, dtype) for W in self.coefs_],
-                [backend.asarray(b, dtype) for b in self.intercepts_],
-            )
+            parameters = parameters_of(self, backend, self.coefs_, self.intercepts_, dtype)
             return infer(backend, network, self._loss(), parameters, X)
 
     def __sklearn_tags__(self) -> Any:

@@ -9,9 +9,9 @@ import pytest
 import scipy.sparse
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 
 from gpubp import MLPClassifier, MLPRegressor
+from gpubp.fitting import EPOCH_ATTRIBUTES
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
@@ -38,24 +38,25 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize(("kind", "y"), [(MLPClassifier, LABELS), (MLPRegressor, Y)])
 @pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_matrix])
-def test_rows_given_are_scored_as_rows_held_out_are(
-    device: str, kind: type, y: np.ndarray, form: Any
+def test_rows_given_train_as_the_same_rows_held_out(
+    device: str, kind: type, y: np.ndarray, form: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same split by hand, from the same generator, gives the same training to the bit."""
-    options = OPTIONS | {"device": device, "dtype": "float64"}
-    held = kind(**options, random_state=np.random.RandomState(3)).fit(X, y)
-
-    rng = np.random.RandomState(3)
-    kind(hidden_layer_sizes=(8,), max_iter=1, shuffle=False, random_state=rng).fit(X[:12], y[:12])
-    kept, own = train_test_split(np.arange(len(X)), random_state=rng, test_size=0.1)
-    given = kind(**options, warm_start=True, random_state=np.random.RandomState(3))
-    given.fit(X[kept], y[kept], X_val=form(X[own]), y_val=y[own])
+    """Held out without a draw from the generator, the same rows give the same bits."""
+    kept, own = np.split(np.random.RandomState(1).permutation(len(X)), [108])
+    options = OPTIONS | {"device": device, "dtype": "float64", "random_state": 3}
+    with monkeypatch.context() as patch:
+        patch.setattr("gpubp.validation.train_test_split", lambda *args, **options: (kept, own))
+        held = kind(**options).fit(X, y)
+    given = kind(**options).fit(X[kept], y[kept], X_val=form(X[own]), y_val=y[own])
+    for got, expected in zip(
+        [*given.coefs_, *given.intercepts_], [*held.coefs_, *held.intercepts_], strict=True
+    ):
+        assert_array_equal(got, expected, strict=True)
+    assert given.validation_scores_ == held.validation_scores_
     assert len(given.validation_scores_) == given.n_iter_
     assert given.best_epoch_ == np.argmax(given.validation_scores_) + 1
     assert given.best_validation_score_ == max(given.validation_scores_)
-    # Its row orders are drawn from where the split of `held` has not been drawn, so weights differ.
     assert_array_equal(given.score(X[own], y[own]), given.best_validation_score_)
-    assert held.best_epoch_ == np.argmax(held.validation_scores_) + 1
 
 
 def test_weights_of_the_validation_rows_count() -> None:
@@ -63,6 +64,15 @@ def test_weights_of_the_validation_rows_count() -> None:
     model = MLPClassifier(**OPTIONS, random_state=0, device="cpu")
     model.fit(X[30:], LABELS[30:], X_val=X[:30], y_val=LABELS[:30], sample_weight_val=weights)
     assert model.best_validation_score_ == model.score(X[15:30], LABELS[15:30])
+
+
+def test_lbfgs_has_no_epochs_to_tell_of() -> None:
+    options: dict[str, Any] = {"hidden_layer_sizes": (4,), "max_iter": 5, "device": "cpu"}
+    model = MLPRegressor(**options).fit(X, Y)
+    assert set(EPOCH_ATTRIBUTES) <= set(vars(model))
+    model.set_params(solver="lbfgs").fit(X, Y)
+    assert "best_epoch_" in EPOCH_ATTRIBUTES
+    assert not set(EPOCH_ATTRIBUTES) & set(vars(model))
 
 
 def test_best_epoch_without_a_validation_set_is_that_of_the_loss() -> None:
@@ -77,13 +87,16 @@ def test_best_epoch_without_a_validation_set_is_that_of_the_loss() -> None:
     [
         ({"X_val": X[:9]}, {}, "go together; give both"),
         ({"y_val": LABELS[:9]}, {}, "go together; give both"),
+        ({"sample_weight_val": np.ones(9)}, {}, "go together; give both, .* only with them"),
+        ({"X_val": X[:9], "y_val": LABELS[:9], "sample_weight_val": np.full(9, 1e308)}, {},
+         "sample_weight_val adds up to inf"),
         ({"X_val": X[:9], "y_val": LABELS[:9]}, {"early_stopping": False}, "early_stopping=True"),
         ({"X_val": X[:9], "y_val": LABELS[:9]}, {"solver": "lbfgs"}, "solver='lbfgs'"),
         ({"X_val": X[:9, :2], "y_val": LABELS[:9]}, {}, "X has 2 features"),
         ({"X_val": X[:9], "y_val": LABELS[:8]}, {}, "inconsistent numbers of samples"),
         ({"X_val": X[:9], "y_val": np.full(9, "z")}, {}, "classes not in"),
     ],
-)
+)  # fmt: skip
 def test_bad_validation_sets_are_refused(
     given: dict[str, Any], options: dict[str, Any], message: str
 ) -> None:
