@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import starmap
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
 from gpubp.backend import Array, Backend
@@ -11,6 +16,63 @@ from gpubp.rows import SparseRows
 
 # Of the widest layer: chunks that stay in a CPU's cache, and in a device's L2.
 CHUNK_BYTES, DEVICE_CHUNK_BYTES = 1 << 22, 1 << 24
+
+
+class _Uploaded(NamedTuple):
+    """Parameters on a device, and copies on the host of what they were made from."""
+
+    device: str
+    parameters: Parameters
+    sources: list[np.ndarray]
+
+
+# By the model that they are of. Beside it, not in it, so that they are freed with it and never
+# copied, pickled or saved.
+_UPLOADED: WeakKeyDictionary[Any, _Uploaded] = WeakKeyDictionary()
+
+
+def parameters_of(
+    owner: Any,
+    backend: Backend,
+    Ws: Sequence[np.ndarray],
+    bs: Sequence[np.ndarray],
+    dtype: np.dtype,
+) -> Parameters:
+    """Return ``Ws`` and ``bs`` in ``dtype`` where ``backend`` computes.
+
+    On a device they stay from call to call, for as long as ``owner`` lives, and are uploaded again
+    only if they have changed. That is found by comparison with a copy, 2 ms for 10 MB on one core
+    at 2.5 GHz; crc32 takes 15 ms, SHA-1 31.
+    """
+    given = [np.ascontiguousarray(array, dtype) for array in (*Ws, *bs)]
+    if backend.name == "cpu":
+        return Parameters(given[: len(Ws)], list(given[len(Ws) :]))
+    kept = _UPLOADED.get(owner)
+    if kept is None or kept.device != backend.name or not _equal(kept.sources, given):
+        forget(owner)
+        arrays = [backend.asarray(array) for array in given]
+        backend.synchronize()  # before another thread may find them
+        parameters = Parameters(arrays[: len(Ws)], list(arrays[len(Ws) :]))
+        kept = _Uploaded(backend.name, parameters, [array.copy() for array in given])
+        _UPLOADED[owner] = kept
+    return kept.parameters
+
+
+def forget(owner: Any) -> None:
+    """Free the parameters of ``owner`` on its device, if there are any."""
+    _UPLOADED.pop(owner, None)
+
+
+def forget_all() -> bool:
+    """Do so for all models; return whether there were any such parameters."""
+    found = bool(_UPLOADED)
+    _UPLOADED.clear()
+    return found
+
+
+def _equal(kept: list[np.ndarray], given: list[np.ndarray]) -> bool:
+    same_kind = [(a.dtype, a.shape) for a in kept] == [(a.dtype, a.shape) for a in given]
+    return same_kind and all(starmap(np.array_equal, zip(kept, given, strict=True)))
 
 
 def infer(

@@ -154,7 +154,8 @@ class Workspace:
         own_Z = zip(self.As, [*apart, False], strict=True)
         self.Zs = [room(A.shape[-1]) if own else A for A, own in own_Z]
         self.deltas = [room(h) for h in network.sizes[1:]] if deltas else []
-        self.ones = backend.asarray(np.ones((*lead, 1, rows), dtype))
+        # What sums up the biases' gradients.
+        self.ones = backend.asarray(np.ones((*lead, 1, rows), dtype)) if deltas else None
 
     def first(self, rows: int) -> Workspace:
         """Return the same arrays for fewer rows."""
@@ -172,7 +173,7 @@ class Workspace:
             new if Z is A else part(Z) for Z, A, new in zip(self.Zs, self.As, view.As, strict=True)
         ]
         view.deltas = [part(delta) for delta in self.deltas]
-        view.ones = self.ones[..., :rows]
+        view.ones = None if self.ones is None else self.ones[..., :rows]
         return view
 
     @property

@@ -13,6 +13,7 @@ import numpy as np
 
 from gpubp.backend import Backend
 from gpubp.batches import Batches
+from gpubp.inference import forget_all
 from gpubp.network import Network
 from gpubp.optimizers import Optimizer
 from gpubp.rows import Matrix, SparseRows
@@ -61,6 +62,9 @@ def place(
     sparse = isinstance(X, SparseRows)
     for kind, parts, way in _ways(backend, most_parts or min(batch_size, len(X)), sparse):
         trainer = _attempt(backend, partial(build, kind, parts))
+        if trainer is None and forget_all():
+            backend.free_unused()
+            trainer = _attempt(backend, partial(build, kind, parts))
         if trainer is not None:
             if way:
                 note(f"{backend.name} has no room for all of the data; {way}")
