@@ -43,7 +43,7 @@ def test_rows_given_train_as_the_same_rows_held_out(
 ) -> None:
     """Held out without a draw from the generator, the same rows give the same bits."""
     kept, own = np.split(np.random.RandomState(1).permutation(len(X)), [108])
-    options = OPTIONS | {"device": device, "dtype": "float64", "random_state": 3}
+    options = OPTIONS | {"device": device, "dtype": "float64", "batch_size": 16, "random_state": 3}
     with monkeypatch.context() as patch:
         patch.setattr("gpubp.validation.train_test_split", lambda *args, **options: (kept, own))
         held = kind(**options).fit(X, y)
