@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 
-import click
+try:
+    import click
 
-from gpubp.cli import gpubp
+    from gpubp.cli import gpubp
+except KeyboardInterrupt:  # before there is a main to catch it
+    sys.stderr.write("Interrupted.\n")
+    sys.exit(130)
 
 # `gpubp` without a command: help. click 8.1 has no such error and prints the help itself.
 _NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())

@@ -78,6 +78,19 @@ def test_the_end_of_a_job_saves_what_was_learned(folder: Path, name: str) -> Non
     assert gpubp.load("new").predict(read_table("data.csv")).shape == (40,)
 
 
+def test_an_interrupt_while_the_program_loads_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-m", "gpubp", "train", "iris"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
 def test_training_outlives_the_reader_of_its_lines(folder: Path) -> None:
     child = start("train", "data.csv", "--epochs", "300", "-o", "new")
     assert child.stdout is not None
