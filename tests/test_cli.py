@@ -412,6 +412,27 @@ def test_the_options_reach_the_estimator(run: Run) -> None:
     assert gpubp.load("model.safetensors").estimator.hidden_layer_sizes == ()
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--tune", "--tune has no effect on the CPU, where the network was trained; "),
+        ("--no-record --quiet", "--no-record has no effect on the CPU"),
+        ("--precision tf32 --tune --json --quiet", "--precision and --tune have no effect on"),
+    ],
+)
+def test_options_of_cuda_are_told_to_have_no_effect_on_the_cpu(
+    run: Run, options: str, told: str
+) -> None:
+    trained = run("train", "iris", "--device", "cpu", *options.split(), *FAST)
+    assert trained.err.startswith(told)
+    assert trained.err.count("\n") == 1
+
+
+def test_options_of_cuda_are_not_told_of_on_cuda(run: Run, host_cupy: Any) -> None:
+    options = ("--precision", "tf32", "--no-record", "--device", "cuda")
+    assert run("train", "iris", *options, *FAST).err == ""
+
+
 def test_config(run: Run) -> None:
     Path("run.toml").write_text(
         'data = "iris"\nhidden = [5, 4]\ntarget = ["target"]\nepochs = 4\nlr = 1e-2\n'

@@ -165,6 +165,8 @@ def train(**options: Any) -> int:
             model, history, rows, test_rows = _fit(table, options, report)
     finally:
         report.close()
+    if model.estimator.device_ == "cpu":
+        _tell_unheeded(options)
     if history.stopped_by == "interrupt" and not history.epochs:
         raise click.Abort
     diverged = history.stopped_by == "non_finite" or math.isnan(model.estimator.loss_)
@@ -202,6 +204,22 @@ def _refuse_options_of_epochs() -> None:
                 f"--{name.replace('_', '-')} is for --solver adam and sgd: lbfgs takes all rows in "
                 "every step and finds the length of its steps; leave it out"
             )
+
+
+def _tell_unheeded(options: dict[str, Any]) -> None:
+    """Say in a line on stderr which of the options given are for CUDA alone."""
+    given = {
+        "--precision": options["precision"] != "float32",
+        "--no-record": options["no_record"],
+        "--tune": options["tune"],
+    }
+    if names := [name for name, is_given in given.items() if is_given]:
+        verb = "has" if len(names) == 1 else "have"
+        click.echo(
+            f"{' and '.join(names)} {verb} no effect on the CPU, where the network was trained; "
+            "for a GPU take --device cuda",
+            err=True,
+        )
 
 
 def _fit(
