@@ -139,8 +139,9 @@ _ATTRIBUTES = """
     device_, precision_ : str
         Where the last fit ran, and the precision of its matrix products.
     stopped_by_ : {'max_epochs', 'no_improvement', 'interrupt', 'callback'}
-        Why the last fit stopped; 'callback' if one of `set_callbacks` asked to. Of solver='lbfgs': 'convergence', 'max_epochs' (that is,
-        max_iter), 'max_fun' or 'line_search', which found no lower loss.
+        Why the last fit stopped; 'callback' where one of `set_callbacks` asked to. Of
+        solver='lbfgs': 'convergence', 'max_epochs' (that is, max_iter), 'max_fun' or
+        'line_search', which found no lower loss, too.
 """
 
 

@@ -156,7 +156,8 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
             del theta  # the trainer has its own
             if validation is not None:
                 validation.upload(trainer, schedule)
-            report = self._reporter(on_epoch, tasks and tasks.begin(trainer, rows.index))
+            told = None if tasks is None else tasks.begin(trainer, rows.places)
+            report = self._reporter(on_epoch, told)
             train(trainer, schedule, rng, self._history, validate=validation, on_epoch=report)
         self._keep(trainer)
         if tasks is not None:
@@ -180,8 +181,8 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
             arguments = (backend, network, self._loss(), theta, *data, float(self.alpha))
             objective = place_objective(*arguments, note)
             limits = int(self.max_iter), int(self.max_fun), float(self.tol)
-            report = self._reporter(on_epoch, tasks and tasks.begin(objective, rows.index))
-            minimize(objective, self._history, *limits, report)
+            told = None if tasks is None else tasks.begin(objective, rows.places)
+            minimize(objective, self._history, *limits, self._reporter(on_epoch, told))
             self._keep(objective)
         if tasks is not None:
             tasks.end()
@@ -272,7 +273,8 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
         listeners = [each for each in (self._print if self.verbose else None, *told) if each]
 
         def report(epoch: Epoch) -> bool:
-            return any([each(epoch) for each in listeners])
+            stops = [each(epoch) for each in listeners]
+            return any(stops)
 
         return report if listeners else None
 

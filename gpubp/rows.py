@@ -61,17 +61,21 @@ def as_rows(X: Any, dtype: np.dtype) -> Matrix:
 
 
 class Rows(NamedTuple):
-    """Validated rows: X (n, d), y as it was given, its encoding for the loss, and weights (n,)."""
+    """Validated rows: X (n, d), y as it was given, its encoding for the loss, and weights (n,).
+
+    places : which of the rows given they are; None for all.
+    """
 
     X: Matrix
     y: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None
+    places: np.ndarray | None = None
 
     def take(self, index: np.ndarray) -> Rows:
         """Return the rows at ``index``, copied."""
         weights = None if self.weights is None else self.weights[index]
-        return Rows(self.X[index], self.y[index], self.targets[index], weights)
+        return Rows(self.X[index], self.y[index], self.targets[index], weights, index)
 
     def in_dtype(self, dtype: np.dtype) -> Rows:
         """Return the rows with X, and targets that are numbers, in ``dtype``."""

@@ -59,6 +59,7 @@ FLOORS = [
     "interchange",
     "class_weights",
     "hyperparameters",
+    "callbacks",
     "fitting",
     "estimators",
     "models",

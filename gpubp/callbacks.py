@@ -1,0 +1,96 @@
+"""Callbacks: scikit-learn's, told of a fit and of each of its epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy, deepcopy
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.utils import _safe_indexing, indexable
+
+from gpubp.interchange import on_host
+from gpubp.lbfgs import Objective
+from gpubp.trainer import Trainer
+from gpubp.training import Epoch, OnEpoch
+
+
+class FitTasks:
+    """A fit as callbacks see it: a task, and in it one for each epoch.
+
+    estimator : has callbacks. X, y, sample_weight : as they were given to fit, so that a data
+    frame keeps its names. epochs : the most that there will be, each a task called ``name``.
+    """
+
+    def __init__(
+        self, estimator: Any, X: Any, y: Any, sample_weight: Any, epochs: int, name: str
+    ) -> None:
+        self._estimator, self._name = estimator, name
+        X, y, weights = indexable(on_host(X), on_host(y), on_host(sample_weight))
+        self._rows: dict[str, Any] = {"X": X, "y": y, "sample_weight": weights}
+        self._kept: np.ndarray | None = None
+        self._fit = estimator._init_callback_context(max_subtasks=epochs)
+        self._tell(self._fit.call_on_fit_task_begin)
+        self._epoch: Any = None
+
+    def begin(self, trainer: Trainer | Objective, kept: np.ndarray | None) -> OnEpoch:
+        """Tell that the first epoch of ``trainer`` begins; return what tells of each that ends.
+
+        kept : which rows it trains on; None for all.
+        """
+        self._trainer, self._kept = trainer, kept
+        self._begin_epoch()
+        return self._end_epoch
+
+    def _begin_epoch(self) -> None:
+        self._epoch = self._fit.subcontext(task_name=self._name)
+        self._tell(self._epoch.call_on_fit_task_begin, self._fitted_attributes)
+
+    def _end_epoch(self, epoch: Epoch) -> bool:
+        """Tell that an epoch has ended, and that the next begins; return whether to stop."""
+        ended, self._epoch = self._epoch, None
+        stop = self._tell(ended.call_on_fit_task_end, self._fitted_attributes)
+        if not (stop or epoch.last):
+            self._begin_epoch()
+        return bool(stop)
+
+    def end(self) -> None:
+        """Tell that training has ended, and its last epoch, if that came to nothing."""
+        if self._epoch is not None:
+            self._tell(self._epoch.call_on_fit_task_end)
+        self._tell(self._fit.call_on_fit_task_end, dict)
+
+    def _tell(self, call: Callable[..., Any], fitted: Callable[[], Any] | None = None) -> Any:
+        # What is callable is called only for a callback that asks for it.
+        rows = {name: partial(self._taken, name) for name in ("X", "y")}
+        return call(
+            estimator=self._estimator,
+            **rows,
+            metadata=self._metadata,
+            reconstruction_attributes=fitted,
+        )
+
+    def _metadata(self) -> dict[str, Any] | None:
+        weights = self._taken("sample_weight")
+        return None if weights is None else {"sample_weight": weights}
+
+    def _taken(self, name: str) -> Any:
+        """Return the rows that are trained on, of what is called ``name``."""
+        if self._kept is not None:  # the others are held out
+            kept, self._kept = self._kept, None
+            for each, rows in self._rows.items():
+                self._rows[each] = None if rows is None else _safe_indexing(rows, kept)
+        return self._rows[name]
+
+    def _fitted_attributes(self) -> dict[str, Any]:
+        """Return the estimator's attributes as if training had ended with this epoch's weights.
+
+        This alone brings weights to the host. They are the epoch's with early_stopping too.
+        """
+        fitted = copy(self._estimator)
+        fitted._history = deepcopy(fitted._history)
+        fitted._keep(self._trainer)
+        # On the CPU its vectors are those in use, which the next epoch changes.
+        fitted._optimizer_state = deepcopy(fitted._optimizer_state)
+        return dict(vars(fitted))
