@@ -131,6 +131,10 @@ class TableModel:
             )
         return truth
 
+    def unknown_labels(self, table: Table, target: str) -> np.ndarray:
+        """Return the labels in a column that training had not, each once."""
+        return np.setdiff1d(self._labels_like_training(table, target), self.classes_)
+
     def _labels_like_training(self, table: Table, target: str) -> np.ndarray:
         truth = table.labels(target)
         found, known = is_text(truth), is_text(self.classes_)

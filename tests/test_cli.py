@@ -140,6 +140,21 @@ def test_several_targets(run: Run) -> None:
     run("evaluate", "model.safetensors", "data.csv", "--target", "y1,y0")
 
 
+def test_labels_that_training_had_not_have_no_log_loss(run: Run) -> None:
+    _csv("data.csv", **_features(), y=LABELS)
+    run("train", "data.csv", *FAST)
+    assert run("evaluate", "model.safetensors", "data.csv").err == ""
+    _csv("more.csv", **_features(), y=["perhaps", "never", *LABELS[2:]])
+    told = run("evaluate", "model.safetensors", "more.csv")
+    assert "log loss" not in told.out
+    assert told.err.startswith(
+        "no log loss: column 'y' has labels that training had not, 'never', 'perhaps'; leave"
+    )
+    told = run("evaluate", "model.safetensors", "more.csv", "--json")
+    assert set(told.events[0]) == {"event", "rows", "accuracy"}
+    assert told.err.count("\n") == 1
+
+
 def test_npz(run: Run) -> None:
     np.savez("data.npz", X=X.astype(np.float32), y=LABELS, feature_names=np.array(["a", "b", "c"]))
     trained = run("train", "data.npz", "--json", *FAST).events[-1]

@@ -26,11 +26,20 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Score MODEL on DATA, whose target columns are known."""
+    from gpubp.columns import listed
     from gpubp.report import json_line, metrics_text
 
     table_model = load_table_model(model, device)
     table = read_data(data, target_file)
     metrics = table_model.evaluate(table, target)
+    if "accuracy" in metrics and "log_loss" not in metrics:
+        column = (target or table_model.schema.targets)[0]
+        labels = [str(label) for label in table_model.unknown_labels(table, column)]
+        click.echo(
+            f"no log loss: column {column!r} has labels that training had not, "
+            f"{listed(labels, 5)}; leave their rows out, or train with some",
+            err=True,
+        )
     if as_json:
         click.echo(json_line("result", {"rows": len(table)} | metrics))
     else:
