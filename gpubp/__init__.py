@@ -19,11 +19,14 @@ if not os.path.isdir(os.path.join(__path__[0], "kernels")):  # noqa: PTH112, PTH
 _PUBLIC = {
     "BackendUnavailableError": "gpubp.backend",
     "DataError": "gpubp.columns",
+    "Elementwise": "gpubp.kernels.elementwise",
     "ExampleError": "gpubp.explain.examples",
+    "Loss": "gpubp.losses",
     "MLPClassifier": "gpubp.estimators",
     "MLPRegressor": "gpubp.estimators",
     "ModelFileError": "gpubp.model_file",
     "TableModel": "gpubp.models",
+    "check_loss": "gpubp.own_losses",
     "load": "gpubp.saving",
     "save": "gpubp.saving",
 }

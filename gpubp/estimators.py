@@ -20,13 +20,18 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import validate_data
 
+from gpubp.backend import Backend
 from gpubp.class_weights import row_weights
 from gpubp.fitting import X_CHECKS, MultilayerPerceptron
 from gpubp.hyperparameters import set_parameters
 from gpubp.interchange import on_host
 from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.gemm import Precision
 from gpubp.losses import LOSSES, Loss, make_loss, smoothed
+from gpubp.network import Network
+from gpubp.numpy_backend import NumpyBackend
+from gpubp.own_losses import FunctionLoss, LossFunction, as_loss
 
 REGRESSION_LOSSES = ("squared_error", "poisson", "absolute_error", "huber", "quantile")
 
@@ -343,11 +348,16 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
 
     Parameters
     ----------
-    loss : {losses}, default='squared_error'
+    loss : {losses}, Loss, Elementwise or callable, \
+default='squared_error'
         The loss. 'squared_error' is half the squared error; 'poisson' half the Poisson deviance,
         for targets of 0 or more, with exp as the activation of the outputs; 'absolute_error'
         fits medians, 'quantile' the quantile of that name, 'huber' is half the squared error up
         to `huber_delta`, and linear from there on. All but 'poisson' are averaged over outputs.
+        One's own is a function of NumPy arrays, on the CPU alone: loss(outputs, targets), both
+        (n, n_outputs), returns the loss of each row (n,) and its slope by output; `check_loss`
+        compares the two. Or an `Elementwise` for both devices, as those in
+        `gpubp.kernels.regression_losses`; or a `Loss`, whose outputs need not be the logits.
     {parameters}
     quantile : float, default=0.5
         Level that loss='quantile' fits, between 0 and 1.
@@ -360,14 +370,14 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **MultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions(set(REGRESSION_LOSSES))],
+        "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss, Elementwise, callable],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
     }
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: str | Loss | Elementwise | LossFunction = "squared_error",
         hidden_layer_sizes: Any = (100,),
         activation: str | Sequence[str] = "relu",
         *,
@@ -428,8 +438,15 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         return self._validate_input(X, y, incremental=True, reset=False)
 
     def _loss(self) -> Loss:
+        if not isinstance(self.loss, str):
+            return as_loss(self.loss)
         own = {"quantile": {"quantile": self.quantile}, "huber": {"delta": self.huber_delta}}
         return make_loss(self.loss, **own.get(self.loss, {}))
+
+    def _backend(self, rows: int, network: Network) -> Backend:
+        if self.device == "auto" and isinstance(self._loss(), FunctionLoss):
+            return NumpyBackend("the loss is a Python function")
+        return super()._backend(rows, network)
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         return y.reshape(len(y), -1)

@@ -102,6 +102,7 @@ def _model_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
 def _estimator_parts(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return a fitted estimator as a header and tensors."""
     check_is_fitted(estimator)
+    _refuse_own_loss(estimator)
     header: dict[str, Any] = {
         "class": type(estimator).__name__,
         "parameters": {k: _plain(v) for k, v in estimator.get_params(deep=False).items()},
@@ -114,6 +115,17 @@ def _estimator_parts(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np
     tensors = {f"coefs.{k}": np.asarray(W) for k, W in enumerate(estimator.coefs_)}
     tensors |= {f"intercepts.{k}": np.asarray(b) for k, b in enumerate(estimator.intercepts_)}
     return {"estimator": header}, tensors
+
+
+def _refuse_own_loss(estimator: Estimator) -> None:
+    if isinstance(estimator, MLPClassifier) or isinstance(estimator.loss, str):
+        return
+    named = {"identity": "squared_error", "exp": "poisson"}.get(estimator.out_activation_)
+    way = f"set_params(loss={named!r}), which predicts alike, and save it, or " if named else ""
+    raise ModelFileError(
+        f"a model with a loss of its own, {estimator._loss().name!r}, cannot be saved, since the "
+        f"file has no code in it; {way}pickle it"
+    )
 
 
 def _plain(value: Any) -> Any:

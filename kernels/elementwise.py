@@ -30,6 +30,10 @@ class Elementwise:
     numpy: Callable[..., None]
     per_thread: int = 1
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A compiled kernel can be neither copied nor pickled.
+        return {name: value for name, value in vars(self).items() if name != "kernel"}
+
     @cached_property
     def kernel(self) -> Any:
         """The compiled ``cupy.ElementwiseKernel``."""

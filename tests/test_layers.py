@@ -38,6 +38,7 @@ FLOORS = [
     "dropout",
     "network",
     "losses",
+    "own_losses",
     "optimizers",
     "rows",
     "batches",

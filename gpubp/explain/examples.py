@@ -338,6 +338,12 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
     table = table.take(np.array([row]))
     known = model if isinstance(model, TableModel) else with_columns_of(model, table)
     schema, estimator = known.schema, known.estimator
+    loss = estimator._loss()
+    if loss.name not in LOSSES or LOSSES[loss.name].step is not loss.step:
+        raise DataError(
+            f"a model with a loss of its own, {loss.name!r}, cannot be explained; fit it with one "
+            f"of {sorted(LOSSES)}"
+        )
     X = schema.transform(table, np.float64)
     if schema.target_scaling is not None:
         targets = schema.target_scaling.transform(table.matrix(schema.targets))
@@ -353,7 +359,7 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
         Path(table.source).name,
         sizes,
         estimator._activations(len(hidden)),
-        estimator._loss().name,
+        loss.name,
         X,
         targets.reshape(1, -1) if targets.dtype.kind == "f" else targets,
         weights=estimator.coefs_,
@@ -363,4 +369,4 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
         alpha=float(estimator.alpha),
     )
     names = (schema.features, *example.names[1:-1], tuple(outputs))
-    return replace(example, names=names, loss_parameters=estimator._loss().parameters)
+    return replace(example, names=names, loss_parameters=loss.parameters)
