@@ -132,6 +132,9 @@ _ATTRIBUTES = """
         Loss of each epoch.
     validation_scores_, best_validation_score_ : list of float, float, or None
         Scores of the rows held out, with early_stopping.
+    validation_loss_curve_ : list of float or None
+        Loss of those rows after each epoch, weighted, without the penalty; in warm_start too, one
+        an epoch that had such rows.
     best_epoch_ : int or None
         Epoch of the best validation score, or without early_stopping of the lowest loss, from 1.
     n_iter_, t_ : int

@@ -38,9 +38,8 @@ X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": 
 # Attributes that L-BFGS alone does not set, which has no epochs.
 EPOCH_ATTRIBUTES = (
     *("loss_curve_", "best_loss_", "best_epoch_"),
-    *("validation_scores_", "best_validation_score_"),
+    *("validation_scores_", "best_validation_score_", "validation_loss_curve_"),
 )
-
 
 
 def _described(dtype: np.dtype, backend: Backend) -> str:
@@ -148,8 +147,7 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
         schedule = self._schedule(epochs, backend, len(rows.X))
         with backend.in_use(self.threads, work):
             if held is not None:
-                score = partial(self._score_outputs, y=held.y, weights=held.weights)
-                validation = Validation(backend, network, loss, held, score)
+                validation = Validation(backend, network, loss, held, self._score(held))
             outputs = validation and validation.outputs
             ready = partial(rehearse, schedule=schedule, validate=outputs)
             trainer = self._trainer(backend, network, loss, rows, theta, dropout, ready, note)
@@ -265,6 +263,10 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
         sizes = rows.X.shape[1], *hidden, self.n_outputs_
         return Network(sizes, self._activations(len(hidden)), bool(self.fit_intercept))
 
+    def _score(self, held: Rows) -> Callable[[np.ndarray, float], float]:
+        """Return what scores the outputs for the rows ``held``, and their loss."""
+        return lambda outputs, loss: self._score_outputs(outputs, held.y, held.weights)
+
     def _reporter(self, *told: OnEpoch | None) -> OnEpoch | None:
         """Return what tells of each epoch: the lines of ``verbose``, and those that are ``told``.
 
@@ -342,6 +344,7 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
         self.best_loss_ = None if early_stopping else history.best_loss
         self.validation_scores_ = history.scores if early_stopping else None
         self.best_validation_score_ = history.best_score if early_stopping else None
+        self.validation_loss_curve_ = history.validation_losses if early_stopping else None
         curve = np.array(history.scores if early_stopping else history.losses)
         curve = curve if early_stopping else -curve
         self.best_epoch_ = int(np.nanargmax(curve)) + 1 if np.isfinite(curve).any() else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import starmap
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -76,12 +76,19 @@ def _equal(kept: list[np.ndarray], given: list[np.ndarray]) -> bool:
 
 
 def infer(
-    backend: Backend, network: Network, loss: Loss, parameters: Parameters, X: Array | SparseRows
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    parameters: Parameters,
+    X: Array | SparseRows,
+    watch: Callable[[int, Array], None] | None = None,
 ) -> np.ndarray:
     """Return the outputs for ``X`` (n, d_0) as (n, d_L) on the host, in the dtype of ``X``.
 
     X : on the host, sparse or dense, or on the device. Probabilities for the classification
     losses, predictions for the others.
+    watch : shown each chunk's first row and its logits (rows, d_L), there where they lie; where
+        memory runs out, all is shown anew in smaller chunks.
     """
     n, on_host = len(X), backend.name == "cpu"
     room = CHUNK_BYTES if on_host else DEVICE_CHUNK_BYTES
@@ -91,7 +98,7 @@ def infer(
     chunk = max(1, min(n, room // (width * X.dtype.itemsize)))
     while True:
         try:
-            return _in_chunks(backend, network, loss, parameters, X, chunk)
+            return _in_chunks(backend, network, loss, parameters, X, chunk, watch)
         except MemoryError:
             if on_host or chunk == 1:
                 raise
@@ -100,7 +107,13 @@ def infer(
 
 
 def _in_chunks(
-    backend: Backend, network: Network, loss: Loss, parameters: Parameters, X: Array, chunk: int
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    parameters: Parameters,
+    X: Array,
+    chunk: int,
+    watch: Callable[[int, Array], None] | None,
 ) -> np.ndarray:
     work = Workspace(backend, network, chunk, X.dtype, deltas=False)
     outputs = np.empty((len(X), network.sizes[-1]), X.dtype)
@@ -110,6 +123,8 @@ def _in_chunks(
             part = work if rows == chunk else work.first(rows)
             part.X = backend.asarray(_rows(X, start, start + rows))
             forward(backend, network, parameters, part)
+            if watch is not None:
+                watch(start, part.logits)
             loss.predict(backend, part.logits, out=part.logits)
             outputs[start : start + rows] = backend.to_numpy(part.logits)
     return outputs

@@ -148,17 +148,28 @@ def _history_header(estimator: Estimator) -> dict[str, Any]:
     minimum = history.minimum
     return {
         "losses": history.losses,
-        # JSON has no NaN, which a validation score is where training is about to diverge.
-        "scores": [score if np.isfinite(score) else None for score in history.scores],
+        "scores": _finite(history.scores),
+        "validation_losses": _finite(history.validation_losses),
         "early_stopping": getattr(estimator, "validation_scores_", None) is not None,
         "stale": history.stale,
         "samples": history.samples,
         "epochs": history.epochs,
         "stopped_by": history.stopped_by,
-        "minimum": [minimum.fun if np.isfinite(minimum.fun) else None] if minimum else [],
+        "minimum": _finite([minimum.fun]) if minimum else [],
         "device": estimator.device_,
         "precision": estimator.precision_,
     }
+
+
+def _finite(numbers: list[float]) -> list[float | None]:
+    """Return ``numbers`` as JSON can hold them: it has no NaN, as where training is to diverge."""
+    return [number if np.isfinite(number) else None for number in numbers]
+
+
+def _numbers(header: dict[str, Any], key: str) -> list[float]:
+    """Return what `_finite` has made of numbers."""
+    numbers = [np.nan if n is None else n for n in require(header, key, list)]
+    return require_list({key: numbers}, key, float)
 
 
 def _labels_header(estimator: MLPClassifier) -> dict[str, Any]:
@@ -280,13 +291,12 @@ def _set_labels(estimator: MLPClassifier, header: dict[str, Any]) -> None:
 
 
 def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
-    scores = require(header, "scores", list)
-    scores = [np.nan if score is None else score for score in scores]
-    minimum = [np.nan if loss is None else loss for loss in require(header, "minimum", list)]
-    minimum = require_list({"minimum": minimum}, "minimum", float)
+    minimum = _numbers(header, "minimum")
     history = History(
         losses=require_list(header, "losses", float),
-        scores=require_list({"scores": scores}, "scores", float),
+        scores=_numbers(header, "scores"),
+        # Models saved by earlier versions have none.
+        validation_losses=_numbers({"validation_losses": []} | header, "validation_losses"),
         stale=require(header, "stale", int),
         samples=require(header, "samples", int),
         epochs=require(header, "epochs", int),

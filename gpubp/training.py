@@ -38,11 +38,19 @@ class Minimum(NamedTuple):
     message: str = ""
 
 
+class Verdict(NamedTuple):
+    """What rows that training does not see say of the parameters: a score, and the loss."""
+
+    score: float
+    loss: float
+
+
 @dataclass
 class History:
     """What training did, epoch by epoch, over all calls that continue it.
 
-    losses : mean loss of each epoch, with the penalty; scores : validation score of each.
+    losses : mean loss of each epoch, with the penalty; scores : validation score of each;
+    validation_losses : validation loss of each, without the penalty.
     stale : epochs since the last improvement; samples : rows trained on.
     epochs : epochs of the last call; seconds : its duration.
     minimum : what the last call reached, if it was L-BFGS, which has iterations for epochs.
@@ -50,6 +58,7 @@ class History:
 
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
     best_loss: float = np.inf
     best_score: float = -np.inf
     stale: int = 0
@@ -72,6 +81,7 @@ class Epoch:
     seconds: float  # since training began
     rows: int  # trained on in this epoch
     last: bool = False  # as far as is known: L-BFGS knows its last allowed iteration only
+    validation_loss: float | None = None
 
 
 OnEpoch = Callable[[Epoch], bool | None]
@@ -83,13 +93,13 @@ def train(
     rng: np.random.RandomState,
     history: History,
     *,
-    validate: Callable[[Parameters], float] | None = None,
+    validate: Callable[[Parameters], Verdict] | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> History:
     """Train for ``schedule.epochs`` epochs or until a reason to stop; continue ``history``.
 
-    validate : the score of the parameters on rows held out, after each epoch. With it, training
-    stops by the score, and ends with the parameters of the best epoch.
+    validate : judges the parameters on rows held out, after each epoch. With it, training stops
+    by the score, and ends with the parameters of the best epoch.
     on_epoch : told of each epoch; returns True to stop after it.
     A non-finite loss or parameter stops training with the parameters of the epoch before it, and
     an interrupt with those of the moment.
@@ -110,16 +120,17 @@ def train(
             history.epochs += 1
             history.samples += rows
             history.losses.append(loss)
-            improved = _note(history, schedule.tol, validate and validate(trainer.parameters))
+            verdict = validate and validate(trainer.parameters)
+            improved = _note(history, schedule.tol, verdict)
             if improved and best is not None:
                 best[...] = theta
             stale = _should_stop(trainer.state, schedule, history)
             if on_epoch is not None:
-                score = history.scores[-1] if validate else None
+                score, held_loss = verdict or (None, None)
                 seconds, rate = perf_counter() - started, float(np.ravel(rates)[-1])
                 last = stale or history.epochs == schedule.epochs
-                told = Epoch(history.epochs, loss, score, improved, rate, seconds, rows, last)
-                if on_epoch(told):
+                told = history.epochs, loss, score, improved, rate, seconds, rows, last, held_loss
+                if on_epoch(Epoch(*told)):
                     history.stopped_by = "callback"
                     break
             if stale:
@@ -127,7 +138,7 @@ def train(
                 break
     except KeyboardInterrupt:
         history.stopped_by = "interrupt"
-    if best is not None and history.scores:
+    if best is not None and history.best_score > -np.inf:
         theta[...] = best
     history.seconds = perf_counter() - started
     return history
@@ -169,10 +180,12 @@ def _orders(
         yield order
 
 
-def _note(history: History, tol: float, score: float | None) -> bool:
+def _note(history: History, tol: float, verdict: Verdict | None) -> bool:
     """Count this epoch as an improvement or not; return whether it is the best so far."""
-    if score is not None:
+    if verdict is not None:
+        score = verdict.score
         history.scores.append(score)
+        history.validation_losses.append(verdict.loss)
         stale, best = score < history.best_score + tol, score > history.best_score
         history.best_score = score if best else history.best_score
     else:

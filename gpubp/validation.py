@@ -14,7 +14,7 @@ from gpubp.network import Network, Parameters
 from gpubp.rows import Rows, SparseRows
 from gpubp.schedules import Schedule
 from gpubp.trainer import Trainer
-from gpubp.training import rehearse
+from gpubp.training import Verdict, rehearse
 
 
 def hold_out(
@@ -36,9 +36,9 @@ def hold_out(
 
 
 class Validation:
-    """Rows to validate on, and what a network's parameters score on them.
+    """Rows to validate on, and what they say of a network's parameters.
 
-    score : of outputs (n, n_outputs) on the host.
+    score : of outputs (n, n_outputs) on the host, and the loss.
     """
 
     def __init__(
@@ -47,27 +47,48 @@ class Validation:
         network: Network,
         loss: Loss,
         rows: Rows,
-        score: Callable[[np.ndarray], float],
+        score: Callable[[np.ndarray, float], float],
     ) -> None:
-        self._backend, self._network, self._loss = backend, network, loss
-        self._X: Array | SparseRows = rows.X
-        self._score = score
+        self._backend, self._network, self._loss, self._score = backend, network, loss, score
+        n = len(rows.X)
+        self._losses = np.empty(n)  # of each row, its share
+        weights = np.ones(n) if rows.weights is None else rows.weights.astype(np.float64)
+        # Rows of weight 0 say nothing; dividing by 1 leaves their shares at 0.
+        shares = (weights / (weights.sum() or 1)).astype(rows.X.dtype)
+        self._data: tuple[Array | SparseRows, Array, Array] = rows.X, rows.targets, shares
 
     def upload(self, trainer: Trainer, schedule: Schedule) -> None:
         """Keep the rows on the device, if there is room for them beside ``trainer``."""
-        host = self._X
-        if isinstance(host, SparseRows):
+        host = self._data
+        if isinstance(host[0], SparseRows):
             return
         try:
-            self._X = self._backend.asarray(host)
+            X, Y, shares = (self._backend.asarray(array) for array in host)
+            self._data = X, Y, shares
             rehearse(trainer, schedule, self.outputs)
         except MemoryError:
-            self._X = host
+            self._data = host
 
     def outputs(self, parameters: Parameters) -> np.ndarray:
-        """Return the network's outputs for the rows, (n, n_outputs), on the host."""
-        return infer(self._backend, self._network, self._loss, parameters, self._X)
+        """Return the network's outputs for the rows, (n, n_outputs), on the host.
 
-    def __call__(self, parameters: Parameters) -> float:
-        """Return the score of ``parameters``."""
-        return self._score(self.outputs(parameters))
+        One forward pass gives the loss of the rows too.
+        """
+        X = self._data[0]
+        return infer(self._backend, self._network, self._loss, parameters, X, self._note_losses)
+
+    def _note_losses(self, start: int, Z: Array) -> None:
+        """Note the losses of the rows from ``start`` on, whose logits are ``Z``."""
+        backend, rows = self._backend, slice(start, start + len(Z))
+        _, Y, shares = self._data
+        row_losses = backend.zeros((len(Z),), np.float64)
+        delta = backend.empty(Z.shape, Z.dtype)  # of no use here
+        here = backend.asarray(Y[rows]), backend.asarray(shares[rows])
+        self._loss.evaluate(backend, Z, *here, row_losses, delta)
+        self._losses[rows] = backend.to_numpy(row_losses)
+
+    def __call__(self, parameters: Parameters) -> Verdict:
+        """Return the score of ``parameters``, and their mean loss without the penalty."""
+        outputs = self.outputs(parameters)
+        loss = float(self._losses.sum())
+        return Verdict(self._score(outputs, loss), loss)

@@ -32,6 +32,7 @@ SHOWN = (
     "loss_curve_",
     "validation_scores_",
     "best_validation_score_",
+    "validation_loss_curve_",
     "n_iter_",
     "t_",
     "n_features_in_",
@@ -173,9 +174,11 @@ def test_the_device_is_chosen_when_loading(tmp_path: Path) -> None:
 
 def test_validation_scores_that_are_no_numbers(tmp_path: Path) -> None:
     model = MLPRegressor(**SMALL, early_stopping=True, validation_fraction=0.25).fit(X, X[:, 0])
-    model._history.scores[0] = np.nan
+    model._history.scores[0] = model._history.validation_losses[1] = np.nan
     loaded = _round_trip(model, tmp_path / "model")
     assert_array_equal(loaded.validation_scores_, model.validation_scores_)
+    assert_array_equal(loaded.validation_loss_curve_, model.validation_loss_curve_)
+    assert len(loaded.validation_loss_curve_) == 3
     assert loaded.best_validation_score_ == np.nanmax(model.validation_scores_)
 
 
@@ -325,7 +328,9 @@ def test_a_header_with_a_key_missing(
             loads.add(place)
     # A parameter that is missing has its default, so that older files load.
     defaults = {place for place in loads if place[:-1] == ("estimator", "parameters")}
-    curves = {place for place in loads if place[2:3] in (("losses",), ("scores",))}
+    curves = {
+        place for place in loads if place[2:3] in (("losses",), ("scores",), ("validation_losses",))
+    }
     allowed = {("estimator", "feature_names")}
     assert loads - defaults - curves <= allowed
     assert ("estimator", "parameters", "hidden_layer_sizes") not in loads

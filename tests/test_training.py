@@ -18,7 +18,7 @@ from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.optimizers import SGD, Adam, Optimizer
 from gpubp.trainer import OptimizerState, Trainer
-from gpubp.training import Epoch, History, Schedule, train
+from gpubp.training import Epoch, History, Schedule, Verdict, train
 
 NETWORK = Network((3, 5, 4, 3), ("tanh", "tanh"))
 BATCH = 8
@@ -215,13 +215,23 @@ def test_the_best_weights_are_put_back_when_scores_fall(backend: Backend) -> Non
         epochs.append(epoch)
 
     schedule = replace(SCHEDULE, epochs=7, patience=2)
-    history = _train(trainer, schedule, validate=lambda _: next(scores), on_epoch=on_epoch)
+    history = _train(
+        trainer, schedule, validate=lambda _: Verdict(next(scores), 0.25), on_epoch=on_epoch
+    )
     # 0.90005 is the best, though too small an improvement on 0.9 to count as one.
     assert [epoch.best for epoch in epochs] == [True, True, True, False, True, False]
     assert [epoch.score for epoch in epochs] == history.scores == [0.1, 0.5, 0.9, 0.8, 0.90005, 0.4]
+    assert [epoch.validation_loss for epoch in epochs] == history.validation_losses == [0.25] * 6
     assert (history.best_score, history.stopped_by) == (0.90005, "no_improvement")
     assert_array_equal(_host(trainer), thetas[4])
     assert not np.array_equal(thetas[4], thetas[5])
+
+
+def test_without_any_score_the_last_weights_stay(backend: Backend) -> None:
+    trainer, wanted = _trainer(backend), _trainer(backend)
+    _train(trainer, validate=lambda _: Verdict(np.nan, 0.25))
+    _train(wanted)
+    assert_array_equal(_host(trainer), _host(wanted))
 
 
 def test_training_stops_after_more_than_patience_stale_epochs(backend: Backend) -> None:
@@ -344,7 +354,7 @@ def test_who_watches_may_stop_and_is_told_which_epoch_is_the_last(backend: Backe
 def test_an_interrupt_with_scores_ends_with_the_best_weights(backend: Backend) -> None:
     trainer, wanted = _trainer(backend), _trainer(backend)
     scores = iter([0.5, 0.4])
-    history = _train(trainer, on_epoch=_interrupt, validate=lambda _: next(scores))
+    history = _train(trainer, on_epoch=_interrupt, validate=lambda _: Verdict(next(scores), 0.25))
     _train(wanted, replace(SCHEDULE, epochs=1))
     assert history.stopped_by == "interrupt"
     assert_array_equal(_host(trainer), _host(wanted))

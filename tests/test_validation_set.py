@@ -7,11 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
-from gpubp import MLPClassifier, MLPRegressor
+from gpubp import MLPClassifier, MLPRegressor, inference, validation
 from gpubp.fitting import EPOCH_ATTRIBUTES
+from gpubp.inference import infer
+from gpubp.losses import LOSSES
+from gpubp.network import Network
+from gpubp.numpy_backend import NumpyBackend
+from gpubp.rows import Rows
+from gpubp.validation import Validation
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
@@ -111,3 +117,90 @@ def test_coefs_that_do_not_fit_together_are_refused() -> None:
     model.coefs_ = model.coefs_[:1]
     with pytest.raises(ValueError, match="do not fit together; set both by layer"):
         model.predict(X)
+
+
+# ---- the loss of the validation rows ---------------------------------------------------------
+
+WEIGHTS = RNG.uniform(0, 2, 30)
+MULTI_LABEL = (X[:, :2] > 0).astype(int)
+
+
+def loss_by_hand(model: Any, rows: np.ndarray, y: np.ndarray, weights: Any) -> float:
+    """The weighted mean of the loss of each row, from the outputs."""
+    if isinstance(model, MLPRegressor):
+        return float(np.average((model.predict(rows) - y) ** 2 / 2, weights=weights))
+    P = model.predict_proba(rows)
+    if y.ndim == 2:
+        losses = -np.log(np.where(y, P, 1 - P)).sum(axis=1)
+    else:
+        losses = -np.log(P[np.arange(len(y)), np.searchsorted(model.classes_, y)])
+    return float(np.average(losses, weights=weights))
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize(
+    ("kind", "y"), [(MLPClassifier, LABELS), (MLPClassifier, MULTI_LABEL), (MLPRegressor, Y)]
+)
+def test_the_curve_is_the_mean_loss_without_the_penalty(
+    device: str, kind: type, y: np.ndarray, form: Any, weights: Any
+) -> None:
+    options = OPTIONS | {"max_iter": 4, "alpha": 10.0, "device": device, "dtype": "float64"}
+    model = kind(**options, random_state=0)
+    model.fit(X[30:], y[30:], X_val=form(X[:30]), y_val=y[:30], sample_weight_val=weights)
+    best = model.validation_loss_curve_[model.best_epoch_ - 1]
+    assert_allclose(best, loss_by_hand(model, X[:30], y[:30], weights), rtol=1e-12)
+    assert len(model.validation_loss_curve_) == len(model.loss_curve_)
+
+
+def test_rows_held_out_have_a_curve_too_and_no_rows_have_none() -> None:
+    model = MLPRegressor(**OPTIONS, random_state=0, device="cpu").fit(X, Y)
+    assert len(model.validation_loss_curve_) == model.n_iter_
+    assert model.validation_loss_curve_[-1] < model.validation_loss_curve_[0]
+    model.set_params(early_stopping=False).fit(X, Y)
+    assert model.validation_loss_curve_ is None
+
+
+def test_the_curve_grows_as_the_loss_curve_does() -> None:
+    options = OPTIONS | {"max_iter": 3, "warm_start": True, "device": "cpu"}
+    model = MLPRegressor(**options, random_state=0).fit(X, Y)
+    first = list(model.validation_loss_curve_)
+    model.fit(X, Y)
+    assert model.validation_loss_curve_[:3] == first
+    assert len(model.validation_loss_curve_) == len(model.loss_curve_) == 6
+    model.set_params(early_stopping=False).partial_fit(X, Y)
+    assert model.validation_loss_curve_ is None
+
+
+def test_one_forward_pass_gives_score_and_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+
+    def counted(*arguments: Any) -> Any:
+        passes.append(arguments)
+        return infer(*arguments)
+
+    monkeypatch.setattr(validation, "infer", counted)
+    model = MLPClassifier(**OPTIONS, random_state=0, device="cpu").fit(X, LABELS)
+    assert len(passes) == model.n_iter_
+
+
+def test_chunks_of_any_size_give_the_same_loss(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = OPTIONS | {"max_iter": 3, "device": device, "dtype": "float64"}
+    curves = []
+    for size in (inference.CHUNK_BYTES, 7 * 8 * 8):
+        monkeypatch.setattr(inference, "CHUNK_BYTES", size)
+        monkeypatch.setattr(inference, "DEVICE_CHUNK_BYTES", size)
+        model = MLPClassifier(**options, random_state=0).fit(X, LABELS, sample_weight=X[:, 0] ** 2)
+        curves.append(model.validation_loss_curve_)
+    assert_allclose(curves[1], curves[0], rtol=1e-13)
+
+
+def test_rows_without_weight_have_no_loss() -> None:
+    ones = np.ones((3, 1))
+    rows, network = Rows(ones, ones, ones, np.zeros(3)), Network((1, 1), ())
+    arguments = NumpyBackend(), network, LOSSES["squared_error"], rows
+    parameters = network.views(network.pack([ones[:1]], [ones[0]], ones.dtype))
+    verdict = Validation(*arguments, lambda outputs, loss: outputs.sum() - loss)(parameters)
+    assert verdict == (6, 0)
