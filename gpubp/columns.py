@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 Array = NDArray[Any]
 
 _REMEDY = "fill in or remove the row"
+_COMMA_REMEDY = "write numbers as 1234.5, with a decimal point and no commas"
 
 
 class DataError(ValueError):
@@ -174,6 +175,7 @@ class Table:
             remedy = "encode the column as numbers or leave it out"
             remedy = _REMEDY if len(bad) < len(column) else remedy
             cell = str(column[bad[0]])
+            remedy = _COMMA_REMEDY if has_comma(cell) else remedy
             raise DataError(f"{self.where(bad[0], name)}: {cell!r} is not a number; {remedy}")
         return column.astype(np.float64)
 
@@ -210,6 +212,11 @@ def parse_floats(cells: Sequence[str]) -> Array | None:
         return np.fromiter(map(float, cells), np.float64, len(cells))
     except ValueError:
         return None
+
+
+def has_comma(cell: str) -> bool:
+    """Whether a cell would be a number but for its commas, as in 1,5 or 1.234,50 or 1,234."""
+    return "," in cell and parse_floats((cell.replace(".", "").replace(",", ""),)) is not None
 
 
 def check_names(names: Sequence[str], source: str) -> None:

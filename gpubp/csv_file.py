@@ -99,14 +99,21 @@ class _CsvFile:
             for fields in reader:
                 if len(fields) > 1 or (fields and fields[0].strip()):
                     if len(fields) != len(self.names):
-                        raise DataError(
-                            f"{self.source}, line {line}: got {len(fields)} fields, but the header "
-                            f"has {len(self.names)}; give every row one field a column"
-                        )
+                        raise self._ragged(line, len(fields))
                     yield line, fields
                 line = first + reader.line_num
         except csv.Error as error:
             raise _unreadable(self.source, line, error) from None
+
+    def _ragged(self, line: int, fields: int) -> DataError:
+        """What to raise for a row that has not one field a column."""
+        commas = ""
+        if self.delimiter == "," and fields > len(self.names):
+            commas = ", write numbers as 1.5 and not as 1,5, and put text with commas in quotes"
+        return DataError(
+            f"{self.source}, line {line}: got {fields} fields, but the header has "
+            f"{len(self.names)}; give every row one field a column{commas}"
+        )
 
     def _text(self, cells: Iterable[str]) -> Array:
         if any("\0" in cell for cell in cells):
@@ -179,6 +186,11 @@ def _read_header(file: TextIO, source: str) -> _CsvFile:
         names = tuple(name.strip() for name in next(reader))
     except csv.Error as error:
         raise _unreadable(source, line, error) from None
+    if len(names) == 1 and "|" in names[0]:
+        raise DataError(
+            f"{source}, line {line}: '|' stands between the columns of {names[0]!r}; put commas, "
+            "semicolons or tabs between them"
+        )
     if parse_floats(names) is not None:
         raise DataError(
             f"{source}, line {line} holds only numbers; put a header line with the names of the "

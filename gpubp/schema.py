@@ -9,7 +9,16 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gpubp.columns import Array, DataError, Table, is_text, is_whole, listed, parse_floats
+from gpubp.columns import (
+    Array,
+    DataError,
+    Table,
+    has_comma,
+    is_text,
+    is_whole,
+    listed,
+    parse_floats,
+)
 
 Task = Literal["classification", "regression"]
 
@@ -248,7 +257,7 @@ def infer_task(table: Table, targets: Sequence[str]) -> tuple[Task, str]:
 def _mostly_numbers(column: Array) -> bool:
     """Whether text is rather a column of numbers with some cells that are none."""
     distinct = np.unique(column)
-    numbers = sum(parse_floats((cell,)) is not None for cell in distinct)
+    numbers = sum(parse_floats((cell,)) is not None or has_comma(cell) for cell in distinct)
     return len(distinct) > MOST_CLASSES and 2 * numbers > len(distinct)
 
 

@@ -156,6 +156,13 @@ def test_a_single_column(write):
         ("a,b\n1,2,\n1,2,\n", r"data.csv, line 2: got 3 fields, but the header has 2"),
         ("a,b\nx,y\nz\n", r"data.csv, line 3: got 1 fields, but the header has 2"),
         ("a\nx\n1,2\n", r"data.csv, line 3: got 2 fields, but the header has 1"),
+        ("a|b\n1|2\n", r"data.csv, line 1: '\|' stands between the columns of 'a\|b'; put commas,"),
+        (
+            "a,b\n1,5,2,5\n",
+            r"line 2: got 4 fields, .* one field a column, write numbers as 1.5 and",
+        ),
+        ("a,b\n1\n", r"one field a column$"),
+        ("a;b\n1,5;2;3\n", r"one field a column$"),
         ('a,b\n1,2\n3,"4\n5,6\n', r"data.csv, line 3: .*check the quotes"),
         ('"a,b\n1,2\n', r"data.csv, line 1: .*check the quotes"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", r"data.csv is not a UTF-8 text file"),
@@ -181,6 +188,20 @@ def test_a_bad_cell_is_named_with_line_and_column(write, cell):
         read_table(path).matrix(("y", "age"))
     with pytest.raises(DataError, match=message):
         [chunk.matrix(("age",)) for chunk in read_chunks(path, 2)]
+
+
+@pytest.mark.parametrize("cell", ["1,5", "-0,25", "1.234,5", "1,234.5", "1,234,567", "2,5e-3"])
+def test_numbers_with_commas_are_named_as_such(write, cell):
+    path = write(f"age;y\n1;2\n{cell};5\n")
+    message = f"line 3, column 'age': '{cell}' is not a number; write numbers as 1234.5, with a "
+    with pytest.raises(DataError, match=message):
+        read_table(path).matrix(("age",))
+
+
+@pytest.mark.parametrize("cell", [",", "a,b", "1,5 kg"])
+def test_other_text_with_commas_is_not(write, cell):
+    with pytest.raises(DataError, match="is not a number; fill in or remove the row"):
+        read_table(write(f"age;y\n1;2\n{cell};5\n")).matrix(("age",))
 
 
 def test_nan_in_the_file_is_named_with_line_and_column(write):

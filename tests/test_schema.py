@@ -298,6 +298,12 @@ def test_a_stray_cell_among_many_numbers_is_an_error_not_a_class(table_of):
         infer_task(table_of(a=range(40), y=values), ("y",))
 
 
+def test_a_target_of_decimal_commas_is_an_error_not_a_class(table_of):
+    values = [f'"{k},5"' for k in range(40)]
+    with pytest.raises(DataError, match=r"column 'y': '0,5' is not a number; write numbers as 12"):
+        infer_task(table_of(a=range(40), y=values), ("y",))
+
+
 def test_text_that_is_half_numbers_is_labels(table_of):
     words = [f"w{j}" for j in range(11)]
     table = table_of(a=range(22), y=[*words, *range(11)])
