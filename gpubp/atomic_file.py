@@ -23,6 +23,20 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         pass
 
 
+def check_room(path: str | os.PathLike[str], size: int) -> None:
+    """Check that a file of ``size`` bytes fits beside path, which it would replace when finished.
+
+    Raises OSError, saying what to do.
+    """
+    with clear_errors(path):
+        free = shutil.disk_usage(Path(os.path.realpath(path)).parent).free
+        if free < size:
+            raise OSError(
+                f"it takes {size:,} bytes, and {free:,} are free there; free some or choose "
+                "another path"
+            )
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield the path of an empty temporary file that replaces path when the block succeeds.

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -896,8 +897,27 @@ def test_a_failed_training_leaves_the_output(run: Run, monkeypatch: pytest.Monke
     monkeypatch.setattr("pathlib.Path.write_bytes", full_disk)
     failed = run("train", "iris", *FAST, code=1)
     assert "cannot write 'model.safetensors': No space left on device" in _one_line(failed)
+    assert "the trained network is lost, so then train it again" in _one_line(failed)
     assert Path("model.safetensors").read_text() == "old"
     assert os.listdir() == ["model.safetensors"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize(
+    ("data", "size"), [("iris", 4 * (4 * 6 + 6 + 6 * 3 + 3)), ("breast_cancer", 4 * (30 * 6 + 13))]
+)
+def test_a_disk_without_room_for_the_model_is_found_before_training(
+    run: Run, data: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = size - 1
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    Path("model.safetensors").write_text("old")
+    failed = run("train", data, *FAST, code=1)
+    message = f"it takes {size:,} bytes, and {free:,} are free there; free some or choose another"
+    assert f"cannot write 'model.safetensors': {message}" in _one_line(failed)
+    assert "epoch" not in failed.out
+    assert Path("model.safetensors").read_text() == "old"
+    free = size
+    run("train", data, *FAST)
 
 
 def test_defects_of_ours_are_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,13 +171,23 @@ def train(**options: Any) -> int:
         raise click.Abort
     diverged = history.stopped_by == "non_finite" or math.isnan(model.estimator.loss_)
     if history.epochs or not diverged:
-        from gpubp.saving import save  # not above: a missing file is told without scikit-learn
-
-        save(model, out)
+        _save(model, out)
     if diverged:
         raise click.ClickException(_divergence(history, options))
     report.result(_result(model, history, rows, test_rows) | {"model": str(out)})
     return 130 if history.stopped_by == "interrupt" else 0
+
+
+def _save(model: TableModel, out: Path) -> None:
+    from gpubp.model_file import ModelFileError
+    from gpubp.saving import save  # not above: a missing file is told without scikit-learn
+
+    try:
+        save(model, out)
+    except ModelFileError as error:
+        raise click.ClickException(
+            f"{error}; the trained network is lost, so then train it again"
+        ) from None
 
 
 @contextmanager
@@ -243,6 +253,7 @@ def _fit(
         _note_unseen(rows, test_rows, class_column, report)
     held_out = _held_out(rows, class_column, options)
     estimator = _estimator(task, options, len(rows) - held_out)
+    _check_room(rows, targets, class_column, options)
     model, history = TableModel.fit(
         estimator, rows, targets, on_epoch=report.epoch, note=report.note
     )
@@ -314,6 +325,26 @@ def _held_out(rows: Table, class_column: str | None, options: dict[str, Any]) ->
             f"of {rare!r}; make it 0, or give more rows"
         )
     return held_out
+
+
+def _check_room(
+    rows: Table, targets: Sequence[str], class_column: str | None, options: dict[str, Any]
+) -> None:
+    """Raise OSError, before anything is learned, where the disk has no room for the model."""
+    import numpy as np
+
+    from gpubp.atomic_file import check_room
+    from gpubp.network import Network
+    from gpubp.schema import feature_names
+
+    outputs = len(targets)
+    if class_column is not None:
+        classes = len(np.unique(rows.labels(class_column)))
+        outputs = 1 if classes == 2 else classes
+    sizes = len(feature_names(rows, targets)), *options["hidden"], outputs
+    network = Network(sizes, (options["activation"],) * len(options["hidden"]))
+    # What fits in no memory is told of as such: this raises a MemoryError.
+    check_room(options["out"], np.empty(network.n_parameters, options["dtype"]).nbytes)
 
 
 def _estimator(task: str, options: dict[str, Any], rows: int) -> Estimator:
