@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -120,6 +120,11 @@ default='constant'
         Epochs in which the learning rate rises from 0, step by step.
     clip_norm : float or None, default=None
         The longest that the gradient of the data loss of a batch may be; None for any length.
+    scoring : str, callable or None, default=None
+        The score of early_stopping: None is accuracy or R^2, "loss" minus the validation loss;
+        or one of scikit-learn's names, such as 'roc_auc', or scorer(estimator, X, y) -> float,
+        with an estimator that predicts by the weights of the epoch, and an array or CSR matrix
+        of rows. Either is handed the weights of the rows if it takes sample_weight.
 """
 
 _ATTRIBUTES = """
@@ -131,7 +136,7 @@ _ATTRIBUTES = """
     loss_curve_ : list of float
         Loss of each epoch.
     validation_scores_, best_validation_score_ : list of float, float, or None
-        Scores of the rows held out, with early_stopping.
+        Scores of the rows held out, with early_stopping, by `scoring`.
     validation_loss_curve_ : list of float or None
         Loss of those rows after each epoch, weighted, without the penalty; in warm_start too, one
         an epoch that had such rows.
@@ -222,6 +227,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         clip_norm: float | None = None,
         class_weight: Any = None,
         label_smoothing: float = 0.0,
+        scoring: str | Callable[..., float] | None = None,
     ) -> None:
         set_parameters(self, locals())
 
@@ -420,6 +426,7 @@ default='squared_error'
         clip_norm: float | None = None,
         quantile: float = 0.5,
         huber_delta: float = 1.0,
+        scoring: str | Callable[..., float] | None = None,
     ) -> None:
         set_parameters(self, locals())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, Self
@@ -30,7 +31,7 @@ from gpubp.placement import bytes_needed, place
 from gpubp.rows import Rows, SparseRows, as_rows
 from gpubp.trainer import OptimizerState, Trainer
 from gpubp.training import Epoch, History, OnEpoch, rehearse, train
-from gpubp.validation import Validation, hold_out
+from gpubp.validation import Score, Scorer, Validation, hold_out
 
 # What is asked of X: a CSC or another sparse matrix becomes CSR.
 X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
@@ -147,7 +148,7 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
         schedule = self._schedule(epochs, backend, len(rows.X))
         with backend.in_use(self.threads, work):
             if held is not None:
-                validation = Validation(backend, network, loss, held, self._score(held))
+                validation = Validation(backend, network, loss, held, self._score(backend, held))
             outputs = validation and validation.outputs
             ready = partial(rehearse, schedule=schedule, validate=outputs)
             trainer = self._trainer(backend, network, loss, rows, theta, dropout, ready, note)
@@ -263,9 +264,13 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
         sizes = rows.X.shape[1], *hidden, self.n_outputs_
         return Network(sizes, self._activations(len(hidden)), bool(self.fit_intercept))
 
-    def _score(self, held: Rows) -> Callable[[np.ndarray, float], float]:
-        """Return what scores the outputs for the rows ``held``, and their loss."""
-        return lambda outputs, loss: self._score_outputs(outputs, held.y, held.weights)
+    def _score(self, backend: Backend, held: Rows) -> Score:
+        """Return what scores parameters on the rows ``held``, by ``scoring``."""
+        if self.scoring is None:
+            return lambda _, outputs, loss: self._score_outputs(outputs, held.y, held.weights)
+        if self.scoring == "loss":
+            return lambda _, outputs, loss: -loss
+        return Scorer(self.scoring, self, backend, held)
 
     def _reporter(self, *told: OnEpoch | None) -> OnEpoch | None:
         """Return what tells of each epoch: the lines of ``verbose``, and those that are ``told``.
@@ -297,6 +302,9 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
         """Return the initial parameters; start history and optimizer anew where they should."""
         if first:
             self._history = History()
+        elif self.early_stopping and getattr(self, "_scored_by", self.scoring) != self.scoring:
+            # Scores of another kind are no measure of those to come.
+            self._history = replace(self._history, scores=[], best_score=-np.inf, stale=0)
         if not incremental or getattr(self, "_state_of", None) != self._of_state():
             self._optimizer_state = OptimizerState(float(self.learning_rate_init))
         if first:
@@ -332,6 +340,8 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
         precision = trainer.backend.precision if theta.itemsize == 4 else "float64"
         where = trainer.backend.name, precision
         self._note_history(self._history, *where, bool(self.early_stopping))
+        if self.early_stopping:
+            self._scored_by = self.scoring
 
     def _note_history(
         self, history: History, device: str, precision: str, early_stopping: bool

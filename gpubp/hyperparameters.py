@@ -7,6 +7,7 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from gpubp.backend import Backend, get_backend
@@ -73,6 +74,7 @@ class Hyperparameters(BaseEstimator):
         "fit_intercept": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
     }
 
     def _hidden_sizes(self) -> tuple[int, ...]:

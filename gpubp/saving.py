@@ -46,7 +46,8 @@ def save(model: Estimator | TableModel, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator, or a TableModel, to ``path``; nothing in the file is executable.
 
     The file has what prediction and `loss_curve_` need. It has no optimizer state: partial_fit
-    after `load` starts a new optimizer.
+    after `load` starts a new optimizer. Nor has it a random generator, or a function for
+    ``scoring``: such parameters are None after `load`.
 
     Raises ModelFileError if the path cannot be written, NotFittedError before fit.
     """
@@ -129,10 +130,10 @@ def _refuse_own_loss(estimator: Estimator) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a parameter as JSON can hold it; a random generator is not kept."""
+    """Return a parameter as JSON can hold it; a random generator or a function is not kept."""
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, np.random.RandomState | np.random.Generator):
+    if isinstance(value, np.random.RandomState | np.random.Generator) or callable(value):
         return None
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)

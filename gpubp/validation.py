@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
+from numbers import Real
+from typing import Any
 
 import numpy as np
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
 
 from gpubp.backend import Array, Backend
@@ -15,6 +19,9 @@ from gpubp.rows import Rows, SparseRows
 from gpubp.schedules import Schedule
 from gpubp.trainer import Trainer
 from gpubp.training import Verdict, rehearse
+
+# Of parameters, their outputs for the rows (n, n_outputs) on the host, and the loss.
+Score = Callable[[Parameters, np.ndarray, float], float]
 
 
 def hold_out(
@@ -36,10 +43,7 @@ def hold_out(
 
 
 class Validation:
-    """Rows to validate on, and what they say of a network's parameters.
-
-    score : of outputs (n, n_outputs) on the host, and the loss.
-    """
+    """Rows to validate on, and what they say of a network's parameters."""
 
     def __init__(
         self,
@@ -47,7 +51,7 @@ class Validation:
         network: Network,
         loss: Loss,
         rows: Rows,
-        score: Callable[[np.ndarray, float], float],
+        score: Score,
     ) -> None:
         self._backend, self._network, self._loss, self._score = backend, network, loss, score
         n = len(rows.X)
@@ -91,4 +95,58 @@ class Validation:
         """Return the score of ``parameters``, and their mean loss without the penalty."""
         outputs = self.outputs(parameters)
         loss = float(self._losses.sum())
-        return Verdict(self._score(outputs, loss), loss)
+        return Verdict(self._score(parameters, outputs, loss), loss)
+
+
+class Scorer:
+    """What a scikit-learn scorer says of parameters: it is handed an estimator that has them.
+
+    scoring : one of scikit-learn's names, or a callable scorer(estimator, X, y), which is given
+        the weights of the rows too if it takes sample_weight. estimator : knows all but coefs_.
+    """
+
+    def __init__(self, scoring: Any, estimator: Any, backend: Backend, rows: Rows) -> None:
+        self._scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+        self._estimator, self._backend = estimator, backend
+        self._X = rows.X.matrix if isinstance(rows.X, SparseRows) else rows.X
+        self._y = rows.y
+        weighted = rows.weights is not None and _takes_weights(self._scorer)
+        self._weights = {"sample_weight": rows.weights} if weighted else {}
+
+    def __call__(self, parameters: Parameters, outputs: np.ndarray, loss: float) -> float:
+        """Return the score of ``parameters``, NaN where an output is not finite."""
+        if not np.isfinite(outputs).all():
+            return float("nan")
+        view = self._with(parameters)
+        # The outputs are known already; for other rows they are computed.
+        vars(view)["_outputs"] = lambda X: (
+            outputs.copy() if X is self._X else type(view)._outputs(view, X)
+        )
+        score = self._scorer(view, self._X, self._y, **self._weights)
+        del view._outputs
+        score = score.item() if getattr(score, "shape", None) == () else score
+        if not isinstance(score, Real):
+            raise ValueError(f"scoring must return a number, got {score!r} of {self._scorer!r}")
+        return float(score)
+
+    def _with(self, parameters: Parameters) -> Any:
+        """Return the estimator with ``parameters``, the rest of it shared."""
+        view: Any = object.__new__(type(self._estimator))
+        vars(view).update(vars(self._estimator))
+        # The rows come without the names of their columns.
+        vars(view).pop("feature_names_in_", None)
+        view.coefs_ = [np.array(self._backend.to_numpy(W)) for W in parameters.Ws]
+        view.intercepts_ = [
+            np.zeros(W.shape[1], W.dtype) if b is None else np.array(self._backend.to_numpy(b))
+            for W, b in zip(view.coefs_, parameters.bs, strict=True)
+        ]
+        return view
+
+
+def _takes_weights(scorer: Any) -> bool:
+    if hasattr(scorer, "_accept_sample_weight"):  # one of scikit-learn's
+        return bool(scorer._accept_sample_weight())
+    try:
+        return "sample_weight" in signature(scorer).parameters
+    except (TypeError, ValueError):  # it has none that Python could tell
+        return False
