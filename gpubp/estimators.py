@@ -125,6 +125,10 @@ default='constant'
         or one of scikit-learn's names, such as 'roc_auc', or scorer(estimator, X, y) -> float,
         with an estimator that predicts by the weights of the epoch, and an array or CSR matrix
         of rows. Either is handed the weights of the rows if it takes sample_weight.
+    keep_optimizer_state : bool, default=False
+        Whether fit with warm_start goes on with the optimizer's state too, as partial_fit does: its
+        momentum or moments, count of updates and learning rate, until `solver` changes. The
+        learning rates of 'cosine', 'one_cycle' and `warmup_epochs` begin anew in each fit.
 """
 
 _ATTRIBUTES = """
@@ -228,6 +232,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         class_weight: Any = None,
         label_smoothing: float = 0.0,
         scoring: str | Callable[..., float] | None = None,
+        keep_optimizer_state: bool = False,
     ) -> None:
         set_parameters(self, locals())
 
@@ -427,6 +432,7 @@ default='squared_error'
         quantile: float = 0.5,
         huber_delta: float = 1.0,
         scoring: str | Callable[..., float] | None = None,
+        keep_optimizer_state: bool = False,
     ) -> None:
         set_parameters(self, locals())
 

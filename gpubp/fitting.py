@@ -305,7 +305,8 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
         elif self.early_stopping and getattr(self, "_scored_by", self.scoring) != self.scoring:
             # Scores of another kind are no measure of those to come.
             self._history = replace(self._history, scores=[], best_score=-np.inf, stale=0)
-        if not incremental or getattr(self, "_state_of", None) != self._of_state():
+        goes_on = incremental or (self.keep_optimizer_state and not first)
+        if not goes_on or getattr(self, "_state_of", None) != self._of_state():
             self._optimizer_state = OptimizerState(float(self.learning_rate_init))
         if first:
             return network.initial_theta(rng, dtype)

@@ -70,10 +70,12 @@ class Hyperparameters(BaseEstimator):
         "warmup_epochs": [Interval(Real, 0, None, closed="left")],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "tune": ["boolean"],
+        "compiled": ["boolean"],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "keep_optimizer_state": ["boolean"],
         "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
     }
 
@@ -113,9 +115,13 @@ class Hyperparameters(BaseEstimator):
         return min(200 if self.batch_size == "auto" else int(self.batch_size), n)
 
     def _backend(self, rows: int, network: Network) -> Backend:
-        work, record, tune = rows * network.n_parameters, bool(self.record), bool(self.tune)
         return get_backend(
-            self.device, work=work, precision=self.precision, record=record, tune=tune
+            self.device,
+            work=rows * network.n_parameters,
+            precision=self.precision,
+            record=bool(self.record),
+            tune=bool(self.tune),
+            compiled=bool(self.compiled),
         )
 
     def _train_dtype(self, X: Matrix, backend: Backend) -> np.dtype:
