@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -53,9 +53,10 @@ class Standardizer:
             raise ValueError(f"scale holds {float(self.scale.min())!r}; give positive numbers")
 
     @classmethod
-    def fit(cls, X: Array) -> Standardizer:
+    def fit(cls, X: Array, weights: Array | None = None) -> Standardizer:
         """The standardisation of X (n, d), n >= 1, finite; a constant column gets scale 1.
 
+        weights: (n,) of the rows, above 0, with a finite sum; None for equal ones.
         The mean, then the squared deviations from it, so that a mean far from 0 costs no digits.
         Columns are first mapped to [0, 1], where no square can overflow or vanish.
         """
@@ -69,14 +70,16 @@ class Standardizer:
                 f"{float(high[j])!r}, too far for float64; rescale it"
             )
         unit = np.where(width > 0, width, 1.0)
-        center, n = np.zeros(X.shape[1]), len(X)
-        for rows in _row_blocks(X):
-            center += ((X[rows] - low) / unit).sum(axis=0)
-        center /= n
-        squares = np.zeros_like(center)
-        for rows in _row_blocks(X):
-            squares += (((X[rows] - low) / unit - center) ** 2).sum(axis=0)
-        scale = unit * np.sqrt(squares / n)
+
+        def mean(of: Callable[[Array], Array]) -> Array:
+            total = np.zeros(X.shape[1])
+            for rows in _row_blocks(X):
+                values = of((X[rows] - low) / unit)
+                total += values.sum(axis=0) if weights is None else weights[rows] @ values
+            return total / (len(X) if weights is None else weights.sum(dtype=np.float64))
+
+        center = mean(lambda values: values)
+        scale = unit * np.sqrt(mean(lambda values: (values - center) ** 2))
         # Constant columns have 0 here, and a width near the smallest float64 can round to it.
         return cls(low + width * center, np.where(scale > 0, scale, unit))
 

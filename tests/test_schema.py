@@ -47,6 +47,15 @@ def test_fit_by_hand():
     assert scaling.scale.tolist() == [1, 1]
 
 
+def test_weights_are_rows_repeated() -> None:
+    X = np.random.RandomState(0).normal(1e6, 3.0, (40, 3))
+    times = np.arange(40) % 4 + 1
+    got = Standardizer.fit(X, times / 8)
+    wanted = Standardizer.fit(np.repeat(X, times, axis=0))
+    np.testing.assert_allclose(got.mean, wanted.mean, rtol=1e-14)
+    np.testing.assert_allclose(got.scale, wanted.scale, rtol=1e-12)
+
+
 def test_fit_is_mean_and_standard_deviation_across_blocks(monkeypatch):
     X = np.random.default_rng(1).normal(5, [1, 100, 1e-6], (1000, 3))
     monkeypatch.setattr("gpubp.schema._BLOCK_CELLS", 100)
