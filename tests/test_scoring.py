@@ -13,9 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import get_scorer, make_scorer, mean_absolute_error
 from sklearn.utils._param_validation import InvalidParameterError
 
-from gpubp import MLPClassifier, MLPRegressor, load, save, validation
+from gpubp import MLPClassifier, MLPRegressor, inference, load, save
 from gpubp.backend import Backend
-from gpubp.inference import infer
 from gpubp.network import Parameters
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.rows import Rows
@@ -97,11 +96,10 @@ def test_a_score_takes_one_forward_pass(scoring: Any, monkeypatch: pytest.Monkey
 
     def counted(*arguments: Any) -> Any:
         passes.append(arguments)
-        return infer(*arguments)
+        return in_chunks(*arguments)
 
-    for module in (validation, "gpubp.fitting"):
-        name = f"{getattr(module, '__name__', module)}.infer"
-        monkeypatch.setattr(name, counted)
+    in_chunks = inference._in_chunks
+    monkeypatch.setattr(inference, "_in_chunks", counted)
     model = fitted("multi-class", scoring=scoring, device="cpu")
     assert len(passes) == model.n_iter_
 
