@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 import numpy as np
 
 from gpubp.arrays import ALIGNMENT, Array, Epilogues, Memory, Recording, Step
+from gpubp.compiled_backend import CompiledBackend
 from gpubp.cupy_backend import CupyBackend
 from gpubp.kernels.cublas import CublasError
 from gpubp.kernels.gemm import Precision
+from gpubp.kernels.host_compiler import CompilerError
 from gpubp.numpy_backend import NumpyBackend
 
 if TYPE_CHECKING:
@@ -137,6 +139,7 @@ def get_backend(
     precision: Precision = "float32",
     record: bool = True,
     tune: bool = False,
+    compiled: bool = False,
 ) -> Backend:
     """Return the backend for ``device``.
 
@@ -148,29 +151,41 @@ def get_backend(
     record : False runs each step of training as it is written, for debugging on CUDA.
     tune : whether CUDA's matrix products are chosen by timing at first use. The choice is stored
         by device, library version and shape; results are equal to the bit only under one choice.
+    compiled : whether the CPU runs elementwise steps that a C++ compiler has made for it, at
+        their first use on a machine, where they are faster than NumPy's functions.
 
     Raises
     ------
     ValueError
         If ``device`` or ``precision`` is none of these.
     BackendUnavailableError
-        If CUDA was asked for and cannot be had.
+        If CUDA, or compiled steps, were asked for and cannot be had.
     """
     index = _device_index(device)
     if precision not in get_args(Precision):
         raise ValueError(f"precision must be one of {list(get_args(Precision))}, got {precision!r}")
     if device == "cpu":
-        return NumpyBackend()
+        return _host("asked for", compiled)
     if device != "auto":
         return _cuda(index, "asked for", precision, record, tune)
     if work is not None and work < CUDA_CROSSOVER:
-        return NumpyBackend(
-            f"a step this small gains nothing from CUDA (batch x parameters {work:,})"
-        )
+        why = f"a step this small gains nothing from CUDA (batch x parameters {work:,})"
+        return _host(why, compiled)
     try:
         return _cuda(0, "a CUDA device answers", precision, record, tune)
     except BackendUnavailableError as error:
-        return NumpyBackend(str(error).partition(";")[0])
+        return _host(str(error).partition(";")[0], compiled)
+
+
+def _host(why: str, compiled: bool) -> Backend:
+    if not compiled:
+        return NumpyBackend(why)
+    try:
+        return CompiledBackend(why)
+    except CompilerError as error:
+        raise BackendUnavailableError(
+            f"{error}; install g++ or clang++, or name another in CXX, or set compiled=False"
+        ) from error
 
 
 def _device_index(device: str) -> int:

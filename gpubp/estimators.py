@@ -109,6 +109,10 @@ default='constant'
     weight_decay : float, default=0.01
         Of solver='adamw': each step takes rate x weight_decay of the weights, not of the biases,
         off them, beside the penalty of `alpha`.
+    compiled : bool, default=False
+        Whether elementwise steps on the CPU are compiled for it, by the C++ compiler that is
+        installed (g++, clang++, or what CXX names), at their first use; they are kept in the
+        user's cache.
     fit_intercept : bool, default=True
         Whether layers have biases; without, intercepts_ are 0.
     dropout : float or sequence of float, default=0.0
@@ -226,6 +230,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         weight_decay: float = 0.01,
         fit_intercept: bool = True,
         dropout: Any = 0.0,
+        compiled: bool = False,
         input_dropout: float = 0.0,
         warmup_epochs: float = 0.0,
         clip_norm: float | None = None,
@@ -446,6 +451,7 @@ default='squared_error'
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(
                 f"loss='poisson' is for targets of 0 or more, but y has {y.min()!r}; "
+        compiled: bool = False,
                 "choose another loss, or shift y"
             )
         return X, y

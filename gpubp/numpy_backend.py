@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpubp.arrays import ALIGNMENT, Array, Epilogues, Memory, Recording, Step
+from gpubp.arrays import ALIGNMENT, Array, Epilogues, Memory, Step
 from gpubp.tape import Tape
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class NumpyBackend:
     def join(self) -> None:
         pass
 
-    def record(self, step: Step) -> Recording:
+    def record(self, step: Step) -> Tape:
         tape = self._np = Tape()
         try:
             step()

@@ -6,6 +6,7 @@ To add one, add its entry to ``ACTIVATIONS``; nothing else has to change.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,12 +27,18 @@ class Activation:
     keeps: Literal["a", "z"] = "a"
 
 
+_FUNCTIONS = re.compile(r"\b(exp|expm1|log1p|tanh)\(")  # which no compiler vectorizes
+
+
 def _forward(name: str, body: str, numpy: Any) -> Elementwise:
-    return Elementwise(name, "T z", "T a", body, numpy)
+    vectorizes = not _FUNCTIONS.search(body)
+    return Elementwise(name, "T z", "T a", body, numpy, vectorizes=vectorizes)
 
 
 def _delta(name: str, kept: str, body: str, numpy: Any) -> Elementwise:
-    return Elementwise(f"{name}_delta", f"T g, T {kept}", "T delta", body, numpy)
+    vectorizes = not _FUNCTIONS.search(body)
+    inputs = f"T g, T {kept}"
+    return Elementwise(f"{name}_delta", inputs, "T delta", body, numpy, vectorizes=vectorizes)
 
 
 def _logistic(np: Any, z: Any, a: Any) -> None:

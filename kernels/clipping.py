@@ -62,4 +62,5 @@ CLIP = Elementwise(
     outputs="T grad",
     body="const T norm = sqrt(squared[0]); grad *= norm <= limit ? T(1) : limit / norm",
     numpy=_clip,
+    vectorizes=True,
 )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+RUN = 16  # elements, which every part of a flat vector is a multiple of: 128 bytes of float64
+
 
 @dataclass(frozen=True)
 class Elementwise:
@@ -21,6 +23,11 @@ class Elementwise:
         functions of ``np`` alone (no operators), so that a backend can record its calls.
     per_thread : elements of the first output that one ``i`` stands for; above 1 every array is
         ``raw``, and that output's size a multiple of it.
+    element : where ``per_thread`` is above 1, the same step for one element alone, with
+        ``prologue`` before a run of RUN elements, of which the ``first`` is known there.
+    vectorizes : whether a C++ compiler makes vector instructions of the body, that of ``element``
+        where there is one. Then it may be compiled for the host (see `host_compiler`); where it
+        calls exp, say, or sums up, NumPy's functions are faster.
     """
 
     name: str
@@ -29,6 +36,9 @@ class Elementwise:
     body: str
     numpy: Callable[..., None]
     per_thread: int = 1
+    element: Elementwise | None = None
+    prologue: str = ""
+    vectorizes: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         # A compiled kernel can be neither copied nor pickled.

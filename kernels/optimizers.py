@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from .elementwise import Elementwise
 
-_INPUTS = (
-    "raw T grad, raw T plan, raw int64 step, int64 n_networks, int64 size, int64 n_weights, "
-    "bool decays"
-)
+_PLANNED = "raw T plan, raw int64 step, int64 n_networks, int64 size, int64 n_weights, bool decays"
 # Elements that one thread updates: 16-byte loads and stores of float32, two of each of float64.
 FOUR = 4
 
@@ -28,27 +26,45 @@ def _update(name: str, columns: str, state: str, body: str, numpy: Any) -> Eleme
     """Return the step that does ``body`` to each element of theta and of the vectors ``state``.
 
     ``body`` reads g, the gradient with decay, whether there is ``decay``, and what ``columns``
-    names; all sizes are multiples of FOUR, as `Network.theta_size` and `Network.n_weights` are.
+    names; all sizes are multiples of RUN, as `Network.theta_size` and `Network.n_weights` are.
     """
     names, vectors = columns.split(), ["theta", *state.split()]
     reads = ", ".join(f"{name} = plan[at + {k}]" for k, name in enumerate(names))
-    loads = ", ".join(f"{v}_4 = (const Four&){v}[first]" for v in vectors)
-    locals_ = ", ".join(f"&{v}_k = {v}_4.x[k]" for v in vectors)
-    stores = " ".join(f"(Four&){v}[first] = {v}_4;" for v in vectors)
-    each = re.sub(rf"\b({'|'.join(vectors)})\b", r"\1_k", body)
-    return Elementwise(
-        name,
-        _INPUTS,
-        ", ".join(f"raw T {v}" for v in vectors),
-        f"""
-const int n = {FOUR};
-struct alignas(16) Four {{ T x[n]; }};
-const ptrdiff_t first = (ptrdiff_t)i * n;
+    numbers = f"""
 const ptrdiff_t network = n_networks == 1 ? 0 : first / size;
 const bool decay = decays && first - network * size < n_weights;
 const ptrdiff_t at = (step[0] * n_networks + network) * {len(names)};
 const T {reads};
-const Four grad_4 = (const Four&)grad[first];
+"""
+    element = Elementwise(
+        name,
+        f"T grad, {_PLANNED}",
+        ", ".join(f"T {v}" for v in vectors),
+        f"const T g = decay ? grad + l2 * theta : grad; {body}",
+        numpy,
+        prologue=numbers,
+        vectorizes=True,
+    )
+    return replace(
+        element,
+        inputs=f"raw T grad, {_PLANNED}",
+        outputs=", ".join(f"raw T {v}" for v in vectors),
+        body=_by_four(numbers, vectors, body),
+        per_thread=FOUR,
+        element=element,
+    )
+
+
+def _by_four(numbers: str, vectors: list[str], body: str) -> str:
+    """Return the body that does ``body`` to FOUR elements, loaded and stored in one go."""
+    loads = ", ".join(f"{v}_4 = (const Four&){v}[first]" for v in vectors)
+    locals_ = ", ".join(f"&{v}_k = {v}_4.x[k]" for v in vectors)
+    stores = " ".join(f"(Four&){v}[first] = {v}_4;" for v in vectors)
+    each = re.sub(rf"\b({'|'.join(vectors)})\b", r"\1_k", body)
+    return f"""
+const int n = {FOUR};
+struct alignas(16) Four {{ T x[n]; }};
+const ptrdiff_t first = (ptrdiff_t)i * n;{numbers}const Four grad_4 = (const Four&)grad[first];
 Four {loads};
 for (int k = 0; k<n; ++k) {{
     T {locals_};
@@ -56,10 +72,7 @@ for (int k = 0; k<n; ++k) {{
     {each}
 }}
 {stores}
-""",
-        numpy,
-        per_thread=FOUR,
-    )
+"""
 
 
 def _planned(np: Any, plan: Any, step: Any) -> list[Any]:
@@ -235,4 +248,4 @@ sums += scale[step[0]] * (double)total;
 )
 
 # The one counter that all planned values are read by.
-ADVANCE = Elementwise("advance", "int64 by", "int64 step", "step += by", _advance)
+ADVANCE = Elementwise("advance", "int64 by", "int64 step", "step += by", _advance, vectorizes=True)

@@ -17,19 +17,24 @@ from gpubp import cupy_backend
 from gpubp.backend import Backend, BackendUnavailableError, get_backend
 from gpubp.kernels import cublas
 
+CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu), "cuda-on-host"])
+
+@pytest.fixture(params=["cpu", "compiled", CUDA, "cuda-on-host"])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend in turn, in use; and CUDA's over CuPy's stand-in.
+    """Each backend in turn, in use; the CPU's with compiled steps too, and CUDA's on its stand-in.
 
     A device that this machine lacks skips, unless GPUBP_REQUIRE_GPU=1.
     """
     name = request.param
+    if name == "compiled":
+        skip_without_compiler()
+        name = "cpu"
     if name == "cuda-on-host":
         name = "cuda"
         request.getfixturevalue("host_cupy")
     try:
-        chosen = get_backend(name)
+        chosen = get_backend(name, compiled=request.param == "compiled")
     except BackendUnavailableError as error:
         if os.environ.get("GPUBP_REQUIRE_GPU") == "1":
             raise

@@ -16,7 +16,7 @@ from host_kernels import outputs_of, parameters
 from kernel_checks import FLOATS, Case, Values
 
 from gpubp.kernels.dropout import dropout_keys, threshold
-from gpubp.kernels.elementwise import Elementwise
+from gpubp.kernels.elementwise import RUN, Elementwise
 from gpubp.kernels.hashing import ROUNDS, permutation_keys
 from gpubp.losses import reported_range
 
@@ -258,10 +258,11 @@ def _optimizer_values(
     step: Elementwise, dtype: str, lead: tuple[int, ...], decays: bool, edges: bool, seed: int
 ) -> Values:
     rng = np.random.RandomState(seed)
-    size = len(EDGES) ** 2 + 3 if edges else 252  # multiples of 4, as theta's always are
+    pairs = len(EDGES) ** 2
+    size = -(-pairs // RUN) * RUN if edges else 16 * RUN
     theta, *gradients = rng.normal(0, 3, (5, *lead, size))
     if edges:
-        theta[..., 3:], gradients[0][..., 3:] = _edge_tuples(2, seed)
+        theta[..., -pairs:], gradients[0][..., -pairs:] = _edge_tuples(2, seed)
     vectors = {name: np.abs(rng.normal(0, 3, theta.shape)) for name in outputs_of(step)} | {
         "theta": theta,
         "grad": np.stack(gradients),
@@ -275,7 +276,7 @@ def _optimizer_values(
         "step": np.arange(1, 5)[:, None] + seed % 2,
         "n_networks": int(np.prod(lead)),
         "size": size,
-        "n_weights": size // 8 * 4,
+        "n_weights": size // (2 * RUN) * RUN,
         "decays": decays,
     }
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gpubp.backend import Backend, get_backend
+from gpubp.kernels.elementwise import RUN
 from gpubp.kernels.optimizers import ADVANCE
 from gpubp.optimizers import SGD, Adam, AdamW, Optimizer, update
 
@@ -41,10 +42,10 @@ def train(
 ) -> np.ndarray:
     """Return ``theta`` (…, size) after one update for each of ``grads`` (n_steps, …, size).
 
-    Its weights and the rest are padded to multiples of 4, as a network pads them.
+    Its weights and the rest are padded to multiples of RUN, as a network pads them.
     """
     padded, *padded_grads = (_padded(vector, n_weights) for vector in (theta, *grads))
-    parameters, padded_weights = backend.asarray(padded), -(-n_weights // 4) * 4
+    parameters, padded_weights = backend.asarray(padded), -(-n_weights // RUN) * RUN
     state = tuple(backend.zeros(padded.shape, theta.dtype) for _ in optimizer.state_names)
     planned, step = backend.asarray(plan), backend.zeros((1,), np.int64)
     for grad in padded_grads:
@@ -58,7 +59,7 @@ def train(
 
 def _padded(vector: np.ndarray, n_weights: int) -> np.ndarray:
     parts = vector[..., :n_weights], vector[..., n_weights:]
-    zeros = [np.zeros((*part.shape[:-1], -part.shape[-1] % 4)) for part in parts]
+    zeros = [np.zeros((*part.shape[:-1], -part.shape[-1] % RUN)) for part in parts]
     return np.concatenate([parts[0], zeros[0], parts[1], zeros[1]], axis=-1)
 
 
@@ -102,9 +103,10 @@ def test_adamw_shrinks_weights_and_no_biases(backend: Backend, penalised: bool) 
     plan = optimizer.plan(0.5, 0, np.array([2.0 * penalised]))
     grads, start = np.array([[-1.0, 3.0]]), np.array([2.0, 2.0])
     padded = [backend.asarray(_padded(vector, 1)) for vector in (start, grads[0])]
-    state, step = tuple(backend.zeros((8,), float) for _ in "mv"), backend.zeros((1,), np.int64)
-    update(backend, optimizer, backend.asarray(plan), step, 4, penalised, *padded, state)
-    got = backend.to_numpy(padded[0])[[0, 4]]
+    state = tuple(backend.zeros((2 * RUN,), float) for _ in "mv")
+    step = backend.zeros((1,), np.int64)
+    update(backend, optimizer, backend.asarray(plan), step, RUN, penalised, *padded, state)
+    got = backend.to_numpy(padded[0])[[0, RUN]]
     sign = 1 if penalised else -1
     np.testing.assert_allclose(got, [2 - 0.5 * (sign + 0.2), 2 - 0.5], rtol=1e-14)
 

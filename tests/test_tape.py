@@ -38,7 +38,7 @@ def check_replay(backend: Backend, case: Case, step: Elementwise) -> None:
             outputs = outputs_of(step)
             got = {name: backend.to_numpy(values[name]) for name in outputs}
             expected = case.expected(step, seed)
-            if backend.name == "cpu":
+            if type(backend) is NumpyBackend:
                 for name in outputs:
                     np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
             case.check(step, got, expected, seed)
@@ -102,7 +102,7 @@ def test_recorded_gemm(
     replay = backend.record(
         lambda: backend.gemm(on[0], on[1], out=out, bias=on[2] if with_bias else None, **options)
     )
-    if backend.name == "cpu":
+    if type(backend) is NumpyBackend:
         assert (out == 0).all()
     for seed in (0, 1):
         A, B, bias = gemm_arguments(seed, lead, transpose_a, transpose_b, dtype)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, count
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -34,9 +34,9 @@ def available(device: str) -> str | None:
     return None
 
 
-def backend_for(device: str, precision: str) -> Backend:
+def backend_for(device: str, precision: str, compiled: bool = False) -> Backend:
     """Return the backend that computes matrix products in ``precision``."""
-    return get_backend(device, precision=cast(Precision, precision))
+    return get_backend(device, precision=cast(Precision, precision), compiled=compiled)
 
 
 def clock_of(backend: Backend) -> Clock:
@@ -45,9 +45,10 @@ def clock_of(backend: Backend) -> Clock:
 
 
 @contextmanager
-def prepare(workload: Workload, device: str) -> Iterator[Session]:
+def prepare(workload: Workload, device: str, *, compiled: bool = False) -> Iterator[Session]:
     """Yield ``workload`` on ``device``."""
-    backend, network = backend_for(device, workload.precision), workload.network
+    backend = backend_for(device, workload.precision, compiled)
+    network = workload.network
     with backend.in_use(None, workload.batch * network.n_parameters):
         trainer = Trainer(
             backend,
@@ -64,12 +65,13 @@ def prepare(workload: Workload, device: str) -> Iterator[Session]:
 
 
 @contextmanager
-def learner(workload: Workload, device: str) -> Iterator[Learner]:
+def learner(workload: Workload, device: str, *, compiled: bool = False) -> Iterator[Learner]:
     """Yield MLPClassifier or MLPRegressor for ``workload`` on ``device``."""
     from gpubp import MLPClassifier, MLPRegressor
 
     kind = MLPClassifier if workload.loss == "cross_entropy" else MLPRegressor
-    options = {"device": device, "dtype": str(workload.dtype)}
+    options: dict[str, Any] = {"device": device, "dtype": str(workload.dtype)}
+    options["compiled"] = compiled
     if workload.precision not in ("float32", "float64"):
         if device == "cpu":
             raise SkippedError(f"there is no {workload.precision} on {device}")

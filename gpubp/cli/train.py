@@ -125,6 +125,11 @@ EPOCH_OPTIONS = {"lr", "batch_size", "validation_size", "patience", "dropout"}
     help="Choose matrix products on CUDA by timing, once for each device and shape.",
 )
 @click.option(
+    "--compiled",
+    is_flag=True,
+    help="Compile elementwise steps for this CPU with the C++ compiler, once; they are cached.",
+)
+@click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path),
@@ -372,6 +377,7 @@ def _estimator(task: str, options: dict[str, Any], rows: int) -> Estimator:
         precision=options["precision"],
         record=not options["no_record"],
         tune=options["tune"],
+        compiled=options["compiled"],
         dropout=options["dropout"],
     )
 

@@ -1,0 +1,261 @@
+"""NumPy on the host, with a recorded step's elementwise parts compiled for its processor.
+
+The bodies are those that CUDA runs. What does not gain stays with NumPy; what does is called from
+C, with the matrix products between, so that it costs no Python.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpubp import host_blas
+from gpubp.arrays import Array, Epilogues, Step
+from gpubp.kernels.elementwise import RUN, Elementwise
+from gpubp.kernels.host_compiler import (
+    C_TYPES,
+    CompilerError,
+    Form,
+    compiled,
+    parameters,
+    replay_library,
+)
+from gpubp.numpy_backend import NumpyBackend
+from gpubp.tape import Tape
+
+NO_TRANS, TRANS = 111, 112  # of cblas.h
+# Elements up to which it is not the work of a step that takes time, but the calls of NumPy.
+SMALL = 1024
+_LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
+
+
+def _copy(np: Any, z: Any, a: Any) -> None:
+    np.add(z, 0, out=a)
+
+
+# What is left of a layer without an activation: its bias.
+COPY = Elementwise("copy", "T z", "T a", "a = z", _copy, vectorizes=True)
+
+
+class Call:
+    """A function of the library on its arrays, which it keeps."""
+
+    def __init__(self, function: Any, arrays: list[Any], numbers: list[int]) -> None:
+        self.function, self._arrays = function, arrays
+        addresses = [a if isinstance(a, int) else a.ctypes.data for a in arrays]
+        self.data = (ctypes.c_void_p * len(addresses))(*addresses)
+        self.numbers = (ctypes.c_ssize_t * len(numbers))(*numbers)
+
+    def __call__(self) -> None:
+        """Call it."""
+        self.function(self.data, self.numbers)
+
+
+class _CallStruct(ctypes.Structure):
+    _fields_ = (
+        ("function", ctypes.c_void_p),
+        ("data", ctypes.c_void_p),
+        ("numbers", ctypes.c_void_p),
+    )
+
+
+class CompiledEpilogues(Epilogues):
+    """Bias and activation in one pass over the product."""
+
+    def __init__(self, backend: CompiledBackend) -> None:
+        self._backend = backend
+
+    def forward(
+        self,
+        X: Array,
+        W: Array,
+        b: Array | None,
+        activation: Any,
+        Z: Array,
+        A: Array,
+        *,
+        inference: bool,
+    ) -> bool:
+        step = activation.forward
+        if b is None or step is None or not step.vectorizes or Z is not A:
+            return False
+        backend = self._backend
+        if (call := bind(step, (Z, A), bias=b)) is None:
+            return False
+        backend.gemm(X, W, out=Z)
+        backend.call(call)
+        return True
+
+
+class CompiledBackend(NumpyBackend):
+    """NumPy with compiled steps; see `gpubp.backend.Backend`."""
+
+    def __init__(self, why: str = "asked for") -> None:
+        super().__init__(why)
+        replay_library()  # raises where nothing can be compiled
+        self.epilogues = CompiledEpilogues(self)
+
+    def run(self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...]) -> None:
+        arguments = (*inputs, *(out if isinstance(out, tuple) else (out,)))
+        gains = _is_faster(step, arguments, recorded=self._is_recording)
+        call = bind(step.element or step, arguments) if gains else None
+        if call is None:
+            super().run(step, *inputs, out=out)
+        else:
+            self.call(call)
+
+    def gemm(
+        self,
+        A: Array,
+        B: Array,
+        *,
+        out: Array,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        bias: Array | None = None,
+        accumulate: bool = False,
+    ) -> None:
+        transposed = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+        call = added = None  # as long as nothing is recorded, a call of ours costs more
+        if self._is_recording:
+            call = product(A, B, out, accumulate=accumulate, **transposed)
+            added = None if bias is None else bind(COPY, (out, out), bias=bias)
+        if call is None or (added is None and bias is not None):
+            super().gemm(A, B, out=out, bias=bias, accumulate=accumulate, **transposed)
+            return
+        self.call(call)
+        if added is not None:
+            self.call(added)
+
+    @property
+    def _is_recording(self) -> bool:
+        return isinstance(self._np, Tape)
+
+    def call(self, call: Call) -> None:
+        """Make ``call``, or keep it where a step is recorded."""
+        if self._is_recording:
+            self._np.keep(call)
+        else:
+            call()
+
+    def record(self, step: Step) -> CompiledTape:
+        return CompiledTape(super().record(step))
+
+
+class CompiledTape(Tape):
+    """A tape whose compiled calls, where they follow each other, are one."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()
+        for ours, group in itertools.groupby(tape.calls, lambda call: isinstance(call, Call)):
+            calls = list(group)
+            self.calls += [_together(calls)] if ours else calls
+
+    @property
+    def launches(self) -> dict[str, int]:
+        """How many calls one replay makes, by what they call."""
+        compiled = sum(isinstance(call, _Together) for call in self.calls)
+        return {"NumPy calls": len(self.calls) - compiled, "compiled calls": compiled}
+
+
+def _is_faster(step: Elementwise, arguments: tuple[Any, ...], *, recorded: bool) -> bool:
+    """Return whether a compiled ``step`` is faster than NumPy's functions, if it has a body."""
+    small = all(map(_is_small, arguments))
+    if step.vectorizes:
+        return recorded or not small  # a call costs more than a small array, unless recorded
+    return bool(step.body) and small and recorded
+
+
+def _is_small(argument: Any) -> bool:
+    return np.isscalar(argument) or (isinstance(argument, np.ndarray) and argument.size <= SMALL)
+
+
+class _Together(partial[None]):
+    """Calls that are made in C, one after the other; they keep their arrays."""
+
+    calls: list[Any]
+
+
+def _together(calls: list[Any]) -> _Together:
+    """Return one call that makes all ``calls``."""
+    structs = (_CallStruct * len(calls))(
+        *[
+            _CallStruct(
+                ctypes.cast(call.function, ctypes.c_void_p).value,
+                ctypes.addressof(call.data),
+                ctypes.addressof(call.numbers),
+            )
+            for call in calls
+        ]
+    )
+    together = _Together(replay_library().replay, structs, ctypes.c_ssize_t(len(calls)))
+    together.calls = calls
+    return together
+
+
+def bind(step: Elementwise, arguments: tuple[Any, ...], bias: Array | None = None) -> Call | None:
+    """Return the compiled ``step`` on its arguments; None where these do not suit it.
+
+    bias : (1, width), added to the rows of the first argument.
+    """
+    declared = parameters(step)
+    types = dict(zip(C_TYPES, C_TYPES, strict=True))
+    for p, argument in zip(declared, arguments, strict=True):
+        if isinstance(argument, np.ndarray):
+            types.setdefault(p.type, argument.dtype.name)
+    arrays = [
+        argument if isinstance(argument, np.ndarray) else np.array([argument], types[p.type])
+        for p, argument in zip(declared, arguments, strict=True)
+    ]
+    each = [array for p, array in zip(declared, arrays, strict=True) if not p.raw]
+    elements = max((array.size for array in each), default=1)
+    single = tuple(not p.raw and a.size == 1 for p, a in zip(declared, arrays, strict=True))
+    suits = all(
+        array.dtype.name == types[p.type]
+        and array.flags.c_contiguous
+        and (p.raw or array.size == elements or (array.size == 1 and not p.written))
+        for p, array in zip(declared, arrays, strict=True)
+    )
+    if step.prologue:
+        suits = suits and elements % RUN == 0
+    if bias is not None:
+        arrays.append(bias)
+        suits = suits and bias.flags.c_contiguous and bias.dtype == arrays[0].dtype
+    if not suits:
+        return None
+    variables = tuple((name, dtype) for name, dtype in types.items() if name not in C_TYPES)
+    try:
+        function = compiled(step, Form(variables, single, bias is not None))
+    except CompilerError as error:
+        warnings.warn(f"NumPy computes {step.name}: {error}", stacklevel=2)
+        return None
+    return Call(function, arrays, [elements, arrays[-1].shape[-1] if bias is not None else 0])
+
+
+def product(
+    A: Array, B: Array, out: Array, *, transpose_a: bool, transpose_b: bool, accumulate: bool
+) -> Call | None:
+    """Return the call of BLAS that writes A B into ``out``, or adds it; None where it cannot."""
+    letter = _LETTERS.get(out.dtype)
+    arrays = (A, B, out)
+    plain = all(a.ndim == 2 and a.flags.c_contiguous and a.dtype == out.dtype for a in arrays)
+    vector = len(out) == 1 and not transpose_a and not transpose_b
+    routine = f"{letter}{'gemv' if vector else 'gemm'}"
+    if letter is None or not plain or not all(a.size for a in arrays):
+        return None
+    if (address := host_blas.address(routine)) is None:
+        return None
+    k, n = B.shape if not transpose_b else B.shape[::-1]
+    if vector:  # out^T = B^T A^T
+        numbers = [TRANS, k, n, n, int(accumulate)]
+        arrays = (B, A, out)
+    else:
+        transposed = [TRANS if t else NO_TRANS for t in (transpose_a, transpose_b)]
+        strides = [A.shape[1], B.shape[1], int(accumulate), n]
+        numbers = [*transposed, len(out), n, k, *strides]
+    return Call(getattr(replay_library(), routine), [address, *arrays], numbers)

@@ -1,0 +1,286 @@
+"""Steps compiled for the host: what they compute, what is compiled, and what happens if not."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from host_kernels import all_steps, skip_without_compiler
+
+import gpubp
+from gpubp import compiled_backend, host_blas
+from gpubp.backend import BackendUnavailableError, get_backend
+from gpubp.compiled_backend import Call, CompiledBackend, bind, product
+from gpubp.kernels import host_compiler
+from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.kernels.elementwise import Elementwise
+from gpubp.kernels.host_compiler import CompilerError, Form, parameters, source
+from gpubp.kernels.optimizers import ADAM
+
+STEPS = all_steps()
+VECTORIZED = {name: step for name, step in STEPS.items() if step.vectorizes}
+RELU: Any = ACTIVATIONS["relu"]
+
+
+@pytest.fixture(autouse=True)
+def _compiler() -> None:
+    skip_without_compiler()
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """A machine on which nothing was compiled yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    caches: list[Any] = [host_compiler.compiled, host_compiler.replay_library]
+    caches += [host_compiler._compiler, host_compiler._version]
+    for each in caches:
+        each.cache_clear()
+    yield monkeypatch
+    for each in caches:
+        each.cache_clear()
+
+
+def form_of(step: Elementwise) -> Form:
+    numbers = tuple(p.type != "T" and not p.raw for p in parameters(step))
+    return Form((("T", "float32"),), numbers)
+
+
+# ---- what the compiler makes of a step ---------------------------------------------------------
+
+
+def test_what_is_fastest_compiled_is_said_to_be() -> None:
+    """The slopes that follow from a, and what has no function in it; and no loss."""
+    assert {"relu", "relu_delta", "tanh_delta", "adam", "adamw", "momentum"} <= set(VECTORIZED)
+    assert not {"tanh", "gelu_delta", "softmax_cross_entropy", "gather"} & set(VECTORIZED)
+
+
+@pytest.mark.parametrize("kernel", [k for k in VECTORIZED if k != "advance"])  # of one number
+def test_what_is_said_to_be_vectorized_is(kernel: str, tmp_path: Path) -> None:
+    if not (gcc := shutil.which("g++")):
+        pytest.skip("g++ is not installed; it says what it has vectorized")
+    step = VECTORIZED[kernel].element or VECTORIZED[kernel]
+    text = source(step, form_of(step))
+    (tmp_path / "step.cpp").write_text(text)
+    flags = [flag for flag in host_compiler.FLAGS if flag != "-march=native"]
+    command = [gcc, *flags, "-fopt-info-vec-optimized", "step.cpp", "-o", "step.so"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "loop vectorized" in told.stderr, text
+
+
+@pytest.mark.parametrize("kernel", STEPS)
+def test_no_parameter_is_named_as_what_is_written_around_a_body(kernel: str) -> None:
+    step = STEPS[kernel]
+    around = {"elements", "columns", "start", "bias", "data", "sizes"}
+    assert not {p.name for p in parameters(step)} & around
+    assert not set(re.findall(r"\b[a-z]\w*\b", step.body)) & around
+
+
+def test_adam_is_bit_for_bit_that_of_numpy() -> None:
+    rng = np.random.RandomState(0)
+    vectors = [np.abs(rng.normal(size=64)).astype(np.float32) for _ in range(4)]
+    plan, step = rng.uniform(0.1, 0.9, (3, 5)).astype(np.float32), np.array([1])
+    results = []
+    for backend in (CompiledBackend(), get_backend("cpu")):
+        grad, *written = [v.copy() for v in vectors]
+        inputs = (grad, plan, step, 1, 64, 32, True)
+        backend.record(lambda b=backend, i=inputs, w=written: b.run(ADAM, *i, out=tuple(w)))()
+        results.append(np.stack(written))
+    np.testing.assert_array_equal(*results)
+    assert (results[0] != np.stack(vectors[1:])).all()
+
+
+# ---- what is compiled --------------------------------------------------------------------------
+
+
+def test_arguments_that_do_not_suit_a_body_are_left_to_numpy() -> None:
+    z, a = np.full((4, 6), -1.0), np.ones((4, 6))
+    assert isinstance(bind(RELU.forward, (z, a)), Call)
+    assert bind(RELU.forward, (z.T, a.T)) is None
+    assert bind(RELU.forward, (z.astype(np.float32), a)) is None
+    assert bind(RELU.forward, (z[:1], a)) is None
+    backend = CompiledBackend()
+    backend.record(lambda: backend.run(RELU.forward, z.T, out=a.T))()
+    np.testing.assert_array_equal(a, 0)
+
+
+def test_products_that_blas_cannot_take_are_left_to_numpy() -> None:
+    A, B, out = np.ones((3, 2)), np.ones((2, 5)), np.zeros((3, 5))
+    plain = {"transpose_a": False, "transpose_b": False, "accumulate": False}
+    assert isinstance(product(A, B, out, **plain), Call)
+    assert product(A.T.copy().T, B, out, **plain) is None
+    assert product(A[None], B[None], out[None], **plain) is None
+    assert product(A.astype(int), B.astype(int), out.astype(int), **plain) is None
+    assert product(A[:, :0], B[:0], out, **plain) is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize("rows", [1, 7])
+@pytest.mark.parametrize("kind", ["plain", "bias", "accumulate"])
+def test_products_are_those_of_numpy(
+    dtype: Any, transposed: tuple[bool, bool], rows: int, kind: str
+) -> None:
+    rng, (flip_a, flip_b) = np.random.RandomState(0), transposed
+    A, B = rng.normal(size=(rows, 5)).astype(dtype), rng.normal(size=(5, 4)).astype(dtype)
+    out, bias = rng.normal(size=(rows, 4)).astype(dtype), rng.normal(size=(1, 4)).astype(dtype)
+    expected = A @ B + (out if kind == "accumulate" else 0) + (bias if kind == "bias" else 0)
+    A, B = (A.T.copy() if flip_a else A), (B.T.copy() if flip_b else B)
+    options: dict[str, Any] = {"transpose_a": flip_a, "transpose_b": flip_b}
+    options |= {"bias": bias} if kind == "bias" else {"accumulate": kind == "accumulate"}
+    backend = CompiledBackend()
+    step = backend.record(lambda: backend.gemm(A, B, out=out, **options))
+    assert step.launches == {"NumPy calls": 0, "compiled calls": 1}
+    step()
+    np.testing.assert_allclose(out, expected, rtol=1e-5 if dtype == np.float32 else 1e-13)
+
+
+def test_the_whole_step_of_a_small_network_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    clf = gpubp.MLPClassifier((2,), max_iter=3, random_state=0, compiled=True, device="cpu")
+    seen: list[dict[str, int]] = []
+    real = CompiledBackend.record
+
+    def record(backend: CompiledBackend, step: Any) -> Any:
+        tape = real(backend, step)
+        seen.append(tape.launches)
+        return tape
+
+    monkeypatch.setattr(CompiledBackend, "record", record)
+    with pytest.warns(match="Maximum iterations"):
+        clf.fit(X, y)
+    assert seen == [{"NumPy calls": 0, "compiled calls": 1}]
+
+
+# ---- whole trainings ---------------------------------------------------------------------------
+
+rng = np.random.RandomState(0)
+X = rng.normal(size=(203, 6))
+CLASSES = rng.randint(3, size=len(X))
+VALUES = X[:, :2] ** 2
+
+
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", "lbfgs"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_training_is_that_of_numpy(activation: str, solver: str) -> None:
+    trained = []
+    for compiled in (False, True):
+        options: dict[str, Any] = {"random_state": 0, "max_iter": 5, "batch_size": 32}
+        options |= {"dtype": "float64", "device": "cpu", "compiled": compiled}
+        clf = gpubp.MLPClassifier((40, 30), activation, solver=solver, **options)
+        with pytest.warns(match=r"[Mm]aximum iterations|converge"):
+            trained.append(clf.fit(X, CLASSES))
+    for theirs, ours in zip(trained[0].coefs_, trained[1].coefs_, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
+    expected = trained[0].predict_proba(X)
+    np.testing.assert_allclose(trained[1].predict_proba(X), expected, rtol=1e-7)
+
+
+def test_training_without_an_address_of_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    curves = []
+    for address in (host_blas.address, lambda _: None):
+        monkeypatch.setattr(host_blas, "address", address)
+        options: dict[str, Any] = {"dtype": "float64", "device": "cpu", "compiled": True}
+        reg = gpubp.MLPRegressor("squared_error", (8,), random_state=0, max_iter=5, **options)
+        with pytest.warns(match="Maximum iterations"):
+            curves.append(reg.fit(X, VALUES).loss_curve_)
+    np.testing.assert_allclose(*curves, rtol=1e-12)
+
+
+def test_the_parameter_is_saved_and_validated(tmp_path: Path) -> None:
+    clf = gpubp.MLPClassifier((3,), max_iter=1, compiled=True, device="cpu")
+    with pytest.warns(match="Maximum iterations"):
+        clf.fit(X, CLASSES)
+    gpubp.save(clf, tmp_path / "model.safetensors")
+    assert gpubp.load(tmp_path / "model.safetensors").compiled is True
+    with pytest.raises(ValueError, match="'compiled' parameter"):
+        gpubp.MLPClassifier(compiled="yes").fit(X, CLASSES)
+
+
+# ---- compilers and caches ----------------------------------------------------------------------
+
+
+def test_a_step_is_compiled_once(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    form = Form((("T", "float64"),), (False, False))
+    host_compiler.compiled(RELU.forward, form)
+    (made,) = (tmp_path / "gpubp" / "compiled").iterdir()
+    when = made.stat().st_mtime_ns
+    host_compiler.compiled.cache_clear()
+    host_compiler.compiled(RELU.forward, form)
+    assert [made] == list(made.parent.iterdir())
+    assert made.stat().st_mtime_ns == when
+
+
+def test_half_a_file_in_the_cache_is_made_anew(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    host_compiler.replay_library()
+    (made,) = (tmp_path / "gpubp" / "compiled").iterdir()
+    made.unlink()
+    made.write_bytes(b"\x7fELF")
+    host_compiler.replay_library.cache_clear()
+    assert host_compiler.replay_library().replay
+
+
+@pytest.mark.parametrize(
+    ("compiler", "problem"),
+    [
+        ("no-such-compiler", "no-such-compiler does not run"),
+        ("false", "false does not compile for this processor"),
+        ("", r"there is no C\+\+ compiler"),
+    ],
+)
+def test_without_a_compiler(fresh: pytest.MonkeyPatch, compiler: str, problem: str) -> None:
+    if compiler:
+        fresh.setenv("CXX", compiler)
+    else:
+        fresh.delenv("CXX", raising=False)
+        fresh.setenv("PATH", "")
+    with pytest.raises(BackendUnavailableError, match=rf"{problem}.*; install g\+\+ or clang"):
+        gpubp.MLPClassifier(compiled=True, device="cpu").fit(X, CLASSES)
+
+
+def test_a_cache_that_cannot_be_written(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "gpubp").write_text("in the way")
+    with pytest.raises(BackendUnavailableError, match="cannot hold compiled steps"):
+        get_backend("cpu", compiled=True)
+
+
+def test_without_a_home_nothing_is_kept(fresh: pytest.MonkeyPatch) -> None:
+    def homeless() -> None:
+        raise RuntimeError("no home")
+
+    fresh.setenv("XDG_CACHE_HOME", "")
+    fresh.setattr(Path, "home", homeless)
+    backend, z = get_backend("cpu", compiled=True), np.array([[-1.0, 2.0]])
+    backend.record(lambda: backend.run(RELU.forward, z, out=z))()
+    np.testing.assert_array_equal(z, [[0, 2]])
+
+
+def test_a_step_that_cannot_be_compiled_is_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise CompilerError("it broke")
+
+    backend, z = CompiledBackend(), np.array([[-1.0, 2.0]])
+    monkeypatch.setattr(compiled_backend, "compiled", broken)
+    with pytest.warns(match="NumPy computes relu: it broke"):
+        step = backend.record(lambda: backend.run(RELU.forward, z, out=z))
+    step()
+    np.testing.assert_array_equal(z, [[0, 2]])
+
+
+@pytest.mark.skipif(shutil.which("clang++") is None, reason="clang++ is not installed")
+def test_clang_compiles_too(fresh: pytest.MonkeyPatch) -> None:
+    fresh.setenv("CXX", "clang++")
+    backend, z = get_backend("cpu", compiled=True), np.array([[-1.0, 2.0]])
+    backend.record(lambda: backend.run(RELU.forward, z, out=z))()
+    np.testing.assert_array_equal(z, [[0, 2]])
+
+
+def test_a_compiler_with_options(fresh: pytest.MonkeyPatch) -> None:
+    fresh.setenv("CXX", f"{shutil.which(os.environ.get('CXX', 'g++'))} -DNOTHING")
+    assert host_compiler.replay_library().replay
