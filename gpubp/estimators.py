@@ -227,10 +227,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         precision: Precision = "float32",
         record: bool = True,
         tune: bool = False,
+        compiled: bool = False,
         weight_decay: float = 0.01,
         fit_intercept: bool = True,
         dropout: Any = 0.0,
-        compiled: bool = False,
         input_dropout: float = 0.0,
         warmup_epochs: float = 0.0,
         clip_norm: float | None = None,
@@ -428,6 +428,7 @@ default='squared_error'
         precision: Precision = "float32",
         record: bool = True,
         tune: bool = False,
+        compiled: bool = False,
         weight_decay: float = 0.01,
         fit_intercept: bool = True,
         dropout: Any = 0.0,
@@ -451,7 +452,6 @@ default='squared_error'
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(
                 f"loss='poisson' is for targets of 0 or more, but y has {y.min()!r}; "
-        compiled: bool = False,
                 "choose another loss, or shift y"
             )
         return X, y
