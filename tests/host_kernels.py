@@ -56,7 +56,7 @@ template <typename E> struct Raw {
     E* data;
     ptrdiff_t size, *touched;
     E& operator[](ptrdiff_t k) const {
-        static E nowhere[1];
+        static E nowhere[8];  // a body may take four at a time
         if (k >= 0 && k < size) {
             if (k < touched[0]) touched[0] = k;
             if (k > touched[1]) touched[1] = k;
