@@ -18,13 +18,13 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import validate_data
 
-from gpubp.backend import Backend
+from gpubp.backend import Array, Backend
 from gpubp.class_weights import row_weights
+from gpubp.device_rows import validated
 from gpubp.fitting import X_CHECKS, MultilayerPerceptron
 from gpubp.hyperparameters import set_parameters
-from gpubp.interchange import on_host
+from gpubp.interchange import device_of, is_on_device, labels_of, log, on_host
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.gemm import Precision
@@ -258,7 +258,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         return X, y
 
     def _as_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
-        X, y = validate_data(self, X, y, multi_output=True, reset=reset, **X_CHECKS)
+        X, y = validated(self, X, y, multi_output=True, reset=reset, **X_CHECKS)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
@@ -309,26 +309,38 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
         return float(accuracy_score(y, self._labels(outputs), sample_weight=weights))
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the labels of X: (n_samples,), or (n_samples, n_labels) for multi-label."""
-        return self._labels(self._outputs(X))
+    def predict(self, X: Any) -> Array:
+        """Return the labels of X: (n_samples,), or (n_samples, n_labels) for multi-label.
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class, (n_samples, n_classes), in `classes_` order."""
+        For X on a CUDA device, labels that are numbers come as a CuPy array.
+        """
         outputs = self._outputs(X)
-        if outputs.shape[1] == 1:
-            return np.hstack([1 - outputs, outputs])
-        return outputs
+        if not is_on_device(outputs):
+            return self._labels(outputs)
+        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        return labels_of(outputs, self.classes_, multilabel)
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class, (n_samples, n_classes), in `classes_` order.
+
+        For X on a CUDA device, a CuPy array.
+        """
+        outputs = self._outputs(X)
+        if outputs.shape[1] > 1:
+            return outputs
+        with device_of(outputs):
+            both = outputs.repeat(2, axis=1)
+            both[:, 0] = 1 - both[:, 0]
+        return both
+
+    def predict_log_proba(self, X: Any) -> Array:
         """Return log(predict_proba(X))."""
-        P = self.predict_proba(X)
-        with np.errstate(divide="ignore"):
-            return np.log(P, out=P)  # type: ignore[no-any-return]
+        return log(self.predict_proba(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the part of the rows, by weight, whose label is predicted: the accuracy."""
-        return float(super().score(X, on_host(y), on_host(sample_weight)))
+        labels = on_host(self.predict(X))
+        return float(accuracy_score(on_host(y), labels, sample_weight=on_host(sample_weight)))
 
     @available_if(MultilayerPerceptron._check_solver)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -446,7 +458,7 @@ default='squared_error'
         self, X: Any, y: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
         options = {"multi_output": True, "y_numeric": True, **X_CHECKS}
-        X, y = validate_data(self, X, y, reset=reset, **options)
+        X, y = validated(self, X, y, reset=reset, **options)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if self.loss == "poisson" and y.min() < 0:
@@ -484,14 +496,18 @@ default='squared_error'
             return float("nan")
         return float(r2_score(y, outputs, sample_weight=weights))
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the predictions for X: (n_samples,), or (n_samples, n_outputs) for several."""
+    def predict(self, X: Any) -> Array:
+        """Return the predictions for X: (n_samples,), or (n_samples, n_outputs) for several.
+
+        For X on a CUDA device, a CuPy array.
+        """
         outputs = self._outputs(X)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R^2, the part of the variance of y that is predicted; 1 is perfect."""
-        return float(super().score(X, on_host(y), on_host(sample_weight)))
+        predictions = on_host(self.predict(X))
+        return float(r2_score(on_host(y), predictions, sample_weight=on_host(sample_weight)))
 
     @available_if(MultilayerPerceptron._check_solver)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]

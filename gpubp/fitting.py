@@ -15,15 +15,16 @@ from sklearn.base import _fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from gpubp.backend import Backend
+from gpubp.backend import Array, Backend
 from gpubp.batches import Batches
 from gpubp.callbacks import FitTasks
+from gpubp.device_rows import validated
 from gpubp.dropout import Dropout
 from gpubp.hyperparameters import Hyperparameters
-from gpubp.inference import forget, infer, parameters_of
-from gpubp.interchange import on_host
+from gpubp.inference import forget, infer_into, parameters_of
+from gpubp.interchange import beside, empty_beside, is_on_device, on_host
 from gpubp.lbfgs import Objective, minimize, place_objective, warn_unless_converged
 from gpubp.losses import Loss
 from gpubp.network import Network
@@ -114,7 +115,7 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
         network = self._network(rows)
         backend = self._backend(self._batch_rows(len(rows.X)), network)
         dtype = self._train_dtype(rows.X, backend)
-        rows, held = rows.in_dtype(dtype), held and held.in_dtype(dtype)
+        rows, held = rows.in_dtype(dtype, backend), held and held.in_dtype(dtype, backend)
         if note or self.verbose:
             (note or print)(
                 f"training on {backend.name} in {_described(dtype, backend)}: {backend.why}"
@@ -228,10 +229,10 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
     ) -> Rows:
         """Return the rows to train on, or raise as scikit-learn does."""
         self._dropout_rates()
-        X, y = self._validate_input(on_host(X), on_host(y), incremental, first)
+        X, y = self._validate_input(X, on_host(y), incremental, first)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        return self._rows(X, y, self._weights(y, _checked_weights(X, sample_weight)))
+        return self._rows(X, y, self._weights(y, _checked_weights(y, sample_weight)))
 
     def _given_rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         """Return the rows that were given to validate on, or raise."""
@@ -246,12 +247,12 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
                 f"'adamw', got early_stopping={self.early_stopping!r} and solver={self.solver!r}; "
                 "set these, or leave X_val and y_val out"
             )
-        X, y = self._validate_held(on_host(X), on_host(y))
-        weights = _checked_weights(X, sample_weight, "sample_weight_val")
+        X, y = self._validate_held(X, on_host(y))
+        weights = _checked_weights(y, sample_weight, "sample_weight_val")
         return self._rows(X, y, weights)
 
     def _rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Rows:
-        X = X if isinstance(X, np.ndarray) else SparseRows(X)
+        X = SparseRows(X) if hasattr(X, "indptr") else X
         return Rows(X, y, self._encode(y), weights)
 
     def _weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
@@ -416,10 +417,13 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
                 stacklevel=4,
             )
 
-    def _outputs(self, X: Any) -> np.ndarray:
-        """Return the network's outputs for X (n_samples, n_features) as (n_samples, n_outputs)."""
+    def _outputs(self, X: Any) -> Array:
+        """Return the network's outputs for X (n_samples, n_features) as (n_samples, n_outputs).
+
+        On the device of X, as a CuPy array, where X lies on one.
+        """
         check_is_fitted(self)
-        X = validate_data(self, on_host(X), reset=False, **X_CHECKS)
+        X = validated(self, X, reset=False, **X_CHECKS)
         sizes = (len(self.coefs_[0]), *(len(b) for b in self.intercepts_))
         shapes = [np.shape(W) for W in self.coefs_]
         if shapes != list(pairwise(sizes)):
@@ -431,10 +435,13 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
         network = Network(sizes, self._activations(len(sizes) - 2))
         backend = self._backend(X.shape[0], network)
         dtype = np.asarray(self.coefs_[0]).dtype
-        X = as_rows(X, dtype)
-        with backend.in_use(self.threads, min(len(X), 1024) * network.n_parameters):
+        rows = as_rows(X, dtype, backend)
+        shape, stays = (len(rows), sizes[-1]), is_on_device(rows)
+        outputs = empty_beside(rows, shape, dtype) if stays else np.empty(shape, dtype)
+        with backend.in_use(self.threads, min(len(rows), 1024) * network.n_parameters):
             parameters = parameters_of(self, backend, self.coefs_, self.intercepts_, dtype)
-            return infer(backend, network, self._loss(), parameters, X)
+            infer_into(outputs, backend, network, self._loss(), parameters, rows)
+        return beside(outputs, X) if is_on_device(X) and not stays else outputs
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -17,6 +17,8 @@ from gpubp.rows import SparseRows
 # Of the widest layer: chunks that stay in a CPU's cache, and in a device's L2.
 CHUNK_BYTES, DEVICE_CHUNK_BYTES = 1 << 22, 1 << 24
 
+Watch = Callable[[int, Array], None]
+
 
 class _Uploaded(NamedTuple):
     """Parameters on a device, and copies on the host of what they were made from."""
@@ -81,7 +83,7 @@ def infer(
     loss: Loss,
     parameters: Parameters,
     X: Array | SparseRows,
-    watch: Callable[[int, Array], None] | None = None,
+    watch: Watch | None = None,
 ) -> np.ndarray:
     """Return the outputs for ``X`` (n, d_0) as (n, d_L) on the host, in the dtype of ``X``.
 
@@ -90,6 +92,21 @@ def infer(
     watch : shown each chunk's first row and its logits (rows, d_L), there where they lie; where
         memory runs out, all is shown anew in smaller chunks.
     """
+    outputs = np.empty((len(X), network.sizes[-1]), X.dtype)
+    infer_into(outputs, backend, network, loss, parameters, X, watch)
+    return outputs
+
+
+def infer_into(
+    outputs: Array,
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    parameters: Parameters,
+    X: Array | SparseRows,
+    watch: Watch | None = None,
+) -> None:
+    """Write into ``outputs`` (n, d_L), on the host or the device, what `infer` returns."""
     n, on_host = len(X), backend.name == "cpu"
     room = CHUNK_BYTES if on_host else DEVICE_CHUNK_BYTES
     # Dense rows on the host stay where they are; others take room in each chunk.
@@ -98,7 +115,8 @@ def infer(
     chunk = max(1, min(n, room // (width * X.dtype.itemsize)))
     while True:
         try:
-            return _in_chunks(backend, network, loss, parameters, X, chunk, watch)
+            _in_chunks(outputs, backend, network, loss, parameters, X, watch, chunk)
+            return
         except MemoryError:
             if on_host or chunk == 1:
                 raise
@@ -107,16 +125,17 @@ def infer(
 
 
 def _in_chunks(
+    outputs: Array,
     backend: Backend,
     network: Network,
     loss: Loss,
     parameters: Parameters,
     X: Array,
+    watch: Watch | None,
     chunk: int,
-    watch: Callable[[int, Array], None] | None,
-) -> np.ndarray:
+) -> None:
+    to_host = isinstance(outputs, np.ndarray)
     work = Workspace(backend, network, chunk, X.dtype, deltas=False)
-    outputs = np.empty((len(X), network.sizes[-1]), X.dtype)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for start in range(0, len(X), chunk):
             rows = min(chunk, len(X) - start)
@@ -126,8 +145,8 @@ def _in_chunks(
             if watch is not None:
                 watch(start, part.logits)
             loss.predict(backend, part.logits, out=part.logits)
-            outputs[start : start + rows] = backend.to_numpy(part.logits)
-    return outputs
+            some = backend.to_numpy(part.logits) if to_host else part.logits
+            outputs[start : start + rows] = some
 
 
 def _rows(X: Array | SparseRows, start: int, stop: int) -> Array:

@@ -76,7 +76,7 @@ class TableModel:
         rows : a Table or frame, whose columns are matched by name, or an array (n, n_features)
             with the columns in the order of training.
         """
-        predictions = self.estimator.predict(self._transform(rows))
+        predictions: np.ndarray = self.estimator.predict(self._transform(rows))
         scaling = self.schema.target_scaling
         if scaling is None:
             return predictions
@@ -86,7 +86,7 @@ class TableModel:
         """Return the probability of each class, (n, n_classes), in the order of `classes_`."""
         if not isinstance(self.estimator, MLPClassifier):
             raise ValueError("this model is a regression and has no probabilities; use predict")
-        return self.estimator.predict_proba(self._transform(rows))
+        return self.estimator.predict_proba(self._transform(rows))  # type: ignore[no-any-return]
 
     def evaluate(self, table: Table, targets: Sequence[str] | None = None) -> dict[str, float]:
         """Return metrics on rows with known targets, in the units of training.

@@ -11,9 +11,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from gpubp.backend import Backend
+from gpubp.backend import Array, Backend
 from gpubp.batches import Batches
 from gpubp.inference import forget_all
+from gpubp.interchange import is_on_device
 from gpubp.network import Network
 from gpubp.optimizers import Optimizer
 from gpubp.rows import Matrix, SparseRows
@@ -34,7 +35,7 @@ class OneStepWindows(StreamedBatches):
 
 def place(
     backend: Backend,
-    X: Matrix,
+    X: Matrix | Array,
     Y: np.ndarray,
     batch_size: int,
     weights: np.ndarray | None,
@@ -59,8 +60,7 @@ def place(
     def build(kind: type[Batches], parts: int) -> T:
         return make(kind(backend, X, Y, batch_size, weights), parts)
 
-    sparse = isinstance(X, SparseRows)
-    for kind, parts, way in _ways(backend, most_parts or min(batch_size, len(X)), sparse):
+    for kind, parts, way in _ways(backend, most_parts or min(batch_size, len(X)), X):
         trainer = _attempt(backend, partial(build, kind, parts))
         if trainer is None and forget_all():
             backend.free_unused()
@@ -78,21 +78,26 @@ def place(
 
 
 def _ways(
-    backend: Backend, most_parts: int, sparse: bool
+    backend: Backend, most_parts: int, X: Matrix | Array
 ) -> Iterator[tuple[type[Batches], int, str]]:
     if backend.name == "cpu":
         yield Batches, 1, ""
         return
+    doubled = [1 << k for k in range(1, most_parts.bit_length())]
+    if is_on_device(X):  # where they stay
+        yield Batches, 1, ""
+        for parts in doubled:
+            yield Batches, parts, f"each batch takes {parts} parts"
+        return
+    sparse = isinstance(X, SparseRows)
     # Sparse rows become dense on the host, window by window: for them that is no fall-back.
     streamed = "its rows are streamed from the host"
     yield (StreamedBatches if sparse else Batches), 1, ""
     if not sparse:
         yield StreamedBatches, 1, streamed
     yield OneStepWindows, 1, streamed
-    parts = 2
-    while parts <= most_parts:
+    for parts in doubled:
         yield OneStepWindows, parts, f"its rows are streamed, and each batch takes {parts} parts"
-        parts *= 2
 
 
 def _attempt(backend: Backend, make: Callable[[], T]) -> T | None:

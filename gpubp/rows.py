@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from gpubp.arrays import Array
+from gpubp.backend import Backend
+from gpubp.interchange import converted, is_on_device, on_host, rows_at
 
 
 class SparseRows:
@@ -51,13 +56,19 @@ class SparseRows:
 Matrix = np.ndarray | SparseRows
 
 
-def as_rows(X: Any, dtype: np.dtype) -> Matrix:
-    """Return ``X``, an array, `SparseRows` or a CSR matrix, as rows that training can take."""
+def as_rows(X: Any, dtype: np.dtype, backend: Backend) -> Matrix | Array:
+    """Return ``X``, an array, `SparseRows` or a CSR matrix, as rows for training on ``backend``.
+
+    A CuPy array stays one if it lies on that device; from any other it comes to the host.
+    """
     if isinstance(X, SparseRows):
         return X.astype(dtype)
     if hasattr(X, "indptr"):
         return SparseRows(X).astype(dtype)
-    return np.ascontiguousarray(X, dtype)
+    if is_on_device(X) and backend.name == f"cuda:{X.device.id}":
+        with suppress(MemoryError):  # another dtype may have no room
+            return converted(X, dtype)
+    return np.ascontiguousarray(on_host(X), dtype)
 
 
 class Rows(NamedTuple):
@@ -66,7 +77,7 @@ class Rows(NamedTuple):
     places : which of the rows given they are; None for all.
     """
 
-    X: Matrix
+    X: Matrix | Array
     y: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None
@@ -75,10 +86,18 @@ class Rows(NamedTuple):
     def take(self, index: np.ndarray) -> Rows:
         """Return the rows at ``index``, copied."""
         weights = None if self.weights is None else self.weights[index]
-        return Rows(self.X[index], self.y[index], self.targets[index], weights, index)
+        return Rows(_taken(self.X, index), self.y[index], self.targets[index], weights, index)
 
-    def in_dtype(self, dtype: np.dtype) -> Rows:
-        """Return the rows with X, and targets that are numbers, in ``dtype``."""
+    def in_dtype(self, dtype: np.dtype, backend: Backend) -> Rows:
+        """Return the rows for ``backend``, with X, and targets that are numbers, in ``dtype``."""
         # Classes stay the integers that they are.
         targets = self.targets if self.targets.ndim == 1 else self.targets.astype(dtype, copy=False)
-        return self._replace(X=as_rows(self.X, dtype), targets=targets)
+        return self._replace(X=as_rows(self.X, dtype, backend), targets=targets)
+
+
+def _taken(X: Matrix | Array, index: np.ndarray) -> Matrix | Array:
+    if not is_on_device(X):
+        return X[index]
+    with suppress(MemoryError):
+        return rows_at(X, index)
+    return on_host(X)[index]

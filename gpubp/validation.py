@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from gpubp.backend import Array, Backend
 from gpubp.inference import infer
+from gpubp.interchange import on_host
 from gpubp.losses import Loss
 from gpubp.network import Network, Parameters
 from gpubp.rows import Rows, SparseRows
@@ -108,7 +109,7 @@ class Scorer:
     def __init__(self, scoring: Any, estimator: Any, backend: Backend, rows: Rows) -> None:
         self._scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
         self._estimator, self._backend = estimator, backend
-        self._X = rows.X.matrix if isinstance(rows.X, SparseRows) else rows.X
+        self._X = rows.X.matrix if isinstance(rows.X, SparseRows) else on_host(rows.X)
         self._y = rows.y
         weighted = rows.weights is not None and _takes_weights(self._scorer)
         self._weights = {"sample_weight": rows.weights} if weighted else {}

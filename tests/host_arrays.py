@@ -58,6 +58,23 @@ class ndarray:
     def __len__(self) -> int:
         return len(self._view)
 
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {
+            "shape": self.shape,
+            "strides": None if self.flags.c_contiguous else self.strides,
+            "typestr": self.dtype.str,
+            "data": (self.data.ptr, False),
+            "version": 3,
+        }
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self._block.device_id
+
+    def __dlpack__(self, *, stream: int | None = None, **options: Any) -> ndarray:
+        """Return what `from_dlpack` takes instead of a capsule."""
+        return self._like(self._view)
+
     # Views
     @property
     def T(self) -> ndarray:
@@ -138,6 +155,20 @@ class ndarray:
         self, axis: Any = None, out: None = None, dtype: Any = None, keepdims: bool = False
     ) -> ndarray:
         return _computed("argmin", lambda a: np.argmin(a, axis, keepdims=keepdims), self)
+
+    def argmax(
+        self, axis: Any = None, out: None = None, dtype: Any = None, keepdims: bool = False
+    ) -> ndarray:
+        return _computed("argmax", lambda a: np.argmax(a, axis, keepdims=keepdims), self)
+
+    def max(self, axis: Any = None, out: None = None, keepdims: bool = False) -> ndarray:
+        return _computed("max", lambda a: np.max(a, axis, keepdims=keepdims), self)
+
+    def min(self, axis: Any = None, out: None = None, keepdims: bool = False) -> ndarray:
+        return _computed("min", lambda a: np.min(a, axis, keepdims=keepdims), self)
+
+    def repeat(self, repeats: int, axis: Any = None) -> ndarray:
+        return _computed("repeat", lambda a: np.repeat(a, repeats, axis), self)
 
     def __divmod__(self, other: Any) -> tuple[ndarray, ndarray]:
         return self // other, self % other
@@ -278,14 +309,16 @@ class ufunc:
         self.name, self._numpy = name, numpy
 
     def __call__(
-        self, x1: Any, x2: Any, /, out: Any = None, *, casting: str = "same_kind", dtype: Any = None
+        self, *operands: Any, out: Any = None, casting: str = "same_kind", dtype: Any = None
     ) -> ndarray:
-        for x in (x1, x2):
+        for x in operands:
             check_argument(x)
+        if len(operands) > self._numpy.nin:  # type: ignore[attr-defined]
+            *operands, out = operands  # type: ignore[assignment]
         if not isinstance(out, ndarray):
             raise NotImplementedError("the stand-in's functions need an array as out")
         # CuPy copies an input that overlaps the output, where the two are not one array.
-        inputs = [x.copy() if _overlaps(x, out) else x for x in (x1, x2)]
+        inputs = [x.copy() if _overlaps(x, out) else x for x in operands]
         views = [x._view if isinstance(x, ndarray) else x for x in inputs]
         if np.broadcast_shapes(*map(np.shape, views), out.shape) != out.shape:
             raise ValueError("Out shape is mismatched")
@@ -300,7 +333,7 @@ class ufunc:
         return out
 
 
-add, multiply = ufunc("add", np.add), ufunc("multiply", np.multiply)
+add, multiply, log = ufunc("add", np.add), ufunc("multiply", np.multiply), ufunc("log", np.log)
 
 
 def _overlaps(x: Any, out: ndarray) -> bool:

@@ -24,7 +24,7 @@ from typing import Any
 
 import host_cuda
 import numpy as np
-from host_arrays import add, check_argument, multiply, ndarray, ufunc
+from host_arrays import add, check_argument, log, multiply, ndarray, ufunc
 from host_cuda import Stream, get_current_stream, issue
 from host_launch import ElementwiseKernel
 
@@ -45,6 +45,8 @@ def asarray(
     a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, blocking: bool = False
 ) -> ndarray:
     """Return ``a`` on the current device."""
+    if not isinstance(a, ndarray) and hasattr(a, "__cuda_array_interface__"):
+        a = _described(a.__cuda_array_interface__)
     if isinstance(a, ndarray):
         return a if dtype is None or a.dtype == dtype else a.astype(dtype)
     host = np.asarray(a, dtype)
@@ -54,6 +56,20 @@ def asarray(
     else:
         array._upload(np.ascontiguousarray(host), get_current_stream(), keep=True)
     return array
+
+
+def _described(interface: dict[str, Any]) -> ndarray:
+    """Return the array of another library that lies at an address of the device."""
+    address = interface["data"][0]
+    block = host_cuda.machine().addresses[address]
+    offset, dtype = address - block.address, np.dtype(interface["typestr"])
+    strides = interface.get("strides")
+    return ndarray(block, np.ndarray(interface["shape"], dtype, block.bytes, offset, strides))
+
+
+def from_dlpack(array: Any, *, device: Any = None, copy: Any = None) -> ndarray:
+    """Return the array of another library, whose work the current stream waits for."""
+    return array.__dlpack__(stream=get_current_stream().ptr)  # type: ignore[no-any-return]
 
 
 def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
@@ -126,7 +142,9 @@ def modules() -> dict[str, ModuleType]:
         asnumpy=asnumpy,
         cuda=cuda,
         empty=empty,
+        from_dlpack=from_dlpack,
         get_default_memory_pool=_get_default_memory_pool,
+        log=log,
         matmul=matmul,
         multiply=multiply,
         ndarray=ndarray,

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from estimator_cases import BASE, OURS, PROBLEMS, TARGETS, WEIGHTS, X, fit
-from host_arrays import ndarray as device_array
 from host_cuda import Machine
 from numpy.testing import assert_array_equal
 
@@ -58,8 +57,6 @@ def on_device(host_cupy: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     """What makes an array of the stand-in for CuPy, by whose interface such arrays are known."""
     import cupy
 
-    told = property(lambda self: {"shape": self.shape, "version": 3})
-    monkeypatch.setattr(device_array, "__cuda_array_interface__", told, raising=False)
     with cupy.cuda.Device(0), cupy.cuda.Stream(non_blocking=True) as stream:
         yield cupy.asarray
         stream.synchronize()
@@ -73,7 +70,8 @@ def same_as_numpy(problem: str, make: Any, device: str = "cpu") -> None:
     got = fit(OURS[kind](**options), make(X), make(y), sample_weight=make(WEIGHTS))
     names = ["predict"] + (["predict_proba"] if kind == "classifier" else [])
     for name in names:
-        assert_array_equal(getattr(got, name)(make(X)), getattr(wanted, name)(X), strict=True)
+        outputs = on_host(getattr(got, name)(make(X)))
+        assert_array_equal(outputs, getattr(wanted, name)(X), strict=True)
     score = got.score(make(X), make(y), sample_weight=make(WEIGHTS))
     assert score == wanted.score(X, y, sample_weight=WEIGHTS)
     first = {} if kind == "regressor" else {"classes": make(np.unique(y))}

@@ -42,6 +42,7 @@ FLOORS = [
     "losses",
     "own_losses",
     "optimizers",
+    "interchange",
     "rows",
     "batches",
     "inference",
@@ -59,8 +60,8 @@ FLOORS = [
     "csv_file",
     "table",
     "schema",
-    "interchange",
     "class_weights",
+    "device_rows",
     "hyperparameters",
     "callbacks",
     "fitting",
@@ -129,7 +130,7 @@ FLOORS = [
 ]
 HEAVY = {"numpy", "sklearn", "scipy", "cupy", "safetensors"}
 MAY_IMPORT_CUPY = (
-    *("gpubp.backend", "gpubp.cupy_backend", "gpubp.parallel"),
+    *("gpubp.backend", "gpubp.cupy_backend", "gpubp.interchange", "gpubp.parallel"),
     *("gpubp.kernels.", "gpubp.bench."),
 )
 

@@ -17,6 +17,7 @@ from gpubp.backend import Backend
 from gpubp.batches import Batches
 from gpubp.losses import LOSSES
 from gpubp.network import Network
+from gpubp.numpy_backend import NumpyBackend
 from gpubp.optimizers import Adam
 from gpubp.placement import OneStepWindows, place
 from gpubp.rows import SparseRows, as_rows
@@ -92,7 +93,7 @@ def test_duplicate_entries_add_up_before_they_are_rounded() -> None:
     )
     X = scipy.sparse.csr_matrix((values, places[1], [0, 3, 4]), shape=(2, 2))
     assert not X.has_canonical_format
-    rows = as_rows(X, np.dtype(np.float32))
+    rows = as_rows(X, np.dtype(np.float32), NumpyBackend())
     assert_array_equal(rows.dense(0, 2), X.toarray().astype(np.float32))
     assert X.nnz == 4
 

@@ -1,0 +1,48 @@
+"""Rows on a CUDA device: scikit-learn's validation of them, where they lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    check_array,
+    check_X_y,
+    validate_data,
+)
+
+from gpubp.arrays import Array
+from gpubp.interchange import converted, on_device, on_host, stray_value
+
+
+def validated(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> Any:
+    """Return what scikit-learn's validate_data does: X, or X and y.
+
+    Rows on a CUDA device stay there, as a CuPy array of float32 or float64; y is on the host.
+    """
+    rows = on_device(X)
+    if rows is None or rows.ndim != 2 or rows.dtype.kind not in "biuf":
+        # On the host scikit-learn can say what is wrong in all detail.
+        X = X if rows is None else rows
+        return validate_data(estimator, on_host(X), *y, reset=reset, **checks)
+    if rows.dtype not in (np.float32, np.float64):
+        rows = converted(rows, np.float64)
+    _check_feature_names(estimator, X, reset=reset)
+    outline = _outline(rows)
+    # An outline takes no memory, but to read all of it takes time.
+    checks |= {"estimator": estimator, "ensure_all_finite": bool(outline[:1, :1].any())}
+    checked: Any = rows
+    if y:
+        checked = rows, check_X_y(outline, *y, **checks)[1]
+    else:
+        check_array(outline, input_name="X", **checks)
+    _check_n_features(estimator, outline, reset=reset)
+    return checked
+
+
+def _outline(rows: Array) -> np.ndarray:
+    """Return an array on the host of the shape and dtype of ``rows``, and as finite as they are."""
+    value = np.array(stray_value(rows), rows.dtype)
+    return np.broadcast_to(value, rows.shape)
