@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,24 @@ def row_weights(
     """
     if class_weight is None:
         return weights
+    for each in class_weight if isinstance(class_weight, list) else [class_weight]:
+        _check_numbers(each)
     if y.ndim == 1 and not isinstance(class_weight, list):
         by_class = compute_class_weight(class_weight, classes=classes, y=y)
         own = by_class[np.searchsorted(classes, y)]
     else:
         own = compute_sample_weight(_checked(class_weight, y), y)
     return np.asarray(own if weights is None else own * weights)
+
+
+def _check_numbers(class_weight: Any) -> None:
+    weights = class_weight.values() if isinstance(class_weight, dict) else ()
+    for weight in weights:
+        if not (isinstance(weight, Real) and 0 <= weight < np.inf):
+            raise ValueError(
+                f"class_weight must have finite numbers of 0 or more, got {class_weight!r}; "
+                "0 leaves a class out"
+            )
 
 
 def _checked(class_weight: Any, y: np.ndarray) -> Any:

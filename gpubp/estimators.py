@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
@@ -457,6 +458,10 @@ default='squared_error'
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
+        if issparse(y):
+            raise ValueError(
+                f"y is a {type(y).__name__}, which regression does not take; pass y.toarray()"
+            )
         options = {"multi_output": True, "y_numeric": True, **X_CHECKS}
         X, y = validated(self, X, y, reset=reset, **options)
         if y.ndim == 2 and y.shape[1] == 1:

@@ -82,7 +82,12 @@ class Hyperparameters(BaseEstimator):
     def _hidden_sizes(self) -> tuple[int, ...]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if any(not isinstance(size, Integral) or size <= 0 for size in sizes):
+        if any(not isinstance(size, Integral) or isinstance(size, bool) for size in sizes):
+            raise ValueError(
+                "hidden_layer_sizes must be whole numbers, the units of each hidden layer, such as "
+                f"100 or (100, 50), got {self.hidden_layer_sizes!r}"
+            )
+        if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return tuple(int(size) for size in sizes)
 
