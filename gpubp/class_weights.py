@@ -36,7 +36,7 @@ def row_weights(
 def _check_numbers(class_weight: Any) -> None:
     weights = class_weight.values() if isinstance(class_weight, dict) else ()
     for weight in weights:
-        if not (isinstance(weight, Real) and 0 <= weight < np.inf):
+        if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
             raise ValueError(
                 f"class_weight must have finite numbers of 0 or more, got {class_weight!r}; "
                 "0 leaves a class out"
