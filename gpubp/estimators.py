@@ -33,6 +33,9 @@ from gpubp.losses import LOSSES, Loss, make_loss, smoothed
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.own_losses import FunctionLoss, LossFunction, as_loss
+from gpubp.rows import Rows
+from gpubp.schema import Standardizer
+from gpubp.target_scaling import fitted_scaling, scaled, unscaled
 
 REGRESSION_LOSSES = ("squared_error", "poisson", "absolute_error", "huber", "quantile")
 
@@ -107,13 +110,13 @@ default='constant'
     tune : bool, default=False
         Whether matrix products on CUDA are chosen by timing, at their first use on a device; the
         choices are kept in the user's cache. Bits may then differ between devices and caches.
-    weight_decay : float, default=0.01
-        Of solver='adamw': each step takes rate x weight_decay of the weights, not of the biases,
-        off them, beside the penalty of `alpha`.
     compiled : bool, default=False
         Whether elementwise steps on the CPU are compiled for it, by the C++ compiler that is
         installed (g++, clang++, or what CXX names), at their first use; they are kept in the
         user's cache.
+    weight_decay : float, default=0.01
+        Of solver='adamw': each step takes rate x weight_decay of the weights, not of the biases,
+        off them, beside the penalty of `alpha`.
     fit_intercept : bool, default=True
         Whether layers have biases; without, intercepts_ are 0.
     dropout : float or sequence of float, default=0.0
@@ -395,9 +398,16 @@ default='squared_error'
         Level that loss='quantile' fits, between 0 and 1.
     huber_delta : float, default=1.0
         Where loss='huber' turns linear, in the units of y.
+    target_scaling : bool, default=False
+        Whether training sees each column of y shifted to mean 0 and scaled to standard deviation
+        1, by weight; predictions and scores stay in the units of y, losses are those of scaled y.
+        The scale is that of the first call of a warm_start or of partial_fit. Not for 'poisson',
+        nor, with several columns, for 'huber'; a loss of one's own sees scaled y.
 
     Attributes
     ----------{attributes}
+    target_mean_, target_scale_ : ndarray (n_outputs,) or None
+        With target_scaling, y is target_mean_ plus target_scale_ times what the network gives.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -405,6 +415,7 @@ default='squared_error'
         "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss, Elementwise, callable],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
+        "target_scaling": ["boolean"],
     }
 
     def __init__(
@@ -452,6 +463,7 @@ default='squared_error'
         huber_delta: float = 1.0,
         scoring: str | Callable[..., float] | None = None,
         keep_optimizer_state: bool = False,
+        target_scaling: bool = False,
     ) -> None:
         set_parameters(self, locals())
 
@@ -479,8 +491,48 @@ default='squared_error'
     def _loss(self) -> Loss:
         if not isinstance(self.loss, str):
             return as_loss(self.loss)
-        own = {"quantile": {"quantile": self.quantile}, "huber": {"delta": self.huber_delta}}
+        scaling = self._target_scaling
+        delta = self.huber_delta if scaling is None else self.huber_delta / scaling.scale[0]
+        own = {"quantile": {"quantile": self.quantile}, "huber": {"delta": delta}}
         return make_loss(self.loss, **own.get(self.loss, {}))
+
+    @property
+    def _target_scaling(self) -> Standardizer | None:
+        """What brings y to the units of training, once fitted; None where it stays."""
+        mean, scale = (getattr(self, name, None) for name in ("target_mean_", "target_scale_"))
+        return None if mean is None or scale is None else Standardizer(mean, scale)
+
+    def _in_training_units(
+        self, rows: Rows, held: Rows | None, first: bool
+    ) -> tuple[Rows, Rows | None]:
+        if first:
+            self._set_target_scaling(fitted_scaling(rows) if self.target_scaling else None)
+        self._check_target_scaling()
+        if (scaling := self._target_scaling) is None:
+            return rows, held
+        return scaled(rows, scaling), held and scaled(held, scaling)
+
+    def _set_target_scaling(self, scaling: Standardizer | None) -> None:
+        self.target_mean_ = None if scaling is None else scaling.mean
+        self.target_scale_ = None if scaling is None else scaling.scale
+
+    def _check_target_scaling(self) -> None:
+        """Raise where the loss has no use for scaled targets."""
+        scaling = self._target_scaling
+        if scaling is None:
+            return
+        loss = self._loss()
+        if loss.output != "identity":
+            raise ValueError(
+                f"target_scaling=True makes targets of both signs, which loss {loss.name!r} does "
+                "not take; set target_scaling=False, or choose another loss"
+            )
+        if self.loss == "huber" and len(scaling.scale) > 1:
+            raise ValueError(
+                f"target_scaling=True with loss='huber' is for one output, since huber_delta would "
+                f"be another number in the units of each, got {len(scaling.scale)}; scale y by "
+                "hand, or choose another loss"
+            )
 
     def _backend(self, rows: int, network: Network) -> Backend:
         if self.device == "auto" and isinstance(self._loss(), FunctionLoss):
@@ -499,14 +551,19 @@ default='squared_error'
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
         if not np.isfinite(outputs).all():
             return float("nan")
-        return float(r2_score(y, outputs, sample_weight=weights))
+        return float(r2_score(y, self._predictions(outputs), sample_weight=weights))
 
     def predict(self, X: Any) -> Array:
         """Return the predictions for X: (n_samples,), or (n_samples, n_outputs) for several.
 
         For X on a CUDA device, a CuPy array.
         """
-        outputs = self._outputs(X)
+        return self._predictions(self._outputs(X))
+
+    def _predictions(self, outputs: Array) -> Array:
+        """Return what outputs (n, n_outputs) of the network predict, in the units of y."""
+        if (scaling := self._target_scaling) is not None:
+            outputs = unscaled(outputs, scaling)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -122,10 +122,11 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
             )
         rng = check_random_state(self.random_state)
         theta = self._start(network, dtype, rng, first, incremental)
+        if held is None and self.early_stopping and self.solver != "lbfgs":
+            rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
+        rows, held = self._in_training_units(rows, held, first)
         if self.solver == "lbfgs":
             return self._minimize(backend, network, rows, theta, on_epoch, note, tasks)
-        if self.early_stopping and held is None:
-            rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
         self._warn_of_batch_size(len(rows.X))
         arguments = (backend, network, rows, held, theta, rng, epochs)
         return self._descend(*arguments, on_epoch, note, tasks)
@@ -258,6 +259,15 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Hyperparameters):
     def _weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
         """Return the weight of each row in the loss, (n,), from its sample weight."""
         return weights
+
+    def _in_training_units(
+        self, rows: Rows, held: Rows | None, first: bool
+    ) -> tuple[Rows, Rows | None]:
+        """Return the rows to train on and those held out, with targets as the network learns them.
+
+        first : whether training begins here, with units of its own.
+        """
+        return rows, held
 
     def _network(self, rows: Rows) -> Network:
         hidden = self._hidden_sizes()

@@ -24,7 +24,7 @@ from gpubp.model_file import (
     write_model,
 )
 from gpubp.models import Estimator, TableModel
-from gpubp.schema import Schema
+from gpubp.schema import Schema, Standardizer
 from gpubp.training import History, Minimum, StoppedBy
 
 ESTIMATORS: dict[str, type[Estimator]] = {
@@ -115,6 +115,10 @@ def _estimator_parts(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np
         header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
     tensors = {f"coefs.{k}": np.asarray(W) for k, W in enumerate(estimator.coefs_)}
     tensors |= {f"intercepts.{k}": np.asarray(b) for k, b in enumerate(estimator.intercepts_)}
+    scaling = None if isinstance(estimator, MLPClassifier) else estimator._target_scaling
+    if scaling is not None:
+        header["target_scaling"] = True
+        tensors |= {"target_scaling.mean": scaling.mean, "target_scaling.scale": scaling.scale}
     return {"estimator": header}, tensors
 
 
@@ -201,8 +205,8 @@ def _label_array(kind: str, values: list[Any]) -> np.ndarray | None:
 def _estimator_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estimator:
     """Return the estimator of ``header``, taking its tensors out of ``tensors``."""
     kind = ESTIMATORS[choose(header, "class", ESTIMATORS)]
-    labels = ["labels"] if kind is MLPClassifier else []
-    only_keys(header, ["class", "parameters", "history", "feature_names", *labels])
+    own = "labels" if kind is MLPClassifier else "target_scaling"
+    only_keys(header, ["class", "parameters", "history", "feature_names", own])
     estimator = kind(**_parameters(kind, require(header, "parameters", dict)))
     try:
         estimator._validate_params()
@@ -216,6 +220,8 @@ def _estimator_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> E
     estimator.n_layers_, estimator.n_outputs_ = len(hidden) + 2, len(estimator.intercepts_[-1])
     if isinstance(estimator, MLPClassifier):
         _set_labels(estimator, require(header, "labels", dict))
+    else:
+        _set_target_scaling(estimator, header, tensors)
     estimator.out_activation_ = estimator._loss().output
     _set_history(estimator, require(header, "history", dict))
     if "feature_names" in header:
@@ -289,6 +295,23 @@ def _set_labels(estimator: MLPClassifier, header: dict[str, Any]) -> None:
         )
     estimator._label_binarizer = LabelBinarizer()
     estimator._set_labels(np.eye(outputs, dtype=int) if multilabel else labels)
+
+
+def _set_target_scaling(
+    estimator: MLPRegressor, header: dict[str, Any], tensors: dict[str, np.ndarray]
+) -> None:
+    """Take the scale of the targets out of ``tensors``; a file without is of unscaled ones."""
+    numbers = []
+    if "target_scaling" in header and require(header, "target_scaling", bool):
+        for name in ("target_scaling.mean", "target_scaling.scale"):
+            numbers.append(require_tensor(tensors, name, (estimator.n_outputs_,)))
+            del tensors[name]
+    try:
+        scaling = Standardizer(*numbers) if numbers else None
+        estimator._set_target_scaling(scaling)
+        estimator._check_target_scaling()
+    except ValueError as error:
+        raise ModelFileError(f"{error}; restore the file or save the model again") from None
 
 
 def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:

@@ -347,6 +347,8 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
     X = schema.transform(table, np.float64)
     if schema.target_scaling is not None:
         targets = schema.target_scaling.transform(table.matrix(schema.targets))
+        scaling = estimator._target_scaling
+        targets = targets if scaling is None else scaling.transform(targets)
         outputs: Iterable[str] = schema.targets
     else:
         assert isinstance(estimator, MLPClassifier)

@@ -1,0 +1,40 @@
+"""Target scaling: targets of a regression in the units of training, and outputs in those of y."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpubp.arrays import Array
+from gpubp.interchange import beside, device_of, is_on_device
+from gpubp.rows import Rows
+from gpubp.schema import Standardizer
+
+
+def fitted_scaling(rows: Rows) -> Standardizer:
+    """Return what shifts and scales y of ``rows``, column by column, to mean 0 and deviation 1.
+
+    Rows count by their weight, and those without any not at all.
+    Raises ValueError for y that reaches too far for float64.
+    """
+    Y, weights = _columns(rows.y), rows.weights
+    if weights is not None and (counted := weights > 0).any():
+        return Standardizer.fit(Y[counted], weights[counted].astype(np.float64))
+    return Standardizer.fit(Y)
+
+
+def scaled(rows: Rows, scaling: Standardizer) -> Rows:
+    """Return the rows with y, scaled, as targets."""
+    return rows._replace(targets=scaling.transform(_columns(rows.y), rows.targets.dtype))
+
+
+def unscaled(outputs: Array, scaling: Standardizer) -> Array:
+    """Return outputs (n, k), NumPy's or CuPy's, in the units of y, float64."""
+    if not is_on_device(outputs):
+        return scaling.inverse(outputs)
+    with device_of(outputs):
+        mean, scale = (beside(each, outputs) for each in (scaling.mean, scaling.scale))
+        return outputs * scale + mean
+
+
+def _columns(y: np.ndarray) -> np.ndarray:
+    return y.reshape(len(y), -1)
