@@ -33,6 +33,7 @@ from gpubp.losses import LOSSES, Loss, make_loss, smoothed
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.own_losses import FunctionLoss, LossFunction, as_loss
+from gpubp.quantiles import by_level, nearest_to_the_median
 from gpubp.rows import Rows
 from gpubp.schema import Standardizer
 from gpubp.target_scaling import fitted_scaling, scaled, unscaled
@@ -158,7 +159,8 @@ _ATTRIBUTES = """
         Epochs of the last fit, or iterations of solver='lbfgs', and rows trained on in all
         epochs.
     n_features_in_, n_layers_, n_outputs_ : int
-        Columns of X, layers with input and output, and outputs.
+        Columns of X, layers with input and output, and outputs of the network: of several
+        quantiles, one for each column of y at each level.
     out_activation_ : str
         Activation of the outputs.
     device_, precision_ : str
@@ -394,8 +396,9 @@ default='squared_error'
         compares the two. Or an `Elementwise` for both devices, as those in
         `gpubp.kernels.regression_losses`; or a `Loss`, whose outputs need not be the logits.
     {parameters}
-    quantile : float, default=0.5
-        Level that loss='quantile' fits, between 0 and 1.
+    quantile : float or sequence of float, default=0.5
+        Level that loss='quantile' fits, between 0 and 1, or several at once; of these, predict
+        returns the one nearest 0.5, the lower one of two, and predict_quantiles all.
     huber_delta : float, default=1.0
         Where loss='huber' turns linear, in the units of y.
     target_scaling : bool, default=False
@@ -413,7 +416,7 @@ default='squared_error'
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **MultilayerPerceptron._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss, Elementwise, callable],
-        "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "target_scaling": ["boolean"],
     }
@@ -459,7 +462,7 @@ default='squared_error'
         input_dropout: float = 0.0,
         warmup_epochs: float = 0.0,
         clip_norm: float | None = None,
-        quantile: float = 0.5,
+        quantile: float | Sequence[float] = 0.5,
         huber_delta: float = 1.0,
         scoring: str | Callable[..., float] | None = None,
         keep_optimizer_state: bool = False,
@@ -543,7 +546,7 @@ default='squared_error'
         return y.reshape(len(y), -1)
 
     def _n_outputs(self, targets: np.ndarray) -> int:
-        return int(targets.shape[1])
+        return int(targets.shape[1]) * self._loss().outputs_per_target
 
     def _strata(self, y: np.ndarray) -> None:
         return None
@@ -562,9 +565,37 @@ default='squared_error'
 
     def _predictions(self, outputs: Array) -> Array:
         """Return what outputs (n, n_outputs) of the network predict, in the units of y."""
-        if (scaling := self._target_scaling) is not None:
-            outputs = unscaled(outputs, scaling)
+        if self.loss == "quantile":
+            outputs = self._quantiles(outputs)[..., nearest_to_the_median(self.quantile)]
+        else:
+            outputs = self._in_units_of_y(outputs)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    def _in_units_of_y(self, outputs: Array) -> Array:
+        scaling = self._target_scaling
+        return outputs if scaling is None else unscaled(outputs, scaling)
+
+    def _quantiles(self, outputs: Array) -> Array:
+        """Return outputs (n, n_outputs) of the network as (n, columns of y, levels)."""
+        return by_level(self._in_units_of_y(outputs), self.quantile)
+
+    def _check_quantile(self) -> bool:
+        """Return whether there are quantiles, or raise the reason why not."""
+        if self.loss != "quantile":
+            raise AttributeError(
+                f"predict_quantiles is only available for loss='quantile', got loss={self.loss!r}"
+            )
+        return True
+
+    @available_if(_check_quantile)  # type: ignore[untyped-decorator]
+    def predict_quantiles(self, X: Any) -> Array:
+        """Return all levels of `quantile` for X: (n_samples, n_levels), in their order.
+
+        (n_samples, n_targets, n_levels) for a y of several columns. Those of a sample are sorted:
+        quantiles do not cross. For X on a CUDA device, a CuPy array.
+        """
+        quantiles = self._quantiles(self._outputs(X))
+        return quantiles[:, 0] if quantiles.shape[1] == 1 else quantiles
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R^2, the part of the variance of y that is predicted; 1 is perfect."""

@@ -213,6 +213,8 @@ def _estimator_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> E
         hidden = estimator._hidden_sizes()
         estimator._activations(len(hidden))
         estimator._dropout_rates()
+        if isinstance(estimator, MLPRegressor):
+            estimator._loss()
     except ValueError as error:
         raise ModelFileError(f"{error}; restore the file or save the model again") from None
     estimator.coefs_, estimator.intercepts_ = _layers(len(hidden) + 1, hidden, tensors)
@@ -297,14 +299,26 @@ def _set_labels(estimator: MLPClassifier, header: dict[str, Any]) -> None:
     estimator._set_labels(np.eye(outputs, dtype=int) if multilabel else labels)
 
 
+def _columns_of_y(estimator: MLPRegressor) -> int:
+    """Return how many columns of y the network's outputs are for."""
+    columns, rest = divmod(estimator.n_outputs_, levels := estimator._loss().outputs_per_target)
+    if rest:
+        raise ModelFileError(
+            f"{estimator.n_outputs_} outputs are no multiple of {levels} levels of a quantile; "
+            "restore the file or save the model again"
+        )
+    return columns
+
+
 def _set_target_scaling(
     estimator: MLPRegressor, header: dict[str, Any], tensors: dict[str, np.ndarray]
 ) -> None:
     """Take the scale of the targets out of ``tensors``; a file without is of unscaled ones."""
     numbers = []
+    columns = _columns_of_y(estimator)
     if "target_scaling" in header and require(header, "target_scaling", bool):
         for name in ("target_scaling.mean", "target_scaling.scale"):
-            numbers.append(require_tensor(tensors, name, (estimator.n_outputs_,)))
+            numbers.append(require_tensor(tensors, name, (columns,)))
             del tensors[name]
     try:
         scaling = Standardizer(*numbers) if numbers else None
@@ -336,7 +350,7 @@ def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
 
 def _check_schema(schema: Schema, estimator: Estimator) -> None:
     classifies = isinstance(estimator, MLPClassifier)
-    targets = 1 if classifies else estimator.n_outputs_
+    targets = 1 if isinstance(estimator, MLPClassifier) else _columns_of_y(estimator)
     if (
         (schema.task == "classification") != classifies
         or len(schema.features) != estimator.n_features_in_

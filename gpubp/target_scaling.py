@@ -28,11 +28,15 @@ def scaled(rows: Rows, scaling: Standardizer) -> Rows:
 
 
 def unscaled(outputs: Array, scaling: Standardizer) -> Array:
-    """Return outputs (n, k), NumPy's or CuPy's, in the units of y, float64."""
-    if not is_on_device(outputs):
-        return scaling.inverse(outputs)
+    """Return outputs (n, k), NumPy's or CuPy's, in the units of y, float64.
+
+    k : the columns of y, or a multiple of them, which come in turn.
+    """
+    times = outputs.shape[1] // scaling.mean.size
+    mean, scale = np.tile(scaling.mean, times), np.tile(scaling.scale, times)
+    if is_on_device(outputs):
+        mean, scale = beside(mean, outputs), beside(scale, outputs)
     with device_of(outputs):
-        mean, scale = (beside(each, outputs) for each in (scaling.mean, scaling.scale))
         return outputs * scale + mean
 
 

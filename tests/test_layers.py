@@ -65,6 +65,7 @@ FLOORS = [
     "device_rows",
     "callbacks",
     "target_scaling",
+    "quantiles",
     "hyperparameters",
     "fitting",
     "estimators",

@@ -84,6 +84,12 @@ def test_an_epoch_s_estimator_is_the_one_that_training_ends_with(
     assert_array_equal(best.predict_proba(X), model.predict_proba(X))
 
 
+def test_rows_on_a_device_come_to_the_scorer_on_the_host(cupy: Any) -> None:
+    options = {"scoring": "roc_auc", "device": "cuda", "dtype": "float64"}
+    model = fitted("binary", form=cupy.asarray, **options)
+    assert_allclose(model.validation_scores_, fitted("binary", **options).validation_scores_)
+
+
 def test_minus_the_validation_loss_is_a_score() -> None:
     model = fitted("multi-class", scoring="loss", device="cpu")
     assert model.validation_scores_ == [-loss for loss in model.validation_loss_curve_]

@@ -344,6 +344,11 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
             f"a model with a loss of its own, {loss.name!r}, cannot be explained; fit it with one "
             f"of {sorted(LOSSES)}"
         )
+    if loss.outputs_per_target > 1:
+        raise DataError(
+            f"a model of {loss.outputs_per_target} quantiles cannot be explained; fit it with one "
+            "level of quantile"
+        )
     X = schema.transform(table, np.float64)
     if schema.target_scaling is not None:
         targets = schema.target_scaling.transform(table.matrix(schema.targets))
