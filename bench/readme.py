@@ -10,14 +10,21 @@ from pathlib import Path
 
 from gpubp.bench.cases import FLOOR, Case
 from gpubp.bench.charts import CHART_CSS, bars
+from gpubp.bench.peers import ours_compiled
 from gpubp.bench.ratios import different_work, ratio_of
 from gpubp.bench.report import heading, with_cases
 from gpubp.bench.results import Part, Row, load
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = "docs/cpu.svg"
+OURS = (Row.peer, ours_compiled.name)
 BEGIN, END = "<!-- figures of gpubp bench cpu -->\n", "<!-- end of figures -->\n"
-_NAMES = {"sklearn_mlp": "scikit-learn", "torch_eager": "PyTorch", "jax_scan": "JAX jit + scan"}
+_NAMES = {
+    ours_compiled.name: "gpubp, compiled",
+    "sklearn_mlp": "scikit-learn",
+    "torch_eager": "PyTorch",
+    "jax_scan": "JAX jit + scan",
+}
 _STYLE = """
 :root { --line: #c9d1dc; --quiet: #586273; --panel: #fff; color: #1c2430; }
 text { font: 15px system-ui, sans-serif; fill: #1c2430; }
@@ -34,24 +41,26 @@ def figures(part: Part) -> str:
     """Return the lines between the marks: where it ran, the picture, and the table."""
     pairs = [(case, row) for case, row in with_cases(part) if row.status == "ok"]
     cases = list(dict.fromkeys(case.name for case, _ in pairs))
-    peers = list(dict.fromkeys(c.peer for c, _ in pairs if c.peer not in (Row.peer, FLOOR)))
+    others = dict.fromkeys(c.peer for c, _ in pairs if c.peer not in (*OURS, FLOOR))
+    peers = list(others)
     heads = ["", "network", "batch", "rows/s", *(f"x {_NAMES.get(p, p)}" for p in peers)]
     heads += ["of the products", "peak MB"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name in cases:
         own = {case.peer: (case, row) for case, row in pairs if case.name == name}
-        if Row.peer in own:
-            lines.append("| " + " | ".join(_cells(own, peers)) + " |")
+        for peer in OURS:
+            if peer in own:
+                lines.append("| " + " | ".join(_cells(peer, own, peers)) + " |")
     machine = "; ".join(heading(part)[:3])
     picture = f"![Speed over that of scikit-learn, case by case]({PICTURE})"
     return f"\n{picture}\n\n" + "\n".join(lines) + f"\n\n{machine}.\n\n"
 
 
-def _cells(own: dict[str, tuple[Case, Row]], peers: list[str]) -> list[str]:
-    case, row = own[Row.peer]
+def _cells(peer: str, own: dict[str, tuple[Case, Row]], peers: list[str]) -> list[str]:
+    case, row = own[peer]
     memory = row.figures.get("peak_bytes")
     return [
-        case.network,
+        case.network if peer == Row.peer else "compiled",
         "-".join(map(str, case.sizes)),
         f"{case.batch:,}",
         f"{row.figures['rows_per_second']:,.0f}",
