@@ -27,9 +27,9 @@ class FitTasks:
         self, estimator: Any, X: Any, y: Any, sample_weight: Any, epochs: int, name: str
     ) -> None:
         self._estimator, self._name = estimator, name
-        X, y, weights = indexable(on_host(X), on_host(y), on_host(sample_weight))
-        self._rows: dict[str, Any] = {"X": X, "y": y, "sample_weight": weights}
+        self._given = {"X": X, "y": y, "sample_weight": sample_weight}
         self._kept: np.ndarray | None = None
+        self._rows: dict[str, Any] | None = None
         self._fit = estimator._init_callback_context(max_subtasks=epochs)
         self._tell(self._fit.call_on_fit_task_begin)
         self._epoch: Any = None
@@ -39,7 +39,7 @@ class FitTasks:
 
         kept : which rows it trains on; None for all.
         """
-        self._trainer, self._kept = trainer, kept
+        self._trainer, self._kept, self._rows = trainer, kept, None
         self._begin_epoch()
         return self._end_epoch
 
@@ -76,11 +76,12 @@ class FitTasks:
         return None if weights is None else {"sample_weight": weights}
 
     def _taken(self, name: str) -> Any:
-        """Return the rows that are trained on, of what is called ``name``."""
-        if self._kept is not None:  # the others are held out
-            kept, self._kept = self._kept, None
-            for each, rows in self._rows.items():
-                self._rows[each] = None if rows is None else _safe_indexing(rows, kept)
+        """Return the rows that are trained on, of what is called ``name``, on the host."""
+        if self._rows is None:
+            rows = indexable(*map(on_host, self._given.values()))
+            if self._kept is not None:  # the others are held out
+                rows = [None if of is None else _safe_indexing(of, self._kept) for of in rows]
+            self._rows = dict(zip(self._given, rows, strict=True))
         return self._rows[name]
 
     def _fitted_attributes(self) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def minimize(
         result.nit += 1
         if on_epoch is None:
             return
-        objective.set(result.x)  # which a line search may have left elsewhere
+        # Where it ended is what was evaluated last, and so in theta.
         history.epochs = result.nit
         history.minimum = Minimum(result.fun, result.nit, objective.evaluations)
         each, seconds = rows * objective.evaluations // result.nit, perf_counter() - started
