@@ -34,12 +34,14 @@ def on_host(values: Any) -> Any:
         return _from_device(values)
     if type(values).__module__.startswith("cupyx."):  # CuPy's sparse matrices
         return values.get()
-    if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
+    if not hasattr(values, "__dlpack__"):
+        return values
+    if not hasattr(values, "__array__"):
         if values.__dlpack_device__()[0] not in CUDA_DEVICES:
             return np.from_dlpack(values)
         array = on_device(values)
         return _from_device(values if array is None else array)
-    return values
+    return np.asarray(values)  # whose dtype scikit-learn knows, as it does not PyTorch's
 
 
 def _from_device(array: Any) -> np.ndarray:
@@ -51,7 +53,7 @@ def _from_device(array: Any) -> np.ndarray:
         return np.asarray(array.copy_to_host())
     raise TypeError(
         f"{type(array).__name__} lies on a CUDA device, and is none of the arrays that can be "
-        "copied to the host (CuPy, PyTorch, Numba); convert it to a NumPy array"
+        "copied to the host (CuPy, PyTorch, Numba); install CuPy, or convert it to a NumPy array"
     )
 
 

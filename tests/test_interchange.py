@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,15 @@ class Exchanged:
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._values.__dlpack_device__()
+
+
+class Tensor(Exchanged):
+    """PyTorch's on the host: its dtype is not NumPy's."""
+
+    dtype = "torch.float32"
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return self._values if dtype is None else self._values.astype(dtype)
 
 
 class Table:
@@ -93,19 +103,92 @@ def test_arrays_of_cupy(on_device: Any, problem: str, device: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "cpu", "copy_to_host"])
-def test_arrays_on_a_device_are_copied(method: str) -> None:
+def test_arrays_on_a_device_are_copied(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
     same_as_numpy("binary", lambda values: OnDevice(values, method))
 
 
-def test_an_array_on_a_device_without_a_way_off_it_is_refused() -> None:
+def test_an_array_on_a_device_without_a_way_off_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(TypeError, match=r"OnDevice lies on a CUDA device.* convert it to a NumPy"):
         MLPClassifier().fit(OnDevice(X, "other"), PROBLEMS["binary"][1])
+
+
+def test_tensors_on_the_host_train_in_their_dtype() -> None:
+    rows, y = X.astype(np.float32), PROBLEMS["binary"][1]
+    got = fit(MLPClassifier(**BASE), Tensor(rows), Tensor(y))
+    wanted = fit(MLPClassifier(**BASE), rows, y)
+    assert_array_equal(got.coefs_[0], wanted.coefs_[0], strict=True)
+    assert np.shares_memory(on_host(given := Tensor(rows)), given._values)
 
 
 def test_tables_of_other_libraries() -> None:
     y = PROBLEMS["binary"][1]
     got, wanted = fit(MLPClassifier(**BASE), Table(X), y), fit(MLPClassifier(**BASE), X, y)
     assert_array_equal(got.predict_proba(Table(X)), wanted.predict_proba(X))
+
+
+NAMES = ["a", "b", "c", "d"]
+
+
+def frame_of(library: str, columns: list[str]) -> tuple[Any, Any]:
+    """Return X as a frame of ``library``, whose columns are in this order, and its series."""
+    module = pytest.importorskip(library)
+    values = {name: X[:, NAMES.index(name)] for name in columns}
+    if library == "pyarrow":
+        return module.table(values), module.array
+    return module.DataFrame(values), module.Series
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+@pytest.mark.parametrize("problem", ["binary", "text labels", "truth labels", "regression"])
+def test_frames_keep_the_names_of_their_columns(library: str, problem: str) -> None:
+    (frame, series), (kind, y) = frame_of(library, NAMES), PROBLEMS[problem]
+    options = {**BASE, "device": "cpu", "early_stopping": True, "max_iter": 3}
+    own = {"X_val": frame, "y_val": series(y)}
+    got = fit(OURS[kind](**options), frame, series(y), sample_weight=series(WEIGHTS), **own)
+    own = {"X_val": X, "y_val": y}
+    wanted = fit(OURS[kind](**options), X, y, sample_weight=WEIGHTS, **own)
+    assert got.feature_names_in_.tolist() == NAMES
+    assert_array_equal(got.predict(frame), wanted.predict(X), strict=True)
+    assert got.score(frame, series(y)) == wanted.score(X, y)
+    with pytest.raises(ValueError, match="must be in the same order as they were in fit"):
+        got.predict(frame_of(library, NAMES[::-1])[0])
+
+
+def test_a_frame_of_polars_that_is_not_computed_is_refused() -> None:
+    frame = pytest.importorskip("polars").DataFrame(X).lazy()
+    with pytest.raises(TypeError, match=r"LazyFrame has not computed its rows yet; call collect"):
+        MLPClassifier().fit(frame, PROBLEMS["binary"][1])
+
+
+class Lazy:
+    """A query that has not run: polars' LazyFrame offers no rows."""
+
+    def collect(self) -> np.ndarray:
+        return X
+
+
+def test_a_query_that_has_not_run_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Lazy has not computed its rows yet; call collect\(\)"):
+        MLPClassifier().fit(Lazy(), PROBLEMS["binary"][1])
+
+
+def test_exchanged_memory_of_a_device_is_not_read_as_the_hosts(on_device: Any) -> None:
+    given = Exchanged(X)
+    given.__dlpack_device__ = lambda: (2, 0)  # type: ignore[method-assign]
+    given.__dlpack__ = lambda **options: on_device(X)  # type: ignore[method-assign]
+    assert_array_equal(on_host(given), X, strict=True)
+
+
+def test_exchanged_memory_of_a_device_needs_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    given = Exchanged(X)
+    given.__dlpack_device__ = lambda: (13, 0)  # type: ignore[method-assign]
+    with pytest.raises(TypeError, match="Exchanged lies on a CUDA device, and is none of the"):
+        MLPClassifier().fit(given, PROBLEMS["binary"][1])
 
 
 def test_what_scikit_learn_takes_is_left_alone() -> None:
