@@ -241,6 +241,19 @@ def test_a_data_frame_reaches_callbacks_with_its_names() -> None:
         assert len(monitor.get_logs().data) == 5
 
 
+def test_rows_on_a_device_are_brought_to_the_host_for_those_who_ask(host_cupy: Any) -> None:
+    import cupy
+
+    with cupy.cuda.Device(0), cupy.cuda.Stream(non_blocking=True):
+        rows, labels = cupy.asarray(X), cupy.asarray(np.unique(LABELS, return_inverse=True)[1])
+        told = Recorder()
+        options = OPTIONS | {"device": "cuda", "early_stopping": True}
+        MLPClassifier(**options).set_callbacks(told).fit(rows, labels)
+    (kept, targets, _) = told.rows[0]
+    assert type(kept) is type(targets) is np.ndarray
+    assert (kept.shape, targets.shape) == ((54, 4), (54,))
+
+
 def test_each_partial_fit_is_a_fit_of_one_epoch() -> None:
     told = Recorder()
     model = MLPClassifier(**OPTIONS).set_callbacks(told)
