@@ -220,6 +220,11 @@ def _compiler() -> tuple[str, ...]:
     raise CompilerError("there is no C++ compiler (g++, clang++ or c++)")
 
 
+def compiler_version() -> str:
+    """Return what the compiler says of itself, in one line; or raise a CompilerError."""
+    return _version(_compiler()).partition("\n")[0]
+
+
 @cache
 def _version(command: tuple[str, ...]) -> str:
     return _run([*command, "--version"]).stdout

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from host_kernels import skip_without_compiler
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gpubp
@@ -447,6 +448,16 @@ def test_options_of_cuda_are_told_to_have_no_effect_on_the_cpu(
 def test_options_of_cuda_are_not_told_of_on_cuda(run: Run, host_cupy: Any) -> None:
     options = ("--precision", "tf32", "--no-record", "--device", "cuda")
     assert run("train", "iris", *options, *FAST).err == ""
+
+
+def test_compiled_steps(run: Run) -> None:
+    skip_without_compiler()
+    curves = []
+    for options in ((), ("--compiled",)):
+        *epochs, _ = run("train", "iris", "--dtype", "float64", "--json", *options, *FAST).events
+        curves.append([epoch["loss"] for epoch in epochs])
+    assert curves[1] == pytest.approx(curves[0], rel=1e-9)
+    assert gpubp.load("model.safetensors").estimator.compiled
 
 
 def test_config(run: Run) -> None:
@@ -954,6 +965,7 @@ def test_doctor(run: Run) -> None:
     assert re.match(r"\d+ cores", lines["cpu"])
     assert "threads" in lines["blas"]
     assert "CPU" in lines["auto"]
+    assert re.match(r"on request, by |there is no", lines["compiled"])
 
 
 HEAVY = {"numpy", "sklearn", "cupy", "rich", "safetensors", "scipy", "threadpoolctl"}

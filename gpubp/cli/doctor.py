@@ -21,7 +21,8 @@ CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
 @click.option("--verbose", is_flag=True, help="Also what one training step asks of each device.")
 def doctor(verbose: bool) -> None:
     """Tell what would run where on this machine, and what is missing."""
-    for name, text in (*_machine(), *_blas(), *_cuda(), *(_steps() if verbose else ())):
+    lines = [*_machine(), *_blas(), *_compiled(), *_cuda()]
+    for name, text in [*lines, *(_steps() if verbose else [])]:
         click.echo(f"{name:<14} {text}")
 
 
@@ -50,6 +51,17 @@ def _blas() -> list[tuple[str, str]]:
     return lines + [(name, os.environ[name]) for name in VARIABLES if name in os.environ]
 
 
+def _compiled() -> list[tuple[str, str]]:
+    from gpubp.backend import BackendUnavailableError, get_backend
+    from gpubp.kernels.host_compiler import compiler_version
+
+    try:
+        get_backend("cpu", compiled=True)
+    except BackendUnavailableError as error:
+        return [("compiled", str(error))]
+    return [("compiled", f"on request, by {compiler_version()}")]
+
+
 def _cuda() -> list[tuple[str, str]]:
     from gpubp.backend import CUDA_CROSSOVER, BackendUnavailableError, get_backend
 
@@ -72,12 +84,12 @@ def _steps() -> list[tuple[str, str]]:
     from gpubp.backend import BackendUnavailableError, get_backend
 
     lines = []
-    for device in ("cpu", "cuda"):
+    for device, compiled in (("cpu", False), ("cpu", True), ("cuda", False)):
         try:
-            backend = get_backend(device)
+            backend = get_backend(device, compiled=compiled)
         except BackendUnavailableError:
             continue
-        lines.append((f"step {backend.name}", _calls(backend)))
+        lines.append(("compiled" if compiled else f"step {backend.name}", _calls(backend)))
     return lines
 
 
