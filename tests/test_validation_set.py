@@ -11,11 +11,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor, inference, validation
-from gpubp.fitting import EPOCH_ATTRIBUTES
 from gpubp.inference import infer
 from gpubp.losses import LOSSES
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
+from gpubp.outcome import EPOCH_ATTRIBUTES
 from gpubp.rows import Rows
 from gpubp.validation import Validation
 
@@ -202,5 +202,5 @@ def test_rows_without_weight_have_no_loss() -> None:
     rows, network = Rows(ones, ones, ones, np.zeros(3)), Network((1, 1), ())
     arguments = NumpyBackend(), network, LOSSES["squared_error"], rows
     parameters = network.views(network.pack([ones[:1]], [ones[0]], ones.dtype))
-    verdict = Validation(*arguments, lambda outputs, loss: outputs.sum() - loss)(parameters)
+    verdict = Validation(*arguments, lambda _, outputs, loss: outputs.sum() - loss)(parameters)
     assert verdict == (6, 0)
