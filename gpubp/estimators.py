@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -23,6 +23,7 @@ from sklearn.utils.multiclass import (
 from gpubp.backend import Array, Backend
 from gpubp.class_weights import row_weights
 from gpubp.device_rows import validated
+from gpubp.estimator_docs import ATTRIBUTES, PARAMETERS, choices
 from gpubp.fitting import X_CHECKS, MultilayerPerceptron
 from gpubp.hyperparameters import set_parameters
 from gpubp.interchange import device_of, is_on_device, labels_of, log, on_host
@@ -39,137 +40,6 @@ from gpubp.schema import Standardizer
 from gpubp.target_scaling import fitted_scaling, scaled, unscaled
 
 REGRESSION_LOSSES = ("squared_error", "poisson", "absolute_error", "huber", "quantile")
-
-_PARAMETERS = """
-    hidden_layer_sizes : int or sequence of int, default=(100,)
-        Units of each hidden layer.
-    activation : {activations} or sequence of them, default='relu'
-        Activation of the hidden layers: of all, or of each.
-    solver : {{'lbfgs', 'sgd', 'adam', 'adamw'}}, default='adam'
-        Optimizer; 'adam' is scikit-learn's form of it, 'adamw' the published one, with
-        `weight_decay`. 'lbfgs' takes all rows in every step, and
-        has no epochs, early stopping or partial_fit; SciPy runs it on the host, in float64.
-    alpha : float, default=0.0001
-        L2 penalty on the weights, not on the biases: alpha / (2 n) |W|^2 in a batch of n rows.
-    batch_size : int or 'auto', default='auto'
-        Rows of a mini-batch; 'auto' is min(200, n_samples).
-    learning_rate : {{'constant', 'invscaling', 'adaptive', 'plateau', 'cosine', 'one_cycle'}}, \
-default='constant'
-        Schedule. The first three are scikit-learn's, for solver='sgd' alone. 'plateau' is
-        'adaptive' for every solver: a fifth of the rate instead of stopping. 'cosine' falls to 0
-        over max_iter epochs; 'one_cycle' rises for three tenths of them, then falls.
-    learning_rate_init : float, default=0.001
-        Initial learning rate.
-    power_t : float, default=0.5
-        Exponent of 'invscaling'.
-    max_iter : int, default=200
-        Largest number of epochs, or of iterations of solver='lbfgs'.
-    shuffle : bool, default=True
-        Whether each epoch takes the rows in a new order.
-    random_state : int, RandomState or None, default=None
-        Draws initial weights, validation split and row order, as scikit-learn draws them.
-    tol : float, default=1e-4
-        Smallest improvement of the loss, or validation score, that counts; for solver='lbfgs',
-        the largest entry of the gradient at which it has converged.
-    verbose : bool or int, default=False
-        Whether to print a line an epoch.
-    warm_start : bool, default=False
-        Whether fit goes on from the weights of the last fit.
-    momentum : float, default=0.9
-        Momentum of solver='sgd'.
-    nesterovs_momentum : bool, default=True
-        Whether that momentum is Nesterov's.
-    early_stopping : bool, default=False
-        Whether to hold rows out (or take those given to fit as X_val and y_val), stop when their
-        score no longer improves, and put the weights of the best epoch back.
-    validation_fraction : float, default=0.1
-        Part of the rows that early_stopping holds out.
-    beta_1, beta_2 : float, default=0.9, 0.999
-        Decay of Adam's first and second moment, and of AdamW's.
-    epsilon : float, default=1e-8
-        Adam's epsilon, beside sqrt(v); of 'adamw' beside the corrected sqrt(v).
-    n_iter_no_change : int, default=10
-        Epochs without improvement after which training stops.
-    max_fun : int, default=15000
-        Evaluations of the loss after which solver='lbfgs' stops.
-    device : {{'auto', 'cpu', 'cuda', 'cuda:N'}}, default='auto'
-        Where to train and predict; 'auto' takes CUDA where a device answers and the work is
-        large enough to gain from it.
-    dtype : {{'auto', 'float32', 'float64'}}, default='auto'
-        Precision of training; 'auto' is on the CPU the dtype of X, or float64 for
-        solver='lbfgs', as scikit-learn has it, and float32 on CUDA.
-    row_order : {{'auto', 'scikit-learn', 'hash'}}, default='auto'
-        How epochs are shuffled: drawn on the host as scikit-learn draws, or hashed where the
-        data lies, the same on every device. 'auto' hashes from 100,000 rows on, on CUDA only.
-    threads : int or None, default=None
-        BLAS threads on the CPU; None takes one for small networks, else all.
-    precision : {{'float32', 'tf32', 'bfloat16'}}, default='float32'
-        To what the factors of float32 matrix products are rounded on CUDA; sums, weights and
-        the optimizer stay float32. The CPU, and dtype='float64', round nothing.
-    record : bool, default=True
-        False runs each step on CUDA launch by launch, for debugging; the numbers stay the same.
-    tune : bool, default=False
-        Whether matrix products on CUDA are chosen by timing, at their first use on a device; the
-        choices are kept in the user's cache. Bits may then differ between devices and caches.
-    compiled : bool, default=False
-        Whether elementwise steps on the CPU are compiled for it, by the C++ compiler that is
-        installed (g++, clang++, or what CXX names), at their first use; they are kept in the
-        user's cache.
-    weight_decay : float, default=0.01
-        Of solver='adamw': each step takes rate x weight_decay of the weights, not of the biases,
-        off them, beside the penalty of `alpha`.
-    fit_intercept : bool, default=True
-        Whether layers have biases; without, intercepts_ are 0.
-    dropout : float or sequence of float, default=0.0
-        Part of the hidden units that each step of training drops, from 0 on and below 1: one
-        rate, or one for each hidden layer. Prediction uses all units.
-    input_dropout : float, default=0.0
-        The same for the columns of X.
-    warmup_epochs : float, default=0.0
-        Epochs in which the learning rate rises from 0, step by step.
-    clip_norm : float or None, default=None
-        The longest that the gradient of the data loss of a batch may be; None for any length.
-    scoring : str, callable or None, default=None
-        The score of early_stopping: None is accuracy or R^2, "loss" minus the validation loss;
-        or one of scikit-learn's names, such as 'roc_auc', or scorer(estimator, X, y) -> float,
-        with an estimator that predicts by the weights of the epoch, and an array or CSR matrix
-        of rows. Either is handed the weights of the rows if it takes sample_weight.
-    keep_optimizer_state : bool, default=False
-        Whether fit with warm_start goes on with the optimizer's state too, as partial_fit does: its
-        momentum or moments, count of updates and learning rate, until `solver` changes. The
-        learning rates of 'cosine', 'one_cycle' and `warmup_epochs` begin anew in each fit.
-"""
-
-_ATTRIBUTES = """
-    coefs_, intercepts_ : list of ndarray
-        Weights (d_l, d_{l+1}) and biases (d_{l+1},) by layer. Changed by hand, they count.
-    loss_, best_loss_ : float
-        Loss of the last and of the best epoch, with the penalty. As scikit-learn's,
-        solver='lbfgs' sets of the losses and scores loss_ alone.
-    loss_curve_ : list of float
-        Loss of each epoch.
-    validation_scores_, best_validation_score_ : list of float, float, or None
-        Scores of the rows held out, with early_stopping, by `scoring`.
-    validation_loss_curve_ : list of float or None
-        Loss of those rows after each epoch, weighted, without the penalty; in warm_start too, one
-        an epoch that had such rows.
-    best_epoch_ : int or None
-        Epoch of the best validation score, or without early_stopping of the lowest loss, from 1.
-    n_iter_, t_ : int
-        Epochs of the last fit, or iterations of solver='lbfgs', and rows trained on in all
-        epochs.
-    n_features_in_, n_layers_, n_outputs_ : int
-        Columns of X, layers with input and output, and outputs of the network: of several
-        quantiles, one for each column of y at each level.
-    out_activation_ : str
-        Activation of the outputs.
-    device_, precision_ : str
-        Where the last fit ran, and the precision of its matrix products.
-    stopped_by_ : {'max_epochs', 'no_improvement', 'interrupt', 'callback'}
-        Why the last fit stopped; 'callback' where one of `set_callbacks` asked to. Of
-        solver='lbfgs': 'convergence', 'max_epochs' (that is, max_iter), 'max_fun' or
-        'line_search', which found no lower loss, too.
-"""
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
@@ -409,7 +279,7 @@ default='squared_error'
 
     Attributes
     ----------{attributes}
-    target_mean_, target_scale_ : ndarray (n_outputs,) or None
+    target_mean_, target_scale_ : ndarray, one number a column of y, or None
         With target_scaling, y is target_mean_ plus target_scale_ times what the network gives.
     """
 
@@ -610,13 +480,9 @@ default='squared_error'
         return self._judge(history, incremental=True)
 
 
-def _choices(names: Iterable[str]) -> str:
-    return "{" + ", ".join(f"'{name}'" for name in sorted(names)) + "}"
-
-
 for _estimator in (MLPClassifier, MLPRegressor):
     _estimator.__doc__ = (_estimator.__doc__ or "").format(
-        parameters=_PARAMETERS.format(activations=_choices(ACTIVATIONS)).rstrip(),
-        attributes=_ATTRIBUTES.rstrip(),
-        losses=_choices(REGRESSION_LOSSES),
+        parameters=PARAMETERS.format(activations=choices(ACTIVATIONS)).rstrip(),
+        attributes=ATTRIBUTES.rstrip(),
+        losses=choices(REGRESSION_LOSSES),
     )

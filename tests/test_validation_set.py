@@ -15,7 +15,7 @@ from gpubp.inference import infer
 from gpubp.losses import LOSSES
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
-from gpubp.fitting import EPOCH_ATTRIBUTES
+from gpubp.outcome import EPOCH_ATTRIBUTES
 from gpubp.rows import Rows
 from gpubp.validation import Validation
 
