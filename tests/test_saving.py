@@ -182,6 +182,17 @@ def test_validation_scores_that_are_no_numbers(tmp_path: Path) -> None:
     assert loaded.best_validation_score_ == np.nanmax(model.validation_scores_)
 
 
+def test_files_from_before_there_were_validation_losses(tmp_path: Path) -> None:
+    model = MLPRegressor(**SMALL, early_stopping=True, validation_fraction=0.25).fit(X, X[:, 0])
+    gpubp.save(model, tmp_path / "model")
+    record = read_model(tmp_path / "model")
+    del record.header["estimator"]["history"]["validation_losses"]
+    write_model(tmp_path / "model", record)
+    loaded = gpubp.load(tmp_path / "model")
+    assert loaded.validation_loss_curve_ == []
+    assert_array_equal(loaded.predict(X), model.predict(X))
+
+
 # What cannot be saved is refused, and the file that was there stays.
 
 

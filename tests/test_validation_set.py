@@ -137,8 +137,9 @@ def loss_by_hand(model: Any, rows: np.ndarray, y: np.ndarray, weights: Any) -> f
     return float(np.average(losses, weights=weights))
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
-@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize(
+    ("form", "weights"), [(np.asarray, WEIGHTS), (scipy.sparse.csr_matrix, None)]
+)
 @pytest.mark.parametrize(
     ("kind", "y"), [(MLPClassifier, LABELS), (MLPClassifier, MULTI_LABEL), (MLPRegressor, Y)]
 )
