@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
+
+from gpubp.kernels.activations import ACTIVATIONS
+
+Estimator = TypeVar("Estimator", bound=type)
 
 PARAMETERS = """
     hidden_layer_sizes : int or sequence of int, default=(100,)
@@ -140,3 +145,11 @@ ATTRIBUTES = """
 def choices(names: Iterable[str]) -> str:
     """Return ``names`` as numpydoc writes a choice."""
     return "{" + ", ".join(f"'{name}'" for name in sorted(names)) + "}"
+
+
+def documented(estimator: Estimator) -> Estimator:
+    """Put what both estimators have into the docstring of one of them, and return it."""
+    parameters = PARAMETERS.format(activations=choices(ACTIVATIONS)).rstrip()
+    text = (estimator.__doc__ or "").replace("{parameters}", parameters)
+    estimator.__doc__ = text.replace("{attributes}", ATTRIBUTES.rstrip())
+    return estimator

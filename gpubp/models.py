@@ -14,8 +14,9 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
+from gpubp.classifier import MLPClassifier
 from gpubp.columns import DataError, Table, check_names, is_text, listed
-from gpubp.estimators import MLPClassifier, MLPRegressor
+from gpubp.regressor import MLPRegressor
 from gpubp.schema import Schema, Standardizer, Task, feature_names, resolve_targets
 from gpubp.training import Epoch, History
 

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
-from gpubp.estimators import MLPClassifier, MLPRegressor
+from gpubp.classifier import MLPClassifier
 from gpubp.model_file import (
     ModelFileError,
     ModelRecord,
@@ -24,6 +24,7 @@ from gpubp.model_file import (
     write_model,
 )
 from gpubp.models import Estimator, TableModel
+from gpubp.regressor import MLPRegressor
 from gpubp.schema import Schema, Standardizer
 from gpubp.training import History, Minimum, StoppedBy
 

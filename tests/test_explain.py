@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from gpubp import MLPClassifier, MLPRegressor
-from gpubp.estimators import REGRESSION_LOSSES
 from gpubp.explain.examples import EXAMPLES, build, step_by_step
 from gpubp.explain.text import sections, steps_table
 from gpubp.explain.trace import (
@@ -23,6 +22,7 @@ from gpubp.explain.values import example_values, step_values
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.losses import LOSSES
 from gpubp.optimizers import SGD, Adam
+from gpubp.regressor import REGRESSION_LOSSES
 
 OPTIMIZERS = [SGD(0.0, nesterov=False), SGD(0.9, nesterov=True), Adam()]
 

@@ -328,7 +328,7 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
     Raises DataError for a row that is not there, and for columns or labels that do not fit.
     """
     # Imported here: scikit-learn takes a second that the built-in examples need not wait for.
-    from gpubp.estimators import MLPClassifier
+    from gpubp.classifier import MLPClassifier
     from gpubp.models import TableModel, with_columns_of
 
     if not 0 <= row < len(table):
