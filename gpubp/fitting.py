@@ -16,6 +16,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from gpubp.audience import Audience
 from gpubp.backend import Array, Backend
 from gpubp.batches import Batches
 from gpubp.callbacks import FitTasks
@@ -29,6 +30,7 @@ from gpubp.network import Network
 from gpubp.outcome import Outcome
 from gpubp.placement import bytes_needed, place
 from gpubp.rows import Rows, SparseRows, as_rows
+from gpubp.schedules import Schedule
 from gpubp.trainer import OptimizerState, Trainer
 from gpubp.training import History, OnEpoch, rehearse, train
 from gpubp.validation import Score, Scorer, Validation, hold_out
@@ -53,10 +55,6 @@ def _checked_weights(X: Any, sample_weight: Any, name: str = "sample_weight") ->
     if not np.isfinite(total):
         raise ValueError(f"{name} adds up to {total}, beyond {weights.dtype}; scale it down")
     return weights
-
-
-def _warn_of_memory(line: str) -> None:
-    warnings.warn(line, stacklevel=2)
 
 
 class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
@@ -101,28 +99,32 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         rows = self._validated(X, y, sample_weight, incremental, first)
         held = None if given is None else self._given_rows(*given)
         epochs = 1 if incremental else int(self.max_iter)
-        tasks: FitTasks | None = None
-        if hasattr(self, "_skl_callbacks"):
-            name = "lbfgs-iter" if self.solver == "lbfgs" else "epoch"
-            tasks = FitTasks(self, X, y, sample_weight, epochs, name)
+        tasks = self._fit_tasks(X, y, sample_weight, epochs)
+        audience = Audience(bool(self.verbose), on_epoch, note, tasks)
         network = self._network(rows)
         backend = self._backend(self._batch_rows(len(rows.X)), network)
         dtype = self._train_dtype(rows.X, backend)
         rows, held = rows.in_dtype(dtype, backend), held and held.in_dtype(dtype, backend)
-        if note or self.verbose:
-            (note or print)(
-                f"training on {backend.name} in {_described(dtype, backend)}: {backend.why}"
-            )
+        audience.say(f"training on {backend.name} in {_described(dtype, backend)}: {backend.why}")
         rng = check_random_state(self.random_state)
         theta = self._start(network, dtype, rng, first, incremental)
         if held is None and self.early_stopping and self.solver != "lbfgs":
             rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
         rows, held = self._in_training_units(rows, held, first)
         if self.solver == "lbfgs":
-            return self._minimize(backend, network, rows, theta, on_epoch, note, tasks)
-        self._warn_of_batch_size(len(rows.X))
-        arguments = (backend, network, rows, held, theta, rng, epochs)
-        return self._descend(*arguments, on_epoch, note, tasks)
+            self._minimize(backend, network, rows, theta, audience)
+        else:
+            self._warn_of_batch_size(len(rows.X))
+            schedule = self._schedule(epochs, backend, len(rows.X))
+            self._descend(backend, network, rows, held, theta, rng, schedule, audience)
+        audience.end()
+        return self._history
+
+    def _fit_tasks(self, X: Any, y: Any, sample_weight: Any, epochs: int) -> FitTasks | None:
+        if not hasattr(self, "_skl_callbacks"):
+            return None
+        name = "lbfgs-iter" if self.solver == "lbfgs" else "epoch"
+        return FitTasks(self, X, y, sample_weight, epochs, name)
 
     def _descend(
         self,
@@ -132,31 +134,25 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         held: Rows | None,
         theta: np.ndarray,
         rng: np.random.RandomState,
-        epochs: int,
-        on_epoch: OnEpoch | None,
-        note: Callable[[str], None] | None,
-        tasks: FitTasks | None,
-    ) -> History:
+        schedule: Schedule,
+        audience: Audience,
+    ) -> None:
         """Train by stochastic gradient descent, batch by batch, and score ``held``."""
         loss, dropout, validation = self._loss(), self._drawn_dropout(rng), None
-        work = self._batch_rows(len(rows.X)) * network.n_parameters
-        schedule = self._schedule(epochs, backend, len(rows.X))
-        with backend.in_use(self.threads, work):
+        with backend.in_use(self.threads, self._batch_rows(len(rows.X)) * network.n_parameters):
             if held is not None:
                 validation = Validation(backend, network, loss, held, self._score(backend, held))
             outputs = validation and validation.outputs
             ready = partial(rehearse, schedule=schedule, validate=outputs)
-            trainer = self._trainer(backend, network, loss, rows, theta, dropout, ready, note)
+            trainer = self._trainer(
+                backend, network, loss, rows, theta, dropout, ready, audience.warn
+            )
             del theta  # the trainer has its own
             if validation is not None:
                 validation.upload(trainer, schedule)
-            told = None if tasks is None else tasks.begin(trainer, rows.places)
-            report = self._reporter(on_epoch, told)
+            report = audience.begin(trainer, rows.places)
             train(trainer, schedule, rng, self._history, validate=validation, on_epoch=report)
         self._keep(trainer)
-        if tasks is not None:
-            tasks.end()
-        return self._history
 
     def _minimize(
         self,
@@ -164,23 +160,17 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         network: Network,
         rows: Rows,
         theta: np.ndarray,
-        on_epoch: OnEpoch | None,
-        note: Callable[[str], None] | None,
-        tasks: FitTasks | None,
-    ) -> History:
+        audience: Audience,
+    ) -> None:
         """Train by L-BFGS, which takes all rows at once and has neither epochs nor validation."""
         data = rows.X, rows.targets, rows.weights
-        note = note or (print if self.verbose else _warn_of_memory)
         with backend.in_use(self.threads, len(rows.X) * network.n_parameters):
             arguments = (backend, network, self._loss(), theta, *data, float(self.alpha))
-            objective = place_objective(*arguments, note)
+            objective = place_objective(*arguments, audience.warn)
             limits = int(self.max_iter), int(self.max_fun), float(self.tol)
-            told = None if tasks is None else tasks.begin(objective, rows.places)
-            minimize(objective, self._history, *limits, self._reporter(on_epoch, told))
+            report = audience.begin(objective, rows.places)
+            minimize(objective, self._history, *limits, report)
             self._keep(objective)
-        if tasks is not None:
-            tasks.end()
-        return self._history
 
     def _trainer(
         self,
@@ -191,11 +181,12 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         theta: np.ndarray,
         dropout: Dropout | None,
         ready: Callable[[Trainer], None],
-        note: Callable[[str], None] | None,
+        note: Callable[[str], None],
     ) -> Trainer:
         """Return the trainer, on as much of the device as there is room for.
 
-        ready : raises a MemoryError where a trainer leaves no room to train.
+        ready : raises a MemoryError where a trainer leaves no room to train. note : takes a line
+        for a person where the device has no room for all.
         """
         optimizer, alpha, state = self._optimizer(), float(self.alpha), self._optimizer_state
         limit = None if self.clip_norm is None else float(self.clip_norm)
@@ -215,7 +206,7 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
             rows.weights,
             make,
             bytes_needed(network, optimizer, theta.dtype),
-            note or (print if self.verbose else _warn_of_memory),
+            note,
         )
 
     def _validated(

@@ -1,4 +1,4 @@
-"""The outcome of a training: what is said of it while it runs, when it ends, and in attributes."""
+"""The outcome of a training: what is said of it when it ends, and in attributes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp.hyperparameters import Hyperparameters
 from gpubp.lbfgs import warn_unless_converged
-from gpubp.training import Epoch, History, OnEpoch
+from gpubp.training import History
 
 # Attributes that L-BFGS alone does not set, which has no epochs.
 EPOCH_ATTRIBUTES = (
@@ -21,25 +21,6 @@ EPOCH_ATTRIBUTES = (
 
 class Outcome(Hyperparameters):
     """What an estimator tells of its training."""
-
-    def _reporter(self, *told: OnEpoch | None) -> OnEpoch | None:
-        """Return what tells of each epoch: the lines of ``verbose``, and those that are ``told``.
-
-        It returns whether one of them asks to stop.
-        """
-        listeners = [each for each in (self._print if self.verbose else None, *told) if each]
-
-        def report(epoch: Epoch) -> bool:
-            stops = [each(epoch) for each in listeners]
-            return any(stops)
-
-        return report if listeners else None
-
-    @staticmethod
-    def _print(epoch: Epoch) -> None:
-        print(f"Iteration {epoch.number}, loss = {epoch.loss:.8f}")
-        if epoch.score is not None:
-            print(f"Validation score: {epoch.score:f}")
 
     def _note_history(
         self, history: History, device: str, precision: str, early_stopping: bool

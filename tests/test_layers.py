@@ -64,6 +64,7 @@ FLOORS = [
     "class_weights",
     "device_rows",
     "callbacks",
+    "audience",
     "target_scaling",
     "quantiles",
     "hyperparameters",
