@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,18 +28,11 @@ import pytest
 import gpubp.kernels
 from gpubp.arrays import Recording, Step, Unrecorded
 from gpubp.kernels.elementwise import Elementwise
+from gpubp.kernels.host_compiler import C_TYPES, Parameter, parameters
 from gpubp.numpy_backend import NumpyBackend
 
 # What each type variable of a step stands for in turn.
 TYPES = {"T": ("float32", "float64"), "U": ("float32", "float64", "int32")}
-C_TYPES = {
-    "float32": "float",
-    "float64": "double",
-    "int32": "int",
-    "int64": "long long",
-    "uint64": "unsigned long long",
-    "bool": "bool",
-}
 # The warnings refuse what would move a float32 body to double precision, and unused parameters.
 # No contraction: a * b + c is rounded twice, as NumPy rounds it.
 FLAGS = [
@@ -74,15 +67,6 @@ template <typename E> struct Raw<const E> {
 """
 
 
-class Parameter(NamedTuple):
-    """One parameter of a step: "raw T Z" is (name="Z", type="T", raw=True)."""
-
-    name: str
-    type: str
-    raw: bool
-    written: bool
-
-
 def all_steps() -> dict[str, Elementwise]:
     """Return every Elementwise of gpubp.kernels by name."""
     found: dict[str, Elementwise] = {}
@@ -103,17 +87,6 @@ def _steps_in(value: Any) -> Iterator[Elementwise]:
             yield from _steps_in(entry)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield from _steps_in(vars(value))
-
-
-@cache
-def parameters(step: Elementwise) -> list[Parameter]:
-    """Return the parameters of ``step``, inputs first."""
-    found = []
-    for text, written in ((step.inputs, False), (step.outputs, True)):
-        for declaration in text.split(","):
-            *raw, type_name, name = declaration.split()
-            found.append(Parameter(name, type_name, raw == ["raw"], written))
-    return found
 
 
 def outputs_of(step: Elementwise) -> list[str]:
@@ -242,7 +215,7 @@ class HostBackend(NumpyBackend):
         return Unrecorded(step, {})
 
 
-def _bound_types(declared: list[Parameter], arguments: list[Any]) -> dict[str, str]:
+def _bound_types(declared: tuple[Parameter, ...], arguments: list[Any]) -> dict[str, str]:
     """Return the dtype name of each type in ``declared``; arrays bind the variables."""
     types = {name: name for name in C_TYPES}
     for p, argument in zip(declared, arguments, strict=True):
@@ -256,7 +229,7 @@ def _bound_types(declared: list[Parameter], arguments: list[Any]) -> dict[str, s
     return types
 
 
-def _size(step: Elementwise, declared: list[Parameter], arrays: list[np.ndarray]) -> int:
+def _size(step: Elementwise, declared: tuple[Parameter, ...], arrays: list[np.ndarray]) -> int:
     """Return how often the body runs: once for each element of the parameters that are not raw."""
     if step.per_thread > 1:
         assert all(p.raw for p, array in zip(declared, arrays, strict=True) if array.ndim)

@@ -106,7 +106,7 @@ def _is(x: Any) -> bool:
     return isinstance(x, ndarray)
 
 
-def _bound_types(declared: list[Parameter], args: tuple[Any, ...]) -> dict[str, np.dtype]:
+def _bound_types(declared: tuple[Parameter, ...], args: tuple[Any, ...]) -> dict[str, np.dtype]:
     """Return the dtype of each type in ``declared``; outputs bind the variables first."""
     types: dict[str, np.dtype] = {}
     pairs = list(zip(declared, args, strict=True))
@@ -124,7 +124,9 @@ def _bound_types(declared: list[Parameter], args: tuple[Any, ...]) -> dict[str, 
     return types
 
 
-def _loop_shape(declared: list[Parameter], args: tuple[Any, ...], size: int) -> tuple[int, ...]:
+def _loop_shape(
+    declared: tuple[Parameter, ...], args: tuple[Any, ...], size: int
+) -> tuple[int, ...]:
     """Return the shape that the arguments which are not raw agree on, or (size,)."""
     plain = [(p, x) for p, x in zip(declared, args, strict=True) if _is(x) and not p.raw]
     if size != -1:
@@ -142,7 +144,7 @@ def _loop_shape(declared: list[Parameter], args: tuple[Any, ...], size: int) -> 
 def _bound(
     library: HostLibrary,
     step: Elementwise,
-    declared: list[Parameter],
+    declared: tuple[Parameter, ...],
     args: tuple[Any, ...],
     types: dict[str, np.dtype],
     shape: tuple[int, ...],
