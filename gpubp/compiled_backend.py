@@ -51,10 +51,6 @@ class Call:
         self.data = (ctypes.c_void_p * len(addresses))(*addresses)
         self.numbers = (ctypes.c_ssize_t * len(numbers))(*numbers)
 
-    def __call__(self) -> None:
-        """Call it."""
-        self.function(self.data, self.numbers)
-
 
 class _CallStruct(ctypes.Structure):
     _fields_ = (
@@ -81,19 +77,18 @@ class CompiledEpilogues(Epilogues):
         *,
         inference: bool,
     ) -> bool:
-        step = activation.forward
+        backend, step = self._backend, activation.forward
         if b is None or step is None or not step.vectorizes or Z is not A:
             return False
-        backend = self._backend
-        if (call := bind(step, (Z, A), bias=b)) is None:
+        if not backend.is_recording or (call := bind(step, (Z, A), bias=b)) is None:
             return False
         backend.gemm(X, W, out=Z)
-        backend.call(call)
+        backend.keep(call)
         return True
 
 
 class CompiledBackend(NumpyBackend):
-    """NumPy with compiled steps; see `gpubp.backend.Backend`."""
+    """NumPy, with compiled parts of what is recorded; see `gpubp.backend.Backend`."""
 
     def __init__(self, why: str = "asked for") -> None:
         super().__init__(why)
@@ -102,12 +97,12 @@ class CompiledBackend(NumpyBackend):
 
     def run(self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...]) -> None:
         arguments = (*inputs, *(out if isinstance(out, tuple) else (out,)))
-        gains = _is_faster(step, arguments, recorded=self._is_recording)
+        gains = self.is_recording and _is_faster(step, arguments)
         call = bind(step.element or step, arguments) if gains else None
         if call is None:
             super().run(step, *inputs, out=out)
         else:
-            self.call(call)
+            self.keep(call)
 
     def gemm(
         self,
@@ -121,27 +116,25 @@ class CompiledBackend(NumpyBackend):
         accumulate: bool = False,
     ) -> None:
         transposed = {"transpose_a": transpose_a, "transpose_b": transpose_b}
-        call = added = None  # as long as nothing is recorded, a call of ours costs more
-        if self._is_recording:
+        call = added = None
+        if self.is_recording:
             call = product(A, B, out, accumulate=accumulate, **transposed)
             added = None if bias is None else bind(COPY, (out, out), bias=bias)
         if call is None or (added is None and bias is not None):
             super().gemm(A, B, out=out, bias=bias, accumulate=accumulate, **transposed)
             return
-        self.call(call)
+        self.keep(call)
         if added is not None:
-            self.call(added)
+            self.keep(added)
 
     @property
-    def _is_recording(self) -> bool:
+    def is_recording(self) -> bool:
+        """Whether a step is recorded now: made alone, a call of ours costs more than NumPy's."""
         return isinstance(self._np, Tape)
 
-    def call(self, call: Call) -> None:
-        """Make ``call``, or keep it where a step is recorded."""
-        if self._is_recording:
-            self._np.keep(call)
-        else:
-            call()
+    def keep(self, call: Call) -> None:
+        """Add ``call`` to the step that is recorded."""
+        self._np.keep(call)
 
     def record(self, step: Step) -> CompiledTape:
         return CompiledTape(super().record(step))
@@ -163,12 +156,9 @@ class CompiledTape(Tape):
         return {"NumPy calls": len(self.calls) - compiled, "compiled calls": compiled}
 
 
-def _is_faster(step: Elementwise, arguments: tuple[Any, ...], *, recorded: bool) -> bool:
+def _is_faster(step: Elementwise, arguments: tuple[Any, ...]) -> bool:
     """Return whether a compiled ``step`` is faster than NumPy's functions, if it has a body."""
-    small = all(map(_is_small, arguments))
-    if step.vectorizes:
-        return recorded or not small  # a call costs more than a small array, unless recorded
-    return bool(step.body) and small and recorded
+    return bool(step.body) and (step.vectorizes or all(map(_is_small, arguments)))
 
 
 def _is_small(argument: Any) -> bool:

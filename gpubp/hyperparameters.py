@@ -119,14 +119,14 @@ class Hyperparameters(BaseEstimator):
             return n
         return min(200 if self.batch_size == "auto" else int(self.batch_size), n)
 
-    def _backend(self, rows: int, network: Network) -> Backend:
+    def _backend(self, rows: int, network: Network, *, compiled: bool = False) -> Backend:
         return get_backend(
             self.device,
             work=rows * network.n_parameters,
             precision=self.precision,
             record=bool(self.record),
             tune=bool(self.tune),
-            compiled=bool(self.compiled),
+            compiled=compiled,
         )
 
     def _train_dtype(self, X: Matrix, backend: Backend) -> np.dtype:

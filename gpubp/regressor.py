@@ -197,10 +197,10 @@ Elementwise or callable, default='squared_error'
                 "hand, or choose another loss"
             )
 
-    def _backend(self, rows: int, network: Network) -> Backend:
+    def _backend(self, rows: int, network: Network, *, compiled: bool = False) -> Backend:
         if self.device == "auto" and isinstance(self._loss(), FunctionLoss):
             return NumpyBackend("the loss is a Python function")
-        return super()._backend(rows, network)
+        return super()._backend(rows, network, compiled=compiled)
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         return y.reshape(len(y), -1)

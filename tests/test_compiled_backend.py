@@ -203,6 +203,18 @@ def test_the_parameter_is_saved_and_validated(tmp_path: Path) -> None:
         gpubp.MLPClassifier(compiled="yes").fit(X, CLASSES)
 
 
+def test_predictions_need_no_compiler(fresh: pytest.MonkeyPatch) -> None:
+    clf = gpubp.MLPClassifier((3,), max_iter=1, compiled=True, device="cpu", random_state=0)
+    with pytest.warns(match="Maximum iterations"):
+        expected = clf.fit(X, CLASSES).predict_proba(X)
+    fresh.setenv("CXX", "no-such-compiler")
+    for each in (host_compiler.compiled, host_compiler.replay_library, host_compiler._compiler):
+        each.cache_clear()
+    with pytest.raises(BackendUnavailableError):
+        clf.fit(X, CLASSES)
+    np.testing.assert_array_equal(clf.predict_proba(X), expected)
+
+
 # ---- compilers and caches ----------------------------------------------------------------------
 
 
