@@ -89,7 +89,8 @@ class ElementwiseKernel:
 
 def _launched(step: Elementwise) -> Elementwise:
     """Return ``step`` without what its kernel is not told."""
-    return dataclasses.replace(step, numpy=_nothing, per_thread=1)
+    untold: dict[str, Any] = {"per_thread": 1, "element": None, "prologue": "", "vectorizes": False}
+    return dataclasses.replace(step, numpy=_nothing, **untold)
 
 
 def _nothing(*_: Any) -> None:
