@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gpubp.bench.cases import Case
@@ -118,20 +118,26 @@ def _names(x_name: str, y_name: str) -> Iterator[str]:
     yield element("text", escape(y_name), transform=turned, text_anchor="middle")
 
 
-def bars(pairs: Sequence[tuple[Case, Row]], looks: dict[str, int], baseline: str) -> str:
+def bars(
+    pairs: Sequence[tuple[Case, Row]],
+    looks: dict[str, int],
+    baseline: str,
+    names: Mapping[str, str] | None = None,
+) -> str:
     """Return a bar for each ratio, from 1 on over a logarithmic axis: as fast as ``baseline``.
 
-    looks : the number of each peer's series.
+    looks : the number of each peer's series. names : what peers are called, if not by their own.
     """
+    names = names or {}
     ratios = [row.figures["ratio"] for _, row in pairs]
     least, most = (math.log(f([1.0, *ratios])) for f in (min, max))
-    height = len(pairs) * (_BAR + _GAP) + 34
+    tops = list(_tops(pairs))
+    height = tops[-1] + _BAR + 40
     scale = (_WIDTH - _LABEL - 62) / max(most - least, 1e-9)
     at, parts = _LABEL - least * scale, []
-    for place, ((case, _), ratio) in enumerate(zip(pairs, ratios, strict=True)):
-        top = place * (_BAR + _GAP) + 4
+    for top, (case, _), ratio in zip(tops, pairs, ratios, strict=True):
         where = "" if case.device == "cpu" else f" {case.device}"
-        label = f"{case.network} b{case.batch} {case.peer}{where}"
+        label = f"{case.network} b{case.batch} {names.get(case.peer, case.peer)}{where}"
         name = {"x": _LABEL - 8, "y": top + 15, "text_anchor": "end"}
         parts.append(element("text", escape(label), class_="label", **name))
         look = f"bar series-{_colour(looks[case.peer])}"
@@ -140,5 +146,14 @@ def bars(pairs: Sequence[tuple[Case, Row]], looks: dict[str, int], baseline: str
         parts.append(element("rect", x=ends[0], y=top, rx=2, class_=look, **size))
         parts.append(element("text", f"{ratio:.2f}", x=ends[1] + 6, y=top + 15))
     parts.append(element("path", d=f"M{at:.1f} 0V{height - 28}", class_="one"))
-    parts.append(_text(f"1 = {baseline}", at, height - 8, "middle"))
+    parts.append(_text(f"1 = {baseline}; the axis is logarithmic", at, height - 8, "middle"))
     return svg(_WIDTH, height, "".join(parts), f"Speed over that of {baseline}")
+
+
+def _tops(pairs: Sequence[tuple[Case, Row]]) -> Iterator[int]:
+    """Yield where each bar begins; cases are apart from each other."""
+    top, before = 4, pairs[0][0].name
+    for case, _ in pairs:
+        top += 0 if case.name == before else 2 * _GAP
+        yield top
+        top, before = top + _BAR + _GAP, case.name

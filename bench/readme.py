@@ -20,13 +20,14 @@ PICTURE = "docs/cpu.svg"
 OURS = (Row.peer, ours_compiled.name)
 BEGIN, END = "<!-- figures of gpubp bench cpu -->\n", "<!-- end of figures -->\n"
 _NAMES = {
-    ours_compiled.name: "gpubp, compiled",
+    ours_compiled.name: "compiled",
     "sklearn_mlp": "scikit-learn",
     "torch_eager": "PyTorch",
     "jax_scan": "JAX jit + scan",
 }
 _STYLE = """
 :root { --line: #c9d1dc; --quiet: #586273; --panel: #fff; color: #1c2430; }
+.ground { fill: var(--panel); }
 text { font: 15px system-ui, sans-serif; fill: #1c2430; }
 :root { --series-1: #1f6feb; --series-2: #8a6d00; --series-3: #a8236d; --series-4: #0b7285; }
 @media (prefers-color-scheme: dark) {
@@ -82,10 +83,12 @@ def picture(part: Part) -> str:
     pairs = [(case, row) for case, row in with_cases(part) if "ratio" in row.figures]
     peers = [Row.peer, *dict.fromkeys(c.peer for c, _ in pairs if c.peer != Row.peer)]
     looks = {peer: k for k, peer in enumerate(peers)}
-    drawn = bars(pairs, looks, _NAMES["sklearn_mlp"])
+    drawn = bars(pairs, looks, _NAMES["sklearn_mlp"], _NAMES)
     opening, _, rest = drawn.partition(">")
     style = f"<style>{CHART_CSS}{_STYLE}</style>"
-    return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
+    # Its own background: the page around it may be dark where the system is light.
+    ground = '<rect width="100%" height="100%" class="ground"/>'
+    return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{ground}{rest}\n'
 
 
 def main(path: str) -> None:
