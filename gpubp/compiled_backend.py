@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import warnings
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -198,6 +198,8 @@ def bind(step: Elementwise, arguments: tuple[Any, ...], bias: Array | None = Non
     for p, argument in zip(declared, arguments, strict=True):
         if isinstance(argument, np.ndarray):
             types.setdefault(p.type, argument.dtype.name)
+    if not all(types.get(p.type) in C_TYPES for p in declared):
+        return None
     arrays = [
         argument if isinstance(argument, np.ndarray) else np.array([argument], types[p.type])
         for p, argument in zip(declared, arguments, strict=True)
@@ -219,12 +221,20 @@ def bind(step: Elementwise, arguments: tuple[Any, ...], bias: Array | None = Non
     if not suits:
         return None
     variables = tuple((name, dtype) for name, dtype in types.items() if name not in C_TYPES)
+    function = _function(step, Form(variables, single, bias is not None))
+    if function is None:
+        return None
+    return Call(function, arrays, [elements, arrays[-1].shape[-1] if bias is not None else 0])
+
+
+@lru_cache(256)
+def _function(step: Elementwise, form: Form) -> Any:
+    """Return the compiled step; None, with one warning, where its body cannot be compiled."""
     try:
-        function = compiled(step, Form(variables, single, bias is not None))
+        return compiled(step, form)
     except CompilerError as error:
         warnings.warn(f"NumPy computes {step.name}: {error}", stacklevel=2)
         return None
-    return Call(function, arrays, [elements, arrays[-1].shape[-1] if bias is not None else 0])
 
 
 def product(

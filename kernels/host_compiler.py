@@ -10,10 +10,12 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
-from functools import cache
+from contextlib import suppress
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,7 +101,7 @@ class Form(NamedTuple):
     bias: bool = False
 
 
-@cache
+@lru_cache(256)
 def compiled(step: Elementwise, form: Form) -> Any:
     """Return the function that does ``step``: it takes addresses and sizes, two C arrays.
 
@@ -121,7 +123,10 @@ def replay_library() -> Any:
 
 
 def source(step: Elementwise, form: Form) -> str:
-    """Return the C++ function that `compiled` compiles."""
+    """Return the C++ function that `compiled` compiles.
+
+    A body is a function of its own, so that ``return`` ends it for one element, as it does on CUDA.
+    """
     aliases = "".join(f"typedef {C_TYPES[dtype]} {name};\n" for name, dtype in form.types)
     whole, each, added = "", "", ""
     for k, (p, single) in enumerate(zip(parameters(step), form.single, strict=True)):
@@ -130,15 +135,15 @@ def source(step: Elementwise, form: Form) -> str:
         if p.raw:  # what is read alone is never what is written
             only = "" if p.written else "__restrict "
             whole += f"{const}{c_type}* {only}{p.name} = ({c_type}*)data[{k}];\n"
+        elif form.bias and k == 0:
+            whole += f"const {c_type}* {p.name}_ = ({c_type}*)data[{k}];\n"
+            each += f"const {c_type} {p.name} = {p.name}_[i] + bias[i - start];\n"
         elif single:
             reference = "&" if p.written else ""
             whole += f"{const}{c_type} {reference}{p.name} = *({c_type}*)data[{k}];\n"
         else:
             whole += f"{c_type}* {p.name}_ = ({c_type}*)data[{k}];\n"
-            if form.bias and k == 0:
-                each += f"const {c_type} {p.name} = {p.name}_[i] + bias[i - start];\n"
-            else:
-                each += f"{const}{c_type} &{p.name} = {p.name}_[i];\n"
+            each += f"{const}{c_type} &{p.name} = {p.name}_[i];\n"
     if form.bias:
         added = f"const T* __restrict bias = (const T*)data[{len(form.single)}];\n"
     # Rows of the bias, or runs of elements with a prologue, or all in one.
@@ -151,7 +156,7 @@ const ptrdiff_t elements = sizes[0], columns = sizes[1];
 (void)columns;
 {whole}{added}for (ptrdiff_t start = 0; start < elements; start += {length}) {{
 {before}{_LOOP}for (ptrdiff_t i = start; i < start + {length}; ++i) {{
-{each}{step.body};
+{each}[&] {{ {step.body}; }}();
 }}
 }}
 }}
@@ -169,42 +174,68 @@ _LOOP = """
 
 
 def _library(text: str) -> ctypes.CDLL:
-    command = _compiler()
+    command, products = _compiler(), default_path()
     key = "\n".join((*command, *FLAGS, _version(command), _processor(), text))
-    name = hashlib.sha256(key.encode()).hexdigest()[:32] + ".so"
-    products = default_path()
-    if products is None:
-        with tempfile.TemporaryDirectory() as folder:
-            return _build(command, text, Path(folder, name))
-    path = products.parent / "compiled" / name
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError:  # not there, or not whole
-        return _build(command, text, path)
+    name, folder = _digest(key.encode()), products and products.parent / "compiled"
+    if folder is not None and (kept := _kept(folder, name)) is not None:
+        return kept
+    with tempfile.TemporaryDirectory() as place:
+        made = _build(command, text, Path(place))
+        stored = folder and _store(made, folder, name)
+        # From where it stays, if that can be; the temporary one stays in use when it is deleted.
+        for path in filter(None, (stored, made)):
+            try:
+                return ctypes.CDLL(str(path))
+            except OSError as error:
+                problem = error
+                path.unlink()
+    raise CompilerError(f"what {shlex.join(command)} has made cannot be loaded ({problem})")
 
 
-def _build(command: tuple[str, ...], text: str, path: Path) -> ctypes.CDLL:
-    """Compile ``text`` beside ``path``, and rename what comes out."""
+def _kept(folder: Path, name: str) -> ctypes.CDLL | None:
+    """Return the library of this name in the cache, if it is there and whole."""
+    for path in folder.glob(f"{name}-*.so"):
+        with suppress(OSError):
+            if path.stem == f"{name}-{_digest(path.read_bytes())}":
+                return ctypes.CDLL(str(path))
+            path.unlink()
+    return None
+
+
+def _store(made: Path, folder: Path, name: str) -> Path | None:
+    """Copy a library into the cache, its digest in its name; return None where that fails."""
+    content = made.read_bytes()
+    path = folder / f"{name}-{_digest(content)}.so"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            whole = Path(folder, "step.cpp")
-            whole.write_text(text)
-            built = _run([*command, *FLAGS, str(whole), "-o", f"{whole}.so"])
-            if built.returncode:
-                raise CompilerError(
-                    f"{' '.join(command)} does not compile for this processor: "
-                    f"{built.stderr.strip()[-500:]}"
-                )
-            Path(f"{whole}.so").replace(path)
-    except OSError as error:
-        raise CompilerError(f"{path.parent} cannot hold compiled steps ({error})") from error
-    return ctypes.CDLL(str(path))
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            file.write(content)
+        Path(file.name).replace(path)
+    except OSError:
+        return None
+    return path
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _build(command: tuple[str, ...], text: str, place: Path) -> Path:
+    """Compile ``text`` in the folder ``place``; return the library."""
+    whole, made = place / "step.cpp", place / "step.so"
+    whole.write_text(text)
+    built = _run([*command, *FLAGS, str(whole), "-o", str(made)])
+    if built.returncode or not made.exists():
+        told = built.stderr.strip()[-500:] or "it has made nothing"
+        raise CompilerError(f"{shlex.join(command)} does not compile for this processor: {told}")
+    return made
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=SECONDS
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CompilerError(f"{command[0]} does not run ({error})") from error
 
@@ -212,7 +243,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 @cache
 def _compiler() -> tuple[str, ...]:
     """Return the command of the C++ compiler: of $CXX, or the first that is installed."""
-    if chosen := os.environ.get("CXX", "").split():
+    if chosen := shlex.split(os.environ.get("CXX", "")):
         return tuple(chosen)
     for name in ("g++", "clang++", "c++"):
         if shutil.which(name):

@@ -23,6 +23,7 @@ from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.host_compiler import CompilerError, Form, parameters, source
 from gpubp.kernels.optimizers import ADAM
+from gpubp.kernels.regression_losses import SQUARED_ERROR
 
 STEPS = all_steps()
 VECTORIZED = {name: step for name, step in STEPS.items() if step.vectorizes}
@@ -38,7 +39,8 @@ def _compiler() -> None:
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
     """A machine on which nothing was compiled yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    caches: list[Any] = [host_compiler.compiled, host_compiler.replay_library]
+    caches: list[Any] = [compiled_backend._function, host_compiler.compiled]
+    caches += [host_compiler.replay_library]
     caches += [host_compiler._compiler, host_compiler._version]
     for each in caches:
         each.cache_clear()
@@ -105,6 +107,7 @@ def test_arguments_that_do_not_suit_a_body_are_left_to_numpy() -> None:
     assert bind(RELU.forward, (z.T, a.T)) is None
     assert bind(RELU.forward, (z.astype(np.float32), a)) is None
     assert bind(RELU.forward, (z[:1], a)) is None
+    assert bind(RELU.forward, (z.astype(np.float16), a.astype(np.float16))) is None
     backend = CompiledBackend()
     backend.record(lambda: backend.run(RELU.forward, z.T, out=a.T))()
     np.testing.assert_array_equal(a, 0)
@@ -122,14 +125,14 @@ def test_products_that_blas_cannot_take_are_left_to_numpy() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True)])
-@pytest.mark.parametrize("rows", [1, 7])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 4), (7, 4), (7, 1), (1, 1)])
 @pytest.mark.parametrize("kind", ["plain", "bias", "accumulate"])
 def test_products_are_those_of_numpy(
-    dtype: Any, transposed: tuple[bool, bool], rows: int, kind: str
+    dtype: Any, transposed: tuple[bool, bool], rows: int, columns: int, kind: str
 ) -> None:
     rng, (flip_a, flip_b) = np.random.RandomState(0), transposed
-    A, B = rng.normal(size=(rows, 5)).astype(dtype), rng.normal(size=(5, 4)).astype(dtype)
-    out, bias = rng.normal(size=(rows, 4)).astype(dtype), rng.normal(size=(1, 4)).astype(dtype)
+    A, B = (rng.normal(size=shape).astype(dtype) for shape in ((rows, 5), (5, columns)))
+    out, bias = (rng.normal(size=(n, columns)).astype(dtype) for n in (rows, 1))
     expected = A @ B + (out if kind == "accumulate" else 0) + (bias if kind == "bias" else 0)
     A, B = (A.T.copy() if flip_a else A), (B.T.copy() if flip_b else B)
     options: dict[str, Any] = {"transpose_a": flip_a, "transpose_b": flip_b}
@@ -182,6 +185,34 @@ def test_training_is_that_of_numpy(activation: str, solver: str) -> None:
     np.testing.assert_allclose(trained[1].predict_proba(X), expected, rtol=1e-7)
 
 
+@pytest.mark.parametrize("hidden", [(1,), (7, 1), (5,)])
+@pytest.mark.parametrize("batch", [1, 101])
+def test_batches_of_one_row_and_layers_of_one_unit(hidden: tuple[int, ...], batch: int) -> None:
+    """203 rows leave a tail of one."""
+    curves = []
+    for compiled in (False, True):
+        options: dict[str, Any] = {"dtype": "float64", "device": "cpu", "compiled": compiled}
+        options |= {"random_state": 0, "max_iter": 2, "batch_size": batch}
+        reg = gpubp.MLPRegressor("squared_error", hidden, **options)
+        with pytest.warns(match="Maximum iterations"):
+            curves.append(reg.fit(X, VALUES[:, 0] + 5).loss_curve_)
+    np.testing.assert_allclose(*curves, rtol=1e-10)
+
+
+def test_a_return_in_a_body_ends_it_for_one_row() -> None:
+    step = SQUARED_ERROR
+    body = f"if (n_outputs) {{ {step.body}; return; }}"
+    own = Elementwise("returning", step.inputs, step.outputs, body, step.numpy)
+    Z, Y = np.random.RandomState(0).normal(size=(2, 5, 2))
+    results = []
+    for backend in (get_backend("cpu"), CompiledBackend()):
+        row_losses, delta = np.zeros(5), np.zeros((5, 2))
+        inputs, out = (Z, Y, 2, 0.2), (row_losses, delta)
+        backend.record(lambda b=backend, i=inputs, o=out: b.run(own, *i, out=o))()
+        results.append(np.column_stack(out))
+    np.testing.assert_allclose(*results, rtol=1e-12)
+
+
 def test_training_without_an_address_of_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     curves = []
     for address in (host_blas.address, lambda _: None):
@@ -229,13 +260,19 @@ def test_a_step_is_compiled_once(fresh: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert made.stat().st_mtime_ns == when
 
 
-def test_half_a_file_in_the_cache_is_made_anew(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [0, 4, 8192])
+def test_half_a_file_in_the_cache_is_made_anew(
+    fresh: pytest.MonkeyPatch, tmp_path: Path, kept: int
+) -> None:
     host_compiler.replay_library()
     (made,) = (tmp_path / "gpubp" / "compiled").iterdir()
-    made.unlink()
-    made.write_bytes(b"\x7fELF")
+    whole = made.read_bytes()
+    made.unlink()  # the process has it in use
+    made.write_bytes(whole[:kept])
     host_compiler.replay_library.cache_clear()
     assert host_compiler.replay_library().replay
+    (again,) = (tmp_path / "gpubp" / "compiled").iterdir()
+    assert len(again.read_bytes()) == len(whole)
 
 
 @pytest.mark.parametrize(
@@ -243,6 +280,8 @@ def test_half_a_file_in_the_cache_is_made_anew(fresh: pytest.MonkeyPatch, tmp_pa
     [
         ("no-such-compiler", "no-such-compiler does not run"),
         ("false", "false does not compile for this processor"),
+        ("true", "true does not compile for this processor: it has made nothing"),
+        ("g++ -c", r"what g\+\+ -c has made cannot be loaded"),
         ("", r"there is no C\+\+ compiler"),
     ],
 )
@@ -256,18 +295,17 @@ def test_without_a_compiler(fresh: pytest.MonkeyPatch, compiler: str, problem: s
         gpubp.MLPClassifier(compiled=True, device="cpu").fit(X, CLASSES)
 
 
-def test_a_cache_that_cannot_be_written(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "gpubp").write_text("in the way")
-    with pytest.raises(BackendUnavailableError, match="cannot hold compiled steps"):
-        get_backend("cpu", compiled=True)
-
-
-def test_without_a_home_nothing_is_kept(fresh: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("why", ["not writable", "no home"])
+def test_without_a_cache_nothing_is_kept(
+    fresh: pytest.MonkeyPatch, tmp_path: Path, why: str
+) -> None:
     def homeless() -> None:
         raise RuntimeError("no home")
 
-    fresh.setenv("XDG_CACHE_HOME", "")
-    fresh.setattr(Path, "home", homeless)
+    (tmp_path / "gpubp").write_text("in the way")
+    if why == "no home":
+        fresh.setenv("XDG_CACHE_HOME", "")
+        fresh.setattr(Path, "home", homeless)
     backend, z = get_backend("cpu", compiled=True), np.array([[-1.0, 2.0]])
     backend.record(lambda: backend.run(RELU.forward, z, out=z))()
     np.testing.assert_array_equal(z, [[0, 2]])
@@ -279,8 +317,11 @@ def test_a_step_that_cannot_be_compiled_is_numpys(monkeypatch: pytest.MonkeyPatc
 
     backend, z = CompiledBackend(), np.array([[-1.0, 2.0]])
     monkeypatch.setattr(compiled_backend, "compiled", broken)
+    compiled_backend._function.cache_clear()
     with pytest.warns(match="NumPy computes relu: it broke"):
-        step = backend.record(lambda: backend.run(RELU.forward, z, out=z))
+        backend.record(lambda: backend.run(RELU.forward, z, out=z))
+    step = backend.record(lambda: backend.run(RELU.forward, z, out=z))  # and does not warn again
+    compiled_backend._function.cache_clear()
     step()
     np.testing.assert_array_equal(z, [[0, 2]])
 
