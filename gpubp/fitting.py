@@ -33,7 +33,7 @@ from gpubp.rows import Rows, SparseRows, as_rows
 from gpubp.schedules import Schedule
 from gpubp.trainer import OptimizerState, Trainer
 from gpubp.training import History, OnEpoch, rehearse, train
-from gpubp.validation import Score, Scorer, Validation, hold_out
+from gpubp.validation import Score, Scorer, Validation, check_columns, hold_out, named
 
 # What is asked of X: a CSC or another sparse matrix becomes CSR.
 X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
@@ -45,7 +45,7 @@ def _described(dtype: np.dtype, backend: Backend) -> str:
     return str(dtype)
 
 
-def _checked_weights(X: Any, sample_weight: Any, name: str = "sample_weight") -> np.ndarray | None:
+def _checked_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
     """Return the sample weights of the rows of ``X``, (n,), or None where all are alike."""
     if sample_weight is None:
         return None
@@ -53,7 +53,7 @@ def _checked_weights(X: Any, sample_weight: Any, name: str = "sample_weight") ->
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total):
-        raise ValueError(f"{name} adds up to {total}, beyond {weights.dtype}; scale it down")
+        raise ValueError(f"sample_weight adds up to {total}, beyond {weights.dtype}; scale it down")
     return weights
 
 
@@ -97,7 +97,7 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         forget(self)  # what the device has of it will be of no use, and takes room
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows = self._validated(X, y, sample_weight, incremental, first)
-        held = None if given is None else self._given_rows(*given)
+        held = None if given is None else self._given_rows(*given, rows.y)
         epochs = 1 if incremental else int(self.max_iter)
         tasks = self._fit_tasks(X, y, sample_weight, epochs)
         audience = Audience(bool(self.verbose), on_epoch, note, tasks)
@@ -220,8 +220,11 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
             raise ValueError("partial_fit does not support early_stopping=True")
         return self._rows(X, y, self._weights(y, _checked_weights(y, sample_weight)))
 
-    def _given_rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
-        """Return the rows that were given to validate on, or raise."""
+    def _given_rows(self, X: Any, y: Any, sample_weight: Any, trained: np.ndarray) -> Rows:
+        """Return the rows that were given to validate on, or raise.
+
+        trained : the targets of the rows to train on, whose columns ``y`` must have.
+        """
         if X is None or y is None:
             raise ValueError(
                 "X_val and y_val go together; give both, or neither, and sample_weight_val only "
@@ -233,8 +236,11 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
                 f"'adamw', got early_stopping={self.early_stopping!r} and solver={self.solver!r}; "
                 "set these, or leave X_val and y_val out"
             )
-        X, y = self._validate_held(X, on_host(y))
-        weights = _checked_weights(y, sample_weight, "sample_weight_val")
+        check_columns(y := on_host(y), trained)
+        with named("X_val and y_val"):
+            X, y = self._validate_held(X, y)
+        with named("sample_weight_val"):
+            weights = _checked_weights(y, sample_weight)
         return self._rows(X, y, weights)
 
     def _rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Rows:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from inspect import signature
 from numbers import Real
 from typing import Any
@@ -41,6 +42,29 @@ def hold_out(
             "your dataset."
         )
     return rows.take(kept), rows.take(held)
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """Put ``what`` before the text of a ValueError or TypeError that is raised inside."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"{what}: {error}") from None
+
+
+def check_columns(y_val: Any, y: Any) -> None:
+    """Raise a ValueError where ``y_val`` has not as many columns as ``y``, (n,) or (n, k)."""
+    given, trained = np.shape(y_val), np.shape(y)
+    if len(given) not in (1, 2):
+        return  # scikit-learn says what is wrong
+    columns, wanted = ((*shape, 1)[1] for shape in (given, trained))
+    if columns != wanted:
+        raise ValueError(
+            f"y_val of shape {given} has {columns} column{'s' * (columns != 1)}, but y of shape "
+            f"{trained} has {wanted}; pass the same columns as in y"
+        )
 
 
 class Validation:
@@ -113,6 +137,21 @@ class Scorer:
         self._y = rows.y
         weighted = rows.weights is not None and _takes_weights(self._scorer)
         self._weights = {"sample_weight": rows.weights} if weighted else {}
+        self._check_call()
+
+    def _check_call(self) -> None:
+        """Raise a ValueError for a scorer that cannot be called as one."""
+        try:
+            takes = signature(self._scorer)
+        except (TypeError, ValueError):  # it has none that Python could tell
+            return
+        try:
+            takes.bind(self._estimator, self._X, self._y, **self._weights)
+        except TypeError as error:
+            raise ValueError(
+                "scoring must be a scorer, which is called as scorer(estimator, X, y), got "
+                f"{self._scorer!r} ({error}); of a metric, sklearn.metrics.make_scorer makes one"
+            ) from None
 
     def __call__(self, parameters: Parameters, outputs: np.ndarray, loss: float) -> float:
         """Return the score of ``parameters``, NaN where an output is not finite."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 
 from gpubp import MLPClassifier, MLPRegressor, inference, validation
 from gpubp.inference import infer
@@ -95,12 +96,15 @@ def test_best_epoch_without_a_validation_set_is_that_of_the_loss() -> None:
         ({"y_val": LABELS[:9]}, {}, "go together; give both"),
         ({"sample_weight_val": np.ones(9)}, {}, "go together; give both, .* only with them"),
         ({"X_val": X[:9], "y_val": LABELS[:9], "sample_weight_val": np.full(9, 1e308)}, {},
-         "sample_weight_val adds up to inf"),
+         "^sample_weight_val: sample_weight adds up to inf"),
         ({"X_val": X[:9], "y_val": LABELS[:9]}, {"early_stopping": False}, "early_stopping=True"),
         ({"X_val": X[:9], "y_val": LABELS[:9]}, {"solver": "lbfgs"}, "solver='lbfgs'"),
-        ({"X_val": X[:9, :2], "y_val": LABELS[:9]}, {}, "X has 2 features"),
-        ({"X_val": X[:9], "y_val": LABELS[:8]}, {}, "inconsistent numbers of samples"),
-        ({"X_val": X[:9], "y_val": np.full(9, "z")}, {}, "classes not in"),
+        ({"X_val": X[:9], "y_val": LABELS[:9], "sample_weight_val": np.ones(8)}, {},
+         "^sample_weight_val: sample_weight.shape == "),
+        ({"X_val": X[:9, :2], "y_val": LABELS[:9]}, {}, "^X_val and y_val: X has 2 features"),
+        ({"X_val": X[:9] * np.nan, "y_val": LABELS[:9]}, {}, "^X_val and y_val: Input X contains"),
+        ({"X_val": X[:9], "y_val": LABELS[:8]}, {}, "^X_val and y_val: .* inconsistent numbers"),
+        ({"X_val": X[:9], "y_val": np.full(9, "z")}, {}, "^X_val and y_val: .* classes not in"),
     ],
 )  # fmt: skip
 def test_bad_validation_sets_are_refused(
@@ -108,6 +112,65 @@ def test_bad_validation_sets_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         MLPClassifier(**OPTIONS | options, device="cpu").fit(X, LABELS, **given)
+
+
+def test_other_validation_errors_keep_their_type() -> None:
+    with pytest.raises(TypeError, match=r"^X_val and y_val: Sparse data was passed"):
+        MLPRegressor(**OPTIONS, device="cpu").fit(X, Y, X_val=X[:9], y_val=_Sparse())
+
+
+class _Sparse:
+    """Targets that scikit-learn refuses by a TypeError."""
+
+    shape = (9,)
+
+    def __array__(self, *arguments: Any, **options: Any) -> np.ndarray:
+        raise TypeError("Sparse data was passed")
+
+
+TWO, THREE = np.stack([Y, -Y], axis=1), np.stack([Y, -Y, Y**2], axis=1)
+LABELS_OF = {1: Y > 0, 2: TWO > 0, 3: THREE > 0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "y", "y_val", "options"),
+    [
+        (MLPRegressor, Y, TWO, {}),
+        (MLPRegressor, TWO, Y, {}),
+        (MLPRegressor, TWO, Y[:, None], {}),
+        (MLPRegressor, TWO, THREE, {}),
+        (MLPRegressor, THREE, TWO, {"target_scaling": True}),
+        (MLPRegressor, Y, TWO, {"loss": "quantile", "quantile": [0.1, 0.9]}),
+        (MLPRegressor, TWO, Y, {"loss": "quantile", "quantile": [0.1, 0.9]}),
+        (MLPRegressor, Y, TWO.tolist(), {}),
+        (MLPClassifier, LABELS, LABELS_OF[2], {}),
+        (MLPClassifier, LABELS_OF[1], LABELS_OF[2], {}),
+        (MLPClassifier, LABELS_OF[2], LABELS_OF[1], {}),
+        (MLPClassifier, LABELS_OF[2], LABELS_OF[3].astype(int), {}),
+        (MLPClassifier, LABELS_OF[3], scipy.sparse.csr_matrix(LABELS_OF[2].astype(int)), {}),
+    ],
+)
+@pytest.mark.parametrize("scoring", [None, "loss"])
+def test_targets_of_another_width_are_refused(
+    kind: type, y: Any, y_val: Any, options: dict[str, Any], scoring: Any
+) -> None:
+    model = kind(**OPTIONS, **options, scoring=scoring, device="cpu")
+    shapes = (np.shape(y_val), np.shape(y))
+    message = r"^y_val of shape {} has \d columns?, but y of shape {} has \d; pass the same columns"
+    with pytest.raises(ValueError, match=message.format(*map(re.escape, map(str, shapes)))):
+        model.fit(X, y, X_val=X, y_val=y_val)
+    assert not hasattr(model, "coefs_")
+
+
+def test_a_column_is_as_wide_as_a_vector() -> None:
+    models = [
+        MLPRegressor(**OPTIONS, random_state=0, device="cpu").fit(X, Y, X_val=X, y_val=y_val)
+        for y_val in (Y, Y.tolist())
+    ]
+    models.append(MLPRegressor(**OPTIONS, random_state=0, device="cpu"))
+    with pytest.warns(DataConversionWarning):
+        models[-1].fit(X, Y, X_val=X, y_val=Y[:, None])
+    assert len({tuple(model.validation_scores_) for model in models}) == 1
 
 
 def test_coefs_that_do_not_fit_together_are_refused() -> None:
