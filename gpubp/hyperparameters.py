@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, ClassVar, get_args
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+)
 
 from gpubp.backend import Backend, get_backend
 from gpubp.dropout import rates_by_layer
@@ -29,6 +35,17 @@ SCHEDULES = ("plateau", *CURVES)
 def set_parameters(estimator: BaseEstimator, given: dict[str, Any]) -> None:
     """Keep what ``__init__`` was given, its ``locals()``, as attributes, unchanged."""
     vars(estimator).update({name: value for name, value in given.items() if name != "self"})
+
+
+class SortedOptions(StrOptions):
+    """Names to choose from, in alphabetical order where they are told."""
+
+    def __str__(self) -> str:
+        """Return what the choice is, in scikit-learn's words."""
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
+
+
+SCORINGS = SortedOptions({*get_scorer_names(), "loss"})
 
 
 class Hyperparameters(BaseEstimator):
@@ -76,8 +93,28 @@ class Hyperparameters(BaseEstimator):
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "keep_optimizer_state": ["boolean"],
-        "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
+        "scoring": [SCORINGS, callable, None],
     }
+
+    def _validate_params(self) -> None:
+        """Raise scikit-learn's InvalidParameterError, and say what may have been meant."""
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            name = str(error).split("'")[1]  # The 'name' parameter of ...
+            meant = self._meant_by(name)
+            hint = f" Did you mean {meant}?" if meant else ""
+            raise InvalidParameterError(f"{error}{hint}") from None
+
+    def _meant_by(self, name: str) -> str:
+        """Return what may have been meant by the wrong parameter ``name``; "" for no idea."""
+        if name != "scoring" or not isinstance(self.scoring, str):
+            return ""
+        # difflib alone finds 'acc' nearer 'jaccard' than 'accuracy'.
+        longer = [known for known in SCORINGS.options if known.startswith(self.scoring)]
+        near = get_close_matches(self.scoring, sorted(SCORINGS.options), n=1)
+        found = longer if len(longer) == 1 else near
+        return repr(found[0]) if found else ""
 
     def _hidden_sizes(self) -> tuple[int, ...]:
         sizes = self.hidden_layer_sizes
@@ -110,7 +147,7 @@ class Hyperparameters(BaseEstimator):
         if any(rates) and self.solver == "lbfgs":
             raise ValueError(
                 "dropout changes the loss from step to step, which solver='lbfgs' cannot "
-                f"minimise, got rates {rates}; take solver='adam' or 'sgd'"
+                f"minimise, got rates {rates}; take solver='adam', 'adamw' or 'sgd'"
             )
         return rates
 

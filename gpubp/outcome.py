@@ -52,6 +52,12 @@ class Outcome(Hyperparameters):
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
             )
+        if self._went_unscored(history):
+            warnings.warn(
+                f"scoring={self.scoring!r} gave no finite score in any epoch, so that the weights "
+                "of the last one are kept; check it, and the validation rows",
+                stacklevel=3,
+            )
         if history.stopped_by == "interrupt":
             warnings.warn("Training interrupted by user.", stacklevel=3)
         elif history.stopped_by == "max_epochs" and not (incremental or history.minimum):
@@ -68,6 +74,10 @@ class Outcome(Hyperparameters):
                 f"{self.n_iter_no_change} consecutive epochs. Stopping."
             )
         return self
+
+    def _went_unscored(self, history: History) -> bool:
+        scored = self.early_stopping and history.minimum is None and history.scores
+        return bool(scored) and history.best_score == -np.inf
 
     def _check_solver(self) -> bool:
         """Return whether there is a partial_fit, or raise scikit-learn's reason why not."""

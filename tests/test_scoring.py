@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
-from estimator_cases import BASE, PROBLEMS, X, fit
+from estimator_cases import BASE, PROBLEMS, X, fit, watched
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.metrics import get_scorer, make_scorer, mean_absolute_error
+from sklearn.metrics import (
+    accuracy_score,
+    get_scorer,
+    get_scorer_names,
+    make_scorer,
+    mean_absolute_error,
+)
 from sklearn.utils._param_validation import InvalidParameterError
 
 from gpubp import MLPClassifier, MLPRegressor, inference, load, save
@@ -141,6 +148,52 @@ def test_bad_ones_are_refused() -> None:
     for returned in ("high", None, np.ones(2), 1j):
         with pytest.raises(ValueError, match="scoring must return a number, got "):
             fitted("binary", scoring=lambda *_, returned=returned: returned)
+
+
+def test_names_are_told_in_order_and_the_nearest_is_offered() -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        fitted("binary", scoring="acc")
+    names = re.findall(r"'(\w+)'", str(caught.value).partition("{")[2].partition("}")[0])
+    assert names == sorted([*get_scorer_names(), "loss"])
+    assert str(caught.value).endswith("Got 'acc' instead. Did you mean 'accuracy'?")
+    for given, meant in (
+        ("auc", "roc_auc"),
+        ("Accuracy", "accuracy"),
+        ("log_loss", "neg_log_loss"),
+    ):
+        with pytest.raises(InvalidParameterError, match=rf"Did you mean '{meant}'\?$"):
+            fitted("binary", scoring=given)
+    with pytest.raises(InvalidParameterError, match=r"instead\.$"):
+        fitted("binary", scoring="mae")
+
+
+@pytest.mark.parametrize(
+    ("scoring", "weights"),
+    [
+        (accuracy_score, None),
+        (accuracy_score, WEIGHTS),
+        (lambda y, predicted: 0.0, None),
+        (lambda estimator, X, y, *, level: 0.0, None),
+    ],
+)
+def test_a_metric_is_no_scorer(scoring: Any, weights: Any) -> None:
+    wanted = r"called as scorer\(estimator, X, y\), got <function .* sklearn.metrics.make_scorer"
+    with pytest.raises(ValueError, match=wanted):
+        fitted("binary", weights, scoring=scoring)
+
+
+@pytest.mark.parametrize("score", [np.nan, -np.inf])
+def test_no_score_at_all_is_told_once(score: float) -> None:
+    def scorer(*_: Any) -> float:
+        return score
+
+    kind, y = PROBLEMS["binary"]
+    model = KINDS[kind](**OPTIONS | {"scoring": scorer, "device": "cpu"})
+    told = watched(lambda: model.fit(X, y))
+    assert [str(m) for c, m in told if c is UserWarning and "gave no finite score in any" in m]
+    seen = iter([score, 0.5])
+    model.set_params(scoring=lambda *_: next(seen, score))
+    assert not [m for _, m in watched(lambda: model.fit(X, y)) if "finite score" in m]
 
 
 @pytest.mark.parametrize("returned", [1, np.float32(0.5), np.array(0.25), True])
