@@ -36,4 +36,5 @@ def by_level(outputs: Array, quantile: Any) -> Array:
 def nearest_to_the_median(quantile: Any) -> int:
     """Return which level is the nearest to 0.5, the lower one of two."""
     levels = np.atleast_1d(quantile)
-    return int(np.lexsort((levels, np.abs(levels - 0.5)))[0])
+    # 0.95 - 0.5 is not 0.5 - 0.05 to the last bit.
+    return int(np.lexsort((levels, np.abs(levels - 0.5).round(12)))[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -58,7 +58,8 @@ Elementwise or callable, default='squared_error'
     {parameters}
     quantile : float or sequence of float, default=0.5
         Level that loss='quantile' fits, between 0 and 1, or several at once; of these, predict
-        returns the one nearest 0.5, the lower one of two, and predict_quantiles all.
+        returns the one nearest 0.5, the lower one of two, and predict_quantiles all. A sequence
+        is for that loss alone.
     huber_delta : float, default=1.0
         Where loss='huber' turns linear, in the units of y.
     target_scaling : bool, default=False
@@ -133,6 +134,7 @@ Elementwise or callable, default='squared_error'
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
+        self._check_levels()
         if issparse(y):
             raise ValueError(
                 f"y is a {type(y).__name__}, which regression does not take; pass y.toarray()"
@@ -143,10 +145,25 @@ Elementwise or callable, default='squared_error'
             y = column_or_1d(y, warn=True)
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(
-                f"loss='poisson' is for targets of 0 or more, but y has {y.min()!r}; "
+                f"loss='poisson' is for targets of 0 or more, but y has {y.min()}; "
                 "choose another loss, or shift y"
             )
         return X, y
+
+    def _check_levels(self) -> None:
+        """Raise for several quantiles with a loss that has no use for them."""
+        if self.loss != "quantile" and np.ndim(self.quantile):
+            raise ValueError(
+                f"quantile={self.quantile!r} is for loss='quantile', got loss={self.loss!r}; set "
+                "loss='quantile', or leave quantile out"
+            )
+
+    def _meant_by(self, name: str) -> str:
+        several = isinstance(self.loss, list | tuple | np.ndarray)
+        sizes = list(self.loss) if several else [self.loss]
+        if name == "loss" and sizes and all(isinstance(size, Integral) for size in sizes):
+            return f"hidden_layer_sizes={self.loss!r}"
+        return super()._meant_by(name)
 
     def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
         return self._validate_input(X, y, incremental=True, reset=False)
@@ -239,21 +256,23 @@ Elementwise or callable, default='squared_error'
         """Return outputs (n, n_outputs) of the network as (n, columns of y, levels)."""
         return by_level(self._in_units_of_y(outputs), self.quantile)
 
-    def _check_quantile(self) -> bool:
-        """Return whether there are quantiles, or raise the reason why not."""
+    @property
+    def predict_quantiles(self) -> Callable[[Any], Array]:
+        """predict_quantiles(X) returns all levels of `quantile` for X: (n_samples, n_levels).
+
+        They come in the order of `quantile`, as (n_samples, n_targets, n_levels) for a y of
+        several columns. Those of a sample are sorted: quantiles do not cross. For X on a CUDA
+        device, a CuPy array. Raises AttributeError for another loss than 'quantile'.
+        """
+        # available_if would hide the reason behind "has no attribute".
         if self.loss != "quantile":
             raise AttributeError(
-                f"predict_quantiles is only available for loss='quantile', got loss={self.loss!r}"
+                f"predict_quantiles is only available for loss='quantile', got loss={self.loss!r}; "
+                "set loss='quantile' and fit again"
             )
-        return True
+        return self._predict_quantiles
 
-    @available_if(_check_quantile)  # type: ignore[untyped-decorator]
-    def predict_quantiles(self, X: Any) -> Array:
-        """Return all levels of `quantile` for X: (n_samples, n_levels), in their order.
-
-        (n_samples, n_targets, n_levels) for a y of several columns. Those of a sample are sorted:
-        quantiles do not cross. For X on a CUDA device, a CuPy array.
-        """
+    def _predict_quantiles(self, X: Any) -> Array:
         quantiles = self._quantiles(self._outputs(X))
         return quantiles[:, 0] if quantiles.shape[1] == 1 else quantiles
 

@@ -119,6 +119,16 @@ def test_what_crosses_is_sorted_and_nothing_else() -> None:
         assert nearest_to_the_median(quantile) == nearest
 
 
+@pytest.mark.parametrize("low", [0.05, 0.1, 0.2, 0.3, 0.35, 0.4, 0.45])
+def test_of_two_levels_as_near_the_lower_one_is_predicted(low: float) -> None:
+    """Rounded, 0.95 is nearer 0.5 than 0.05 is."""
+    assert nearest_to_the_median([low, 1 - low]) == 0
+    assert nearest_to_the_median([1 - low, low]) == 1
+    assert nearest_to_the_median([low, round(1 - low, 2)]) == 0
+    model = fit(regressor(quantile=[round(1 - low, 2), low], max_iter=2, device="cpu"), X, ONE)
+    assert_array_equal(model.predict(X), model.predict_quantiles(X)[:, 1])
+
+
 @pytest.mark.parametrize("one", [0.3, [0.3], np.array([0.3])], ids=repr)
 def test_one_level_is_one_column(one: Any) -> None:
     for y in (ONE, TWO):
@@ -131,10 +141,18 @@ def test_one_level_is_one_column(one: Any) -> None:
 def test_other_losses_have_no_quantiles(loss: str) -> None:
     model = regressor(loss=loss)
     assert not hasattr(model, "predict_quantiles")
-    with pytest.raises(AttributeError) as error:
+    message = f"only available for loss='quantile', got loss={loss!r}; set loss='quantile'"
+    with pytest.raises(AttributeError, match=message):
         model.predict_quantiles(X)
-    assert f"only available for loss='quantile', got loss={loss!r}" in str(error.value.__cause__)
     assert hasattr(regressor(), "predict_quantiles")
+
+
+@pytest.mark.parametrize("quantile", [LEVELS, (0.5,), np.array(LEVELS)], ids=repr)
+def test_several_levels_need_their_loss(quantile: Any) -> None:
+    for begin in (MLPRegressor.fit, MLPRegressor.partial_fit):
+        with pytest.raises(ValueError, match="is for loss='quantile', got loss='squared_error'; s"):
+            begin(regressor(loss="squared_error", quantile=quantile), X, ONE)
+    fit(regressor(loss="squared_error", quantile=0.3, max_iter=1, device="cpu"), X, ONE)
 
 
 @pytest.mark.parametrize(
