@@ -40,8 +40,13 @@ def as_loss(given: Loss | Elementwise | LossFunction) -> Loss:
         ``loss(outputs, targets)`` on NumPy arrays that returns the loss of each row (n,) and its
         slope by output (n, k). A row's part of the batch is seen to here, not there.
 
-    Raises ValueError for a loss of another kind.
+    Raises ValueError for a loss of another kind, and for what is none.
     """
+    if not isinstance(given, Loss | Elementwise) and not callable(given):
+        raise ValueError(
+            f"loss must be a function, a gpubp.Elementwise or a gpubp.Loss, got {given!r}; those "
+            "that have a name are in gpubp.losses.LOSSES"
+        )
     if isinstance(given, Elementwise):
         _check_signature(given)
         return Loss(given.name, given, "rows", "identity", given.name)
@@ -113,7 +118,7 @@ class _Checked:
 
     def _results(self, Z: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return value (n,) and slope (n, k) in the dtype of Z, or raise a ValueError."""
-        returned = self._function(Z, Y)
+        returned = self._returned(Z, Y)
         try:
             value, slope = (np.asarray(each, Z.dtype) for each in returned)
             shapes: Any = value.shape, slope.shape
@@ -131,6 +136,17 @@ class _Checked:
             )
         self._called = True
         return value, slope
+
+    def _returned(self, Z: np.ndarray, Y: np.ndarray) -> Any:
+        try:
+            return self._function(Z, Y)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise ValueError(
+                f"loss {self._name!r} writes into its arguments, which are read-only; have it "
+                "write into arrays of its own, such as copies"
+            ) from error
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -152,14 +168,15 @@ def check_loss(
     outputs : (n, k), where the loss has a slope: the logits of the network's last layer.
     targets : (n, k). tolerance : of a slope, and of its part if it is above 1.
 
-    Raises ValueError where a slope is further off, with the row and the output.
+    Raises ValueError where a slope is further off, with the row and the output; and for what is
+    no loss, or not (n, k).
     """
     chosen = as_loss(loss)
-    Z, Y = np.array(outputs, np.float64, ndmin=2), np.array(targets, np.float64, ndmin=2)
-    if Z.ndim != 2 or Z.shape != Y.shape:
+    Z, Y = np.array(outputs, np.float64), np.array(targets, np.float64)
+    if Z.ndim != 2 or Z.shape != Y.shape or not Z.size:
         raise ValueError(
-            f"outputs and targets must both be (n, k), got shapes {np.shape(outputs)} and "
-            f"{np.shape(targets)}"
+            f"outputs and targets must both be (n, k), got shapes {Z.shape} and {Y.shape}; of one "
+            "output, pass a column (n, 1)"
         )
     _, slope = _evaluated(chosen, Z, Y)
     measured = np.empty_like(slope)

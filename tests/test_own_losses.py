@@ -197,8 +197,24 @@ def test_a_function_cannot_write_into_the_network() -> None:
         Z[...] = 0
         return Z.sum(axis=1), Z
 
-    with pytest.raises(ValueError, match="read-only"):
-        fitted(spoils)
+    def spoils_by_out(Z: np.ndarray, Y: np.ndarray) -> Any:
+        np.subtract(Z, Y, out=Z)
+        return Z.sum(axis=1), Z
+
+    for function in (spoils, spoils_by_out):
+        message = f"loss '{function.__name__}' writes into its arguments, which are read-only; "
+        with pytest.raises(ValueError, match=message):
+            fitted(function)
+        with pytest.raises(ValueError, match=message):
+            check_loss(function, Y[:3], Y[:3])
+
+
+def test_other_errors_of_a_function_are_its_own() -> None:
+    def fails(Z: np.ndarray, Y: np.ndarray) -> Any:
+        raise ValueError("targets are below 3")
+
+    with pytest.raises(ValueError, match=r"^targets are below 3$"):
+        fitted(fails)
 
 
 @pytest.mark.parametrize("loss", ["hinge", 3, None, ["squared_error"]])
@@ -206,6 +222,24 @@ def test_what_is_no_loss_is_scikit_learns_error(loss: Any) -> None:
     wanted = r"The 'loss' parameter of MLPRegressor must be a str among .* a callable\. Got "
     with pytest.raises(InvalidParameterError, match=wanted):
         fitted(loss)
+
+
+@pytest.mark.parametrize("loss", [100, (100, 50), [7], np.array([7, 5])], ids=repr)
+def test_sizes_of_layers_in_place_of_the_loss(loss: Any) -> None:
+    wanted = re.escape(f"Got {loss!r} instead. Did you mean hidden_layer_sizes={loss!r}?")
+    with pytest.raises(InvalidParameterError, match=wanted):
+        MLPRegressor(loss).fit(X, Y)
+    for other in ("hinge", ["squared_error"], (100, "relu"), [], None, 0.5):
+        with pytest.raises(InvalidParameterError, match=r"instead\.$"):
+            MLPRegressor(other).fit(X, Y)
+
+
+def test_a_negative_count_is_told_as_a_number() -> None:
+    for dtype in (np.float64, np.float32):
+        y = Y[:, 0].astype(dtype)
+        lowest = re.escape(f"but y has {float(y.min())}; choose")
+        with pytest.raises(ValueError, match=lowest):
+            fitted("poisson", y)
 
 
 @pytest.mark.parametrize(
@@ -242,8 +276,16 @@ def test_a_wrong_slope_is_told() -> None:
     with pytest.raises(ValueError, match=given):
         check_loss(wrong, Y[:9] + 1, Y[:9])
     assert check_loss(wrong, Y[:9] + 1, Y[:9], tolerance=0.1) == pytest.approx(0.01, rel=1e-4)
-    with pytest.raises(ValueError, match=r"must both be \(n, k\), got shapes \(9, 2\) and \(9,\)"):
-        check_loss(squares, Y[:9], Y[:9, 0])
+    for outputs, targets in ((Y, Y[:, 0]), (Y[:, 0], Y[:, 0]), (Y[:0], Y[:0]), (Y[None], Y[None])):
+        shapes = re.escape(f"must both be (n, k), got shapes {outputs.shape} and {targets.shape}")
+        with pytest.raises(ValueError, match=shapes):
+            check_loss(squares, outputs, targets)
+
+
+@pytest.mark.parametrize("loss", ["huber", None, 3])
+def test_what_is_no_loss_is_not_checked(loss: Any) -> None:
+    with pytest.raises(ValueError, match=rf"loss must be a function, .*, got {loss!r}; .*LOSSES"):
+        check_loss(loss, Y, Y)
 
 
 # ---- keeping ---------------------------------------------------------------------------------
