@@ -106,8 +106,11 @@ default='constant'
         takes sample_weight.
     keep_optimizer_state : bool, default=False
         Whether fit with warm_start goes on with the optimizer's state too, as partial_fit does: its
-        momentum or moments, count of updates and learning rate, until `solver` changes. The
-        learning rates of 'cosine', 'one_cycle' and `warmup_epochs` begin anew in each fit.
+        momentum or moments, count of updates and learning rate, until `solver` changes. What
+        depends on the epoch begins anew in each fit: the learning rates of 'cosine', 'one_cycle'
+        and `warmup_epochs`, and with shuffle=True the orders of the rows, which random_state
+        draws. So several fits equal one of as many epochs, bit for bit, only without these, with
+        shuffle=False, and without dropout and early_stopping.
 """
 
 ATTRIBUTES = """

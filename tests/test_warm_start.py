@@ -43,6 +43,15 @@ def test_two_fits_are_one_of_twice_the_epochs(problem: str, solver: str, weights
     assert not np.array_equal(coefs(two_fits(problem, weights, **options)), coefs(whole))
 
 
+@pytest.mark.parametrize("options", [{"shuffle": True}, {"dropout": 0.2},
+                                     {"learning_rate": "cosine"}], ids=str)  # fmt: skip
+def test_what_begins_anew_in_each_fit_makes_other_numbers(options: dict[str, Any]) -> None:
+    """As the documentation of the parameter says."""
+    whole = fit(estimator("binary", **options, max_iter=20), X, PROBLEMS["binary"][1])
+    parts = two_fits("binary", keep_optimizer_state=True, **options)
+    assert not np.array_equal(coefs(parts), coefs(whole))
+
+
 def test_so_they_are_on_every_device(backend: Backend) -> None:
     options: dict[str, Any] = {"device": backend.name, "dtype": "float32", "activation": "tanh"}
     whole = fit(estimator("multi-class", **options, max_iter=20), X, PROBLEMS["multi-class"][1])
