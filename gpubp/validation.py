@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from inspect import signature
 from numbers import Real
 from typing import Any
@@ -56,7 +57,8 @@ def named(what: str) -> Iterator[None]:
 
 def check_columns(y_val: Any, y: Any) -> None:
     """Raise a ValueError where ``y_val`` has not as many columns as ``y``, (n,) or (n, k)."""
-    given, trained = np.shape(y_val), np.shape(y)
+    with named("y_val"):
+        given, trained = np.shape(y_val), np.shape(y)
     if len(given) not in (1, 2):
         return  # scikit-learn says what is wrong
     columns, wanted = ((*shape, 1)[1] for shape in (given, trained))
@@ -158,10 +160,13 @@ class Scorer:
         if not np.isfinite(outputs).all():
             return float("nan")
         view = self._with(parameters)
-        # The outputs are known already; for other rows they are computed.
-        vars(view)["_outputs"] = lambda X: (
-            outputs.copy() if X is self._X else type(view)._outputs(view, X)
-        )
+        coefs, compute = view.coefs_, view._outputs
+
+        def known(X: Any) -> Any:
+            return outputs.copy() if X is self._X and view.coefs_ is coefs else compute(X)
+
+        # Known already; of other rows, or after a scorer has fitted it anew, they are computed.
+        vars(view)["_outputs"] = known
         score = self._scorer(view, self._X, self._y, **self._weights)
         del view._outputs
         score = score.item() if getattr(score, "shape", None) == () else score
@@ -175,6 +180,9 @@ class Scorer:
         vars(view).update(vars(self._estimator))
         # The rows come without the names of their columns.
         vars(view).pop("feature_names_in_", None)
+        # Training changes these two, here and in a scorer that fits its estimator.
+        view._history = self._estimator._history.copy()
+        view._optimizer_state = replace(self._estimator._optimizer_state)
         view.coefs_ = [np.array(self._backend.to_numpy(W)) for W in parameters.Ws]
         view.intercepts_ = [
             np.zeros(W.shape[1], W.dtype) if b is None else np.array(self._backend.to_numpy(b))
