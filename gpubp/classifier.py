@@ -28,6 +28,7 @@ from gpubp.hyperparameters import set_parameters
 from gpubp.interchange import device_of, is_on_device, labels_of, log, on_host
 from gpubp.kernels.gemm import Precision
 from gpubp.losses import LOSSES, Loss, smoothed
+from gpubp.outcome import rollback
 
 
 @documented
@@ -221,11 +222,12 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
                 "y, or a large enough sample, and pass the weights as a dict"
             )
         y = on_host(y)
-        if _check_partial_fit_first_call(self, on_host(classes)):
-            self._label_binarizer = LabelBinarizer()
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._set_labels(y if multilabel else on_host(classes))
-        history = self._train(X, y, sample_weight, incremental=True)
+        with rollback(self):
+            if _check_partial_fit_first_call(self, on_host(classes)):
+                self._label_binarizer = LabelBinarizer()
+                multilabel = type_of_target(y).startswith("multilabel")
+                self._set_labels(y if multilabel else on_host(classes))
+            history = self._train(X, y, sample_weight, incremental=True)
         return self._judge(history, incremental=True)
 
     def __sklearn_tags__(self) -> Any:

@@ -27,7 +27,7 @@ from gpubp.interchange import beside, empty_beside, is_on_device, on_host
 from gpubp.lbfgs import Objective, minimize, place_objective
 from gpubp.losses import Loss
 from gpubp.network import Network
-from gpubp.outcome import Outcome
+from gpubp.outcome import Outcome, rolled_back
 from gpubp.placement import bytes_needed, place
 from gpubp.rows import Rows, SparseRows, as_rows
 from gpubp.schedules import Schedule
@@ -81,6 +81,7 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         given = None if all(each is None for each in own) else own
         return self._judge(self._train(X, y, sample_weight, given=given))
 
+    @rolled_back  # outside, so that callbacks are torn down before
     @with_callbacks  # type: ignore[untyped-decorator]
     def _train(
         self,
@@ -283,14 +284,16 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         incremental: bool,
     ) -> np.ndarray:
         """Return the initial parameters; start history and optimizer anew where they should."""
-        if first:
-            self._history = History()
-        elif self.early_stopping and getattr(self, "_scored_by", self.scoring) != self.scoring:
+        # Copies, since training changes them: if it fails, the estimator keeps its own.
+        self._history = History() if first else self._history.copy()
+        scored_by = getattr(self, "_scored_by", self.scoring)
+        if self.early_stopping and scored_by != self.scoring:
             # Scores of another kind are no measure of those to come.
             self._history = replace(self._history, scores=[], best_score=-np.inf, stale=0)
         goes_on = incremental or (self.keep_optimizer_state and not first)
         if not goes_on or getattr(self, "_state_of", None) != self._of_state():
             self._optimizer_state = OptimizerState(float(self.learning_rate_init))
+        self._optimizer_state = replace(self._optimizer_state)
         if first:
             return network.initial_theta(rng, dtype)
         got = [np.shape(W) for W in self.coefs_]
@@ -340,7 +343,7 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _outputs(self, X: Any) -> Array:
@@ -368,6 +371,11 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
             parameters = parameters_of(self, backend, self.coefs_, self.intercepts_, dtype)
             infer_into(outputs, backend, network, self._loss(), parameters, rows)
         return beside(outputs, X) if is_on_device(X) and not stays else outputs
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What a Scorer knows of the rows it scores stands in the way of `_outputs`.
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_outputs"}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

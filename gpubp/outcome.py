@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -17,6 +20,34 @@ EPOCH_ATTRIBUTES = (
     *("loss_curve_", "best_loss_", "best_epoch_"),
     *("validation_scores_", "best_validation_score_", "validation_loss_curve_"),
 )
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+@contextmanager
+def rollback(estimator: Any) -> Iterator[None]:
+    """Put all attributes of ``estimator`` back if what is done inside raises.
+
+    Their values are not copied: inside, attributes are set anew, not changed in place.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def rolled_back(method: Method) -> Method:
+    """Return ``method`` of an estimator in a `rollback` of it."""
+
+    @wraps(method)
+    def whole_or_not_at_all(self: Any, *args: Any, **options: Any) -> Any:
+        with rollback(self):
+            return method(self, *args, **options)
+
+    return cast(Method, whole_or_not_at_all)
 
 
 class Outcome(Hyperparameters):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from time import perf_counter
 from typing import Literal, NamedTuple
@@ -67,6 +67,12 @@ class History:
     seconds: float = 0.0
     stopped_by: StoppedBy = "max_epochs"
     minimum: Minimum | None = None
+
+    def copy(self) -> History:
+        """Return a history of the same epochs that goes on by itself."""
+        losses, scores = [*self.losses], [*self.scores]
+        held = [*self.validation_losses]
+        return replace(self, losses=losses, scores=scores, validation_losses=held)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from estimator_cases import BASE, PROBLEMS, X, fit, watched
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal, assert_equal
 from sklearn.metrics import (
     accuracy_score,
     get_scorer,
@@ -95,6 +97,48 @@ def test_rows_on_a_device_come_to_the_scorer_on_the_host(cupy: Any) -> None:
     options = {"scoring": "roc_auc", "device": "cuda", "dtype": "float64"}
     model = fitted("binary", form=cupy.asarray, **options)
     assert_allclose(model.validation_scores_, fitted("binary", **options).validation_scores_)
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_a_scorer_may_train_its_estimator(call: str) -> None:
+    """What it is handed is its own: the training it scores goes on as without."""
+
+    def scorer(estimator: Any, rows: Any, y: Any) -> float:
+        score = float(estimator.score(rows, y))
+        if call == "fit":
+            estimator.set_params(early_stopping=False, max_iter=2)
+            fit(estimator, X, LABELS)
+        else:
+            estimator.set_params(early_stopping=False).partial_fit(X, LABELS)
+        assert_array_equal(estimator.predict_proba(rows), estimator.predict_proba(rows.copy()))
+        return score
+
+    LABELS = PROBLEMS["multi-class"][1]
+    options = {"warm_start": True, "keep_optimizer_state": True, "solver": "sgd", "device": "cpu"}
+    models = [fitted("multi-class", **options, scoring=each) for each in (scorer, None)]
+    for name in ("coefs_", "validation_scores_", "loss_curve_", "t_", "n_iter_"):
+        assert_equal(*(getattr(model, name) for model in models), err_msg=name)
+    assert_equal(*(vars(model._optimizer_state) for model in models))
+
+
+@pytest.mark.parametrize(
+    "copied", [deepcopy, copy, lambda model: pickle.loads(pickle.dumps(model))]
+)
+def test_a_scorer_may_keep_a_copy_of_its_estimator(copied: Any) -> None:
+    kept = []
+
+    def scorer(estimator: Any, rows: Any, y: Any) -> float:
+        kept.append((copied(estimator), estimator.predict(rows)))
+        return len(kept)
+
+    model = fitted("regression", scoring="r2", device="cpu")
+    # A function in a test cannot be pickled.
+    validate = Scorer("r2", model, NumpyBackend(), Rows(X, model.predict(X), X[:, :1], None))
+    validate._scorer = scorer
+    validate(Parameters(model.coefs_, list(model.intercepts_)), np.full((len(X), 1), 9.0), 0.0)
+    ((view, predicted),) = kept
+    assert_array_equal(predicted, 9.0)  # those known
+    assert_array_equal(view.predict(X), model.predict(X))
 
 
 def test_minus_the_validation_loss_is_a_score() -> None:
