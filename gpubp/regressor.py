@@ -158,6 +158,21 @@ Elementwise or callable, default='squared_error'
                 "loss='quantile', or leave quantile out"
             )
 
+    def _set_levels(self) -> None:
+        """Note how many outputs the network has for each column of y."""
+        self._levels = self._loss().outputs_per_target
+
+    def _check_levels_of_fit(self) -> None:
+        """Raise where the parameters make of the network's outputs what they were not fitted as."""
+        now = self._loss().outputs_per_target
+        fitted = getattr(self, "_levels", now)
+        if now != fitted:
+            raise ValueError(
+                f"loss={self.loss!r} and quantile={self.quantile!r} are of {now} "
+                f"level{'s' * (now != 1)}, but the model was fitted with {fitted}; set them back, "
+                "or fit again"
+            )
+
     def _meant_by(self, name: str) -> str:
         several = isinstance(self.loss, list | tuple | np.ndarray)
         sizes = list(self.loss) if several else [self.loss]
@@ -187,7 +202,9 @@ Elementwise or callable, default='squared_error'
     ) -> tuple[Rows, Rows | None]:
         if first:
             self._set_target_scaling(fitted_scaling(rows) if self.target_scaling else None)
+            self._set_levels()
         self._check_target_scaling()
+        self._check_levels_of_fit()
         if (scaling := self._target_scaling) is None:
             return rows, held
         return scaled(rows, scaling), held and scaled(held, scaling)
@@ -232,6 +249,10 @@ Elementwise or callable, default='squared_error'
         if not np.isfinite(outputs).all():
             return float("nan")
         return float(r2_score(y, self._predictions(outputs), sample_weight=weights))
+
+    def _outputs(self, X: Any) -> Array:
+        self._check_levels_of_fit()
+        return super()._outputs(X)
 
     def predict(self, X: Any) -> Array:
         """Return the predictions for X: (n_samples,), or (n_samples, n_outputs) for several.

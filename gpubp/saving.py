@@ -116,7 +116,10 @@ def _estimator_parts(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np
         header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
     tensors = {f"coefs.{k}": np.asarray(W) for k, W in enumerate(estimator.coefs_)}
     tensors |= {f"intercepts.{k}": np.asarray(b) for k, b in enumerate(estimator.intercepts_)}
-    scaling = None if isinstance(estimator, MLPClassifier) else estimator._target_scaling
+    scaling = None
+    if isinstance(estimator, MLPRegressor):
+        _refuse_other_levels(estimator)
+        scaling = estimator._target_scaling
     if scaling is not None:
         header["target_scaling"] = True
         tensors |= {"target_scaling.mean": scaling.mean, "target_scaling.scale": scaling.scale}
@@ -132,6 +135,13 @@ def _refuse_own_loss(estimator: Estimator) -> None:
         f"a model with a loss of its own, {estimator._loss().name!r}, cannot be saved, since the "
         f"file has no code in it; {way}pickle it"
     )
+
+
+def _refuse_other_levels(estimator: MLPRegressor) -> None:
+    try:
+        estimator._check_levels_of_fit()
+    except ValueError as error:
+        raise ModelFileError(f"the model cannot be saved: {error}") from None
 
 
 def _plain(value: Any) -> Any:
@@ -225,6 +235,7 @@ def _estimator_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> E
         _set_labels(estimator, require(header, "labels", dict))
     else:
         _set_target_scaling(estimator, header, tensors)
+        estimator._set_levels()
     estimator.out_activation_ = estimator._loss().output
     _set_history(estimator, require(header, "history", dict))
     if "feature_names" in header:

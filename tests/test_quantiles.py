@@ -27,6 +27,7 @@ from gpubp.trainer import OptimizerState, Trainer
 LEVELS = [0.1, 0.5, 0.9]
 ONE = X @ [1.0, -2.0, 0.5, 0.0] + np.exp(X[:, 1]) * np.random.RandomState(2).normal(size=len(X))
 TWO = np.stack([ONE, 1e4 + 100 * X[:, 0]], axis=1)
+THREE = np.column_stack([TWO, ONE**2])
 
 
 def regressor(**options: Any) -> MLPRegressor:
@@ -173,10 +174,50 @@ def test_bad_levels_are_refused(quantile: Any, message: str) -> None:
 
 def test_levels_other_than_those_of_fit_are_told() -> None:
     model = fit(regressor(), X, ONE).set_params(quantile=[0.1, 0.9])
-    with pytest.raises(ValueError, match=r"2 levels, but the network has 3 outputs, .* fit again"):
+    with pytest.raises(ValueError, match=r"of 2 levels, but .* fitted with 3; .* fit again"):
         model.predict_quantiles(X)
     with pytest.raises(ValueError, match="go on from coefs_ of shapes"):
         model.set_params(warm_start=True).fit(X, ONE)
+
+
+@pytest.mark.parametrize("scaling", [False, True])
+@pytest.mark.parametrize(
+    ("y", "fitted", "other"),
+    [
+        (THREE, 0.5, {"quantile": [0.1, 0.5, 0.9]}),
+        (ONE, [0.1, 0.5, 0.9], {"quantile": 0.5}),
+        (ONE, [0.1, 0.5, 0.9], {"loss": "squared_error", "quantile": 0.5}),
+    ],
+    ids=["one to three", "three to one", "three to a mean"],
+)
+def test_another_number_of_levels_is_refused(
+    y: np.ndarray, fitted: Any, other: dict[str, Any], scaling: bool, tmp_path: Path
+) -> None:
+    model = fit(regressor(quantile=fitted, target_scaling=scaling, device="cpu"), X, y)
+    save(model, tmp_path / "model")
+    message = r"quantile=.* (1 level|3 levels), but the model was fitted with [13]; set them back"
+    for each in (model, load(tmp_path / "model")):
+        predicted = each.predict(X)
+        each.set_params(**other)
+        for call in (each.predict, each.predict_quantiles if "loss" not in other else each.predict):
+            with pytest.raises(ValueError, match=message):
+                call(X)
+        with pytest.raises(ModelFileError, match=f"cannot be saved: .*{message}"):
+            save(each, tmp_path / "again")
+        # The new number of levels, of as many outputs.
+        outputs = ONE if y is THREE else THREE
+        with pytest.raises(ValueError, match=message):
+            each.set_params(warm_start=True).fit(X, outputs)
+        each.set_params(quantile=fitted, loss="quantile")
+        assert_array_equal(each.predict(X), predicted, strict=True)
+    fit(model.set_params(**other, warm_start=False), X, outputs)
+    assert len(model.predict(X)) == len(X)
+
+
+def test_other_levels_of_the_same_number_are_taken() -> None:
+    model = fit(regressor(quantile=[0.2, 0.7], device="cpu"), X, TWO)
+    model.set_params(quantile=[0.1, 0.8], warm_start=True)
+    assert fit(model, X, TWO).predict_quantiles(X).shape == (*TWO.shape, 2)
 
 
 @pytest.mark.parametrize("scoring", [None, "loss", "neg_median_absolute_error"])
