@@ -121,6 +121,18 @@ def test_a_scorer_may_train_its_estimator(call: str) -> None:
     assert_equal(*(vars(model._optimizer_state) for model in models))
 
 
+def test_an_estimator_that_a_scorer_keeps_stays_at_its_epoch() -> None:
+    kept = []
+
+    def scorer(estimator: Any, rows: Any, y: Any) -> float:
+        kept.append(estimator)
+        return 0.0
+
+    fitted("regression", scoring=scorer, device="cpu", max_iter=3)
+    assert [len(each._history.losses) for each in kept] == [1, 2, 3]
+    assert [each._optimizer_state.updates for each in kept] == [2, 4, 6]
+
+
 @pytest.mark.parametrize(
     "copied", [deepcopy, copy, lambda model: pickle.loads(pickle.dumps(model))]
 )
