@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,7 +101,6 @@ class Form(NamedTuple):
     bias: bool = False
 
 
-@lru_cache(256)
 def compiled(step: Elementwise, form: Form) -> Any:
     """Return the function that does ``step``: it takes addresses and sizes, two C arrays.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpubp.columns import DataError, Table
 from gpubp.explain.trace import PLAIN_SGD, Example
-from gpubp.losses import LOSSES
+from gpubp.losses import LOSSES, Loss
 from gpubp.network import Network
 from gpubp.optimizers import SGD, Adam, Optimizer
 
@@ -318,6 +318,20 @@ def _from_settings(name: str, settings: Mapping[str, Any]) -> Example:
     )
 
 
+def _check_explainable(loss: Loss) -> None:
+    """Raise DataError for a loss whose steps are not told of."""
+    if loss.name not in LOSSES or LOSSES[loss.name].step is not loss.step:
+        raise DataError(
+            f"a model with a loss of its own, {loss.name!r}, cannot be explained; fit it with one "
+            f"of {sorted(LOSSES)}"
+        )
+    if loss.outputs_per_target > 1:
+        raise DataError(
+            f"a model of {loss.outputs_per_target} quantiles cannot be explained; fit it with one "
+            "level of quantile"
+        )
+
+
 def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
     """Return the network of a trained ``model`` with one row of ``table`` to learn from.
 
@@ -339,16 +353,7 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
     known = model if isinstance(model, TableModel) else with_columns_of(model, table)
     schema, estimator = known.schema, known.estimator
     loss = estimator._loss()
-    if loss.name not in LOSSES or LOSSES[loss.name].step is not loss.step:
-        raise DataError(
-            f"a model with a loss of its own, {loss.name!r}, cannot be explained; fit it with one "
-            f"of {sorted(LOSSES)}"
-        )
-    if loss.outputs_per_target > 1:
-        raise DataError(
-            f"a model of {loss.outputs_per_target} quantiles cannot be explained; fit it with one "
-            "level of quantile"
-        )
+    _check_explainable(loss)
     X = schema.transform(table, np.float64)
     if schema.target_scaling is not None:
         targets = schema.target_scaling.transform(table.matrix(schema.targets))
