@@ -14,6 +14,7 @@ from sklearn.utils.validation import (
 )
 
 from gpubp.arrays import Array
+from gpubp.finite import surely_finite
 from gpubp.interchange import converted, on_device, on_host, stray_value
 
 
@@ -25,8 +26,9 @@ def validated(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> An
     rows = on_device(X)
     if rows is None or rows.ndim != 2 or rows.dtype.kind not in "biuf":
         # On the host scikit-learn can say what is wrong in all detail.
-        X = X if rows is None else rows
-        return validate_data(estimator, on_host(X), *y, reset=reset, **checks)
+        X = on_host(X if rows is None else rows)
+        checks["ensure_all_finite"] = not surely_finite(X)
+        return validate_data(estimator, X, *y, reset=reset, **checks)
     if rows.dtype not in (np.float32, np.float64):
         rows = converted(rows, np.float64)
     _check_feature_names(estimator, X, reset=reset)

@@ -62,6 +62,7 @@ FLOORS = [
     "table",
     "schema",
     "class_weights",
+    "finite",
     "device_rows",
     "callbacks",
     "audience",
