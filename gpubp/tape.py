@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 # Array methods cost less than the functions of the same name, which dispatch on their arguments.
-_METHODS = {"take", "put"}
+_METHODS = {"take", "put", "dot"}
 _REDUCTIONS = {"max": np.maximum.reduce, "sum": np.add.reduce}
 # NumPy 2.4 deprecates a third positional argument of these two.
 _OUT_BY_NAME = (np.maximum, np.minimum)
@@ -64,10 +64,29 @@ class Tape:
             raise TypeError("a recorded reduction needs axis=")
         # 0-d arrays and positional arguments are what a ufunc takes fastest.
         args = tuple(_operand(a, args) for a in args)
+        if not options:
+            args, out = _plain(args, out)
         if options or function in _OUT_BY_NAME:
             self.keep(partial(function, *args, out=out, **options))
         else:
             self.keep(partial(function, *args, out))
+
+
+def _plain(args: tuple[Any, ...], out: np.ndarray) -> tuple[tuple[Any, ...], np.ndarray]:
+    """Return the operands and the output of an elementwise call without axes of length 1.
+
+    To broadcast along an axis takes a ufunc 1 us more; to take one number, 0-d, for all does not.
+    """
+    if out.size == 1:
+        return args, out
+    drop = [axis for axis in range(-out.ndim, 0) if out.shape[axis] == 1]
+
+    def view(array: Any) -> Any:
+        if array.size == 1:
+            return array.reshape(())
+        return array.squeeze(tuple(axis for axis in drop if -axis <= array.ndim))
+
+    return tuple(view(array) for array in args), view(out)
 
 
 def _operand(value: Any, others: tuple[Any, ...]) -> Any:

@@ -14,7 +14,7 @@ from gpubp.dropout import Dropout, HashedMasks
 from gpubp.kernels.optimizers import ADVANCE, PENALTY
 from gpubp.losses import Loss
 from gpubp.network import NO_MASKS, Network, Parameters, Workspace, backward, forward
-from gpubp.optimizers import Optimizer, update
+from gpubp.optimizers import Agenda, Optimizer, update
 
 WEIGHTS_PER_LANE = 32  # that one lane of the penalty sums up, at least
 
@@ -64,6 +64,8 @@ class Trainer:
         self.theta, self.gradient = backend.zeros(size, dtype), backend.zeros(size, dtype)
         self._vectors = tuple(backend.zeros(size, dtype) for _ in optimizer.state_names)
         self._plan = backend.zeros((batches.steps, optimizer.plan(0, 0, np.ones(1)).size), dtype)
+        self._agenda = Agenda(optimizer, batches.steps, dtype)
+        self._weights: np.ndarray | None = None  # of the rows of each step
         self._scale = backend.zeros((batches.steps,), np.float64)
         # What an epoch adds up, read by the host in one go: the losses of each row of a batch,
         # those of the tail, the penalty, and the sum of theta.
@@ -141,7 +143,8 @@ class Trainer:
             if decays:
                 backend.run(PENALTY, *penalized, out=penalty)
             update(backend, optimizer, plan, batches.step, n_weights, decays, *vectors)
-            backend.run(ADVANCE, 1, out=batches.step)
+            if batches.steps > 1:
+                backend.run(ADVANCE, 1, out=batches.step)
 
         return backend.record(step)
 
@@ -169,14 +172,16 @@ class Trainer:
     ) -> None:
         """Bring to the device what the steps of an epoch in this ``order`` read."""
         batches, backend = self.batches, self.backend
-        l2 = self.alpha / batches.plan(order)
+        weights = batches.plan(order)
+        if weights is not self._weights:
+            self._weights, self._l2 = weights, self.alpha / weights
+            scale = 0.5 * self._l2 * batches.rows_by_step / batches.rows
+            self._scale[...] = backend.asarray(scale)
         rates = self.state.rate if rates is None else rates
-        plan = self.optimizer.plan(rates, self.state.updates, l2)
-        self._sums[...] = 0
-        self._plan[...] = backend.asarray(plan, self.theta.dtype)
+        plan = self._agenda.epoch(rates, self.state.updates, self._l2)
+        self._plan[...] = backend.asarray(plan)
         self._masks.plan(self._trained)
-        if self.alpha > 0:
-            self._scale[...] = backend.asarray(0.5 * l2 * batches.rows_by_step / batches.rows)
+        self._sums[...] = 0
 
     def read_sums(self) -> None:
         """Read on the host, in one go, what the epoch has added up on the device."""

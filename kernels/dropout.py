@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from .elementwise import Elementwise
+from .gather import planned
 from .hashing import MIX, mix
 
 # The increment of splitmix64, 2^64 divided by the golden ratio.
@@ -53,13 +54,10 @@ def _dropout(
     scale: float,
     dropped: Any,
 ) -> None:
-    index = np.empty((1, batch_size), order.dtype)
-    key = np.empty((1, n_networks), keys.dtype)
-    np.take(order, step, axis=0, out=index, mode="clip")
-    np.take(keys, step, axis=0, out=key, mode="clip")
+    index, key = planned(np, order, step), planned(np, keys, step)
     # A stream of random numbers for each row of each network, of 64 bits for two units.
     streams, work = (np.empty((n_networks, rows, 1), "uint64") for _ in range(2))
-    now = index[0, first : first + rows].view("uint64")
+    now = index[first : first + rows].view("uint64")
     np.bitwise_xor(key.reshape(n_networks, 1, 1), now[:, None], out=streams)
     mix(np, streams, work)
     pairs = math.ceil(width / 2)

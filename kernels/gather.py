@@ -7,6 +7,15 @@ from typing import Any
 from .elementwise import Elementwise
 
 
+def planned(np: Any, series: Any, step: Any) -> Any:
+    """Return row ``step[0]`` of ``series`` (n_steps, …), not to be changed."""
+    if len(series) == 1:
+        return series[0, ...]
+    row = np.empty((1, *series.shape[1:]), series.dtype)
+    np.take(series, step, axis=0, out=row, mode="clip")
+    return row[0, ...]
+
+
 def _gather(
     np: Any,
     source: Any,
@@ -20,9 +29,7 @@ def _gather(
     rows: Any,
     row_targets: Any,
 ) -> None:
-    index = np.empty((1, batch_size), order.dtype)
-    now = index[0, first : first + len(rows)]
-    np.take(order, step, axis=0, out=index, mode="clip")
+    now = planned(np, order, step)[first : first + len(rows)]
     np.take(source, now, axis=0, out=rows, mode="clip")
     np.take(targets, now, axis=0, out=row_targets, mode="clip")
 
@@ -47,9 +54,7 @@ for (ptrdiff_t c = column; c < n_targets; c += width)
 
 
 def _take(np: Any, series: Any, step: Any, first: int, width: int, row: Any) -> None:
-    whole = np.empty((1, width), series.dtype)
-    np.take(series, step, axis=0, out=whole, mode="clip")
-    np.add(whole[0, first : first + len(row)], 0, out=row)
+    np.add(planned(np, series, step)[first : first + len(row)], 0, out=row)
 
 
 # row (b,) = series[step, first : first + b], where series (n_steps, width) is planned.

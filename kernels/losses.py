@@ -24,6 +24,15 @@ def _of_rows(np: Any, share: Any) -> Any:
     return share if np.ndim(share) == 0 else share[..., None]
 
 
+def row_sums(np: Any, values: Any) -> Any:
+    """The sums of ``values`` (…, n, k) by rows, (…, n); those of one column are its own."""
+    if values.shape[-1] == 1:
+        return values[..., 0]
+    sums = np.empty(values.shape[:-1], values.dtype)
+    np.sum(values, axis=-1, out=sums)
+    return sums
+
+
 def _accumulate(np: Any, value: Any, share: Any, row_losses: Any) -> None:
     np.multiply(value, share, out=value)
     np.add(row_losses, value, out=row_losses)
@@ -90,7 +99,6 @@ def _sigmoid_cross_entropy(
     delta: Any,
 ) -> None:
     e, value = np.empty_like(Z), np.empty_like(Z)
-    positive, row_value = np.empty(Z.shape, bool), np.empty(Z.shape[:-1], Z.dtype)
     np.abs(Z, out=e)
     np.negative(e, out=e)
     np.exp(e, out=e)
@@ -102,13 +110,12 @@ def _sigmoid_cross_entropy(
     np.add(value, delta, out=value)
     np.maximum(value, low, out=value)
     np.minimum(value, high, out=value)
-    np.sum(value, axis=-1, out=row_value)
-    _accumulate(np, row_value, share, row_losses)
-    # p = (1 if z >= 0 else e) / (1 + e)
-    np.greater_equal(Z, 0, out=positive)
-    np.maximum(e, positive, out=delta)
-    np.add(e, 1, out=e)
-    np.divide(delta, e, out=delta)
+    _accumulate(np, row_sums(np, value), share, row_losses)
+    # p = 1 / (1 + exp(-z)), where exp may overflow to inf
+    np.negative(Z, out=delta)
+    np.exp(delta, out=delta)
+    np.add(delta, 1, out=delta)
+    np.reciprocal(delta, out=delta)
     np.subtract(delta, Y, out=delta)
     np.multiply(delta, _of_rows(np, share), out=delta)
 
@@ -125,8 +132,7 @@ def _softmax_cross_entropy_rows(
     delta: Any,
 ) -> None:
     rows, value = Z.shape[:-1], np.empty_like(Z)
-    column, row_value = np.empty((*rows, 1), Z.dtype), np.empty(rows, Z.dtype)
-    mass = np.empty((*Y.shape[:-1], 1), Z.dtype)
+    column, mass = np.empty((*rows, 1), Z.dtype), np.empty((*Y.shape[:-1], 1), Z.dtype)
     np.max(Z, axis=-1, keepdims=True, out=column)
     np.subtract(Z, column, out=value)
     np.exp(value, out=delta)
@@ -138,8 +144,7 @@ def _softmax_cross_entropy_rows(
     np.maximum(value, low, out=value)
     np.minimum(value, high, out=value)
     np.multiply(value, Y, out=value)
-    np.sum(value, axis=-1, out=row_value)
-    _accumulate(np, row_value, share, row_losses)
+    _accumulate(np, row_sums(np, value), share, row_losses)
     # delta = p sum(y) - y
     np.sum(Y, axis=-1, keepdims=True, out=mass)
     np.multiply(delta, mass, out=delta)

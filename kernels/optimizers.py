@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from .elementwise import Elementwise
+from .gather import planned
 
 _PLANNED = "raw T plan, raw int64 step, int64 n_networks, int64 size, int64 n_weights, bool decays"
 # Elements that one thread updates: 16-byte loads and stores of float32, two of each of float64.
@@ -75,13 +76,11 @@ for (int k = 0; k<n; ++k) {{
 """
 
 
-def _planned(np: Any, plan: Any, step: Any) -> list[Any]:
-    """The columns of this step's row of ``plan``, each a number or (…, 1), to scale theta."""
-    now = np.empty((1, *plan.shape[1:]), plan.dtype)
-    np.take(plan, step, axis=0, out=now, mode="clip")
-    if plan.ndim == 2:  # 0-d arrays, which ufuncs take in half the time of arrays of one number
-        return [now[0, k, ...] for k in range(plan.shape[-1])]
-    return [now[0, ..., k : k + 1] for k in range(plan.shape[-1])]
+def _columns(row: Any) -> list[Any]:
+    """The columns of a row of the plan, each a number or (…, 1), to scale theta."""
+    if row.ndim == 1:  # 0-d arrays, which ufuncs take in half the time of arrays of one number
+        return [row[k, ...] for k in range(len(row))]
+    return [row[..., k : k + 1] for k in range(row.shape[-1])]
 
 
 # Entries that the twins update at a time: with their state they stay in a CPU's cache from the
@@ -107,7 +106,7 @@ def _blockwise(rule: Callable[..., None]) -> Callable[..., None]:
         decays: bool,
         *vectors: Any,
     ) -> None:
-        rate, l2, *numbers = _planned(np, plan, step)
+        rate, l2, *numbers = _columns(planned(np, plan, step))
         length = min(size, BLOCK)
         whole = np.empty((*grad.shape[:-1], length), grad.dtype)
         for start in range(0, size, length):
@@ -223,13 +222,12 @@ ADAMW = _update(
 def _penalty(
     np: Any, theta: Any, scale: Any, step: Any, n_weights: int, lanes: int, sums: Any
 ) -> None:
-    now, norm = np.empty((1,), scale.dtype), np.empty((), theta.dtype)
-    penalty = np.empty((), sums.dtype)
-    np.take(scale, step, out=now, mode="clip")
+    norm, penalty = np.empty((), theta.dtype), np.empty((), sums.dtype)
+    now = planned(np, scale, step)
     for lane in range(lanes):
         weights = theta[lane:n_weights:lanes]
-        np.vecdot(weights, weights, out=norm)
-        np.multiply(norm, now[0, ...], out=penalty)
+        np.dot(weights, weights, out=norm)
+        np.multiply(norm, now, out=penalty)
         np.add(sums[lane, ...], penalty, out=sums[lane, ...])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .elementwise import Elementwise
+from .losses import row_sums
 
 _OUTPUTS = "float64 row_losses, raw T delta"
 
@@ -25,8 +26,7 @@ def _reduce(
     scale: float = 1.0,
 ) -> None:
     """Add up ``value`` (…, n, k) by rows, and write ``slope`` as delta; both over ``outputs``."""
-    row_value = np.empty(value.shape[:-1], value.dtype)
-    np.sum(value, axis=-1, out=row_value)
+    row_value = row_sums(np, value)
     if scale != outputs:
         np.multiply(row_value, scale / outputs, out=row_value)
     np.multiply(row_value, share, out=row_value)

@@ -28,6 +28,8 @@ FLOORS = [
     "kernels.gemm_tuner",
     "kernels.hashing",
     "kernels.host_compiler",
+    "kernels.gather",
+    "kernels.losses",
     "kernels.*",
     "arrays",
     "tape",

@@ -8,7 +8,7 @@ import pytest
 from gpubp.backend import Backend, get_backend
 from gpubp.kernels.elementwise import RUN
 from gpubp.kernels.optimizers import ADVANCE
-from gpubp.optimizers import SGD, Adam, AdamW, Optimizer, update
+from gpubp.optimizers import SGD, Adam, AdamW, Agenda, Optimizer, update
 
 START = [1.0, -2.0, 0.5]
 # Five float64 updates from START with ``gradients()``, by optax 0.2.8 (sgd, adam) and by
@@ -141,6 +141,40 @@ def test_plan_of_a_later_epoch_goes_on_where_the_last_one_ended(optimizer: Optim
     l2 = np.linspace(0.1, 0.5, 5)
     whole = optimizer.plan(0.1, 0, l2)
     np.testing.assert_array_equal(optimizer.plan(0.1, 2, l2[2:]), whole[2:])
+
+
+def test_an_agenda_plans_what_the_optimizer_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, adam = [], Adam()
+    planned = Adam.plan
+
+    def plan(self: Adam, *arguments: object) -> np.ndarray:
+        calls.append(arguments)
+        return planned(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Adam, "plan", plan)
+    steps, agenda = 300, Agenda(adam, 300, np.dtype(np.float32))
+    first, second = np.linspace(0, 1, steps), np.linspace(1, 2, steps)
+    rates = np.linspace(0.1, 0.2, steps)
+    epochs: list[tuple[float | np.ndarray, int, np.ndarray, bool]] = [
+        *[(0.1, done, first, done == 0) for done in (0, 300, 600)],
+        (0.1, 900, first, True),  # what was planned has ended
+        (0.1, 2400, first, True),  # beyond it
+        (0.1, 2407, first, True),  # amid an epoch
+        (0.1, 2707, first, False),
+        (0.2, 3007, first, True),  # another rate
+        (0.2, 3307, second, True),  # another decay
+        (rates, 3607, second, True),
+        (rates, 3907, second, True),
+        (0.2, 4207, second, True),
+        (0.2, 0, second, True),  # begun anew
+    ]
+    for rate, done, l2, anew in epochs:
+        before = len(calls)
+        got = agenda.epoch(rate, done, l2)
+        assert (len(calls) > before) is anew
+        expected = planned(adam, rate, done, l2).astype(np.float32)
+        np.testing.assert_array_equal(got, expected)
+        assert got.dtype == np.float32
 
 
 def test_weights_decay_and_biases_do_not(backend: Backend) -> None:
