@@ -31,6 +31,7 @@ from gpubp.tape import Tape
 NO_TRANS, TRANS = 111, 112  # of cblas.h
 # Elements up to which it is not the work of a step that takes time, but the calls of NumPy.
 SMALL = 1024
+AT_ONCE = 256  # steps that are made in one go; an interrupt has to wait for them
 _LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 
 
@@ -149,6 +150,13 @@ class CompiledTape(Tape):
             calls = list(group)
             self.calls += [_together(calls)] if ours else calls
 
+    def __call__(self, times: int = 1) -> None:
+        if len(self.calls) == 1 and isinstance(whole := self.calls[0], _Together):
+            for done in range(0, times, AT_ONCE):
+                whole(min(AT_ONCE, times - done))
+        else:
+            super().__call__(times)
+
     @property
     def launches(self) -> dict[str, int]:
         """How many calls one replay makes, by what they call."""
@@ -165,10 +173,15 @@ def _is_small(argument: Any) -> bool:
     return np.isscalar(argument) or (isinstance(argument, np.ndarray) and argument.size <= SMALL)
 
 
-class _Together(partial[None]):
+class _Together:
     """Calls that are made in C, one after the other; they keep their arrays."""
 
-    calls: list[Any]
+    def __init__(self, replay: Any, structs: Any, calls: list[Any]) -> None:
+        self.calls = calls
+        self._replay = partial(replay, structs, ctypes.c_ssize_t(len(calls)))
+
+    def __call__(self, times: int = 1) -> None:
+        self._replay(ctypes.c_ssize_t(times))
 
 
 def _together(calls: list[Any]) -> _Together:
@@ -183,9 +196,7 @@ def _together(calls: list[Any]) -> _Together:
             for call in calls
         ]
     )
-    together = _Together(replay_library().replay, structs, ctypes.c_ssize_t(len(calls)))
-    together.calls = calls
-    return together
+    return _Together(replay_library().replay, structs, calls)
 
 
 def bind(step: Elementwise, arguments: tuple[Any, ...], bias: Array | None = None) -> Call | None:

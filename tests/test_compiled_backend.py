@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -17,12 +18,12 @@ from host_kernels import all_steps, skip_without_compiler
 import gpubp
 from gpubp import compiled_backend, host_blas
 from gpubp.backend import BackendUnavailableError, get_backend
-from gpubp.compiled_backend import Call, CompiledBackend, bind, product
+from gpubp.compiled_backend import AT_ONCE, Call, CompiledBackend, bind, product
 from gpubp.kernels import host_compiler
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.host_compiler import CompilerError, Form, parameters, source
-from gpubp.kernels.optimizers import ADAM
+from gpubp.kernels.optimizers import ADAM, ADVANCE
 from gpubp.kernels.regression_losses import SQUARED_ERROR
 
 STEPS = all_steps()
@@ -158,6 +159,35 @@ def test_the_whole_step_of_a_small_network_is_one_call(monkeypatch: pytest.Monke
     with pytest.warns(match="Maximum iterations"):
         clf.fit(X, y)
     assert seen == [{"NumPy calls": 0, "compiled calls": 1}]
+
+
+@pytest.mark.parametrize("times", [0, 1, 2, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE + 3])
+def test_steps_that_are_made_in_one_go_are_counted(times: int) -> None:
+    backend, step, Z = CompiledBackend(), np.zeros(1, np.int64), np.ones((2, 2))
+    of_two_parts = np.zeros(1, np.int64)
+    whole = backend.record(lambda: backend.run(ADVANCE, 1, out=step))
+
+    def parts() -> None:
+        backend.run(ADVANCE, 1, out=of_two_parts)
+        backend.run(ACTIVATIONS["tanh"].forward, Z.T, out=Z.T)  # NumPy's
+
+    in_parts = backend.record(parts)
+    whole(times)
+    in_parts(times)
+    assert step[0] == of_two_parts[0] == times
+    assert in_parts.launches == {"NumPy calls": 1, "compiled calls": 1}
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="not an x86 processor")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_subnormal_numbers_count_as_0_in_a_replay_alone(dtype: Any) -> None:
+    tiny = np.finfo(dtype).tiny
+    g = np.array([tiny, 4 * tiny, -tiny / 2, 1], dtype)
+    a, delta = np.full(4, 0.5, dtype), np.zeros(4, dtype)
+    backend, step = CompiledBackend(), ACTIVATIONS["logistic"].delta
+    backend.record(lambda: backend.run(step, g, a, out=delta))()
+    assert list(delta) == [0, tiny, 0, 0.25]
+    assert (g[:1] / 2)[0] == tiny / 2 != 0  # as before, here
 
 
 # ---- whole trainings ---------------------------------------------------------------------------
