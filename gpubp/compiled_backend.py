@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import math
 import warnings
 from functools import lru_cache, partial
 from typing import Any
@@ -29,8 +30,6 @@ from gpubp.numpy_backend import NumpyBackend
 from gpubp.tape import Tape
 
 NO_TRANS, TRANS = 111, 112  # of cblas.h
-# Elements up to which it is not the work of a step that takes time, but the calls of NumPy.
-SMALL = 1024
 AT_ONCE = 256  # steps that are made in one go; an interrupt has to wait for them
 _LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 
@@ -166,11 +165,13 @@ class CompiledTape(Tape):
 
 def _is_faster(step: Elementwise, arguments: tuple[Any, ...]) -> bool:
     """Return whether a compiled ``step`` is faster than NumPy's functions, if it has a body."""
-    return bool(step.body) and (step.vectorizes or all(map(_is_small, arguments)))
+    return bool(step.body) and (step.vectorizes or max(map(_size, arguments)) <= step.small)
 
 
-def _is_small(argument: Any) -> bool:
-    return np.isscalar(argument) or (isinstance(argument, np.ndarray) and argument.size <= SMALL)
+def _size(argument: Any) -> float:
+    if isinstance(argument, np.ndarray):
+        return argument.size
+    return 1 if np.isscalar(argument) else math.inf  # a sparse matrix, say
 
 
 class _Together:

@@ -26,8 +26,9 @@ class Elementwise:
     element : where ``per_thread`` is above 1, the same step for one element alone, with
         ``prologue`` before a run of RUN elements, of which the ``first`` is known there.
     vectorizes : whether a C++ compiler makes vector instructions of the body, that of ``element``
-        where there is one. Then it may be compiled for the host (see `host_compiler`); where it
-        calls exp, say, or sums up, NumPy's functions are faster.
+        where there is one. Then it may be compiled for the host (see `host_compiler`).
+    small : elements of its largest argument up to which it may be so all the same: up to there the
+        calls of NumPy's functions take more time than they save where a body calls tanh, say.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Elementwise:
     element: Elementwise | None = None
     prologue: str = ""
     vectorizes: bool = False
+    small: int = 1024
 
     def __getstate__(self) -> dict[str, Any]:
         # A compiled kernel can be neither copied nor pickled.

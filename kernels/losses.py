@@ -162,30 +162,39 @@ def _softmax(np: Any, Z: Any, n_outputs: int, log_total: Any, P: Any) -> None:
     np.divide(work, total, out=_class_first(P))
 
 
-_TOP = """
+def _exps(kept: str) -> str:
+    """The body's beginning: exp of row i of Z less its top, ``kept``, and their ``total``.
+
+    They are kept because a processor would take longer to compute them again; in a loop of their
+    own, of which a compiler makes vector instructions.
+    """
+    return f"""
 const ptrdiff_t row = (ptrdiff_t)i * n_outputs;
 T top = Z[row];
-for (int c = 1; c < n_outputs; ++c) { const T z = Z[row + c]; top = z > top ? z : top; }
+for (int c = 1; c < n_outputs; ++c) {{ const T z = Z[row + c]; top = z > top ? z : top; }}
+for (int c = 0; c < n_outputs; ++c) {kept}[row + c] = exp(Z[row + c] - top);
 T total = T(0);
-for (int c = 0; c < n_outputs; ++c) total += exp(Z[row + c] - top);
+for (int c = 0; c < n_outputs; ++c) total += {kept}[row + c];
 """
+
 
 SOFTMAX_CROSS_ENTROPY = Elementwise(
     name="softmax_cross_entropy",
     inputs="raw T Z, raw int32 y, int32 n_outputs, T share, T low, T high",
     outputs=_OUTPUTS,
-    body=_TOP
+    body=_exps("delta")
     + """
 const ptrdiff_t target = row + y[i];
 T value = log(total) - (Z[target] - top);
 value = value < low ? low : (value > high ? high : value);
 row_losses += (double)(share * value);
 for (int c = 0; c < n_outputs; ++c) {
-    const T p = exp(Z[row + c] - top) / total;
+    const T p = delta[row + c] / total;
     delta[row + c] = (row + c == target ? p - T(1) : p) * share;
 }
 """,
     numpy=_softmax_cross_entropy,
+    small=8192,
 )
 
 # -sum y log p against a distribution y over the classes, a row of Y: one smoothed, say.
@@ -193,7 +202,7 @@ SOFTMAX_CROSS_ENTROPY_ROWS = Elementwise(
     name="softmax_cross_entropy_rows",
     inputs="raw T Z, raw T Y, int32 n_outputs, T share, T low, T high",
     outputs=_OUTPUTS,
-    body=_TOP
+    body=_exps("delta")
     + """
 const T log_total = log(total);
 T value = T(0), mass = T(0);
@@ -204,9 +213,10 @@ for (int c = 0; c < n_outputs; ++c) {
 }
 row_losses += (double)(share * value);
 for (int c = 0; c < n_outputs; ++c)
-    delta[row + c] = (mass * (exp(Z[row + c] - top) / total) - Y[row + c]) * share;
+    delta[row + c] = (mass * (delta[row + c] / total) - Y[row + c]) * share;
 """,
     numpy=_softmax_cross_entropy_rows,
+    small=8192,
 )
 
 SIGMOID_CROSS_ENTROPY = Elementwise(
@@ -232,9 +242,9 @@ SOFTMAX = Elementwise(
     name="softmax",
     inputs="raw T Z, int32 n_outputs",
     outputs="T log_total, raw T P",
-    body=_TOP
+    body=_exps("P")
     + """
-for (int c = 0; c < n_outputs; ++c) P[row + c] = exp(Z[row + c] - top) / total;
+for (int c = 0; c < n_outputs; ++c) P[row + c] /= total;
 log_total = log(total) + top;
 """,
     numpy=_softmax,

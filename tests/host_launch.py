@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import math
 from collections.abc import Callable
 from functools import cache, cached_property
@@ -89,8 +88,8 @@ class ElementwiseKernel:
 
 def _launched(step: Elementwise) -> Elementwise:
     """Return ``step`` without what its kernel is not told."""
-    untold: dict[str, Any] = {"per_thread": 1, "element": None, "prologue": "", "vectorizes": False}
-    return dataclasses.replace(step, numpy=_nothing, **untold)
+    told: dict[str, Any] = {n: getattr(step, n) for n in ("name", "inputs", "outputs", "body")}
+    return Elementwise(**told, numpy=_nothing)
 
 
 def _nothing(*_: Any) -> None:

@@ -20,7 +20,7 @@ from gpubp import compiled_backend, host_blas
 from gpubp.backend import BackendUnavailableError, get_backend
 from gpubp.compiled_backend import AT_ONCE, Call, CompiledBackend, bind, product
 from gpubp.kernels import host_compiler
-from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.kernels.activations import ACTIVATIONS, EXP
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.host_compiler import CompilerError, Form, parameters, source
 from gpubp.kernels.optimizers import ADAM, ADVANCE
@@ -61,6 +61,37 @@ def test_what_is_fastest_compiled_is_said_to_be() -> None:
     """The slopes that follow from a, and what has no function in it; and no loss."""
     assert {"relu", "relu_delta", "tanh_delta", "adam", "adamw", "momentum"} <= set(VECTORIZED)
     assert not {"tanh", "gelu_delta", "softmax_cross_entropy", "gather"} & set(VECTORIZED)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exp_is_within_two_units_in_the_last_place(dtype: Any) -> None:
+    info, rng = np.finfo(dtype), np.random.default_rng(0)
+    ends = np.log([info.tiny, info.max])
+    inside = np.linspace(*ends, 100_003)[1:-1]
+    x = np.concatenate([inside, rng.normal(size=10_000)]).astype(dtype)
+    got, exact = exp_of(x), np.exp(x.astype(np.longdouble))
+    assert np.abs((got - exact) / np.spacing(exact.astype(dtype))).max() < 2
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exp_at_its_ends(dtype: Any) -> None:
+    info = np.finfo(dtype)
+    x = np.array([np.nan, np.inf, -np.inf, info.max, -info.max, 0, -0.0, info.tiny], dtype)
+    np.testing.assert_array_equal(exp_of(x), [np.nan, np.inf, 0, np.inf, 0, 1, 1, 1])
+    least = np.log(np.float64(info.smallest_subnormal))
+    x = np.linspace(least, np.log(info.tiny), 50).astype(dtype)  # whose exp is subnormal
+    np.testing.assert_allclose(exp_of(x), np.exp(x), rtol=0, atol=2 * info.smallest_subnormal)
+    beyond = np.array([least - 1, np.log(np.float64(info.max)) + 0.01], dtype)
+    np.testing.assert_array_equal(exp_of(beyond), [0, np.inf])
+
+
+def exp_of(x: np.ndarray) -> np.ndarray:
+    """Return exp(x), (n,), as compiled bodies compute it."""
+    out = np.empty_like(x)
+    call = bind(EXP, (x, out))
+    assert isinstance(call, Call)
+    call.function(call.data, call.numbers)
+    return out
 
 
 @pytest.mark.parametrize("kernel", [k for k in VECTORIZED if k != "advance"])  # of one number

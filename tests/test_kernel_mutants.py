@@ -172,8 +172,8 @@ PLANTED = [
     ("gelu", "a = x * (T(0.5) * (t + T(1)))", "a = t + T(1); a = T(0.5) * (z * a)"),
     (
         "softmax",
-        "P[row + c] = exp(Z[row + c] - top) / total;",
-        "P[row] = top, P[row + c] = exp(Z[row + c] - top) / total;",
+        "P[row + c] = exp(Z[row + c] - top);",
+        "P[row] = top, P[row + c] = exp(Z[row + c] - top);",
     ),
 ]
 
