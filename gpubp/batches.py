@@ -130,6 +130,4 @@ class Batches:
 
 def shuffled(order: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Return ``order`` permuted by the numbers that scikit-learn draws from ``rng`` for it."""
-    permutation = np.arange(len(order))
-    rng.shuffle(permutation)
-    return order[permutation]
+    return order[rng.permutation(len(order))]

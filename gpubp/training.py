@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -118,7 +119,7 @@ def train(
         while history.epochs < schedule.epochs:
             rates = schedule.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
             loss = trainer.epoch(next(orders), rates)
-            if not (np.isfinite(loss) and trainer.is_finite):
+            if not (math.isfinite(loss) and trainer.is_finite):
                 theta[...] = last_finite
                 history.stopped_by = "non_finite"
                 break
