@@ -54,7 +54,7 @@ for (ptrdiff_t c = column; c < n_targets; c += width)
 
 
 def _take(np: Any, series: Any, step: Any, first: int, width: int, row: Any) -> None:
-    np.add(planned(np, series, step)[first : first + len(row)], 0, out=row)
+    np.copyto(row, planned(np, series, step)[first : first + len(row)])
 
 
 # row (b,) = series[step, first : first + b], where series (n_steps, width) is planned.

@@ -49,7 +49,7 @@ def _below_top(np: Any, Z: Any, n_outputs: int) -> tuple[Any, Any]:
     # takes 8 us at 512 x 10 where the other way takes 39 (Zen 5, NumPy 2.4).
     rows = Z.shape[:-1]
     work, top = np.empty((n_outputs, *rows), Z.dtype), np.empty(rows, Z.dtype)
-    np.positive(_class_first(Z), out=work)
+    np.copyto(work, _class_first(Z))
     np.max(work, axis=0, out=top)
     np.subtract(work, top, out=work)
     return work, top
@@ -84,7 +84,8 @@ def _softmax_cross_entropy(
     np.take(flat, index, out=value, mode="clip")
     np.subtract(value, 1, out=value)
     np.put(flat, index, value)
-    np.multiply(work, share, out=_class_first(delta))
+    np.multiply(work, share, out=work)
+    np.copyto(_class_first(delta), work)
 
 
 def _sigmoid_cross_entropy(

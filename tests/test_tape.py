@@ -165,6 +165,11 @@ def test_recorded_steps_are_kept_and_the_backend_is_eager_again() -> None:
     recorded(lambda np, z, a: np.add(z, 1, out=a))
 
 
+def test_what_would_be_put_elsewhere_is_refused() -> None:
+    with pytest.raises(TypeError, match="needs a vector"):
+        recorded(lambda np, z, a: np.put(z[:, None], [0], 1))
+
+
 @pytest.mark.parametrize("name", ["where", "clip", "concatenate", "mean", "no_such_function"])
 def test_function_that_cannot_be_recorded_is_refused(name: str) -> None:
     with pytest.raises(AttributeError, match=rf"a recorded step cannot call numpy\.{name};"):
