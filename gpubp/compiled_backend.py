@@ -11,6 +11,7 @@ import itertools
 import math
 import warnings
 from functools import lru_cache, partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from gpubp.numpy_backend import NumpyBackend
 from gpubp.tape import Tape
 
 NO_TRANS, TRANS = 111, 112  # of cblas.h
-AT_ONCE = 256  # steps that are made in one go; an interrupt has to wait for them
+SECONDS = 0.05  # that steps made in one go may take: an interrupt has to wait for them
 _LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 
 
@@ -145,16 +146,21 @@ class CompiledTape(Tape):
 
     def __init__(self, tape: Tape) -> None:
         super().__init__()
+        self._at_once = 1  # steps
         for ours, group in itertools.groupby(tape.calls, lambda call: isinstance(call, Call)):
             calls = list(group)
             self.calls += [_together(calls)] if ours else calls
 
     def __call__(self, times: int = 1) -> None:
-        if len(self.calls) == 1 and isinstance(whole := self.calls[0], _Together):
-            for done in range(0, times, AT_ONCE):
-                whole(min(AT_ONCE, times - done))
-        else:
+        if len(self.calls) != 1 or not isinstance(whole := self.calls[0], _Together):
             super().__call__(times)
+            return
+        while times > 0:
+            steps, started = min(times, self._at_once), perf_counter()
+            whole(steps)
+            if perf_counter() - started < SECONDS / 2:
+                self._at_once = max(self._at_once, 2 * steps)
+            times -= steps
 
     @property
     def launches(self) -> dict[str, int]:

@@ -18,7 +18,7 @@ from host_kernels import all_steps, skip_without_compiler
 import gpubp
 from gpubp import compiled_backend, host_blas
 from gpubp.backend import BackendUnavailableError, get_backend
-from gpubp.compiled_backend import AT_ONCE, Call, CompiledBackend, bind, product
+from gpubp.compiled_backend import SECONDS, Call, CompiledBackend, bind, product
 from gpubp.kernels import host_compiler
 from gpubp.kernels.activations import ACTIVATIONS, EXP
 from gpubp.kernels.elementwise import Elementwise
@@ -192,7 +192,7 @@ def test_the_whole_step_of_a_small_network_is_one_call(monkeypatch: pytest.Monke
     assert seen == [{"NumPy calls": 0, "compiled calls": 1}]
 
 
-@pytest.mark.parametrize("times", [0, 1, 2, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE + 3])
+@pytest.mark.parametrize("times", [0, 1, 2, 3, 4, 1000])
 def test_steps_that_are_made_in_one_go_are_counted(times: int) -> None:
     backend, step, Z = CompiledBackend(), np.zeros(1, np.int64), np.ones((2, 2))
     of_two_parts = np.zeros(1, np.int64)
@@ -207,6 +207,26 @@ def test_steps_that_are_made_in_one_go_are_counted(times: int) -> None:
     in_parts(times)
     assert step[0] == of_two_parts[0] == times
     assert in_parts.launches == {"NumPy calls": 1, "compiled calls": 1}
+
+
+@pytest.mark.parametrize("seconds", [1e-6, 1e-3, SECONDS / 3, 1.0])
+def test_an_interrupt_waits_for_few_steps(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, made = [0.0], []
+
+    def make(_: object, times: int = 1) -> None:
+        made.append(times)
+        now[0] += seconds * times
+
+    monkeypatch.setattr(compiled_backend, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(compiled_backend._Together, "__call__", make)
+    backend, step = CompiledBackend(), np.zeros(1, np.int64)
+    replay = backend.record(lambda: backend.run(ADVANCE, 1, out=step))
+    for times in (1, 1, 500, 3, 500):
+        replay(times)
+    assert sum(made) == 1005
+    most = max(1, SECONDS / seconds)
+    assert max(made) <= most
+    assert len(made) <= 16 + 2 * 1000 / most  # no shorter than they need to be
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="not an x86 processor")
