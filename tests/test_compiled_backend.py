@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,29 @@ def test_subnormal_numbers_count_as_0_in_a_replay_alone(dtype: Any) -> None:
     backend.record(lambda: backend.run(step, g, a, out=delta))()
     assert list(delta) == [0, tiny, 0, 0.25]
     assert (g[:1] / 2)[0] == tiny / 2 != 0  # as before, here
+
+
+FORK = """
+import os
+import numpy as np
+from gpubp.compiled_backend import CompiledBackend
+
+backend, A, out = CompiledBackend(), np.full((512, 512), 1e-160), np.empty((512, 512))
+A.dot(A, out)
+if os.fork():  # BLAS starts threads anew in the child
+    raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
+backend.record(lambda: backend.gemm(np.ones((512, 512)), np.ones((512, 512)), out=out))()
+assert (out == 512).all()
+os._exit(not A.dot(A, out).all())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor")
+def test_subnormal_numbers_count_in_threads_that_blas_starts_for_a_replay() -> None:
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[1], env=environment)
 
 
 # ---- whole trainings ---------------------------------------------------------------------------
