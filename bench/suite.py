@@ -71,7 +71,7 @@ def _some_of(*choices: str) -> _Rule:
 _COUNT = _Rule(_is_count, "a whole number from 1 on")
 _AMOUNT = _Rule(_is_amount, "a number above 0")
 _SEED = _Rule(
-    lambda value: value == 0 or (_is_count(value) and value < 2**32), "a whole number below 2**32"
+    lambda value: type(value) is int and 0 <= value < 2**32, "a whole number from 0 to 2**32 - 1"
 )
 _DEVICES = _Rule(
     _list_of(lambda value: bool(re.fullmatch(r"cpu|cuda(:\d+)?", str(value)))),
@@ -90,6 +90,8 @@ _ANYWHERE = {
     "seed": _SEED,
     "learning_rate": _AMOUNT,
 }
+# Lists of which a network is measured in every combination.
+_MATRIX = ("batches", "devices", "precisions", "solvers", "peers")
 _TOP = {
     "rounds": _COUNT,
     "timeout": _AMOUNT,
@@ -161,6 +163,8 @@ def parse_suite(text: str, path: Path) -> Suite:
     for number, network in enumerate(values["networks"]):
         reader.check(network, _NETWORK, number)
         cases += list(reader.cases(_DEFAULTS | shared | network, number))
+    if not cases:
+        raise SuiteError(f"{path} has no case that runs: none of its peers is for its devices")
     names = [network["name"] for network in values["networks"]]
     for number, name in enumerate(names):
         if name in names[:number]:
@@ -188,6 +192,8 @@ class _Reader:
             if not rules[key].holds(value):
                 problem = f"{key} is {value!r}; give {rules[key].wanted}"
                 raise self.error(problem + _near(value, rules[key].choices), key, number)
+            if key in _MATRIX and len(set(value)) < len(value):
+                raise self.error(f"{key} is {value!r}; give each only once", key, number)
 
     def cases(self, values: dict[str, Any], number: int) -> Iterator[Case]:
         """Yield the cases of a network of checked ``values``."""
@@ -197,9 +203,7 @@ class _Reader:
         known = DATASETS.get(values.get("data", ""))
         loss: Loss = values.get("loss") or (known.loss if known else "cross_entropy")
         rows, sizes = self._rows(values, loss, number), tuple(values["sizes"])
-        for batch, device, precision, solver, peer in product(
-            *(values[key] for key in ("batches", "devices", "precisions", "solvers", "peers"))
-        ):
+        for batch, device, precision, solver, peer in product(*(values[key] for key in _MATRIX)):
             if _never_runs(peer, device):
                 continue
             yield Case(
