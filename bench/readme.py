@@ -13,7 +13,8 @@ from gpubp.bench.charts import CHART_CSS, bars
 from gpubp.bench.peers import ours_compiled
 from gpubp.bench.ratios import different_work, ratio_of
 from gpubp.bench.report import heading, with_cases
-from gpubp.bench.results import Part, Row, load
+from gpubp.bench.results import Part, Row
+from gpubp.bench.saved_runs import is_run, load_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = "docs/cpu.svg"
@@ -91,9 +92,11 @@ def picture(part: Part) -> str:
     return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{ground}{rest}\n'
 
 
-def main(path: str) -> None:
-    """Put the figures of the results at ``path`` into the README."""
-    (part,) = load(Path(path)).values()
+def main(*arguments: str) -> None:
+    """Put the figures of the results file that is the one argument into the README."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        raise SystemExit("usage: python -m gpubp.bench.readme RESULTS.json, of gpubp bench cpu")
+    part = _part(Path(arguments[0]))
     readme = ROOT / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
@@ -101,6 +104,19 @@ def main(path: str) -> None:
         raise SystemExit(f"{readme} has no lines {BEGIN.strip()!r} and {END.strip()!r}")
     readme.write_text(before + BEGIN + figures(part) + END + after, encoding="utf-8")
     (ROOT / PICTURE).write_text(picture(part), encoding="utf-8")
+
+
+def _part(path: Path) -> Part:
+    """Return the results in the file; end with one line if they are not those of one suite."""
+    try:
+        results = load_runs(path)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"Error: {error}") from None
+    if [name for name, part in results.items() if is_run(part)] != ["cpu"]:
+        raise SystemExit(
+            f"Error: {str(path)!r} has no results of gpubp bench cpu; give a file of it"
+        )
+    return results["cpu"]
 
 
 if __name__ == "__main__":

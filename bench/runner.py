@@ -22,7 +22,8 @@ from gpubp.bench.results import Part, Results, Row, load, save
 from gpubp.bench.suite import Suite
 from gpubp.bench.usage import BUSY_CORES
 
-CHILD = (sys.executable, "-m", "gpubp.bench.measurement")
+# -P: else the folder that it is called in would go before what is installed.
+CHILD = (sys.executable, "-P", "-m", "gpubp.bench.measurement")
 Key = tuple[str, str]
 
 
@@ -82,16 +83,11 @@ class Run:
         part = load(self._path).get(self._plan.suite.name)
         if part is None:
             return 0
-        for what, ours, theirs in (
-            ("plan", _comparable(self._plan.settings), _comparable(part.settings)),
-            ("machine", self._machine["cpu"], part.machine["cpu"]),
-            ("packages", self._machine["packages"], part.machine["packages"]),
-        ):
-            if ours != theirs:
-                raise ResumeError(
-                    f"{str(self._path)!r} has results of another {what}; give the same suite, "
-                    "threads and machine, or start anew without --resume"
-                )
+        if why := _difference(self._plan.settings | self._machine, part.settings | part.machine):
+            raise ResumeError(
+                f"{str(self._path)!r} has results of {why}; make it the same, or give another "
+                "file with -o, or start anew without --resume"
+            )
         # What was skipped may be there by now.
         kept = [row for row in part.rows if row.status != "skipped"]
         self._rows = {(row.case, row.peer): row for row in kept}
@@ -174,10 +170,27 @@ def _merged(old: Row | None, new: Row, number: int) -> Row:
     return replace(new, figures=figures, rounds=old.rounds + new.rounds)
 
 
-def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings without those that may change between a run and its resumption."""
-    suite = {key: settings["suite"][key] for key in settings["suite"] if key in ("name", "cases")}
-    return settings | {"suite": suite}
+def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """Return what keeps a run from being gone on with, of its settings and its machine; or "".
+
+    Rounds, timeout and baseline may change between a run and its resumption.
+    """
+    if ours["suite"]["cases"] != theirs["suite"]["cases"]:
+        return "another plan: its cases, so its suite or --peers, were others"
+    if ours["keep_env"] != theirs["keep_env"]:
+        return f"another plan: {'with' if theirs['keep_env'] else 'without'} --keep-env"
+    for what, name in (
+        *(("plan", "threads"), ("machine", "cpu"), ("machine", "cores")),
+        *(("version", "gpubp"), ("version", "python")),
+    ):
+        if ours[name] != theirs[name]:
+            return f"another {what}: {name} {theirs[name]}, and now {ours[name]}"
+    before, now = theirs["packages"], ours["packages"]
+    for name in dict.fromkeys((*before, *now)):
+        if before.get(name) != now.get(name):
+            was, is_now = (found.get(name, "not installed") for found in (before, now))
+            return f"another version: {name} {was}, and now {is_now}"
+    return ""
 
 
 def unset_variables(keep_env: bool) -> dict[str, str]:

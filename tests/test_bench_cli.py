@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import bench_child
 import pytest
@@ -19,6 +21,7 @@ from gpubp.bench import runner
 from gpubp.bench.results import load
 
 ROOT = Path(__file__).parents[1]
+MEASUREMENT = runner.CHILD
 SUITE = """
 rounds = 3
 peers = ["gpubp", "sklearn_mlp"]
@@ -90,7 +93,13 @@ def test_a_dry_run_lists_the_cases_and_measures_nothing(
     [
         (("quikc",), "did you mean 'quick'?"),
         (("s.toml", "--peers", "torch"), "--peers: 'torch' is not in the suite; it has gpubp, skl"),
-        (("s.toml", "--baseline", "x"), "--baseline: no peer 'x'; give one of gpubp,"),
+        (
+            ("s.toml", "--baseline", "x"),
+            "--baseline: 'x' is not in the suite; give one of gpubp, sk",
+        ),
+        (("s.toml", "--baseline", "torch_graph"), "'torch_graph' is not in the suite; give one"),
+        (("s.toml", "--html", "x", "--csv", "./x"), "--html and --csv are both x; give two files"),
+        (("s.toml", "-o", "x", "--html", "x"), "-o and --html are both x; give two files"),
         (("s.toml", "--threads", "4000"), "--threads 4000: there are"),
         (("s.toml", "--rounds", "0"), "--rounds"),
         (("compare", "s.toml", "none.json"), "is not"),
@@ -182,8 +191,9 @@ def test_the_help_names_suites_and_compare(capsys: pytest.CaptureFixture[str]) -
     assert "bench compare [OPTIONS] OLD NEW" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_ctrl_c_keeps_what_was_measured_and_resume_goes_on(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     Path("s.toml").write_text(SUITE.replace('"a"', '"slow"'), encoding="utf-8")
     program = (
@@ -200,7 +210,7 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_goes_on(
     assert process.stderr is not None
     for _ in range(3):
         process.stderr.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert err.splitlines()[-1] == "Interrupted; go on with --resume."
@@ -222,7 +232,9 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_goes_on(
 def test_quick_from_end_to_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runner, "CHILD", (sys.executable, "-m", "gpubp.bench.measurement"))
+    monkeypatch.setattr(runner, "CHILD", MEASUREMENT)
+    # What is installed goes before the folder that the command is called in.
+    Path("numpy.py").write_text("raise RuntimeError('not NumPy')", encoding="utf-8")
     started = monotonic()
     # One thread: two would fight with whatever else runs beside the tests.
     bench("quick", "--rounds", 1, "--threads", 1)
@@ -237,3 +249,51 @@ def test_quick_from_end_to_end(
     assert [row.status for row in part.rows] == ["ok"] * 6
     assert part.seconds <= monotonic() - started
     assert "x sklearn_mlp" in capsys.readouterr().out
+
+
+def _without(*names: str) -> Callable[[Any], None]:
+    """Return what removes the entry of these names from the results of a suite."""
+
+    def remove(part: Any) -> None:
+        for name in names[:-1]:
+            part = part[name]
+        del part[names[-1]]
+
+    return remove
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_without("machine", "cpu"), "(no 'cpu')"),
+        (_without("settings", "threads"), "(no 'threads')"),
+        (_without("settings", "suite", "cases"), "(no 'cases')"),
+        (lambda part: part.update(seconds="x"), "(seconds is 'x')"),
+        (lambda part: part["settings"]["suite"].update(cases=[]), "which is no case of it)"),
+        (lambda part: part["rows"][0].update(rounds=[0.0]), "(seconds of a round are 0.0)"),
+        (lambda part: part["rows"][0].update(rounds=["x"]), "(seconds of a round is 'x')"),
+        (lambda part: part["rows"][0].update(rounds=[]), "(no seconds in the row of "),
+        (lambda part: part["rows"][0].update(figures={}), "(no 'peak_bytes')"),
+        (lambda part: part["rows"][0].update(status="fine"), "(status 'fine')"),
+        (lambda part: part["rows"].append(3), "does not hold results of schema 1"),
+        (_without("settings"), "r.json"),
+    ],
+)
+def test_damaged_results_are_one_line_wherever_they_are_read(
+    damage: Callable[[Any], None], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench("s.toml", "-o", "r.json", "--rounds", 1)
+    bench("s.toml", "-o", "whole.json", "--rounds", 1)
+    content = json.loads(Path("r.json").read_text(encoding="utf-8"))
+    damage(content["parts"]["s"])
+    Path("r.json").write_text(json.dumps(content), encoding="utf-8")
+    for arguments in (
+        ("s.toml", "-o", "r.json", "--resume"),
+        ("s.toml", "-o", "r.json"),
+        ("compare", "r.json", "whole.json"),
+        ("compare", "whole.json", "r.json"),
+    ):
+        capsys.readouterr()
+        bench(*arguments, code=2)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line

@@ -103,9 +103,17 @@ def test_another_plan_or_machine_is_not_gone_on_with(
     for other in (plan(PEER), plan(CASE, threads=2), plan(replace(CASE, seed=1))):
         with pytest.raises(ResumeError, match="results of another plan"):
             Run(other, Path("r.json")).resume()
-    monkeypatch.setattr(runner, "machine", lambda device: {"cpu": "other", "packages": {}})
-    with pytest.raises(ResumeError, match="results of another machine"):
-        Run(plan(CASE), Path("r.json")).resume()
+    with pytest.raises(ResumeError, match="another plan: threads 1, and now 2; make it the same"):
+        Run(plan(CASE, threads=2), Path("r.json")).resume()
+    here = runner.machine("cpu")
+    for other, why in (
+        ({"cpu": "other"}, "results of another machine: cpu .*, and now other;"),
+        ({"gpubp": "0.0"}, "another version: gpubp .*, and now 0.0;"),
+        ({"packages": {}}, "another version: numpy .*, and now not installed;"),
+    ):
+        monkeypatch.setattr(runner, "machine", lambda device, other=other: here | other)
+        with pytest.raises(ResumeError, match=why):
+            Run(plan(CASE), Path("r.json")).resume()
 
 
 def test_no_file_is_gone_on_with_from_the_beginning(plan: MadePlan) -> None:

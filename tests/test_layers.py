@@ -126,6 +126,7 @@ FLOORS = [
     "bench.suite",
     "bench.floor",
     "bench.measurement",
+    "bench.saved_runs",
     "bench.ratios",
     "bench.runner",
     "bench.report",
@@ -134,6 +135,7 @@ FLOORS = [
     "bench.page",
     "bench.readme",
     "cli.options",
+    "cli.signals",
     "cli.*",  # a command may import another
     "cli",
     "__main__",

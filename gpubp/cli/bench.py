@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.options import FiniteRange, refuse_input
+from gpubp.cli.signals import signals_as_interrupts
 
 if TYPE_CHECKING:
     from gpubp.bench.results import Part, Results
@@ -80,7 +81,7 @@ def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: 
     run, resumed = _run(plan, path, resume)
     for line in [*heading(run.part()), f"results in {path}"] if not options["as_json"] else []:
         click.echo(line)
-    if resumed:
+    if resume:
         click.echo(f"{resumed} measurements are there already", err=True)
     finished = _measure(run, plan)
     part = run.part()
@@ -118,8 +119,12 @@ def _narrowed(suite: Suite, options: dict[str, Any]) -> Suite:
         cases = tuple(case for case in suite.cases if case.peer in chosen)
         suite = replace(suite, cases=cases)
     baseline = options["baseline"] or suite.baseline
-    if baseline not in PEERS:
-        raise click.UsageError(f"--baseline: no peer {baseline!r}; give one of {', '.join(PEERS)}")
+    if options["baseline"] and baseline not in (
+        may_be := [name for name in there if name in PEERS]
+    ):
+        raise click.UsageError(
+            f"--baseline: {baseline!r} is not in the suite; give one of {', '.join(may_be)}"
+        )
     return replace(
         suite,
         baseline=baseline,
@@ -156,15 +161,21 @@ def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any
     suite_name : what its results go by in the file at ``path``.
     """
     from gpubp.atomic_file import check_writable
+    from gpubp.bench.saved_runs import is_run
 
-    for flag, file in (("--html", options["html"]), ("--csv", options["csv_path"]), ("-o", path)):
+    files = {"-o": path, "--html": options["html"], "--csv": options["csv_path"]}
+    taken: dict[Path, str] = {}
+    for flag, file in files.items():
         refuse_input(flag, file, suite)
+        if file is not None and (other := taken.setdefault(file.resolve(), flag)) != flag:
+            raise click.UsageError(f"{other} and {flag} are both {file}; give two files")
     if path.parent == FOLDER:
         FOLDER.mkdir(exist_ok=True)
-    for file in filter(None, [path, options["html"], options["csv_path"]]):
+    for file in filter(None, files.values()):
         check_writable(file)
     # Nobody means to replace the results of another suite, or what are no results at all.
-    if path.exists() and (others := set(_results(path)) - {suite_name}):
+    there = _results(path)
+    if others := [name for name in there if name != suite_name or not is_run(there[name])]:
         raise click.UsageError(
             f"{str(path)!r} has the results of {', '.join(sorted(others))}; give another file"
         )
@@ -193,7 +204,7 @@ def _measure(run: Run, plan: Plan) -> bool:
     from gpubp.bench.report import progress_line
 
     try:
-        with _told() as tell:
+        with signals_as_interrupts(), _told() as tell:
             for progress in run.measure():
                 tell(progress, progress_line(progress, plan.suite.rounds))
     except KeyboardInterrupt:
@@ -293,9 +304,11 @@ def compare(old: Path, new: Path, threshold: float) -> int:
 
 def _part(path: Path) -> Part:
     """Return the results in the file at ``path``."""
+    from gpubp.bench.saved_runs import is_run
+
     if not path.exists():
         raise click.UsageError(f"{str(path)!r} does not exist; give a file of gpubp bench")
-    found = [part for part in _results(path).values() if "suite" in part.settings]
+    found = [part for part in _results(path).values() if is_run(part)]
     if len(found) != 1:
         raise click.UsageError(f"{str(path)!r} is no results file of gpubp bench; give one")
     return found[0]
@@ -303,9 +316,9 @@ def _part(path: Path) -> Part:
 
 def _results(path: Path) -> Results:
     """Return all that is in the results file at ``path``."""
-    from gpubp.bench.results import load
+    from gpubp.bench.saved_runs import load_runs
 
     try:
-        return load(path)
+        return load_runs(path)
     except ValueError as error:
         raise click.UsageError(str(error)) from None

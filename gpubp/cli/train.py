@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +20,7 @@ from gpubp.cli.options import (
     refuse_input,
 )
 from gpubp.cli.partition import count_held_out, note_unseen, split
+from gpubp.cli.signals import signals_as_interrupts
 from gpubp.kernels.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -167,7 +165,7 @@ def train(**options: Any) -> int:
     check_writable(out)
     table = read_data(options["data"], options["target_file"])
     try:
-        with _signals_as_interrupts():
+        with signals_as_interrupts():
             model, history, rows, test_rows = _fit(table, options, report)
     finally:
         report.close()
@@ -194,21 +192,6 @@ def _save(model: TableModel, out: Path) -> None:
         raise click.ClickException(
             f"{error}; the trained network is lost, so then train it again"
         ) from None
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Let the signals that end a job (a scheduler's, a closed terminal's) stop as Ctrl-C does."""
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        names = []  # which alone may set handlers
-    numbers = [getattr(signal, name) for name in names]
-    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _refuse_options_of_epochs() -> None:

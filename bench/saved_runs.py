@@ -1,0 +1,81 @@
+"""Results files of `gpubp bench`, checked: whoever reads one finds all that a run writes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from gpubp.bench.cases import FLOOR, Case
+from gpubp.bench.results import Part, Results, Row, load
+
+_FACTS = {
+    **dict.fromkeys(("gpubp", "python", "system", "cpu"), str),
+    **dict.fromkeys(("packages", "variables", "unset"), dict),
+    "cores": int,
+}
+_STATUSES = ("ok", "failed", "skipped")
+
+
+def load_runs(path: Path) -> Results:
+    """Return the results in the file ``path``, as `load` does; those of suites are whole.
+
+    Raises
+    ------
+    ValueError
+        If the file holds no results, or something is missing or wrong in those of a suite.
+    """
+    results = load(path)
+    try:
+        for part in results.values():
+            if is_run(part):
+                _check(part)
+    except KeyError as error:
+        problem = f"no {error}"
+    except (ValueError, TypeError, AttributeError) as error:
+        problem = str(error)
+    else:
+        return results
+    raise ValueError(
+        f"{str(path)!r} does not hold whole results of gpubp bench ({problem}); move it away"
+    )
+
+
+def is_run(part: Part) -> bool:
+    """Return whether a part is that of a suite, and not of `gpubp.bench.gpu`."""
+    return isinstance(part.settings, dict) and "suite" in part.settings
+
+
+def _check(part: Part) -> None:
+    """Raise KeyError, ValueError, TypeError or AttributeError for what a run would not write."""
+    for name, kind in _FACTS.items():
+        _expect(kind, part.machine[name], name)
+    _expect(int, part.settings["threads"], "threads")
+    _expect(bool, part.settings["keep_env"], "keep_env")
+    _expect(str, part.settings["suite"]["baseline"], "baseline")
+    _expect(int | float, part.seconds, "seconds")
+    keys = {Case.from_values(values).key for values in part.settings["suite"]["cases"]}
+    for row in part.rows:
+        if (row.case, row.peer) not in keys:
+            raise ValueError(f"a row of {row.case!r} by {row.peer!r}, which is no case of it")
+        if row.status not in _STATUSES:
+            raise ValueError(f"status {row.status!r}")
+        if row.status == "ok":
+            _check_measured(row)
+
+
+def _check_measured(row: Row) -> None:
+    needed = ("bytes_us",) if row.peer == FLOOR else ("peak_bytes", "other_cores")
+    for name in (*needed, "disturbed_rounds", "us_per_step", "rows_per_second"):
+        _expect(float | int, row.figures[name], name)
+    if row.timing is None or not row.rounds:
+        raise ValueError(f"no seconds in the row of {row.case!r} by {row.peer!r}")
+    for seconds in (*row.rounds, row.timing.median, row.timing.low, row.timing.high):
+        _expect(int | float, seconds, "seconds of a round")
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"seconds of a round are {seconds!r}")
+
+
+def _expect(kind: Any, value: Any, name: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {value!r}")
