@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -144,34 +146,39 @@ def test_plan_of_a_later_epoch_goes_on_where_the_last_one_ended(optimizer: Optim
 
 
 def test_an_agenda_plans_what_the_optimizer_plans(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, adam = [], Adam()
+    adam = Adam()
+    calls: list[tuple[Any, ...]] = []
     planned = Adam.plan
 
-    def plan(self: Adam, *arguments: object) -> np.ndarray:
+    def plan(self: Adam, *arguments: Any) -> np.ndarray:
         calls.append(arguments)
-        return planned(self, *arguments)  # type: ignore[arg-type]
+        return planned(self, *arguments)
 
     monkeypatch.setattr(Adam, "plan", plan)
     steps, agenda = 300, Agenda(adam, 300, np.dtype(np.float32))
     first, second = np.linspace(0, 1, steps), np.linspace(1, 2, steps)
     rates = np.linspace(0.1, 0.2, steps)
-    epochs: list[tuple[float | np.ndarray, int, np.ndarray, bool]] = [
-        *[(0.1, done, first, done == 0) for done in (0, 300, 600)],
-        (0.1, 900, first, True),  # what was planned has ended
-        (0.1, 2400, first, True),  # beyond it
-        (0.1, 2407, first, True),  # amid an epoch
-        (0.1, 2707, first, False),
-        (0.2, 3007, first, True),  # another rate
-        (0.2, 3307, second, True),  # another decay
-        (rates, 3607, second, True),
-        (rates, 3907, second, True),
-        (0.2, 4207, second, True),
-        (0.2, 0, second, True),  # begun anew
+    # How many epochs are planned: 3 where rate and decay have stayed as they were.
+    epochs: list[tuple[float | np.ndarray, int, np.ndarray, int]] = [
+        (0.1, 0, first, 1),
+        (0.1, 300, first, 3),
+        *[(0.1, done, first, 0) for done in (600, 900)],
+        (0.1, 1200, first, 3),  # what was planned has ended
+        (0.1, 2400, first, 3),  # beyond it
+        (0.1, 2407, first, 3),  # amid an epoch
+        (0.1, 2707, first, 0),
+        (0.2, 3007, first, 1),  # another rate
+        (0.2, 3307, second, 1),  # another decay
+        (rates, 3607, second, 1),
+        (rates, 3907, second, 1),
+        (0.2, 4207, second, 1),
+        (0.2, 4507, second, 3),
+        (0.2, 0, second, 3),  # begun anew
     ]
-    for rate, done, l2, anew in epochs:
+    for rate, done, l2, ahead in epochs:
         before = len(calls)
         got = agenda.epoch(rate, done, l2)
-        assert (len(calls) > before) is anew
+        assert sum(len(each[2]) for each in calls[before:]) == ahead * steps
         expected = planned(adam, rate, done, l2).astype(np.float32)
         np.testing.assert_array_equal(got, expected)
         assert got.dtype == np.float32
