@@ -84,7 +84,10 @@ def table(part: Part) -> str:
             text = "".join(f"{cell:>{w}}" for cell, w in cells)
             line = f"  {case.peer:<{width - 2}}" + (text if row.status == "ok" else row.status)
             lines.append(line.rstrip())
-    return "\n".join([*lines, *_notes(pairs)])
+    lines += _notes(pairs)
+    if pairs and all(case.peer != baseline for case, _ in pairs):
+        lines.append(f"no ratios: {baseline} is not in the table; --baseline names another peer")
+    return "\n".join(lines)
 
 
 def table_cells(row: Row) -> list[str]:

@@ -103,6 +103,7 @@ def test_a_dry_run_lists_the_cases_and_measures_nothing(
         (("s.toml", "--threads", "4000"), "--threads 4000: there are"),
         (("s.toml", "--rounds", "0"), "--rounds"),
         (("compare", "s.toml", "none.json"), "is not"),
+        (("compare", ".", "s.toml"), "'.' cannot be read: Is a directory; give a file of gpubp be"),
         (("compare", "none.json", "s.toml"), "'none.json' does not exist"),
     ],
 )
@@ -144,6 +145,13 @@ def test_another_file_is_not_replaced(capsys: pytest.CaptureFixture[str]) -> Non
     bench("other.toml", "-o", "r.json", code=2)
     assert "'r.json' has the results of s; give another file" in capsys.readouterr().err
     assert list(load(Path("r.json"))) == ["s"]
+
+
+def test_a_table_without_its_baseline_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    bench("s.toml", "--peers", "gpubp", "--rounds", 1)
+    assert "no ratios: sklearn_mlp is not in the table; --baseline" in capsys.readouterr().out
+    bench("s.toml", "-o", "r.json", "--rounds", 1)
+    assert "no ratios" not in capsys.readouterr().out
 
 
 def test_fail_below_is_for_ci(capsys: pytest.CaptureFixture[str]) -> None:

@@ -320,5 +320,8 @@ def _results(path: Path) -> Results:
 
     try:
         return load_runs(path)
+    except OSError as error:
+        problem = f"{str(path)!r} cannot be read: {error.strerror}; give a file of gpubp bench"
+        raise click.UsageError(problem) from None
     except ValueError as error:
         raise click.UsageError(str(error)) from None
