@@ -83,8 +83,8 @@ default='constant'
     compiled : bool, default=False
         Whether elementwise steps on the CPU are compiled for it, by the C++ compiler that is
         installed (g++, clang++, or what CXX names), at their first use; they are kept in the
-        user's cache. It is training that uses them: predictions need no compiler. Subnormal
-        numbers count as 0 then.
+        user's cache. It is training that uses them: predictions need no compiler. On x86
+        subnormal numbers count as 0 then.
     weight_decay : float, default=0.01
         Of solver='adamw': each step takes rate x weight_decay of the weights, not of the biases,
         off them, beside the penalty of `alpha`.

@@ -43,8 +43,8 @@ SECONDS = 120  # that a compiler may take
 # A recorded step: functions that each take the addresses of their arrays and their numbers.
 # cblas numbers: 101 is row-major, 112 transposed. 64-bit sizes suit a library with 32-bit ones
 # too where each argument has a register or eight bytes of the stack to itself.
-# Subnormal numbers count as 0: to compute with one takes a processor as long as with hundreds of
-# others, and the moments of a unit that no longer learns end there.
+# On x86 subnormal numbers count as 0: to compute with one takes as long as with hundreds of others,
+# and the moments of a unit that no longer learns end there.
 REPLAY = """
 #include <cstddef>
 #ifdef __SSE__

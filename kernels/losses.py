@@ -167,7 +167,8 @@ def _exps(kept: str) -> str:
     """The body's beginning: exp of row i of Z less its top, ``kept``, and their ``total``.
 
     They are kept because a processor would take longer to compute them again; in a loop of their
-    own, of which a compiler makes vector instructions.
+    own, of which a compiler makes vector instructions. A loss reads Z once more: not where they are
+    kept.
     """
     return f"""
 const ptrdiff_t row = (ptrdiff_t)i * n_outputs;
