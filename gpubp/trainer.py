@@ -65,7 +65,9 @@ class Trainer:
         self._vectors = tuple(backend.zeros(size, dtype) for _ in optimizer.state_names)
         self._plan = backend.zeros((batches.steps, optimizer.plan(0, 0, np.ones(1)).size), dtype)
         self._agenda = Agenda(optimizer, batches.steps, dtype)
-        self._weights: np.ndarray | None = None  # of the rows of each step
+        # The weight of the rows of each step, and the decay that follows from it.
+        self._step_weights: np.ndarray | None = None
+        self._l2 = np.zeros(batches.steps)
         self._scale = backend.zeros((batches.steps,), np.float64)
         # What an epoch adds up, read by the host in one go: the losses of each row of a batch,
         # those of the tail, the penalty, and the sum of theta.
@@ -173,10 +175,11 @@ class Trainer:
         """Bring to the device what the steps of an epoch in this ``order`` read."""
         batches, backend = self.batches, self.backend
         weights = batches.plan(order)
-        if weights is not self._weights:
-            self._weights, self._l2 = weights, self.alpha / weights
-            scale = 0.5 * self._l2 * batches.rows_by_step / batches.rows
-            self._scale[...] = backend.asarray(scale)
+        if weights is not self._step_weights:
+            self._step_weights, self._l2 = weights, self.alpha / weights
+            if self.alpha > 0:
+                scale = 0.5 * self._l2 * batches.rows_by_step / batches.rows
+                self._scale[...] = backend.asarray(scale)
         rates = self.state.rate if rates is None else rates
         plan = self._agenda.epoch(rates, self.state.updates, self._l2)
         self._plan[...] = backend.asarray(plan)

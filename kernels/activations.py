@@ -41,7 +41,8 @@ def _delta(name: str, kept: str, body: str, numpy: Any) -> Elementwise:
     return Elementwise(f"{name}_delta", inputs, "T delta", body, numpy, vectorizes=vectorizes)
 
 
-def _logistic(np: Any, z: Any, a: Any) -> None:
+def logistic(np: Any, z: Any, a: Any) -> None:
+    """Write 1 / (1 + exp(-z)) into ``a``; by functions of ``np`` alone, as a twin does."""
     # exp overflows to inf at z << 0, where 1 / inf = 0 is the value wanted.
     np.negative(z, out=a)
     np.exp(a, out=a)
@@ -196,7 +197,7 @@ def _selu_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
 
 
 def _silu(np: Any, z: Any, a: Any) -> None:
-    # As in _logistic, exp may overflow to inf.
+    # As in logistic, exp may overflow to inf.
     total = np.empty_like(z)
     np.negative(z, out=total)
     np.exp(total, out=total)
@@ -206,7 +207,7 @@ def _silu(np: Any, z: Any, a: Any) -> None:
 
 def _silu_delta(np: Any, g: Any, z: Any, delta: Any) -> None:
     s, slope = np.empty_like(z), np.empty_like(z)
-    _logistic(np, z, s)
+    logistic(np, z, s)
     # slope = s (1 + z (1 - s))
     np.subtract(1, s, out=slope)
     np.multiply(slope, z, out=slope)
@@ -248,7 +249,7 @@ _GELU_T = "const T x = z, t = tanh(T(0.7978845608028654) * (x * (T(1) + T(0.0447
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(forward=None, delta=None),
     "logistic": Activation(
-        forward=_forward("logistic", "a = T(1) / (T(1) + exp(-z))", _logistic),
+        forward=_forward("logistic", "a = T(1) / (T(1) + exp(-z))", logistic),
         delta=_delta(
             "logistic", "a", "const T y = a; delta = g * (y * (T(1) - y))", _logistic_delta
         ),

@@ -27,8 +27,8 @@ class Elementwise:
         ``prologue`` before a run of RUN elements, of which the ``first`` is known there.
     vectorizes : whether a C++ compiler makes vector instructions of the body, that of ``element``
         where there is one. Then it may be compiled for the host (see `host_compiler`).
-    small : elements of its largest argument up to which it may be so all the same: up to there the
-        calls of NumPy's functions take more time than they save where a body calls tanh, say.
+    small : elements of its largest argument up to which a body that does not vectorize is compiled
+        too: for so few, NumPy's calls cost more time than its vectorized functions save.
     """
 
     name: str

@@ -15,14 +15,13 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import suppress
-from fractions import Fraction
 from functools import cache
-from math import factorial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .elementwise import RUN, Elementwise
 from .gemm_choices import default_path
+from .host_exp import EXP
 
 C_TYPES = {
     "float32": "float",
@@ -117,47 +116,6 @@ class Form(NamedTuple):
     bias: bool = False
 
 
-def _exp(name: str, bits: int, terms: int, high: Fraction, least: int) -> str:
-    """Return exp in C++ for a dtype of ``bits`` mantissa bits, written so that it is vectorized.
-
-    exp(x) = 2^k exp(r), x = k ln 2 + r; exp(r) by so many ``terms`` of its series, whose next is a
-    tenth of a unit in the last place; 2^k in two factors, since the result may be subnormal or
-    infinite where neither is. high : ln 2 but for the digits that its product with k has no room
-    for. Below ``least`` exp is 0, above its opposite infinite.
-    """
-    T, bias = C_TYPES[name], 127 if name == "float32" else 1023
-    series = " ".join(f"p = p * r + T({1 / factorial(n)!r});" for n in reversed(range(terms)))
-    return f"""
-static inline {T} gpubp_exp({T} x) {{
-    typedef {T} T;
-    typedef {"int" if name == "float32" else "long long"} Bits;
-    x = x < T({least}) ? T({least}) : x > T({-least}) ? T({-least}) : x;
-    const T whole = rint(x * T({float(1 / _LN2)!r}));
-    const T r = (x - whole * T({float(high)!r})) - whole * T({float(_LN2 - high)!r});
-    T p = T(0);
-    {series}
-    const int k = (int)whole, half = k >> 1;
-    const Bits bits = Bits(half + {bias}) << {bits}, others = Bits(k - half + {bias}) << {bits};
-    T power, other;
-    memcpy(&power, &bits, sizeof bits);
-    memcpy(&other, &others, sizeof others);
-    return p * power * other;
-}}
-"""
-
-
-_LN2 = Fraction("0.693147180559945309417232121458176568075500134360255254120680009493")
-# The C library's exp is a call for each number; ours is within 2 units in the last place.
-_HEADER = "".join(
-    (
-        "#include <math.h>\n#include <cstddef>\n#include <cstring>\nusing std::memcpy;",
-        _exp("float32", 23, 8, Fraction(355, 512), -110),
-        _exp("float64", 52, 14, Fraction(round(_LN2 * 2**32), 2**32), -760),
-        "#define exp gpubp_exp\n",
-    )
-)
-
-
 def compiled(step: Elementwise, form: Form) -> Any:
     """Return the function that does ``step``: it takes addresses and sizes, two C arrays.
 
@@ -205,7 +163,9 @@ def source(step: Elementwise, form: Form) -> str:
     # Rows of the bias, or runs of elements with a prologue, or all in one.
     length = "columns" if form.bias else str(RUN) if step.prologue else "elements"
     before = f"const ptrdiff_t first = start;\n{step.prologue}" if step.prologue else ""
-    return f"""{_HEADER}{aliases}
+    return f"""#include <math.h>
+#include <cstddef>
+{EXP}{aliases}
 extern "C" void gpubp_step(void* const* data, const ptrdiff_t* sizes) {{
 const ptrdiff_t elements = sizes[0], columns = sizes[1];
 (void)columns;

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .activations import logistic
 from .elementwise import Elementwise
 
 _OUTPUTS = "float64 row_losses, raw T delta"
@@ -112,11 +113,7 @@ def _sigmoid_cross_entropy(
     np.maximum(value, low, out=value)
     np.minimum(value, high, out=value)
     _accumulate(np, row_sums(np, value), share, row_losses)
-    # p = 1 / (1 + exp(-z)), where exp may overflow to inf
-    np.negative(Z, out=delta)
-    np.exp(delta, out=delta)
-    np.add(delta, 1, out=delta)
-    np.reciprocal(delta, out=delta)
+    logistic(np, Z, delta)
     np.subtract(delta, Y, out=delta)
     np.multiply(delta, _of_rows(np, share), out=delta)
 

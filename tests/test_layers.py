@@ -27,6 +27,7 @@ FLOORS = [
     "kernels.gemm_choices",
     "kernels.gemm_tuner",
     "kernels.hashing",
+    "kernels.host_exp",
     "kernels.host_compiler",
     "kernels.gather",
     "kernels.losses",
