@@ -126,8 +126,3 @@ class Batches:
         padded = np.zeros(self.steps * self.batch_size, values.dtype)
         padded[: self.rows] = values
         return padded.reshape(self.steps, self.batch_size)
-
-
-def shuffled(order: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Return ``order`` permuted by the numbers that scikit-learn draws from ``rng`` for it."""
-    return order[rng.permutation(len(order))]

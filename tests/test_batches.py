@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.utils import shuffle
 
 from gpubp.backend import Backend
-from gpubp.batches import Batches, HashedOrder, shuffled
+from gpubp.batches import Batches, HashedOrder
 
 BATCH = 4
 FIRST_ROWS = [38, 33, 95, 48, 23, 31]  # of 100, by seed 5 in epoch 0
@@ -84,15 +83,6 @@ def test_a_batch_of_weight_zero_has_shares_of_zero(backend: Backend) -> None:
     assert_array_equal(sums, [1, 4])
     assert_array_equal(shares[0], np.zeros(BATCH))
     assert_array_equal(shares[1], [0.25, 0.75])
-
-
-def test_shuffled_draws_what_scikit_learn_draws() -> None:
-    ours, theirs = np.random.RandomState(5), np.random.RandomState(5)
-    order = wanted = np.arange(100)
-    for _ in range(3):  # each epoch shuffles the order of the one before
-        order, wanted = shuffled(order, ours), shuffle(wanted, random_state=theirs)
-        assert_array_equal(order, wanted)
-    assert ours.randint(1 << 30) == theirs.randint(1 << 30)
 
 
 def test_a_hashed_order_is_a_permutation_alike_everywhere(backend):

@@ -94,6 +94,19 @@ def _reference(
     return Ws, bs, losses
 
 
+def test_epochs_shuffle_as_scikit_learn_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, orders = _trainer(NumpyBackend()), []
+    epoch = trainer.epoch
+    monkeypatch.setattr(trainer, "epoch", lambda order, *a: orders.append([*order]) or epoch(order))
+    ours, theirs, wanted = np.random.RandomState(2), np.random.RandomState(2), np.arange(25)
+    train(trainer, SCHEDULE, ours, History())
+    for order in orders:  # each epoch shuffles the order of the one before
+        wanted = shuffle(wanted, random_state=theirs)
+        assert_array_equal(order, wanted)
+    assert len(orders) == SCHEDULE.epochs
+    assert ours.randint(1 << 30) == theirs.randint(1 << 30)
+
+
 @pytest.mark.parametrize("n", ROWS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_training_equals_the_textbook_loop(backend: Backend, n: int, weighted: bool) -> None:
