@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +33,6 @@ class OptimizerState:
 
 class Trainer:
     """One network on its data.
-
-    is_finite : whether every parameter was finite when the last epoch ended.
 
     theta : (size,) host array, the initial parameters. alpha : the L2 penalty, of which a batch
     of weight s takes alpha / s. parts : a batch is computed in so many parts, whose gradients are
@@ -76,8 +73,8 @@ class Trainer:
         self._ends = np.cumsum(sizes)
         self._sums = backend.zeros((sum(sizes),), np.float64)
         # What each counts in the loss: the mean over the batches, each weighted by its rows.
-        counts = np.array([batches.batch_size, batches.tail, batches.rows]) / batches.rows
-        self._counts = np.repeat(counts, sizes[:3])
+        counts = np.array([batches.batch_size, batches.tail, batches.rows, 0]) / batches.rows
+        self._counts = np.repeat(counts, sizes)
         rows = -(-batches.batch_size // parts)
         self._masks, self._trained = NO_MASKS, 0
         if dropout is not None:
@@ -89,7 +86,6 @@ class Trainer:
         self._full = self._record(work, batches.batch_size, 0)
         self._tail = self._record(work, batches.tail, 1) if batches.tail else None
         self._set(theta)
-        self.is_finite = True
 
     def _set(self, theta: np.ndarray) -> None:
         """Set the parameters and the optimizer's state, which recording may have changed."""
@@ -155,7 +151,8 @@ class Trainer:
     ) -> float:
         """Train on every row once, in this ``order``; return the mean loss with its penalty.
 
-        rates : the learning rate, or that of each step; None is that of ``state``.
+        rates : the learning rate, or that of each step; None is that of ``state``. The loss is
+        NaN where a parameter has become NaN or infinite.
         """
         batches = self.batches
         with np.errstate(all="ignore"):
@@ -164,10 +161,10 @@ class Trainer:
                 self._full(steps)
             if self._tail is not None:
                 self._tail()
-            self.read_sums()
+            loss = self.read_sums()
         self.state.updates += batches.steps
         self._trained += batches.rows
-        return self._loss
+        return loss
 
     def plan_epoch(
         self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None
@@ -186,12 +183,11 @@ class Trainer:
         self._masks.plan(self._trained)
         self._sums[...] = 0
 
-    def read_sums(self) -> None:
-        """Read on the host, in one go, what the epoch has added up on the device."""
+    def read_sums(self) -> float:
+        """Return the loss, read on the host in one go with what else is added up on the device."""
         self._sums[-1:] = self.theta.sum(dtype=np.float64)
-        sums = self.backend.to_numpy(self._sums)
-        self._loss = float(sums[:-1].dot(self._counts))
-        self.is_finite = math.isfinite(sums[-1])  # NaN and infinity survive a sum
+        # The sum of theta counts 0, which makes NaN of NaN and of infinity.
+        return float(self.backend.to_numpy(self._sums).dot(self._counts))
 
     def host_state(self) -> OptimizerState:
         """Return the optimizer's state on the host; on the CPU its vectors are those in use."""

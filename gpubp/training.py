@@ -119,7 +119,7 @@ def train(
         while history.epochs < schedule.epochs:
             rates = schedule.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
             loss = trainer.epoch(next(orders), rates)
-            if not (math.isfinite(loss) and trainer.is_finite):
+            if not math.isfinite(loss):
                 theta[...] = last_finite
                 history.stopped_by = "non_finite"
                 break
