@@ -81,12 +81,15 @@ class Tape:
 
 
 def _plain(args: tuple[Any, ...], out: np.ndarray) -> tuple[tuple[Any, ...], np.ndarray]:
-    """Return the operands and the output of an elementwise call without axes of length 1.
+    """Return the operands and the output of an elementwise call with as few axes as will do.
 
-    To broadcast along an axis takes a ufunc 1 us more; to take one number, 0-d, for all does not.
+    To broadcast along an axis takes a ufunc 1 us more, to go along two of mixed dtypes 0.5; to take
+    one number, 0-d, for all does not.
     """
     if out.size == 1:
         return args, out
+    if all(a.size == 1 or (a.shape == out.shape and a.flags.c_contiguous) for a in (*args, out)):
+        return tuple(a.reshape(-1 if a.size > 1 else ()) for a in args), out.reshape(-1)
     drop = [axis for axis in range(-out.ndim, 0) if out.shape[axis] == 1]
 
     def view(array: Any) -> Any:

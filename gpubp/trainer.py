@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -155,13 +156,12 @@ class Trainer:
         NaN where a parameter has become NaN or infinite.
         """
         batches = self.batches
-        with np.errstate(all="ignore"):
-            self.plan_epoch(order, rates)
-            for steps in batches.passes():
-                self._full(steps)
-            if self._tail is not None:
-                self._tail()
-            loss = self.read_sums()
+        self.plan_epoch(order, rates)
+        for steps in batches.passes():
+            self._full(steps)
+        if self._tail is not None:
+            self._tail()
+        loss = self.read_sums()
         self.state.updates += batches.steps
         self._trained += batches.rows
         return loss
@@ -185,9 +185,14 @@ class Trainer:
 
     def read_sums(self) -> float:
         """Return the loss, read on the host in one go with what else is added up on the device."""
-        self._sums[-1:] = self.theta.sum(dtype=np.float64)
-        # The sum of theta counts 0, which makes NaN of NaN and of infinity.
-        return float(self.backend.to_numpy(self._sums).dot(self._counts))
+        # The last counts 0, which makes NaN of NaN and of infinity. A product takes the least time,
+        # but may overflow where all are finite.
+        self._sums[-1:] = self.theta.dot(self.theta)
+        loss = float(self.backend.to_numpy(self._sums).dot(self._counts))
+        if not math.isfinite(loss):
+            self._sums[-1:] = self.theta.sum(dtype=np.float64)
+            loss = float(self.backend.to_numpy(self._sums).dot(self._counts))
+        return loss
 
     def host_state(self) -> OptimizerState:
         """Return the optimizer's state on the host; on the CPU its vectors are those in use."""

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from gpubp.backend import Array
 from gpubp.batches import HashedOrder
 from gpubp.network import Parameters
 from gpubp.schedules import Schedule
@@ -111,44 +112,60 @@ def train(
     A non-finite loss or parameter stops training with the parameters of the epoch before it, and
     an interrupt with those of the moment.
     """
-    theta, rows, started = trainer.theta, trainer.batches.rows, perf_counter()
-    last_finite, best = theta.copy(), theta.copy() if validate else None
-    orders = _orders(rows, schedule, rng)
+    # Those who listen do so under the error state of whoever called.
+    outside = np.errstate(**np.geterr())
+    validate, on_epoch = validate and outside(validate), on_epoch and outside(on_epoch)
+    started, best = perf_counter(), trainer.theta.copy() if validate else None
     history.epochs, history.stopped_by, history.minimum = 0, "max_epochs", None
     try:
-        while history.epochs < schedule.epochs:
-            rates = schedule.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
-            loss = trainer.epoch(next(orders), rates)
-            if not math.isfinite(loss):
-                theta[...] = last_finite
-                history.stopped_by = "non_finite"
-                break
-            last_finite[...] = theta
-            history.epochs += 1
-            history.samples += rows
-            history.losses.append(loss)
-            verdict = validate and validate(trainer.parameters)
-            improved = _note(history, schedule.tol, verdict)
-            if improved and best is not None:
-                best[...] = theta
-            stale = _should_stop(trainer.state, schedule, history)
-            if on_epoch is not None:
-                score, held_loss = verdict or (None, None)
-                seconds, rate = perf_counter() - started, float(np.ravel(rates)[-1])
-                last = stale or history.epochs == schedule.epochs
-                told = history.epochs, loss, score, improved, rate, seconds, rows, last, held_loss
-                if on_epoch(Epoch(*told)):
-                    history.stopped_by = "callback"
-                    break
-            if stale:
-                history.stopped_by = "no_improvement"
-                break
+        with np.errstate(all="ignore"):
+            arguments = (trainer, schedule, rng, history, best, validate, on_epoch)
+            history.stopped_by = _epochs(*arguments)
     except KeyboardInterrupt:
         history.stopped_by = "interrupt"
     if best is not None and history.best_score > -np.inf:
-        theta[...] = best
+        trainer.theta[...] = best
     history.seconds = perf_counter() - started
     return history
+
+
+def _epochs(
+    trainer: Trainer,
+    schedule: Schedule,
+    rng: np.random.RandomState,
+    history: History,
+    best: Array | None,
+    validate: Callable[[Parameters], Verdict] | None,
+    on_epoch: OnEpoch | None,
+) -> StoppedBy:
+    """Train until there is a reason to stop; return it. ``best`` is set to the best parameters."""
+    theta, rows, started = trainer.theta, trainer.batches.rows, perf_counter()
+    last_finite, orders = theta.copy(), _orders(rows, schedule, rng)
+    while history.epochs < schedule.epochs:
+        rates = schedule.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
+        loss = trainer.epoch(next(orders), rates)
+        if not math.isfinite(loss):
+            theta[...] = last_finite
+            return "non_finite"
+        last_finite[...] = theta
+        history.epochs += 1
+        history.samples += rows
+        history.losses.append(loss)
+        verdict = validate and validate(trainer.parameters)
+        improved = _note(history, schedule.tol, verdict)
+        if improved and best is not None:
+            best[...] = theta
+        stale = _should_stop(trainer.state, schedule, history)
+        if on_epoch is not None:
+            score, held_loss = verdict or (None, None)
+            seconds, rate = perf_counter() - started, float(np.ravel(rates)[-1])
+            last = stale or history.epochs == schedule.epochs
+            told = history.epochs, loss, score, improved, rate, seconds, rows, last, held_loss
+            if on_epoch(Epoch(*told)):
+                return "callback"
+        if stale:
+            return "no_improvement"
+    return "max_epochs"
 
 
 def rehearse(

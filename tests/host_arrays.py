@@ -151,6 +151,9 @@ class ndarray:
         options = {"axis": axis, "dtype": dtype, "keepdims": keepdims}
         return _computed("sum", lambda a: np.sum(a, **options), self)
 
+    def dot(self, b: ndarray, out: None = None) -> ndarray:
+        return _computed("dot", np.dot, self, b)
+
     def argmin(
         self, axis: Any = None, out: None = None, dtype: Any = None, keepdims: bool = False
     ) -> ndarray:

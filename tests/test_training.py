@@ -333,6 +333,32 @@ def test_one_non_finite_parameter_is_seen(backend: Backend, value: float) -> Non
         assert np.isnan(trainer.read_sums())
 
 
+def test_a_parameter_whose_square_overflows_is_finite(backend: Backend) -> None:
+    trainer = _trainer(backend)
+    trainer.parameters.bs[1][2] = 1e300
+    with np.errstate(all="ignore"):
+        assert np.isfinite(trainer.read_sums())
+
+
+def test_who_listens_does_so_under_the_error_state_of_the_caller() -> None:
+    states, steps = [], []
+
+    def told(epoch: Epoch) -> None:
+        states.append(np.geterr()["over"])
+
+    def validate(parameters: Any) -> Verdict:
+        states.append(np.geterr()["over"])
+        return Verdict(0.5, 0.5)
+
+    trainer = _trainer(NumpyBackend())
+    epoch = trainer.epoch
+    trainer.epoch = lambda *a: steps.append(np.geterr()["over"]) or epoch(*a)  # type: ignore
+    with np.errstate(over="print"):
+        _train(trainer, replace(SCHEDULE, epochs=2), validate=validate, on_epoch=told)
+        assert np.geterr()["over"] == "print"
+    assert (states, steps) == (["print"] * 4, ["ignore"] * 2)
+
+
 def _interrupt(epoch: Epoch) -> None:
     if epoch.number == 2:
         raise KeyboardInterrupt
