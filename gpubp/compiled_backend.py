@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import math
 import warnings
 from functools import lru_cache, partial
 from time import perf_counter
@@ -99,7 +98,7 @@ class CompiledBackend(NumpyBackend):
     def run(self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...]) -> None:
         arguments = (*inputs, *(out if isinstance(out, tuple) else (out,)))
         gains = self.is_recording and _is_faster(step, arguments)
-        call = bind(step.element or step, arguments) if gains else None
+        call = bind(step.host or step, arguments) if gains else None
         if call is None:
             super().run(step, *inputs, out=out)
         else:
@@ -175,13 +174,10 @@ class CompiledTape(Tape):
 
 def _is_faster(step: Elementwise, arguments: tuple[Any, ...]) -> bool:
     """Return whether a compiled ``step`` is faster than NumPy's functions, if it has a body."""
-    return bool(step.body) and (step.vectorizes or max(map(_size, arguments)) <= step.small)
-
-
-def _size(argument: Any) -> float:
-    if isinstance(argument, np.ndarray):
-        return argument.size
-    return 1 if np.isscalar(argument) else math.inf  # a sparse matrix, say
+    sizes = [a.size if isinstance(a, np.ndarray) else 1 for a in arguments]
+    # Sparse rows, say, are neither.
+    known = all(isinstance(a, np.ndarray) or np.isscalar(a) for a in arguments)
+    return bool(step.body) and known and (step.vectorizes or max(sizes) <= step.small)
 
 
 class _Together:
@@ -226,8 +222,10 @@ def bind(step: Elementwise, arguments: tuple[Any, ...], bias: Array | None = Non
         argument if isinstance(argument, np.ndarray) else np.array([argument], types[p.type])
         for p, argument in zip(declared, arguments, strict=True)
     ]
-    each = [array for p, array in zip(declared, arrays, strict=True) if not p.raw]
-    elements = max((array.size for array in each), default=1)
+    if all(p.raw for p in declared if p.written):  # by rows
+        elements = len(next(a for p, a in zip(declared, arrays, strict=True) if p.written))
+    else:
+        elements = max(a.size for p, a in zip(declared, arrays, strict=True) if not p.raw)
     single = tuple(not p.raw and a.size == 1 for p, a in zip(declared, arrays, strict=True))
     suits = all(
         array.dtype.name == types[p.type]

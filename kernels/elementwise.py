@@ -23,9 +23,10 @@ class Elementwise:
         functions of ``np`` alone (no operators), so that a backend can record its calls.
     per_thread : elements of the first output that one ``i`` stands for; above 1 every array is
         ``raw``, and that output's size a multiple of it.
-    element : where ``per_thread`` is above 1, the same step for one element alone, with
-        ``prologue`` before a run of RUN elements, of which the ``first`` is known there.
-    vectorizes : whether a C++ compiler makes vector instructions of the body, that of ``element``
+    host : the same step with the body that a host runs fastest, where that is another. Its
+        ``prologue`` stands before a run of RUN elements, of which the ``first`` is known there;
+        where all outputs are ``raw``, ``i`` counts the rows of the first.
+    vectorizes : whether a C++ compiler makes vector instructions of the body, that of ``host``
         where there is one. Then it may be compiled for the host (see `host_compiler`).
     small : elements of its largest argument up to which a body that does not vectorize is compiled
         too: for so few, NumPy's calls cost more time than its vectorized functions save.
@@ -37,7 +38,7 @@ class Elementwise:
     body: str
     numpy: Callable[..., None]
     per_thread: int = 1
-    element: Elementwise | None = None
+    host: Elementwise | None = None
     prologue: str = ""
     vectorizes: bool = False
     small: int = 1024

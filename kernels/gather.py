@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .elementwise import Elementwise
@@ -50,6 +51,17 @@ for (ptrdiff_t c = column; c < n_targets; c += width)
     row_targets[row * n_targets + c] = targets[from * n_targets + c];
 """,
     numpy=_gather,
+    vectorizes=True,
+)
+# Without a division for each element.
+_BY_ROWS = """
+const ptrdiff_t from = order[step[0] * batch_size + first + i];
+for (ptrdiff_t c = 0; c < width; ++c) rows[i * width + c] = source[from * width + c];
+for (ptrdiff_t c = 0; c < n_targets; ++c)
+    row_targets[i * n_targets + c] = targets[from * n_targets + c];
+"""
+GATHER = replace(
+    GATHER, host=replace(GATHER, outputs="raw T rows, raw U row_targets", body=_BY_ROWS)
 )
 
 

@@ -52,7 +52,7 @@ const T {reads};
         outputs=", ".join(f"raw T {v}" for v in vectors),
         body=_by_four(numbers, vectors, body),
         per_thread=FOUR,
-        element=element,
+        host=element,
     )
 
 
@@ -231,19 +231,31 @@ def _penalty(
         np.add(sums[lane, ...], penalty, out=sums[lane, ...])
 
 
+_LANE = """
+for (; k < n_weights; k += lanes) { const T w = theta[k]; total += w * w; }
+sums += scale[step[0]] * (double)total;
+"""
+# Of one lane: sums that need not wait for each other, of which a compiler makes vectors.
+_ONE_LANE = """
+T parts[32] = {};
+if (lanes == 1)
+    for (; k + 32 <= n_weights; k += 32)
+        for (int p = 0; p < 32; ++p) { const T w = theta[k + p]; parts[p] += w * w; }
+for (int p = 0; p < 32; ++p) total += parts[p];
+"""
+_FROM = "T total = T(0); ptrdiff_t k = i;"
+
 # sums (lanes,) += scale[step] |weights|^2, the L2 penalty of a step; lane i takes every
 # lanes-th weight from i on, so that there is nothing to wait for and no atomic addition.
 PENALTY = Elementwise(
     name="penalty",
     inputs="raw T theta, raw float64 scale, raw int64 step, int64 n_weights, int64 lanes",
     outputs="float64 sums",
-    body="""
-T total = T(0);
-for (ptrdiff_t k = i; k < n_weights; k += lanes) { const T w = theta[k]; total += w * w; }
-sums += scale[step[0]] * (double)total;
-""",
+    body=_FROM + _LANE,
     numpy=_penalty,
+    vectorizes=True,
 )
+PENALTY = replace(PENALTY, host=replace(PENALTY, body=_FROM + _ONE_LANE + _LANE))
 
 # The one counter that all planned values are read by.
 ADVANCE = Elementwise("advance", "int64 by", "int64 step", "step += by", _advance, vectorizes=True)

@@ -52,7 +52,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mo
 
 def form_of(step: Elementwise) -> Form:
     numbers = tuple(p.type != "T" and not p.raw for p in parameters(step))
-    return Form((("T", "float32"),), numbers)
+    return Form((("T", "float32"), ("U", "int32")), numbers)
 
 
 # ---- what the compiler makes of a step ---------------------------------------------------------
@@ -61,7 +61,8 @@ def form_of(step: Elementwise) -> Form:
 def test_what_is_fastest_compiled_is_said_to_be() -> None:
     """The slopes that follow from a, and what has no function in it; and no loss."""
     assert {"relu", "relu_delta", "tanh_delta", "adam", "adamw", "momentum"} <= set(VECTORIZED)
-    assert not {"tanh", "gelu_delta", "softmax_cross_entropy", "gather"} & set(VECTORIZED)
+    assert {"gather", "penalty"} <= set(VECTORIZED)
+    assert not {"tanh", "gelu_delta", "softmax_cross_entropy"} & set(VECTORIZED)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -99,7 +100,7 @@ def exp_of(x: np.ndarray) -> np.ndarray:
 def test_what_is_said_to_be_vectorized_is(kernel: str, tmp_path: Path) -> None:
     if not (gcc := shutil.which("g++")):
         pytest.skip("g++ is not installed; it says what it has vectorized")
-    step = VECTORIZED[kernel].element or VECTORIZED[kernel]
+    step = VECTORIZED[kernel].host or VECTORIZED[kernel]
     text = source(step, form_of(step))
     (tmp_path / "step.cpp").write_text(text)
     flags = [flag for flag in host_compiler.FLAGS if flag != "-march=native"]
