@@ -61,7 +61,7 @@ class _CallStruct(ctypes.Structure):
 
 
 class CompiledEpilogues(Epilogues):
-    """Bias and activation in one pass over the product."""
+    """What follows a product in one pass over it: bias and activation, or f'(Z) and row sums."""
 
     def __init__(self, backend: CompiledBackend) -> None:
         self._backend = backend
@@ -83,6 +83,26 @@ class CompiledEpilogues(Epilogues):
         if not backend.is_recording or (call := bind(step, (Z, A), bias=b)) is None:
             return False
         backend.gemm(X, W, out=Z)
+        backend.keep(call)
+        return True
+
+    def delta_below(
+        self,
+        delta: Array,
+        W: Array,
+        activation: Any,
+        kept: Array,
+        out: Array,
+        db: Array | None,
+    ) -> bool:
+        backend, step = self._backend, activation.delta
+        if db is None or step is None or not step.vectorizes or not backend.is_recording:
+            return False
+        if out.size == 1:
+            return False
+        if (call := bind(step, (out, kept, out), sums=db)) is None:
+            return False
+        backend.gemm(delta, W, out=out, transpose_b=True)
         backend.keep(call)
         return True
 
@@ -206,10 +226,17 @@ def _together(calls: list[Any]) -> _Together:
     return _Together(replay_library().replay, structs, calls)
 
 
-def bind(step: Elementwise, arguments: tuple[Any, ...], bias: Array | None = None) -> Call | None:
+def bind(
+    step: Elementwise,
+    arguments: tuple[Any, ...],
+    *,
+    bias: Array | None = None,
+    sums: Array | None = None,
+) -> Call | None:
     """Return the compiled ``step`` on its arguments; None where these do not suit it.
 
-    bias : (1, width), added to the rows of the first argument.
+    bias : (1, width), added to the rows of the first argument. sums : (1, width), into which the
+    rows of the last are summed up.
     """
     declared = parameters(step)
     types = dict(zip(C_TYPES, C_TYPES, strict=True))
@@ -235,16 +262,16 @@ def bind(step: Elementwise, arguments: tuple[Any, ...], bias: Array | None = Non
     )
     if step.prologue:
         suits = suits and elements % RUN == 0
-    if bias is not None:
-        arrays.append(bias)
-        suits = suits and bias.flags.c_contiguous and bias.dtype == arrays[0].dtype
+    columns = 0
+    if (row := sums if bias is None else bias) is not None:
+        arrays.append(row)
+        columns = row.size
+        suits = suits and row.flags.c_contiguous and row.dtype == arrays[0].dtype
     if not suits:
         return None
     variables = tuple((name, dtype) for name, dtype in types.items() if name not in C_TYPES)
-    function = _function(step, Form(variables, single, bias is not None))
-    if function is None:
-        return None
-    return Call(function, arrays, [elements, arrays[-1].shape[-1] if bias is not None else 0])
+    function = _function(step, Form(variables, single, bias is not None, sums is not None))
+    return function and Call(function, arrays, [elements, columns])
 
 
 @lru_cache(256)

@@ -108,19 +108,21 @@ class Form(NamedTuple):
     """What a step is compiled for.
 
     types : (variable, dtype name) of each type variable. single : which parameters are one number
-    for all elements. bias : whether one is added to the first parameter, row by row.
+    for all elements. bias : whether one is added to the first parameter, row by row. sums : whether
+    the rows of the last are summed up.
     """
 
     types: tuple[tuple[str, str], ...]
     single: tuple[bool, ...]
     bias: bool = False
+    sums: bool = False
 
 
 def compiled(step: Elementwise, form: Form) -> Any:
     """Return the function that does ``step``: it takes addresses and sizes, two C arrays.
 
-    Addresses are those of all parameters in their order, then of the bias; sizes are how many
-    elements there are, and how many in a row.
+    Addresses are those of all parameters in their order, then of the bias or of the sums; sizes are
+    how many elements there are, and how many in a row.
 
     Raises
     ------
@@ -142,7 +144,7 @@ def source(step: Elementwise, form: Form) -> str:
     A body is a function of its own, so that ``return`` ends it for one element, as it does on CUDA.
     """
     aliases = "".join(f"typedef {C_TYPES[dtype]} {name};\n" for name, dtype in form.types)
-    whole, each, added = "", "", ""
+    whole, each, after = "", "", ""
     for k, (p, single) in enumerate(zip(parameters(step), form.single, strict=True)):
         c_type = C_TYPES.get(p.type, p.type)
         const = "" if p.written else "const "
@@ -159,9 +161,15 @@ def source(step: Elementwise, form: Form) -> str:
             whole += f"{c_type}* {p.name}_ = ({c_type}*)data[{k}];\n"
             each += f"{const}{c_type} &{p.name} = {p.name}_[i];\n"
     if form.bias:
-        added = f"const T* __restrict bias = (const T*)data[{len(form.single)}];\n"
-    # Rows of the bias, or runs of elements with a prologue, or all in one.
-    length = "columns" if form.bias else str(RUN) if step.prologue else "elements"
+        whole += f"const T* __restrict bias = (const T*)data[{len(form.single)}];\n"
+    if form.sums:
+        whole += f"T* __restrict sums = (T*)data[{len(form.single)}];\n"
+        whole += "for (ptrdiff_t k = 0; k < columns; ++k) sums[k] = T(0);\n"
+        last = parameters(step)[-1].name
+        after = f"for (ptrdiff_t k = 0; k < columns; ++k) sums[k] += {last}_[start + k];\n"
+    # Rows, or runs of elements with a prologue, or all in one.
+    by_rows = form.bias or form.sums
+    length = "columns" if by_rows else str(RUN) if step.prologue else "elements"
     before = f"const ptrdiff_t first = start;\n{step.prologue}" if step.prologue else ""
     return f"""#include <math.h>
 #include <cstddef>
@@ -169,11 +177,11 @@ def source(step: Elementwise, form: Form) -> str:
 extern "C" void gpubp_step(void* const* data, const ptrdiff_t* sizes) {{
 const ptrdiff_t elements = sizes[0], columns = sizes[1];
 (void)columns;
-{whole}{added}for (ptrdiff_t start = 0; start < elements; start += {length}) {{
+{whole}for (ptrdiff_t start = 0; start < elements; start += {length}) {{
 {before}{_LOOP}for (ptrdiff_t i = start; i < start + {length}; ++i) {{
 {each}[&] {{ {step.body}; }}();
 }}
-}}
+{after}}}
 }}
 """
 
