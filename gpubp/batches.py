@@ -25,7 +25,8 @@ class Batches:
 
     X : an array; or, on the CPU, sparse rows, of which each step densifies its own.
     Y : (n,) int32 or (n, k). weights : (n,) or None, the weight of each row.
-    An epoch has ``full`` steps of batch_size rows, then one of ``tail`` rows if that is not 0.
+    An epoch has ``full`` steps of batch_size rows, then one of ``tail`` rows if that is not 0. A
+    single step takes the rows as they lie, since their order makes no difference to it.
     ``step`` (1,) int64 on the device counts the steps of the epoch; all that is planned is read
     by it.
     """
@@ -48,6 +49,7 @@ class Batches:
         self.Y_batch = backend.empty((self.batch_size, *Y.shape[1:]), Y.dtype)
         self.step = backend.zeros((1,), np.int64)
         self.order = backend.zeros((self.steps, self.batch_size), np.int64)
+        self._of_one_step: np.ndarray | None = None  # what `plan` has returned for it
         self._weights = weights
         if weights is not None:
             self._shares = backend.zeros((self.steps, self.batch_size), X.dtype)
@@ -70,8 +72,15 @@ class Batches:
         Return the sum of the weights of each step's rows, (steps,) float64; without weights,
         their number. whole : of all rows instead, of whose loss each row then has a share.
         """
-        rows = self._plan_order(order)
         self.step[...] = 0
+        if self.steps > 1:
+            return self._plan(order, whole)
+        if self._of_one_step is None:
+            self._of_one_step = self._plan(np.arange(self.rows), whole)
+        return self._of_one_step
+
+    def _plan(self, order: np.ndarray | HashedOrder, whole: bool) -> np.ndarray:
+        rows = self._plan_order(order)
         if self._weights is None:
             return np.full(self.steps, float(self.rows)) if whole else self.rows_by_step
         weights = self._by_step(self._weights[self.backend.to_numpy(rows)].astype(np.float64))
@@ -87,14 +96,18 @@ class Batches:
         """Yield how many full steps can be run now, until the epoch's are; the tail comes last."""
         yield self.full
 
-    def gather(self, X: Array, Y: Array, first: int = 0) -> None:
-        """Copy rows of this step, from its ``first`` on, into ``X``, and their targets into ``Y``.
+    def gather(self, X: Array, Y: Array, first: int = 0) -> tuple[Array, Array]:
+        """Return rows of this step, from its ``first`` on, and their targets.
 
-        X : (b, d); Y : (b,) or (b, k).
+        X : (b, d); Y : (b,) or (b, k): room into which they are copied where they do not lie side
+        by side, as those of a single step do.
         """
+        if self.steps == 1 and len(X) == len(self.X) and not isinstance(self.X, SparseRows):
+            return self.X, self.Y
         width, n_targets = X.shape[1], Y.shape[1] if Y.ndim == 2 else 1
         planned = (self.order, self.step, self.batch_size, first, width, n_targets)
         self.backend.run(GATHER, self.X, self.Y, *planned, out=(X, Y))
+        return X, Y
 
     def share(self, rows: int, of: int, first: int = 0) -> Array | float:
         """Return the part of the batch loss of each of ``rows`` rows, from ``first`` on.

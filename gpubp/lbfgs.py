@@ -60,10 +60,10 @@ class Objective:
         # Bound here, as in `Trainer`: what is recorded must not know this object.
         backend, network, loss, batches = self.backend, self.network, self.loss, self.batches
         parameters, gradients = network.views(self.theta), network.views(self._gradient)
-        Y, several = batches.Y_batch[: work.rows], batches.steps > 1
+        several = batches.steps > 1
 
         def step() -> None:
-            batches.gather(work.X, Y)
+            work.X, Y = batches.gather(work.X, batches.Y_batch[: work.rows])
             forward(backend, network, parameters, work)
             share = batches.share(work.rows, batches.rows)
             loss.evaluate(backend, work.logits, Y, share, row_losses, work.deltas[-1])

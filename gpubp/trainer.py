@@ -130,8 +130,7 @@ class Trainer:
 
         def step() -> None:
             for first, part, masks in parts:
-                Y = batches.Y_batch[: part.rows]
-                batches.gather(part.X, Y, first)
+                part.X, Y = batches.gather(part.X, batches.Y_batch[: part.rows], first)
                 forward(backend, network, parameters, part, masks)
                 share = batches.share(part.rows, rows, first)
                 losses = row_losses[first : first + part.rows]

@@ -258,8 +258,8 @@ def _biases_that_do_not_accumulate(
     _gemm(self, *arrays, accumulate=accumulate and "transpose_a" in options, **options)
 
 
-def _from_the_first(self: Batches, X: Any, Y: Any, first: int = 0) -> None:
-    _gather(self, X, Y)
+def _from_the_first(self: Batches, X: Any, Y: Any, first: int = 0) -> Any:
+    return _gather(self, X, Y)
 
 
 def _share_from_the_first(self: Batches, rows: int, of: int, first: int = 0) -> Any:

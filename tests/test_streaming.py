@@ -67,10 +67,10 @@ def seen(backend: Backend, batches: Batches, order: Any) -> tuple[np.ndarray, ..
 
     def step(size: int) -> None:
         X, Y, shares = parts[size]
-        batches.gather(X, Y)
+        X, Y = batches.gather(X, Y)
         shares[...] = batches.share(size, size)
         batches.step += 1
-        found.append([np.array(backend.to_numpy(part)) for part in parts[size]])
+        found.append([np.array(backend.to_numpy(part)) for part in (X, Y, shares)])
 
     sums = batches.plan(order)
     for steps in batches.passes():
@@ -95,7 +95,7 @@ def test_the_same_rows_in_the_same_order(
         wanted = seen(backend, whole, order)
         for got, expected in zip(seen(backend, batches, order), wanted, strict=True):
             assert_array_equal(got, expected)
-        if not hashed:
+        if not hashed and rows > BATCH:
             assert_array_equal(wanted[0], data(rows)[0][order])
 
 
