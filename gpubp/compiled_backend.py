@@ -30,6 +30,7 @@ from gpubp.numpy_backend import NumpyBackend
 from gpubp.tape import Tape
 
 NO_TRANS, TRANS = 111, 112  # of cblas.h
+MOST_SUMMED = 10_000  # rows: of more, a sum one by one loses digits that BLAS keeps
 SECONDS = 0.05  # that steps made in one go may take: an interrupt has to wait for them
 _LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 
@@ -98,7 +99,7 @@ class CompiledEpilogues(Epilogues):
         backend, step = self._backend, activation.delta
         if db is None or step is None or not step.vectorizes or not backend.is_recording:
             return False
-        if out.size == 1:
+        if out.size == 1 or len(out) > MOST_SUMMED:
             return False
         if (call := bind(step, (out, kept, out), sums=db)) is None:
             return False

@@ -163,10 +163,10 @@ def source(step: Elementwise, form: Form) -> str:
     if form.bias:
         whole += f"const T* __restrict bias = (const T*)data[{len(form.single)}];\n"
     if form.sums:
-        whole += f"T* __restrict sums = (T*)data[{len(form.single)}];\n"
-        whole += "for (ptrdiff_t k = 0; k < columns; ++k) sums[k] = T(0);\n"
+        whole += f"T* __restrict row_sums = (T*)data[{len(form.single)}];\n"
+        whole += "for (ptrdiff_t k = 0; k < columns; ++k) row_sums[k] = T(0);\n"
         last = parameters(step)[-1].name
-        after = f"for (ptrdiff_t k = 0; k < columns; ++k) sums[k] += {last}_[start + k];\n"
+        after = f"for (ptrdiff_t k = 0; k < columns; ++k) row_sums[k] += {last}_[start + k];\n"
     # Rows, or runs of elements with a prologue, or all in one.
     by_rows = form.bias or form.sums
     length = "columns" if by_rows else str(RUN) if step.prologue else "elements"
