@@ -68,7 +68,7 @@ class Trainer:
         self._l2 = np.zeros(batches.steps)
         self._scale = backend.zeros((batches.steps,), np.float64)
         # What an epoch adds up, read by the host in one go: the losses of each row of a batch,
-        # those of the tail, the penalty, and the sum of theta.
+        # those of the tail, the penalty, and |theta|^2.
         lanes = min(backend.lanes, -(-len(theta) // WEIGHTS_PER_LANE))
         sizes = (batches.batch_size, batches.tail, lanes, 1)
         self._ends = np.cumsum(sizes)
@@ -152,7 +152,8 @@ class Trainer:
         """Train on every row once, in this ``order``; return the mean loss with its penalty.
 
         rates : the learning rate, or that of each step; None is that of ``state``. The loss is
-        NaN where a parameter has become NaN or infinite.
+        NaN where a parameter has become NaN or infinite; NumPy may warn of it, unless the
+        caller has told it not to.
         """
         batches = self.batches
         self.plan_epoch(order, rates)

@@ -168,6 +168,7 @@ def _epochs(
     return "max_epochs"
 
 
+@np.errstate(all="ignore")
 def rehearse(
     trainer: Trainer,
     schedule: Schedule,

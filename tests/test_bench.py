@@ -249,6 +249,14 @@ def losses_of(peer: str, workload: Workload) -> list[float]:
     return found
 
 
+def test_a_session_that_diverges_does_not_warn() -> None:
+    with PEERS["gpubp"].prepare(replace(TINY, rate=1e30), "cpu") as session:
+        for _ in range(2):
+            session.epoch()
+        assert not math.isfinite(session.loss())
+    assert np.geterr()["over"] == "warn"
+
+
 @pytest.mark.filterwarnings("default")  # libraries' own
 @pytest.mark.parametrize("peer", [name for name in PEERS if name != "gpubp"])
 def test_peer_does_the_same_work(peer: str) -> None:

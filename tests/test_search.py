@@ -247,8 +247,7 @@ def test_backpropagation_costs_what_the_trace_says() -> None:
 
 def test_backpropagation_that_diverges_says_so() -> None:
     example, run = replace(two_weights(), rate=1e6), run_of(10_000)
-    with np.errstate(all="ignore"):
-        backpropagation(run, get_backend("cpu"), replace(bowl(), rate=1e6), OPTIMUM + 1, FLOAT64)
+    backpropagation(run, get_backend("cpu"), replace(bowl(), rate=1e6), OPTIMUM + 1, FLOAT64)
     assert run.stopped_by == "diverged"
     assert run.evaluations < 200
     assert_allclose(run.cost, 0.5)

@@ -18,7 +18,7 @@ from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.optimizers import SGD, Adam, Optimizer
 from gpubp.trainer import OptimizerState, Trainer
-from gpubp.training import Epoch, History, Schedule, Verdict, train
+from gpubp.training import Epoch, History, Schedule, Verdict, rehearse, train
 
 NETWORK = Network((3, 5, 4, 3), ("tanh", "tanh"))
 BATCH = 8
@@ -338,6 +338,14 @@ def test_a_parameter_whose_square_overflows_is_finite(backend: Backend) -> None:
     trainer.parameters.bs[1][2] = 1e300
     with np.errstate(all="ignore"):
         assert np.isfinite(trainer.read_sums())
+
+
+def test_a_rehearsal_with_such_a_parameter_does_not_warn() -> None:
+    backend = NumpyBackend()
+    backend.name = "a device"  # the host needs none
+    trainer = _trainer(backend)
+    trainer.parameters.bs[1][2] = 1e300
+    rehearse(trainer, SCHEDULE)
 
 
 def test_who_listens_does_so_under_the_error_state_of_the_caller() -> None:

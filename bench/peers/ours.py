@@ -49,7 +49,8 @@ def prepare(workload: Workload, device: str, *, compiled: bool = False) -> Itera
     """Yield ``workload`` on ``device``."""
     backend = backend_for(device, workload.precision, compiled)
     network = workload.network
-    with backend.in_use(None, workload.batch * network.n_parameters):
+    used = backend.in_use(None, workload.batch * network.n_parameters)
+    with used, np.errstate(all="ignore"):
         trainer = Trainer(
             backend,
             network,

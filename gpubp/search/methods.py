@@ -297,6 +297,7 @@ def _uint64(value: int) -> np.uint64:
     return np.uint64(value % 2**64)
 
 
+@np.errstate(all="ignore")  # that it diverges, or its units saturate, is no warning
 def backpropagation(
     run: Run,
     backend: Backend,
