@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +42,10 @@ class Elementwise:
     prologue: str = ""
     vectorizes: bool = False
     small: int = 1024
+
+    def on_host(self, **changes: Any) -> Elementwise:
+        """Return this step with a ``host`` that differs from it by ``changes``."""
+        return replace(self, host=replace(self, **changes))
 
     def __getstate__(self) -> dict[str, Any]:
         # A compiled kernel can be neither copied nor pickled.

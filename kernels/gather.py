@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from .elementwise import Elementwise
@@ -35,6 +34,14 @@ def _gather(
     np.take(targets, now, axis=0, out=row_targets, mode="clip")
 
 
+# For a host: without a division for each element.
+_BY_ROWS = """
+const ptrdiff_t from = order[step[0] * batch_size + first + i];
+for (ptrdiff_t c = 0; c < width; ++c) rows[i * width + c] = source[from * width + c];
+for (ptrdiff_t c = 0; c < n_targets; ++c)
+    row_targets[i * n_targets + c] = targets[from * n_targets + c];
+"""
+
 # rows (b, width) = source[order[step, first : first + b]] and row_targets (b, n_targets) =
 # targets[the same], where order (n_steps, batch_size) is an epoch's plan. b < batch_size in the
 # last batch of an epoch, and where a batch is taken in parts.
@@ -52,17 +59,7 @@ for (ptrdiff_t c = column; c < n_targets; c += width)
 """,
     numpy=_gather,
     vectorizes=True,
-)
-# Without a division for each element.
-_BY_ROWS = """
-const ptrdiff_t from = order[step[0] * batch_size + first + i];
-for (ptrdiff_t c = 0; c < width; ++c) rows[i * width + c] = source[from * width + c];
-for (ptrdiff_t c = 0; c < n_targets; ++c)
-    row_targets[i * n_targets + c] = targets[from * n_targets + c];
-"""
-GATHER = replace(
-    GATHER, host=replace(GATHER, outputs="raw T rows, raw U row_targets", body=_BY_ROWS)
-)
+).on_host(outputs="raw T rows, raw U row_targets", body=_BY_ROWS)
 
 
 def _take(np: Any, series: Any, step: Any, first: int, width: int, row: Any) -> None:

@@ -254,8 +254,7 @@ PENALTY = Elementwise(
     body=_FROM + _LANE,
     numpy=_penalty,
     vectorizes=True,
-)
-PENALTY = replace(PENALTY, host=replace(PENALTY, body=_FROM + _ONE_LANE + _LANE))
+).on_host(body=_FROM + _ONE_LANE + _LANE)
 
 # The one counter that all planned values are read by.
 ADVANCE = Elementwise("advance", "int64 by", "int64 step", "step += by", _advance, vectorizes=True)
