@@ -219,7 +219,7 @@ def test_an_epoch_launches_graphs_alone(machine: Machine) -> None:
     first, last = issued[0], issued[2]
     new = {name: last[name] - first[name] for name in last if last[name] != first[name]}
     # Of the two epochs between: the plan goes up, and sums come down.
-    assert set(new) == {"upload", "copy", "fill", "sum"}
+    assert set(new) == {"upload", "copy", "fill", "dot"}
 
 
 @pytest.mark.parametrize("most", [1, 3, 64])
