@@ -99,9 +99,7 @@ class CompiledEpilogues(Epilogues):
         backend, step = self._backend, activation.delta
         if db is None or step is None or not step.vectorizes or not backend.is_recording:
             return False
-        if out.size == 1 or len(out) > MOST_SUMMED:
-            return False
-        if (call := bind(step, (out, kept, out), sums=db)) is None:
+        if len(out) > MOST_SUMMED or (call := bind(step, (out, kept, out), sums=db)) is None:
             return False
         backend.gemm(delta, W, out=out, transpose_b=True)
         backend.keep(call)
@@ -268,6 +266,8 @@ def bind(
         arrays.append(row)
         columns = row.size
         suits = suits and row.flags.c_contiguous and row.dtype == arrays[0].dtype
+    if sums is not None:
+        suits = suits and not single[-1]
     if not suits:
         return None
     variables = tuple((name, dtype) for name, dtype in types.items() if name not in C_TYPES)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpubp.backend import Backend, Recording
+from gpubp.backend import Array, Backend, Recording
 from gpubp.batches import Batches, HashedOrder
 from gpubp.clipping import Clipping
 from gpubp.dropout import Dropout, HashedMasks
@@ -68,7 +68,7 @@ class Trainer:
         self._l2 = np.zeros(batches.steps)
         self._scale = backend.zeros((batches.steps,), np.float64)
         # What an epoch adds up, read by the host in one go: the losses of each row of a batch,
-        # those of the tail, the penalty, and |theta|^2.
+        # those of the tail, the penalty, and what tells whether all of theta is finite.
         lanes = min(backend.lanes, -(-len(theta) // WEIGHTS_PER_LANE))
         sizes = (batches.batch_size, batches.tail, lanes, 1)
         self._ends = np.cumsum(sizes)
@@ -185,14 +185,14 @@ class Trainer:
 
     def read_sums(self) -> float:
         """Return the loss, read on the host in one go with what else is added up on the device."""
-        # The last counts 0, which makes NaN of NaN and of infinity. A product takes the least time,
-        # but may overflow where all are finite.
-        self._sums[-1:] = self.theta.dot(self.theta)
-        loss = float(self.backend.to_numpy(self._sums).dot(self._counts))
-        if not math.isfinite(loss):
-            self._sums[-1:] = self.theta.sum(dtype=np.float64)
-            loss = float(self.backend.to_numpy(self._sums).dot(self._counts))
-        return loss
+        # A product takes the least time, but may overflow where all parameters are finite.
+        loss = self._read_with(self.theta.dot(self.theta))
+        return loss if math.isfinite(loss) else self._read_with(self.theta.sum(dtype=np.float64))
+
+    def _read_with(self, finite: Array) -> float:
+        """Return the loss; NaN where ``finite`` is not, which counts 0 in it."""
+        self._sums[-1:] = finite
+        return float(self.backend.to_numpy(self._sums).dot(self._counts))
 
     def host_state(self) -> OptimizerState:
         """Return the optimizer's state on the host; on the CPU its vectors are those in use."""
