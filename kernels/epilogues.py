@@ -34,6 +34,19 @@ MASK_BITS = 128  # a row of a mask of bits takes a multiple of this
 MASK_NUMBERS = 8  # and of numbers a multiple of this
 
 
+def is_safe(call: GemmCall, epilogue: Epilogue) -> bool:
+    """Return whether cuBLASLt computes ``epilogue`` for this product without a fault.
+
+    With an inner size k of 1 the gradient epilogues access memory outside of their arrays, and so
+    does BGRADA with m or k of 1. The context is lost then. Such products are those of networks with
+    one output and of batches with one row. See the release notes of nvmath-python 0.2.0, and
+    NVIDIA/apex#1392.
+    """
+    if epilogue in (Epilogue.DRELU_BGRAD, Epilogue.DGELU_BGRAD):
+        return call.k > 1
+    return epilogue != Epilogue.BGRADA or min(call.m, call.k) > 1
+
+
 class Extras(NamedTuple):
     """What an epilogue reads or writes beside the matrices; mask sizes in bits, or in numbers."""
 

@@ -21,6 +21,7 @@ from .epilogues import (
     Extras,
     epilogue_twin,
     extras_of,
+    is_safe,
     mask_shape,
 )
 from .gemm import Array, Gemm
@@ -141,8 +142,8 @@ class EpilogueGemm:
     ) -> bool:
         """Write the product and what the epilogue says (see `epilogue_twin`); return whether.
 
-        Where cuBLASLt does not offer it on this device, nothing is written and this is False; so
-        it is for an empty product under DEFAULT.
+        Where cuBLASLt does not offer it on this device, or is known to fault (`is_safe`), nothing
+        is written and this is False; so it is for an empty product under DEFAULT.
 
         A, B, out : as in `marshal`; under any but DEFAULT, out has to lie by rows.
         bias : (…, 1, N), read by BIAS and the two with AUX_BIAS, written by the others; DEFAULT
@@ -158,7 +159,7 @@ class EpilogueGemm:
             If cuBLASLt fails.
         """
         call = marshal(A, B, out, transpose_a, transpose_b)
-        if epilogue in NUMBERS and call.m % MASK_NUMBERS:
+        if (epilogue in NUMBERS and call.m % MASK_NUMBERS) or not is_safe(call, epilogue):
             return False
         if epilogue == Epilogue.DEFAULT and 0 in (call.m, call.n, call.k, call.batch):
             return False

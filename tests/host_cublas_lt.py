@@ -78,6 +78,15 @@ class Extras(NamedTuple):
         odd = self.aux_ld % whole or self.aux_stride % whole
         return bool(self.aux) and not odd and self.aux_ld >= call.m
 
+    def faults(self, call: Product) -> bool:
+        """Whether the real library is known to access memory outside of the arrays.
+
+        nvmath-python 0.2.0, release notes; NVIDIA/apex#1392.
+        """
+        if self.epilogue & (DRELU | DGELU) and call.k == 1:
+            return True
+        return bool(self.epilogue & BGRADA) and 1 in (call.m, call.k)
+
     def arrays(self, call: Product) -> list[tuple[np.ndarray, bool]]:
         """The bias and the mask or Z, and whether they are written."""
         used = []
@@ -278,9 +287,15 @@ class HostCublasLt(HostCublas):
         extras = Extras(*(made[name] for name in Extras._fields))
         if not extras.is_valid(call):
             return INVALID_VALUE
+        if extras.faults(call):
+            return self._fault(handle)
         self.calls.append(call)
         self.chosen.append(choice)
         return self._multiply(call, extras, handle, workspace, size, stream, choice)
+
+    def _fault(self, handle: int) -> int:
+        """An illegal memory access, after which a context answers nothing any more."""
+        return EXECUTION_FAILED
 
     def _takes(self, stream: int, handle: int) -> bool:
         return stream == self.handles[handle]["stream"]

@@ -246,6 +246,9 @@ class StreamedCublas(HostCublasLt):
         state = self.handles[handle]
         return self._launch("gemm", self.calls.pop(), None, state, state["stream"])
 
+    def _fault(self, handle: int) -> int:
+        return _fault(self.handles[handle]["machine"], "an illegal memory access by cublasLtMatmul")
+
     def _takes(self, stream: int, handle: int) -> bool:
         return True  # any stream, and not the handle's
 

@@ -52,12 +52,14 @@ def _machine(host_cupy: Machine) -> None:
 
 
 def trained(
-    backend: Backend, network: Network, dtype: str, *, parts: int = 1
+    backend: Backend, network: Network, dtype: str, *, parts: int = 1, n: int = 21
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Return the parameters after two epochs with the outputs, and the launches of a step."""
-    rng, loss, n = np.random.RandomState(0), LOSSES["softmax_cross_entropy"], 21
+    rng, one_output = np.random.RandomState(0), network.sizes[-1] == 1
+    loss = LOSSES["squared_error" if one_output else "softmax_cross_entropy"]
     X = rng.normal(size=(n, network.sizes[0])).astype(dtype)
     y = rng.randint(network.sizes[-1], size=n).astype(np.int32)
+    y = X[:, :1].copy() if one_output else y
     theta, state = network.initial_theta(rng, np.dtype(dtype)), OptimizerState(0.1)
     with backend.in_use(None, 0):
         batches = Batches(backend, X, y, 8)
@@ -100,6 +102,23 @@ def test_what_is_refused_for_one_type_is_used_for_the_other(
     got, launches = trained(CupyBackend(0), NETWORKS[name], dtype)
     assert_allclose(got, numpys(name, dtype), TOLERANCE[dtype], TOLERANCE[dtype])
     assert ("gemm BGRADA" in launches) == (dtype == "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("n", [1, 8, 17, 21])  # a batch of one row, alone or the last one, or none
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_products_that_cublaslt_faults_on_are_computed_by_steps(
+    host_cupy: Machine, n_outputs: int, n: int, activation: str, dtype: str
+) -> None:
+    network = Network((8, 16, 8, n_outputs), (activation,) * 2)
+    got, launches = trained(CupyBackend(0), network, dtype, n=n)
+    expected, _ = trained(NumpyBackend(), network, dtype, n=n)
+    assert_allclose(got, expected, TOLERANCE[dtype], TOLERANCE[dtype])
+    assert host_cupy.faults == []
+    # The delta below the layer of one output is a plain product; the one below that is not.
+    fused = f"gemm {'DRELU' if activation == 'relu' else 'DGELU'}_BGRAD"
+    assert launches[fused] == (1 if n_outputs == 1 else 2)
 
 
 @pytest.mark.parametrize("status", [7, 8, 15])

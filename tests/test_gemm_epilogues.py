@@ -160,6 +160,33 @@ def test_rows_of_numbers_of_an_odd_length_are_not_offered(
     assert (out == 7).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("epilogue", "rows", "inner", "columns"),
+    [
+        (Epilogue.DRELU_BGRAD, 3, 1, 8),
+        (Epilogue.DGELU_BGRAD, 3, 1, 8),
+        (Epilogue.DGELU_BGRAD, 1, 1, 8),
+        (Epilogue.BGRADA, 3, 4, 1),
+        (Epilogue.BGRADA, 3, 1, 8),
+        (Epilogue.BGRADA, 3, 1, 1),
+    ],
+)
+def test_products_that_cublaslt_faults_on_are_refused(
+    machine: Machine, lt: EpilogueGemm, epilogue: Epilogue, rows: int, inner: int, columns: int,
+    dtype: Any,
+) -> None:  # fmt: skip
+    A = machine.array(integers(0, rows, inner, dtype=dtype))
+    B = machine.array(integers(1, inner, columns, dtype=dtype))
+    out, bias, Z = (machine.array(np.full((n, columns), 7, dtype)) for n in (rows, 1, rows))
+    numbers = epilogue in GELUS
+    mask = Z if numbers else np.zeros(mask_shape(out.shape), np.uint8).view(DeviceArray)
+    assert not lt(A, B, out, epilogue=epilogue, bias=bias, mask=mask)
+    assert machine.library.calls == []
+    assert (out == 7).all()
+    assert (bias == 7).all()
+
+
 def test_twin_is_the_steps_of_relu_apart() -> None:
     X, W, b, delta = integers(0, 5, 4), integers(1, 4, 3), integers(2, 1, 3), integers(3, 5, 2)
     X[0], b[0, 0] = 0, 0  # a Z of 0, where the slope is 0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from host_cublas_lt import RESULT, gelu, gelu_slope
-from host_cuda import Machine, start
+from host_cuda import Machine, machine, start
 from host_launch import StreamedCublas
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -23,10 +23,21 @@ LD = {RELU_AUX_BIAS: 128, DRELU_BGRAD: 128, GELU_AUX_BIAS: 8, DGELU_BGRAD: 8}
 
 
 class Call:
-    """out (N, M) = A (N, K) B (K, M), all by rows, as bare calls of C with an epilogue."""
+    """out (N, M) = A (N, K) B (K, M), all by rows, as bare calls of C with an epilogue.
 
-    def __init__(self, cupy: Any, library: StreamedCublas, epilogue: int, asked: int = 4) -> None:
+    sizes : N, K, M.
+    """
+
+    def __init__(
+        self,
+        cupy: Any,
+        library: StreamedCublas,
+        epilogue: int,
+        asked: int = 4,
+        sizes: tuple[int, int, int] = (N, K, M),
+    ) -> None:
         self.cupy, self.library, self.epilogue = cupy, library, epilogue
+        N, K, M = self.sizes = sizes
         rng = np.random.default_rng(0)
         host = {"A": (N, K), "B": (K, M), "out": (N, M), "bias": (1, M), "aux": (N, 32)}
         arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in host.items()}
@@ -53,6 +64,7 @@ class Call:
         return made
 
     def _layouts(self) -> tuple[ctypes.c_void_p, ...]:
+        N, K, M = self.sizes
         shapes = ((M, K, M), (K, N, K), (M, N, M))  # of B^T, A^T and out^T, by columns
         return tuple(self._made("MatrixLayout", 0, *shape) for shape in shapes)
 
@@ -147,6 +159,22 @@ def test_an_epilogue(
     if epilogue == GELU_AUX_BIAS:
         assert_allclose(call.aux_rows(call.got("aux")), expected["aux"], 1e-5, 1e-6)
     assert not device.asnumpy(other).any()
+
+
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+@pytest.mark.parametrize("sizes", [(3, 1, 5), (3, 4, 1), (1, 4, 5), (3, 4, 5)])
+def test_a_product_that_the_library_faults_on(
+    device: Any, host_cublas: StreamedCublas, sizes: tuple[int, int, int], epilogue: int
+) -> None:
+    """(rows, inner size, columns) by rows: cuBLAS's n, k and m."""
+    _, inner, columns = sizes
+    faults = (inner == 1 and epilogue in (DRELU_BGRAD, DGELU_BGRAD, BGRADA)) or (
+        columns == 1 and epilogue == BGRADA
+    )
+    call = Call(device, host_cublas, epilogue, sizes=sizes)
+    assert (call() == 0) is not faults
+    told, machine().faults = machine().faults, []
+    assert told == (["an illegal memory access by cublasLtMatmul"] if faults else [])
 
 
 def test_gelu_has_its_slope() -> None:
