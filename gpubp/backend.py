@@ -13,7 +13,7 @@ import numpy as np
 
 from gpubp.arrays import ALIGNMENT, Array, Epilogues, Memory, Recording, Step
 from gpubp.compiled_backend import CompiledBackend
-from gpubp.cupy_backend import CupyBackend
+from gpubp.cupy_backend import CupyBackend, ProbeError, probe
 from gpubp.kernels.cublas import CublasError
 from gpubp.kernels.gemm import Precision
 from gpubp.kernels.host_compiler import CompilerError
@@ -209,9 +209,13 @@ def _cuda(index: int, why: str, precision: Precision, record: bool, tune: bool) 
     if index >= count:
         raise _unavailable(f"there is no device cuda:{index}, only {count} device(s)")
     try:
-        return CupyBackend(index, why, record, precision, tune)
+        backend = CupyBackend(index, why, record, precision, tune)
+        probe(index)
     except (CublasError, MemoryError, cupy.cuda.runtime.CUDARuntimeError) as error:
         raise _unavailable(f"cuda:{index} does not start ({error})") from error
+    except ProbeError as error:
+        raise _unavailable(f"cuda:{index} answers, but cannot compute ({error})") from error
+    return backend
 
 
 def _unavailable(reason: str) -> BackendUnavailableError:

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from gpubp.cuda_graph import RecordedGraph, lacks_memory
 from gpubp.cuda_products import CublasEpilogues, Products, device_tuner
 from gpubp.kernels.cublas import GemmUnavailableError
 from gpubp.kernels.gemm import Precision
+from gpubp.kernels.optimizers import ADVANCE
 
 if TYPE_CHECKING:
     from gpubp.kernels.elementwise import Elementwise
@@ -56,6 +58,40 @@ class _Engine:
 # memory that a stream has freed serves its next training, and to destroy a cuBLAS handle waits
 # for the device, which breaks any capture of another thread.
 _ENGINES: dict[tuple[int, int, str, bool], _Engine] = {}
+
+
+class ProbeError(RuntimeError):
+    """A CUDA device answers, but no kernel or no matrix product runs on it."""
+
+
+@cache
+def probe(index: int) -> None:
+    """Run one tiny kernel and one product on a device, once per process.
+
+    CuPy without CUDA's libraries finds a device and fails at its first kernel or product, each with
+    an error of its own.
+
+    Raises
+    ------
+    ProbeError
+        With the reason, in one line.
+    MemoryError
+        If the device has no room for a few numbers.
+    """
+    backend = CupyBackend(index)
+    try:
+        with backend.in_use(None, 0):
+            A, product = (backend.asarray(np.full((1, 1), 3.0, np.float32)) for _ in range(2))
+            counter = backend.zeros((1,), np.int64)
+            backend.run(ADVANCE, 2, out=counter)
+            backend.gemm(A, A, out=product)
+            got = int(backend.to_numpy(counter)[0]), float(backend.to_numpy(product)[0, 0])
+    except MemoryError:
+        raise
+    except Exception as error:  # of CuPy, NVRTC, the driver or the loader: a dozen types
+        raise ProbeError(str(error).partition("\n")[0] or type(error).__name__) from error
+    if got != (2, 9.0):
+        raise ProbeError(f"a kernel gave {got[0]} for 2, and a product {got[1]:g} for 9")
 
 
 class CupyBackend:

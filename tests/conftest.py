@@ -51,10 +51,17 @@ def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
     for name, module in modules().items():
         monkeypatch.setitem(sys.modules, name, module)
     machine.cublas = library = cublas.declare(StreamedCublas())
-    monkeypatch.setattr(cublas, "load_cublas", lambda: library)
+
+    def load_cublas() -> StreamedCublas:
+        host_cuda.machine().require("cublas", cublas.GemmUnavailableError)
+        return library
+
+    monkeypatch.setattr(cublas, "load_cublas", load_cublas)
     monkeypatch.setattr(cupy_backend, "_ENGINES", {})
+    cupy_backend.probe.cache_clear()
     _forget_kernels()
     yield machine
+    cupy_backend.probe.cache_clear()
     _forget_kernels()
     for used in {machine, host_cuda.machine()}:  # a test may have started one of its own
         assert not used.settle()

@@ -91,6 +91,7 @@ def matmul(x1: Any, x2: Any, /, out: ndarray) -> ndarray:
     """Write the matrix product into ``out``; as in CuPy, not on a stream that captures."""
     for x in (x1, x2, out):
         check_argument(x, arrays_only=True)
+    host_cuda.machine().require("cublas", ImportError)
     if get_current_stream().is_capturing():
         raise NotImplementedError(
             "calling cuBLAS API during stream capture is currently unsupported"

@@ -75,6 +75,8 @@ class ElementwiseKernel:
         """Remember that the kernel is on the device, which it must be before a capture."""
         loaded = host_cuda.machine().loaded
         key = (self.name, self.operation, tuple(types.items()), host_cuda.Device().id)
+        if key not in loaded:  # as cuda.pathfinder.DynamicLibNotFoundError
+            host_cuda.machine().require("nvrtc", RuntimeError)
         if key not in loaded and get_current_stream().is_capturing():
             raise host_cuda.MisuseError(f"{self.name} is compiled inside of a capture")
         loaded.add(key)

@@ -177,7 +177,7 @@ class Machine:
     """The devices that a test sees, and a count of what they were asked to do.
 
     devices : how many; memory : bytes of each; driver : the status that every call fails with,
-        or 0.
+        or 0; missing : libraries of CUDA that are not installed, "nvrtc" or "cublas".
     issued : work by name, done as it was issued; captured : recorded instead; replayed : done by
         launches of graphs, of which there were ``launches``.
     faults : misuse that was found where nothing could be raised.
@@ -185,8 +185,14 @@ class Machine:
     milliseconds : what the work so far has taken, as events tell the time.
     """
 
-    def __init__(self, devices: int = 1, memory: int = 1 << 30, driver: int = 0) -> None:
-        self.devices, self.memory, self.driver = devices, memory, driver
+    def __init__(
+        self,
+        devices: int = 1,
+        memory: int = 1 << 30,
+        driver: int = 0,
+        missing: frozenset[str] = frozenset(),
+    ) -> None:
+        self.devices, self.memory, self.driver, self.missing = devices, memory, driver, missing
         self.used: Counter[int] = Counter()  # bytes by device
         # The memory behind each address that was asked for.
         self.addresses: weakref.WeakValueDictionary[int, Block] = weakref.WeakValueDictionary()
@@ -203,6 +209,11 @@ class Machine:
         self.transfers: list[Transfer] = []
         self.pinned: weakref.WeakValueDictionary[int, PinnedMemory] = weakref.WeakValueDictionary()
         self.cublas: Any = None
+
+    def require(self, library: str, kind: type[Exception]) -> None:
+        """Raise an error of this kind, as CuPy does, where a library is not installed."""
+        if library in self.missing:
+            raise kind(f'Failure finding "lib{library}.so"\n  listdir(...):\n    libcudart.so.13')
 
     def device_count(self) -> int:
         if self.driver:
