@@ -36,6 +36,8 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cublasGetStatusName": (_int,),
     "cublasGetStatusString": (_int,),
 }
+# As cuda.pathfinder names them. On Windows a library has its own functions only.
+_LIBRARIES = ("cublas", "cublasLt")
 TEXTS = {"cublasGetStatusName", "cublasGetStatusString"}  # the functions that return a char *
 _REMEDIES = {
     1: "check that a CUDA device answers (nvidia-smi)",
@@ -91,28 +93,68 @@ def check(library: Any, function: str, *arguments: Any) -> None:
         raise CublasError(library, function, status)
 
 
+class _Libraries:
+    """Several libraries as one: each function is that of the first that has it."""
+
+    def __init__(self, *libraries: ctypes.CDLL) -> None:
+        self._libraries = libraries
+
+    def __getattr__(self, name: str) -> Any:
+        for library in self._libraries:
+            if hasattr(library, name):
+                function = getattr(library, name)
+                setattr(self, name, function)
+                return function
+        raise AttributeError(f"function {name!r} not found")
+
+
 @cache
-def load_cublas() -> ctypes.CDLL:
-    """Return the cuBLAS library that CuPy itself uses, declared.
+def load_cublas() -> Any:
+    """Return cuBLAS with cuBLASLt, the ones that CuPy itself uses, declared.
 
     Raises
     ------
     GemmUnavailableError
-        If CuPy or its cuBLAS is not installed, or is not NVIDIA's.
+        If CuPy or its cuBLAS is not installed, is not NVIDIA's, or is not the one found first.
     """
     try:
         import cupy
+        from cuda import pathfinder
 
-        module = cupy.cuda.cublas  # loads the library, wherever CuPy finds it
-        # dlsym looks in a library and in those that it is linked with. So CuPy's own module gives
-        # CuPy's cuBLAS, whatever other versions this process has loaded.
-        library: ctypes.CDLL = declare(ctypes.CDLL(module.__file__))
-    except (ImportError, OSError, AttributeError) as error:
+        module = cupy.cuda.cublas  # loads the library, by the same pathfinder
+        paths = [pathfinder.load_nvidia_dynamic_lib(name).abs_path for name in _LIBRARIES]
+        library = declare(_Libraries(*(ctypes.CDLL(path) for path in paths)))
+        _check_is_cupys(library, module, paths[0])
+    except (ImportError, OSError, AttributeError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
         raise GemmUnavailableError(
-            f"CuPy's cuBLAS library cannot be used ({error}); check the package "
+            f"CuPy's cuBLAS library cannot be used ({reason}); check the package "
             "(pip install 'gpubp[cuda12]' or 'gpubp[cuda13]')"
         ) from error
     return library
+
+
+def _check_is_cupys(library: Any, module: Any, path: str) -> None:
+    """Raise an OSError where CuPy's ``module`` is linked with another library than that of path.
+
+    dlsym finds the functions of the libraries that a module is linked with. Windows does not:
+    there the loader takes one library for each file name, so that equal major versions are enough.
+    """
+    linked = ctypes.CDLL(module.__file__)
+    if hasattr(linked, "cublasCreate_v2"):
+        ours, cupys = (_address(of.cublasCreate_v2) for of in (library, linked))
+    else:
+        import cupy
+
+        major = ctypes.c_int()
+        library.cublasGetProperty(0, ctypes.byref(major))
+        ours, cupys = major.value, cupy.cuda.runtime.runtimeGetVersion() // 1000
+    if ours != cupys:
+        raise OSError(f"{path!r} was found, but CuPy uses another")
+
+
+def _address(function: Any) -> int | None:
+    return ctypes.cast(function, ctypes.c_void_p).value
 
 
 def workspace_bytes(compute_capability: str) -> int:

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,8 @@ FLAGS = (
     *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
 )
 SECONDS = 120  # that a compiler may take
+# Of temporary folders: how they are called, and the age from which nobody compiles in one.
+_PREFIX, _STALE_SECONDS = "gpubp-compiled-", 3600
 
 # A recorded step: functions that each take the addresses of their arrays and their numbers.
 # cblas numbers: 101 is row-major, 112 transposed. 64-bit sizes suit a library with 32-bit ones
@@ -202,7 +205,9 @@ def _library(text: str) -> ctypes.CDLL:
     name, folder = _digest(key.encode()), products and products.parent / "compiled"
     if folder is not None and (kept := _kept(folder, name)) is not None:
         return kept
-    with tempfile.TemporaryDirectory() as place:
+    _sweep()
+    # Windows does not delete a library that is loaded: what stays there is swept later.
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as place:
         made = _build(command, text, Path(place))
         stored = folder and _store(made, folder, name)
         # From where it stays, if that can be; the temporary one stays in use when it is deleted.
@@ -213,6 +218,14 @@ def _library(text: str) -> ctypes.CDLL:
                 problem = error
                 path.unlink()
     raise CompilerError(f"what {shlex.join(command)} has made cannot be loaded ({problem})")
+
+
+def _sweep() -> None:
+    """Delete the folders of earlier processes, which had loaded a library from there."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # it is gone, or another user's
+            if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kept(folder: Path, name: str) -> ctypes.CDLL | None:

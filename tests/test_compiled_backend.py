@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -431,6 +432,33 @@ def test_without_a_cache_nothing_is_kept(
     backend, z = get_backend("cpu", compiled=True), np.array([[-1.0, 2.0]])
     backend.record(lambda: backend.run(RELU.forward, z, out=z))()
     np.testing.assert_array_equal(z, [[0, 2]])
+
+
+def test_a_folder_that_cannot_be_deleted_is_deleted_later(
+    fresh: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On Windows a library that is in use stays, here that of a cache that cannot be written."""
+    temporary, form = tmp_path / "temporary", Form((("T", "float64"),), (False, False))
+    temporary.mkdir()
+    fresh.setattr(tempfile, "tempdir", str(temporary))
+    (tmp_path / "gpubp").write_text("in the way")
+    unlink = os.unlink
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> None:
+        if str(path).endswith(".so"):
+            raise PermissionError(13, "The process cannot access the file", str(path))
+        unlink(path, *arguments, **options)
+
+    with fresh.context() as windows:
+        windows.setattr(os, "unlink", refuse)
+        assert host_compiler.compiled(RELU.forward, form)
+        (left,) = temporary.iterdir()
+        host_compiler.compiled(RELU.delta, Form(form.types, (False, False, False)))
+        assert left.exists()  # it may be in use, or being written
+        assert len(list(temporary.iterdir())) == 2
+    os.utime(left, (0, 0))
+    host_compiler.compiled(RELU.forward, form)
+    assert not left.exists()
 
 
 def test_a_step_that_cannot_be_compiled_is_numpys(monkeypatch: pytest.MonkeyPatch) -> None:

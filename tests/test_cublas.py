@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import re
+import subprocess
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from host_cublas import PROTOTYPES, STATUS_NAMES, HostCublas
+from host_kernels import skip_without_compiler
 from numpy._core import _multiarray_umath
 from real_cublas import arguments_in_header, headers, kind_of, library
 
@@ -79,6 +83,7 @@ def test_library_has_every_function_and_is_cupys() -> None:
     version = ctypes.c_int()
     real.cublasGetProperty(0, ctypes.byref(version))
     assert version.value == cupy.cuda.runtime.runtimeGetVersion() // 1000
+    assert real.cublasLtGetVersion() // 10000 == version.value
 
 
 @pytest.mark.parametrize(("status", "name"), STATUS_NAMES.items())
@@ -128,21 +133,82 @@ def test_without_cupy(fresh_load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         fresh_load()
 
 
+def install(monkeypatch: pytest.MonkeyPatch, module: str, **libraries: str) -> None:
+    """Let CuPy's ``module`` and the libraries that pathfinder finds be these files."""
+    cuda = SimpleNamespace(
+        cublas=SimpleNamespace(__file__=module),
+        runtime=SimpleNamespace(runtimeGetVersion=lambda: 13020),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+
+    def load(name: str) -> SimpleNamespace:
+        if name not in libraries:
+            raise RuntimeError(f'Failure finding "{name}"\n  listdir(...)')
+        return SimpleNamespace(abs_path=libraries[name])
+
+    pathfinder = SimpleNamespace(load_nvidia_dynamic_lib=load)
+    monkeypatch.setitem(sys.modules, "cuda", SimpleNamespace(pathfinder=pathfinder))
+
+
+NOT_CUBLAS = _multiarray_umath.__file__
+
+
 @pytest.mark.parametrize(
-    ("file", "reason"),
+    ("files", "reason"),
     [
-        (_multiarray_umath.__file__, "cublasCreate_v2"),
-        ("/nowhere/cublas.so", "cannot open shared object"),
+        ({"cublas": NOT_CUBLAS, "cublasLt": NOT_CUBLAS}, "cublasCreate_v2"),
+        ({"cublas": "/nowhere/cublas.so", "cublasLt": NOT_CUBLAS}, "cannot open shared object"),
+        ({"cublas": NOT_CUBLAS}, r'Failure finding "cublasLt"\);'),
     ],
-    ids=["not cuBLAS", "no file"],
+    ids=["not cuBLAS", "no file", "not found"],
 )
 def test_unusable_library(
-    fresh_load: Any, monkeypatch: pytest.MonkeyPatch, file: str, reason: str
+    fresh_load: Any, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], reason: str
 ) -> None:
-    stub = SimpleNamespace(cuda=SimpleNamespace(cublas=SimpleNamespace(__file__=file)))
-    monkeypatch.setitem(sys.modules, "cupy", stub)
+    install(monkeypatch, NOT_CUBLAS, **files)
     with pytest.raises(GemmUnavailableError, match=reason):
         fresh_load()
+
+
+def built(folder: Path, name: str, functions: Iterable[str], *linked: str, major: int = 13) -> str:
+    """Compile a library whose ``functions`` do nothing; return its file."""
+    skip_without_compiler()
+    text = "".join(f'extern "C" int {f}() {{ return 0; }}\n' for f in functions)
+    text += f'extern "C" int cublasGetProperty(int, int* v) {{ *v = {major}; return 0; }}\n'
+    source, made = folder / f"{name}.cpp", folder / f"lib{name}.so"
+    source.write_text(text if functions else "")
+    link = [f"-L{folder}", *(f"-l{other}" for other in linked), f"-Wl,-rpath,{folder}"]
+    command = ["g++", "-shared", "-fPIC", "-Wl,--no-as-needed", str(source), "-o", str(made)]
+    subprocess.run([*command, *link], check=True)
+    return str(made)
+
+
+@pytest.mark.parametrize("dlsym_follows_links", [True, False], ids=["Linux", "Windows"])
+@pytest.mark.parametrize("cupys_own", [True, False])
+def test_library_is_the_one_that_cupy_loaded(
+    fresh_load: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    dlsym_follows_links: bool,
+    cupys_own: bool,
+) -> None:
+    functions = [name for name in cublas.SIGNATURES if not name.startswith("cublasLt")]
+    (tmp_path / "other").mkdir()
+    ours = built(tmp_path, "ours", functions, major=13 if cupys_own else 12)
+    other = built(tmp_path / "other", "other", functions)
+    lt = built(tmp_path, "lt", ["cublasLtGetVersion"])
+    linked = ["ours"] if cupys_own else []
+    module = built(tmp_path, "module", [], *linked) if dlsym_follows_links else lt
+    if dlsym_follows_links and not cupys_own:
+        module = other
+    install(monkeypatch, module, cublas=ours, cublasLt=lt)
+    if not cupys_own:
+        with pytest.raises(GemmUnavailableError, match=r"libours.so' was found, but CuPy uses"):
+            fresh_load()
+        return
+    library = fresh_load()
+    assert library.cublasCreate_v2(ctypes.byref(ctypes.c_void_p())) == 0
+    assert library.cublasLtGetVersion() == 0
 
 
 @pytest.mark.parametrize(
