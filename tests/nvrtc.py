@@ -1,4 +1,4 @@
-"""The CUDA kernels as CuPy writes them, compiled by NVRTC for each architecture.
+"""The CUDA kernels as CuPy writes them, compiled by each NVRTC for each architecture.
 
 No driver and no device are needed. It shows what CUDA's own compiler makes of a body: its errors
 and warnings, registers, local memory, instructions. It does not show that the kernel is right.
@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from cuda_compilers import COMPILERS, Compiler
 from host_kernels import TYPES, all_steps, parameters
 
 from gpubp.kernels.elementwise import Elementwise
 
-# Compute capability 7.5 is the first that NVRTC 13 compiles for.
+# Compute capability 7.5 is the oldest that NVRTC 13 compiles for; NVRTC 12.9 goes back to 5.0.
 ARCHITECTURES = (75, 80, 90, 100, 120)
 REGISTERS = Path(__file__).with_name("registers.json")
 # A ceiling leaves this much above what is measured, for rewritings that change nothing else.
@@ -72,37 +73,19 @@ def instances(steps: Iterable[Elementwise]) -> list[Instance]:
     return found
 
 
-def unavailable() -> str:
-    """Return why nothing can be compiled here, or ""."""
-    try:
-        import cupy  # noqa: F401
-    except ImportError as error:
-        return f"CuPy is not installed ({error})"
-    try:
-        built, log, _ = _run_nvrtc("#include <cuda_fp16.h>", 75)
-    except RuntimeError as error:
-        return f"NVRTC is not installed ({str(error).splitlines()[0]})"
-    return "" if built else f"CUDA's headers are not installed ({log.splitlines()[0]})"
-
-
-def skip_without_nvrtc() -> None:
-    """Skip the test where CuPy or NVRTC are missing, unless GPUBP_REQUIRE_CUPY=1."""
-    if reason := unavailable():
+def skip_without(compiler: Compiler) -> None:
+    """Skip the test where CuPy or ``compiler`` is missing, unless GPUBP_REQUIRE_CUPY=1."""
+    if reason := compiler.unavailable():
         reason += "; pip install -e '.[kernel-test]' compiles the kernels, and needs no GPU"
         if os.environ.get("GPUBP_REQUIRE_CUPY") == "1":
             raise RuntimeError(reason)
         pytest.skip(reason)
 
 
-def version() -> str:
-    """Return NVRTC's version, "13.5"."""
-    from cupy_backends.cuda.libs import nvrtc
-
-    return ".".join(map(str, nvrtc.getVersion()))
-
-
-def compile_for(architecture: int, given: list[Instance]) -> dict[str, Compiled]:
-    """Return what NVRTC makes of ``given``, by name.
+def compile_for(
+    compiler: Compiler, architecture: int, given: list[Instance]
+) -> dict[str, Compiled]:
+    """Return what ``compiler`` makes of ``given``, by name.
 
     All are one program, since CuPy's headers take 0.4 s to read. Where one has an error, the
     others are compiled again without it.
@@ -111,7 +94,7 @@ def compile_for(architecture: int, given: list[Instance]) -> dict[str, Compiled]
 
     headers = "".join(f"#include <{header}>\n" for header in core._cupy_header_list)
     source = headers + "".join(map(_source, given))
-    built, log, ptx = _run_nvrtc(source, architecture)
+    built, log, ptx = compiler.compile(source, architecture)
     found = {instance.name: Compiled() for instance in given}
     for name, text in re.findall(r"^(\w*)\(\d+\): ((?:error|warning).*)$", log, re.MULTILINE):
         assert name in found, f"in CuPy's headers: {text}\n{log}"
@@ -122,7 +105,7 @@ def compile_for(architecture: int, given: list[Instance]) -> dict[str, Compiled]
         return found
     broken = {name for name, made in found.items() if "error" in " ".join(made.messages)}
     assert broken, log
-    rest = compile_for(architecture, [i for i in given if i.name not in broken])
+    rest = compile_for(compiler, architecture, [i for i in given if i.name not in broken])
     return {name: made if name in broken else rest[name] for name, made in found.items()}
 
 
@@ -135,35 +118,14 @@ def most_registers(made: Iterable[dict[str, Compiled]]) -> dict[str, int]:
     return most
 
 
-def _run_nvrtc(source: str, architecture: int) -> tuple[bool, str, str]:
-    """Return whether ``source`` compiles with CuPy's options, the log, and the PTX.
-
-    Private names of CuPy, which its own compilation goes through too: to launch a kernel is the
-    only public way, and takes a device.
-    """
-    from cupy._core import core
-    from cupy_backends.cuda.libs import nvrtc
-
-    options = (
-        *core.assemble_cupy_compiler_options(()),
-        *("-ftz=true", "--device-as-default-execution-space"),
-        *(f"-arch=sm_{architecture}", "--ptxas-options=-v"),
-    )
-    program = nvrtc.createProgram(source, "kernels.cu", (), ())
-    try:
-        nvrtc.compileProgram(program, options)
-        return True, nvrtc.getProgramLog(program), nvrtc.getPTX(program).decode()
-    except nvrtc.NVRTCError:
-        return False, nvrtc.getProgramLog(program), ""
-    finally:
-        nvrtc.destroyProgram(program)
-
-
 def _source(instance: Instance) -> str:
     """Return the CUDA source of ``instance``; errors in it are reported under its name.
 
     Arrays are contiguous and smaller than 2^31 elements, as those of a network mostly are. An
     input of a fixed type that is not raw is a number: a size, or a flag.
+
+    CuPy's own compilation uses the same private names. The public way launches the kernel, which
+    takes a device.
     """
     import cupy
     import numpy as np
@@ -221,10 +183,14 @@ def _read_ptx(ptx: str, found: dict[str, Compiled]) -> None:
 
 def write_ceilings() -> None:
     """Write what the kernels take now, and SLACK above it, as their ceilings."""
+    if reasons := [reason for compiler in COMPILERS if (reason := compiler.unavailable())]:
+        raise SystemExit("; ".join(reasons))
     given = instances(all_steps().values())
-    most = most_registers(compile_for(architecture, given) for architecture in ARCHITECTURES)
+    targets = itertools.product(COMPILERS, ARCHITECTURES)
+    most = most_registers(compile_for(*target, given) for target in targets)
     ceilings = {name: registers + SLACK for name, registers in sorted(most.items())}
-    REGISTERS.write_text(json.dumps({"nvrtc": version(), "ceilings": ceilings}, indent=2) + "\n")
+    versions = [compiler.version for compiler in COMPILERS]
+    REGISTERS.write_text(json.dumps({"nvrtc": versions, "ceilings": ceilings}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
-"""Every CUDA kernel compiles for every architecture, by CUDA's own compiler and without a GPU."""
+"""Every CUDA kernel compiles for every architecture, by CUDA's own compilers and without a GPU."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cuda_compilers import COMPILERS, Compiler
 from host_kernels import all_steps
 from nvrtc import (
     ARCHITECTURES,
@@ -21,8 +24,7 @@ from nvrtc import (
     compile_for,
     instances,
     most_registers,
-    skip_without_nvrtc,
-    version,
+    skip_without,
 )
 
 from gpubp.kernels.elementwise import Elementwise
@@ -33,14 +35,15 @@ each_architecture = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _nvrtc() -> None:
-    skip_without_nvrtc()
+@pytest.fixture(scope="module", params=COMPILERS, ids=str)
+def compiler(request: pytest.FixtureRequest) -> Compiler:
+    skip_without(request.param)
+    return request.param  # type: ignore[no-any-return]
 
 
 @cache
-def compiled(architecture: int) -> dict[str, Compiled]:
-    return compile_for(architecture, INSTANCES)
+def compiled(compiler: Compiler, architecture: int) -> dict[str, Compiled]:
+    return compile_for(compiler, architecture, INSTANCES)
 
 
 # ---- what is asked of a kernel ---------------------------------------------------------------
@@ -48,12 +51,12 @@ def compiled(architecture: int) -> dict[str, Compiled]:
 Find = Callable[[Instance, Compiled], list[str]]
 
 
-def check(find: Find, architecture: int) -> None:
+def check(find: Find, compiler: Compiler, architecture: int) -> None:
     """Fail with what ``find`` has against the kernels, a line each."""
-    made = compiled(architecture)
+    made = compiled(compiler, architecture)
     against = {i.name: find(i, made[i.name]) for i in INSTANCES}
     lines = [f"{name}: {'; '.join(problems)}" for name, problems in against.items() if problems]
-    assert not lines, "\n".join([f"for sm_{architecture}", *lines])
+    assert not lines, "\n".join([f"{compiler}, for sm_{architecture}", *lines])
 
 
 def messages(instance: Instance, made: Compiled) -> list[str]:
@@ -113,39 +116,42 @@ def over_ceiling(most: dict[str, int], ceilings: dict[str, int]) -> list[str]:
 
 
 @each_architecture
-def test_kernels_compile_without_a_warning(architecture: int) -> None:
+def test_kernels_compile_without_a_warning(compiler: Compiler, architecture: int) -> None:
     assert len(INSTANCES) > 40
-    check(messages, architecture)
+    check(messages, compiler, architecture)
 
 
 @each_architecture
-def test_kernels_use_no_local_memory(architecture: int) -> None:
-    check(local_memory, architecture)
+def test_kernels_use_no_local_memory(compiler: Compiler, architecture: int) -> None:
+    check(local_memory, compiler, architecture)
 
 
 @each_architecture
-def test_float32_kernels_compute_in_float32(architecture: int) -> None:
-    check(doubles, architecture)
+def test_float32_kernels_compute_in_float32(compiler: Compiler, architecture: int) -> None:
+    check(doubles, compiler, architecture)
 
 
 @each_architecture
-def test_kernels_of_several_elements_a_thread_store_them_at_once(architecture: int) -> None:
-    check(narrow_stores, architecture)
+def test_kernels_of_several_elements_a_thread_store_them_at_once(
+    compiler: Compiler, architecture: int
+) -> None:
+    check(narrow_stores, compiler, architecture)
 
 
 def recorded() -> dict[str, Any]:
     return json.loads(REGISTERS.read_text())  # type: ignore[no-any-return]
 
 
-def test_registers_stay_under_their_ceilings() -> None:
-    if version() != recorded()["nvrtc"]:
-        reason = f"the ceilings are those of NVRTC {recorded()['nvrtc']}, and this is {version()}"
-        if os.environ.get("GPUBP_REQUIRE_CUPY") == "1":
-            raise RuntimeError(f"{reason}: run tests/nvrtc.py, and look at what changes")
-        pytest.skip(reason)
-    problems = over_ceiling(most_registers(map(compiled, ARCHITECTURES)), recorded()["ceilings"])
+def test_registers_stay_under_their_ceilings(compiler: Compiler) -> None:
+    most = most_registers(compiled(compiler, architecture) for architecture in ARCHITECTURES)
+    problems = over_ceiling(most, recorded()["ceilings"])
     advice = f"where that is meant, `python tests/nvrtc.py` writes tests/{REGISTERS.name} anew"
     assert not problems, "\n".join([*problems, advice])
+
+
+def test_the_ceilings_are_those_of_these_compilers() -> None:
+    versions = [compiler.version for compiler in COMPILERS]
+    assert recorded()["nvrtc"] == versions, "run tests/nvrtc.py, and look at what changes"
 
 
 def test_every_ceiling_belongs_to_a_kernel() -> None:
@@ -192,7 +198,7 @@ SOUND = "a = T(0.1) * exp(z); sums += (double)a"
 
 
 @cache
-def planted() -> list[tuple[Instance, Compiled]]:
+def planted(compiler: Compiler, architecture: int) -> list[tuple[Instance, Compiled]]:
     """Return the bodies of PLANTED, and the sound one, in float32, compiled as one program."""
     bodies = [*(body for _, body in PLANTED.values()), SOUND]
     steps = [
@@ -200,7 +206,7 @@ def planted() -> list[tuple[Instance, Compiled]]:
         for k, body in enumerate(bodies)
     ]
     given = [Instance(step, {"T": "float32"}) for step in steps]
-    made = compile_for(ARCHITECTURES[0], given)
+    made = compile_for(compiler, architecture, given)
     return [(instance, made[instance.name]) for instance in given]
 
 
@@ -208,21 +214,24 @@ def finders(instance: Instance, made: Compiled) -> list[Find]:
     return [find for find in (messages, local_memory, doubles) if find(instance, made)]
 
 
+@each_architecture
 @pytest.mark.parametrize("fault", PLANTED)
-def test_a_planted_fault_is_found(fault: str) -> None:
-    found = finders(*planted()[list(PLANTED).index(fault)])
+def test_a_planted_fault_is_found(fault: str, compiler: Compiler, architecture: int) -> None:
+    found = finders(*planted(compiler, architecture)[list(PLANTED).index(fault)])
     assert found == [PLANTED[fault][0]]
 
 
-def test_a_sound_kernel_beside_them_passes() -> None:
-    instance, made = planted()[-1]
+@each_architecture
+def test_a_sound_kernel_beside_them_passes(compiler: Compiler, architecture: int) -> None:
+    instance, made = planted(compiler, architecture)[-1]
     assert made.registers
     assert any(".f64" in code for code in made.instructions)
     assert not finders(instance, made)
 
 
-def test_a_planted_narrow_store_is_found() -> None:
-    instance, made = planted()[-1]
+@each_architecture
+def test_a_planted_narrow_store_is_found(compiler: Compiler, architecture: int) -> None:
+    instance, made = planted(compiler, architecture)[-1]
     several = Instance(replace(instance.step, per_thread=4), instance.types)
     assert narrow_stores(several, made) == ["no store of several elements"]
     mixed = replace(made, instructions=["st.global.v4.f32", "st.global.f32"])
@@ -232,3 +241,28 @@ def test_a_planted_narrow_store_is_found() -> None:
 def test_a_planted_rise_in_registers_is_found() -> None:
     problems = over_ceiling({"a": 19, "b": 20, "new": 30}, {"a": 18, "b": 20})
     assert problems == ['add "new": 34,', "a: 19 registers, over its 18"]
+
+
+# ---- the compilers ---------------------------------------------------------------------------
+
+
+def version_in_cupy(first: str) -> str:
+    """Return the version of CuPy's NVRTC in a new process that runs the statement ``first``."""
+    asked = f"{first}; from cupy_backends.cuda.libs.nvrtc import getVersion; print(getVersion())"
+    command = [sys.executable, "-c", f"from cuda_compilers import COMPILERS; {asked}"]
+    here = Path(__file__).parent
+    return subprocess.run(command, cwd=here, check=True, capture_output=True, text=True).stdout
+
+
+def test_cupy_keeps_its_own_nvrtc(compiler: Compiler) -> None:
+    loaded = version_in_cupy(f"COMPILERS[{COMPILERS.index(compiler)}].library")
+    assert loaded == version_in_cupy("pass")
+
+
+def test_another_version_is_unavailable(compiler: Compiler) -> None:
+    other = replace(compiler, version=f"{compiler.version}9")
+    assert f"not {other.version}" in other.unavailable()
+
+
+def test_a_missing_package_is_unavailable() -> None:
+    assert "no-such-package" in Compiler("1.0", "no-such-package", "none").unavailable()
