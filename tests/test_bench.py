@@ -1,21 +1,18 @@
-"""The benchmarks: results and their file, floors, peers that do the same work, rows that fail."""
+"""The benchmarks: results and their file, floors, timing, peers that do the same work."""
 
 from __future__ import annotations
 
 import math
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gpubp.bench import gpu, inference, kernel_twins, throughput, trainings
-from gpubp.bench.isolation import isolated_rows, measured
+from gpubp.bench import throughput
+from gpubp.bench.isolation import measured
 from gpubp.bench.peers import PEERS, protocol
 from gpubp.bench.peers.ours import clock_of
 from gpubp.bench.results import (
@@ -324,185 +321,3 @@ def test_peer_that_cannot_be_compared_says_why(row: Row, ours: Row | None, why: 
     assert got.figures == {}
     assert got.timing == row.timing
     assert got.reason.startswith(why)
-
-
-# ---- parts and their rows ----------------------------------------------------------------------
-
-PART = """
-import os, time
-from gpubp.bench.results import Row
-
-def rows(device):
-    def fails(): raise ArithmeticError("too\\nlarge")
-    def dies():
-        print("last words", flush=True)
-        os._exit(3)
-    def hangs(): time.sleep(60)
-    def good(): return Row("good", device=device, figures={"pid": os.getpid()})
-    def also(): return Row("also", device=device, figures={"pid": os.getpid()})
-    def theirs(): return Row("case", "peer", figures={"pid": os.getpid()})
-    makers = [fails, dies, hangs, good, also] if device == "cpu" else [fails, good]
-    return {maker.__name__: maker for maker in makers} | {"peer/case": theirs}
-"""
-
-
-@pytest.fixture
-def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A part of a benchmark, to be imported by this process and by its children."""
-    (tmp_path / "some_part.py").write_text(PART)
-    root = str(Path(__file__).parents[1])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), root]))
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "some_part", raising=False)
-    return "some_part"
-
-
-def test_row_that_fails_or_dies_hides_no_other(part: str) -> None:
-    names = ["fails", "dies", "good", "also", "peer/case"]
-    rows = list(isolated_rows(part, "cpu", names, row_seconds=60, until=monotonic() + 60))
-    assert [row_name(row) for row in rows] == names
-    assert [row.status for row in rows] == ["failed"] * 2 + ["ok"] * 3
-    assert rows[0].reason == "ArithmeticError: too large"
-    assert rows[1].reason == "its process ended with code 3: last words"
-    own, next_one, peers = (row.figures["pid"] for row in rows[2:])
-    assert own == next_one
-    assert peers != own
-
-
-def test_row_that_hangs_hides_no_other(part: str) -> None:
-    names = ["hangs", "good"]
-    rows = list(isolated_rows(part, "cpu", names, row_seconds=2, until=monotonic() + 60))
-    assert [row.status for row in rows] == ["failed", "ok"]
-    assert rows[0].reason == "took longer than 2 s"
-
-
-def test_rows_without_time_say_so(part: str) -> None:
-    rows = list(isolated_rows(part, "cpu", ["good", "also"], row_seconds=9, until=monotonic()))
-    assert [(row.case, row.status) for row in rows] == [("good", "failed"), ("also", "failed")]
-    assert rows[0].reason == "no time was left for it"
-
-
-def test_part_is_saved_beside_the_others(part: str, tmp_path: Path) -> None:
-    path, lines = tmp_path / "results.json", []
-    old = {"train": a_part(Row("digits"))}
-    got = gpu.run_part("kernels", part, "cuda", {"cpu": "this"}, old, path, 1, lines.append)
-    assert load(path) == got
-    assert got["train"] == old["train"]
-    assert [row.status for row in got["kernels"].rows] == ["failed", "ok", "ok"]
-    assert got["kernels"].machine == {"cpu": "this"}
-    assert "ArithmeticError: too large" in "\n".join(lines)
-
-
-def test_table_has_each_peer_and_its_ratio() -> None:
-    ours = replace(OURS, figures={"us_per_step": 20.0})
-    peer = replace(PEER, figures={"us_per_step": 50.0})
-    text = gpu.table([ours, throughput.compared(peer, ours), Row("c", "torch_eager", "failed")])
-    assert text.split("\n")[1].split()[-2:] == ["gpubp", "jax_scan"]
-    assert text.split("\n")[2].split() == ["c", "20.00", "50.00", "(2.50x)"]
-
-
-def test_without_a_device_nothing_is_written(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "gpubp.bench.gpu", "all", "--out", str(tmp_path / "none")]
-    done = subprocess.run(
-        command,
-        cwd=Path(__file__).parents[1],
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("Error: ")
-    assert done.stderr.count("\n") == 1
-    assert "cuda" in done.stderr.lower()
-    assert not (tmp_path / "none").exists()
-
-
-@pytest.mark.parametrize("args", [["nothing"], ["--device", "cpu"]])
-def test_wrong_usage_has_code_2(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert gpu.main(args) == 2
-    assert capsys.readouterr().err.startswith("Error: Invalid value")
-
-
-def test_every_part_has_its_module_and_comes_after_the_ceilings() -> None:
-    for names in gpu.CHOICES.values():
-        assert names[0] == "ceilings"
-        assert set(names) <= set(gpu.MODULES)
-
-
-# ---- what the parts check, on the CPU ----------------------------------------------------------
-
-
-class OffByOne(NumpyBackend):
-    def run(self, step: Any, *inputs: Any, out: Any, rows: int = 0) -> None:
-        super().run(step, *inputs, out=out)
-        out[0][...] += 1
-
-
-def test_kernel_rows_find_a_kernel_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    check = kernel_twins.rows("cpu")["relu"]
-    assert measured("relu", check).figures["cases"] > 0
-    monkeypatch.setattr(kernel_twins, "get_backend", lambda device: OffByOne())
-    row = measured("relu", check)
-    assert row.status == "failed"
-    assert "a is wrong in" in row.reason
-
-
-def test_kernel_rows_without_the_tests_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_twins, "TEST_MODULES", ("no_such_tests",))
-    ((name, check),) = kernel_twins.rows("cpu").items()
-    row = measured(name, check)
-    assert (row.case, row.status) == ("all kernels", "skipped")
-    assert "No module named 'no_such_tests'" in row.reason
-
-
-def test_curves_are_held_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainings, "EPOCHS", 2)
-    rows = trainings.rows("cpu")
-    row = rows["digits float32"]()
-    assert (row.status, len(row.losses)) == ("ok", 2)
-    monkeypatch.setitem(trainings.LIMITS, "float32", -1.0)
-    assert rows["digits float32"]().status == "failed"
-
-
-def test_the_same_seed_twice_is_held_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainings, "EPOCHS", 1)
-    twice = trainings.rows("cpu")["digits float64 twice"]
-    assert twice().status == "ok"
-    fits = iter([trainings._fit_digits("cpu", "float64") for _ in range(2)])
-
-    def one_bit_off(device: str, dtype: str) -> Any:
-        model = next(fits)
-        model.intercepts_[1][0] = np.nextafter(model.intercepts_[1][0], 1)
-        monkeypatch.setattr(trainings, "_fit_digits", lambda device, dtype: next(fits))
-        return model
-
-    monkeypatch.setattr(trainings, "_fit_digits", one_bit_off)
-    row = twice()
-    assert row.status == "failed"
-    assert row.figures["bytes_that_differ"] >= 1
-
-
-def test_first_fit_is_timed_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-    figures = trainings.rows("cpu")["first fit"]().figures
-    assert 0 < figures["fit_seconds"] < figures["process_seconds"]
-
-
-def test_inference_covers_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "CHUNK", 64)
-    monkeypatch.setattr(inference, "time_calls", lambda *a: (TIMING, 0.0))
-    row = inference._infer("cpu", "float32", 150)
-    assert row.figures["relative_error"] < 1e-6
-    assert row.figures["rows_per_second"] == 75
-    monkeypatch.setattr(inference, "CHECKED_ROWS", 10)  # the last chunk is beyond them
-    whole = inference.forward
-
-    def all_but_the_last(backend: Any, network: Any, parameters: Any, part: Any) -> None:
-        if part.rows == 64:
-            whole(backend, network, parameters, part)
-
-    monkeypatch.setattr(inference, "forward", all_but_the_last)
-    with pytest.raises(AssertionError, match="differ from float64's by nan"):
-        inference._infer("cpu", "float32", 150)

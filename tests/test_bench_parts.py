@@ -1,0 +1,90 @@
+"""What the parts of `gpubp.bench.gpu` check, on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpubp.bench import inference, kernel_twins, trainings
+from gpubp.bench.isolation import measured
+from gpubp.bench.results import Timing
+from gpubp.numpy_backend import NumpyBackend
+
+TIMING = Timing(2.0, 1.5, 2.5, 20, "host clock")
+
+
+class OffByOne(NumpyBackend):
+    def run(self, step: Any, *inputs: Any, out: Any, rows: int = 0) -> None:
+        super().run(step, *inputs, out=out)
+        out[0][...] += 1
+
+
+def test_kernel_rows_find_a_kernel_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = kernel_twins.rows("cpu")["relu"]
+    assert measured("relu", check).figures["cases"] > 0
+    monkeypatch.setattr(kernel_twins, "get_backend", lambda device: OffByOne())
+    row = measured("relu", check)
+    assert row.status == "failed"
+    assert "a is wrong in" in row.reason
+
+
+def test_kernel_rows_without_the_tests_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_twins, "TEST_MODULES", ("no_such_tests",))
+    ((name, check),) = kernel_twins.rows("cpu").items()
+    row = measured(name, check)
+    assert (row.case, row.status) == ("all kernels", "skipped")
+    assert "No module named 'no_such_tests'" in row.reason
+
+
+def test_curves_are_held_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainings, "EPOCHS", 2)
+    rows = trainings.rows("cpu")
+    row = rows["digits float32"]()
+    assert (row.status, len(row.losses)) == ("ok", 2)
+    monkeypatch.setitem(trainings.LIMITS, "float32", -1.0)
+    assert rows["digits float32"]().status == "failed"
+
+
+def test_the_same_seed_twice_is_held_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainings, "EPOCHS", 1)
+    twice = trainings.rows("cpu")["digits float64 twice"]
+    assert twice().status == "ok"
+    fits = iter([trainings._fit_digits("cpu", "float64") for _ in range(2)])
+
+    def one_bit_off(device: str, dtype: str) -> Any:
+        model = next(fits)
+        model.intercepts_[1][0] = np.nextafter(model.intercepts_[1][0], 1)
+        monkeypatch.setattr(trainings, "_fit_digits", lambda device, dtype: next(fits))
+        return model
+
+    monkeypatch.setattr(trainings, "_fit_digits", one_bit_off)
+    row = twice()
+    assert row.status == "failed"
+    assert row.figures["bytes_that_differ"] >= 1
+
+
+def test_first_fit_is_timed_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    figures = trainings.rows("cpu")["first fit"]().figures
+    assert 0 < figures["fit_seconds"] < figures["process_seconds"]
+
+
+def test_inference_covers_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "CHUNK", 64)
+    monkeypatch.setattr(inference, "time_calls", lambda *a: (TIMING, 0.0))
+    row = inference._infer("cpu", "float32", 150)
+    assert row.figures["relative_error"] < 1e-6
+    assert row.figures["rows_per_second"] == 75
+    monkeypatch.setattr(inference, "CHECKED_ROWS", 10)  # the last chunk is beyond them
+    whole = inference.forward
+
+    def all_but_the_last(backend: Any, network: Any, parameters: Any, part: Any) -> None:
+        if part.rows == 64:
+            whole(backend, network, parameters, part)
+
+    monkeypatch.setattr(inference, "forward", all_but_the_last)
+    with pytest.raises(AssertionError, match="differ from float64's by nan"):
+        inference._infer("cpu", "float32", 150)
