@@ -11,8 +11,12 @@ from gpubp.bench.results import Row, Rows, SkippedError
 from gpubp.bench.timing import HostClock, cupy_clock, time_calls
 from gpubp.bench.workloads import repeated_normals
 
+MEMORY_PART = 8  # a ceiling takes at most one part in so many of the free memory
 COPY_BYTES = 1 << 31  # many times an L2 cache
+COPY_WIDTH = 1024  # numbers in a row
 PRODUCT_SIZE = 8192
+# Consumer cards compute float64 at 1/32 or 1/64 of float32's rate: 8192 would take a minute there.
+FLOAT64_SIZE = 4096
 HOST_PRODUCT_SIZE = 1024
 
 
@@ -38,26 +42,53 @@ def rows(device: str) -> Rows:
     return {"copy": partial(_copy, device), **products}
 
 
+def copy_rows(free: int) -> int:
+    """Return the rows of the array to copy, for ``free`` bytes of which its copy takes some too."""
+    return min(COPY_BYTES, free // MEMORY_PART // 2) // (4 * COPY_WIDTH)
+
+
+def product_size(free: int, precision: str) -> int:
+    """Return the rows of three square matrices that fit into ``free`` bytes: a power of two."""
+    size, item = (FLOAT64_SIZE, 8) if precision == "float64" else (PRODUCT_SIZE, 4)
+    while 3 * item * size**2 > free // MEMORY_PART:
+        size //= 2
+    return size
+
+
 def _copy(device: str) -> Row:
     """Bytes read and written per second by a copy on the device."""
     if device == "cpu":
         raise SkippedError("measured on CUDA devices alone")
     import cupy
 
-    source = cupy.asarray(repeated_normals(np.random.default_rng(0), COPY_BYTES >> 12, 1024))
-    copy = cupy.empty_like(source)
-    timing, _ = time_calls(
-        partial(cupy.copyto, copy, source), cupy_clock(), cupy.cuda.runtime.deviceSynchronize
-    )
-    figures = {"bytes_per_second": 2 * source.nbytes / timing.median}
+    with _cupy_device(device) as cuda:
+        n = copy_rows(cuda.mem_info[0])
+        source = cupy.asarray(repeated_normals(np.random.default_rng(0), n, COPY_WIDTH))
+        copy = cupy.empty_like(source)
+        timing, _ = time_calls(
+            partial(cupy.copyto, copy, source), cupy_clock(), cupy.cuda.runtime.deviceSynchronize
+        )
+    size = source.nbytes
+    figures = {"bytes_per_second": 2 * size / timing.median, "array_bytes": float(size)}
     return Row("copy", device=device, seed=0, timing=timing, figures=figures)
+
+
+def _cupy_device(device: str) -> Any:
+    """Return CuPy's object for "cuda" or "cuda:1", a context in which it is the current device."""
+    import cupy
+
+    return cupy.cuda.Device(int(device.partition(":")[2] or 0))
 
 
 def _product(device: str, precision: str) -> Row:
     """Floating-point operations per second of a large square matrix product."""
-    size = HOST_PRODUCT_SIZE if device == "cpu" else PRODUCT_SIZE
-    timing = _host_product(precision) if device == "cpu" else _cuda_product(precision)
-    figures = {"flop_per_second": 2 * size**3 / timing.median}
+    if device == "cpu":
+        size, timing = HOST_PRODUCT_SIZE, _host_product(precision)
+    else:
+        with _cupy_device(device) as cuda:
+            size = product_size(cuda.mem_info[0], precision)
+            timing = _cuda_product(precision, size)
+    figures = {"flop_per_second": 2 * size**3 / timing.median, "size": float(size)}
     return Row(
         f"product {precision}",
         device=device,
@@ -78,12 +109,12 @@ def _host_product(precision: str) -> Any:
     return time_calls(partial(A.dot, B, np.empty_like(A)), HostClock(), lambda: None)[0]
 
 
-def _cuda_product(precision: str) -> Any:
+def _cuda_product(precision: str, n: int) -> Any:
     import cupy
     from cupy.cuda import cublas, runtime
 
-    product, n, rng = _PRODUCTS[precision], PRODUCT_SIZE, np.random.default_rng(0)
-    A, B = (cupy.asarray(_operand(rng, precision)) for _ in range(2))
+    product, rng = _PRODUCTS[precision], np.random.default_rng(0)
+    A, B = (cupy.asarray(_operand(rng, precision, n)) for _ in range(2))
     C, one, zero = cupy.empty_like(A), np.ones(1, product.dtype), np.zeros(1, product.dtype)
     kind = getattr(runtime, product.operands)
     # -1 is CUBLAS_GEMM_DEFAULT. Scalars lie on the host, which is where the handle looks.
@@ -98,9 +129,9 @@ def _cuda_product(precision: str) -> Any:
     return timing
 
 
-def _operand(rng: np.random.Generator, precision: str) -> np.ndarray:
+def _operand(rng: np.random.Generator, precision: str, n: int) -> np.ndarray:
     """Return N(0, 1) as (n, n); bfloat16 as the upper halves of float32 values, uint16."""
-    values = repeated_normals(rng, PRODUCT_SIZE, PRODUCT_SIZE)
+    values = repeated_normals(rng, n, n)
     if precision == "bfloat16":
         return (values.view(np.uint32) >> 16).astype(np.uint16)
     return values.astype(_PRODUCTS[precision].dtype, copy=False)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gpubp.bench import inference, kernel_twins, trainings
+from gpubp.bench import ceilings, inference, kernel_twins, trainings
 from gpubp.bench.isolation import measured
 from gpubp.bench.results import Timing
+from gpubp.bench.timing import HostClock
 from gpubp.numpy_backend import NumpyBackend
 
 TIMING = Timing(2.0, 1.5, 2.5, 20, "host clock")
@@ -88,3 +92,43 @@ def test_inference_covers_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "forward", all_but_the_last)
     with pytest.raises(AssertionError, match="differ from float64's by nan"):
         inference._infer("cpu", "float32", 150)
+
+
+# ---- ceilings ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("free", [139 << 30, 15 << 30, 7 << 30, 3 << 30, 1 << 28])
+def test_ceilings_take_at_most_an_eighth_of_the_memory(free: int) -> None:
+    assert 2 * ceilings.copy_rows(free) * 4 * ceilings.COPY_WIDTH <= free / 8
+    for precision, item in [("float32", 4), ("bfloat16", 4), ("float64", 8)]:
+        assert 3 * item * ceilings.product_size(free, precision) ** 2 <= free / 8
+
+
+def test_ceilings_of_large_cards_have_one_size() -> None:
+    assert ceilings.copy_rows(139 << 30) == ceilings.copy_rows(80 << 30) == (2 << 30) // 4096
+    sizes = [ceilings.product_size(139 << 30, name) for name in ("tf32", "bfloat16", "float64")]
+    assert sizes == [8192, 8192, 4096]
+    assert ceilings.product_size(3 << 30, "float32") == 4096
+    assert ceilings.copy_rows(8 << 30) == (1 << 29) // 4096
+
+
+def test_the_copy_says_its_size_and_is_on_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Device(nullcontext[Any]):
+        def __init__(self, index: int) -> None:
+            super().__init__(SimpleNamespace(mem_info=(1 << 24, 1 << 25)))
+            asked.append(index)
+
+    runtime = SimpleNamespace(deviceSynchronize=lambda: None)
+    cuda = SimpleNamespace(Device=Device, runtime=runtime)
+    cupy = SimpleNamespace(
+        cuda=cuda, asarray=np.asarray, empty_like=np.empty_like, copyto=np.copyto
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(ceilings, "cupy_clock", HostClock)
+    row = ceilings.rows("cuda:1")["copy"]()
+    assert asked == [1]
+    assert row.figures["array_bytes"] == 1 << 20  # two of them are an eighth of 16 MiB
+    assert row.timing is not None
+    assert row.figures["bytes_per_second"] == pytest.approx((2 << 20) / row.timing.median)
