@@ -16,14 +16,20 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from itertools import groupby
+from pathlib import Path
 from time import monotonic
 from typing import IO
 
 from gpubp.bench.results import Row, Rows, SkippedError, named_row, row_from_json, row_to_json
 
 MOST_CHARACTERS = 500  # of an error: a compiler's may be pages
+LAST_LINES = 3  # of the stderr of a process that ended before its row
+LOG_BYTES = 1 << 20  # the end of a log
+SECONDS_TO_END = 5.0  # of a process whose libraries have logs to close
+NO_TIME = "no time was left for it"
 
 
 def isolated_rows(
@@ -41,15 +47,51 @@ def isolated_rows(
                 waiting.pop(0)
                 yield row
         for name in waiting:
-            yield named_row(name, "failed", "no time was left for it")
+            yield named_row(name, "failed", NO_TIME)
+
+
+def logged_rows(
+    module: str, device: str, names: list[str], *, row_seconds: float, until: float
+) -> Generator[Row, None, None]:
+    """Yield as `isolated_rows` does, but each row from its own process, with what cuBLASLt logged.
+
+    Level 2 logs errors, and the parameters of every product that is launched.
+    """
+    for name in names:
+        seconds = min(row_seconds, until - monotonic())
+        if seconds <= 0:
+            yield named_row(name, "failed", NO_TIME)
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder, "cublaslt.log")
+            variables = {"CUBLASLT_LOG_LEVEL": "2", "CUBLASLT_LOG_FILE": str(log)}
+            row = isolated_row(
+                _command(module, device, name),
+                name,
+                seconds=seconds,
+                environment=os.environ | variables,
+                seconds_to_end=SECONDS_TO_END,
+            )
+            yield replace(row, log=_end_of(log))
+
+
+def _end_of(log: Path) -> str:
+    """Return the last LOG_BYTES of the file; "" if there is no such file."""
+    if not log.exists():
+        return ""
+    return log.read_bytes()[-LOG_BYTES:].decode(errors="replace")
+
+
+def _command(module: str, device: str, *names: str) -> list[str]:
+    """Return the command whose process measures the rows ``names`` of ``module``."""
+    return [sys.executable, "-m", "gpubp.bench.isolation", module, device, *names]
 
 
 def _until_failure(
     module: str, device: str, names: list[str], row_seconds: float, until: float
 ) -> Iterator[Row]:
     """Yield the rows of one process, up to the first that fails."""
-    command = [sys.executable, "-m", "gpubp.bench.isolation", module, device, *names]
-    with _process(command) as (child, lines, log):
+    with _process(_command(module, device, *names)) as (child, lines, log):
         for name in names:
             limit = max(0.0, min(row_seconds, until - monotonic()))
             row = _next_row(name, lines, limit, child, log)
@@ -59,14 +101,24 @@ def _until_failure(
 
 
 def isolated_row(
-    command: list[str], name: str, *, seconds: float, environment: dict[str, str] | None = None
+    command: list[str],
+    name: str,
+    *,
+    seconds: float,
+    environment: dict[str, str] | None = None,
+    seconds_to_end: float = 0.0,
 ) -> Row:
     """Return the row ``name`` that ``command`` prints as a line of JSON, in a process of its own.
 
     seconds : the longest that it may take. environment : all variables; None takes this process's.
+    seconds_to_end : how much of that the process may take to end by itself, after its row.
     """
+    until = monotonic() + seconds
     with _process(command, environment) as (child, lines, log):
-        return _next_row(name, lines, seconds, child, log)
+        row = _next_row(name, lines, seconds, child, log)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, min(seconds_to_end, until - monotonic())))
+        return row
 
 
 @contextmanager
@@ -115,8 +167,15 @@ def _next_row(
         return row_from_json(line)
     code = child.wait()
     log.seek(0)
-    last = [text.strip() for text in log if text.strip()][-1:]
-    return named_row(name, "failed", ": ".join([_ending(code), *last]))
+    printed = [text.strip() for text in log if text.strip()]
+    # The last line of a traceback has the error.
+    last = printed[-1 if any(map(_begins_traceback, printed)) else -LAST_LINES :]
+    said = " | ".join(last)[-MOST_CHARACTERS:]
+    return named_row(name, "failed", ": ".join(filter(None, [_ending(code), said])))
+
+
+def _begins_traceback(line: str) -> bool:
+    return line.startswith("Traceback ")
 
 
 def _ending(code: int) -> str:

@@ -48,6 +48,8 @@ class Row:
     figures : what else was measured or follows, by a name that holds its unit.
     rounds : seconds of one fit in each round, where it was measured in rounds.
     not_compared : why it has no ratio to another row.
+    notes : short texts by name, such as the versions of libraries.
+    log : the end of what libraries logged.
     """
 
     case: str
@@ -62,6 +64,8 @@ class Row:
     figures: dict[str, float] = field(default_factory=dict)
     rounds: tuple[float, ...] = ()
     not_compared: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+    log: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from dataclasses import replace
@@ -52,6 +53,8 @@ def test_results_survive_the_file(tmp_path: Path) -> None:
         timing=TIMING,
         losses=(0.5, math.nan),
         figures={"us_per_step": 12.5, "worst": math.inf},
+        notes={"driver": "13000"},
+        log="two\nlines",
     )
     path = tmp_path / "made" / "results.json"
     save({"train": a_part(row, Row("other", status="failed", reason="why"))}, path)
@@ -62,6 +65,12 @@ def test_results_survive_the_file(tmp_path: Path) -> None:
     assert replace(got.rows[0], losses=(), figures={}) == replace(row, losses=(), figures={})
     assert got.rows[1] == Row("other", status="failed", reason="why")
     assert (got.machine, got.started, got.seconds) == (a_part().machine, a_part().started, 1.5)
+
+
+def test_rows_of_older_files_have_no_notes() -> None:
+    values = json.loads(row_to_json(Row("case")))
+    del values["notes"], values["log"]
+    assert row_from_json(json.dumps(values)) == Row("case")
 
 
 def test_row_is_one_line_of_json() -> None:

@@ -10,12 +10,12 @@ from time import monotonic
 
 import pytest
 
-from gpubp.bench import gpu
-from gpubp.bench.isolation import isolated_rows
+from gpubp.bench import gpu, isolation
+from gpubp.bench.isolation import isolated_rows, logged_rows
 from gpubp.bench.results import Part, Row, load, row_name
 
 PART = """
-import os, time
+import atexit, os, time
 from gpubp.bench.results import Row
 
 def rows(device):
@@ -27,7 +27,18 @@ def rows(device):
     def good(): return Row("good", device=device, figures={"pid": os.getpid()})
     def also(): return Row("also", device=device, figures={"pid": os.getpid()})
     def theirs(): return Row("case", "peer", figures={"pid": os.getpid()})
-    makers = [fails, dies, hangs, good, also] if device == "cpu" else [fails, good]
+    def logs(text="a product"):
+        level, path = (os.environ["CUBLASLT_LOG_" + name] for name in ("LEVEL", "FILE"))
+        open(path, "a").write(f"level {level}: {text}")
+    def logs_and_dies():
+        logs()
+        os.write(2, b"one\\ntwo\\n\\nthree\\nfour\\n")
+        os._exit(3)
+    def logs_late():
+        atexit.register(lambda: time.sleep(0.2) or logs("closed"))
+        return good()
+    makers = [fails, dies, hangs, good, also, logs_and_dies, logs_late]
+    makers = makers if device == "cpu" else [fails, good]
     return {maker.__name__: maker for maker in makers} | {"peer/case": theirs}
 """
 
@@ -66,6 +77,35 @@ def test_rows_without_time_say_so(part: str) -> None:
     rows = list(isolated_rows(part, "cpu", ["good", "also"], row_seconds=9, until=monotonic()))
     assert [(row.case, row.status) for row in rows] == [("good", "failed"), ("also", "failed")]
     assert rows[0].reason == "no time was left for it"
+
+
+def test_logged_rows_have_processes_of_their_own_and_what_was_logged(part: str) -> None:
+    names = ["logs_and_dies", "good", "also", "logs_late"]
+    got = list(logged_rows(part, "cpu", names, row_seconds=60, until=monotonic() + 60))
+    assert [row.status for row in got] == ["failed", "ok", "ok", "ok"]
+    assert [row.log for row in got] == ["level 2: a product", "", "", "level 2: closed"]
+    assert got[0].reason == "its process ended with code 3: two | three | four"
+    assert len({row.figures["pid"] for row in got[1:]}) == 3
+
+
+def test_of_a_long_log_the_end_is_kept(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "LOG_BYTES", 9)
+    (row,) = logged_rows(part, "cpu", ["logs_late"], row_seconds=60, until=monotonic() + 60)
+    assert row.log == ": closed"[-9:].rjust(9, "2")
+
+
+def test_logged_row_that_hangs_ends_with_its_time(part: str) -> None:
+    names, started = ["hangs", "good", "good"], monotonic()
+    got = list(logged_rows(part, "cpu", names, row_seconds=60, until=started + 2))
+    assert monotonic() - started < 10
+    assert got[0].reason == "took longer than 2 s"
+    assert [row.reason for row in got[1:]] == ["no time was left for it"] * 2
+
+
+def test_of_a_traceback_the_last_line_is_the_reason(part: str) -> None:
+    (row,) = logged_rows("no_such_part", "cpu", ["x"], row_seconds=60, until=monotonic() + 60)
+    why = "ModuleNotFoundError: No module named 'no_such_part'"
+    assert row.reason == f"its process ended with code 1: {why}"
 
 
 def part_of(device: str, *rows: Row) -> Part:
