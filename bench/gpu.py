@@ -1,51 +1,82 @@
-"""`python -m gpubp.bench.gpu [kernels|train|peers|all]`: the CUDA path, proven and timed.
+"""`python -m gpubp.bench.gpu [PART]`: the CUDA path, proven and timed.
 
 Runs from a bare checkout without a network. Prints a line as each row is measured and keeps all of
-them in one file of bench/results/.
+them in one file of the folder `--out`.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
+from itertools import accumulate
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from gpubp.backend import BackendUnavailableError, get_backend
-from gpubp.bench.isolation import isolated_rows
+from gpubp.bench.isolation import isolated_rows, logged_rows
 from gpubp.bench.machine import machine
 from gpubp.bench.results import Part, Results, Row, find, load, merge, row_name, save
 from gpubp.bench.throughput import compared, with_floor
 
-MODULES = {
-    "ceilings": "gpubp.bench.ceilings",
-    "kernels": "gpubp.bench.kernel_twins",
-    "train": "gpubp.bench.trainings",
-    "inference": "gpubp.bench.inference",
-    "peers": "gpubp.bench.throughput",
+
+class Measurement(NamedTuple):
+    """The module of the rows, the function that runs them, and the longest time of a row."""
+
+    module: str
+    isolated: Callable[..., Generator[Row, None, None]] = isolated_rows
+    row_seconds: float = 150.0
+
+
+MEASUREMENTS = {
+    "first": Measurement("gpubp.bench.first_device", logged_rows, 40.0),
+    "ceilings": Measurement("gpubp.bench.ceilings"),
+    "kernels": Measurement("gpubp.bench.kernel_twins"),
+    "train": Measurement("gpubp.bench.trainings"),
+    "speed": Measurement("gpubp.bench.speed"),
+    "peers": Measurement("gpubp.bench.throughput"),
 }
-# Floors need the ceilings of the same run, so these come first.
-CHOICES = {
-    "kernels": ("ceilings", "kernels"),
-    "train": ("ceilings", "train", "inference"),
-    "peers": ("ceilings", "peers"),
-    "all": tuple(MODULES),
+
+
+class Asked(NamedTuple):
+    """What PART stands for: its longest time, and the names of its measurements.
+
+    Floors need the ceilings, so these come before speeds.
+    """
+
+    minutes: float
+    names: tuple[str, ...]
+
+
+# The first three take under 6 minutes, the last fits into a command of 10.
+PARTS = {
+    "first": Asked(2.0, ("first", "ceilings")),
+    "kernels": Asked(2.0, ("kernels",)),
+    "train": Asked(1.75, ("train",)),
+    "speed": Asked(4.0, ("ceilings", "speed")),
+    "peers": Asked(9.0, ("ceilings", "peers")),
 }
-ROW_SECONDS = 150.0
+MINUTES = ", ".join(f"{name} {part.minutes:g}" for name, part in PARTS.items())
+LOG_CHARACTERS = 2000  # of a log that stay in its row
 Show = Callable[[str], None]
 
 
 @click.command()
-@click.argument("choice", type=click.Choice(list(CHOICES)), default="all", metavar="[PART]")
-@click.option("--device", default="cuda", show_default=True, help="cuda or cuda:N.")
-@click.option("--minutes", default=7.5, show_default=True, help="Longest time of each part.")
+@click.argument("choice", type=click.Choice([*PARTS, "all"]), default="all", metavar="[PART]")
+@click.option("--device", default="cuda", show_default=True, help="cuda, cuda:N, or cpu.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    show_default=MINUTES,
+    help="Longest time of PART; all shares it among its parts.",
+)
 @click.option(
     "--out",
     "folder",
@@ -54,62 +85,122 @@ Show = Callable[[str], None]
     show_default=True,
     help="Folder of the JSON file.",
 )
-def gpu(choice: str, device: str, minutes: float, folder: Path) -> int:
-    """Prove and time the CUDA path; PART is kernels, train, peers or all.
+@click.option(
+    "--merge",
+    "other",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Measure nothing: copy the parts of this file into that of the same name in --out.",
+)
+def gpu(choice: str, device: str, minutes: float | None, folder: Path, other: Path | None) -> int:
+    """Prove and time the CUDA path; PART is first, kernels, train, speed, peers or all.
 
-    Exit code 1 says that a row failed.
+    On the device cpu it is a rehearsal. Exit code 1 says that a row failed.
     """
-    if device == "cpu":
-        raise click.BadParameter("measures CUDA devices; use cuda or cuda:N", param_hint="--device")
+    begun = monotonic()
+    if other is not None:
+        return merge_file(other, folder / other.name)
     get_backend(device)  # raises where there is none
     facts = machine(device)
-    path = folder / f"gpu-{slug(facts['device']['name'])}.json"
-    results = load(path)
-    click.echo(f"{facts['device']['name']}, {facts['packages']}, results in {path}")
-    for name in CHOICES[choice]:
-        results = run_part(name, MODULES[name], device, facts, results, path, minutes)
-    if "peers" in CHOICES[choice]:
-        click.echo(table(results["peers"].rows))
-    failed = [row for name in CHOICES[choice] for row in results[name].rows if _failed(row)]
+    name = facts["device"]["name"]
+    path = folder / ("rehearsal-cpu.json" if device == "cpu" else f"gpu-{slug(name)}.json")
+    run = Run(device, facts, path, load(path))
+    click.echo(f"{name}, {facts['packages']}, results in {path}")
+    if device == "cpu":
+        click.echo("A rehearsal on the CPU: none of its figures is a GPU's.")
+    for part, until in deadlines(choice, minutes, begun).items():
+        run.measure(part, until)
+    if "peers" in run.measured:
+        click.echo(table(run.results["peers"].rows))
+    failed = [row for name in run.measured for row in run.results[name].rows if _failed(row)]
     click.echo(f"\n{len(failed)} rows failed" + "".join(f"\n{line(row)}" for row in failed))
     return int(bool(failed))
+
+
+def merge_file(source: Path, target: Path) -> int:
+    """Copy the parts of one results file into another, where they replace those of their names."""
+    parts = load(source)
+    save(merge(load(target), parts), target)
+    click.echo(f"{', '.join(parts)} of {source} copied into {target}")
+    return 0
 
 
 def _failed(row: Row) -> bool:
     return row.status == "failed"
 
 
-def run_part(
-    name: str,
-    module: str,
-    device: str,
-    facts: dict[str, Any],
-    results: Results,
-    path: Path,
-    minutes: float,
-    show: Show = click.echo,
-) -> Results:
-    """Measure the part ``name`` by ``module``; return ``results`` with it, also saved in ``path``.
+def deadlines(choice: str, minutes: float | None, begun: float) -> dict[str, float]:
+    """Return the `time.monotonic` at which the time of each part of ``choice`` is up.
 
-    What was measured so far is in the file after each row, whatever happens then.
+    minutes : of all of them together, shared in proportion to their defaults; None takes these.
+        The next part also has the time that one leaves over.
     """
-    begun, started = monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-    names = list(import_module(module).rows(device))
-    ceilings = results["ceilings"].rows if "ceilings" in results else ()
-    done: list[Row] = []
-    until = begun + 60 * minutes
-    show(f"\n{name}: {len(names)} rows, {minutes:g} minutes at most")
-    with closing(
-        isolated_rows(module, device, names, row_seconds=ROW_SECONDS, until=until)
-    ) as rows:
-        for row in rows:
-            done.append(compared(with_floor(row, ceilings), find(done, row.case)))
-            show(line(done[-1]))
-            part = Part(facts, started, monotonic() - begun, tuple(done))
-            results = merge(results, {name: part})
-            save(results, path)
-    show(f"{name}: {monotonic() - begun:.0f} s")
-    return results
+    names = list(PARTS) if choice == "all" else [choice]
+    ends = list(accumulate(PARTS[name].minutes for name in names))
+    scale = 60 * (1 if minutes is None else minutes / ends[-1])
+    return {name: begun + scale * end for name, end in zip(names, ends, strict=True)}
+
+
+@dataclass
+class Run:
+    """One run of the command.
+
+    facts : of the machine. path : of the results, which hold those of earlier runs too.
+    measured : the names of the measurements of this run so far.
+    """
+
+    device: str
+    facts: dict[str, Any]
+    path: Path
+    results: Results
+    show: Show = click.echo
+    measured: list[str] = field(default_factory=list)
+
+    def measure(self, part: str, until: float) -> None:
+        """Make the measurements of ``part``, which end at the `time.monotonic` ``until``."""
+        for name in PARTS[part].names:
+            if name == "ceilings" and part != "first" and self._has_ceilings():
+                self.show(f"\nceilings: those of {self.results[name].started} in the file")
+            else:
+                self.rows(name, MEASUREMENTS[name], until)
+
+    def _has_ceilings(self) -> bool:
+        """Whether ceilings of this device are known, or were not to be had in this run."""
+        known = self.results.get("ceilings")
+        if known is None or known.machine["device"] != self.facts["device"]:
+            return False
+        return "ceilings" in self.measured or not any(map(_failed, known.rows))
+
+    def rows(self, name: str, measurement: Measurement, until: float) -> None:
+        """Measure all rows of ``name``. The file has what was measured so far after each row."""
+        module, isolated, row_seconds = measurement
+        begun, started = monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        names = list(import_module(module).rows(self.device))
+        ceilings = self.results["ceilings"].rows if "ceilings" in self.results else ()
+        logs = self.path.with_name(f"{self.path.stem}-{name}.log")
+        logs.unlink(missing_ok=True)
+        self.measured.append(name)
+        self.show(f"\n{name}: {len(names)} rows, {max(0.0, until - begun):.0f} s at most")
+        done: list[Row] = []
+        limits = {"row_seconds": row_seconds, "until": until}
+        with closing(isolated(module, self.device, names, **limits)) as rows:
+            for row in rows:
+                timed = compared(with_floor(row, ceilings), find(done, row.case))
+                done.append(with_short_log(timed, logs))
+                self.show(line(done[-1]))
+                part = Part(self.facts, started, monotonic() - begun, tuple(done))
+                self.results = merge(self.results, {name: part})
+                save(self.results, self.path)
+        self.show(f"{name}: {monotonic() - begun:.0f} s")
+
+
+def with_short_log(row: Row, path: Path) -> Row:
+    """Return ``row`` with the end of its log; the whole of a longer one is added to ``path``."""
+    if len(row.log) <= LOG_CHARACTERS:
+        return row
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"==== {row_name(row)}\n{row.log}\n")
+    return replace(row, log=f"[the whole is in {path.name}] {row.log[-LOG_CHARACTERS:]}")
 
 
 def line(row: Row) -> str:
@@ -127,6 +218,7 @@ def _told(row: Row) -> Iterable[str]:
         yield f"gpubp is {speedup:.2f} times as fast" if speedup else ""
     else:
         yield ", ".join(f"{key.replace('_', ' ')} {value:.6g}" for key, value in figures.items())
+    yield ", ".join(f"{name} {text}" for name, text in row.notes.items())
     yield row.reason
 
 

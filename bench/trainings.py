@@ -1,4 +1,4 @@
-"""Whole trainings: the same loss curve as on the CPU, the same bits twice, the first fit, speed."""
+"""Whole trainings: the same loss curve as on the CPU, the same bits twice, the first fit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from gpubp.bench import throughput
 from gpubp.bench.results import Row, Rows
 
 EPOCHS = 20
@@ -34,12 +34,10 @@ print(perf_counter() - started)
 
 def rows(device: str) -> Rows:
     """Return what measures each row, by name."""
-    ours = throughput.rows(device)
     return {
         "first fit": partial(_first_fit, device),
         **{f"digits {dtype}": partial(_curve, device, dtype) for dtype in LIMITS},
         **{f"digits {dtype} twice": partial(_twice, device, dtype) for dtype in LIMITS},
-        **{name: measure for name, measure in ours.items() if name.startswith(f"{Row.peer}/")},
     }
 
 
@@ -57,13 +55,22 @@ def _fit_digits(device: str, dtype: str) -> Any:
 
 
 def _curve(device: str, dtype: str) -> Row:
-    """Compare the loss of each epoch with that of the same training on the CPU."""
-    got, expected = (_fit_digits(where, dtype).loss_curve_ for where in (device, "cpu"))
+    return compared_with_cpu(f"digits {dtype}", device, dtype, EPOCHS, _fit_digits)
+
+
+def compared_with_cpu(
+    case: str, device: str, dtype: str, epochs: int, fit: Callable[[str, str], Any]
+) -> Row:
+    """Return the row ``case``: the loss of each epoch held to that of the same training on the CPU.
+
+    fit : (device, dtype) -> an estimator, fitted for ``epochs`` epochs.
+    """
+    got, expected = (fit(where, dtype).loss_curve_ for where in (device, "cpu"))
     difference = np.abs(np.divide(got, expected) - 1)
     figures = {"largest_relative_difference": float(difference.max()), "limit": LIMITS[dtype]}
-    within = len(got) == EPOCHS and bool((difference <= LIMITS[dtype]).all())
+    within = len(got) == epochs and bool((difference <= LIMITS[dtype]).all())
     return Row(
-        f"digits {dtype}",
+        case,
         status="ok" if within else "failed",
         reason="" if within else "not the loss curve of the CPU",
         device=device,

@@ -293,6 +293,18 @@ def test_peer_that_is_not_installed_is_skipped_with_a_reason(
         assert row.reason == f"{package} is not installed"
 
 
+def test_a_rehearsal_skips_what_only_cuda_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = replace(TINY, precision="tf32")
+    monkeypatch.setattr(throughput, "WORKLOADS", (TINY, wide))
+    rows = throughput.rows("cpu")
+    row = rows[f"gpubp/{TINY.name}"]()
+    assert row.timing is not None
+    assert row.timing.samples == 2
+    skipped = measured(f"gpubp/{wide.name}", rows[f"gpubp/{wide.name}"])
+    assert skipped.status == "skipped"
+    assert skipped.reason == "needs a CUDA device: there is no tf32 on cpu"
+
+
 def test_scikit_learn_is_no_peer_on_cuda() -> None:
     assert not any(name.startswith("sklearn") for name in throughput.rows("cuda"))
     assert any(name.startswith("sklearn") for name in throughput.rows("cpu"))

@@ -10,9 +10,9 @@ from time import monotonic
 
 import pytest
 
-from gpubp.bench import gpu, isolation
+from gpubp.bench import first_device, gpu, isolation
 from gpubp.bench.isolation import isolated_rows, logged_rows
-from gpubp.bench.results import Part, Row, load, row_name
+from gpubp.bench.results import Part, Results, Row, find, load, row_name, save
 
 PART = """
 import atexit, os, time
@@ -108,19 +108,113 @@ def test_of_a_traceback_the_last_line_is_the_reason(part: str) -> None:
     assert row.reason == f"its process ended with code 1: {why}"
 
 
+# ---- a run -------------------------------------------------------------------------------------
+
+NOWHERE = {"cpu": "this", "device": {"name": "some"}}
+
+
+def a_run(path: Path, results: Results | None = None) -> tuple[gpu.Run, list[str]]:
+    lines: list[str] = []
+    return gpu.Run("cuda", NOWHERE, path, results or {}, lines.append), lines
+
+
 def part_of(device: str, *rows: Row) -> Part:
     return Part({"device": {"name": device}}, "2030-01-02T03:04:05+00:00", 1.5, rows)
 
 
 def test_part_is_saved_beside_the_others(part: str, tmp_path: Path) -> None:
-    path, lines = tmp_path / "results.json", []
-    old = {"train": part_of("other", Row("digits"))}
-    got = gpu.run_part("kernels", part, "cuda", {"cpu": "this"}, old, path, 1, lines.append)
-    assert load(path) == got
-    assert got["train"] == old["train"]
-    assert [row.status for row in got["kernels"].rows] == ["failed", "ok", "ok"]
-    assert got["kernels"].machine == {"cpu": "this"}
+    path, old = tmp_path / "results.json", {"train": part_of("other", Row("digits"))}
+    run, lines = a_run(path, old)
+    run.rows("kernels", gpu.Measurement(part), monotonic() + 60)
+    assert load(path) == run.results
+    assert run.results["train"] == old["train"]
+    assert [row.status for row in run.results["kernels"].rows] == ["failed", "ok", "ok"]
+    assert run.results["kernels"].machine == NOWHERE
+    assert run.measured == ["kernels"]
     assert "ArithmeticError: too large" in "\n".join(lines)
+
+
+def test_every_row_is_saved_before_the_next(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(gpu, "save", lambda results, path: saved.append(len(results["x"].rows)))
+    run, _ = a_run(tmp_path / "results.json")
+    run.rows("x", gpu.Measurement(part), monotonic() + 60)
+    assert saved == [1, 2, 3]
+
+
+def test_a_long_log_goes_to_a_file_beside_the_results(tmp_path: Path) -> None:
+    path, text = tmp_path / "made" / "gpu-first.log", "".join(map(str, range(1000)))
+    short = Row("short", log="x" * gpu.LOG_CHARACTERS)
+    assert gpu.with_short_log(short, path) is short
+    assert not path.exists()
+    got = [gpu.with_short_log(Row(case, log=text), path) for case in ("a", "b")]
+    end = text[-gpu.LOG_CHARACTERS :]
+    assert [row.log for row in got] == [f"[the whole is in gpu-first.log] {end}"] * 2
+    assert path.read_text(encoding="utf-8") == f"==== a\n{text}\n==== b\n{text}\n"
+
+
+CEILINGS = Row("copy", figures={"bytes_per_second": 3e12})
+
+
+@pytest.mark.parametrize(
+    ("known", "measured"),
+    [
+        (part_of("some", CEILINGS), ["speed"]),
+        (part_of("other", CEILINGS), ["ceilings", "speed"]),
+        (part_of("some", CEILINGS, Row("product", status="failed")), ["ceilings", "speed"]),
+        (None, ["ceilings", "speed"]),
+    ],
+)
+def test_speed_takes_the_ceilings_of_the_same_device(
+    known: Part | None, measured: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, lines = a_run(tmp_path / "r.json", {"ceilings": known} if known else {})
+    monkeypatch.setattr(gpu.Run, "rows", lambda run, name, *a: run.measured.append(name))
+    run.measure("speed", 0)
+    assert run.measured == measured
+    assert len(lines) == ("ceilings" not in measured)
+
+
+def test_ceilings_that_failed_are_not_measured_again_in_the_same_run(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "ceilings", "speed", "peers"):
+        monkeypatch.setitem(gpu.MEASUREMENTS, name, gpu.Measurement(part))
+    run, _ = a_run(tmp_path / "r.json", {"ceilings": part_of("some", CEILINGS)})
+    for name in ("first", "speed", "peers"):
+        run.measure(name, monotonic())  # no time for any row
+    assert run.measured == ["first", "ceilings", "speed", "peers"]
+
+
+def test_minutes_are_those_of_all_parts_together() -> None:
+    assert gpu.deadlines("first", None, 1000) == {"first": 1000 + 60 * 2.0}
+    assert gpu.deadlines("peers", 0.5, 1000) == {"peers": 1030}
+    ends = gpu.deadlines("all", 10, 1000)
+    assert list(ends) == ["first", "kernels", "train", "speed", "peers"]
+    assert ends["peers"] == pytest.approx(1600)
+    assert ends["first"] == pytest.approx(1000 + 600 * 2 / 18.75)
+    assert ends["kernels"] == pytest.approx(1000 + 600 * 4 / 18.75)
+
+
+def test_the_first_three_parts_take_under_6_minutes() -> None:
+    assert sum(gpu.PARTS[name].minutes for name in ("first", "kernels", "train")) < 6
+    assert all(part.minutes < 10 for part in gpu.PARTS.values())
+
+
+def test_rows_of_first_are_logged() -> None:
+    assert gpu.MEASUREMENTS["first"].isolated is logged_rows
+
+
+def test_ceilings_come_before_speeds() -> None:
+    for name in ("speed", "peers"):
+        assert gpu.PARTS[name].names == ("ceilings", name)
+    names = [name for part in gpu.PARTS.values() for name in part.names]
+    assert set(names) == set(gpu.MEASUREMENTS)
+
+
+# ---- the command -------------------------------------------------------------------------------
 
 
 def test_table_has_each_peer_and_its_ratio() -> None:
@@ -129,6 +223,11 @@ def test_table_has_each_peer_and_its_ratio() -> None:
     text = gpu.table([ours, peer, Row("c", "torch_eager", "failed")])
     assert text.split("\n")[1].split()[-2:] == ["gpubp", "jax_scan"]
     assert text.split("\n")[2].split() == ["c", "20.00", "50.00", "(2.50x)"]
+
+
+def test_line_has_figures_notes_and_reason_but_no_log() -> None:
+    row = Row("facts", reason="why", figures={"free_bytes": 1e9}, notes={"NVRTC": "13.1"}, log="L")
+    assert gpu.line(row).split("ok", 1)[1].strip() == "free bytes 1e+09; NVRTC 13.1; why"
 
 
 def test_without_a_device_nothing_is_written(tmp_path: Path) -> None:
@@ -149,13 +248,49 @@ def test_without_a_device_nothing_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("args", [["nothing"], ["--device", "cpu"]])
+@pytest.mark.parametrize("args", [["nothing"], ["--minutes", "0"], ["--merge", "none.json"]])
 def test_wrong_usage_has_code_2(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu.main(args) == 2
     assert capsys.readouterr().err.startswith("Error: Invalid value")
 
 
-def test_every_part_has_its_module_and_comes_after_the_ceilings() -> None:
-    for names in gpu.CHOICES.values():
-        assert names[0] == "ceilings"
-        assert set(names) <= set(gpu.MODULES)
+@pytest.fixture
+def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+
+
+@pytest.mark.usefixtures("checkout")
+def test_first_is_rehearsed_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.main(["first", "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
+    assert "A rehearsal on the CPU: none of its figures is a GPU's." in capsys.readouterr().out
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == "rehearsal-cpu.json"
+    results = load(path)
+    assert {row.case: row.status for row in results["first"].rows} == {
+        "facts": "skipped",
+        **{name: "ok" for name in first_device.rows("cpu") if name != "facts"},
+    }
+    assert find(results["ceilings"].rows, "product float32") is not None
+
+
+@pytest.mark.usefixtures("checkout")
+def test_without_time_every_part_has_its_rows(tmp_path: Path) -> None:
+    started = monotonic()
+    args = ["all", "--device", "cpu", "--out", str(tmp_path), "--minutes", "0.0001"]
+    assert gpu.main(args) == 1
+    assert monotonic() - started < 10
+    results = load(tmp_path / "rehearsal-cpu.json")
+    assert set(results) == set(gpu.MEASUREMENTS)
+    rows = [row for part in results.values() for row in part.rows]
+    assert {row.reason for row in rows} <= {"no time was left for it", "took longer than 0 s"}
+
+
+def test_a_file_is_merged_into_that_of_its_name(tmp_path: Path) -> None:
+    old, new = tmp_path / "kept" / "gpu-x.json", tmp_path / "back" / "gpu-x.json"
+    before = {"first": part_of("x", Row("a")), "train": part_of("x", Row("b"))}
+    after = {"train": part_of("x", Row("c"))}
+    save(before, old)
+    save(after, new)
+    assert gpu.main(["--merge", str(new), "--out", str(old.parent)]) == 0
+    assert load(old) == before | after
+    assert load(new) == after

@@ -1,4 +1,4 @@
-"""What the parts of `gpubp.bench.gpu` check, on the CPU."""
+"""What the parts of `gpubp.bench.gpu` check: on the CPU, and on the stand-in for a device."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import host_cublas_lt
+import host_cuda
 import numpy as np
 import pytest
 
-from gpubp.bench import ceilings, inference, kernel_twins, trainings
+from gpubp.bench import ceilings, first_device, inference, kernel_twins, speed, trainings
 from gpubp.bench.isolation import measured
 from gpubp.bench.results import Timing
 from gpubp.bench.timing import HostClock
 from gpubp.numpy_backend import NumpyBackend
 
 TIMING = Timing(2.0, 1.5, 2.5, 20, "host clock")
+DTYPES = ("float32", "float64")
 
 
 class OffByOne(NumpyBackend):
@@ -46,6 +49,7 @@ def test_kernel_rows_without_the_tests_say_so(monkeypatch: pytest.MonkeyPatch) -
 def test_curves_are_held_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainings, "EPOCHS", 2)
     rows = trainings.rows("cpu")
+    assert set(rows) == {"first fit", *(f"digits {t}{n}" for t in DTYPES for n in ("", " twice"))}
     row = rows["digits float32"]()
     assert (row.status, len(row.losses)) == ("ok", 2)
     monkeypatch.setitem(trainings.LIMITS, "float32", -1.0)
@@ -94,6 +98,20 @@ def test_inference_covers_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
         inference._infer("cpu", "float32", 150)
 
 
+def test_speed_is_that_of_gpubp_alone() -> None:
+    names = list(speed.rows("cuda"))
+    assert len(names) == 6
+    assert [name for name in names if name.startswith("gpubp/")] == names[:4]
+    assert all("10,000,000 rows" in name for name in names[4:])
+    assert list(speed.rows("cpu"))[4:] == [n.replace("10,000,000", "100,000") for n in names[4:]]
+
+
+def test_inference_has_no_tf32_on_the_cpu() -> None:
+    (name,) = (name for name in inference.rows("cpu") if name.endswith("tf32"))
+    row = measured(name, inference.rows("cpu")[name])
+    assert (row.status, row.reason) == ("skipped", "needs a CUDA device: there is no tf32 on cpu")
+
+
 # ---- ceilings ----------------------------------------------------------------------------------
 
 
@@ -132,3 +150,79 @@ def test_the_copy_says_its_size_and_is_on_its_device(monkeypatch: pytest.MonkeyP
     assert row.figures["array_bytes"] == 1 << 20  # two of them are an eighth of 16 MiB
     assert row.timing is not None
     assert row.figures["bytes_per_second"] == pytest.approx((2 << 20) / row.timing.median)
+
+
+# ---- the first questions to a device -----------------------------------------------------------
+
+TRAINED = [name for name in first_device.rows("cuda") if name != "facts"]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_first_trainings_run_on_the_stand_in(host_cupy: host_cuda.Machine, name: str) -> None:
+    row = measured(name, first_device.rows("cuda")[name])
+    assert (row.status, row.reason, len(row.losses)) == ("ok", "", first_device.EPOCHS)
+    assert row.figures["largest_relative_difference"] > 0  # it was not computed by NumPy
+
+
+def test_the_tail_is_one_row() -> None:
+    tails = {name: t.rows % first_device.BATCH for name, t in first_device.TRAININGS.items()}
+    assert tails == {"one-output regressor": 0, "binary classifier": 0, "one-row tail": 1}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_first_trainings_find_an_epilogue_that_is_wrong(
+    host_cupy: host_cuda.Machine, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    finish = host_cublas_lt.Extras.finish
+
+    def no_delta(self: Any, call: Any) -> None:
+        kept = self.epilogue & (host_cublas_lt.DRELU | host_cublas_lt.DGELU)
+        finish(self._replace(epilogue=self.epilogue & ~kept), call)
+
+    monkeypatch.setattr(host_cublas_lt.Extras, "finish", no_delta)
+    row = measured(name, first_device.rows("cuda")[name])
+    assert (row.status, row.reason) == ("failed", "not the loss curve of the CPU")
+
+
+def test_first_trainings_say_what_cublas_answered(
+    host_cupy: host_cuda.Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_cublas_lt.Extras, "faults", lambda self, call: True)
+    row = measured(TRAINED[0], first_device.rows("cuda")[TRAINED[0]])
+    assert row.status == "failed"
+    assert row.reason.startswith("CublasError: cublasLtMatmul returned CUBLAS_STATUS_")
+    assert set(host_cupy.faults) == {"an illegal memory access by cublasLtMatmul"}
+    host_cupy.faults.clear()
+
+
+def test_facts_have_an_answer_or_an_error_for_each_question(
+    host_cupy: host_cuda.Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_device, "machine", lambda device: {"device": {"name": "Stand-in"}})
+    row = first_device.rows("cuda")["facts"]()
+    assert row.notes["name"] == "Stand-in"
+    assert row.notes["cuBLASLt"].isdecimal()
+    assert row.notes["NVRTC"].startswith("AttributeError: ")  # the stand-in has none
+    assert row.figures["total_bytes"] == host_cuda.Device(0).mem_info[1]
+
+
+def test_facts_of_the_cpu_are_skipped() -> None:
+    row = measured("facts", first_device.rows("cpu")["facts"])
+    assert (row.status, row.reason) == ("skipped", "needs a CUDA device to describe")
+
+
+MAPS = """
+7f00-7f01 r-xp 0 08:01 12 /home/me/lib/python3.12/site-packages/nvidia/cu13/lib/libcublas.so.13
+7f01-7f02 r--p 0 08:01 13 /home/me/lib/python3.12/site-packages/nvidia/cu13/lib/libcublasLt.so.13
+7f02-7f03 r--p 0 08:01 14 /usr/lib/x86_64-linux-gnu/libcuda.so.580.82.07
+7f03-7f04 r--p 0 08:01 15 /usr/lib/x86_64-linux-gnu/libcuda_other.so.1
+7f04-7f05 rw-p 0 00:00 0 [heap]
+"""
+
+
+def test_libraries_are_those_that_are_loaded() -> None:
+    assert first_device.libraries(MAPS) == {
+        "libcublas": "nvidia/cu13/lib/libcublas.so.13",
+        "libcublasLt": "nvidia/cu13/lib/libcublasLt.so.13",
+        "libcuda": "/usr/lib/x86_64-linux-gnu/libcuda.so.580.82.07",
+    }

@@ -1,0 +1,145 @@
+"""What a device is, and small trainings of the shapes at risk on one that gpubp has never met.
+
+cuBLASLt's gradient epilogues are known to access memory outside of the arrays for one output or
+one row (nvmath-python 0.2.0, release notes). What does so ends its process, so that each row has
+one of its own, and what cuBLASLt logged is kept.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp.backend import get_backend
+from gpubp.bench.machine import machine
+from gpubp.bench.results import Row, Rows, SkippedError
+from gpubp.bench.trainings import compared_with_cpu
+from gpubp.kernels import cublas
+from gpubp.kernels.gemm_epilogues import library_version
+
+EPOCHS, BATCH = 3, 32
+# Of two hidden layers the upper one has its gradient from a product over one output, the lower one
+# from a product that an epilogue may finish. cuBLASLt has epilogues of these two activations.
+HIDDEN, ACTIVATIONS = (32, 32), ("relu", "gelu")
+LIBRARIES = re.compile(r"/(libcublas|libcublasLt|libnvrtc|libcudart|libcuda)\.so[.0-9]*$")
+
+
+class Training(NamedTuple):
+    """An estimator of gpubp, the rows to train it on, and X (n, 16) -> their targets."""
+
+    estimator: str
+    rows: int
+    target: Callable[[np.ndarray], np.ndarray]
+
+
+TRAININGS = {
+    "one-output regressor": Training("MLPRegressor", 4 * BATCH, lambda X: np.abs(X[:, 0])),
+    "binary classifier": Training("MLPClassifier", 4 * BATCH, lambda X: X[:, 0] * X[:, 1] > 0),
+    "one-row tail": Training("MLPClassifier", 4 * BATCH + 1, lambda X: X[:, :4].argmax(axis=1)),
+}
+
+
+def rows(device: str) -> Rows:
+    """Return what measures each row, by name."""
+    trained = {
+        f"{name}, {activation}": partial(_train, device, name, activation)
+        for name in TRAININGS
+        for activation in ACTIVATIONS
+    }
+    return {"facts": partial(_facts, device), **trained}
+
+
+def _train(device: str, name: str, activation: str) -> Row:
+    """Compare the loss of each epoch in float32 with that on the CPU."""
+    fit = partial(_fit, TRAININGS[name], activation)
+    return compared_with_cpu(f"{name}, {activation}", device, "float32", EPOCHS, fit)
+
+
+def _fit(training: Training, activation: str, device: str, dtype: str) -> Any:
+    import gpubp
+
+    X = np.random.default_rng(0).standard_normal((training.rows, 16), dtype=np.float32)
+    model = getattr(gpubp, training.estimator)(
+        hidden_layer_sizes=HIDDEN,
+        activation=activation,
+        batch_size=BATCH,
+        max_iter=EPOCHS,
+        random_state=0,
+        device=device,
+        dtype=dtype,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it has not converged
+        return model.fit(X, training.target(X))
+
+
+# ---- facts -------------------------------------------------------------------------------------
+
+
+def _facts(device: str) -> Row:
+    """Return what the device, its driver and the libraries say of themselves."""
+    if device == "cpu":
+        raise SkippedError("needs a CUDA device to describe")
+    memory = get_backend(device).memory()  # also loads the libraries
+    notes = {name: str(value) for name, value in machine(device)["device"].items()}
+    notes |= {name: _answer(ask) for name, ask in _QUESTIONS.items()}
+    figures = {"free_bytes": float(memory.free or 0), "total_bytes": float(memory.total or 0)}
+    maps = Path("/proc/self/maps")  # of Linux
+    loaded = libraries(maps.read_text(encoding="utf-8")) if maps.exists() else {}
+    return Row("facts", device=device, figures=figures, notes=notes | loaded)
+
+
+def _driver() -> str:
+    text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+    return text.partition("\n")[0].removeprefix("NVRM version:").strip()
+
+
+def _cublas_version() -> str:
+    library, number = cublas.load_cublas(), ctypes.c_int()
+    parts = []
+    for part in range(3):  # MAJOR_VERSION, MINOR_VERSION, PATCH_LEVEL of library_types.h
+        library.cublasGetProperty(part, ctypes.byref(number))
+        parts.append(str(number.value))
+    return ".".join(parts)
+
+
+def _nvrtc_version() -> str:
+    import cupy
+
+    return ".".join(map(str, cupy.cuda.nvrtc.getVersion()))
+
+
+_QUESTIONS: dict[str, Callable[[], Any]] = {
+    "driver module": _driver,
+    "cuBLAS": _cublas_version,
+    "cuBLASLt": lambda: library_version(cublas.load_cublas()),
+    "NVRTC": _nvrtc_version,
+}
+
+
+def _answer(ask: Callable[[], Any]) -> str:
+    """Return the answer as text, or the error: one that fails must not hide the others."""
+    try:
+        return str(ask())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def libraries(maps: str) -> dict[str, str]:
+    """Return the file of each CUDA library in a process's memory map, by the library's name.
+
+    Files of Python packages begin at the package's folder.
+    """
+    paths = sorted({line[line.index("/") :] for line in maps.splitlines() if "/" in line})
+    return {
+        found[1]: re.sub(r"^.*/(site|dist)-packages/", "", path)
+        for path in paths
+        if (found := LIBRARIES.search(path))
+    }
