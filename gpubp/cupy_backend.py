@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpubp.arrays import Array, Epilogues, Memory, Recording, Step, Unrecorded
+from gpubp.cuda_engine import check_room, engine_of_this_thread
 from gpubp.cuda_graph import RecordedGraph, lacks_memory
-from gpubp.cuda_products import CublasEpilogues, Products, device_tuner
-from gpubp.kernels.cublas import GemmUnavailableError
+from gpubp.cuda_products import CublasEpilogues, Products
 from gpubp.kernels.gemm import Precision
 from gpubp.kernels.optimizers import ADVANCE
 
@@ -26,38 +25,6 @@ if TYPE_CHECKING:
 # An array on the host of more bytes is uploaded from where it lies. CuPy would copy it first into
 # pinned memory of the next power of two, which the process then keeps.
 STAGED_BYTES = 1 << 26
-
-
-class _Engine:
-    """One thread's streams on a device: a main one, one for uploads, and one beside the main.
-
-    products : of the main stream and of the one aside; None where cuBLAS does not load.
-    restriction : what cannot be done here, as the end of a sentence.
-    """
-
-    products: tuple[Products, Products] | None = None
-    restriction = ""
-
-    def __init__(self, cupy: Any, device: Any, precision: Precision, tune: bool) -> None:
-        make = cupy.cuda.Stream
-        self.main, self.aside, self.uploads = (make(non_blocking=True) for _ in range(3))
-        # Recorded anew at each fork and join: a wait is for what an event stands for at that time.
-        self.fork, self.join = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
-        try:
-            options = (device.compute_capability, precision)
-            tuner = device_tuner(cupy, device.id) if tune else None
-            main, aside = (
-                Products(cupy, stream, *options, tuner) for stream in (self.main, self.aside)
-            )
-            self.products = main, aside
-        except GemmUnavailableError as error:
-            self.restriction = f"; products by cupy.matmul, and no step is recorded: {error}"
-
-
-# By thread, device, precision, and whether products are tuned. They live as long as the process:
-# memory that a stream has freed serves its next training, and to destroy a cuBLAS handle waits
-# for the device, which breaks any capture of another thread.
-_ENGINES: dict[tuple[int, int, str, bool], _Engine] = {}
 
 
 class ProbeError(RuntimeError):
@@ -120,11 +87,8 @@ class CupyBackend:
         self._device = cupy.cuda.Device(index)
         self._records = record
         self._launches: Counter[str] = Counter()
-        key = threading.get_ident(), index, precision, tune
-        if key not in _ENGINES:
-            with self._device:
-                _ENGINES[key] = _Engine(cupy, self._device, precision, tune)
-        self._engine = _ENGINES[key]
+
+        self._engine = engine_of_this_thread(cupy, self._device, precision, tune)
         self.why = why + self._engine.restriction
         self._products = self._engine.products and self._engine.products[0]
         self.epilogues = Epilogues()
@@ -139,16 +103,23 @@ class CupyBackend:
             # The copy may go on after that, and ``host`` be another's to overwrite.
             self._cupy.cuda.get_current_stream().synchronize()
             return array
+        if isinstance(values, np.ndarray):
+            self._check_room(values.shape, dtype or values.dtype)
         return self._cupy.ascontiguousarray(self._cupy.asarray(values, dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray:
         return self._cupy.asnumpy(array)  # type: ignore[no-any-return]
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        self._check_room(shape, dtype)
         return self._cupy.empty(shape, dtype)  # CuPy aligns to 512 bytes
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        self._check_room(shape, dtype)
         return self._cupy.zeros(shape, dtype)
+
+    def _check_room(self, shape: tuple[int, ...], dtype: Any) -> None:
+        check_room(self._cupy, self._device, math.prod(shape) * np.dtype(dtype).itemsize)
 
     def run(self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...]) -> None:
         outputs = out if isinstance(out, tuple) else (out,)
@@ -270,7 +241,7 @@ class CupyBackend:
     @contextmanager
     def in_use(self, threads: int | None, work: int) -> Iterator[None]:
         engine = self._engine
-        with self._device, engine.main:
+        with engine.lock, self._device, engine.main:
             # An interrupt may have left work there, on memory that has been freed since.
             for stream in (engine.aside, engine.uploads):
                 engine.main.wait_event(self._marked(stream))

@@ -103,6 +103,12 @@ class Trainer:
         """The weights and biases on the device, as training has left them."""
         return self.network.views(self.theta)
 
+    def copy_theta(self) -> Array:
+        """Return a copy of the parameters, there where they lie."""
+        copy = self.backend.empty(self.theta.shape, self.theta.dtype)
+        copy[...] = self.theta
+        return copy
+
     @property
     def launches(self) -> dict[str, int]:
         """What one full step asks of the device, by name."""

@@ -115,7 +115,7 @@ def train(
     # Those who listen do so under the error state of whoever called.
     outside = np.errstate(**np.geterr())
     validate, on_epoch = validate and outside(validate), on_epoch and outside(on_epoch)
-    started, best = perf_counter(), trainer.theta.copy() if validate else None
+    started, best = perf_counter(), trainer.copy_theta() if validate else None
     history.epochs, history.stopped_by, history.minimum = 0, "max_epochs", None
     try:
         with np.errstate(all="ignore"):
@@ -140,7 +140,7 @@ def _epochs(
 ) -> StoppedBy:
     """Train until there is a reason to stop; return it. ``best`` is set to the best parameters."""
     theta, rows, started = trainer.theta, trainer.batches.rows, perf_counter()
-    last_finite, orders = theta.copy(), _orders(rows, schedule, rng)
+    last_finite, orders = trainer.copy_theta(), _orders(rows, schedule, rng)
     while history.epochs < schedule.epochs:
         rates = schedule.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
         loss = trainer.epoch(next(orders), rates)
@@ -181,7 +181,7 @@ def rehearse(
     if trainer.backend.name == "cpu":
         return
     hashed = schedule.shuffle and schedule.row_order == "hash"
-    copies = [trainer.theta.copy() for _ in range(2 if validate else 1)]
+    copies = [trainer.copy_theta() for _ in range(2 if validate else 1)]
     trainer.plan_epoch(HashedOrder(0, 0) if hashed else np.arange(trainer.batches.rows))
     trainer.read_sums()
     if validate is not None:

@@ -13,7 +13,7 @@ from host_cupy import modules
 from host_kernels import skip_without_compiler
 from host_launch import StreamedCublas, steps
 
-from gpubp import cupy_backend
+from gpubp import cuda_engine, cupy_backend
 from gpubp.backend import Backend, BackendUnavailableError, get_backend
 from gpubp.kernels import cublas
 
@@ -57,7 +57,7 @@ def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
         return library
 
     monkeypatch.setattr(cublas, "load_cublas", load_cublas)
-    monkeypatch.setattr(cupy_backend, "_ENGINES", {})
+    monkeypatch.setattr(cuda_engine, "_ENGINES", {})
     cupy_backend.probe.cache_clear()
     _forget_kernels()
     yield machine

@@ -99,7 +99,7 @@ class Device:
 
     @property
     def mem_info(self) -> tuple[int, int]:
-        return machine().memory - machine().used[self.id], machine().memory
+        return max(0, machine().memory - machine().used[self.id]), machine().memory
 
     @property
     def compute_capability(self) -> str:

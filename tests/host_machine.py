@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from host_cuda import Stream
 
 ALIGNMENT = 512  # bytes, of CuPy's allocations
+SPILL = 1024  # bytes of an array that must not lie on the host; what CuPy makes beside may
 POISON = 0xFF  # of every new byte: NaN as a float, -1 as an integer
 
 NO_DEVICE, BAD_DEVICE, OLD_DRIVER, BAD_HANDLE, NOT_READY = 100, 101, 35, 400, 600
@@ -178,6 +179,7 @@ class Machine:
 
     devices : how many; memory : bytes of each; driver : the status that every call fails with,
         or 0; missing : libraries of CUDA that are not installed, "nvrtc" or "cublas".
+    spills : whether what does not fit lies on the host instead of failing, as on Windows and WSL.
     issued : work by name, done as it was issued; captured : recorded instead; replayed : done by
         launches of graphs, of which there were ``launches``.
     faults : misuse that was found where nothing could be raised.
@@ -191,7 +193,9 @@ class Machine:
         memory: int = 1 << 30,
         driver: int = 0,
         missing: frozenset[str] = frozenset(),
+        spills: bool = False,
     ) -> None:
+        self.spills = spills
         self.devices, self.memory, self.driver, self.missing = devices, memory, driver, missing
         self.used: Counter[int] = Counter()  # bytes by device
         # The memory behind each address that was asked for.
@@ -297,8 +301,11 @@ class Block:
         self._stream, self.usage = stream, Usage()
         in_use = owner.used[self.device_id]
         if in_use + self._room > owner.memory:
-            self._room = 0
-            raise OutOfMemoryError(size, in_use)
+            if not owner.spills:
+                self._room = 0
+                raise OutOfMemoryError(size, in_use)
+            if size >= SPILL:
+                owner.faults.append(f"{size} bytes do not fit, and lie on the host")
         owner.used[self.device_id] += self._room
         room = np.full(self._room + ALIGNMENT, POISON, np.uint8)
         start = -room.ctypes.data % ALIGNMENT

@@ -9,6 +9,7 @@ import csv
 import gc
 import json
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from sklearn.exceptions import ConvergenceWarning
 from gpubp import MLPClassifier, MLPRegressor, backend, cuda_graph, cupy_backend
 from gpubp.__main__ import main
 from gpubp.backend import BackendUnavailableError, get_backend
+from gpubp.cuda_engine import _Engines
 from gpubp.cupy_backend import CupyBackend
 from gpubp.kernels import cublas
 from gpubp.kernels.cublas import GemmUnavailableError
@@ -33,6 +35,7 @@ from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.optimizers import ADVANCE
 from gpubp.numpy_backend import NumpyBackend
 
+ENGINES = _Engines.MOST
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(90, 4))
 WEIGHTS = RNG.uniform(0.1, 3, len(X))
@@ -388,6 +391,39 @@ def test_a_thread_has_one_engine_a_device() -> None:
     assert [stream.device_id for stream in streams] == [0, 0, 0, 1, 1, 1, 0, 0, 0]
     other = CupyBackend(0, precision="tf32")
     assert other._engine is not first._engine
+
+
+@pytest.mark.parametrize("collected", [False, True])
+def test_engines_of_threads_that_have_ended_serve_the_next(collected: bool) -> None:
+    found: list[Any] = []
+    threads = []
+    for _ in range(2 * ENGINES):
+        thread = threading.Thread(target=lambda: found.append(CupyBackend(0)._engine))
+        thread.start()
+        thread.join()
+        threads += [] if collected else [thread]
+    assert len(found) == 2 * ENGINES
+    assert len(set(found)) == 1
+
+
+def test_many_threads_share_few_engines(machine: Machine) -> None:
+    """Each thread trains while the others hold theirs; more than there are engines take turns."""
+    threads = 2 * ENGINES
+    started = threading.Barrier(threads)
+
+    def train(_: int) -> tuple[Any, np.ndarray]:
+        chosen = CupyBackend(0)
+        started.wait()
+        return chosen._engine, trained(chosen, "float32", "squared_error", epochs=2)
+
+    alone = trained(CupyBackend(0), "float32", "squared_error", epochs=2)
+    each = machine.used[0]
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(pool.map(train, range(threads)))
+    assert len({engine for engine, _ in results} | {CupyBackend(0)._engine}) == ENGINES
+    assert machine.used[0] == ENGINES * each
+    for _, together in results:
+        assert_array_equal(together, alone)
 
 
 def test_the_collector_is_off_while_a_step_is_captured() -> None:

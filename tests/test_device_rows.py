@@ -16,7 +16,7 @@ from host_arrays import ndarray as device_array
 from host_cuda import Machine, start
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gpubp import MLPClassifier, MLPRegressor, cupy_backend, placement
+from gpubp import MLPClassifier, MLPRegressor, cuda_engine, cupy_backend, placement
 from gpubp.batches import Batches
 from gpubp.device_rows import validated
 from gpubp.fitting import X_CHECKS
@@ -170,7 +170,7 @@ def test_batches_in_parts_where_memory_is_short(host_cupy: Machine, monkeypatch:
     options |= {"random_state": 0, "dtype": "float64"}
     cupy_backend.CupyBackend(0)
     engine, library = host_cupy.used[0], host_cupy.cublas
-    monkeypatch.setattr(cupy_backend, "_ENGINES", {})
+    monkeypatch.setattr(cuda_engine, "_ENGINES", {})
     machine = start(memory=engine + rows.nbytes + (1 << 19))
     machine.cublas = library
     with cupy.cuda.Stream(non_blocking=True) as stream:

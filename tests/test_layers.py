@@ -39,6 +39,7 @@ FLOORS = [
     "compiled_backend",
     "cuda_graph",
     "cuda_products",
+    "cuda_engine",
     "cupy_backend",
     "backend",
     "dropout",

@@ -29,7 +29,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import gpubp
-from gpubp import MLPClassifier, MLPRegressor, cupy_backend, lbfgs
+from gpubp import MLPClassifier, MLPRegressor, cuda_engine, lbfgs
 from gpubp.__main__ import main
 from gpubp.backend import Backend
 from gpubp.batches import Batches
@@ -248,7 +248,7 @@ def test_a_device_that_is_too_small_for_the_data(
     options: dict[str, Any] = {"device": "cuda", "dtype": "float64", "random_state": 0}
     found: list[tuple[int, np.ndarray]] = []
     for memory in (1 << 20, 250_000, 40_000, 10_000):
-        monkeypatch.setattr(cupy_backend, "_ENGINES", {})
+        monkeypatch.setattr(cuda_engine, "_ENGINES", {})
         machine = start(memory=engine + memory)
         machine.cublas = host_cupy.cublas
         model = MLPClassifier((8,), solver="lbfgs", max_iter=2, **options)

@@ -11,7 +11,7 @@ import pytest
 from host_cuda import Machine, OutOfMemoryError, start
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gpubp import MLPClassifier, MLPRegressor, cupy_backend
+from gpubp import MLPClassifier, MLPRegressor, cuda_engine
 from gpubp.backend import Backend
 from gpubp.batches import Batches
 from gpubp.cupy_backend import CupyBackend
@@ -38,10 +38,12 @@ def roomy(host_cupy: Machine) -> int:
     return host_cupy.used[0]
 
 
-def small(engine: int, memory: int, monkeypatch: pytest.MonkeyPatch, cublas: Any) -> Machine:
+def small(
+    engine: int, memory: int, monkeypatch: pytest.MonkeyPatch, cublas: Any, spills: bool = False
+) -> Machine:
     """Return a new machine with ``memory`` bytes beside those of the engine."""
-    monkeypatch.setattr(cupy_backend, "_ENGINES", {})
-    machine = start(memory=engine + memory)
+    monkeypatch.setattr(cuda_engine, "_ENGINES", {})
+    machine = start(memory=engine + memory, spills=spills)
     machine.cublas = cublas
     return machine
 
@@ -66,14 +68,17 @@ def trained(backend: Backend, note: Callable[[str], None], **windows: int) -> tu
     return type(trainer.batches), trainer.parts, numbers
 
 
+@pytest.mark.parametrize("spills", [False, True])
 def test_a_smaller_device_trains_to_the_same_numbers(
-    host_cupy: Machine, roomy: int, monkeypatch: pytest.MonkeyPatch
+    host_cupy: Machine, roomy: int, spills: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cuda_engine, "CHECKED_BYTES", 0)
     monkeypatch.setattr(StreamedBatches, "window_bytes", 4 * BATCH * X[0].nbytes)
     found: dict[tuple[type, int], list[str]] = {}
     wanted = np.empty(0)
     for memory in np.geomspace(1 << 20, 60_000, 16).astype(int):
-        machine, lines = small(roomy, int(memory), monkeypatch, host_cupy.cublas), list[str]()
+        lines = list[str]()
+        machine = small(roomy, int(memory), monkeypatch, host_cupy.cublas, spills)
         backend = CupyBackend(0)
         with backend.in_use(None, 0):
             try:

@@ -11,7 +11,7 @@ from host_cuda import Machine
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
-from gpubp import MLPClassifier, cupy_backend
+from gpubp import MLPClassifier, cuda_engine
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
@@ -38,7 +38,7 @@ def test_tuned_training_is_numpys_and_its_choices_are_kept(
     assert json.loads(file.read_text(encoding="utf-8"))
     kept = file.read_bytes()
 
-    monkeypatch.setattr(cupy_backend, "_ENGINES", {})  # as in the next process
+    monkeypatch.setattr(cuda_engine, "_ENGINES", {})  # as in the next process
     again = fitted("cuda", tune=True)
     assert file.read_bytes() == kept
     for first, second in zip(tuned.coefs_, again.coefs_, strict=True):
