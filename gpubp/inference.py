@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import starmap
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -50,11 +50,12 @@ def parameters_of(
     if backend.name == "cpu":
         return Parameters(given[: len(Ws)], list(given[len(Ws) :]))
     kept = _UPLOADED.get(owner)
-    if kept is None or kept.device != backend.name or not _equal(kept.sources, given):
+    if kept is None or kept.device != backend.name or not _equal(kept, given):
         forget(owner)
         arrays = [backend.asarray(array) for array in given]
         backend.synchronize()  # before another thread may find them
-        parameters = Parameters(arrays[: len(Ws)], list(arrays[len(Ws) :]))
+        finite = all(np.isfinite(array).all() for array in given)
+        parameters = Parameters(arrays[: len(Ws)], list(arrays[len(Ws) :]), finite)
         kept = _Uploaded(backend.name, parameters, [array.copy() for array in given])
         _UPLOADED[owner] = kept
     return kept.parameters
@@ -72,9 +73,13 @@ def forget_all() -> bool:
     return found
 
 
-def _equal(kept: list[np.ndarray], given: list[np.ndarray]) -> bool:
-    same_kind = [(a.dtype, a.shape) for a in kept] == [(a.dtype, a.shape) for a in given]
-    return same_kind and all(starmap(np.array_equal, zip(kept, given, strict=True)))
+def _equal(kept: _Uploaded, given: list[np.ndarray]) -> bool:
+    """Return whether ``kept`` was made from arrays like ``given``, NaN for NaN."""
+    sources = kept.sources
+    if [(a.dtype, a.shape) for a in sources] != [(a.dtype, a.shape) for a in given]:
+        return False
+    equal = partial(np.array_equal, equal_nan=not kept.parameters.finite)
+    return all(map(equal, sources, given))
 
 
 def infer(

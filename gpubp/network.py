@@ -23,10 +23,13 @@ class Parameters(NamedTuple):
     """Weights and biases by layer, or their gradients: views of one flat vector.
 
     Ws[l] : (…, d_l, d_{l+1}); bs[l] : (…, d_{l+1}), or None in a network without biases.
+    finite : False takes elementwise steps for epilogues in forward, since cuBLASLt's ReLU turns NaN
+        into 0 (NVIDIA's forum, 329783). Training reads the parameters themselves after each epoch.
     """
 
     Ws: list[Array]
     bs: list[Array | None]
+    finite: bool = True
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ def forward(
 
     masks : what each A_{l-1} is multiplied by, in training with dropout.
     """
-    A_below, epilogues = work.X, backend.epilogues
+    A_below, epilogues = work.X, backend.epilogues if parameters.finite else Epilogues()
     hidden = [*network.hidden, ACTIVATIONS["identity"]]
     layers = zip(parameters.Ws, parameters.bs, work.Zs, work.As, hidden, strict=True)
     for layer, (W, b_l, Z, A, activation) in enumerate(layers):

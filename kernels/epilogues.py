@@ -15,7 +15,7 @@ class Epilogue(IntEnum):
 
     DEFAULT = 1  # out = A B
     BIAS = 4  # out = A B + bias
-    RELU_BIAS = 6  # out = max(A B + bias, 0)
+    RELU_BIAS = 6  # out = max(A B + bias, 0), which is 0 for NaN
     RELU_AUX_BIAS = 134  # Z = A B + bias, out = max(Z, 0), and a mask of where Z > 0
     DRELU_BGRAD = 152  # out = A B where that mask is set, else 0; bias = column sums of out
     GELU_AUX_BIAS = 164  # Z = A B + bias into the mask, out = gelu(Z) by its tanh form
@@ -135,7 +135,7 @@ def epilogue_twin(
         bits = np.packbits(product > 0, axis=-1, bitorder="little")
         mask[..., : bits.shape[-1]] = bits
     if epilogue in (Epilogue.RELU_BIAS, Epilogue.RELU_AUX_BIAS):
-        product = np.maximum(product, 0)
+        product = np.where(product > 0, product, 0)
     if epilogue == Epilogue.DRELU_BGRAD:
         bits = np.unpackbits(mask, axis=-1, bitorder="little")[..., : out.shape[-1]]
         product = np.where(bits == 1, product, 0)

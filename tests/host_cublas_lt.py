@@ -106,7 +106,7 @@ class Extras(NamedTuple):
             bits = np.packbits(result > 0, axis=1, bitorder="big")
             self._mask(call)[...] = bits.transpose(0, 2, 1)
         if epilogue & RELU:
-            result = np.maximum(result, 0)
+            result = np.where(result > 0, result, 0)  # 0 for NaN: NVIDIA's forum, 329783
         if epilogue & GELU:
             Z = self._aux(call)
             Z[...] = stored(result, Z.dtype)

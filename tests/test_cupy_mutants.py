@@ -14,7 +14,7 @@ import pytest
 from host_cuda import CUDARuntimeError, Machine, MisuseError, issue
 from host_training import STEPS, trained
 
-from gpubp import MLPClassifier
+from gpubp import MLPClassifier, cupy_backend
 from gpubp.batches import Batches
 from gpubp.cuda_products import CublasEpilogues
 from gpubp.cupy_backend import CupyBackend
@@ -472,6 +472,7 @@ def test_an_estimator_that_does_not_enter_the_stream(monkeypatch: pytest.MonkeyP
         with self._device:
             yield
 
+    cupy_backend.probe(0)  # which would find it out
     monkeypatch.setattr(CupyBackend, "in_use", in_use)
     with pytest.raises(MisuseError, match="null stream"):
         MLPClassifier(device="cuda").fit(np.eye(6), np.arange(6) % 2)

@@ -32,10 +32,10 @@ def machine(host_cupy: Machine) -> Machine:
     return host_cupy
 
 
-def fitted(device: str = "cuda") -> MLPClassifier:
+def fitted(device: str = "cuda", **options: Any) -> MLPClassifier:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return MLPClassifier(**OPTIONS, device=device).fit(X, CLASSES)
+        return MLPClassifier(**OPTIONS | options, device=device).fit(X, CLASSES)
 
 
 def uploads(machine: Machine, call: Callable[[], Any]) -> int:
@@ -89,6 +89,20 @@ def test_weights_of_another_shape_or_dtype_count(machine: Machine) -> None:
     model.coefs_ = [*narrow, model.coefs_[2]]
     model.intercepts_ = [model.intercepts_[0][:4], *model.intercepts_[1:]]
     agrees_with_the_cpu(model)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("layer", range(LAYERS))
+@pytest.mark.parametrize("where", ["coefs_", "intercepts_"])
+def test_parameters_that_are_not_finite_give_what_they_give_on_the_cpu(
+    machine: Machine, where: str, layer: int, value: float, activation: str
+) -> None:
+    model = fitted(activation=activation)
+    getattr(model, where)[layer].flat[0] = value
+    with np.errstate(all="ignore"):
+        agrees_with_the_cpu(model)
+        assert uploads(machine, lambda: model.predict_proba(X)) == 1  # X
 
 
 def test_training_counts(machine: Machine) -> None:

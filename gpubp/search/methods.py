@@ -196,7 +196,7 @@ def places_of(network: Network, dtype: np.dtype) -> np.ndarray:
     """Return where each parameter, as `parameters_of` orders them, lies in theta of ``dtype``."""
     # The padding goes by the size of an entry, so the indices have that of ``dtype``.
     index = np.arange(network.theta_size(dtype), dtype=f"i{np.dtype(dtype).itemsize}")
-    Ws, bs = network.views(index)
+    Ws, bs, _ = network.views(index)
     # Biases, which have no source, exist where they have a name.
     return np.array(
         [
