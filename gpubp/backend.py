@@ -138,7 +138,6 @@ def get_backend(
     *,
     precision: Precision = "float32",
     record: bool = True,
-    tune: bool = False,
     compiled: bool = False,
 ) -> Backend:
     """Return the backend for ``device``.
@@ -149,8 +148,6 @@ def get_backend(
     precision : of the factors of float32 products on CUDA: "float32", "tf32" or "bfloat16". On
         the CPU they stay float32.
     record : False runs each step of training as it is written, for debugging on CUDA.
-    tune : whether CUDA's matrix products are chosen by timing at first use. The choice is stored
-        by device, library version and shape; results are equal to the bit only under one choice.
     compiled : whether the CPU runs elementwise steps that a C++ compiler has made for it, at
         their first use on a machine, where they are faster than NumPy's functions.
 
@@ -167,12 +164,12 @@ def get_backend(
     if device == "cpu":
         return _host("asked for", compiled)
     if device != "auto":
-        return _cuda(index, "asked for", precision, record, tune)
+        return _cuda(index, "asked for", precision, record)
     if work is not None and work < CUDA_CROSSOVER:
         why = f"a step this small gains nothing from CUDA (batch x parameters {work:,})"
         return _host(why, compiled)
     try:
-        return _cuda(0, "a CUDA device answers", precision, record, tune)
+        return _cuda(0, "a CUDA device answers", precision, record)
     except BackendUnavailableError as error:
         return _host(str(error).partition(";")[0], compiled)
 
@@ -197,7 +194,7 @@ def _device_index(device: str) -> int:
     raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}")
 
 
-def _cuda(index: int, why: str, precision: Precision, record: bool, tune: bool) -> Backend:
+def _cuda(index: int, why: str, precision: Precision, record: bool) -> Backend:
     try:
         import cupy
     except ImportError as error:
@@ -209,7 +206,7 @@ def _cuda(index: int, why: str, precision: Precision, record: bool, tune: bool) 
     if index >= count:
         raise _unavailable(f"there is no device cuda:{index}, only {count} device(s)")
     try:
-        backend = CupyBackend(index, why, record, precision, tune)
+        backend = CupyBackend(index, why, record, precision)
         probe(index)
     except (CublasError, MemoryError, cupy.cuda.runtime.CUDARuntimeError) as error:
         raise _unavailable(f"cuda:{index} does not start ({error})") from error

@@ -92,7 +92,6 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         threads: int | None = None,
         precision: Precision = "float32",
         record: bool = True,
-        tune: bool = False,
         compiled: bool = False,
         weight_decay: float = 0.01,
         fit_intercept: bool = True,

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from gpubp.cuda_products import Products, device_tuner
+from gpubp.cuda_products import Products
 from gpubp.kernels.cublas import GemmUnavailableError, workspace_bytes
 from gpubp.kernels.gemm import Precision
 
@@ -40,7 +40,7 @@ class Engine:
     products: tuple[Products, Products] | None = None
     restriction = ""
 
-    def __init__(self, cupy: Any, device: Any, precision: Precision, tune: bool) -> None:
+    def __init__(self, cupy: Any, device: Any, precision: Precision) -> None:
         self.lock = threading.RLock()
         make = cupy.cuda.Stream
         self.main, self.aside, self.uploads = (make(non_blocking=True) for _ in range(3))
@@ -49,10 +49,7 @@ class Engine:
         try:
             options = (device.compute_capability, precision)
             check_room(cupy, device, 2 * workspace_bytes(device.compute_capability))
-            tuner = device_tuner(cupy, device.id) if tune else None
-            main, aside = (
-                Products(cupy, stream, *options, tuner) for stream in (self.main, self.aside)
-            )
+            main, aside = (Products(cupy, stream, *options) for stream in (self.main, self.aside))
             self.products = main, aside
         except GemmUnavailableError as error:
             self.restriction = f"; products by cupy.matmul, and no step is recorded: {error}"
@@ -89,16 +86,16 @@ class _Engines:
             return engine
 
 
-# By device, precision, and whether products are tuned.
-_ENGINES: dict[tuple[int, str, bool], _Engines] = {}
+# By device and precision.
+_ENGINES: dict[tuple[int, str], _Engines] = {}
 
 
-def engine_of_this_thread(cupy: Any, device: Any, precision: Precision, tune: bool) -> Engine:
+def engine_of_this_thread(cupy: Any, device: Any, precision: Precision) -> Engine:
     """Return the engine that this thread computes with on ``device``, a cupy.cuda.Device."""
 
     def make() -> Engine:
         with device:
-            return Engine(cupy, device, precision, tune)
+            return Engine(cupy, device, precision)
 
-    engines = _ENGINES.setdefault((device.id, precision, tune), _Engines())
+    engines = _ENGINES.setdefault((device.id, precision), _Engines())
     return engines.of_this_thread(make)

@@ -11,54 +11,31 @@ from gpubp.arrays import Array, Epilogues
 from gpubp.kernels import cublas
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.gemm import Gemm, Precision
-from gpubp.kernels.gemm_choices import Choices, default_path
-from gpubp.kernels.gemm_epilogues import Epilogue, EpilogueGemm, library_version, mask_shape
-from gpubp.kernels.gemm_tuner import Tuner
+from gpubp.kernels.gemm_epilogues import Epilogue, EpilogueGemm, mask_shape
 
 Count = Callable[[str], None]
-
-
-def device_tuner(cupy: Any, index: int) -> Tuner | None:
-    """Return what chooses algorithms by timing on a device; None without cuBLASLt."""
-    name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
-    try:
-        version = library_version(cublas.load_cublas())
-    except AttributeError:
-        return None
-    return Tuner(Choices(default_path(), name, version))
 
 
 class Products:
     """Products on one stream, with a cuBLAS handle and a workspace of their own."""
 
-    def __init__(
-        self,
-        cupy: Any,
-        stream: Any,
-        capability: str,
-        precision: Precision,
-        tuner: Tuner | None = None,
-    ) -> None:
-        self.stream, self._tunes = stream, tuner is not None
+    def __init__(self, cupy: Any, stream: Any, capability: str, precision: Precision) -> None:
+        self.stream = stream
         with stream:
             workspace = cupy.empty((cublas.workspace_bytes(capability),), "uint8")
         self.gemm = Gemm(stream, workspace, precision)
         self.fused: EpilogueGemm | None = None
         with suppress(AttributeError):  # a library without cuBLASLt
-            self.fused = EpilogueGemm(self.gemm, tuner)
+            self.fused = EpilogueGemm(self.gemm)
 
     def product(
         self, A: Array, B: Array, out: Array, *, bias: Array | None, beta: float, **transposed: bool
     ) -> bool:
         """Write A B + beta out into ``out``; return whether ``bias`` was added on the way."""
-        if self.fused and not beta:
-            if bias is not None:
-                options: dict[str, Any] = {"epilogue": Epilogue.BIAS, "bias": bias, **transposed}
-                if self.fused(A, B, out, **options):
-                    return True
-            # By cuBLASLt, whose algorithm can be chosen by timing.
-            if self._tunes and self.fused(A, B, out, epilogue=Epilogue.DEFAULT, **transposed):
-                return False
+        if self.fused and bias is not None and not beta:
+            options: dict[str, Any] = {"epilogue": Epilogue.BIAS, "bias": bias, **transposed}
+            if self.fused(A, B, out, **options):
+                return True
         self.gemm(A, B, out, beta=beta, **transposed)
         return False
 

@@ -66,7 +66,6 @@ class CupyBackend:
 
     precision : of the factors of float32 products; see `gpubp.kernels.gemm.Precision`.
     record : False runs each step as it is written, launch by launch.
-    tune : whether algorithms of products are chosen by timing, and remembered for the next time.
     """
 
     lanes = 1 << 15
@@ -77,7 +76,6 @@ class CupyBackend:
         why: str = "asked for",
         record: bool = True,
         precision: Precision = "float32",
-        tune: bool = False,
     ) -> None:
         import cupy
 
@@ -88,7 +86,7 @@ class CupyBackend:
         self._records = record
         self._launches: Counter[str] = Counter()
 
-        self._engine = engine_of_this_thread(cupy, self._device, precision, tune)
+        self._engine = engine_of_this_thread(cupy, self._device, precision)
         self.why = why + self._engine.restriction
         self._products = self._engine.products and self._engine.products[0]
         self.epilogues = Epilogues()

@@ -77,9 +77,6 @@ default='constant'
         the optimizer stay float32. The CPU, and dtype='float64', round nothing.
     record : bool, default=True
         False runs each step on CUDA launch by launch, for debugging; the numbers stay the same.
-    tune : bool, default=False
-        Whether matrix products on CUDA are chosen by timing, at their first use on a device; the
-        choices are kept in the user's cache. Bits may then differ between devices and caches.
     compiled : bool, default=False
         Whether elementwise steps on the CPU are compiled for it, by the C++ compiler that is
         installed (g++, clang++, or what CXX names), at their first use; they are kept in the

@@ -86,7 +86,6 @@ class Hyperparameters(BaseEstimator):
         "record": ["boolean"],
         "warmup_epochs": [Interval(Real, 0, None, closed="left")],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "tune": ["boolean"],
         "compiled": ["boolean"],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
@@ -162,7 +161,6 @@ class Hyperparameters(BaseEstimator):
             work=rows * network.n_parameters,
             precision=self.precision,
             record=bool(self.record),
-            tune=bool(self.tune),
             compiled=compiled,
         )
 

@@ -115,7 +115,6 @@ Elementwise or callable, default='squared_error'
         threads: int | None = None,
         precision: Precision = "float32",
         record: bool = True,
-        tune: bool = False,
         compiled: bool = False,
         weight_decay: float = 0.01,
         fit_intercept: bool = True,

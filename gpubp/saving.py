@@ -32,6 +32,8 @@ ESTIMATORS: dict[str, type[Estimator]] = {
     "MLPClassifier": MLPClassifier,
     "MLPRegressor": MLPRegressor,
 }
+# Parameters of earlier versions that change no prediction: a file that has one still loads.
+RETIRED = {"tune"}
 _LABEL_TYPES = {"text": np.str_, "integer": np.int64, "number": np.float64, "truth": np.bool_}
 _LABEL_KINDS = {
     "U": "text",
@@ -250,6 +252,7 @@ def _estimator_from(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> E
 
 
 def _parameters(kind: type[Estimator], header: dict[str, Any]) -> dict[str, Any]:
+    header = {k: v for k, v in header.items() if k not in RETIRED}
     only_keys(header, kind().get_params(deep=False))
     return {k: _parameter(v) for k, v in header.items()}
 

@@ -13,7 +13,6 @@ from .gemm_call import Array, GemmCall, Operand, batch_stride, layout, operand
 class Epilogue(IntEnum):
     """What is done to A B, by its number in cublasLt.h; `epilogue_twin` says it in NumPy."""
 
-    DEFAULT = 1  # out = A B
     BIAS = 4  # out = A B + bias
     RELU_BIAS = 6  # out = max(A B + bias, 0), which is 0 for NaN
     RELU_AUX_BIAS = 134  # Z = A B + bias, out = max(Z, 0), and a mask of where Z > 0
@@ -70,8 +69,6 @@ def extras_of(out: Array, call: GemmCall, epilogue: Epilogue, bias: Array, mask:
     ValueError
         For arrays that cannot be expressed.
     """
-    if epilogue == Epilogue.DEFAULT:
-        return Extras()
     if bias is None:
         raise ValueError(f"bias is None, but {epilogue.name} takes one; pass (1, {call.m})")
     Y, b = operand("out", out), operand("bias", bias)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from functools import partial
 from typing import Any, NamedTuple
 
 from . import cublas
@@ -26,7 +25,6 @@ from .epilogues import (
 )
 from .gemm import Array, Gemm
 from .gemm_call import GemmCall, marshal
-from .gemm_tuner import CANDIDATES, Tuner
 
 __all__ = [
     "SIGNATURES",
@@ -94,22 +92,19 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
 
 
 _Key = tuple[GemmCall, Extras, Epilogue]
+_Matrices = tuple[ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
 
 
 class _Plan(NamedTuple):
-    """A product's descriptors, and the algorithm to take: None where cuBLASLt has none.
-
-    kept : it is from an earlier process, and may be refused here.
-    """
+    """A product's descriptors, and the algorithm to take: None where cuBLASLt has none."""
 
     product: ctypes.c_void_p
-    matrices: tuple[ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-    algorithm: bytes | None = None
-    kept: bool = False
+    matrices: _Matrices
+    algorithm: bytes | None
 
 
 def library_version(library: Any) -> int:
-    """Return the version of cuBLASLt: an algorithm means the same in the same version only."""
+    """Return the version of cuBLASLt."""
     get_version = library.cublasLtGetVersion
     get_version.argtypes, get_version.restype = (), ctypes.c_size_t
     return int(get_version())
@@ -118,13 +113,11 @@ def library_version(library: Any) -> int:
 class EpilogueGemm:
     """Products with an epilogue, on the handle, stream and workspace of ``gemm``.
 
-    tuner : takes the fastest algorithm of a product that it has not met, by launching some of
-        them; None takes the one that cuBLASLt's heuristic puts first. None is timed inside of a
-        capture: there too it is the first, unless one was kept.
+    Each takes the algorithm that cuBLASLt's heuristic puts first.
     """
 
-    def __init__(self, gemm: Gemm, tuner: Tuner | None = None) -> None:
-        self._gemm, self._tuner = gemm, tuner
+    def __init__(self, gemm: Gemm) -> None:
+        self._gemm = gemm
         self._library = cublas.declare(gemm.library, SIGNATURES)
         self._plans: dict[_Key, _Plan] = {}
 
@@ -143,11 +136,10 @@ class EpilogueGemm:
         """Write the product and what the epilogue says (see `epilogue_twin`); return whether.
 
         Where cuBLASLt does not offer it on this device, or is known to fault (`is_safe`), nothing
-        is written and this is False; so it is for an empty product under DEFAULT.
+        is written and this is False.
 
-        A, B, out : as in `marshal`; under any but DEFAULT, out has to lie by rows.
-        bias : (…, 1, N), read by BIAS and the two with AUX_BIAS, written by the others; DEFAULT
-            has none.
+        A, B, out : as in `marshal`; out has to lie by rows.
+        bias : (…, 1, N), read by BIAS and those with _BIAS in their name, written by the others.
         mask : written by AUX_BIAS, read by its gradient. For ReLU uint8 of `mask_shape`, for GELU
             an array like ``out``, whose rows have a multiple of 8 numbers.
 
@@ -161,25 +153,19 @@ class EpilogueGemm:
         call = marshal(A, B, out, transpose_a, transpose_b)
         if (epilogue in NUMBERS and call.m % MASK_NUMBERS) or not is_safe(call, epilogue):
             return False
-        if epilogue == Epilogue.DEFAULT and 0 in (call.m, call.n, call.k, call.batch):
-            return False
         extras = extras_of(out, call, epilogue, bias, mask)
         key = self._key(call, epilogue, extras)
         if key not in self._plans:
-            self._plans[key] = self._chosen(key, call, extras, self._described(call, *key[1:]))
+            self._plans[key] = self._planned(call, extras, epilogue)
         plan = self._plans[key]
-        done = self._launch(call, extras, plan, plan.algorithm)
-        if not done and plan.kept and self._tuner:
-            self._tuner.choices.drop(self._name(key))
-            plan = self._plans[key] = self._chosen(key, call, extras, plan)
-            done = self._launch(call, extras, plan, plan.algorithm)
+        done = self._launch(call, extras, plan)
         if not done:
             self._plans[key] = plan._replace(algorithm=None)  # offered, and yet refused
         return done
 
-    def _launch(self, call: GemmCall, extras: Extras, plan: _Plan, algorithm: bytes | None) -> bool:
+    def _launch(self, call: GemmCall, extras: Extras, plan: _Plan) -> bool:
         """Put the product on the stream; return whether: cuBLASLt may refuse it."""
-        if algorithm is None:
+        if plan.algorithm is None:
             return False
         self._point(plan.product, extras)
         scalar = ctypes.c_double if call.a_type == cublas.R_64F else ctypes.c_float
@@ -189,26 +175,19 @@ class EpilogueGemm:
             "cublasLtMatmul",
             *(gemm.handle, plan.product, ctypes.byref(one)),
             *(call.a, a, call.b, b),
-            *(ctypes.byref(zero), call.c, d, call.c, d, _Algorithm.from_buffer_copy(algorithm)),
+            *(ctypes.byref(zero), call.c, d, call.c, d),
+            _Algorithm.from_buffer_copy(plan.algorithm),
             *(workspace.data.ptr, workspace.nbytes, gemm.stream.ptr),
         )
 
     def _key(self, call: GemmCall, epilogue: Epilogue, extras: Extras) -> _Key:
-        """Return what a choice depends on: of addresses, only their alignment."""
+        """Return what the heuristic depends on: of addresses, only their alignment."""
         aligned = {name: _alignment(getattr(call, name)) for name in ("a", "b", "c")}
         bias, mask = _alignment(extras.bias), _alignment(extras.mask)
         return call._replace(**aligned), extras._replace(bias=bias, mask=mask), epilogue
 
-    def _name(self, key: _Key) -> str:
-        """Return ``key`` as a text that means the same in another process."""
-        call, extras, epilogue = key
-        compute = self._gemm.compute_type(call.a_type)
-        of_gemm = {"compute": compute, "workspace": self._gemm.workspace.nbytes}
-        parts = call._asdict() | extras._asdict() | of_gemm
-        return " ".join([epilogue.name, *(f"{name}={value}" for name, value in parts.items())])
-
-    def _described(self, call: GemmCall, extras: Extras, epilogue: Epilogue) -> _Plan:
-        """Return the descriptors of such a product."""
+    def _planned(self, call: GemmCall, extras: Extras, epilogue: Epilogue) -> _Plan:
+        """Return the descriptors of such a product, and the heuristic's first algorithm."""
         compute = self._gemm.compute_type(call.a_type)
         scale = cublas.R_64F if call.a_type == cublas.R_64F else cublas.R_32F
         product = self._new("MatmulDesc", compute, scale)
@@ -226,7 +205,8 @@ class EpilogueGemm:
             self._matrix(call.b_type, shape_b, call.ldb, call.stride_b, call.batch),
             self._matrix(call.c_type, (call.m, call.n), call.ldc, call.stride_c, call.batch),
         )
-        return _Plan(product, matrices)
+        self._point(product, extras)  # the heuristic looks at the alignment of both
+        return _Plan(product, matrices, self._algorithm(call, product, matrices))
 
     def _matrix(
         self, type_: int, shape: tuple[int, int], ld: int, stride: int, batch: int
@@ -236,26 +216,10 @@ class EpilogueGemm:
         self._set("MatrixLayout", matrix, _STRIDED_BATCH_OFFSET, stride)
         return matrix
 
-    def _chosen(self, key: _Key, call: GemmCall, extras: Extras, plan: _Plan) -> _Plan:
-        """Return ``plan`` with the algorithm that was kept, is the fastest, or comes first."""
-        tuner, stream = self._tuner, self._gemm.stream
-        if tuner is not None and (kept := tuner.choices.get(self._name(key))):
-            return plan._replace(algorithm=kept, kept=True)
-        self._point(plan.product, extras)  # the heuristic looks at the alignment of both
-        if tuner is None or stream.is_capturing():
-            best = next(iter(self._algorithms(call, plan, 1)), None)
-        else:
-            # On the arrays of the call itself, over and over: no epilogue reads what it writes.
-            # DEFAULT and BIAS write out, AUX_BIAS the mask too, BGRAD and BGRADA the bias; each
-            # whole, as beta is 0, and from A, B, and a bias or a mask that they only read. The
-            # launch that follows, by the algorithm chosen, leaves what one launch would have.
-            launch = partial(self._launch, call, extras, plan)
-            found = self._algorithms(call, plan, CANDIDATES)
-            best = tuner.fastest(self._name(key), stream, found, launch)
-        return plan._replace(algorithm=best, kept=False)
-
-    def _algorithms(self, call: GemmCall, plan: _Plan, most: int) -> list[bytes]:
-        """Return up to ``most`` algorithms, first what cuBLASLt's heuristic holds for the best."""
+    def _algorithm(
+        self, call: GemmCall, product: ctypes.c_void_p, matrices: _Matrices
+    ) -> bytes | None:
+        """Return the algorithm that cuBLASLt's heuristic puts first; None where it has none."""
         preference = self._new("MatmulPreference")
         for attribute, value in (
             (_MAX_WORKSPACE_BYTES, self._gemm.workspace.nbytes),
@@ -266,17 +230,16 @@ class EpilogueGemm:
             (_MIN_ALIGNMENT_D_BYTES, _alignment(call.c)),
         ):
             self._set("MatmulPreference", preference, attribute, value)
-        a, b, d = plan.matrices
-        results, found = (_Heuristic * most)(), ctypes.c_int()
+        (a, b, d), result, found = matrices, _Heuristic(), ctypes.c_int()
         offered = self._accepted(
             "cublasLtMatmulAlgoGetHeuristic",
-            *(self._gemm.handle, plan.product, a, b, d, d, preference, most),
-            *(results, ctypes.byref(found)),
+            *(self._gemm.handle, product, a, b, d, d, preference, 1),
+            *(ctypes.byref(result), ctypes.byref(found)),
             # Nothing has been launched, so an internal error is a no as well.
             refusals=_REFUSALS | {_INTERNAL_ERROR},
         )
-        valid = results[: found.value] if offered else []
-        return [bytes(result.algorithm) for result in valid if result.state == 0]
+        valid = offered and found.value and result.state == 0
+        return bytes(result.algorithm) if valid else None
 
     def _point(self, product: ctypes.c_void_p, extras: Extras) -> None:
         if extras.bias:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .elementwise import RUN, Elementwise
-from .gemm_choices import default_path
 from .host_exp import EXP
 
 C_TYPES = {
@@ -200,9 +199,9 @@ _LOOP = """
 
 
 def _library(text: str) -> ctypes.CDLL:
-    command, products = _compiler(), default_path()
+    command, folder = _compiler(), _cache_folder()
     key = "\n".join((*command, *FLAGS, _version(command), _processor(), text))
-    name, folder = _digest(key.encode()), products and products.parent / "compiled"
+    name = _digest(key.encode())
     if folder is not None and (kept := _kept(folder, name)) is not None:
         return kept
     _sweep()
@@ -218,6 +217,18 @@ def _library(text: str) -> ctypes.CDLL:
                 problem = error
                 path.unlink()
     raise CompilerError(f"what {shlex.join(command)} has made cannot be loaded ({problem})")
+
+
+def _cache_folder() -> Path | None:
+    """Return the user's cache folder for compiled steps, or None where there is no home.
+
+    See "XDG Base Directory Specification", which has relative paths ignored.
+    """
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        return (folder if folder.is_absolute() else Path.home() / ".cache") / "gpubp" / "compiled"
+    except RuntimeError:  # no home
+        return None
 
 
 def _sweep() -> None:

@@ -158,7 +158,6 @@ class HostCublasLt(HostCublas):
     objects : kind and attributes of each descriptor that was made and not destroyed.
     answer : how many algorithms the heuristic finds, and the state of the first.
     asked : how often the heuristic was asked.
-    chosen : by which of its algorithms each product of cublasLtMatmul was taken.
     version : of cuBLASLt.
     """
 
@@ -167,10 +166,9 @@ class HostCublasLt(HostCublas):
 
     def __init__(self) -> None:
         self.objects: dict[int, tuple[str, dict[str, Any]]] = {}
-        self.offered = {1, 4, 6, 134, 152, 164, 208, 256}
+        self.offered = {4, 6, 134, 152, 164, 208, 256}
         self.refused: set[tuple[int, int]] = set()
         self.answer, self.asked = (ALGORITHMS, 0), 0
-        self.chosen: list[int] = []
         self.version = 130100
         self.cublasLtGetVersion = ctypes.CFUNCTYPE(_SIZE)(lambda: self.version)
         for kind in ATTRIBUTES:
@@ -255,12 +253,8 @@ class HostCublasLt(HostCublas):
         if not algorithm or not workspace or workspace % 256:
             return INVALID_VALUE
         *objects, needs, room, mark = (ctypes.c_uint64 * 8).from_address(algorithm)
-        choice = mark - MARK
-        if (
-            objects != self._kinds(product, a, b, c, d)
-            or choice not in range(ALGORITHMS)
-            or size < room
-        ):
+        known = mark - MARK in range(ALGORITHMS) and objects == self._kinds(product, a, b, c, d)
+        if not known or size < room:
             return INVALID_VALUE
         if not self._takes(stream, handle) or (C, c) != (D, d):
             return INTERNAL_ERROR
@@ -290,8 +284,7 @@ class HostCublasLt(HostCublas):
         if extras.faults(call):
             return self._fault(handle)
         self.calls.append(call)
-        self.chosen.append(choice)
-        return self._multiply(call, extras, handle, workspace, size, stream, choice)
+        return self._multiply(call, extras, handle, workspace, size, stream)
 
     def _fault(self, handle: int) -> int:
         """An illegal memory access, after which a context answers nothing any more."""

@@ -37,7 +37,6 @@ class Node(NamedTuple):
     writes: list[WeakSpan]
     parts: list[WeakSpan]
     read: Callable[[], list[Bytes]]
-    milliseconds: float
 
 
 class Capture:
@@ -117,7 +116,6 @@ class Graph:
         machine().launches += 1
         machine().replayed.update(self._names)
         for node in self._nodes:
-            machine().milliseconds += node.milliseconds
             node.run()
             if node.parts:
                 spans = zip(node.parts, node.read(), strict=True)

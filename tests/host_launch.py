@@ -216,13 +216,7 @@ class StreamedCublas(HostCublasLt):
 
     An error in here cannot be raised through C: it is a status, and one of the faults of the
     handle's machine.
-
-    milliseconds : what events tell of a product by each of cuBLASLt's algorithms.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.milliseconds = [0.03, 0.01, 0.02]
 
     def _cublasCreate(self, handle: int) -> int:
         if host_cuda.machine().thread.capturing:
@@ -255,19 +249,13 @@ class StreamedCublas(HostCublasLt):
         return True  # any stream, and not the handle's
 
     def _multiply(self, call: Product, extras: Extras, *where: int) -> int:
-        handle, workspace, size, stream, choice = where
+        handle, workspace, size, stream = where
         state = self.handles[handle] | {"workspace": (workspace, size)}
         self.calls.pop()
-        return self._launch("gemm_lt", call, extras, state, stream, self.milliseconds[choice])
+        return self._launch("gemm_lt", call, extras, state, stream)
 
     def _launch(
-        self,
-        name: str,
-        call: Product,
-        extras: Extras | None,
-        state: dict[str, Any],
-        stream: int,
-        milliseconds: float = host_cuda.MILLISECONDS,
+        self, name: str, call: Product, extras: Extras | None, state: dict[str, Any], stream: int
     ) -> int:
         scalars = [_frozen(address, call.a_type) for address in (call.alpha, call.beta)]
         alpha, beta = (ctypes.addressof(scalar) for scalar in scalars)
@@ -285,7 +273,7 @@ class StreamedCublas(HostCublasLt):
             spans = [(state["machine"].span_of(X), written) for X, written in used]
             reads, writes = ([s for s, w in spans if w == written] for written in (False, True))
             to = host_cuda.stream_at(stream)
-            issue(name, run, reads, writes, to, milliseconds)
+            issue(name, run, reads, writes, to)
         except host_cuda.MisuseError as error:
             return _fault(state["machine"], str(error))
         return 0

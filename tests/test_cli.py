@@ -433,9 +433,9 @@ def test_the_options_reach_the_estimator(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("--tune", "--tune has no effect on the CPU, where the network was trained; "),
-        ("--no-record --quiet", "--no-record has no effect on the CPU"),
-        ("--precision tf32 --tune --json --quiet", "--precision and --tune have no effect on"),
+        ("--no-record", "--no-record has no effect on the CPU, where the network was trained; "),
+        ("--precision tf32 --quiet", "--precision has no effect on the CPU"),
+        ("--precision tf32 --no-record --json --quiet", "--precision and --no-record have no"),
     ],
 )
 def test_options_of_cuda_are_told_to_have_no_effect_on_the_cpu(

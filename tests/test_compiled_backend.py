@@ -418,6 +418,15 @@ def test_without_a_compiler(fresh: pytest.MonkeyPatch, compiler: str, problem: s
         gpubp.MLPClassifier(compiled=True, device="cpu").fit(X, CLASSES)
 
 
+def test_the_cache_is_a_folder_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert host_compiler._cache_folder() == tmp_path / "x" / "gpubp" / "compiled"
+    for ignored in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert host_compiler._cache_folder() == tmp_path / ".cache" / "gpubp" / "compiled"
+
+
 @pytest.mark.parametrize("why", ["not writable", "no home"])
 def test_without_a_cache_nothing_is_kept(
     fresh: pytest.MonkeyPatch, tmp_path: Path, why: str

@@ -486,7 +486,6 @@ OWN_PARAMETERS: list[tuple[str, list[Any]]] = [
     ("threads", [0, 1.5, "all"]),
     ("precision", ["fp16", 32, None]),
     ("record", ["no", None, 1]),
-    ("tune", ["yes", None]),
     ("weight_decay", [-1, np.nan, np.inf, "0.1"]),
     ("fit_intercept", ["yes", None]),
     ("dropout", [1.0, -0.1, [0.1], [0.1, 2], ["a", "b"], None, np.nan, [np.nan] * 2, "high"]),

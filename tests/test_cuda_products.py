@@ -27,8 +27,8 @@ ALL = frozenset(int(epilogue) for epilogue in Epilogue)
 BIAS, RELU, DRELU = Epilogue.BIAS, Epilogue.RELU_AUX_BIAS, Epilogue.DRELU_BGRAD
 GELU, DGELU, BGRADA = Epilogue.GELU_AUX_BIAS, Epilogue.DGELU_BGRAD, Epilogue.BGRADA
 OFFERED = {
-    "nothing": ALL & {1},
-    "BIAS": {1, BIAS},
+    "nothing": set(),
+    "BIAS": {BIAS},
     "all": ALL,
     "all but BIAS": ALL - {BIAS},
     "all but BGRADA": ALL - {BGRADA},

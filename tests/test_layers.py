@@ -24,8 +24,6 @@ FLOORS = [
     "kernels.gemm",
     "kernels.activations",
     "kernels.epilogues",
-    "kernels.gemm_choices",
-    "kernels.gemm_tuner",
     "kernels.hashing",
     "kernels.host_exp",
     "kernels.host_compiler",

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.datasets import load_diabetes
 from sklearn.exceptions import NotFittedError
 
 import gpubp
@@ -476,3 +477,27 @@ def test_a_model_of_a_later_version(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.undo()
     with pytest.raises(ModelFileError, match=r"newer gpubp \(format 99; .* upgrade gpubp"):
         gpubp.load(tmp_path / "model")
+
+
+def _earlier(name: str) -> Any:
+    """Return a model that `gpubp train` has saved while estimators had the parameter `tune`."""
+    path = Path(__file__).parent / "data" / f"{name}.safetensors"
+    assert "tune" in read_model(path).header["estimator"]["parameters"]
+    model = gpubp.load(path, device="cpu")
+    assert "tune" not in model.estimator.get_params()
+    return model
+
+
+def test_an_earlier_classifier_predicts_what_it_did() -> None:
+    rows = [[5.1, 3.5, 1.4, 0.2], [5.0, 2.0, 3.5, 1.0], [6.9, 3.2, 5.7, 2.3]]
+    expected = [
+        [0.9987265467643738, 0.0005548821645788848, 0.0007185277063399553],
+        [0.001311532687395811, 0.9896132349967957, 0.009075253270566463],
+        [3.064447082579136e-05, 0.0019087144173681736, 0.9980606436729431],
+    ]
+    assert_allclose(_earlier("iris").predict_proba(np.array(rows)), expected, rtol=1e-5)
+
+
+def test_an_earlier_regressor_predicts_what_it_did() -> None:
+    expected = [216.53654635070973, 104.1186176936026, 208.3773938867957]
+    assert_allclose(_earlier("diabetes").predict(load_diabetes().data[::200]), expected, rtol=1e-5)

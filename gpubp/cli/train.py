@@ -119,11 +119,6 @@ EPOCH_OPTIONS = {"lr", "batch_size", "validation_size", "patience", "dropout"}
     help="Run each step on CUDA launch by launch, for debugging; the numbers stay the same.",
 )
 @click.option(
-    "--tune",
-    is_flag=True,
-    help="Choose matrix products on CUDA by timing, once for each device and shape.",
-)
-@click.option(
     "--compiled",
     is_flag=True,
     help="Compile elementwise steps for this CPU with the C++ compiler, once; they are cached.",
@@ -210,7 +205,6 @@ def _tell_unheeded(options: dict[str, Any]) -> None:
     given = {
         "--precision": options["precision"] != "float32",
         "--no-record": options["no_record"],
-        "--tune": options["tune"],
     }
     if names := [name for name, is_given in given.items() if is_given]:
         verb = "has" if len(names) == 1 else "have"
@@ -293,7 +287,6 @@ def _estimator(task: str, options: dict[str, Any], rows: int) -> Estimator:
         threads=options["threads"],
         precision=options["precision"],
         record=not options["no_record"],
-        tune=options["tune"],
         compiled=options["compiled"],
         dropout=options["dropout"],
     )
