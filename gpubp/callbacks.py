@@ -15,6 +15,20 @@ from gpubp.lbfgs import Objective
 from gpubp.trainer import Trainer
 from gpubp.training import Epoch, OnEpoch
 
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9, where estimators have no callbacks
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Adds nothing."""
+
+    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``method``."""
+        return method
+
+
+__all__ = ["CallbackSupportMixin", "FitTasks", "with_callbacks"]
+
 
 class FitTasks:
     """A fit as callbacks see it: a task, and in it one for each epoch.

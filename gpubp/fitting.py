@@ -12,14 +12,13 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import _fit_context
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from gpubp.audience import Audience
 from gpubp.backend import Array, Backend
 from gpubp.batches import Batches
-from gpubp.callbacks import FitTasks
+from gpubp.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from gpubp.device_rows import validated
 from gpubp.dropout import Dropout
 from gpubp.inference import forget, infer_into, parameters_of
@@ -50,6 +49,8 @@ def _checked_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
     if sample_weight is None:
         return None
     weights: np.ndarray = _check_sample_weight(on_host(sample_weight), X)
+    if not weights.any():  # scikit-learn's words, which 1.7 does not have
+        raise ValueError("Sample weights must contain at least one non-zero number.")
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total):

@@ -69,7 +69,7 @@ def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
 
 @pytest.fixture
 def host_cublas(host_cupy: host_cuda.Machine) -> StreamedCublas:
-    """The library of ``host_cupy``: say here what this device's cuBLASLt offers, and its times."""
+    """The library of ``host_cupy``: say here what this device's cuBLASLt offers."""
     return host_cupy.cublas
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 import sklearn.neural_network
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_blobs
@@ -14,6 +15,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor
 
+NO_CALLBACKS = "scikit-learn before 1.9 has no callbacks"
+with_callbacks = pytest.mark.skipif(
+    not hasattr(MLPClassifier, "set_callbacks"), reason=NO_CALLBACKS
+)
 N = 90  # not a multiple of the batch size
 OURS = {"classifier": MLPClassifier, "regressor": MLPRegressor}
 THEIRS = {

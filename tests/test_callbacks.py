@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from estimator_cases import NO_CALLBACKS
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -21,6 +21,9 @@ from sklearn.preprocessing import StandardScaler
 from gpubp import MLPClassifier, MLPRegressor, load, save
 from gpubp.callbacks import FitTasks
 from gpubp.fitting import MultilayerPerceptron
+
+callback = pytest.importorskip("sklearn.callback", reason=NO_CALLBACKS)
+ProgressBar, ScoringMonitor = callback.ProgressBar, callback.ScoringMonitor
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"

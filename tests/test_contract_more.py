@@ -347,7 +347,6 @@ SAME: dict[str, Misuse] = {
     "infinite weights": _weights(_skewed(np.inf)),
     "weights in 2 dimensions": _weights(WEIGHTS[:, None]),
     "weights of strings": _weights(["a"] * N),
-    "weights of nothing": _weights(np.zeros(N)),
     "too many weights": _weights(np.ones(N + 1)),
     "weights a word": _weights("balanced"),
     "predict for one row": lambda m, y: fit(m, X, y).predict(X[0]),
@@ -416,6 +415,13 @@ def test_misuse_is_refused_in_scikit_learns_words(kind: str, misuse: Misuse) -> 
     ours, theirs = (_error(model, misuse, TARGET[kind]) for model in pair(kind))
     assert ours == theirs
     assert issubclass(ours[0], ValueError | TypeError | AttributeError)
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_weights_that_are_all_zero(kind: str) -> None:
+    ours, _ = pair(kind)
+    with pytest.raises(ValueError, match="Sample weights must contain at least one non-zero numb"):
+        ours.fit(X, TARGET[kind], sample_weight=np.zeros(N))
 
 
 # Those of which scikit-learn says nothing that helps; ours names what to do.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from estimator_cases import BASE, PROBLEMS, X, fit
+from estimator_cases import BASE, PROBLEMS, X, fit, with_callbacks
 from numpy.testing import assert_array_equal, assert_equal
 
 from gpubp import MLPClassifier, MLPRegressor
@@ -17,7 +17,7 @@ Y = PROBLEMS["regression"][1]
 LABELS = PROBLEMS["multi-class"][1]
 OPTIONS: dict[str, Any] = BASE | {"device": "cpu"}
 TRAININGS = [
-    (fails, begin, solver)
+    pytest.param(fails, begin, solver, marks=with_callbacks if fails == "callback" else ())
     for fails in ("scorer", "loss", "callback")
     for begin in ("anew", "warm", "partial")
     for solver in ("sgd", "adam", "lbfgs")
@@ -107,6 +107,7 @@ def test_a_failure_leaves_no_trace_in_what_follows(solver: str) -> None:
     assert_equal(*map(of, models))
 
 
+@with_callbacks
 def test_a_first_fit_that_raises_leaves_nothing() -> None:
     for call, known in (("fit", {}), ("partial_fit", {"classes": [0, 1, 2, 3]})):
         model = MLPClassifier(**OPTIONS).set_callbacks(Fails(0))
@@ -115,6 +116,7 @@ def test_a_first_fit_that_raises_leaves_nothing() -> None:
         assert not of(model)
 
 
+@with_callbacks
 def test_failed_fits_of_a_classifier_leave_its_classes() -> None:
     model = fit(MLPClassifier(**OPTIONS), X, LABELS)
     before = of(model)
