@@ -90,6 +90,21 @@ def cupy(request: pytest.FixtureRequest) -> Iterator[Any]:
         stream.synchronize()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line per reason to skip, where pytest's own -rs prints one per place and reason."""
+    if "s" not in terminalreporter.reportchars:
+        return
+    terminalreporter.reportchars = terminalreporter.reportchars.replace("s", "")
+    files: dict[str, list[str]] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        files.setdefault(reason, []).append(report.nodeid.partition("::")[0])
+    if files:
+        terminalreporter.section("skipped")
+    for reason, skipped in sorted(files.items(), key=lambda item: -len(item[1])):
+        terminalreporter.write_line(f"{len(skipped)} ({skipped[0]}): {reason}")
+
+
 def _forget_kernels() -> None:
     """Let each step compile its kernel anew, through the CuPy that is there then."""
     for step in steps().values():
