@@ -2,65 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from textwrap import fill
+from typing import Any, TypeVar
 
 from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES
+from gpubp.optimizers import SOLVER_NUMBERS, SOLVERS
+from gpubp.parameters import Parameter
+from gpubp.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
 Estimator = TypeVar("Estimator", bound=type)
+WIDTH, INDENT = 99, " " * 8
 
 PARAMETERS = """
     hidden_layer_sizes : int or sequence of int, default=(100,)
         Units of each hidden layer.
     activation : {activations} or sequence of them, default='relu'
         Activation of the hidden layers: of all, or of each.
-    solver : {{'lbfgs', 'sgd', 'adam', 'adamw'}}, default='adam'
-        Optimizer; 'adam' is scikit-learn's form of it, 'adamw' the published one, with
-        `weight_decay`. 'lbfgs' takes all rows in every step, and
-        has no epochs, early stopping or partial_fit; SciPy runs it on the host, in float64.
+
+{activation_docs}
+
+    solver : {solvers}, default='adam'
+        How the weights are updated:
+
+{solver_docs}
+
     alpha : float, default=0.0001
         L2 penalty on the weights, not on the biases: alpha / (2 n) |W|^2 in a batch of n rows.
     batch_size : int or 'auto', default='auto'
         Rows of a mini-batch; 'auto' is min(200, n_samples).
-    learning_rate : {{'constant', 'invscaling', 'adaptive', 'plateau', 'cosine', 'one_cycle'}}, \
+    learning_rate : {schedules}, \
 default='constant'
-        Schedule. The first three are scikit-learn's, for solver='sgd' alone. 'plateau' is
-        'adaptive' for every solver: a fifth of the rate instead of stopping. 'cosine' falls to 0
-        over max_iter epochs; 'one_cycle' rises for three tenths of them, then falls.
+        Schedule of the learning rate:
+
+{schedule_docs}
+
     learning_rate_init : float, default=0.001
         Initial learning rate.
-    power_t : float, default=0.5
-        Exponent of 'invscaling'.
+    {power_t}
     max_iter : int, default=200
         Largest number of epochs, or of iterations of solver='lbfgs'.
     shuffle : bool, default=True
         Whether each epoch takes the rows in a new order.
     random_state : int, RandomState or None, default=None
         Draws initial weights, validation split and row order, as scikit-learn draws them.
-    tol : float, default=1e-4
-        Smallest improvement of the loss, or validation score, that counts; for solver='lbfgs',
-        the largest entry of the gradient at which it has converged.
+    {tol}
+        For the other solvers: the smallest improvement of the loss, or validation score, that
+        counts.
     verbose : bool or int, default=False
         Whether to print a line an epoch.
     warm_start : bool, default=False
         Whether fit goes on from the weights of the last fit.
-    momentum : float, default=0.9
-        Momentum of solver='sgd'.
-    nesterovs_momentum : bool, default=True
-        Whether that momentum is Nesterov's.
+    {momentum}
+    {nesterovs_momentum}
     early_stopping : bool, default=False
         Whether to hold rows out (or take those given to fit as X_val and y_val), stop when their
         score no longer improves, and put the weights of the best epoch back.
     validation_fraction : float, default=0.1
         Part of the rows that early_stopping holds out.
-    beta_1, beta_2 : float, default=0.9, 0.999
-        Decay of Adam's first and second moment, and of AdamW's.
-    epsilon : float, default=1e-8
-        Adam's epsilon, beside sqrt(v); of 'adamw' beside the corrected sqrt(v).
+    {beta_1}
+    {beta_2}
+    {epsilon}
     n_iter_no_change : int, default=10
         Epochs without improvement after which training stops.
-    max_fun : int, default=15000
-        Evaluations of the loss after which solver='lbfgs' stops.
+    {max_fun}
     device : {{'auto', 'cpu', 'cuda', 'cuda:N'}}, default='auto'
         Where to train and predict; 'auto' takes CUDA where a device answers and the work is
         large enough to gain from it.
@@ -82,9 +88,7 @@ default='constant'
         installed (g++, clang++, or what CXX names), at their first use; they are kept in the
         user's cache. It is training that uses them: predictions need no compiler. On x86
         subnormal numbers count as 0 then.
-    weight_decay : float, default=0.01
-        Of solver='adamw': each step takes rate x weight_decay of the weights, not of the biases,
-        off them, beside the penalty of `alpha`.
+    {weight_decay}
     fit_intercept : bool, default=True
         Whether layers have biases; without, intercepts_ are 0.
     dropout : float or sequence of float, default=0.0
@@ -148,9 +152,93 @@ def choices(names: Iterable[str]) -> str:
     return "{" + ", ".join(f"'{name}'" for name in sorted(names)) + "}"
 
 
+def _filled(text: str, indent: str = INDENT) -> str:
+    return fill(
+        text, WIDTH, initial_indent=INDENT, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def _listed(docs: Mapping[str, str]) -> str:
+    """Return the documentation of a table's entries as a list."""
+    return "\n".join(_filled(f"- '{name}': {doc}", f"{INDENT}  ") for name, doc in docs.items())
+
+
+def _docs(entries: Mapping[str, Any]) -> dict[str, str]:
+    return {name: entry.doc for name, entry in entries.items()}
+
+
+def _schedule_docs() -> dict[str, str]:
+    """Return the documentation of each schedule, with the solvers that it is limited to."""
+    docs = _docs(SCHEDULES)
+    for name, schedule in SCHEDULES.items():
+        if schedule.solvers is not None:
+            only = ", ".join(map(repr, schedule.solvers))
+            docs[name] += f" For solver={only} only; the rate of any other is constant."
+    return docs
+
+
+def _number(name: str, argument: str, of: Mapping[str, Parameter]) -> str:
+    """Return the documentation of an estimator's number.
+
+    argument : the estimator's argument that chooses an entry. of : the entries that take it, with
+    the parameter that it is there.
+    """
+    first = next(iter(of.values()))
+    kind = first.kind.__name__
+    kind = f"{kind} or sequence of {kind}" if first.several else kind
+    text = " ".join(meaning(f"{argument}=", of))
+    return f"{name} : {kind}, default={first.default!r}\n{_filled(text)}"
+
+
+def meaning(prefix: str, of: Mapping[str, Parameter]) -> list[str]:
+    """Return sentences: what a number means for each of the entries that take it.
+
+    prefix : stands before the names of entries, such as "solver=".
+    """
+    first, by_doc = next(iter(of.values())), dict[str, list[str]]()
+    for name, parameter in of.items():
+        by_doc.setdefault(parameter.doc, []).append(f"'{name}'")
+    sentences = [
+        f"For {prefix}{', '.join(names)}: {doc[0].lower()}{doc[1:]}"
+        for doc, names in by_doc.items()
+    ]
+    return sentences + [
+        f"{first.default} stands for {prefix}'{name}' for its own default, {parameter.default}."
+        for name, parameter in of.items()
+        if parameter.default != first.default
+    ]
+
+
+def _texts() -> dict[str, str]:
+    """Return what the tables say, by the names that stand for it in a docstring."""
+    losses = {name: LOSSES[name] for name in sorted(REGRESSION_LOSSES)}
+    numbers = {name: _number(name, "solver", of) for name, of in SOLVER_NUMBERS.items()}
+    numbers |= {name: _number(name, "learning_rate", of) for name, of in SCHEDULE_NUMBERS.items()}
+    numbers |= {
+        name: _number(name, "loss", {loss: parameter})
+        for name, (loss, parameter) in LOSS_NUMBERS.items()
+    }
+    return numbers | {
+        "activations": choices(ACTIVATIONS),
+        "activation_docs": _listed(_docs(ACTIVATIONS)),
+        "solvers": choices(SOLVERS),
+        "solver_docs": _listed(_docs(SOLVERS)),
+        "schedules": choices(SCHEDULES),
+        "schedule_docs": _listed(_schedule_docs()),
+        "loss_names": choices(losses),
+        "loss_docs": _listed(_docs(losses)),
+    }
+
+
 def documented(estimator: Estimator) -> Estimator:
-    """Put what both estimators have into the docstring of one of them, and return it."""
-    parameters = PARAMETERS.format(activations=choices(ACTIVATIONS)).rstrip()
-    text = (estimator.__doc__ or "").replace("{parameters}", parameters)
-    estimator.__doc__ = text.replace("{attributes}", ATTRIBUTES.rstrip())
+    """Fill in what the tables say, and what both estimators have; return the estimator."""
+    texts = _texts()
+    texts |= {
+        "parameters": PARAMETERS.format(**texts).rstrip(),
+        "attributes": ATTRIBUTES.rstrip(),
+    }
+    text = estimator.__doc__ or ""
+    for name, value in texts.items():
+        text = text.replace(f"{{{name}}}", value)
+    estimator.__doc__ = text
     return estimator

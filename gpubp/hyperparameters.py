@@ -21,20 +21,36 @@ from gpubp.dropout import rates_by_layer
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.gemm import Precision
 from gpubp.network import Network
-from gpubp.optimizers import SGD, Adam, AdamW, Optimizer
+from gpubp.optimizers import (
+    SOLVER_NUMBERS,
+    SOLVERS,
+    STEPWISE,
+    Optimizer,
+    make_optimizer,
+    own_numbers,
+)
+from gpubp.parameters import Parameter, entry_of
 from gpubp.rows import Matrix
-from gpubp.schedules import CURVES, Schedule
+from gpubp.schedules import SCHEDULE_NUMBERS, SCHEDULES, Schedule
 
 # From here on a CUDA device makes the order of the rows itself: drawing scikit-learn's takes the
 # host 58-114 ns a row, which is more than a step on the device may need for it.
 HASHED_ROWS = 100_000
-SGD_SCHEDULES = ("constant", "invscaling", "adaptive")  # scikit-learn's, for solver='sgd'
-SCHEDULES = ("plateau", *CURVES)
+NUMBERS = SOLVER_NUMBERS | SCHEDULE_NUMBERS
 
 
 def set_parameters(estimator: BaseEstimator, given: dict[str, Any]) -> None:
     """Keep what ``__init__`` was given, its ``locals()``, as attributes, unchanged."""
     vars(estimator).update({name: value for name, value in given.items() if name != "self"})
+
+
+def constraint(parameter: Parameter) -> list[Any]:
+    """Return what scikit-learn's validation is to check of ``parameter``."""
+    if parameter.kind is bool:
+        return ["boolean"]
+    kind = Integral if parameter.kind is int else Real
+    interval = Interval(kind, parameter.low, parameter.high, closed=parameter.closed)
+    return [interval, "array-like"] if parameter.several else [interval]
 
 
 class SortedOptions(StrOptions):
@@ -54,30 +70,23 @@ class Hyperparameters(BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
-        "solver": [StrOptions({"sgd", "adam", "adamw", "lbfgs"})],
+        "solver": [StrOptions(set(SOLVERS))],
+        **{name: constraint(next(iter(of.values()))) for name, of in NUMBERS.items()},
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({*SGD_SCHEDULES, *SCHEDULES})],
+        "learning_rate": [StrOptions(set(SCHEDULES))],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [
             Interval(Integral, 1, None, closed="left"),
             Options(Real, {np.inf}),
         ],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
         "row_order": [StrOptions({"auto", "scikit-learn", "hash"})],
@@ -87,7 +96,6 @@ class Hyperparameters(BaseEstimator):
         "warmup_epochs": [Interval(Real, 0, None, closed="left")],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "compiled": ["boolean"],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -146,7 +154,7 @@ class Hyperparameters(BaseEstimator):
         if any(rates) and self.solver == "lbfgs":
             raise ValueError(
                 "dropout changes the loss from step to step, which solver='lbfgs' cannot "
-                f"minimise, got rates {rates}; take solver='adam', 'adamw' or 'sgd'"
+                f"minimise, got rates {rates}; take a solver of {sorted(STEPWISE)}"
             )
         return rates
 
@@ -173,12 +181,9 @@ class Hyperparameters(BaseEstimator):
         return np.dtype(np.float64) if self.solver == "lbfgs" else X.dtype
 
     def _optimizer(self) -> Optimizer:
-        if self.solver == "sgd":
-            return SGD(float(self.momentum), bool(self.nesterovs_momentum))
-        of_adam = float(self.beta_1), float(self.beta_2), float(self.epsilon)
-        if self.solver == "adamw":
-            return AdamW(*of_adam, float(self.weight_decay))
-        return Adam(*of_adam)
+        """Return the optimizer of `solver`, with the numbers that were set, or raise ValueError."""
+        given = {name: getattr(self, name) for name in SOLVER_NUMBERS}
+        return make_optimizer(self.solver, **own_numbers(self.solver, given))
 
     def _schedule(self, epochs: int, backend: Backend, rows: int) -> Schedule:
         row_order = self.row_order
@@ -198,6 +203,6 @@ class Hyperparameters(BaseEstimator):
         )
 
     def _learning_rate(self) -> str:
-        """Return the schedule; scikit-learn's own three are for solver='sgd' alone."""
-        used = self.solver == "sgd" or self.learning_rate in SCHEDULES
-        return str(self.learning_rate) if used else "constant"
+        """Return the schedule; "constant" for a solver that the one asked for is not for."""
+        entry = entry_of(SCHEDULES, self.learning_rate, "learning_rate")
+        return entry.name if entry.is_for(self.solver) else "constant"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +17,7 @@ from gpubp.kernels.losses import (
     SOFTMAX_CROSS_ENTROPY_ROWS,
 )
 from gpubp.kernels.regression_losses import HUBER, PINBALL, POISSON, SQUARED_ERROR
+from gpubp.parameters import Parameter, checked, entry_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,8 @@ class Loss:
     formula : the loss of one row in words and symbols, for a person.
     clips : whether the reported value of a row is bounded as scikit-learn bounds it.
     parameters : what ``step`` takes after the share, and the bounds where it clips.
+    doc : one sentence for a person.
+    takes : the numbers that `make_loss` makes ``parameters`` of.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Loss:
     formula: str
     clips: bool = False
     parameters: tuple[float, ...] = ()
+    doc: str = ""
+    takes: tuple[Parameter, ...] = ()
 
     @property
     def outputs_per_target(self) -> int:
@@ -58,6 +61,10 @@ class Loss:
         bounds = reported_range(Z.dtype) if self.clips else ()
         numbers = (*bounds, *self.parameters)
         backend.run(self.step, Z, Y, Z.shape[-1], share, *numbers, out=(row_losses, delta))
+
+    def numbers(self, *values: Any) -> tuple[float, ...]:
+        """Return ``parameters`` made of a value for each of what the loss ``takes``."""
+        return values
 
     def predict(self, backend: Backend, Z: Array, out: Array) -> None:
         """Write the network's outputs for logits ``Z`` into ``out``, which may be ``Z``."""
@@ -81,6 +88,12 @@ class PinballLoss(Loss):
     def outputs_per_target(self) -> int:
         """How many outputs a network needs for each column of the targets: one for each level."""
         return len(self.parameters) // 2
+
+    def numbers(self, *values: Any) -> tuple[float, ...]:
+        """Return the weights of either side for one level or several."""
+        (levels,) = values
+        levels = levels if isinstance(levels, tuple) else (levels,)
+        return tuple(side for level in levels for side in (level, 1 - level))
 
     def evaluate(
         self, backend: Backend, Z: Array, Y: Array, share: Any, row_losses: Array, delta: Array
@@ -112,6 +125,9 @@ def reported_range(dtype: np.dtype) -> tuple[float, float]:
     return -float(np.log1p(-eps)), -float(np.log(eps))
 
 
+_SMOOTHING = Parameter("label smoothing", 0.0, "Part that all classes share evenly.", high=1)
+
+
 def smoothed(Y: np.ndarray, smoothing: float, choices: int) -> np.ndarray:
     """Return the targets ``Y`` moved towards the uniform distribution: (1 - s) Y + s / choices.
 
@@ -121,12 +137,7 @@ def smoothed(Y: np.ndarray, smoothing: float, choices: int) -> np.ndarray:
 
     Raises ValueError for a smoothing outside of that.
     """
-    if not (_is_number(smoothing) and 0 <= smoothing < 1):
-        raise ValueError(
-            f"label smoothing must be a number from 0 up to, but not including, 1, "
-            f"got {smoothing!r}"
-        )
-    kept = 1 - float(smoothing)
+    kept = 1 - float(_SMOOTHING.checked(smoothing))
     return kept * Y + (1 - kept) / choices
 
 
@@ -140,6 +151,7 @@ LOSSES: dict[str, Loss] = {
             "softmax",
             "-log(probability of the target)",
             clips=True,
+            doc="Log loss of one class for each row.",
         ),
         Loss(
             "soft_cross_entropy",
@@ -148,6 +160,7 @@ LOSSES: dict[str, Loss] = {
             "softmax",
             "-sum(target log(prediction))",
             clips=True,
+            doc="Log loss of a probability for each class.",
         ),
         Loss(
             "sigmoid_cross_entropy",
@@ -156,6 +169,7 @@ LOSSES: dict[str, Loss] = {
             "logistic",
             "-sum(target log(prediction) + (1 - target) log(1 - prediction))",
             clips=True,
+            doc="Log loss of a yes or no for each output.",
         ),
         Loss(
             "squared_error",
@@ -163,6 +177,7 @@ LOSSES: dict[str, Loss] = {
             "rows",
             "identity",
             "1/2 mean((prediction - target)^2)",
+            doc="Half the squared error, averaged over the outputs.",
         ),
         PinballLoss(
             "absolute_error",
@@ -171,6 +186,7 @@ LOSSES: dict[str, Loss] = {
             "identity",
             "mean(|prediction - target|)",
             parameters=(1.0, 1.0),
+            doc="Absolute error, averaged over the outputs: fits medians.",
         ),
         Loss(
             "huber",
@@ -180,6 +196,16 @@ LOSSES: dict[str, Loss] = {
             "mean(1/2 c^2 + delta (|prediction - target| - c)), "
             "c = min(|prediction - target|, delta)",
             parameters=(1.0,),
+            doc="Half the squared error up to `huber_delta`, linear from there on; averaged over "
+            "the outputs.",
+            takes=(
+                Parameter(
+                    "delta",
+                    1.0,
+                    "Error from which on the loss is linear, in the units of y.",
+                    closed="neither",
+                ),
+            ),
         ),
         PinballLoss(
             "quantile",
@@ -188,6 +214,17 @@ LOSSES: dict[str, Loss] = {
             "identity",
             "mean(max(quantile (target - prediction), (1 - quantile) (prediction - target)))",
             parameters=(0.5, 0.5),
+            doc="Pinball loss, averaged over the outputs: fits the quantile at level `quantile`.",
+            takes=(
+                Parameter(
+                    "quantile",
+                    0.5,
+                    "Level to fit, or several at once.",
+                    high=1,
+                    closed="neither",
+                    several=True,
+                ),
+            ),
         ),
         Loss(
             "poisson",
@@ -195,62 +232,30 @@ LOSSES: dict[str, Loss] = {
             "rows",
             "exp",
             "sum(target log(target / prediction) - target + prediction)",
+            doc="Half the Poisson deviance, for targets of 0 or more; exp activates the outputs.",
         ),
     )
+}
+# Those of numbers, not of classes, whose probabilities softmax or logistic give.
+REGRESSION_LOSSES = tuple(
+    name for name, loss in LOSSES.items() if loss.output in ("identity", "exp")
+)
+# Each number of a loss, under the name that MLPRegressor has for it, such as "huber_delta".
+LOSS_NUMBERS: dict[str, tuple[str, Parameter]] = {
+    each.name if each.name == name else f"{name}_{each.name}": (name, each)
+    for name, loss in LOSSES.items()
+    for each in loss.takes
 }
 
 
 def make_loss(name: str, **parameters: Any) -> Loss:
     """Return the loss called ``name`` with its parameters set; those left out keep their default.
 
-    delta : of "huber", the error from which on the loss is linear, above 0; 1 by default.
-    quantile : of "quantile", the level to predict, between 0 and 1, or a list of levels; 0.5 by
-        default. See `PinballLoss` for the outputs of several.
+    parameters : those that the loss ``takes``, such as delta of "huber", or quantile of
+        "quantile", a level or a list of levels. See `PinballLoss` for the outputs of several.
 
     Raises ValueError for an unknown loss, or a parameter that it does not have or cannot take.
     """
-    if name not in LOSSES:
-        raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {name!r}")
-    takes = _PARAMETERS.get(name)
-    for given in parameters:
-        if takes is None or given != takes[0]:
-            only = f"only {takes[0]!r}" if takes else "none"
-            raise ValueError(f"loss {name!r} has no parameter {given!r}; it takes {only}")
-    if takes is None or not parameters:
-        return LOSSES[name]
-    parameter, numbers = takes
-    return replace(LOSSES[name], parameters=numbers(parameters[parameter]))
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        return False
-    try:
-        return isfinite(value)
-    except OverflowError:  # an int that no float holds
-        return False
-
-
-def _delta(delta: Any) -> tuple[float, ...]:
-    if not (_is_number(delta) and delta > 0):
-        raise ValueError(f"delta must be a finite number above 0, got {delta!r}")
-    return (float(delta),)
-
-
-def _levels(quantile: Any) -> tuple[float, ...]:
-    """Return the weights of either side for one level or several."""
-    several = isinstance(quantile, list | tuple) or np.ndim(quantile) == 1
-    levels = list(quantile) if several else [quantile]
-    if not levels or not all(_is_number(level) and 0 < level < 1 for level in levels):
-        raise ValueError(
-            f"quantile must be a number between 0 and 1, or a list of such numbers, "
-            f"got {quantile!r}"
-        )
-    return tuple(float(side) for level in levels for side in (level, 1 - level))
-
-
-# What a loss may be given, and what makes the numbers of its kernel of it.
-_PARAMETERS: dict[str, tuple[str, Callable[[Any], tuple[float, ...]]]] = {
-    "huber": ("delta", _delta),
-    "quantile": ("quantile", _levels),
-}
+    loss = entry_of(LOSSES, name, "loss")
+    values = checked(f"loss {name!r}", loss.takes, parameters)
+    return replace(loss, parameters=loss.numbers(*values.values())) if parameters else loss

@@ -1,4 +1,7 @@
-"""The optimizers: hyper-parameters, state, and what each step of an epoch is planned to do.
+"""The solvers: a table of them, and what each step of an epoch is planned to do.
+
+To add one, add its kernel to ``kernels.optimizers``, and here its class and its entry in
+``SOLVERS``; estimators, command line, documentation, `explain` and tests read the table.
 
 The planned numbers are computed on the host in float64 and uploaded once an epoch; the update
 itself is one kernel over the flat parameter vector (``kernels.optimizers``).
@@ -7,14 +10,16 @@ itself is one kernel over the flat parameter vector (``kernels.optimizers``).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from gpubp.backend import Array, Backend
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.optimizers import ADAM, ADAMW, MOMENTUM, NESTEROV
+from gpubp.parameters import Parameter, checked, entry_of, numbers_of
 
 
 class Optimizer(Protocol):
@@ -115,6 +120,142 @@ class AdamW:
         columns[:, 4] = self.epsilon / scale
         columns[:, 5] = np.multiply(rate, self.weight_decay)
         return columns
+
+
+@dataclass(frozen=True)
+class Solver:
+    """An entry of SOLVERS.
+
+    doc : one sentence for a person.
+    optimizer : makes the optimizer from the values of ``parameters``, in their order; None where
+        there is no update by steps.
+    parameters : what an estimator may set, under the estimator's names; each default is the
+        solver's own.
+    formula : the published update as lines of Python over theta, its gradient g (with the L2
+        penalty), the learning rate, the count t of updates from 1 on, the parameters and the
+        vectors of ``state_names``, which start at 0. For biases weight_decay is 0. `explain`
+        shows these lines, and the tests run them against the kernel.
+    """
+
+    name: str
+    doc: str
+    optimizer: Callable[..., Optimizer] | None
+    parameters: tuple[Parameter, ...]
+    formula: tuple[str, ...] = ()
+
+    def make(self, **numbers: Any) -> Optimizer:
+        """Return the optimizer; numbers that are left out are the solver's own defaults.
+
+        Raises ValueError for a number that it does not take or that is out of range, and for a
+        solver without an optimizer.
+        """
+        values = checked(f"solver {self.name!r}", self.parameters, numbers)
+        if self.optimizer is None:
+            raise ValueError(
+                f"solver {self.name!r} makes no update by steps, so it has no optimizer; take one "
+                f"of {sorted(STEPWISE)}"
+            )
+        return self.optimizer(*values.values())
+
+
+_MOMENTUM = Parameter("momentum", 0.9, "Momentum.", high=1, closed="both")
+_NESTEROV = Parameter("nesterovs_momentum", True, "Whether the momentum is Nesterov's.")
+_BETA_1 = Parameter("beta_1", 0.9, "Decay rate of the first moment of the gradient.", high=1)
+_BETA_2 = Parameter("beta_2", 0.999, "Decay rate of the second moment of the gradient.", high=1)
+_EPSILON = Parameter("epsilon", 1e-8, "Added to sqrt(v).", closed="neither")
+_CORRECTED = Parameter(
+    "epsilon", 1e-8, "Added to the square root of the corrected second moment.", closed="neither"
+)
+_WEIGHT_DECAY = Parameter(
+    "weight_decay",
+    0.01,
+    "Each step subtracts rate x weight_decay x weights from the weights, not from the biases; "
+    "the penalty of `alpha` comes on top.",
+)
+
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver
+    for solver in (
+        Solver(
+            "adam",
+            "Adam as scikit-learn has it.",
+            Adam,
+            (_BETA_1, _BETA_2, _EPSILON),
+            (
+                "m = beta_1 * m + (1 - beta_1) * g",
+                "v = beta_2 * v + (1 - beta_2) * g**2",
+                "theta = theta - rate * sqrt(1 - beta_2**t) / (1 - beta_1**t) "
+                "* m / (sqrt(v) + epsilon)",
+            ),
+        ),
+        Solver(
+            "adamw",
+            "Adam with decoupled weight decay, in the published form.",
+            AdamW,
+            (_BETA_1, _BETA_2, _CORRECTED, _WEIGHT_DECAY),
+            (
+                "m = beta_1 * m + (1 - beta_1) * g",
+                "v = beta_2 * v + (1 - beta_2) * g**2",
+                "step = m / (1 - beta_1**t) / (sqrt(v / (1 - beta_2**t)) + epsilon)",
+                "theta = theta - rate * (step + weight_decay * theta)",
+            ),
+        ),
+        Solver(
+            "sgd",
+            "Stochastic gradient descent with momentum.",
+            SGD,
+            (_MOMENTUM, _NESTEROV),
+            (
+                "velocity = momentum * velocity - rate * g",
+                "theta = theta + "
+                "(momentum * velocity - rate * g if nesterovs_momentum else velocity)",
+            ),
+        ),
+        Solver(
+            "lbfgs",
+            "Takes all rows in every step, and has no epochs, early stopping or partial_fit; "
+            "SciPy runs it on the host, in float64.",
+            None,
+            (
+                Parameter("max_fun", 15000, "Stops after so many evaluations of the loss.", low=1),
+                Parameter("tol", 1e-4, "Converged where no entry of the gradient is larger."),
+            ),
+        ),
+    )
+}
+# Those that update by steps, and so train by epochs.
+STEPWISE = tuple(name for name, solver in SOLVERS.items() if solver.optimizer is not None)
+# Each number of a solver: its name -> {solver: parameter}. The first of the solvers has the
+# default of the estimators.
+SOLVER_NUMBERS = numbers_of(SOLVERS)
+
+
+def make_optimizer(name: str, **numbers: Any) -> Optimizer:
+    """Return the optimizer of the solver ``name``; see `Solver.make`.
+
+    Raises ValueError for an unknown solver, and what `Solver.make` raises.
+    """
+    return entry_of(SOLVERS, name, "solver").make(**numbers)
+
+
+def own_numbers(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers of the solver ``name`` among those ``given`` to an estimator.
+
+    A number that equals the estimator's default is left out, so that the solver's own default
+    holds. Raises ValueError for an unknown solver.
+    """
+    found = {}
+    for parameter in entry_of(SOLVERS, name, "solver").parameters:
+        first, *_ = SOLVER_NUMBERS[parameter.name].values()
+        if given[parameter.name] != first.default:
+            found[parameter.name] = given[parameter.name]
+    return found
+
+
+def formula_of(optimizer: Optimizer) -> tuple[str, ...]:
+    """Return the formula of the solver that ``optimizer`` comes from; () if it is in no table."""
+    found = (s.formula for s in SOLVERS.values() if s.optimizer is type(optimizer))
+    return next(found, ())
 
 
 AHEAD = 1024  # updates that are planned at a time, where an epoch has fewer

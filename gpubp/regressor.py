@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,18 +11,18 @@ from scipy.sparse import issparse
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from gpubp.backend import Array, Backend
 from gpubp.device_rows import validated
 from gpubp.estimator_docs import documented
 from gpubp.fitting import X_CHECKS, MultilayerPerceptron
-from gpubp.hyperparameters import set_parameters
+from gpubp.hyperparameters import constraint, set_parameters
 from gpubp.interchange import on_host
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.gemm import Precision
-from gpubp.losses import Loss, make_loss
+from gpubp.losses import LOSS_NUMBERS, REGRESSION_LOSSES, Loss, make_loss
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.own_losses import FunctionLoss, LossFunction, as_loss
@@ -30,8 +30,6 @@ from gpubp.quantiles import by_level, nearest_to_the_median
 from gpubp.rows import Rows
 from gpubp.schema import Standardizer
 from gpubp.target_scaling import fitted_scaling, scaled, unscaled
-
-REGRESSION_LOSSES = ("squared_error", "poisson", "absolute_error", "huber", "quantile")
 
 
 @documented
@@ -45,23 +43,21 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
 
     Parameters
     ----------
-    loss : {'absolute_error', 'huber', 'poisson', 'quantile', 'squared_error'}, Loss, \
+    loss : {loss_names}, Loss, \
 Elementwise or callable, default='squared_error'
-        The loss. 'squared_error' is half the squared error; 'poisson' half the Poisson deviance,
-        for targets of 0 or more, with exp as the activation of the outputs; 'absolute_error'
-        fits medians, 'quantile' the quantile of that name, 'huber' is half the squared error up
-        to `huber_delta`, and linear from there on. All but 'poisson' are averaged over outputs.
+        The loss:
+
+{loss_docs}
+
         One's own is a function of NumPy arrays, on the CPU alone: loss(outputs, targets), both
         (n, n_outputs), returns the loss of each row (n,) and its slope by output; `check_loss`
         compares the two. Or an `Elementwise` for both devices, as those in
         `gpubp.kernels.regression_losses`; or a `Loss`, whose outputs need not be the logits.
     {parameters}
-    quantile : float or sequence of float, default=0.5
-        Level that loss='quantile' fits, between 0 and 1, or several at once; of these, predict
-        returns the one nearest 0.5, the lower one of two, and predict_quantiles all. A sequence
-        is for that loss alone.
-    huber_delta : float, default=1.0
-        Where loss='huber' turns linear, in the units of y.
+    {quantile}
+        Of several, predict returns the one nearest 0.5, the lower one of two, and
+        predict_quantiles all. A sequence is for that loss alone.
+    {huber_delta}
     target_scaling : bool, default=False
         Whether training sees each column of y shifted to mean 0 and scaled to standard deviation
         1, by weight; predictions and scores stay in the units of y, losses are those of scaled y.
@@ -77,8 +73,7 @@ Elementwise or callable, default='squared_error'
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **MultilayerPerceptron._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss, Elementwise, callable],
-        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
-        "huber_delta": [Interval(Real, 0, None, closed="neither")],
+        **{name: constraint(parameter) for name, (_, parameter) in LOSS_NUMBERS.items()},
         "target_scaling": ["boolean"],
     }
 
@@ -185,10 +180,14 @@ Elementwise or callable, default='squared_error'
     def _loss(self) -> Loss:
         if not isinstance(self.loss, str):
             return as_loss(self.loss)
-        scaling = self._target_scaling
-        delta = self.huber_delta if scaling is None else self.huber_delta / scaling.scale[0]
-        own = {"quantile": {"quantile": self.quantile}, "huber": {"delta": delta}}
-        return make_loss(self.loss, **own.get(self.loss, {}))
+        takes = {
+            parameter.name: getattr(self, name)
+            for name, (loss, parameter) in LOSS_NUMBERS.items()
+            if loss == self.loss
+        }
+        if self.loss == "huber" and (scaling := self._target_scaling) is not None:
+            takes["delta"] = takes["delta"] / scaling.scale[0]
+        return make_loss(self.loss, **takes)
 
     @property
     def _target_scaling(self) -> Standardizer | None:

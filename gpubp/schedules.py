@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpubp.parameters import Parameter, entry_of, numbers_of
+
 
 def _cosine(x: np.ndarray) -> np.ndarray:
     """Half a cosine, from 1 to 0; Loshchilov and Hutter, SGDR (2017), without restarts."""
@@ -26,24 +28,69 @@ def _one_cycle(x: np.ndarray) -> np.ndarray:
     return np.where(x < _RISE, up, down)
 
 
-# The part of the initial rate, by the part of the training that lies behind.
-CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "cosine": _cosine,
-    "one_cycle": _one_cycle,
+@dataclass(frozen=True)
+class RateSchedule:
+    """An entry of SCHEDULES.
+
+    doc : one sentence for a person.
+    curve : x -> rate / initial rate, with x the part of the training that lies behind; None
+        where the rate does not follow from x alone.
+    solvers : those that it is for, None for all that train by epochs. scikit-learn's estimators
+        ignore it for the others, and so do these: the rate is constant then.
+    parameters : the numbers of an estimator that it takes.
+    """
+
+    name: str
+    doc: str
+    curve: Callable[[np.ndarray], np.ndarray] | None = None
+    solvers: tuple[str, ...] | None = None
+    parameters: tuple[Parameter, ...] = ()
+
+    def is_for(self, solver: str) -> bool:
+        """Return whether ``solver`` trains by it."""
+        return self.solvers is None or solver in self.solvers
+
+
+# To add a schedule by its curve, add its entry; nothing else has to change.
+SCHEDULES: dict[str, RateSchedule] = {
+    schedule.name: schedule
+    for schedule in (
+        RateSchedule("constant", "learning_rate_init throughout."),
+        RateSchedule(
+            "invscaling",
+            "learning_rate_init / (rows seen + 1)^power_t, after each epoch.",
+            solvers=("sgd",),
+            parameters=(Parameter("power_t", 0.5, "Exponent of the rows seen."),),
+        ),
+        RateSchedule(
+            "adaptive",
+            "A fifth of the rate where training would stop for want of improvement, down to 1e-6.",
+            solvers=("sgd",),
+        ),
+        RateSchedule("plateau", "'adaptive', for every solver."),
+        RateSchedule("cosine", "Falls to 0 over max_iter epochs, by half a cosine.", _cosine),
+        RateSchedule(
+            "one_cycle",
+            "Rises for three tenths of max_iter epochs, then falls to next to nothing.",
+            _one_cycle,
+        ),
+    )
 }
+SCHEDULE_NUMBERS = numbers_of(SCHEDULES)
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How long to train, at which learning rate, and when to stop early.
 
-    learning_rate : "constant"; "invscaling", rate = initial / (samples + 1) ** power_t;
-        "adaptive" and "plateau", rate / 5 instead of stopping, down to 1e-6; or one of CURVES.
+    learning_rate : a name in SCHEDULES.
     warmup : epochs in which the rate rises from 0, step by step, to what it would be.
     row_order : how to shuffle, "scikit-learn": drawn on the host as it draws; "hash": computed
         where the data lies, the same bits everywhere.
     tol, patience : training stops after more than ``patience`` epochs without an improvement of
         the loss (or the validation score) by ``tol``.
+
+    Raises ValueError for an unknown learning_rate.
     """
 
     epochs: int
@@ -56,12 +103,16 @@ class Schedule:
     tol: float = 1e-4
     patience: float = 10
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for an unknown learning_rate."""
+        entry_of(SCHEDULES, self.learning_rate, "learning_rate")
+
     def rates(self, epoch: int, steps: int, rate: float) -> float | np.ndarray:
         """Return the learning rate of each step of an epoch, counted from 0; one where all agree.
 
         rate : what the epochs before have left of the initial rate.
         """
-        curve = CURVES.get(self.learning_rate)
+        curve = SCHEDULES[self.learning_rate].curve
         if curve is None and epoch >= self.warmup:
             return rate
         done = epoch * steps + np.arange(steps)

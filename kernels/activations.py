@@ -20,11 +20,13 @@ class Activation:
     forward : z -> a.
     delta : (g, kept) -> g * f'(z), where ``kept`` is what ``keeps`` names.
     keeps : "a" where f' follows from a = f(z), so that a may overwrite z; else "z".
+    doc : f(z), for a person.
     """
 
     forward: Elementwise | None
     delta: Elementwise | None
     keeps: Literal["a", "z"] = "a"
+    doc: str = ""
 
 
 _FUNCTIONS = re.compile(r"\b(exp|expm1|log1p|tanh)\(")  # which no compiler vectorizes
@@ -247,21 +249,24 @@ EXP = _forward("exp", "a = exp(z)", _exp)
 _GELU_T = "const T x = z, t = tanh(T(0.7978845608028654) * (x * (T(1) + T(0.044715) * x * x)));"
 
 ACTIVATIONS: dict[str, Activation] = {
-    "identity": Activation(forward=None, delta=None),
+    "identity": Activation(forward=None, delta=None, doc="z"),
     "logistic": Activation(
         forward=_forward("logistic", "a = T(1) / (T(1) + exp(-z))", logistic),
         delta=_delta(
             "logistic", "a", "const T y = a; delta = g * (y * (T(1) - y))", _logistic_delta
         ),
+        doc="1 / (1 + exp(-z))",
     ),
     "tanh": Activation(
         forward=_forward("tanh", "a = tanh(z)", _tanh),
         delta=_delta("tanh", "a", "const T y = a; delta = g * (T(1) - y * y)", _tanh_delta),
+        doc="tanh(z)",
     ),
     "relu": Activation(
         # Not z > 0 ? z : 0, which would turn NaN into 0.
         forward=_forward("relu", "const T x = z; a = x < T(0) ? T(0) : x", _relu),
         delta=_delta("relu", "a", "delta = g * T(a > T(0))", _relu_delta),
+        doc="max(z, 0)",
     ),
     "leaky_relu": Activation(
         forward=_forward(
@@ -272,6 +277,7 @@ ACTIVATIONS: dict[str, Activation] = {
         delta=_delta(
             "leaky_relu", "a", "delta = g * (a > T(0) ? T(1) : T(0.01))", _leaky_relu_delta
         ),
+        doc="max(z, 0.01 z)",
     ),
     "gelu": Activation(
         forward=_forward("gelu", f"{_GELU_T} a = x * (T(0.5) * (t + T(1)))", _gelu),
@@ -283,6 +289,7 @@ ACTIVATIONS: dict[str, Activation] = {
             _gelu_delta,
         ),
         keeps="z",
+        doc="z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) / 2",
     ),
     # Clevert, Unterthiner and Hochreiter (2016), with alpha 1.
     "elu": Activation(
@@ -290,6 +297,7 @@ ACTIVATIONS: dict[str, Activation] = {
         delta=_delta(
             "elu", "a", "const T y = a; delta = g * (y > T(0) ? T(1) : y + T(1))", _elu_delta
         ),
+        doc="z above 0, exp(z) - 1 below",
     ),
     "selu": Activation(
         forward=_forward(
@@ -305,6 +313,7 @@ ACTIVATIONS: dict[str, Activation] = {
             "delta = g * (y > T(0) ? T(1.0507009873554805) : y + T(1.7580993408473769))",
             _selu_delta,
         ),
+        doc="1.0507 z above 0, 1.7581 (exp(z) - 1) below",
     ),
     "silu": Activation(
         forward=_forward("silu", "const T x = z; a = x / (T(1) + exp(-x))", _silu),
@@ -315,6 +324,7 @@ ACTIVATIONS: dict[str, Activation] = {
             _silu_delta,
         ),
         keeps="z",
+        doc="z / (1 + exp(-z))",
     ),
     "softplus": Activation(
         forward=_forward(
@@ -323,5 +333,6 @@ ACTIVATIONS: dict[str, Activation] = {
             _softplus,
         ),
         delta=_delta("softplus", "a", "delta = g * -expm1(-a)", _softplus_delta),
+        doc="log(1 + exp(z))",
     ),
 }

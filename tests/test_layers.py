@@ -42,6 +42,7 @@ FLOORS = [
     "backend",
     "dropout",
     "network",
+    "parameters",
     "losses",
     "own_losses",
     "optimizers",

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backend import Backend
-from gpubp.schedules import CURVES, Schedule
+from gpubp.schedules import SCHEDULES, Schedule
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
@@ -37,7 +37,9 @@ def test_one_cycle_rises_to_the_rate_and_falls_to_a_trace() -> None:
     rates = np.concatenate([schedule.rates(epoch, 100, 0.1) for epoch in range(10)])
     assert_allclose(rates[[0, 300]], [0.1 / 25, 0.1])
     assert_allclose(rates[150], (0.1 / 25 + 0.1) / 2)
-    assert_allclose(CURVES["one_cycle"](np.array([1.0])), 1 / 250_000)
+    curve = SCHEDULES["one_cycle"].curve
+    assert curve is not None
+    assert_allclose(curve(np.array([1.0])), 1 / 250_000)
     assert (np.diff(rates[:301]) > 0).all()
     assert (np.diff(rates[300:]) < 0).all()
 

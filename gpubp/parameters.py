@@ -1,0 +1,125 @@
+"""The numbers that an entry of a table takes: default, allowed range and one line of documentation.
+
+The tables are SOLVERS, SCHEDULES and LOSSES. Estimators, docstrings, the command line and the
+tests read these records, so that each number is described in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number, or a choice of True and False, that an entry of a table takes.
+
+    default : its type (float, int or bool) is the type of the parameter.
+    doc : one sentence for a person.
+    low, high : the bounds; high=None for none. Infinity and NaN are never allowed.
+    closed : which bounds are allowed values: "left", "both" or "neither".
+    several : whether a list of such numbers is allowed, too.
+    """
+
+    name: str
+    default: float
+    doc: str
+    low: float = 0
+    high: float | None = None
+    closed: Literal["left", "both", "neither"] = "left"
+    several: bool = False
+
+    @property
+    def kind(self) -> type:
+        """The type of a value: float, int or bool."""
+        return type(self.default)
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words."""
+        if self.kind is bool:
+            return "True or False"
+        low, high = f"{self.low:g}", "" if self.high is None else f"{self.high:g}"
+        if self.high is None:
+            noun = "a whole number" if self.kind is int else "a finite number"
+            text = f"{noun} above {low}" if self.closed == "neither" else f"{noun} from {low} on"
+        else:
+            text = {
+                "left": f"a number from {low} up to, but not including, {high}",
+                "both": f"a number from {low} to {high}",
+                "neither": f"a number between {low} and {high}",
+            }[self.closed]
+        return f"{text}, or a list of such numbers" if self.several else text
+
+    def checked(self, value: Any) -> Any:
+        """Return ``value`` as a Python number of this kind; several of them as a tuple.
+
+        Raises ValueError for another type and for a value out of range.
+        """
+        listed = self.several and (isinstance(value, list | tuple) or np.ndim(value) == 1)
+        items = list(value) if listed else [value]
+        if not items or not all(self._allows(item) for item in items):
+            raise ValueError(f"{self.name} must be {self.allowed}, got {value!r}")
+        numbers = tuple(self.kind(item) for item in items)
+        return numbers if listed else numbers[0]
+
+    def _allows(self, value: Any) -> bool:
+        is_bool = isinstance(value, bool | np.bool_)
+        if self.kind is bool or is_bool:
+            return self.kind is bool and is_bool
+        if not isinstance(value, Integral if self.kind is int else Real):
+            return False
+        try:
+            number = float(value)
+        except OverflowError:  # an int that no float holds
+            return False
+        above = number > self.low if self.closed == "neither" else number >= self.low
+        return isfinite(number) and above and self._is_below_high(number)
+
+    def _is_below_high(self, number: float) -> bool:
+        if self.high is None:
+            return True
+        return number <= self.high if self.closed == "both" else number < self.high
+
+
+def entry_of(table: Mapping[str, Entry], name: Any, what: str) -> Entry:
+    """Return the entry of ``table`` called ``name``; ``what`` is the argument that names it.
+
+    Raises ValueError for a name that is not in the table.
+    """
+    if not isinstance(name, str) or name not in table:
+        raise ValueError(f"{what} must be one of {sorted(table)}, got {name!r}")
+    return table[name]
+
+
+def checked(
+    owner: str, parameters: Sequence[Parameter], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a value for each of ``parameters`` by name: the given one, or its default.
+
+    owner : the entry that takes them, for the message, such as "solver 'adam'".
+
+    Raises ValueError for a number that the entry does not take, and for one out of range.
+    """
+    known = [parameter.name for parameter in parameters]
+    for name in given:
+        if name not in known:
+            takes = f"only {', '.join(map(repr, known))}" if known else "none"
+            raise ValueError(f"{owner} has no parameter {name!r}; it takes {takes}")
+    return {each.name: each.checked(given.get(each.name, each.default)) for each in parameters}
+
+
+def numbers_of(entries: Mapping[str, Any]) -> dict[str, dict[str, Parameter]]:
+    """Return each parameter of a table's ``entries``: name -> {entry that takes it: parameter}."""
+    found: dict[str, dict[str, Parameter]] = {}
+    for name, entry in entries.items():
+        for parameter in entry.parameters:
+            found.setdefault(parameter.name, {})[name] = parameter
+    return found
