@@ -186,7 +186,14 @@ def _number(name: str, argument: str, of: Mapping[str, Parameter]) -> str:
     first = next(iter(of.values()))
     kind = first.kind.__name__
     kind = f"{kind} or sequence of {kind}" if first.several else kind
-    text = " ".join(meaning(f"{argument}=", of))
+    text = " ".join(
+        meaning(f"{argument}=", of)
+        + [
+            f"For {argument}='{entry}', {first.default} stands for its own default, {own.default}."
+            for entry, own in of.items()
+            if own.default != first.default
+        ]
+    )
     return f"{name} : {kind}, default={first.default!r}\n{_filled(text)}"
 
 
@@ -195,17 +202,12 @@ def meaning(prefix: str, of: Mapping[str, Parameter]) -> list[str]:
 
     prefix : stands before the names of entries, such as "solver=".
     """
-    first, by_doc = next(iter(of.values())), dict[str, list[str]]()
+    by_doc: dict[str, list[str]] = {}
     for name, parameter in of.items():
         by_doc.setdefault(parameter.doc, []).append(f"'{name}'")
-    sentences = [
+    return [
         f"For {prefix}{', '.join(names)}: {doc[0].lower()}{doc[1:]}"
         for doc, names in by_doc.items()
-    ]
-    return sentences + [
-        f"{first.default} stands for {prefix}'{name}' for its own default, {parameter.default}."
-        for name, parameter in of.items()
-        if parameter.default != first.default
     ]
 
 

@@ -55,10 +55,10 @@ class RateSchedule:
 SCHEDULES: dict[str, RateSchedule] = {
     schedule.name: schedule
     for schedule in (
-        RateSchedule("constant", "learning_rate_init throughout."),
+        RateSchedule("constant", "The initial rate throughout."),
         RateSchedule(
             "invscaling",
-            "learning_rate_init / (rows seen + 1)^power_t, after each epoch.",
+            "Initial rate / (rows seen + 1)^power_t, after each epoch.",
             solvers=("sgd",),
             parameters=(Parameter("power_t", 0.5, "Exponent of the rows seen."),),
         ),
@@ -67,11 +67,11 @@ SCHEDULES: dict[str, RateSchedule] = {
             "A fifth of the rate where training would stop for want of improvement, down to 1e-6.",
             solvers=("sgd",),
         ),
-        RateSchedule("plateau", "'adaptive', for every solver."),
-        RateSchedule("cosine", "Falls to 0 over max_iter epochs, by half a cosine.", _cosine),
+        RateSchedule("plateau", "As 'adaptive', for every solver."),
+        RateSchedule("cosine", "Falls to 0 over all epochs, by half a cosine.", _cosine),
         RateSchedule(
             "one_cycle",
-            "Rises for three tenths of max_iter epochs, then falls to next to nothing.",
+            "Rises for three tenths of the epochs, then falls to next to nothing.",
             _one_cycle,
         ),
     )

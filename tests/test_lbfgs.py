@@ -480,7 +480,7 @@ def test_train_refuses_options_of_epochs(
     (folder / "run.toml").write_text(f"{option} = {value}\n")
     given = ["--config", "run.toml"] if config else [f"--{option}", value]
     assert main([*TRAIN, *given]) == 2
-    assert f"--{option} is for --solver adam and sgd" in capsys.readouterr().err
+    assert f"--{option} is for --solver adam, adamw, sgd" in capsys.readouterr().err
     assert not (folder / "model.safetensors").exists()
 
 

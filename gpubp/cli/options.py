@@ -80,7 +80,8 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}", ctx, param) from None
     # An option goes by its long flag; an argument by its name.
-    known = {max(p.opts, key=len).lstrip("-"): p for p in ctx.command.params if p is not param}
+    params = [p for p in ctx.command.get_params(ctx) if p is not param and p.name != "help"]
+    known = {max(p.opts, key=len).lstrip("-"): p for p in params}
     defaults = {}
     for key, value in settings.items():
         option = key.replace("_", "-")

@@ -21,6 +21,7 @@ from gpubp.cli.options import (
 )
 from gpubp.cli.partition import count_held_out, note_unseen, split
 from gpubp.cli.signals import signals_as_interrupts
+from gpubp.cli.table_options import TableCommand, table_parameters
 from gpubp.kernels.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from gpubp.training import History
 
 # Options that only training by epochs heeds.
-EPOCH_OPTIONS = {"lr", "batch_size", "validation_size", "patience", "dropout"}
+EPOCH_OPTIONS = {"lr", "schedule", "batch_size", "validation_size", "patience", "dropout"}
 
 
-@click.command()
+@click.command(cls=TableCommand)
 @click.argument("data", default="digits")
 @click.option("--target", type=Names(), help="Target columns.  [default: the last; npz: y]")
 @click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
@@ -46,13 +47,6 @@ EPOCH_OPTIONS = {"lr", "batch_size", "validation_size", "patience", "dropout"}
 @click.option("--hidden", type=Sizes(), default="128,64", show_default=True, help="Hidden units.")
 @click.option(
     "--activation", type=click.Choice(sorted(ACTIVATIONS)), default="relu", show_default=True
-)
-@click.option(
-    "--solver",
-    type=click.Choice(["adam", "sgd", "lbfgs"]),
-    default="adam",
-    show_default=True,
-    help="lbfgs takes all rows in every step; its iterations go as epochs.",
 )
 @click.option(
     "--lr",
@@ -152,6 +146,7 @@ def train(**options: Any) -> int:
 
     if options["solver"] == "lbfgs":
         _refuse_options_of_epochs()
+    table_parameters(options)  # raises for what does not go with the solver
     quiet, epochs = options["quiet"], options["epochs"]
     report = JsonReport(quiet) if options["as_json"] else TextReport(epochs, quiet)
     out: Path = options["out"]
@@ -191,12 +186,14 @@ def _save(model: TableModel, out: Path) -> None:
 
 def _refuse_options_of_epochs() -> None:
     """Raise a UsageError for an option that was given and that L-BFGS would not heed."""
+    from gpubp.optimizers import STEPWISE
+
     context = click.get_current_context()
     for name in sorted(EPOCH_OPTIONS.intersection(context.params)):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(
-                f"--{name.replace('_', '-')} is for --solver adam and sgd: lbfgs takes all rows in "
-                "every step and finds the length of its steps; leave it out"
+                f"--{name.replace('_', '-')} is for --solver {', '.join(STEPWISE)}: lbfgs takes "
+                "all rows in every step and finds the length of its steps; leave it out"
             )
 
 
@@ -273,7 +270,7 @@ def _estimator(task: str, options: dict[str, Any], rows: int) -> Estimator:
     return kind(
         hidden_layer_sizes=options["hidden"],
         activation=options["activation"],
-        solver=options["solver"],
+        **table_parameters(options),
         alpha=options["alpha"],
         batch_size=min(rows, options["batch_size"] or automatic),
         learning_rate_init=options["lr"],

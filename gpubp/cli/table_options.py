@@ -1,0 +1,109 @@
+"""Options of the tables of solvers and schedules: a name, and each number that an entry takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpubp.cli.options import FiniteRange
+
+if TYPE_CHECKING:
+    from gpubp.parameters import Parameter
+
+
+class TableCommand(click.Command):
+    """A command that has the options of the tables, too, after --activation.
+
+    They are made when the command line is parsed, since the tables load NumPy.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return all options and arguments."""
+        own = super().get_params(ctx)
+        after = 1 + [param.name for param in own].index("activation")
+        return [*own[:after], *_options(), *own[after:]]
+
+
+@cache
+def _options() -> tuple[click.Option, ...]:
+    return tuple(_made())
+
+
+def _made() -> Iterator[click.Option]:
+    from gpubp.optimizers import SOLVER_NUMBERS, SOLVERS
+    from gpubp.schedules import SCHEDULE_NUMBERS, SCHEDULES
+
+    yield _choice("solver", "adam", SOLVERS)
+    yield from (_number(name, "--solver ", of) for name, of in SOLVER_NUMBERS.items())
+    yield _choice("schedule", "constant", SCHEDULES)
+    yield from (_number(name, "--schedule ", of) for name, of in SCHEDULE_NUMBERS.items())
+
+
+def _choice(name: str, default: str, table: Mapping[str, Any]) -> click.Option:
+    text = " ".join(f"{entry}: {table[entry].doc}" for entry in sorted(table))
+    names = click.Choice(sorted(table))
+    return click.Option([f"--{name}"], type=names, default=default, show_default=True, help=text)
+
+
+def _number(name: str, prefix: str, of: Mapping[str, Parameter]) -> click.Option:
+    from gpubp.estimator_docs import meaning
+
+    first, flag = next(iter(of.values())), f"--{name.replace('_', '-')}"
+    own = {entry: p.default for entry, p in of.items() if p.default != first.default}
+    default = "; ".join([str(first.default), *(f"{entry}: {x}" for entry, x in own.items())])
+    text = f"{' '.join(meaning(prefix, of))}  [default: {default}]"
+    if first.kind is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
+    return click.Option([flag], type=_range(first), help=text)
+
+
+def _range(parameter: Parameter) -> click.ParamType[Any]:
+    if parameter.kind is int:
+        return click.IntRange(min=int(parameter.low))
+    low_open, high_open = parameter.closed == "neither", parameter.closed != "both"
+    high_open = high_open and parameter.high is not None
+    return FiniteRange(parameter.low, parameter.high, min_open=low_open, max_open=high_open)
+
+
+def table_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the estimator's parameters that the options of the tables set.
+
+    Raises UsageError for a number or a schedule that the chosen solver does not use.
+    """
+    from gpubp.optimizers import SOLVER_NUMBERS
+    from gpubp.schedules import SCHEDULE_NUMBERS, SCHEDULES
+
+    solver, schedule = options["solver"], SCHEDULES[options["schedule"]]
+    if not schedule.is_for(solver):
+        only = " and ".join(schedule.solvers or ())
+        raise click.UsageError(
+            f"--schedule {schedule.name} is for --solver {only}, got --solver {solver}; leave it "
+            "out, or take another schedule"
+        )
+    numbers = _given(options, "solver", SOLVER_NUMBERS)
+    numbers |= _given(options, "schedule", SCHEDULE_NUMBERS)
+    return {"solver": solver, "learning_rate": schedule.name, **numbers}
+
+
+def _given(
+    options: Mapping[str, Any], table: str, numbers: Mapping[str, Mapping[str, Parameter]]
+) -> dict[str, Any]:
+    """Return the numbers that were given for the entry of ``table`` that was chosen."""
+    given = {name: options[name] for name in numbers if options[name] is not None}
+    entry = options[table]
+    for name, value in given.items():
+        of, flag = numbers[name], f"--{name.replace('_', '-')}"
+        if entry not in of:
+            raise click.UsageError(
+                f"{flag} is for --{table} {' and '.join(of)}, got --{table} {entry}; leave it out"
+            )
+        first, own = next(iter(of.values())).default, of[entry].default
+        if value == first != own:
+            raise click.UsageError(
+                f"{flag} {value} stands for the default of --{table} {entry}, {own}; give another "
+                "number, or leave it out"
+            )
+    return given
