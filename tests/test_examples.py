@@ -10,6 +10,7 @@ from gpubp import MLPRegressor, save
 from gpubp.__main__ import main
 from gpubp.explain.examples import EXAMPLES, ExampleError, of_model, read_example, step_by_step
 from gpubp.explain.trace import trace_step
+from gpubp.optimizers import SGD, SOLVERS, STEPWISE, make_optimizer
 from gpubp.saving import load
 from gpubp.table import load_dataset
 
@@ -42,6 +43,25 @@ def test_a_toml_network_is_the_built_in_one(toml):
     )
 
 
+@pytest.mark.parametrize("solver", STEPWISE)
+def test_a_toml_network_learns_by_every_solver(toml, solver, capsys):
+    numbers = {p.name: 0.25 for p in SOLVERS[solver].parameters if p.kind is float}
+    lines = "".join(f"{name} = {value}\n" for name, value in numbers.items())
+    path = toml(f'{WORKED}solver = "{solver}"\n{lines}')
+    plain = {"nesterovs_momentum": False} if solver == "sgd" else {}
+    optimizer = read_example(path).optimizer
+    assert optimizer == make_optimizer(solver, **numbers, **plain)
+    assert main(["explain", "--example", str(path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"the step of {type(optimizer).__name__} at rate 0.05" in out
+    for line in SOLVERS[solver].formula:
+        assert line in out
+
+
+def test_a_toml_network_takes_plain_gradient_descent(toml):
+    assert read_example(toml(WORKED)).optimizer == SGD(0.0, nesterov=False)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -62,7 +82,13 @@ def test_a_toml_network_is_the_built_in_one(toml):
         ("learning_rate = 0.05", "learning_rate = [1]", "float"),
         ("layers = [2, 2, 1]", "layers = [2, 2,, 1]", "is not TOML"),
         ("targets = [1]", 'targets = [1]\nnames = [["a"]]', "names must be lists of"),
-        ("targets = [1]", 'targets = [1]\nsolver = "lbfgs"', "solver must be 'sgd' or 'adam'"),
+        (
+            "targets = [1]",
+            'targets = [1]\nsolver = "lbfgs"',
+            "solver must be one of .*'lbfgs'",
+        ),
+        ("targets = [1]", "targets = [1]\nbeta_1 = 0.5", "'sgd' has no parameter 'beta_1'"),
+        ("targets = [1]", "targets = [1]\nmomentum = 2", "momentum must be a number from 0 to 1"),
     ],
 )
 def test_a_toml_network_that_does_not_hold_together(toml, old, new, message, capsys):

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import solver_cases
 
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.explain.examples import EXAMPLES, build, step_by_step
@@ -21,10 +22,10 @@ from gpubp.explain.trace import (
 from gpubp.explain.values import example_values, step_values
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.losses import LOSSES
-from gpubp.optimizers import SGD, Adam
+from gpubp.optimizers import SGD
 from gpubp.regressor import REGRESSION_LOSSES
 
-OPTIMIZERS = [SGD(0.0, nesterov=False), SGD(0.9, nesterov=True), Adam()]
+OPTIMIZERS = {"plain": SGD(0.0, nesterov=False), **solver_cases.OPTIMIZERS}
 
 
 def exact_steps(count: int, kind: type) -> list[dict[str, list]]:
@@ -122,7 +123,7 @@ def any_example(activation: str, loss: str, optimizer, bias: bool, alpha: float 
     )
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "nesterov", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize(
     ("activation", "loss"),
     [(name, "softmax_cross_entropy") for name in ACTIVATIONS] + [("tanh", name) for name in LOSSES],
@@ -147,14 +148,10 @@ def fitted_by_training(example, loss, alpha):
     """The estimator after one step on the example's first row, from the example's weights."""
     options = {"loss": loss} if loss in REGRESSION_LOSSES else {}
     kind = MLPRegressor if options else MLPClassifier
-    optimizer = example.optimizer
-    adam = isinstance(optimizer, Adam)
     estimator = kind(
         hidden_layer_sizes=example.network.sizes[1:-1],
         activation=example.network.activations[0],
-        solver="adam" if adam else "sgd",
-        momentum=0.9 if adam else optimizer.momentum,
-        nesterovs_momentum=False if adam else optimizer.nesterov,
+        **solver_cases.estimator_parameters(example.optimizer),
         learning_rate_init=example.rate,
         alpha=alpha,
         max_iter=1,
@@ -176,7 +173,7 @@ def fitted_by_training(example, loss, alpha):
     return fresh.partial_fit(rows, y if options else y.ravel().astype(int))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "nesterov", "adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name != "soft_cross_entropy"])
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
 def test_the_trace_equals_what_training_does(loss, optimizer, alpha):
@@ -215,7 +212,7 @@ def test_a_wrong_gradient_and_a_kink_are_found(monkeypatch):
 
 
 def test_losses_of_a_population_equal_one_by_one():
-    example = any_example("gelu", "softmax_cross_entropy", OPTIMIZERS[0], True)
+    example = any_example("gelu", "softmax_cross_entropy", OPTIMIZERS["plain"], True)
     rng = np.random.default_rng(0)
     thetas = example.theta + rng.normal(size=(7, len(example.theta)))
     together = losses_of(example, thetas)

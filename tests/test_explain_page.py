@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import solver_cases
 
 from gpubp.explain import quantities as explain_quantities
 from gpubp.explain.examples import EXAMPLES, build
@@ -26,7 +27,7 @@ from gpubp.explain.trace import Example, StepTrace, parameters_of, trace_steps
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.losses import LOSSES
 from gpubp.network import Network
-from gpubp.optimizers import SGD, Adam
+from gpubp.optimizers import SGD, Adam, formula_of
 from gpubp.page import json_script, number, page
 
 VOID = {"meta", "link", "input"}
@@ -290,7 +291,7 @@ def test_only_the_company_speaks_of_people(name: str) -> None:
         assert "from the CEO to the marketing manager" in asides[5]
 
 
-OPTIMIZERS = [SGD(0.0, nesterov=False), SGD(0.9), Adam()]
+OPTIMIZERS = [SGD(0.0, nesterov=False), *solver_cases.OPTIMIZERS.values()]
 
 
 @pytest.mark.parametrize(("loss", "optimizer"), list(product(LOSSES, OPTIMIZERS)), ids=str)
@@ -316,6 +317,8 @@ def test_every_activation_loss_and_optimizer(loss: str, optimizer: Any) -> None:
         plain = optimizer == OPTIMIZERS[0]
         assert ("new w = w − rate × dC/dw" in stages["7"]) == plain
         assert ("new w = w − step" in stages["7"]) == (not plain)
+        for line in formula_of(optimizer):
+            assert (line in stages["7"]) == (not plain)
 
 
 def test_an_update_with_a_penalty_is_not_told_as_plain() -> None:

@@ -15,6 +15,7 @@ from gpubp.explain.stage import (
     output_plate,
     parameter_name,
 )
+from gpubp.explain.text import formula_lines
 from gpubp.page import escape, number
 
 # Formulas of slopes where they are short; other activations show only the number.
@@ -185,6 +186,7 @@ def update(s: Setting) -> Stage:
             "All gradients were taken with the old weights."
         )
         text += law("new w = w − step")
+        text += "".join(law(escape(line.strip())) for line in formula_lines(q.example.optimizer))
     text += s.aside(
         "So everybody changes a little how much to rely on whom, and the next forecast is made "
         "by a company that listens better."

@@ -14,12 +14,14 @@ from gpubp.columns import DataError, Table
 from gpubp.explain.trace import PLAIN_SGD, Example
 from gpubp.losses import LOSSES, Loss
 from gpubp.network import Network
-from gpubp.optimizers import SGD, Adam, Optimizer
+from gpubp.optimizers import SOLVERS, STEPWISE, Adam, Optimizer
+from gpubp.parameters import entry_of
 
 if TYPE_CHECKING:
     from gpubp.models import Estimator, TableModel
 
-_KEYS = {
+_SOLVER_KEYS = {parameter.name for name in STEPWISE for parameter in SOLVERS[name].parameters}
+_KEYS = _SOLVER_KEYS | {
     "name",
     "layers",
     "activation",
@@ -30,7 +32,6 @@ _KEYS = {
     "targets",
     "learning_rate",
     "solver",
-    "momentum",
     "alpha",
     "names",
     "seed",
@@ -271,7 +272,8 @@ def read_example(path: str | Path) -> Example:
 
     Keys: layers, activation (one name, or one a hidden layer), loss, inputs, targets;
     weights [layer][source][unit] or seed; biases [layer][unit], "random", or none;
-    learning_rate, solver ("sgd" or "adam"), momentum, alpha, names, name.
+    learning_rate, solver (one of SOLVERS that updates by steps, by default "sgd") and its numbers,
+    alpha, names, name. momentum is 0 and nesterovs_momentum false by default.
 
     Raises ExampleError.
     """
@@ -298,9 +300,6 @@ def _from_settings(name: str, settings: Mapping[str, Any]) -> Example:
     layers = settings["layers"]
     if not isinstance(layers, list) or not all(type(size) is int for size in layers):
         raise ValueError(f"layers must be a list of whole numbers, got {layers!r}")
-    solver, momentum = settings.get("solver", "sgd"), float(settings.get("momentum", 0.0))
-    if solver not in ("sgd", "adam"):
-        raise ValueError(f"solver must be 'sgd' or 'adam', got {solver!r}")
     return build(
         str(settings.get("name", name)),
         layers,
@@ -311,11 +310,21 @@ def _from_settings(name: str, settings: Mapping[str, Any]) -> Example:
         weights=settings.get("weights"),
         biases=settings.get("biases"),
         rate=float(settings.get("learning_rate", 0.05)),
-        optimizer=Adam() if solver == "adam" else SGD(momentum, nesterov=False),
+        optimizer=_optimizer(settings),
         alpha=float(settings.get("alpha", 0.0)),
         names=settings.get("names"),
         seed=int(settings.get("seed", 0)),
     )
+
+
+def _optimizer(settings: Mapping[str, Any]) -> Optimizer:
+    """Return the optimizer of a TOML file: plain gradient descent, where it says nothing."""
+    solver = entry_of(
+        {name: SOLVERS[name] for name in STEPWISE}, settings.get("solver", "sgd"), "solver"
+    )
+    plain = {"momentum": 0.0, "nesterovs_momentum": False} if solver.name == "sgd" else {}
+    given = {key: value for key, value in settings.items() if key in _SOLVER_KEYS}
+    return solver.make(**plain | given)
 
 
 def _check_explainable(loss: Loss) -> None:

@@ -17,7 +17,7 @@ from gpubp.explain.trace import (
     Variation,
     parameters_of,
 )
-from gpubp.optimizers import SGD
+from gpubp.optimizers import SGD, Optimizer, formula_of
 
 MOST_TERMS = 6  # of a sum, in a wide layer
 MOST_UNITS = 8  # of a layer
@@ -221,6 +221,7 @@ class _Story:
             if plain
             else f"new w = w - step, the step of {kind} at rate {number(rate)}"
         ]
+        lines += [] if plain else formula_lines(optimizer)
         for k in largest(gradient, MOST_WEIGHTS):
             p, g = parameters[k], gradient[k]
             layer = self.trace.layers[p.layer]
@@ -252,6 +253,15 @@ class _Story:
         change = "smaller" if trace.new_loss < trace.loss else "not smaller"
         errors = f"{number(trace.loss)} -> {number(trace.new_loss)}"
         return [*lines, f"C: {errors}, {change}"]
+
+
+def formula_lines(optimizer: Optimizer) -> list[str]:
+    """Return the update by ``optimizer`` in symbols, and their meaning; [] if it is in no table."""
+    lines = formula_of(optimizer)
+    if not lines:
+        return []
+    symbols = "theta: the parameters, g: their gradient with the penalty, t: the steps so far"
+    return [*(f"    {line}" for line in lines), f"    ({symbols})"]
 
 
 def _factor(value: float) -> str:
