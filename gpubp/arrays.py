@@ -1,9 +1,19 @@
-"""What every backend and its callers speak of: arrays, steps, memory, and their units."""
+"""The protocol of a backend, which computes on the arrays of one device.
+
+A backend supplies arrays, the matrix product, elementwise steps and the recording of a training
+step. The mathematics (network, losses, optimizers) is written once, over these.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from gpubp.kernels.elementwise import Elementwise
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 Step = Callable[[], None]
@@ -81,3 +91,92 @@ class Memory(NamedTuple):
     used: int | None
     free: int | None
     total: int | None
+
+
+class Backend(Protocol):
+    """What training needs of a device."""
+
+    name: str  # "cpu" or "cuda:0"
+    why: str  # the reason for this choice, for a person
+    precision: str  # of the factors of float32 products
+    epilogues: Epilogues  # what its products may do on their way out
+    lanes: int  # sums that run side by side
+
+    def asarray(self, values: Any, dtype: Any = None) -> Array:
+        """Return ``values`` as a C-contiguous array on this device, without a copy if possible."""
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """Return ``array`` on the host."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array with room to write into, aligned to 128 bytes."""
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array of zeros, aligned to 128 bytes."""
+
+    def run(self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...]) -> None:
+        """Apply ``step`` to ``inputs``, writing into ``out``."""
+
+    def gemm(
+        self,
+        A: Array,
+        B: Array,
+        *,
+        out: Array,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        bias: Array | None = None,
+        accumulate: bool = False,
+    ) -> None:
+        """Write A B + bias into ``out``; the last two axes are the matrices, others a batch.
+
+        accumulate : add A B to ``out`` instead; not with a bias.
+        """
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Return a context for work that what follows need not wait for, until `join`."""
+
+    def join(self) -> None:
+        """Let what follows wait for all that was asked for aside."""
+
+    def record(self, step: Step) -> Recording:
+        """Return a callable that does what ``step`` does now, as fast as the device can.
+
+        Every array and number that ``step`` uses is bound here: what changes between calls has
+        to lie in arrays. Recording may run ``step`` once, so set what it changes afterwards.
+        """
+
+    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return an array on the host that `upload` can read while the host goes on."""
+
+    def upload(self, host: np.ndarray, out: Array, after: Any) -> Any:
+        """Copy pinned ``host`` into ``out`` beside the steps that run; return the mark of its end.
+
+        after : the mark that the copy waits for; None for all that was asked for so far. ``host``
+        must stay as it is until `wait_on_host` for the mark that is returned.
+        """
+
+    def mark(self) -> Any:
+        """Return a mark of what was asked for so far, uploads apart."""
+
+    def wait(self, mark: Any) -> None:
+        """Let what is asked for from now on wait for ``mark``."""
+
+    def wait_on_host(self, mark: Any) -> None:
+        """Wait for ``mark``."""
+
+    def free_unused(self) -> None:
+        """Give memory that no array has any more back to the device."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it."""
+
+    def memory(self) -> Memory:
+        """Return the device memory in use, free and in all."""
+
+    def in_use(self, threads: int | None, work: int) -> Any:
+        """Return a context to compute in: on CUDA its device and stream, which are done at the end.
+
+        threads : BLAS threads of products on the host; None takes one where ``work``, the
+        multiply-adds of a forward pass, is small, else all.
+        """

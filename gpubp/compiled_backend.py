@@ -107,7 +107,7 @@ class CompiledEpilogues(Epilogues):
 
 
 class CompiledBackend(NumpyBackend):
-    """NumPy, with compiled parts of what is recorded; see `gpubp.backend.Backend`."""
+    """NumPy, with compiled parts of what is recorded; see `gpubp.arrays.Backend`."""
 
     def __init__(self, why: str = "asked for") -> None:
         super().__init__(why)

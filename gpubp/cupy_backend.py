@@ -62,7 +62,7 @@ def probe(index: int) -> None:
 
 
 class CupyBackend:
-    """CuPy on one CUDA device, on this thread's streams; see `gpubp.backend.Backend`.
+    """CuPy on one CUDA device, on this thread's streams; see `gpubp.arrays.Backend`.
 
     precision : of the factors of float32 products; see `gpubp.kernels.gemm.Precision`.
     record : False runs each step as it is written, launch by launch.

@@ -23,7 +23,7 @@ ONE_THREAD_LIMIT = 5_000_000
 
 
 class NumpyBackend:
-    """NumPy on the host; see `gpubp.backend.Backend`."""
+    """NumPy on the host; see `gpubp.arrays.Backend`."""
 
     name = "cpu"
     precision = "float32"
