@@ -1,4 +1,4 @@
-"""Rows on a CUDA device: scikit-learn's validation of them, where they lie."""
+"""Validation of X and y as scikit-learn does it, for rows on a CUDA device where they lie."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from sklearn.utils.validation import (
 )
 
 from gpubp.arrays import Array
-from gpubp.finite import surely_finite
 from gpubp.interchange import converted, on_device, on_host, stray_value
+
+_ONES = {dtype: np.ones(1024, dtype) for dtype in (np.dtype("f4"), np.dtype("f8"))}
 
 
 def validated(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> Any:
@@ -48,3 +49,20 @@ def _outline(rows: Array) -> np.ndarray:
     """Return an array on the host of the shape and dtype of ``rows``, and as finite as they are."""
     value = np.array(stray_value(rows), rows.dtype)
     return np.broadcast_to(value, rows.shape)
+
+
+def surely_finite(array: object) -> bool:
+    """Return whether all of ``array`` is finite; False too where it takes more to tell.
+
+    A product with ones lets NaN and infinity through to the sum, as adding up does, in half the
+    time of a sum, and in all threads that BLAS has. Numbers whose sum overflows take more to tell.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype not in _ONES:
+        return False
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        return False
+    flat, ones = np.asarray(array).reshape(-1, order="A"), _ONES[array.dtype]
+    whole = len(flat) // len(ones) * len(ones)
+    rows, rest = flat[:whole].reshape(-1, len(ones)), flat[whole:]
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(rows.dot(ones).sum() + rest.dot(ones[: len(rest)])))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpubp import MLPClassifier
-from gpubp.finite import surely_finite
+from gpubp.device_rows import surely_finite
 
 SHAPES = [(1, 1), (3, 341), (1, 1024), (32, 64), (5, 1025)]
 

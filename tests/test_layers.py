@@ -65,7 +65,6 @@ FLOORS = [
     "table",
     "schema",
     "class_weights",
-    "finite",
     "device_rows",
     "callbacks",
     "audience",
