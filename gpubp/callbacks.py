@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy, deepcopy
+from copy import copy
 from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.utils import _safe_indexing, indexable
 
+from gpubp.fit import Snapshot
+from gpubp.fitted_attributes import set_fitted
+from gpubp.history import Epoch
 from gpubp.interchange import on_host
-from gpubp.lbfgs import Objective
-from gpubp.trainer import Trainer
-from gpubp.training import Epoch, OnEpoch
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -48,20 +48,19 @@ class FitTasks:
         self._tell(self._fit.call_on_fit_task_begin)
         self._epoch: Any = None
 
-    def begin(self, trainer: Trainer | Objective, kept: np.ndarray | None) -> OnEpoch:
-        """Tell that the first epoch of ``trainer`` begins; return what tells of each that ends.
+    def begin(self, snapshot: Snapshot, *, kept: np.ndarray | None) -> None:
+        """Begin the first epoch.
 
-        kept : which rows it trains on; None for all.
+        snapshot : returns what was learned so far. kept : the rows trained on; None for all.
         """
-        self._trainer, self._kept, self._rows = trainer, kept, None
+        self._snapshot, self._kept, self._rows = snapshot, kept, None
         self._begin_epoch()
-        return self._end_epoch
 
     def _begin_epoch(self) -> None:
         self._epoch = self._fit.subcontext(task_name=self._name)
         self._tell(self._epoch.call_on_fit_task_begin, self._fitted_attributes)
 
-    def _end_epoch(self, epoch: Epoch) -> bool:
+    def end_epoch(self, epoch: Epoch) -> bool:
         """Tell that an epoch has ended, and that the next begins; return whether to stop."""
         ended, self._epoch = self._epoch, None
         stop = self._tell(ended.call_on_fit_task_end, self._fitted_attributes)
@@ -103,9 +102,6 @@ class FitTasks:
 
         This alone brings weights to the host. They are the epoch's with early_stopping too.
         """
-        fitted = copy(self._estimator)
-        fitted._history = deepcopy(fitted._history)
-        fitted._keep(self._trainer)
-        # On the CPU its vectors are those in use, which the next epoch changes.
-        fitted._optimizer_state = deepcopy(fitted._optimizer_state)
-        return dict(vars(fitted))
+        estimator = copy(self._estimator)
+        set_fitted(estimator, self._snapshot(), estimator._loss().output)
+        return dict(vars(estimator))

@@ -23,12 +23,12 @@ from gpubp.backend import Array
 from gpubp.class_weights import row_weights
 from gpubp.device_rows import validated
 from gpubp.estimator_docs import documented
+from gpubp.fitted_attributes import judge, rollback
 from gpubp.fitting import X_CHECKS, MultilayerPerceptron
 from gpubp.hyperparameters import set_parameters
 from gpubp.interchange import device_of, is_on_device, labels_of, log, on_host
 from gpubp.kernels.gemm import Precision
 from gpubp.losses import LOSSES, Loss, smoothed
-from gpubp.outcome import rollback
 
 
 @documented
@@ -227,7 +227,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
                 multilabel = type_of_target(y).startswith("multilabel")
                 self._set_labels(y if multilabel else on_host(classes))
             history = self._train(X, y, sample_weight, incremental=True)
-        return self._judge(history, incremental=True)
+        judge(self, history, incremental=True)
+        return self
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, Self
@@ -15,24 +14,21 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from gpubp.audience import Audience
 from gpubp.backend import Array, Backend
-from gpubp.batches import Batches
 from gpubp.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from gpubp.device_rows import validated
-from gpubp.dropout import Dropout
+from gpubp.fit import Listeners, Snapshot, Start, fit
+from gpubp.fitted_attributes import continued, judge, rollback, set_fitted
+from gpubp.held_rows import check_columns, hold_out, named
+from gpubp.history import Epoch, History, OnEpoch
+from gpubp.hyperparameters import Hyperparameters
 from gpubp.inference import forget, infer_into, parameters_of
 from gpubp.interchange import beside, empty_beside, is_on_device, on_host
-from gpubp.lbfgs import Objective, minimize, place_objective
 from gpubp.losses import Loss
 from gpubp.network import Network
-from gpubp.outcome import Outcome, rolled_back
-from gpubp.placement import bytes_needed, place
 from gpubp.rows import Rows, SparseRows, as_rows
-from gpubp.schedules import Schedule
-from gpubp.trainer import OptimizerState, Trainer
-from gpubp.training import History, OnEpoch, rehearse, train
-from gpubp.validation import Score, Scorer, Validation, check_columns, hold_out, named
+from gpubp.scoring import Scorer
+from gpubp.validation import Held, Score, minus_loss
 
 # What is asked of X: a CSC or another sparse matrix becomes CSR.
 X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
@@ -58,8 +54,35 @@ def _checked_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
     return weights
 
 
-class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
+def _print(epoch: Epoch) -> None:
+    print(f"Iteration {epoch.number}, loss = {epoch.loss:.8f}")
+    if epoch.score is not None:
+        print(f"Validation score: {epoch.score:f}")
+
+
+def fit_estimator(
+    estimator: MultilayerPerceptron,
+    X: Any,
+    y: Any,
+    *,
+    on_epoch: OnEpoch | None = None,
+    note: Callable[[str], None] | None = None,
+) -> History:
+    """Fit ``estimator`` as its fit does; return how training went, without a warning of it.
+
+    on_epoch : called after each epoch; returns True to stop. note : called with lines for a person.
+    """
+    estimator._validate_params()
+    with rollback(estimator):
+        history: History = estimator._train(X, y, on_epoch=on_epoch, note=note)
+    return history
+
+
+class MultilayerPerceptron(CallbackSupportMixin, Hyperparameters, ABC):
     """What MLPClassifier and MLPRegressor share; not for use by itself."""
+
+    # X, coefs_ and the outputs for X by these, which a scorer need not have computed again.
+    _known: tuple[Any, Any, np.ndarray] | None = None
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
@@ -80,9 +103,11 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         """
         own = X_val, y_val, sample_weight_val
         given = None if all(each is None for each in own) else own
-        return self._judge(self._train(X, y, sample_weight, given=given))
+        with rollback(self):
+            history = self._train(X, y, sample_weight, given=given)
+        judge(self, history)
+        return self
 
-    @rolled_back  # outside, so that callbacks are torn down before
     @with_callbacks  # type: ignore[untyped-decorator]
     def _train(
         self,
@@ -95,33 +120,43 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         on_epoch: OnEpoch | None = None,
         note: Callable[[str], None] | None = None,
     ) -> History:
-        """Validate, train, and keep what was learned; whoever calls judges why it stopped."""
+        """Validate, train, and set the fitted attributes; the caller judges why it stopped."""
         forget(self)  # what the device has of it will be of no use, and takes room
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows = self._validated(X, y, sample_weight, incremental, first)
         held = None if given is None else self._given_rows(*given, rows.y)
         epochs = 1 if incremental else int(self.max_iter)
         tasks = self._fit_tasks(X, y, sample_weight, epochs)
-        audience = Audience(bool(self.verbose), on_epoch, note, tasks)
         network = self._network(rows)
-        batch_rows, compiled = self._batch_rows(len(rows.X)), bool(self.compiled)
-        backend = self._backend(batch_rows, network, compiled=compiled)
-        dtype = self._train_dtype(rows.X, backend)
-        rows, held = rows.in_dtype(dtype, backend), held and held.in_dtype(dtype, backend)
-        audience.say(f"training on {backend.name} in {_described(dtype, backend)}: {backend.why}")
+        backend = self._backend(
+            self._batch_rows(len(rows.X)), network, compiled=bool(self.compiled)
+        )
+        recipe = self._recipe(rows.X, backend, epochs)
+        dtype = _described(recipe.dtype, backend)
+        self._say(note, f"training on {backend.name} in {dtype}: {backend.why}")
         rng = check_random_state(self.random_state)
-        theta = self._start(network, dtype, rng, first, incremental)
+        start = self._start(network, recipe.dtype, rng, first, incremental)
+        rows = rows.in_dtype(recipe.dtype, backend)
         if held is None and self.early_stopping and self.solver != "lbfgs":
             rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
         rows, held = self._in_training_units(rows, held, first)
-        if self.solver == "lbfgs":
-            self._minimize(backend, network, rows, theta, audience)
-        else:
-            self._warn_of_batch_size(len(rows.X))
-            schedule = self._schedule(epochs, backend, len(rows.X))
-            self._descend(backend, network, rows, held, theta, rng, schedule, audience)
-        audience.end()
-        return self._history
+        self._warn_of_batch_size(len(rows.X))
+        judged = None if held is None else Held(held, self._score(held))
+        fitted = fit(
+            backend,
+            network,
+            self._loss(),
+            rows,
+            recipe,
+            held=judged,
+            start=start,
+            listeners=self._listeners(tasks, rows, judged, on_epoch, note),
+            threads=self.threads,
+        )
+        set_fitted(self, fitted, self._loss().output)
+        if tasks is not None:
+            tasks.end()
+        return fitted.history
 
     def _fit_tasks(self, X: Any, y: Any, sample_weight: Any, epochs: int) -> FitTasks | None:
         if not hasattr(self, "_skl_callbacks"):
@@ -129,88 +164,42 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         name = "lbfgs-iter" if self.solver == "lbfgs" else "epoch"
         return FitTasks(self, X, y, sample_weight, epochs, name)
 
-    def _descend(
+    def _listeners(
         self,
-        backend: Backend,
-        network: Network,
+        tasks: FitTasks | None,
         rows: Rows,
-        held: Rows | None,
-        theta: np.ndarray,
-        rng: np.random.RandomState,
-        schedule: Schedule,
-        audience: Audience,
+        held: Held | None,
+        on_epoch: OnEpoch | None,
+        note: Callable[[str], None] | None,
+    ) -> Listeners:
+        """Return what training calls: ``on_epoch``, scikit-learn's callbacks, and what prints."""
+        each = (_print if self.verbose else None, on_epoch, tasks and tasks.end_epoch)
+        called = [listener for listener in each if listener]
+
+        def report(epoch: Epoch) -> bool:
+            stops = [listener(epoch) for listener in called]
+            return any(stops)
+
+        def begin(snapshot: Snapshot) -> None:
+            if held is not None and isinstance(held.score, Scorer):
+                held.score.begin(snapshot)
+            if tasks is not None:
+                tasks.begin(snapshot, kept=rows.places)
+
+        warn = partial(self._say, note, otherwise=partial(warnings.warn, stacklevel=2))
+        return Listeners(begin, report if called else None, warn)
+
+    def _say(
+        self,
+        note: Callable[[str], None] | None,
+        line: str,
+        otherwise: Callable[[str], object] = lambda line: None,
     ) -> None:
-        """Train by stochastic gradient descent, batch by batch, and score ``held``."""
-        loss, dropout, validation = self._loss(), self._drawn_dropout(rng), None
-        with backend.in_use(self.threads, self._batch_rows(len(rows.X)) * network.n_parameters):
-            if held is not None:
-                validation = Validation(backend, network, loss, held, self._score(backend, held))
-            outputs = validation and validation.outputs
-            ready = partial(rehearse, schedule=schedule, validate=outputs)
-            trainer = self._trainer(
-                backend, network, loss, rows, theta, dropout, ready, audience.warn
-            )
-            del theta  # the trainer has its own
-            if validation is not None:
-                validation.upload(trainer, schedule)
-            report = audience.begin(trainer, rows.places)
-            train(trainer, schedule, rng, self._history, validate=validation, on_epoch=report)
-        self._keep(trainer)
-
-    def _minimize(
-        self,
-        backend: Backend,
-        network: Network,
-        rows: Rows,
-        theta: np.ndarray,
-        audience: Audience,
-    ) -> None:
-        """Train by L-BFGS, which takes all rows at once and has neither epochs nor validation."""
-        data = rows.X, rows.targets, rows.weights
-        with backend.in_use(self.threads, len(rows.X) * network.n_parameters):
-            arguments = (backend, network, self._loss(), theta, *data, float(self.alpha))
-            objective = place_objective(*arguments, audience.warn)
-            limits = int(self.max_iter), int(self.max_fun), float(self.tol)
-            report = audience.begin(objective, rows.places)
-            minimize(objective, self._history, *limits, report)
-            self._keep(objective)
-
-    def _trainer(
-        self,
-        backend: Backend,
-        network: Network,
-        loss: Loss,
-        rows: Rows,
-        theta: np.ndarray,
-        dropout: Dropout | None,
-        ready: Callable[[Trainer], None],
-        note: Callable[[str], None],
-    ) -> Trainer:
-        """Return the trainer, on as much of the device as there is room for.
-
-        ready : raises a MemoryError where a trainer leaves no room to train. note : takes a line
-        for a person where the device has no room for all.
-        """
-        optimizer, alpha, state = self._optimizer(), float(self.alpha), self._optimizer_state
-        limit = None if self.clip_norm is None else float(self.clip_norm)
-
-        def make(batches: Batches, parts: int) -> Trainer:
-            arguments = (backend, network, loss, optimizer, theta, batches)
-            options: dict[str, Any] = {"alpha": alpha, "state": state, "dropout": dropout}
-            trainer = Trainer(*arguments, **options, parts=parts, clip_norm=limit)
-            ready(trainer)
-            return trainer
-
-        return place(
-            backend,
-            rows.X,
-            rows.targets,
-            self._batch_rows(len(rows.X)),
-            rows.weights,
-            make,
-            bytes_needed(network, optimizer, theta.dtype),
-            note,
-        )
+        """Give a line for a person to ``note``, or print it if verbose, or do ``otherwise``."""
+        if note or self.verbose:
+            (note or print)(line)
+        else:
+            otherwise(line)
 
     def _validated(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool
@@ -268,13 +257,13 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         sizes = rows.X.shape[1], *hidden, self.n_outputs_
         return Network(sizes, self._activations(len(hidden)), bool(self.fit_intercept))
 
-    def _score(self, backend: Backend, held: Rows) -> Score:
+    def _score(self, held: Rows) -> Score:
         """Return what scores parameters on the rows ``held``, by ``scoring``."""
         if self.scoring is None:
-            return lambda _, outputs, loss: self._score_outputs(outputs, held.y, held.weights)
+            return lambda outputs, loss: self._score_outputs(outputs, held.y, held.weights)
         if self.scoring == "loss":
-            return lambda _, outputs, loss: -loss
-        return Scorer(self.scoring, self, backend, held)
+            return minus_loss
+        return Scorer(self.scoring, self, held)
 
     def _start(
         self,
@@ -283,20 +272,11 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         rng: np.random.RandomState,
         first: bool,
         incremental: bool,
-    ) -> np.ndarray:
-        """Return the initial parameters; start history and optimizer anew where they should."""
-        # Copies, since training changes them: if it fails, the estimator keeps its own.
-        self._history = History() if first else self._history.copy()
-        scored_by = getattr(self, "_scored_by", self.scoring)
-        if self.early_stopping and scored_by != self.scoring:
-            # Scores of another kind are no measure of those to come.
-            self._history = replace(self._history, scores=[], best_score=-np.inf, stale=0)
-        goes_on = incremental or (self.keep_optimizer_state and not first)
-        if not goes_on or getattr(self, "_state_of", None) != self._of_state():
-            self._optimizer_state = OptimizerState(float(self.learning_rate_init))
-        self._optimizer_state = replace(self._optimizer_state)
+    ) -> Start:
+        """Return where training begins: anew, or from what was learned before."""
+        history, state = continued(self, first, incremental)
         if first:
-            return network.initial_theta(rng, dtype)
+            return Start(network.initial_theta(rng, dtype), rng, history, state)
         got = [np.shape(W) for W in self.coefs_]
         if got != (wanted := list(pairwise(network.sizes))):
             raise ValueError(
@@ -308,39 +288,11 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
                 "warm_start and partial_fit with fit_intercept=False go on from intercepts_ that "
                 "are 0, but some are not; set them to 0 or fit anew"
             )
-        return network.pack(self.coefs_, self.intercepts_, dtype)
-
-    def _of_state(self) -> tuple[str, bool]:
-        """Return what the optimizer's state is for: with another of these it starts anew."""
-        return self.solver, bool(self.fit_intercept)
-
-    def _keep(self, trainer: Trainer | Objective) -> None:
-        """Set the fitted attributes from what training left."""
-        network = trainer.network
-        theta = trainer.backend.to_numpy(trainer.theta)
-        self.coefs_, self.intercepts_ = network.unpack(theta)
-        self._optimizer_state = trainer.host_state()
-        # After a divergence its vectors may be NaN: the next call starts anew.
-        diverged = self._history.stopped_by == "non_finite"
-        self._state_of = None if diverged else self._of_state()
-        self.n_layers_, self.n_outputs_ = len(network.sizes), network.sizes[-1]
-        self.out_activation_ = trainer.loss.output
-        precision = trainer.backend.precision if theta.itemsize == 4 else "float64"
-        where = trainer.backend.name, precision
-        self._note_history(self._history, *where, bool(self.early_stopping))
-        if self.early_stopping:
-            self._scored_by = self.scoring
-
-    def _drawn_dropout(self, rng: np.random.RandomState) -> Dropout | None:
-        """Return what training drops, with its seed drawn from ``rng``; None for nothing."""
-        rates = self._dropout_rates()
-        if not any(rates):
-            return None
-        seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
-        return Dropout(rates, seed, trained=self._history.samples)
+        theta = network.pack(self.coefs_, self.intercepts_, dtype)
+        return Start(theta, rng, history, state)
 
     def _warn_of_batch_size(self, n: int) -> None:
-        if self.batch_size != "auto" and int(self.batch_size) > n:
+        if self.solver != "lbfgs" and self.batch_size != "auto" and int(self.batch_size) > n:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
@@ -352,6 +304,8 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
 
         On the device of X, as a CuPy array, where X lies on one.
         """
+        if self._known is not None and self._known[0] is X and self._known[1] is self.coefs_:
+            return self._known[2].copy()
         check_is_fitted(self)
         X = validated(self, X, reset=False, **X_CHECKS)
         sizes = (len(self.coefs_[0]), *(len(b) for b in self.intercepts_))
@@ -374,9 +328,7 @@ class MultilayerPerceptron(CallbackSupportMixin, ABC, Outcome):
         return beside(outputs, X) if is_on_device(X) and not stays else outputs
 
     def __getstate__(self) -> dict[str, Any]:
-        # What a Scorer knows of the rows it scores stands in the way of `_outputs`.
-        state = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_outputs"}
+        return {name: value for name, value in super().__getstate__().items() if name != "_known"}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

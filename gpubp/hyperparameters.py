@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from numbers import Integral, Real
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, cast, get_args
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -30,8 +30,9 @@ from gpubp.optimizers import (
     own_numbers,
 )
 from gpubp.parameters import Parameter, entry_of
+from gpubp.recipe import Recipe
 from gpubp.rows import Matrix
-from gpubp.schedules import SCHEDULE_NUMBERS, SCHEDULES, Schedule
+from gpubp.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
 # From here on a CUDA device makes the order of the rows itself: drawing scikit-learn's takes the
 # host 58-114 ns a row, which is more than a step on the device may need for it.
@@ -180,29 +181,51 @@ class Hyperparameters(BaseEstimator):
         # scikit-learn's L-BFGS leaves float64 weights, whatever X has.
         return np.dtype(np.float64) if self.solver == "lbfgs" else X.dtype
 
-    def _optimizer(self) -> Optimizer:
-        """Return the optimizer of `solver`, with the numbers that were set, or raise ValueError."""
-        given = {name: getattr(self, name) for name in SOLVER_NUMBERS}
-        return make_optimizer(self.solver, **own_numbers(self.solver, given))
+    def _solver_numbers(self) -> dict[str, float]:
+        """Return the numbers of `solver` that were set, or raise ValueError."""
+        return own_numbers(self.solver, {name: getattr(self, name) for name in SOLVER_NUMBERS})
 
-    def _schedule(self, epochs: int, backend: Backend, rows: int) -> Schedule:
-        row_order = self.row_order
+    def _optimizer(self) -> Optimizer:
+        return make_optimizer(self.solver, **self._solver_numbers())
+
+    def _recipe(self, X: Matrix, backend: Backend, epochs: int) -> Recipe:
+        """Return all that training on ``X`` heeds of the parameters."""
+        row_order, n = self.row_order, len(X)
         if row_order == "auto":
-            many = rows >= HASHED_ROWS and backend.name != "cpu"
+            many = n >= HASHED_ROWS and backend.name != "cpu"
             row_order = "hash" if many else "scikit-learn"
-        return Schedule(
+        float64 = self._train_dtype(X, backend) == np.float64
+        rates = self._dropout_rates()
+        return Recipe(
             epochs=epochs,
-            initial_rate=float(self.learning_rate_init),
-            learning_rate=self._learning_rate(),
-            power_t=self.power_t,
-            warmup=float(self.warmup_epochs),
-            shuffle=self.shuffle,
-            row_order=row_order,
-            tol=self.tol,
+            batch_size=self._batch_rows(n),
+            solver=self.solver,
+            solver_numbers={k: v for k, v in self._solver_numbers().items() if k != "tol"},
+            learning_rate=float(self.learning_rate_init),
+            schedule=self._learning_rate(),
+            power_t=float(self.power_t),
+            warmup_epochs=float(self.warmup_epochs),
+            alpha=float(self.alpha),
+            dropout=rates if any(rates) else (),
+            clip_norm=None if self.clip_norm is None else float(self.clip_norm),
+            tol=float(self.tol),
             patience=self.n_iter_no_change,
+            shuffle=bool(self.shuffle),
+            row_order=row_order,
+            seed=int(self.random_state) if isinstance(self.random_state, Integral) else 0,
+            precision="float64" if float64 else cast(Precision, backend.precision),
         )
 
     def _learning_rate(self) -> str:
         """Return the schedule; "constant" for a solver that the one asked for is not for."""
         entry = entry_of(SCHEDULES, self.learning_rate, "learning_rate")
         return entry.name if entry.is_for(self.solver) else "constant"
+
+    def _check_solver(self) -> bool:
+        """Return whether there is a partial_fit, or raise scikit-learn's reason why not."""
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. "
+                f"{self.solver} is not stochastic."
+            )
+        return True

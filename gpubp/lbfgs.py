@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from gpubp.backend import Array, Backend, Recording
+from gpubp.backend import Array, Backend, Recording, Step
+from gpubp.batch_gradient import BatchGradient
 from gpubp.batches import Batches
+from gpubp.history import Epoch, History, Minimum, OnEpoch, StoppedBy
 from gpubp.kernels.optimizers import ADVANCE
 from gpubp.losses import Loss
-from gpubp.network import Network, Workspace, backward, forward
-from gpubp.placement import DeviceMemoryError, bytes_needed, place
-from gpubp.rows import Matrix
+from gpubp.network import Network, Workspace
+from gpubp.recipe import Recipe
 from gpubp.trainer import OptimizerState
-from gpubp.training import Epoch, History, Minimum, OnEpoch, StoppedBy
 
 STEP_BYTES = 1 << 26  # of the activations and deltas of the rows that are computed at once
 
@@ -27,7 +26,7 @@ class Objective:
 
     theta : (size,) host array, the parameters to begin with. batches : its rows are taken in
     their own order, and the gradients of its steps added up. alpha : the L2 penalty, of which
-    data of weight s take alpha / s.
+    data of weight s take alpha / s. parts : 1.
     """
 
     def __init__(
@@ -39,6 +38,7 @@ class Objective:
         batches: Batches,
         *,
         alpha: float = 0.0,
+        parts: int = 1,
     ) -> None:
         self.backend, self.network, self.loss, self.batches = backend, network, loss, batches
         ones = [np.ones(shape) for shape in pairwise(network.sizes)]
@@ -52,25 +52,24 @@ class Objective:
         self._l2 = alpha / batches.plan(np.arange(batches.rows), whole=True)[0]
         work = Workspace(backend, network, batches.batch_size, theta.dtype)
         full, tail = self._losses[: work.rows], self._losses[work.rows :]
-        self._full = self._record(work, full)
-        self._tail = self._record(work.first(batches.tail), tail) if batches.tail else None
+        self._full = backend.record(self._step(work, full))
+        self._tail: Recording | None = None
+        if batches.tail:
+            self._tail = backend.record(self._step(work.first(batches.tail), tail))
 
-    def _record(self, work: Workspace, row_losses: Array) -> Recording:
-        """Return the step over the rows of ``work``, recorded; it adds to row_losses (rows,)."""
+    def _step(self, work: Workspace, row_losses: Array) -> Step:
+        """Return the step over the rows of ``work``; it adds to row_losses (rows,)."""
         # Bound here, as in `Trainer`: what is recorded must not know this object.
-        backend, network, loss, batches = self.backend, self.network, self.loss, self.batches
-        parameters, gradients = network.views(self.theta), network.views(self._gradient)
+        backend, network, batches = self.backend, self.network, self.batches
+        views = network.views(self.theta), network.views(self._gradient)
+        gradient = BatchGradient(backend, network, self.loss, batches, *views)
         several = batches.steps > 1
 
         def step() -> None:
-            work.X, Y = batches.gather(work.X, batches.Y_batch[: work.rows])
-            forward(backend, network, parameters, work)
-            share = batches.share(work.rows, batches.rows)
-            loss.evaluate(backend, work.logits, Y, share, row_losses, work.deltas[-1])
-            backward(backend, network, parameters, gradients, work, accumulate=several)
+            gradient(work, row_losses, of=batches.rows, accumulate=several)
             backend.run(ADVANCE, 1, out=batches.step)
 
-        return backend.record(step)
+        return step
 
     def set(self, x: np.ndarray) -> None:
         """Set the parameters to ``x`` (n_parameters,): all W, then all b, as scikit-learn packs."""
@@ -95,83 +94,88 @@ class Objective:
             gradient[: self._n_weights] += self._l2 * weights
         return loss, gradient
 
+    @property
+    def launches(self) -> dict[str, int]:
+        """What one full step asks of the device, by name."""
+        return dict(self._full.launches)
+
     def host_state(self) -> OptimizerState:
         """Return the state that another solver starts from: L-BFGS leaves none."""
         return OptimizerState(0.0)
 
+    def rehearse(self) -> None:
+        """Take the memory that an evaluation takes, so that a lack of it is found now."""
+        if self.backend.name != "cpu":
+            self(self.start)
+            self.evaluations = 0
 
-def place_objective(
-    backend: Backend,
-    network: Network,
-    loss: Loss,
-    theta: np.ndarray,
-    X: Matrix,
-    Y: np.ndarray,
-    weights: np.ndarray | None,
-    alpha: float,
-    note: Callable[[str], None],
-) -> Objective:
-    """Return the objective of the data, in steps that the device has room for."""
-    row_bytes = (network.sizes[0] + 3 * sum(network.sizes[1:])) * theta.itemsize
-    steps = -(-len(X) // max(1, STEP_BYTES // row_bytes))
-    # Even steps, of whole warps.
-    rows, needed = -(-len(X) // (32 * steps)) * 32, bytes_needed(network, None, theta.dtype)
 
-    def make(batches: Batches, parts: int) -> Objective:
-        objective = Objective(backend, network, loss, theta, batches, alpha=alpha)
-        if backend.name != "cpu":  # where memory is short, that is told now
-            objective(objective.start)
-            objective.evaluations = 0
-        return objective
-
-    while True:
-        try:
-            return place(backend, X, Y, rows, weights, make, needed, note, most_parts=1)
-        except DeviceMemoryError:
-            if rows == 1:
-                raise
-        rows = rows // 128 * 32 or rows // 2
+def rows_of_a_step(network: Network, rows: int, dtype: np.dtype) -> int:
+    """Return how many of ``rows`` to compute at once: even steps, of whole warps."""
+    row_bytes = (network.sizes[0] + 3 * sum(network.sizes[1:])) * dtype.itemsize
+    steps = -(-rows // max(1, STEP_BYTES // row_bytes))
+    return -(-rows // (32 * steps)) * 32
 
 
 class _Stopped(Exception):
     """What ends SciPy's iterations from within one."""
 
 
+class _Iterations:
+    """What SciPy calls after each iteration: it keeps the result, and raises to stop.
+
+    result : the last iteration, in SciPy's terms.
+    """
+
+    def __init__(
+        self, objective: Objective, history: History, epochs: int, on_epoch: OnEpoch | None
+    ) -> None:
+        from scipy.optimize import OptimizeResult
+
+        self._objective, self._history = objective, history
+        self._epochs, self._on_epoch, self._started = epochs, on_epoch, perf_counter()
+        self.result = OptimizeResult(
+            x=objective.start, fun=np.nan, nit=0, status=2, message="INTERRUPT"
+        )
+
+    def __call__(self, intermediate_result: Any) -> None:
+        result, evaluations = self.result, self._objective.evaluations
+        result.x, result.fun = intermediate_result.x.copy(), float(intermediate_result.fun)
+        result.nit += 1
+        if self._on_epoch is None:
+            return
+        # Where it ended is what was evaluated last, and so in theta.
+        self._history.epochs = result.nit
+        self._history.minimum = Minimum(result.fun, result.nit, evaluations)
+        epoch = Epoch(
+            number=result.nit,
+            loss=result.fun,
+            score=None,
+            best=True,
+            rate=None,
+            seconds=perf_counter() - self._started,
+            rows=self._objective.batches.rows * evaluations // result.nit,
+            last=result.nit == self._epochs,
+        )
+        if self._on_epoch(epoch):
+            raise _Stopped
+
+
 def minimize(
-    objective: Objective,
-    history: History,
-    max_iter: int,
-    max_fun: int,
-    tol: float,
-    on_epoch: OnEpoch | None = None,
+    objective: Objective, recipe: Recipe, history: History, on_epoch: OnEpoch | None = None
 ) -> None:
     """Minimise ``objective`` by L-BFGS, with scikit-learn's options; leave its theta there.
 
-    ``history`` gets what was reached, in place of epochs; ``on_epoch`` is told each iteration, and
-    returns True to stop. That, or an interrupt, leaves the last of them.
+    ``history`` gets what was reached, in place of epochs; ``on_epoch`` is called after each
+    iteration, and returns True to stop. That, or an interrupt, leaves the last of them.
     Byrd, Lu, Nocedal and Zhu (1995); Zhu et al. (1997).
     """
-    from scipy.optimize import OptimizeResult
     from scipy.optimize import minimize as scipy_minimize
 
-    started, rows = perf_counter(), objective.batches.rows
-    result = OptimizeResult(x=objective.start, fun=np.nan, nit=0, status=2, message="INTERRUPT")
-
-    def note(intermediate_result: Any) -> None:
-        result.x, result.fun = intermediate_result.x.copy(), float(intermediate_result.fun)
-        result.nit += 1
-        if on_epoch is None:
-            return
-        # Where it ended is what was evaluated last, and so in theta.
-        history.epochs = result.nit
-        history.minimum = Minimum(result.fun, result.nit, objective.evaluations)
-        each, seconds = rows * objective.evaluations // result.nit, perf_counter() - started
-        last = result.nit == max_iter
-        if on_epoch(Epoch(result.nit, result.fun, None, True, None, seconds, each, last)):
-            raise _Stopped
-
-    options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
-    reached = result
+    epochs, max_fun = recipe.epochs, recipe.solver_options["max_fun"]
+    options = {"maxfun": max_fun, "maxiter": epochs, "gtol": recipe.tol}
+    started, note = perf_counter(), _Iterations(objective, history, epochs, on_epoch)
+    reached = note.result
     asked: BaseException | None = None
     try:
         reached = scipy_minimize(
@@ -183,10 +187,10 @@ def minimize(
     history.minimum = Minimum(
         float(reached.fun), int(reached.nit), objective.evaluations, reached.status, reached.message
     )
-    history.epochs = min(history.minimum.nit, max_iter)
+    history.epochs = min(history.minimum.nit, epochs)
     history.seconds = perf_counter() - started
     finite = bool(np.isfinite(reached.x).all())
-    history.stopped_by = _reason(history.minimum, finite, max_iter, asked)
+    history.stopped_by = _reason(history.minimum, finite, epochs, asked)
 
 
 def _reason(
@@ -201,14 +205,3 @@ def _reason(
     if minimum.status == 1:
         return "max_epochs" if minimum.nit >= max_iter else "max_fun"
     return "line_search"
-
-
-def warn_unless_converged(history: History, max_iter: int) -> None:
-    """Warn as scikit-learn does, or pass an interrupt on, as it does under this solver alone."""
-    from sklearn.utils.optimize import _check_optimize_result
-
-    if history.stopped_by == "interrupt":
-        raise KeyboardInterrupt
-    if history.stopped_by == "callback":
-        return
-    _check_optimize_result("lbfgs", history.minimum, max_iter)

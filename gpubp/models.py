@@ -16,9 +16,10 @@ from sklearn.metrics import (
 
 from gpubp.classifier import MLPClassifier
 from gpubp.columns import DataError, Table, check_names, is_text, listed
+from gpubp.fitting import fit_estimator
+from gpubp.history import History, OnEpoch
 from gpubp.regressor import MLPRegressor
 from gpubp.schema import Schema, Standardizer, Task, feature_names, resolve_targets
-from gpubp.training import Epoch, History
 
 Estimator = MLPClassifier | MLPRegressor
 
@@ -41,7 +42,7 @@ class TableModel:
         table: Table,
         targets: Sequence[str],
         *,
-        on_epoch: Callable[[Epoch], None] | None = None,
+        on_epoch: OnEpoch | None = None,
         note: Callable[[str], None] | None = None,
     ) -> tuple[Self, History]:
         """Train ``estimator`` on every column of ``table`` that is no target.
@@ -63,7 +64,7 @@ class TableModel:
         task: Task = "regression" if scaling else "classification"
         schema = Schema(features, tuple(targets), task, Standardizer.fit(X), scaling)
         X = schema.feature_scaling.transform(X, dtype)
-        history = estimator._train(X, y, on_epoch=on_epoch, note=note)
+        history = fit_estimator(estimator, X, y, on_epoch=on_epoch, note=note)
         return cls(schema, estimator), history
 
     @property

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 
@@ -256,6 +256,19 @@ def formula_of(optimizer: Optimizer) -> tuple[str, ...]:
     """Return the formula of the solver that ``optimizer`` comes from; () if it is in no table."""
     found = (s.formula for s in SOLVERS.values() if s.optimizer is type(optimizer))
     return next(found, ())
+
+
+def named_optimizer(optimizer: Optimizer) -> tuple[str, dict[str, Any]]:
+    """Return the solver that ``optimizer`` comes from, and its numbers.
+
+    Raises ValueError for one that is in no table.
+    """
+    kind, values = cast(Any, type(optimizer)), asdict(cast(Any, optimizer)).values()
+    for solver in SOLVERS.values():
+        if solver.optimizer is kind:
+            names = (parameter.name for parameter in solver.parameters)
+            return solver.name, dict(zip(names, values, strict=True))
+    raise ValueError(f"{optimizer!r} is of no solver; take one of {sorted(STEPWISE)}")
 
 
 AHEAD = 1024  # updates that are planned at a time, where an epoch has fewer

@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from gpubp.backend import Array, Backend
 from gpubp.device_rows import validated
 from gpubp.estimator_docs import documented
+from gpubp.fitted_attributes import judge, rollback
 from gpubp.fitting import X_CHECKS, MultilayerPerceptron
 from gpubp.hyperparameters import constraint, set_parameters
 from gpubp.interchange import on_host
@@ -304,5 +305,7 @@ Elementwise or callable, default='squared_error'
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one more epoch; return self."""
-        history = self._train(X, y, sample_weight, incremental=True)
-        return self._judge(history, incremental=True)
+        with rollback(self):
+            history = self._train(X, y, sample_weight, incremental=True)
+        judge(self, history, incremental=True)
+        return self

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from gpubp.training import Epoch
+    from gpubp.history import Epoch
 
 _METRICS = {
     "accuracy": "accuracy",

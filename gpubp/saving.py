@@ -11,6 +11,8 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp.classifier import MLPClassifier
+from gpubp.fitted_attributes import history_of, set_history
+from gpubp.history import History, Minimum, StoppedBy
 from gpubp.model_file import (
     ModelFileError,
     ModelRecord,
@@ -26,7 +28,6 @@ from gpubp.model_file import (
 from gpubp.models import Estimator, TableModel
 from gpubp.regressor import MLPRegressor
 from gpubp.schema import Schema, Standardizer
-from gpubp.training import History, Minimum, StoppedBy
 
 ESTIMATORS: dict[str, type[Estimator]] = {
     "MLPClassifier": MLPClassifier,
@@ -162,7 +163,7 @@ def _plain(value: Any) -> Any:
 
 
 def _history_header(estimator: Estimator) -> dict[str, Any]:
-    history = estimator._history
+    history = history_of(estimator)
     minimum = history.minimum
     return {
         "losses": history.losses,
@@ -360,7 +361,8 @@ def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
     history.best_score = max(filter(np.isfinite, history.scores), default=-np.inf)
     early_stopping = require(header, "early_stopping", bool)
     where = require(header, "device", str), require(header, "precision", str)
-    estimator._note_history(history, *where, early_stopping)
+    set_history(estimator, history, early_stopping)
+    estimator.device_, estimator.precision_ = where
 
 
 def _check_schema(schema: Schema, estimator: Estimator) -> None:

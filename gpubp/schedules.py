@@ -1,4 +1,4 @@
-"""The schedule of a training: how long, at which learning rates, in which order, and until when."""
+"""Schedules of the learning rate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpubp.parameters import Parameter, entry_of, numbers_of
+from gpubp.parameters import Parameter, numbers_of
 
 
 def _cosine(x: np.ndarray) -> np.ndarray:
@@ -77,48 +77,3 @@ SCHEDULES: dict[str, RateSchedule] = {
     )
 }
 SCHEDULE_NUMBERS = numbers_of(SCHEDULES)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long to train, at which learning rate, and when to stop early.
-
-    learning_rate : a name in SCHEDULES.
-    warmup : epochs in which the rate rises from 0, step by step, to what it would be.
-    row_order : how to shuffle, "scikit-learn": drawn on the host as it draws; "hash": computed
-        where the data lies, the same bits everywhere.
-    tol, patience : training stops after more than ``patience`` epochs without an improvement of
-        the loss (or the validation score) by ``tol``.
-
-    Raises ValueError for an unknown learning_rate.
-    """
-
-    epochs: int
-    initial_rate: float
-    learning_rate: str = "constant"
-    power_t: float = 0.5
-    warmup: float = 0.0
-    shuffle: bool = True
-    row_order: str = "scikit-learn"
-    tol: float = 1e-4
-    patience: float = 10
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for an unknown learning_rate."""
-        entry_of(SCHEDULES, self.learning_rate, "learning_rate")
-
-    def rates(self, epoch: int, steps: int, rate: float) -> float | np.ndarray:
-        """Return the learning rate of each step of an epoch, counted from 0; one where all agree.
-
-        rate : what the epochs before have left of the initial rate.
-        """
-        curve = SCHEDULES[self.learning_rate].curve
-        if curve is None and epoch >= self.warmup:
-            return rate
-        done = epoch * steps + np.arange(steps)
-        rates = np.full(steps, rate)
-        if curve is not None:
-            rates *= curve(done / (self.epochs * steps))
-        if epoch < self.warmup:
-            rates *= np.minimum(1, (done + 1) / (self.warmup * steps))
-        return rates

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpubp.backend import Array, Backend, Recording
+from gpubp.backend import Array, Backend, Recording, Step
+from gpubp.batch_gradient import BatchGradient
 from gpubp.batches import Batches, HashedOrder
 from gpubp.clipping import Clipping
 from gpubp.dropout import Dropout, HashedMasks
 from gpubp.kernels.optimizers import ADVANCE, PENALTY
 from gpubp.losses import Loss
-from gpubp.network import NO_MASKS, Network, Parameters, Workspace, backward, forward
+from gpubp.network import NO_MASKS, Network, Parameters, Workspace
 from gpubp.optimizers import Agenda, Optimizer, update
 
 WEIGHTS_PER_LANE = 32  # that one lane of the penalty sums up, at least
@@ -84,8 +85,11 @@ class Trainer:
             self._trained = dropout.trained
         self._clip = None if clip_norm is None else Clipping(backend, self.gradient, clip_norm)
         work = Workspace(backend, network, rows, dtype)
-        self._full = self._record(work, batches.batch_size, 0)
-        self._tail = self._record(work, batches.tail, 1) if batches.tail else None
+        # Recorded here, and not within a method: the first run of a step has these frames above it.
+        self._full = backend.record(self._step(work, batches.batch_size, 0))
+        self._tail: Recording | None = None
+        if batches.tail:
+            self._tail = backend.record(self._step(work, batches.tail, 1))
         self._set(theta)
 
     def _set(self, theta: np.ndarray) -> None:
@@ -118,14 +122,15 @@ class Trainer:
         """Return where the ``k``-th of the sums lie."""
         return slice(self._ends[k - 1] if k else 0, self._ends[k])
 
-    def _record(self, work: Workspace, rows: int, losses: int) -> Recording:
-        """Return one step of training on ``rows`` rows, computed in ``work``, recorded."""
+    def _step(self, work: Workspace, rows: int, losses: int) -> Step:
+        """Return one step of training on ``rows`` rows, computed in ``work``."""
         # Bound here, since a step that knew this object would be known by it in turn, and only
         # the garbage collector would free its arrays.
-        backend, network, loss, optimizer = self.backend, self.network, self.loss, self.optimizer
-        batches, theta, plan = self.batches, self.theta, self._plan
-        vectors, clip = (theta, self.gradient, self._vectors), self._clip
-        parameters, gradients = self.parameters, network.views(self.gradient)
+        backend, network, batches = self.backend, self.network, self.batches
+        optimizer, theta, plan, clip = self.optimizer, self.theta, self._plan, self._clip
+        vectors = theta, self.gradient, self._vectors
+        views = self.parameters, network.views(self.gradient)
+        gradient = BatchGradient(backend, network, self.loss, batches, *views)
         n_weights, decays = network.n_weights(theta.dtype), self.alpha > 0
         row_losses, penalty = self._sums[self._sum(losses)], self._sums[self._sum(2)]
         penalized = (theta, self._scale, batches.step, n_weights, len(penalty))
@@ -136,12 +141,8 @@ class Trainer:
 
         def step() -> None:
             for first, part, masks in parts:
-                part.X, Y = batches.gather(part.X, batches.Y_batch[: part.rows], first)
-                forward(backend, network, parameters, part, masks)
-                share = batches.share(part.rows, rows, first)
                 losses = row_losses[first : first + part.rows]
-                loss.evaluate(backend, part.logits, Y, share, losses, part.deltas[-1])
-                backward(backend, network, parameters, gradients, part, masks, accumulate=first > 0)
+                gradient(part, losses, of=rows, first=first, masks=masks, accumulate=first > 0)
             if clip is not None:
                 clip.run()
             if decays:
@@ -150,7 +151,7 @@ class Trainer:
             if batches.steps > 1:
                 backend.run(ADVANCE, 1, out=batches.step)
 
-        return backend.record(step)
+        return step
 
     def epoch(
         self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None

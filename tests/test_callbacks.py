@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gpubp import MLPClassifier, MLPRegressor, load, save
 from gpubp.callbacks import FitTasks
-from gpubp.fitting import MultilayerPerceptron
+from gpubp.fitting import MultilayerPerceptron, fit_estimator
 
 callback = pytest.importorskip("sklearn.callback", reason=NO_CALLBACKS)
 ProgressBar, ScoringMonitor = callback.ProgressBar, callback.ScoringMonitor
@@ -345,7 +345,7 @@ def test_callbacks_are_torn_down_after_an_error(error: type[BaseException]) -> N
 
 def test_training_for_a_table_model_tears_down_too() -> None:
     told = Recorder()
-    MLPClassifier(**OPTIONS).set_callbacks(told)._train(X, LABELS)
+    fit_estimator(MLPClassifier(**OPTIONS).set_callbacks(told), X, LABELS)
     assert told.log[-1] == "teardown"
 
 

@@ -571,7 +571,7 @@ def test_an_interrupt_before_the_first_epoch(run: Run, monkeypatch: pytest.Monke
     def interrupt(*args: Any) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gpubp.training.Trainer.epoch", interrupt)
+    monkeypatch.setattr("gpubp.loop.Trainer.epoch", interrupt)
     Path("model.safetensors").write_text("old")
     stopped = run("train", "iris", *FAST, code=130)
     assert stopped.err == "Interrupted.\n"

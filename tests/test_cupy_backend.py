@@ -29,6 +29,7 @@ from gpubp.__main__ import main
 from gpubp.backend import BackendUnavailableError, get_backend
 from gpubp.cuda_engine import _Engines
 from gpubp.cupy_backend import CupyBackend
+from gpubp.fitting import fit_estimator
 from gpubp.kernels import cublas
 from gpubp.kernels.cublas import GemmUnavailableError
 from gpubp.kernels.elementwise import Elementwise
@@ -522,7 +523,7 @@ def test_without_cublas_products_are_cupys_and_a_line_says_so(
 ) -> None:
     monkeypatch.setattr(cublas, "load_cublas", _no_cublas)
     lines: list[str] = []
-    MLPClassifier(**BASE, device="cuda")._train(X, LABELS, note=lines.append)
+    fit_estimator(MLPClassifier(**BASE, device="cuda"), X, LABELS, note=lines.append)
     assert "no step is recorded: there is none" in lines[0]
     assert (machine.issued["gemm"], machine.launches) == (0, 0)
     assert machine.issued["matmul"] > 0

@@ -16,7 +16,7 @@ from host_arrays import ndarray as device_array
 from host_cuda import Machine, start
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gpubp import MLPClassifier, MLPRegressor, cuda_engine, cupy_backend, placement
+from gpubp import MLPClassifier, MLPRegressor, cuda_engine, cupy_backend, fit_memory
 from gpubp.batches import Batches
 from gpubp.device_rows import validated
 from gpubp.fitting import X_CHECKS
@@ -182,9 +182,7 @@ def test_batches_in_parts_where_memory_is_short(host_cupy: Machine, monkeypatch:
         stream.synchronize()
     assert any(re.search("each batch takes [0-9]+ parts", str(w.message)) for w in caught)
     assert_allclose(ours.coefs_[0], fit(theirs, rows, y).coefs_[0], 1e-8, 1e-10)
-    assert {kind for kind, *_ in placement._ways(cupy_backend.CupyBackend(0), 8, given)} == {
-        Batches
-    }
+    assert {way.kind for way in fit_memory.ways(cupy_backend.CupyBackend(0), given, 8)} == {Batches}
 
 
 # ---- predictions -----------------------------------------------------------------------------

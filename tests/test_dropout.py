@@ -14,7 +14,7 @@ from host_cuda import Machine
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
-from gpubp import MLPClassifier, MLPRegressor, fitting, load, save
+from gpubp import MLPClassifier, MLPRegressor, load, save
 from gpubp.backend import Backend
 from gpubp.batches import Batches, HashedOrder
 from gpubp.cupy_backend import CupyBackend
@@ -529,7 +529,7 @@ def test_training_that_goes_on_has_new_masks(monkeypatch: pytest.MonkeyPatch) ->
             made.append(dropout)
             super().__init__(*args, dropout=dropout, **options)
 
-    monkeypatch.setattr(fitting, "Trainer", Noted)
+    monkeypatch.setattr("gpubp.fit.Trainer", Noted)
     X, y = data()
     model = MLPClassifier(**BASE, dropout=0.5, warm_start=True).fit(X, y).fit(X, y)
     for part in (slice(10), slice(10, N)):

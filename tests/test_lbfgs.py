@@ -34,9 +34,11 @@ from gpubp.__main__ import main
 from gpubp.backend import Backend
 from gpubp.batches import Batches
 from gpubp.cupy_backend import CupyBackend
+from gpubp.fit_memory import DeviceMemoryError
+from gpubp.fitted_attributes import judge
+from gpubp.fitting import fit_estimator
 from gpubp.losses import LOSSES
 from gpubp.network import Network
-from gpubp.placement import DeviceMemoryError
 
 ACTIVATIONS = ("identity", "logistic", "relu", "tanh")
 COUNTS = np.round(np.exp(X[:, 0])) + (X[:, 1] > 0)
@@ -386,14 +388,14 @@ def test_an_interrupt_is_passed_on_as_in_scikit_learn(monkeypatch: pytest.Monkey
 
 def test_who_watches_may_stop_it() -> None:
     ours, _, y = both("multi-class", max_iter=50)
-    stopped = ours._train(X, y, on_epoch=lambda epoch: epoch.number == 4)
+    stopped = fit_estimator(ours, X, y, on_epoch=lambda epoch: epoch.number == 4)
     assert (stopped.stopped_by, stopped.epochs) == ("callback", 4)
-    assert ours._judge(stopped) is ours  # without a warning
+    judge(ours, stopped)  # without a warning
     reached = fit(both("multi-class", max_iter=4)[0], X, y)
     assert_array_equal(ours.coefs_[0], reached.coefs_[0])
     assert ours.loss_ == reached.loss_
     last: list[bool] = []
-    ours.set_params(max_iter=3)._train(X, y, on_epoch=lambda epoch: last.append(epoch.last))
+    fit_estimator(ours.set_params(max_iter=3), X, y, on_epoch=lambda epoch: last.append(epoch.last))
     assert last == [False, False, True]
 
 

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gpubp import DataError, MLPClassifier, MLPRegressor, TableModel
 from gpubp.columns import Table
-from gpubp.training import Epoch
+from gpubp.history import Epoch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

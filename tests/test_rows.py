@@ -15,12 +15,12 @@ from numpy.testing import assert_array_equal
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backend import Backend
 from gpubp.batches import Batches
+from gpubp.fit_memory import OneStepWindows, place, ways
 from gpubp.losses import LOSSES
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.optimizers import Adam
-from gpubp.placement import OneStepWindows, place
-from gpubp.rows import SparseRows, as_rows
+from gpubp.rows import Rows, SparseRows, as_rows
 from gpubp.streaming import StreamedBatches
 from gpubp.trainer import OptimizerState, Trainer
 
@@ -132,7 +132,15 @@ def test_they_are_streamed_where_rows_lie_on_a_device(backend: Backend) -> None:
         return Trainer(backend, network, loss, Adam(), theta, batches, state=state, parts=parts)
 
     rows = SparseRows(scipy.sparse.csr_array(DENSE))
-    trainer = place(backend, rows, y.astype(np.int32), 32, None, make, 0, lines.append)
+    trainer = place(
+        backend,
+        Rows(rows, y, y.astype(np.int32), None),
+        ways(backend, rows, 32),
+        make,
+        lambda trainer: None,
+        0,
+        lines.append,
+    )
     assert np.isfinite(trainer.epoch(np.arange(90)))
     on_cpu = backend.name == "cpu"
     assert made == ([Batches] if on_cpu else [StreamedBatches, OneStepWindows])

@@ -9,7 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backend import Backend
-from gpubp.schedules import SCHEDULES, Schedule
+from gpubp.recipe import Recipe
+from gpubp.schedules import SCHEDULES
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
@@ -19,12 +20,12 @@ Y = X @ [1.0, -2.0, 0.5]
 
 
 def test_a_constant_rate_is_one_number() -> None:
-    assert Schedule(10, 0.1).rates(3, 5, 0.02) == 0.02
-    assert Schedule(10, 0.1, warmup=2).rates(2, 5, 0.02) == 0.02
+    assert Recipe(10, learning_rate=0.1).rates(3, 5, 0.02) == 0.02
+    assert Recipe(10, learning_rate=0.1, warmup_epochs=2).rates(2, 5, 0.02) == 0.02
 
 
 def test_cosine_starts_at_the_rate_is_half_in_the_middle_and_ends_at_nothing() -> None:
-    schedule = Schedule(4, 0.1, "cosine")
+    schedule = Recipe(4, learning_rate=0.1, schedule="cosine")
     rates = np.concatenate([schedule.rates(epoch, 10, 0.1) for epoch in range(4)])
     assert_allclose(rates[[0, 20]], [0.1, 0.05])
     assert_allclose(rates[10], 0.1 * (2 + np.sqrt(2)) / 4)  # a quarter of the way
@@ -33,7 +34,7 @@ def test_cosine_starts_at_the_rate_is_half_in_the_middle_and_ends_at_nothing() -
 
 
 def test_one_cycle_rises_to_the_rate_and_falls_to_a_trace() -> None:
-    schedule = Schedule(10, 0.1, "one_cycle")
+    schedule = Recipe(10, learning_rate=0.1, schedule="one_cycle")
     rates = np.concatenate([schedule.rates(epoch, 100, 0.1) for epoch in range(10)])
     assert_allclose(rates[[0, 300]], [0.1 / 25, 0.1])
     assert_allclose(rates[150], (0.1 / 25 + 0.1) / 2)
@@ -46,7 +47,8 @@ def test_one_cycle_rises_to_the_rate_and_falls_to_a_trace() -> None:
 
 @pytest.mark.parametrize("name", ["constant", "cosine"])
 def test_warm_up_rises_step_by_step(name: str) -> None:
-    plain, warm = Schedule(6, 0.1, name), Schedule(6, 0.1, name, warmup=1.5)
+    plain = Recipe(6, learning_rate=0.1, schedule=name)
+    warm = Recipe(6, learning_rate=0.1, schedule=name, warmup_epochs=1.5)
     for epoch, factors in enumerate(([0.25, 0.5], [0.75, 1.0], [1.0, 1.0])):
         wanted = np.multiply(plain.rates(epoch, 2, 0.1), [f * 4 / 3 for f in factors])
         assert_allclose(warm.rates(epoch, 2, 0.1), np.minimum(wanted, plain.rates(epoch, 2, 0.1)))
@@ -65,7 +67,7 @@ def test_training_takes_the_rate_of_each_step(
     whole = MLPRegressor(
         **options, max_iter=3, learning_rate="cosine", warmup_epochs=1, learning_rate_init=0.05
     ).fit(X, Y)
-    schedule = Schedule(3, 0.05, "cosine", warmup=1)
+    schedule = Recipe(3, learning_rate=0.05, schedule="cosine", warmup_epochs=1)
     parts = MLPRegressor(**options)
     for epoch in range(3):
         for rate, rows in zip(schedule.rates(epoch, 2, 0.05), (X[:20], X[20:]), strict=True):

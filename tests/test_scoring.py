@@ -24,10 +24,10 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from gpubp import MLPClassifier, MLPRegressor, inference, load, save
 from gpubp.backend import Backend
-from gpubp.network import Parameters
-from gpubp.numpy_backend import NumpyBackend
+from gpubp.fit import Fitted
+from gpubp.network import Network
 from gpubp.rows import Rows
-from gpubp.validation import Scorer
+from gpubp.scoring import Scorer
 
 HELD = slice(0, 30)
 WEIGHTS = np.random.RandomState(4).uniform(0, 2, 30)
@@ -40,6 +40,14 @@ def fitted(problem: str, weights: Any = None, form: Any = np.asarray, **options:
     kind, y = PROBLEMS[problem]
     own = {"X_val": form(X[HELD]), "y_val": y[HELD], "sample_weight_val": weights}
     return fit(KINDS[kind](**OPTIONS | options), X[30:], y[30:], **own)
+
+
+def fitted_of(model: Any) -> Fitted:
+    """What training has left of a model."""
+    sizes = len(model.coefs_[0]), *(len(b) for b in model.intercepts_)
+    network = Network(sizes, (model.activation,) * (len(sizes) - 2))
+    theta = network.pack(model.coefs_, model.intercepts_, model.coefs_[0].dtype)
+    return Fitted(network, theta, model._optimizer_state, model._history, "cpu", "float64", {})
 
 
 @pytest.mark.parametrize(
@@ -145,9 +153,10 @@ def test_a_scorer_may_keep_a_copy_of_its_estimator(copied: Any) -> None:
 
     model = fitted("regression", scoring="r2", device="cpu")
     # A function in a test cannot be pickled.
-    validate = Scorer("r2", model, NumpyBackend(), Rows(X, model.predict(X), X[:, :1], None))
+    validate = Scorer("r2", model, Rows(X, model.predict(X), X[:, :1], None))
+    validate.begin(lambda: fitted_of(model))
     validate._scorer = scorer
-    validate(Parameters(model.coefs_, list(model.intercepts_)), np.full((len(X), 1), 9.0), 0.0)
+    validate(np.full((len(X), 1), 9.0), 0.0)
     ((view, predicted),) = kept
     assert_array_equal(predicted, 9.0)  # those known
     assert_array_equal(view.predict(X), model.predict(X))
@@ -276,11 +285,11 @@ def test_weights_go_to_whoever_takes_them() -> None:
 def test_a_scorer_sees_finite_outputs_and_rows_without_names() -> None:
     model, y = fitted("regression", device="cpu"), PROBLEMS["regression"][1]
     model.feature_names_in_ = np.array(list("abcd"), dtype=object)
-    scorer = Scorer("r2", model, NumpyBackend(), Rows(X, y, y[:, None], None))
-    parameters, outputs = Parameters(model.coefs_, list(model.intercepts_)), y[:, None].copy()
-    assert scorer(parameters, outputs, 0.0) == 1
+    scorer, outputs = Scorer("r2", model, Rows(X, y, y[:, None], None)), y[:, None].copy()
+    scorer.begin(lambda: fitted_of(model))
+    assert scorer(outputs, 0.0) == 1
     outputs[3] = np.inf
-    assert np.isnan(scorer(parameters, outputs, 0.0))
+    assert np.isnan(scorer(outputs, 0.0))
 
 
 def test_saved_models_keep_names_and_drop_functions(tmp_path: Path) -> None:

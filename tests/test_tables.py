@@ -19,7 +19,8 @@ from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES
 from gpubp.optimizers import SGD, SOLVERS, STEPWISE, AdamW, make_optimizer, own_numbers
 from gpubp.parameters import Parameter
-from gpubp.schedules import SCHEDULES, Schedule
+from gpubp.recipe import Recipe
+from gpubp.schedules import SCHEDULES
 
 TABLES: dict[str, dict[str, Any]] = {
     "solver": SOLVERS,
@@ -145,8 +146,8 @@ def test_an_optimizer_that_cannot_be_is_refused(
 
 
 def test_a_schedule_that_is_unknown_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"learning_rate must be one of \['adaptive'.*, got 'co'"):
-        Schedule(3, 0.1, "co")
+    with pytest.raises(ValueError, match=r"schedule must be one of \['adaptive'.*, got 'co'"):
+        Recipe(3, schedule="co")
 
 
 # ---- the estimators --------------------------------------------------------------------------
@@ -155,15 +156,15 @@ def test_a_schedule_that_is_unknown_is_refused() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"solver": "rmsprop"}, "solver must be one of .*, got 'rmsprop'"),
-        ({"learning_rate": "linear"}, "learning_rate must be one of .*, got 'linear'"),
-        ({"loss": "hinge"}, "loss must be one of .*, got 'hinge'"),
-        ({"activation": "sine"}, "activation must be one of .*, got 'sine'"),
-        ({"beta_2": 1.0}, "beta_2 must be .*, got 1.0"),
-        ({"loss": "huber", "huber_delta": 0}, "delta must be .*, got 0"),
+        ({"solver": "rmsprop"}, "The 'solver' parameter .* Got 'rmsprop'"),
+        ({"learning_rate": "linear"}, "The 'learning_rate' parameter .* Got 'linear'"),
+        ({"loss": "hinge"}, "The 'loss' parameter .* Got 'hinge'"),
+        ({"activation": "sine"}, "The 'activation' parameter .* Got 'sine'"),
+        ({"beta_2": 1.0}, "The 'beta_2' parameter .* Got 1.0"),
+        ({"loss": "huber", "huber_delta": 0}, "The 'huber_delta' parameter .* Got 0"),
     ],
 )
-def test_a_fit_without_validation_refuses_them(parameters: dict[str, Any], message: str) -> None:
+def test_the_fit_of_a_table_model_refuses_them(parameters: dict[str, Any], message: str) -> None:
     names = ("a", "b", "y")
     table = Table(names, X[:, :3], {}, "rows", names[:2], names[2:])
     with pytest.raises(ValueError, match=message):

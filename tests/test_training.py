@@ -12,18 +12,20 @@ from sklearn.utils import shuffle
 from gpubp.arrays import Unrecorded
 from gpubp.backend import ALIGNMENT, Backend, Recording, Step
 from gpubp.batches import Batches
+from gpubp.history import Epoch, History, Verdict
 from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.loop import rehearse, train
 from gpubp.losses import LOSSES
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.optimizers import SGD, Adam, Optimizer
+from gpubp.recipe import Recipe
 from gpubp.trainer import OptimizerState, Trainer
-from gpubp.training import Epoch, History, Schedule, Verdict, rehearse, train
 
 NETWORK = Network((3, 5, 4, 3), ("tanh", "tanh"))
 BATCH = 8
 ROWS = [24, 25, 31]  # n % batch = 0, 1 and batch - 1
-SCHEDULE = Schedule(epochs=4, initial_rate=0.1)
+RECIPE = Recipe(epochs=4, learning_rate=0.1)
 
 
 def _data(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -54,8 +56,8 @@ def _trainer(
     return Trainer(backend, NETWORK, loss, optimizer, _theta(), batches, state=state, **options)
 
 
-def _train(trainer: Trainer, schedule: Schedule = SCHEDULE, **options: Any) -> History:
-    return train(trainer, schedule, np.random.RandomState(2), History(), **options)
+def _train(trainer: Trainer, recipe: Recipe = RECIPE, **options: Any) -> History:
+    return train(trainer, recipe, np.random.RandomState(2), History(), **options)
 
 
 def _host(trainer: Trainer) -> np.ndarray:
@@ -99,11 +101,11 @@ def test_epochs_shuffle_as_scikit_learn_does(monkeypatch: pytest.MonkeyPatch) ->
     epoch = trainer.epoch
     monkeypatch.setattr(trainer, "epoch", lambda order, *a: orders.append([*order]) or epoch(order))
     ours, theirs, wanted = np.random.RandomState(2), np.random.RandomState(2), np.arange(25)
-    train(trainer, SCHEDULE, ours, History())
+    train(trainer, RECIPE, ours, History())
     for order in orders:  # each epoch shuffles the order of the one before
         wanted = shuffle(wanted, random_state=theirs)
         assert_array_equal(order, wanted)
-    assert len(orders) == SCHEDULE.epochs
+    assert len(orders) == RECIPE.epochs
     assert ours.randint(1 << 30) == theirs.randint(1 << 30)
 
 
@@ -197,9 +199,9 @@ def test_what_the_optimizer_reads_lies_on_a_boundary() -> None:
 @pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=str)
 def test_two_calls_continue_as_one(backend: Backend, optimizer: Optimizer) -> None:
     whole = _trainer(backend, optimizer=optimizer)
-    wanted = _train(whole, replace(SCHEDULE, shuffle=False))
+    wanted = _train(whole, replace(RECIPE, shuffle=False))
     half = _trainer(backend, optimizer=optimizer)
-    two = replace(SCHEDULE, epochs=2, shuffle=False)
+    two = replace(RECIPE, epochs=2, shuffle=False)
     history = _train(half, two)
     X, y, _ = _data(25)
     rest = Trainer(
@@ -227,9 +229,9 @@ def test_the_best_weights_are_put_back_when_scores_fall(backend: Backend) -> Non
         thetas.append(_host(trainer))
         epochs.append(epoch)
 
-    schedule = replace(SCHEDULE, epochs=7, patience=2)
+    recipe = replace(RECIPE, epochs=7, patience=2)
     history = _train(
-        trainer, schedule, validate=lambda _: Verdict(next(scores), 0.25), on_epoch=on_epoch
+        trainer, recipe, validate=lambda _: Verdict(next(scores), 0.25), on_epoch=on_epoch
     )
     # 0.90005 is the best, though too small an improvement on 0.9 to count as one.
     assert [epoch.best for epoch in epochs] == [True, True, True, False, True, False]
@@ -249,29 +251,27 @@ def test_without_any_score_the_last_weights_stay(backend: Backend) -> None:
 
 def test_training_stops_after_more_than_patience_stale_epochs(backend: Backend) -> None:
     # By a tol that no epoch meets, the first alone counts as an improvement.
-    schedule = replace(SCHEDULE, epochs=20, tol=1e9, patience=3)
-    history = _train(_trainer(backend), schedule)
+    recipe = replace(RECIPE, epochs=20, tol=1e9, patience=3)
+    history = _train(_trainer(backend), recipe)
     assert (history.epochs, history.stopped_by) == (5, "no_improvement")
-    endless = _train(_trainer(backend), replace(schedule, patience=np.inf))
+    endless = _train(_trainer(backend), replace(recipe, patience=np.inf))
     assert (endless.epochs, endless.stopped_by) == (20, "max_epochs")
     assert endless.best_loss == min(endless.losses)
 
 
-def _rates(backend: Backend, **schedule: Any) -> tuple[list[float], History]:
+def _rates(backend: Backend, **numbers: Any) -> tuple[list[float], History]:
     rates: list[float] = []
-    schedule = {"epochs": 8, "initial_rate": 0.1, **schedule}
-    history = _train(
-        _trainer(backend), Schedule(**schedule), on_epoch=lambda epoch: rates.append(epoch.rate)
-    )
+    recipe = Recipe(**{"epochs": 8, "learning_rate": 0.1, **numbers})
+    history = _train(_trainer(backend), recipe, on_epoch=lambda epoch: rates.append(epoch.rate))
     return rates, history
 
 
 def test_learning_rate_schedules(backend: Backend) -> None:
     constant, _ = _rates(backend)
     assert constant == [0.1] * 8
-    invscaling, _ = _rates(backend, learning_rate="invscaling", power_t=0.3)
+    invscaling, _ = _rates(backend, schedule="invscaling", power_t=0.3)
     assert_allclose(invscaling, [0.1 / (25 * e + (e > 0)) ** 0.3 if e else 0.1 for e in range(8)])
-    stale = {"learning_rate": "adaptive", "tol": 1e9, "patience": 1}
+    stale = {"schedule": "adaptive", "tol": 1e9, "patience": 1}
     adaptive, history = _rates(backend, **stale)
     assert_allclose(adaptive, [0.1] * 3 + [0.02] * 2 + [0.004] * 2 + [0.0008])
     assert history.stopped_by == "max_epochs"
@@ -312,8 +312,8 @@ def test_a_non_finite_epoch_is_undone(
 ) -> None:
     trainer = _trainer(backend, **case)
     thetas = [_host(trainer)]
-    schedule = replace(SCHEDULE, epochs=1000, patience=np.inf)
-    history = _train(trainer, schedule, on_epoch=lambda _: thetas.append(_host(trainer)))
+    recipe = replace(RECIPE, epochs=1000, patience=np.inf)
+    history = _train(trainer, recipe, on_epoch=lambda _: thetas.append(_host(trainer)))
     assert history.stopped_by == "non_finite"
     assert history.epochs == len(history.losses) == len(thetas) - 1
     if finite_epochs is None:
@@ -345,7 +345,7 @@ def test_a_rehearsal_with_such_a_parameter_does_not_warn() -> None:
     backend.name = "a device"  # the host needs none
     trainer = _trainer(backend)
     trainer.parameters.bs[1][2] = 1e300
-    rehearse(trainer, SCHEDULE)
+    rehearse(trainer, RECIPE)
 
 
 def test_who_listens_does_so_under_the_error_state_of_the_caller() -> None:
@@ -362,7 +362,7 @@ def test_who_listens_does_so_under_the_error_state_of_the_caller() -> None:
     epoch = trainer.epoch
     trainer.epoch = lambda *a: steps.append(np.geterr()["over"]) or epoch(*a)  # type: ignore
     with np.errstate(over="print"):
-        _train(trainer, replace(SCHEDULE, epochs=2), validate=validate, on_epoch=told)
+        _train(trainer, replace(RECIPE, epochs=2), validate=validate, on_epoch=told)
         assert np.geterr()["over"] == "print"
     assert (states, steps) == (["print"] * 4, ["ignore"] * 2)
 
@@ -375,7 +375,7 @@ def _interrupt(epoch: Epoch) -> None:
 def test_an_interrupt_keeps_the_weights_of_the_moment(backend: Backend) -> None:
     trainer, wanted = _trainer(backend), _trainer(backend)
     history = _train(trainer, on_epoch=_interrupt)
-    _train(wanted, replace(SCHEDULE, epochs=2))
+    _train(wanted, replace(RECIPE, epochs=2))
     assert (history.epochs, history.stopped_by) == (2, "interrupt")
     assert_array_equal(_host(trainer), _host(wanted))
 
@@ -389,10 +389,10 @@ def test_who_watches_may_stop_and_is_told_which_epoch_is_the_last(backend: Backe
         return epoch.number == 2
 
     history = _train(trainer, on_epoch=on_epoch)
-    _train(wanted, replace(SCHEDULE, epochs=2), on_epoch=lambda epoch: last.append(epoch.last))
+    _train(wanted, replace(RECIPE, epochs=2), on_epoch=lambda epoch: last.append(epoch.last))
     assert (history.epochs, history.stopped_by) == (2, "callback")
     assert_array_equal(_host(trainer), _host(wanted))
-    stale = replace(SCHEDULE, epochs=20, tol=1e9, patience=0)
+    stale = replace(RECIPE, epochs=20, tol=1e9, patience=0)
     _train(_trainer(backend), stale, on_epoch=lambda epoch: last.append(epoch.last))
     assert last == [False, False, False, True, False, True]
 
@@ -401,7 +401,7 @@ def test_an_interrupt_with_scores_ends_with_the_best_weights(backend: Backend) -
     trainer, wanted = _trainer(backend), _trainer(backend)
     scores = iter([0.5, 0.4])
     history = _train(trainer, on_epoch=_interrupt, validate=lambda _: Verdict(next(scores), 0.25))
-    _train(wanted, replace(SCHEDULE, epochs=1))
+    _train(wanted, replace(RECIPE, epochs=1))
     assert history.stopped_by == "interrupt"
     assert_array_equal(_host(trainer), _host(wanted))
 

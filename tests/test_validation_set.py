@@ -12,13 +12,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 
 from gpubp import MLPClassifier, MLPRegressor, inference, validation
+from gpubp.fitted_attributes import EPOCH_ATTRIBUTES
 from gpubp.inference import infer
 from gpubp.losses import LOSSES
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
-from gpubp.outcome import EPOCH_ATTRIBUTES
 from gpubp.rows import Rows
-from gpubp.validation import Validation
+from gpubp.validation import Held, Validation
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
@@ -52,7 +52,7 @@ def test_rows_given_train_as_the_same_rows_held_out(
     kept, own = np.split(np.random.RandomState(1).permutation(len(X)), [108])
     options = OPTIONS | {"device": device, "dtype": "float64", "batch_size": 16, "random_state": 3}
     with monkeypatch.context() as patch:
-        patch.setattr("gpubp.validation.train_test_split", lambda *args, **options: (kept, own))
+        patch.setattr("gpubp.held_rows.train_test_split", lambda *args, **options: (kept, own))
         held = kind(**options).fit(X, y)
     given = kind(**options).fit(X[kept], y[kept], X_val=form(X[own]), y_val=y[own])
     for got, expected in zip(
@@ -256,7 +256,7 @@ def test_chunks_of_any_size_give_the_same_loss(
 def test_rows_without_weight_have_no_loss() -> None:
     ones = np.ones((3, 1))
     rows, network = Rows(ones, ones, ones, np.zeros(3)), Network((1, 1), ())
-    arguments = NumpyBackend(), network, LOSSES["squared_error"], rows
     parameters = network.views(network.pack([ones[:1]], [ones[0]], ones.dtype))
-    verdict = Validation(*arguments, lambda _, outputs, loss: outputs.sum() - loss)(parameters)
+    held = Held(rows, lambda outputs, loss: outputs.sum() - loss)
+    verdict = Validation(NumpyBackend(), network, LOSSES["squared_error"], held)(parameters)
     assert verdict == (6, 0)

@@ -97,18 +97,15 @@ def _calls(backend: Backend) -> str:
     """Return what a step of a small network calls: kernels on CUDA, NumPy on the CPU."""
     import numpy as np
 
-    from gpubp.batches import Batches
+    from gpubp.fit import fit
     from gpubp.losses import LOSSES
     from gpubp.network import Network
-    from gpubp.optimizers import Adam
-    from gpubp.trainer import OptimizerState, Trainer
+    from gpubp.recipe import Recipe
+    from gpubp.rows import Rows
 
-    network, dtype = Network((64, 128, 128, 10), ("relu", "relu")), np.dtype(np.float32)
-    theta = network.initial_theta(np.random.RandomState(0), dtype)
-    loss, state = LOSSES["softmax_cross_entropy"], OptimizerState(1e-3)
-    with backend.in_use(None, 0):
-        batches = Batches(backend, np.zeros((256, 64), dtype), np.zeros(256, np.int32), 256)
-        arguments = (backend, network, loss, Adam(), theta, batches)
-        launches = Trainer(*arguments, alpha=1e-4, state=state).launches
+    X, y = np.zeros((256, 64), np.float32), np.zeros(256, np.int32)
+    network, recipe = Network((64, 128, 128, 10), ("relu", "relu")), Recipe(1, 256, alpha=1e-4)
+    loss = LOSSES["softmax_cross_entropy"]
+    launches = fit(backend, network, loss, Rows(X, y, y, None), recipe).launches
     each = ", ".join(f"{count} {name}" for name, count in launches.items())
     return f"64-128-128-10, batch 256: {sum(launches.values())} calls ({each})"

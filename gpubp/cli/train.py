@@ -26,9 +26,9 @@ from gpubp.kernels.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
     from gpubp.columns import Table
+    from gpubp.history import History
     from gpubp.models import Estimator, TableModel
     from gpubp.report import Report
-    from gpubp.training import History
 
 # Options that only training by epochs heeds.
 EPOCH_OPTIONS = {"lr", "schedule", "batch_size", "validation_size", "patience", "dropout"}

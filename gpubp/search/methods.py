@@ -8,6 +8,7 @@ and the loss that train; backpropagation is training itself, on all rows at once
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -16,10 +17,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from gpubp.backend import Array, Backend
-from gpubp.batches import Batches
 from gpubp.explain.trace import Example, parameters_of
+from gpubp.fit import Fitted, Listeners, Snapshot, Start, fit
+from gpubp.history import Epoch
 from gpubp.network import Network, Workspace, forward
-from gpubp.trainer import OptimizerState, Trainer
+from gpubp.optimizers import named_optimizer
+from gpubp.recipe import Recipe
+from gpubp.rows import Rows
 
 Method = Literal["one_at_a_time", "combinations", "random", "backprop"]
 Stop = Literal["stalled", "all_seen", "budget", "no_improvement", "diverged", "interrupt"]
@@ -297,7 +301,6 @@ def _uint64(value: int) -> np.uint64:
     return np.uint64(value % 2**64)
 
 
-@np.errstate(all="ignore")  # that it diverges, or its units saturate, is no warning
 def backpropagation(
     run: Run,
     backend: Backend,
@@ -310,25 +313,67 @@ def backpropagation(
 
     One evaluation is one forward and one backward pass. targets : costs to look out for.
     """
-    places, pending = places_of(example.network, dtype), dict(targets or {})
-    theta = np.zeros(example.network.theta_size(dtype), dtype)
+    network, places = example.network, places_of(example.network, dtype)
+    theta = np.zeros(network.theta_size(dtype), dtype)
     theta[places] = start
-    batches = Batches(backend, example.X.astype(dtype), _targets(example, dtype), len(example.X))
-    loss, state = example.cost, OptimizerState(example.rate)
-    trainer = Trainer(
-        backend, example.network, loss, example.optimizer, theta, batches, state=state
+    X, Y = example.X.astype(dtype), _targets(example, dtype)
+    solver, numbers = named_optimizer(example.optimizer)
+    recipe = Recipe(
+        epochs=sys.maxsize,
+        batch_size=len(X),
+        solver=solver,
+        solver_numbers=numbers,
+        learning_rate=example.rate,
+        patience=math.inf,
+        shuffle=False,
+        precision="float64" if dtype == np.float64 else "float32",
     )
-    before, order, stale = trainer.theta.copy(), np.arange(len(example.X)), 0
-    run.start()
-    while run.allowance(1):
-        before[...] = trainer.theta
-        cost = trainer.epoch(order)  # of the weights before the step
-        stale = 0 if cost < run.cost else stale + 1
-        run.evaluate_one(cost, backend.to_numpy(before)[places].astype(np.float64))
-        for method in [m for m, target in pending.items() if cost <= target]:
+    watch = _Watch(run, places, dict(targets or {}))
+    fitted = fit(
+        backend,
+        network,
+        example.cost,
+        Rows(X, Y, Y, None),
+        recipe,
+        start=Start(theta, np.random.RandomState(0)),
+        listeners=Listeners(watch.begin, watch.end_epoch),
+    )
+    watch.end(fitted)
+
+
+class _Watch:
+    """What a training notes in its ``run``: the loss of an epoch is that before its step.
+
+    targets : costs to look out for.
+    """
+
+    def __init__(self, run: Run, places: np.ndarray, targets: dict[Method, float]) -> None:
+        self._run, self._places, self._targets, self._stale = run, places, targets, 0
+
+    def begin(self, snapshot: Snapshot) -> None:
+        self._snapshot, self._before = snapshot, snapshot().theta
+        self._run.start()
+
+    def end_epoch(self, epoch: Epoch) -> bool:
+        """Note an epoch; return whether to stop after it."""
+        run = self._run
+        self._stale = 0 if epoch.loss < run.cost else self._stale + 1
+        self._evaluate(epoch.loss)
+        for method in [m for m, target in self._targets.items() if epoch.loss <= target]:
             run.reached[method] = (run.evaluations - 1, run.seconds)
-            del pending[method]
-        if stale > _PATIENCE or not math.isfinite(cost):
-            run.stopped_by = "no_improvement" if math.isfinite(cost) else "diverged"
-            return
-    run.stopped_by = "budget"
+            del self._targets[method]
+        self._before = self._snapshot().theta
+        run.stopped_by = "no_improvement" if self._stale > _PATIENCE else "budget"
+        return self._stale > _PATIENCE or not run.allowance(1)
+
+    def end(self, fitted: Fitted) -> None:
+        """Note why training ended, where that was not asked for by `end_epoch`."""
+        if fitted.stopped_by == "interrupt":
+            self._run.stopped_by = "interrupt"
+            raise KeyboardInterrupt
+        if fitted.stopped_by == "non_finite":
+            self._evaluate(math.nan)
+            self._run.stopped_by = "diverged"
+
+    def _evaluate(self, cost: float) -> None:
+        self._run.evaluate_one(cost, self._before[self._places].astype(np.float64))

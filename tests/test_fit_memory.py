@@ -15,11 +15,12 @@ from gpubp import MLPClassifier, MLPRegressor, cuda_engine
 from gpubp.backend import Backend
 from gpubp.batches import Batches
 from gpubp.cupy_backend import CupyBackend
+from gpubp.fit_memory import DeviceMemoryError, OneStepWindows, bytes_needed, place, ways
 from gpubp.losses import LOSSES
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.optimizers import SGD, Adam
-from gpubp.placement import DeviceMemoryError, OneStepWindows, bytes_needed, place
+from gpubp.rows import Rows
 from gpubp.streaming import StreamedBatches
 from gpubp.trainer import OptimizerState, Trainer
 
@@ -48,6 +49,11 @@ def small(
     return machine
 
 
+def placed(backend: Backend, y: np.ndarray, make: Any, needed: int, note: Any) -> Trainer:
+    data, among = Rows(X, y, y, None), ways(backend, X, BATCH)
+    return place(backend, data, among, make, lambda trainer: None, needed, note)
+
+
 def trained(backend: Backend, note: Callable[[str], None], **windows: int) -> tuple[Any, ...]:
     """Return the batches, the parts, and the parameters and losses of three epochs."""
     theta = NETWORK.initial_theta(np.random.RandomState(1), np.dtype(float))
@@ -61,7 +67,7 @@ def trained(backend: Backend, note: Callable[[str], None], **windows: int) -> tu
 
     y = LABELS.astype(np.int32)
     needed = bytes_needed(NETWORK, Adam(), np.dtype(float))
-    trainer = place(backend, X, y, BATCH, None, make, needed, note)
+    trainer = placed(backend, y, make, needed, note)
     orders = np.random.RandomState(2)
     losses = [trainer.epoch(orders.permutation(ROWS)) for _ in range(3)]
     numbers = np.append(losses, backend.to_numpy(trainer.theta))
@@ -93,8 +99,8 @@ def test_a_smaller_device_trains_to_the_same_numbers(
             assert_allclose(numbers, wanted, 1e-10, 1e-12)
         assert not machine.settle()
         assert found.setdefault((kind, parts), lines) == lines
-    ways = [(Batches, 1), (StreamedBatches, 1), (OneStepWindows, 1), (OneStepWindows, 2)]
-    assert list(found)[:4] == ways
+    found_ways = [(Batches, 1), (StreamedBatches, 1), (OneStepWindows, 1), (OneStepWindows, 2)]
+    assert list(found)[:4] == found_ways
     lack = "cuda:0 has no room for all of the data; its rows are streamed"
     expected = [[], [f"{lack} from the host"], [f"{lack} from the host"]]
     assert list(found.values())[:4] == [*expected, [f"{lack}, and each batch takes 2 parts"]]
@@ -133,7 +139,7 @@ def test_on_the_cpu_a_memory_error_stays_what_it_is() -> None:
     made: list[int] = []
     y = LABELS.astype(np.int32)
     with pytest.raises(MemoryError, match="of the host") as caught:
-        place(NumpyBackend(), X, y, BATCH, None, make, 0, pytest.fail)
+        placed(NumpyBackend(), y, make, 0, pytest.fail)
     assert type(caught.value) is MemoryError
     assert made == [1]
 
@@ -144,7 +150,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(host_cupy: Machine) -> 
 
     backend = CupyBackend(0)
     with backend.in_use(None, 0), pytest.raises(KeyError, match="mine"):
-        place(backend, X, LABELS.astype(np.int32), BATCH, None, make, 0, pytest.fail)
+        placed(backend, LABELS.astype(np.int32), make, 0, pytest.fail)
 
 
 # ---- batches in parts ------------------------------------------------------------------------
@@ -211,24 +217,24 @@ def fit(
 @pytest.mark.parametrize("case", ESTIMATORS)
 def test_an_estimator_fits_on_any_device_or_says_that_it_does_not(fit: Any, case: str) -> None:
     how, wanted = fit(case, 1 << 20)
-    ways = [how]
+    taken = [how]
     for memory in np.geomspace(400_000, 40_000, 7).astype(int):
         how, learned = fit(case, int(memory))
         if how is not None:
             assert_allclose(learned, wanted, 1e-9, 1e-11)
-        if how != ways[-1]:
-            ways.append(how)
+        if how != taken[-1]:
+            taken.append(how)
     # From one way to the next, and never back.
-    assert ways[:2] == ["", STREAMED]
-    assert ways[-1] is None
-    assert len(set(ways)) == len(ways) > 2
+    assert taken[:2] == ["", STREAMED]
+    assert taken[-1] is None
+    assert len(set(taken)) == len(taken) > 2
 
 
 def test_without_a_rehearsal_memory_runs_out_amid_an_epoch(
     fit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The order of the rows, copies of the parameters and a validation need room too."""
-    monkeypatch.setattr("gpubp.fitting.rehearse", lambda *a, **o: None)
+    monkeypatch.setattr("gpubp.fit.rehearse", lambda *a, **o: None)
 
     def shrink() -> None:
         for memory in range(160_000, 40_000, -4096):
