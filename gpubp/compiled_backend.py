@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import warnings
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from time import perf_counter
 from typing import Any
@@ -238,10 +239,7 @@ def bind(
     rows of the last are summed up.
     """
     declared = parameters(step)
-    types = dict(zip(C_TYPES, C_TYPES, strict=True))
-    for p, argument in zip(declared, arguments, strict=True):
-        if isinstance(argument, np.ndarray):
-            types.setdefault(p.type, argument.dtype.name)
+    types = _dtype_names(declared, arguments)
     if not all(types.get(p.type) in C_TYPES for p in declared):
         return None
     arrays = [
@@ -273,6 +271,15 @@ def bind(
     variables = tuple((name, dtype) for name, dtype in types.items() if name not in C_TYPES)
     function = _function(step, Form(variables, single, bias is not None, sums is not None))
     return function and Call(function, arrays, [elements, columns])
+
+
+def _dtype_names(declared: Sequence[Any], arguments: tuple[Any, ...]) -> dict[str, str]:
+    """Return the dtype name that each type in a declaration stands for: {"T": "float32", ...}."""
+    names = dict(zip(C_TYPES, C_TYPES, strict=True))
+    for p, argument in zip(declared, arguments, strict=True):
+        if isinstance(argument, np.ndarray):
+            names.setdefault(p.type, argument.dtype.name)
+    return names
 
 
 @lru_cache(256)

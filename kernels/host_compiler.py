@@ -148,8 +148,7 @@ def source(step: Elementwise, form: Form) -> str:
     aliases = "".join(f"typedef {C_TYPES[dtype]} {name};\n" for name, dtype in form.types)
     whole, each, after = "", "", ""
     for k, (p, single) in enumerate(zip(parameters(step), form.single, strict=True)):
-        c_type = C_TYPES.get(p.type, p.type)
-        const = "" if p.written else "const "
+        c_type, const = C_TYPES.get(p.type, p.type), "" if p.written else "const "
         if p.raw:  # what is read alone is never what is written
             only = "" if p.written else "__restrict "
             whole += f"{const}{c_type}* {only}{p.name} = ({c_type}*)data[{k}];\n"
