@@ -8,8 +8,9 @@ import pytest
 
 from gpubp import MLPRegressor, save
 from gpubp.__main__ import main
-from gpubp.explain.examples import EXAMPLES, ExampleError, of_model, read_example, step_by_step
+from gpubp.explain.examples import EXAMPLES, ExampleError, read_example, step_by_step
 from gpubp.explain.trace import trace_step
+from gpubp.explain.trained_model import of_model
 from gpubp.optimizers import SGD, SOLVERS, STEPWISE, make_optimizer
 from gpubp.saving import load
 from gpubp.table import load_dataset

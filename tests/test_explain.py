@@ -9,16 +9,12 @@ import pytest
 import solver_cases
 
 from gpubp import MLPClassifier, MLPRegressor
-from gpubp.explain.examples import EXAMPLES, build, step_by_step
+from gpubp.explain.example import build
+from gpubp.explain.examples import EXAMPLES, step_by_step
+from gpubp.explain.gradient_check import check_gradients
+from gpubp.explain.loss_landscape import losses_of, parameters_of, vary
 from gpubp.explain.text import sections, steps_table
-from gpubp.explain.trace import (
-    check_gradients,
-    losses_of,
-    parameters_of,
-    trace_step,
-    trace_steps,
-    vary,
-)
+from gpubp.explain.trace import trace_step, trace_steps
 from gpubp.explain.values import example_values, step_values
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.losses import LOSSES

@@ -19,11 +19,13 @@ import pytest
 import solver_cases
 
 from gpubp.explain import quantities as explain_quantities
-from gpubp.explain.examples import EXAMPLES, build
+from gpubp.explain.example import Example, build
+from gpubp.explain.examples import EXAMPLES
 from gpubp.explain.layout import Box, Ends, is_free, name_lines, place_labels, text_width
+from gpubp.explain.loss_landscape import parameters_of
 from gpubp.explain.page import explain_page
 from gpubp.explain.quantities import bias_name, kept_steps, shown_units, weight_name
-from gpubp.explain.trace import Example, StepTrace, parameters_of, trace_steps
+from gpubp.explain.trace import StepTrace, trace_steps
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.losses import LOSSES
 from gpubp.network import Network

@@ -15,8 +15,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 from gpubp import MLPClassifier, load, save
 from gpubp.backend import Backend
 from gpubp.columns import Table
-from gpubp.explain.examples import of_model
 from gpubp.explain.trace import trace_step
+from gpubp.explain.trained_model import of_model
 
 MIXED = ("tanh", "relu")
 

@@ -21,7 +21,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 import gpubp
 from gpubp import MLPClassifier, MLPRegressor, ModelFileError, check_loss
 from gpubp.columns import DataError
-from gpubp.explain.examples import of_model
+from gpubp.explain.trained_model import of_model
 from gpubp.kernels import regression_losses
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.losses import LOSSES, Loss, make_loss

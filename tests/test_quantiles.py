@@ -14,7 +14,7 @@ from gpubp import DataError, MLPRegressor, ModelFileError, load, save
 from gpubp.backend import Backend
 from gpubp.batches import Batches
 from gpubp.columns import Table
-from gpubp.explain.examples import of_model
+from gpubp.explain.trained_model import of_model
 from gpubp.losses import make_loss
 from gpubp.model_file import read_model, write_model
 from gpubp.models import TableModel

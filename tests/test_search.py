@@ -17,8 +17,10 @@ import gpubp.search.comparison
 import gpubp.search.methods
 from gpubp.__main__ import main
 from gpubp.backend import Backend, get_backend
-from gpubp.explain.examples import EXAMPLES, build, example_by_name, two_weights
-from gpubp.explain.trace import Example, losses_of, parameters_of, trace_steps
+from gpubp.explain.example import Example, build
+from gpubp.explain.examples import EXAMPLES, example_by_name, two_weights
+from gpubp.explain.loss_landscape import losses_of, parameters_of
+from gpubp.explain.trace import trace_steps
 from gpubp.search.comparison import (
     Comparison,
     Settings,

@@ -17,8 +17,8 @@ from sklearn.metrics import get_scorer
 from gpubp import MLPRegressor, ModelFileError, load, save
 from gpubp.backend import Backend
 from gpubp.columns import Table
-from gpubp.explain.examples import of_model
 from gpubp.explain.trace import trace_step
+from gpubp.explain.trained_model import of_model
 from gpubp.losses import LOSSES
 from gpubp.model_file import read_model, write_model
 

@@ -14,7 +14,8 @@ import click
 from gpubp.cli.options import refuse_input
 
 if TYPE_CHECKING:
-    from gpubp.explain.trace import Example, StepTrace
+    from gpubp.explain.example import Example
+    from gpubp.explain.trace import StepTrace
 
 WIDTH = 80
 
@@ -55,7 +56,7 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
     traces = list(trace_steps(example, options["steps"], row))
     variation, checks = _variation(example, options["vary"], row), None
     if options["check"]:
-        from gpubp.explain.trace import check_gradients
+        from gpubp.explain.gradient_check import check_gradients
 
         checks = check_gradients(example, row)
     if options["html"] is not None:
@@ -79,7 +80,8 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
 
 def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> tuple[Example, int]:
     """Return what to explain, and the row to begin with."""
-    from gpubp.explain.examples import example_by_name, of_model
+    from gpubp.explain.examples import example_by_name
+    from gpubp.explain.trained_model import of_model
 
     row = options["row"]
     if model is None:
@@ -96,7 +98,7 @@ def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> t
 
 
 def _variation(example: Example, name: str | None, row: int) -> Any:
-    from gpubp.explain.trace import vary
+    from gpubp.explain.loss_landscape import vary
 
     if name is None:
         return None

@@ -1,16 +1,9 @@
 """Backpropagation made visible: every number of a step, as text, values and a page."""
 
-from gpubp.explain.trace import (
-    Example,
-    GradientCheck,
-    LayerTrace,
-    StepTrace,
-    Variation,
-    check_gradients,
-    trace_step,
-    trace_steps,
-    vary,
-)
+from gpubp.explain.example import Example
+from gpubp.explain.gradient_check import GradientCheck, check_gradients
+from gpubp.explain.loss_landscape import Variation, vary
+from gpubp.explain.trace import LayerTrace, StepTrace, trace_step, trace_steps
 
 __all__ = [
     "Example",

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from gpubp.explain.trace import Example, StepTrace
+from gpubp.explain.example import Example
+from gpubp.explain.trace import StepTrace
 from gpubp.page import element, escape, number, svg
 
 _WIDTH, _HEIGHT = 430.0, 190.0

@@ -9,11 +9,12 @@ import numpy as np
 
 from gpubp.explain.backward import backward, gradients, output_delta, update
 from gpubp.explain.curves import Curve, curves
+from gpubp.explain.example import Example
 from gpubp.explain.forward import again, forward, loss, network
 from gpubp.explain.quantities import Quantities, kept_steps, outcome, shown_units
 from gpubp.explain.script import SCRIPT, STYLE
 from gpubp.explain.stage import Setting, Stage
-from gpubp.explain.trace import Example, StepTrace
+from gpubp.explain.trace import StepTrace
 from gpubp.optimizers import SGD
 from gpubp.page import element, escape, json_script, number, page
 

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gpubp.explain.trace import Example, StepTrace
+from gpubp.explain.example import Example
+from gpubp.explain.trace import StepTrace
 from gpubp.page import element, escape, number
 
 MOST_UNITS = 8  # of a layer; a wider one shows its FEW largest and counts the rest

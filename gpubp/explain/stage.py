@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from gpubp.explain.example import Example
 from gpubp.explain.figure import Edges, Figure, Plate
 from gpubp.explain.layout import Layout
 from gpubp.explain.markup import Words, listing, paragraph
 from gpubp.explain.quantities import Quantities
-from gpubp.explain.trace import Example
 from gpubp.optimizers import SGD
 from gpubp.page import escape, number
 

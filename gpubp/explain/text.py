@@ -9,14 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp.explain.trace import (
-    Example,
-    GradientCheck,
-    LayerTrace,
-    StepTrace,
-    Variation,
-    parameters_of,
-)
+from gpubp.explain.example import Example
+from gpubp.explain.gradient_check import GradientCheck
+from gpubp.explain.loss_landscape import Variation, parameters_of
+from gpubp.explain.trace import LayerTrace, StepTrace
 from gpubp.optimizers import SGD, Optimizer, formula_of
 
 MOST_TERMS = 6  # of a sum, in a wide layer

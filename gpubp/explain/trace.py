@@ -13,49 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp.backend import Backend, get_backend
+from gpubp.explain.example import Example
 from gpubp.kernels.activations import Activation
-from gpubp.losses import LOSSES, Loss
-from gpubp.network import Network, Workspace, backward, forward
-from gpubp.optimizers import SGD, Optimizer, update
+from gpubp.network import Workspace, backward, forward
+from gpubp.optimizers import update
 
 _FLOAT64 = np.dtype(np.float64)
-PLAIN_SGD = SGD(momentum=0.0, nesterov=False)
-_POPULATION = 256  # shifted networks that are evaluated at once
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """A network, what it learns from, and how.
-
-    theta : (size,) float64, see `Network.pack`. X : (n, d_0). Y : (n,) int32 classes for the
-    softmax loss, else (n, d_L). names : a name for each unit of each layer.
-    alpha : L2 penalty of a step, alpha / 2 |W|^2. loss_parameters : those of the loss, where they
-    are not its defaults.
-    """
-
-    name: str
-    network: Network
-    theta: np.ndarray
-    X: np.ndarray
-    Y: np.ndarray
-    loss: str
-    names: tuple[tuple[str, ...], ...]
-    rate: float
-    optimizer: Optimizer = PLAIN_SGD
-    alpha: float = 0.0
-    loss_parameters: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {self.loss!r}")
-
-    @property
-    def cost(self) -> Loss:
-        """The loss with its parameters."""
-        known = LOSSES[self.loss]
-        if self.loss_parameters is None:
-            return known
-        return replace(known, parameters=self.loss_parameters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,133 +143,6 @@ def trace_steps(example: Example, steps: int, row: int = 0) -> Iterator[StepTrac
         yield trace
         example, state = replace(example, theta=trace.new_theta), trace.state
         row = (row + 1) % len(example.X)
-
-
-def losses_of(example: Example, thetas: np.ndarray) -> np.ndarray:
-    """Return the mean loss over the example's rows for each of P networks, as one population.
-
-    thetas : (P, size). Returns (P,) float64.
-    """
-    backend = get_backend("cpu")
-    rows, lead, dtype = len(example.X), thetas.shape[:-1], np.dtype(thetas.dtype)
-    work = _population(example, thetas, backend)
-    Y = backend.asarray(example.Y if example.Y.ndim == 1 else example.Y.astype(dtype))
-    row_losses = backend.zeros((*lead, rows), np.float64)
-    with np.errstate(all="ignore"):
-        forward(backend, example.network, example.network.views(thetas), work)
-        loss, delta = example.cost, work.deltas[-1]
-        loss.evaluate(backend, work.logits, Y, 1 / rows, row_losses, delta)
-    losses: np.ndarray = backend.to_numpy(row_losses).sum(axis=-1)
-    return losses
-
-
-def _population(example: Example, thetas: np.ndarray, backend: Backend) -> Workspace:
-    """Return room for all networks of ``thetas`` (P, size), with the example's rows in it."""
-    rows, dtype = len(example.X), np.dtype(thetas.dtype)
-    work = Workspace(backend, example.network, rows, dtype, lead=thetas.shape[:-1])
-    work.X = backend.asarray(example.X, dtype)  # one X for all
-    return work
-
-
-class Parameter(NamedTuple):
-    """One weight or bias: its name, its place in the network, and its place in theta."""
-
-    name: str
-    layer: int
-    source: int | None  # None for a bias
-    unit: int
-    place: int  # in theta
-
-
-def parameters_of(network: Network) -> list[Parameter]:
-    """Return every parameter: w1, w2, ... by layer, unit and source; then b1, b2, ..."""
-    views = network.views(np.arange(network.theta_size(_FLOAT64)))
-    weights = [
-        (layer, source, unit, int(W[source, unit]))
-        for layer, W in enumerate(views.Ws)
-        for unit in range(W.shape[1])
-        for source in range(W.shape[0])
-    ]
-    biases = [
-        (layer, None, unit, int(index))
-        for layer, b in enumerate(views.bs)
-        if b is not None
-        for unit, index in enumerate(b)
-    ]
-    return [Parameter(f"w{k}", *place) for k, place in enumerate(weights, start=1)] + [
-        Parameter(f"b{k}", *place) for k, place in enumerate(biases, start=1)
-    ]
-
-
-class Variation(NamedTuple):
-    """What one weight alone does: its values (n,), the prediction (n, d_L) and the loss (n,)."""
-
-    parameter: Parameter
-    values: np.ndarray
-    predictions: np.ndarray
-    losses: np.ndarray
-
-
-def vary(example: Example, name: str, row: int = 0, *, span: float = 5.0, n: int = 41) -> Variation:
-    """Return what the parameter called ``name`` does to one row, from its value - span to + span.
-
-    All n networks are one population. Raises ValueError for an unknown name.
-    """
-    parameters = {p.name: p for p in parameters_of(example.network)}
-    if name not in parameters:
-        raise ValueError(
-            f"parameter {name!r} is unknown; the network has {', '.join([*parameters][:40])}"
-        )
-    parameter = parameters[name]
-    values = example.theta[parameter.place] + np.linspace(-span, span, n)
-    thetas = np.repeat(example.theta[None], n, axis=0)
-    thetas[:, parameter.place] = values
-    one = replace(example, X=example.X[row : row + 1], Y=example.Y[row : row + 1])
-    backend, work = get_backend("cpu"), _population(one, thetas, get_backend("cpu"))
-    with np.errstate(all="ignore"):
-        forward(backend, one.network, one.network.views(thetas), work)
-        outputs = np.empty_like(work.logits)
-        one.cost.predict(backend, work.logits, outputs)
-    return Variation(parameter, values, outputs[:, 0], losses_of(one, thetas))
-
-
-class GradientCheck(NamedTuple):
-    """The gradient of one parameter by backpropagation and by a central difference."""
-
-    parameter: Parameter
-    backprop: float
-    difference: float
-    kink: bool  # the slope jumps within the difference, so that the two may part
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the two are within 1e-7, relative from 1 on."""
-        return abs(self.backprop - self.difference) <= 1e-7 * max(1.0, abs(self.backprop))
-
-
-def check_gradients(example: Example, row: int = 0, h: float = 1e-5) -> list[GradientCheck]:
-    """Return, for every parameter, backpropagation beside (C(w + h) - C(w - h)) / 2h.
-
-    C is the loss of one row, without the penalty. All shifted networks are one population.
-    """
-    gradient = trace_step(example, row).gradient
-    one = replace(example, X=example.X[row : row + 1], Y=example.Y[row : row + 1])
-    parameters = parameters_of(example.network)
-    checks = []
-    for start in range(0, len(parameters), _POPULATION):
-        part = parameters[start : start + _POPULATION]
-        index = [parameter.place for parameter in part]
-        shifted = np.repeat(example.theta[None], 2 * len(part) + 1, axis=0)
-        shifted[np.arange(len(part)), index] += h
-        shifted[np.arange(len(part), 2 * len(part)), index] -= h
-        losses = losses_of(one, shifted)
-        up, down, here = losses[: len(part)], losses[len(part) : -1], losses[-1]
-        # Where the slope is smooth, its two sides differ by h times the curvature only.
-        jump = np.abs(up - 2 * here + down) / h
-        kinks = jump > 1e-3 * np.maximum(np.abs(up - down) / h, 1e-3)
-        rows = zip(part, gradient[index], (up - down) / (2 * h), kinks, strict=True)
-        checks += [GradientCheck(p, float(g), float(d), bool(k)) for p, g, d, k in rows]
-    return checks
 
 
 def _forward(backend: Backend, example: Example, theta: np.ndarray, row: int) -> _Pass:

@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.explain.trace import (
-    Example,
-    GradientCheck,
-    LayerTrace,
-    StepTrace,
-    Variation,
-    parameters_of,
-)
+from gpubp.explain.example import Example
+from gpubp.explain.gradient_check import GradientCheck
+from gpubp.explain.loss_landscape import Variation, parameters_of
+from gpubp.explain.trace import LayerTrace, StepTrace
 
 
 def example_values(example: Example) -> dict[str, Any]:

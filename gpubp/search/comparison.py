@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from gpubp.backend import Backend, get_backend
-from gpubp.explain.trace import Example
+from gpubp.explain.example import Example
 from gpubp.search.methods import (
     Budget,
     Method,

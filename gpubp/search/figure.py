@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from gpubp.explain.trace import Example, losses_of, parameters_of
+from gpubp.explain.example import Example
+from gpubp.explain.loss_landscape import losses_of, parameters_of
 from gpubp.page import element, escape, number, svg
 from gpubp.search.comparison import Comparison
 from gpubp.search.methods import Method, Run, weights_of

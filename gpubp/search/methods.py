@@ -17,7 +17,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from gpubp.backend import Array, Backend
-from gpubp.explain.trace import Example, parameters_of
+from gpubp.explain.example import Example
+from gpubp.explain.loss_landscape import parameters_of
 from gpubp.fit import Fitted, Listeners, Snapshot, Start, fit
 from gpubp.history import Epoch
 from gpubp.network import Network, Workspace, forward

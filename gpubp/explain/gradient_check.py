@@ -1,0 +1,53 @@
+"""The gradient of backpropagation against central differences, parameter by parameter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from gpubp.explain.example import Example
+from gpubp.explain.loss_landscape import Parameter, losses_of, parameters_of
+from gpubp.explain.trace import trace_step
+
+_POPULATION = 256  # shifted networks that are evaluated at once
+
+
+class GradientCheck(NamedTuple):
+    """The gradient of one parameter by backpropagation and by a central difference."""
+
+    parameter: Parameter
+    backprop: float
+    difference: float
+    kink: bool  # the slope jumps within the difference, so that the two may part
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the two are within 1e-7, relative from 1 on."""
+        return abs(self.backprop - self.difference) <= 1e-7 * max(1.0, abs(self.backprop))
+
+
+def check_gradients(example: Example, row: int = 0, h: float = 1e-5) -> list[GradientCheck]:
+    """Return, for every parameter, backpropagation beside (C(w + h) - C(w - h)) / 2h.
+
+    C is the loss of one row, without the penalty. All shifted networks are one population.
+    """
+    gradient = trace_step(example, row).gradient
+    one = replace(example, X=example.X[row : row + 1], Y=example.Y[row : row + 1])
+    parameters = parameters_of(example.network)
+    checks = []
+    for start in range(0, len(parameters), _POPULATION):
+        part = parameters[start : start + _POPULATION]
+        index = [parameter.place for parameter in part]
+        shifted = np.repeat(example.theta[None], 2 * len(part) + 1, axis=0)
+        shifted[np.arange(len(part)), index] += h
+        shifted[np.arange(len(part), 2 * len(part)), index] -= h
+        losses = losses_of(one, shifted)
+        up, down, here = losses[: len(part)], losses[len(part) : -1], losses[-1]
+        # Where the slope is smooth, its two sides differ by h times the curvature only.
+        jump = np.abs(up - 2 * here + down) / h
+        kinks = jump > 1e-3 * np.maximum(np.abs(up - down) / h, 1e-3)
+        rows = zip(part, gradient[index], (up - down) / (2 * h), kinks, strict=True)
+        checks += [GradientCheck(p, float(g), float(d), bool(k)) for p, g, d, k in rows]
+    return checks

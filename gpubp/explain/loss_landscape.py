@@ -1,0 +1,100 @@
+"""The loss as a function of the parameters: many networks evaluated as one population."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from gpubp.backend import Backend, get_backend
+from gpubp.explain.example import Example
+from gpubp.network import Network, Workspace, forward
+
+
+def losses_of(example: Example, thetas: np.ndarray) -> np.ndarray:
+    """Return the mean loss over the example's rows for each of P networks, as one population.
+
+    thetas : (P, size). Returns (P,) float64.
+    """
+    backend = get_backend("cpu")
+    rows, lead, dtype = len(example.X), thetas.shape[:-1], np.dtype(thetas.dtype)
+    work = _population(example, thetas, backend)
+    Y = backend.asarray(example.Y if example.Y.ndim == 1 else example.Y.astype(dtype))
+    row_losses = backend.zeros((*lead, rows), np.float64)
+    with np.errstate(all="ignore"):
+        forward(backend, example.network, example.network.views(thetas), work)
+        loss, delta = example.cost, work.deltas[-1]
+        loss.evaluate(backend, work.logits, Y, 1 / rows, row_losses, delta)
+    losses: np.ndarray = backend.to_numpy(row_losses).sum(axis=-1)
+    return losses
+
+
+def _population(example: Example, thetas: np.ndarray, backend: Backend) -> Workspace:
+    """Return room for all networks of ``thetas`` (P, size), with the example's rows in it."""
+    rows, dtype = len(example.X), np.dtype(thetas.dtype)
+    work = Workspace(backend, example.network, rows, dtype, lead=thetas.shape[:-1])
+    work.X = backend.asarray(example.X, dtype)  # one X for all
+    return work
+
+
+class Parameter(NamedTuple):
+    """One weight or bias: its name, its place in the network, and its place in theta."""
+
+    name: str
+    layer: int
+    source: int | None  # None for a bias
+    unit: int
+    place: int  # in theta
+
+
+def parameters_of(network: Network) -> list[Parameter]:
+    """Return every parameter: w1, w2, ... by layer, unit and source; then b1, b2, ..."""
+    views = network.views(np.arange(network.theta_size(np.dtype(np.float64))))
+    weights = [
+        (layer, source, unit, int(W[source, unit]))
+        for layer, W in enumerate(views.Ws)
+        for unit in range(W.shape[1])
+        for source in range(W.shape[0])
+    ]
+    biases = [
+        (layer, None, unit, int(index))
+        for layer, b in enumerate(views.bs)
+        if b is not None
+        for unit, index in enumerate(b)
+    ]
+    return [Parameter(f"w{k}", *place) for k, place in enumerate(weights, start=1)] + [
+        Parameter(f"b{k}", *place) for k, place in enumerate(biases, start=1)
+    ]
+
+
+class Variation(NamedTuple):
+    """What one weight alone does: its values (n,), the prediction (n, d_L) and the loss (n,)."""
+
+    parameter: Parameter
+    values: np.ndarray
+    predictions: np.ndarray
+    losses: np.ndarray
+
+
+def vary(example: Example, name: str, row: int = 0, *, span: float = 5.0, n: int = 41) -> Variation:
+    """Return what the parameter called ``name`` does to one row, from its value - span to + span.
+
+    All n networks are one population. Raises ValueError for an unknown name.
+    """
+    parameters = {p.name: p for p in parameters_of(example.network)}
+    if name not in parameters:
+        raise ValueError(
+            f"parameter {name!r} is unknown; the network has {', '.join([*parameters][:40])}"
+        )
+    parameter = parameters[name]
+    values = example.theta[parameter.place] + np.linspace(-span, span, n)
+    thetas = np.repeat(example.theta[None], n, axis=0)
+    thetas[:, parameter.place] = values
+    one = replace(example, X=example.X[row : row + 1], Y=example.Y[row : row + 1])
+    backend, work = get_backend("cpu"), _population(one, thetas, get_backend("cpu"))
+    with np.errstate(all="ignore"):
+        forward(backend, one.network, one.network.views(thetas), work)
+        outputs = np.empty_like(work.logits)
+        one.cost.predict(backend, work.logits, outputs)
+    return Variation(parameter, values, outputs[:, 0], losses_of(one, thetas))

@@ -1,0 +1,88 @@
+"""A row of a table as an example, with the network of a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpubp.columns import DataError, Table
+from gpubp.explain.example import PLAIN_SGD, Example, build
+from gpubp.losses import LOSSES, Loss
+
+if TYPE_CHECKING:
+    from gpubp.models import Estimator, TableModel
+
+
+def _check_explainable(loss: Loss) -> None:
+    """Raise DataError for a loss whose steps are not told of."""
+    if loss.name not in LOSSES or LOSSES[loss.name].step is not loss.step:
+        raise DataError(
+            f"a model with a loss of its own, {loss.name!r}, cannot be explained; fit it with one "
+            f"of {sorted(LOSSES)}"
+        )
+    if loss.outputs_per_target > 1:
+        raise DataError(
+            f"a model of {loss.outputs_per_target} quantiles cannot be explained; fit it with one "
+            "level of quantile"
+        )
+
+
+def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
+    """Return the network of a trained ``model`` with one row of ``table`` to learn from.
+
+    The step is the one that the model's own optimizer would begin with; for a model of L-BFGS,
+    which has no step over one row, gradient descent's at learning_rate_init. An estimator that was
+    saved without its columns takes all columns but the target, as they are.
+
+    Raises DataError for a row that is not there, and for columns or labels that do not fit.
+    """
+    # Imported here: scikit-learn takes a second that the built-in examples need not wait for.
+    from gpubp.models import TableModel, with_columns_of
+
+    if not 0 <= row < len(table):
+        raise DataError(
+            f"row {row} was asked for, but {table.source} has rows 0 to {len(table) - 1}"
+        )
+    table = table.take(np.array([row]))
+    known = model if isinstance(model, TableModel) else with_columns_of(model, table)
+    schema, estimator = known.schema, known.estimator
+    loss = estimator._loss()
+    _check_explainable(loss)
+    X = schema.transform(table, np.float64)
+    targets, outputs = _targets(known, table)
+    hidden = estimator._hidden_sizes()
+    sizes = (len(schema.features), *hidden, estimator.n_outputs_)
+    example = build(
+        Path(table.source).name,
+        sizes,
+        estimator._activations(len(hidden)),
+        loss.name,
+        X,
+        targets.reshape(1, -1) if targets.dtype.kind == "f" else targets,
+        weights=estimator.coefs_,
+        biases=estimator.intercepts_ if estimator.fit_intercept else None,
+        rate=float(estimator.learning_rate_init),
+        optimizer=PLAIN_SGD if estimator.solver == "lbfgs" else estimator._optimizer(),
+        alpha=float(estimator.alpha),
+    )
+    names = (schema.features, *example.names[1:-1], tuple(outputs))
+    return replace(example, names=names, loss_parameters=loss.parameters)
+
+
+def _targets(model: TableModel, table: Table) -> tuple[np.ndarray, Sequence[str]]:
+    """Return the targets of ``table`` as training has them, and a name for each output."""
+    from gpubp.classifier import MLPClassifier
+
+    schema, estimator = model.schema, model.estimator
+    if schema.target_scaling is not None:
+        targets = schema.target_scaling.transform(table.matrix(schema.targets))
+        scaling = estimator._target_scaling
+        return targets if scaling is None else scaling.transform(targets), schema.targets
+    assert isinstance(estimator, MLPClassifier)
+    labels = [str(label) for label in estimator.classes_]
+    outputs = labels if estimator.n_outputs_ > 1 else labels[-1:]
+    return estimator._encode(model.known_labels(table, schema.targets[0])), outputs
