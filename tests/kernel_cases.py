@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from host_kernels import outputs_of, parameters
 from kernel_checks import FLOATS, Case, Values
+from solver_cases import PLAN_COLUMNS, STEPS
 
 from gpubp.kernels.dropout import dropout_keys, threshold
 from gpubp.kernels.elementwise import RUN, Elementwise
@@ -242,7 +243,6 @@ def _softmax_scale(values: Values, name: str, expected: np.ndarray) -> Any:
 
 # ---- optimizers ------------------------------------------------------------------------------
 
-PLAN_COLUMNS = {"momentum": 3, "nesterov": 3, "adam": 5, "adamw": 6}
 PADDING = 4  # entries at the end of theta that stay 0
 
 
@@ -258,12 +258,14 @@ def _optimizer_values(
     step: Elementwise, dtype: str, lead: tuple[int, ...], decays: bool, edges: bool, seed: int
 ) -> Values:
     rng = np.random.RandomState(seed)
-    pairs = len(EDGES) ** 2
-    size = -(-pairs // RUN) * RUN if edges else 16 * RUN
+    triples, state = len(EDGES) ** 3, outputs_of(step)[1]
+    size = -(-triples // RUN) * RUN if edges else 16 * RUN
     theta, *gradients = rng.normal(0, 3, (5, *lead, size))
-    if edges:
-        theta[..., -pairs:], gradients[0][..., -pairs:] = _edge_tuples(2, seed)
-    vectors = {name: np.abs(rng.normal(0, 3, theta.shape)) for name in outputs_of(step)} | {
+    vectors = {name: np.abs(rng.normal(0, 3, theta.shape)) for name in outputs_of(step)}
+    if edges:  # all triples of theta, its gradient and the first vector of the state
+        at = np.s_[..., -triples:]
+        theta[at], gradients[0][at], vectors[state][at] = _edge_tuples(3, seed)
+    vectors |= {
         "theta": theta,
         "grad": np.stack(gradients),
     }
@@ -443,10 +445,7 @@ BUILDERS: dict[str, Callable[[Elementwise], Iterator[Case]]] = {
     "huber": _loss_cases,
     "poisson": _loss_cases,
     "softmax": _softmax_cases,
-    "momentum": _optimizer_cases,
-    "nesterov": _optimizer_cases,
-    "adam": _optimizer_cases,
-    "adamw": _optimizer_cases,
+    **dict.fromkeys(STEPS, _optimizer_cases),
     "gather": _gather_cases,
     "take": _take_cases,
     "penalty": _penalty_cases,

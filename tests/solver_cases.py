@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -32,6 +33,15 @@ def estimator_parameters(optimizer: Optimizer) -> dict[str, Any]:
     solver = next(s for s in SOLVERS.values() if s.optimizer is type(optimizer))
     numbers = zip(solver.parameters, vars(optimizer).values(), strict=True)
     return {"solver": solver.name} | {parameter.name: value for parameter, value in numbers}
+
+
+def with_other_numbers(optimizer: Optimizer) -> Optimizer:
+    """Return ``optimizer`` with each of its numbers changed, all to different ones."""
+    numbers = {name: value for name, value in vars(optimizer).items() if type(value) is float}
+    others = np.linspace(0.2, 0.7, len(numbers)).tolist()
+    made: Any = optimizer
+    changed: Optimizer = dataclasses.replace(made, **dict(zip(numbers, others, strict=True)))
+    return changed
 
 
 def published(

@@ -27,6 +27,7 @@ from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.host_compiler import CompilerError, Form, parameters, source
 from gpubp.kernels.optimizers import ADAM, ADVANCE
 from gpubp.kernels.regression_losses import SQUARED_ERROR
+from gpubp.optimizers import SOLVERS
 
 STEPS = all_steps()
 VECTORIZED = {name: step for name, step in STEPS.items() if step.vectorizes}
@@ -293,7 +294,7 @@ CLASSES = rng.randint(3, size=len(X))
 VALUES = X[:, :2] ** 2
 
 
-@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", "lbfgs"])
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
 def test_training_is_that_of_numpy(activation: str, solver: str) -> None:
     trained = []

@@ -39,6 +39,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gpubp import MLPClassifier, MLPRegressor
+from gpubp.optimizers import SOLVERS, STEPWISE
+from gpubp.schedules import SCHEDULES
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
@@ -207,7 +209,7 @@ def test_labels_of_every_kind(labels: str) -> None:
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-8)
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs", "adamw"])
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("kind", OURS)
 def test_whole_weights_are_repeated_rows(kind: str, solver: str) -> None:
     counts, y = np.arange(N) % 3, TARGET[kind]  # a third of the rows count for nothing
@@ -235,8 +237,9 @@ def test_the_scale_of_weights_does_not_matter_without_a_penalty(scale: float) ->
 @pytest.mark.parametrize(
     ("solver", "schedule"),
     [
-        *product(["sgd"], ["constant", "invscaling", "adaptive"]),
-        *product(["sgd", "adam", "adamw"], ["plateau", "cosine", "one_cycle"]),
+        (solver, name)
+        for solver, name in product(STEPWISE, SCHEDULES)
+        if SCHEDULES[name].is_for(solver)
     ],
 )
 @pytest.mark.parametrize("kind", OURS)

@@ -23,6 +23,7 @@ from host_training import trained
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
+from solver_cases import OPTIMIZERS, estimator_parameters
 
 from gpubp import MLPClassifier, MLPRegressor, backend, cuda_graph, cupy_backend
 from gpubp.__main__ import main
@@ -51,12 +52,11 @@ CASES: dict[str, tuple[type, np.ndarray, dict[str, Any]]] = {
     "no-penalty": (MLPClassifier, LABELS, {"alpha": 0.0, "activation": "leaky_relu"}),
     "no-tail": (MLPClassifier, LABELS, {"batch_size": 30}),
     "one-batch": (MLPClassifier, LABELS, {"batch_size": 90}),
-    "momentum": (
-        MLPClassifier,
-        LABELS,
-        {"solver": "sgd", "nesterovs_momentum": False, "learning_rate": "invscaling"},
-    ),
-    "nesterov": (MLPClassifier, LABELS, {"solver": "sgd", "alpha": 0.1}),
+    "invscaling": (MLPClassifier, LABELS, {"solver": "sgd", "learning_rate": "invscaling"}),
+    **{
+        f"by-{name}": (MLPClassifier, LABELS, estimator_parameters(optimizer) | {"alpha": 0.1})
+        for name, optimizer in OPTIMIZERS.items()
+    },
     "hash": (MLPClassifier, LABELS, {"row_order": "hash"}),
     "unshuffled": (MLPClassifier, LABELS, {"shuffle": False}),
     "no-hidden-layer": (MLPClassifier, LABELS, {"hidden_layer_sizes": ()}),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from host_kernels import HostBackend, skip_without_compiler
+from solver_cases import OPTIMIZERS
 
 from gpubp.backend import Backend
 from gpubp.batches import Batches
@@ -14,7 +15,7 @@ from gpubp.inference import infer
 from gpubp.losses import LOSSES
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
-from gpubp.optimizers import SGD, Adam, Optimizer, update
+from gpubp.optimizers import Optimizer, update
 from gpubp.trainer import OptimizerState, Trainer
 
 ROWS, BATCH = 23, 8  # two full batches, then one of 7 rows
@@ -29,21 +30,18 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "softmax": {
         "loss": "softmax_cross_entropy",
         "activations": ("relu", "gelu"),
-        "optimizer": Adam(),
         "alpha": 0.1,
         "weighted": True,
     },
     "sigmoid": {
         "loss": "sigmoid_cross_entropy",
         "activations": ("tanh", "logistic"),
-        "optimizer": SGD(),
         "alpha": 0.0,
         "weighted": False,
     },
     "squares": {
         "loss": "squared_error",
         "activations": ("leaky_relu", "identity"),
-        "optimizer": SGD(0.5, nesterov=False),
         "alpha": 0.1,
         "weighted": False,
     },
@@ -51,10 +49,11 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("training", TRAININGS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_training_through_the_cuda_bodies(training: str, dtype: str) -> None:
+def test_training_through_the_cuda_bodies(training: str, optimizer: Optimizer, dtype: str) -> None:
     (host, *host_losses), (twin, *twin_losses) = (
-        trained(backend, np.dtype(dtype), **TRAININGS[training])
+        trained(backend, np.dtype(dtype), optimizer=optimizer, **TRAININGS[training])
         for backend in (HostBackend(), NumpyBackend())
     )
     tolerance = 200 * np.finfo(dtype).eps  # of three epochs
@@ -95,7 +94,7 @@ def trained(
 
 
 @pytest.mark.parametrize("lead", [(), (1,), (3,)])
-@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.5, False), Adam()], ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_update_of_a_population_through_the_cuda_bodies(
     lead: tuple[int, ...], optimizer: Optimizer
 ) -> None:

@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import solver_cases
 from host_kernels import (
     HostLibrary,
     all_steps,
@@ -29,7 +30,7 @@ STEPS = all_steps()
 # Arithmetic goes wrong in every type; one of them halves the time to compile.
 DOUBLE = {"T": ("float64",), "U": ("float64", "int32")}
 
-OPTIMIZERS = ("momentum", "nesterov", "adam", "adamw")
+OPTIMIZERS = tuple(solver_cases.STEPS)
 PLANTED = [
     ("permute", "partner >= n", "partner > n"),
     ("permute", "keys[rounds + k]", "keys[k]"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import solver_cases
 from host_kernels import (
     HostLibrary,
     all_steps,
@@ -13,7 +14,7 @@ from host_kernels import (
     parameters,
     skip_without_compiler,
 )
-from kernel_cases import BUILDERS, PADDING, PLAN_COLUMNS, cases_of
+from kernel_cases import BUILDERS, PADDING, cases_of
 from kernel_checks import Case, check_each, on_device
 
 from gpubp.backend import Backend
@@ -89,7 +90,7 @@ def test_kernel_matches_twin(backend: Backend, kernel: str) -> None:
     check_each(cases_of(step), check)
 
 
-@pytest.mark.parametrize("kernel", PLAN_COLUMNS)
+@pytest.mark.parametrize("kernel", solver_cases.STEPS)
 def test_padding_stays_zero(backend: Backend, kernel: str) -> None:
     step = STEPS[kernel]
 

@@ -17,6 +17,7 @@ from gpubp.backend import Backend
 from gpubp.columns import Table
 from gpubp.explain.trace import trace_step
 from gpubp.explain.trained_model import of_model
+from gpubp.optimizers import SOLVERS, STEPWISE
 
 MIXED = ("tanh", "relu")
 
@@ -77,7 +78,7 @@ def test_a_name_that_is_none_is_refused_as_before() -> None:
 
 
 @pytest.mark.parametrize("problem", TARGETS)
-@pytest.mark.parametrize("solver", ["adam", "sgd", "adamw", "lbfgs"])
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_without_biases_intercepts_are_zeros(backend: Backend, problem: str, solver: str) -> None:
     kind, y = PROBLEMS[problem]
     options = {**BASE, "solver": solver, "device": backend.name, "dtype": "float64"}
@@ -155,9 +156,10 @@ def test_adamw_is_the_published_one(backend: Backend, decay: float, alpha: float
     assert_allclose(model.intercepts_[0], b, rtol=1e-10)
 
 
-def test_weight_decay_is_adamw_s_alone() -> None:
+def test_weight_decay_is_for_the_solvers_that_take_it() -> None:
     y = PROBLEMS["regression"][1]
-    for solver, same in (("adam", True), ("sgd", True), ("adamw", False)):
+    for solver in STEPWISE:
+        same = "weight_decay" not in [parameter.name for parameter in SOLVERS[solver].parameters]
         fits = [
             fit(OURS["regressor"](**{**BASE, "learning_rate_init": 0.01}, solver=solver,
                                   weight_decay=decay), X, y, sample_weight=WEIGHTS)
@@ -200,6 +202,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"fit_intercept": False},
     {"solver": "adamw", "weight_decay": 0.5},
     {"activation": MIXED, "fit_intercept": False, "solver": "adamw", "label_smoothing": 0.1},
+    *({"solver": solver} for solver in STEPWISE),
 ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from solver_cases import OPTIMIZERS, published, with_other_numbers
 
 from gpubp.backend import Backend, get_backend
 from gpubp.kernels.elementwise import RUN
@@ -119,6 +120,24 @@ def test_adamw_decays_by_each_step_s_own_rate() -> None:
     assert (AdamW().decays, AdamW(weight_decay=0.0).decays) == (True, False)
 
 
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("own", [True, False], ids=["own-numbers", "other-numbers"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_updates_follow_the_published_formula(
+    backend: Backend, optimizer: Optimizer, own: bool, l2: float
+) -> None:
+    """As the entry of the solver states it: theta, weights and biases, after each of 7 updates."""
+    rng, n_weights = np.random.RandomState(1), 200
+    theta, grads = rng.randn(300), rng.randn(7, 300)  # enough for rules that see signs alone
+    grads[:, 0] = grads[2:, 1] = 0  # a unit that nothing reaches
+    chosen = optimizer if own else with_other_numbers(optimizer)
+    for steps in range(1, 8):
+        plan = chosen.plan(0.05, 0, np.full(steps, l2))
+        got = train(backend, chosen, plan, theta, grads[:steps], n_weights)
+        expected = published(chosen, theta, grads[:steps], 0.05, l2, n_weights)
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-14)
+
+
 def test_velocity_holds_the_rate_as_in_scikit_learn(backend: Backend) -> None:
     """At a constant rate optax's Nesterov, theta -= rate (g + m t) with t = m t + g, is ours.
 
@@ -138,7 +157,7 @@ def test_velocity_holds_the_rate_as_in_scikit_learn(backend: Backend) -> None:
     assert np.abs(theta - optax).min() > 0.01
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), Adam(), AdamW()], ids=["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_plan_of_a_later_epoch_goes_on_where_the_last_one_ended(optimizer: Optimizer) -> None:
     l2 = np.linspace(0.1, 0.5, 5)
     whole = optimizer.plan(0.1, 0, l2)
@@ -192,7 +211,7 @@ def test_weights_decay_and_biases_do_not(backend: Backend) -> None:
     np.testing.assert_allclose(theta, [2 - 0.6, 2 - 0.5], rtol=1e-15)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.5, False), Adam(), AdamW()], ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_networks_of_a_population_train_as_they_would_alone(
     backend: Backend, optimizer: Optimizer
 ) -> None:
@@ -205,7 +224,7 @@ def test_networks_of_a_population_train_as_they_would_alone(
         np.testing.assert_allclose(together[k], alone, rtol=1e-13)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.5, False), Adam(), AdamW()], ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("n_weights", [0, 40, 48, 60])
 def test_an_update_in_blocks_has_the_bits_of_one_in_whole_passes(
     optimizer: Optimizer, n_weights: int, monkeypatch: pytest.MonkeyPatch

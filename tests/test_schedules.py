@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backend import Backend
+from gpubp.optimizers import STEPWISE
 from gpubp.recipe import Recipe
 from gpubp.schedules import SCHEDULES
 
@@ -54,7 +55,7 @@ def test_warm_up_rises_step_by_step(name: str) -> None:
         assert_allclose(warm.rates(epoch, 2, 0.1), np.minimum(wanted, plain.rates(epoch, 2, 0.1)))
 
 
-@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("solver", STEPWISE)
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_training_takes_the_rate_of_each_step(
     solver: str, device: str, request: pytest.FixtureRequest

@@ -10,6 +10,7 @@ from estimator_cases import BASE, OURS, PROBLEMS, WEIGHTS, X, fit
 from numpy.testing import assert_array_equal
 
 from gpubp.backend import Backend
+from gpubp.optimizers import STEPWISE
 
 OPTIONS = BASE | {"shuffle": False, "tol": 0.0, "n_iter_no_change": np.inf, "max_iter": 10}
 
@@ -30,7 +31,7 @@ def two_fits(problem: str, weights: Any = None, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("problem", ["binary", "multi-class", "multi-label", "regression"])
-@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("solver", STEPWISE)
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
 def test_two_fits_are_one_of_twice_the_epochs(problem: str, solver: str, weights: Any) -> None:
     options: dict[str, Any] = {"solver": solver, "device": "cpu", "alpha": 0.1}
