@@ -176,6 +176,20 @@ def _adamw(
     np.subtract(theta, work, out=theta)
 
 
+def _lion(np: Any, numbers: Any, g: Any, work: Any, decaying: slice, theta: Any, m: Any) -> None:
+    rate, mix, beta_2, decay_rate = numbers
+    np.multiply(m, mix, out=work)
+    np.add(work, g, out=work)
+    np.sign(work, out=work)
+    np.multiply(work, rate, out=work)
+    np.multiply(m, beta_2, out=m)
+    np.add(m, g, out=m)
+    if decaying.stop:
+        np.multiply(theta[..., decaying], decay_rate, out=g[..., decaying])
+        np.add(work[..., decaying], g[..., decaying], out=work[..., decaying])
+    np.subtract(theta, work, out=theta)
+
+
 def _advance(np: Any, by: int, step: Any) -> None:
     np.add(step, by, out=step)
 
@@ -216,6 +230,18 @@ ADAMW = _update(
     "m = beta_1 * m + g; v = beta_2 * v + g * g; "
     "theta -= rate * (m / (sqrt(v) + epsilon)) + (decay ? decay_rate * theta : T(0));",
     _blockwise(_adamw),
+)
+
+# Chen et al., Symbolic Discovery of Optimization Algorithms (2023), with m kept without the factor
+# (1 - beta_2). The sign of 0 is 0, and that of NaN is NaN, which a comparison alone would lose.
+LION = _update(
+    "lion",
+    "rate l2 mix beta_2 decay_rate",
+    "m",
+    "const T u = mix * m + g; const T sign = u == u ? T(u > T(0)) - T(u < T(0)) : u; "
+    "m = beta_2 * m + g; "
+    "theta -= rate * sign + (decay ? decay_rate * theta : T(0));",
+    _blockwise(_lion),
 )
 
 
