@@ -205,6 +205,8 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_goes_on(
 ) -> None:
     Path("s.toml").write_text(SUITE.replace('"a"', '"slow"'), encoding="utf-8")
     program = (
+        # A shell without job control has what it starts in the background ignore SIGINT.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "import sys; from gpubp.bench import runner; from gpubp.__main__ import main;"
         f"runner.CHILD = {bench_child.QUICK!r}; sys.exit(main(sys.argv[1:]))"
     )
