@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,20 @@ ROWS, BATCH = 61, 8
 STEPS = 8  # of an epoch: seven full batches, then one of 5 rows
 
 
+def epochs_of(trainer: Trainer, orders: Iterable[Any]) -> np.ndarray:
+    """Return the losses of one epoch per order, then the parameters, in one row."""
+    losses = [trainer.epoch(order) for order in orders]
+    return np.append(losses, trainer.backend.to_numpy(trainer.theta))
+
+
 def trained(
     backend: Backend,
     dtype: str,
     loss: str,
     *,
+    network: Network | None = None,
+    rows: int = ROWS,
+    alpha: float = 0.1,
     optimizer: Optimizer = Adam(),  # noqa: B008
     weights: np.ndarray | None = None,
     activations: tuple[str, str] = ("gelu", "relu"),
@@ -34,26 +43,27 @@ def trained(
 ) -> np.ndarray:
     """Return the losses of a few epochs, then a network's outputs, in one row.
 
-    activations : of the hidden layers, of 6 and 5 units. parts : of each batch.
-    weights : at least ROWS weights of rows. then : called after each epoch with its number.
+    network : of as many inputs as outputs, or more; by default of two hidden layers of 6 and 5
+    units with ``activations``. parts : of each batch.
+    weights : at least one for each of the ``rows``. then : called after each epoch with its number.
     before : called with the trainer when all is recorded.
     """
     rng = np.random.RandomState(0)
-    network, chosen = Network((4, 6, 5, 3), activations), LOSSES[loss]
-    X = rng.normal(size=(ROWS, 4)).astype(dtype)
-    rows = (X[:, :3] + X[:, 1:] > 0).astype(dtype)
-    Y = rows if chosen.targets == "rows" else rows.argmax(axis=1).astype(np.int32)
+    network, chosen = network or Network((4, 6, 5, 3), activations), LOSSES[loss]
+    X, k = rng.normal(size=(rows, network.sizes[0])).astype(dtype), network.sizes[-1]
+    Y = (X[:, :k] + X[:, -k:] > 0).astype(dtype)
+    Y = Y if chosen.targets == "rows" else Y.argmax(axis=1).astype(np.int32)
     theta = network.initial_theta(rng, np.dtype(dtype))
-    weights = None if weights is None else weights[:ROWS]
+    weights = None if weights is None else weights[:rows]
     losses = []
     with backend.in_use(None, 0):
         batches, state = Batches(backend, X, Y, BATCH, weights), OptimizerState(0.05)
-        options: dict[str, Any] = {"alpha": 0.1, "state": state, "parts": parts}
+        options: dict[str, Any] = {"alpha": alpha, "state": state, "parts": parts}
         trainer = Trainer(backend, network, chosen, optimizer, theta, batches, **options)
         if before is not None:
             before(trainer)
         for epoch in range(epochs):
-            losses.append(trainer.epoch(rng.permutation(ROWS)))
+            losses.append(trainer.epoch(rng.permutation(rows)))
             if then is not None:
                 then(epoch)
         outputs = infer(backend, network, chosen, trainer.parameters, X)

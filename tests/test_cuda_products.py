@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from host_cuda import Machine
 from host_launch import StreamedCublas
+from host_training import trained
 from numpy.testing import assert_allclose
 
 from gpubp.backend import Backend
-from gpubp.batches import Batches
 from gpubp.cupy_backend import CupyBackend
 from gpubp.inference import infer
 from gpubp.kernels.gemm_epilogues import Epilogue
@@ -21,7 +21,6 @@ from gpubp.losses import LOSSES
 from gpubp.network import Network, Workspace, backward, forward
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.optimizers import SGD
-from gpubp.trainer import OptimizerState, Trainer
 
 ALL = frozenset(int(epilogue) for epilogue in Epilogue)
 BIAS, RELU, DRELU = Epilogue.BIAS, Epilogue.RELU_AUX_BIAS, Epilogue.DRELU_BGRAD
@@ -51,30 +50,19 @@ def _machine(host_cupy: Machine) -> None:
     pass
 
 
-def trained(
-    backend: Backend, network: Network, dtype: str, *, parts: int = 1, n: int = 21
+def with_launches(
+    backend: Backend, network: Network, dtype: str, **options: Any
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Return the parameters after two epochs with the outputs, and the launches of a step."""
-    rng, one_output = np.random.RandomState(0), network.sizes[-1] == 1
-    loss = LOSSES["squared_error" if one_output else "softmax_cross_entropy"]
-    X = rng.normal(size=(n, network.sizes[0])).astype(dtype)
-    y = rng.randint(network.sizes[-1], size=n).astype(np.int32)
-    y = X[:, :1].copy() if one_output else y
-    theta, state = network.initial_theta(rng, np.dtype(dtype)), OptimizerState(0.1)
-    with backend.in_use(None, 0):
-        batches = Batches(backend, X, y, 8)
-        options: dict[str, Any] = {"alpha": 0.1, "state": state, "parts": parts}
-        trainer = Trainer(backend, network, loss, SGD(), theta, batches, **options)
-        for _ in range(2):
-            trainer.epoch(rng.permutation(n))
-        outputs = infer(backend, network, loss, trainer.parameters, X)
-        learned = backend.to_numpy(trainer.theta)
-    return np.append(learned, outputs), trainer.launches
+    """Return what `trained` does, with the parameters; and the launches of a step."""
+    loss, made = "squared_error" if network.sizes[-1] == 1 else "softmax_cross_entropy", []
+    options = {"network": network, "rows": 21, "epochs": 2, "before": made.append, **options}
+    numbers = trained(backend, dtype, loss, optimizer=SGD(), **options)
+    return np.append(numbers, backend.to_numpy(made[0].theta)), made[0].launches
 
 
 @cache
 def numpys(name: str, dtype: str) -> np.ndarray:
-    return trained(NumpyBackend(), NETWORKS[name], dtype)[0]
+    return with_launches(NumpyBackend(), NETWORKS[name], dtype)[0]
 
 
 EITHER = [(offered, name, "float64") for offered in OFFERED for name in ("relu", "gelu", "both")]
@@ -87,7 +75,7 @@ def test_training_is_numpys_whatever_is_offered(
     host_cublas: StreamedCublas, offered: str, name: str, dtype: str
 ) -> None:
     host_cublas.offered = set(OFFERED[offered])
-    got, launches = trained(CupyBackend(0), NETWORKS[name], dtype)
+    got, launches = with_launches(CupyBackend(0), NETWORKS[name], dtype)
     assert_allclose(got, numpys(name, dtype), TOLERANCE[dtype], TOLERANCE[dtype])
     used = {word for launch in launches for word in launch.split() if word.isupper()}
     assert used <= {Epilogue(number).name for number in OFFERED[offered]}
@@ -99,7 +87,7 @@ def test_what_is_refused_for_one_type_is_used_for_the_other(
     host_cublas: StreamedCublas, name: str, dtype: str
 ) -> None:
     host_cublas.refused = {(int(epilogue), 1) for epilogue in (DRELU, GELU, BGRADA)}  # float64
-    got, launches = trained(CupyBackend(0), NETWORKS[name], dtype)
+    got, launches = with_launches(CupyBackend(0), NETWORKS[name], dtype)
     assert_allclose(got, numpys(name, dtype), TOLERANCE[dtype], TOLERANCE[dtype])
     assert ("gemm BGRADA" in launches) == (dtype == "float32")
 
@@ -112,8 +100,8 @@ def test_products_that_cublaslt_faults_on_are_computed_by_steps(
     host_cupy: Machine, n_outputs: int, n: int, activation: str, dtype: str
 ) -> None:
     network = Network((8, 16, 8, n_outputs), (activation,) * 2)
-    got, launches = trained(CupyBackend(0), network, dtype, n=n)
-    expected, _ = trained(NumpyBackend(), network, dtype, n=n)
+    got, launches = with_launches(CupyBackend(0), network, dtype, rows=n)
+    expected, _ = with_launches(NumpyBackend(), network, dtype, rows=n)
     assert_allclose(got, expected, TOLERANCE[dtype], TOLERANCE[dtype])
     assert host_cupy.faults == []
     # The delta below the layer of one output is a plain product; the one below that is not.
@@ -127,7 +115,7 @@ def test_what_is_offered_and_yet_refused(
     host_cublas: StreamedCublas, name: str, status: int
 ) -> None:
     host_cublas.failing["cublasLtMatmul"] = status
-    got, launches = trained(CupyBackend(0), NETWORKS[name], "float64")
+    got, launches = with_launches(CupyBackend(0), NETWORKS[name], "float64")
     assert_allclose(got, numpys(name, "float64"), 1e-13, 1e-13)
     assert not any(launch.startswith("gemm ") for launch in launches)
 
@@ -183,18 +171,18 @@ def test_launches_of_a_step(
 ) -> None:
     host_cublas.offered = set(OFFERED[offered])
     network = Network((64, 128, 128, 10), (activation,) * 2)
-    _, launches = trained(CupyBackend(0), network, "float32")
+    _, launches = with_launches(CupyBackend(0), network, "float32")
     assert launches == expected | dict.fromkeys(ELSEWHERE, 1)
 
 
 def test_launches_of_a_step_without_biases() -> None:
-    _, launches = trained(CupyBackend(0), NETWORKS["no bias"], "float32")
+    _, launches = with_launches(CupyBackend(0), NETWORKS["no bias"], "float32")
     activations = {"relu": 1, "gelu": 1, "relu_delta": 1, "gelu_delta": 1}
     assert launches == {"gemm": 8, **activations} | dict.fromkeys(ELSEWHERE, 1)
 
 
 def test_launches_of_a_batch_in_parts() -> None:
-    got, launches = trained(CupyBackend(0), NETWORKS["relu"], "float64", parts=2)
+    got, launches = with_launches(CupyBackend(0), NETWORKS["relu"], "float64", parts=2)
     assert_allclose(got, numpys("relu", "float64"), 1e-13, 1e-13)
     # The second part adds its gradients to those of the first, which no epilogue does.
     first = {"gemm RELU_AUX_BIAS": 2, "gemm BIAS": 1, "gemm BGRADA": 1, "gemm DRELU_BGRAD": 2}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from host_cuda import Machine
+from host_training import epochs_of
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
@@ -277,16 +278,13 @@ def trainer(
         return Trainer(backend, network, LOSS, SGD(0.0), theta_of(network), batches, **parts)
 
 
-def trained(
+def with_launches(
     backend: Backend, *, orders: list[Any] | None = None, **options: Any
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Return the losses of two epochs and the parameters, then the launches of a step."""
-    made = trainer(backend, **options)
-    rng = np.random.RandomState(2)
+    made, rng = trainer(backend, **options), np.random.RandomState(2)
     with backend.in_use(None, 0):
-        orders = orders or [rng.permutation(N) for _ in range(2)]
-        losses = [made.epoch(order) for order in orders]
-        return np.append(losses, backend.to_numpy(made.theta)), made.launches
+        return epochs_of(made, orders or [rng.permutation(N) for _ in range(2)]), made.launches
 
 
 def textbook(dropout: Dropout) -> np.ndarray:
@@ -322,7 +320,9 @@ def textbook(dropout: Dropout) -> np.ndarray:
 @pytest.mark.parametrize("parts", [1, 3])
 def test_training_is_the_textbooks(backend: Backend, kind: type[Batches], parts: int) -> None:
     dropout = Dropout(RATES, SEED, trained=100)
-    got, _ = trained(backend, activations=("tanh", "tanh"), dropout=dropout, kind=kind, parts=parts)
+    got, _ = with_launches(
+        backend, activations=("tanh", "tanh"), dropout=dropout, kind=kind, parts=parts
+    )
     assert_allclose(got, textbook(dropout), 1e-11, 1e-13)
 
 
@@ -343,7 +343,7 @@ def test_planted_bugs_are_found(monkeypatch: pytest.MonkeyPatch, bug: str) -> No
     dropout = Dropout(RATES, SEED, trained=100)
     wanted = textbook(dropout)
     monkeypatch.setattr(*PLANTED[bug])
-    got, _ = trained(NumpyBackend(), dropout=dropout, **options)
+    got, _ = with_launches(NumpyBackend(), dropout=dropout, **options)
     assert not np.allclose(got, wanted, 1e-6)
 
 
@@ -352,14 +352,14 @@ def test_a_summed_delta_that_is_dropped_is_found(
 ) -> None:
     """Where backward did not ask whether what lies below is dropped."""
     dropout = Dropout(RATES, SEED)
-    wanted, _ = trained(NumpyBackend(), dropout=dropout)
-    assert np.allclose(trained(CupyBackend(0), dropout=dropout)[0], wanted)
+    wanted, _ = with_launches(NumpyBackend(), dropout=dropout)
+    assert np.allclose(with_launches(CupyBackend(0), dropout=dropout)[0], wanted)
     # Of the rest, only backward asks.
     monkeypatch.setattr(HashedMasks, "drops", lambda self, layer: False)
     monkeypatch.setattr(HashedMasks, "drop", _drop_always)
     monkeypatch.setattr(HashedMasks, "drop_delta", lambda self, *of: self._run(*of, of[1]))
-    assert not np.allclose(trained(CupyBackend(0), dropout=dropout)[0], wanted)
-    assert np.allclose(trained(NumpyBackend(), dropout=dropout)[0], wanted)
+    assert not np.allclose(with_launches(CupyBackend(0), dropout=dropout)[0], wanted)
+    assert np.allclose(with_launches(NumpyBackend(), dropout=dropout)[0], wanted)
 
 
 def _drop_always(self: HashedMasks, layer: int, A: Any) -> Any:
@@ -372,21 +372,21 @@ def test_every_way_of_training_is_the_same(
     host_cupy: Machine, activations: tuple[str, str]
 ) -> None:
     options: dict[str, Any] = {"activations": activations, "dropout": Dropout(RATES, SEED)}
-    wanted, _ = trained(NumpyBackend(), **options)
-    bits, _ = trained(CupyBackend(0), **options)
+    wanted, _ = with_launches(NumpyBackend(), **options)
+    bits, _ = with_launches(CupyBackend(0), **options)
     assert_allclose(bits, wanted, 1e-12, 1e-13)
     for backend, kind in product(
         (CupyBackend(0), CupyBackend(0, record=False)), (Batches, Windows)
     ):
-        assert_array_equal(trained(backend, kind=kind, **options)[0], bits)
-    in_parts, _ = trained(CupyBackend(0), parts=2, kind=Windows, **options)
+        assert_array_equal(with_launches(backend, kind=kind, **options)[0], bits)
+    in_parts, _ = with_launches(CupyBackend(0), parts=2, kind=Windows, **options)
     assert_allclose(in_parts, wanted, 1e-12, 1e-13)
 
 
 def test_hashed_orders_that_are_streamed(backend: Backend) -> None:
     orders, dropout = [HashedOrder(3, epoch) for epoch in range(2)], Dropout(RATES, SEED)
     resident, streamed = (
-        trained(backend, orders=orders, dropout=dropout, kind=kind)[0]
+        with_launches(backend, orders=orders, dropout=dropout, kind=kind)[0]
         for kind in (Batches, Windows)
     )
     assert_array_equal(streamed, resident)
@@ -394,7 +394,7 @@ def test_hashed_orders_that_are_streamed(backend: Backend) -> None:
 
 def test_the_seed_gives_the_bits(backend: Backend) -> None:
     first, again, other, without = (
-        trained(backend, dropout=dropout)[0]
+        with_launches(backend, dropout=dropout)[0]
         for dropout in (Dropout(RATES, 1), Dropout(RATES, 1), Dropout(RATES, 2), None)
     )
     assert_array_equal(first, again)
@@ -406,7 +406,7 @@ def test_the_seed_gives_the_bits(backend: Backend) -> None:
 def test_what_it_costs(backend: Backend, activation: str) -> None:
     def launches(*rates: float) -> dict[str, int]:
         dropout = Dropout(rates) if rates else None
-        return trained(backend, activations=(activation, "tanh"), dropout=dropout)[1]
+        return with_launches(backend, activations=(activation, "tanh"), dropout=dropout)[1]
 
     off, layers = launches(), ((0.5, 0, 0), (0, 0.5, 0), (0, 0, 0.5), (0.5, 0.5, 0.5))
     assert launches(0, 0, 0) == off
@@ -548,7 +548,7 @@ def test_training_that_goes_on_has_new_masks(monkeypatch: pytest.MonkeyPatch) ->
 def test_epochs_are_numbered_as_partial_fits_are() -> None:
     """Two epochs are one epoch and another that starts from where it left."""
     orders = [np.arange(N), np.arange(N)[::-1].copy()]
-    whole, _ = trained(NumpyBackend(), orders=orders, dropout=Dropout(RATES, 3))
+    whole, _ = with_launches(NumpyBackend(), orders=orders, dropout=Dropout(RATES, 3))
     one = trainer(NumpyBackend(), dropout=Dropout(RATES, 3))
     losses = [one.epoch(orders[0])]
     other = trainer(NumpyBackend(), dropout=Dropout(RATES, 3, trained=N))

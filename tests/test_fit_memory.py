@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from host_cuda import Machine, OutOfMemoryError, start
+from host_training import epochs_of
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gpubp import MLPClassifier, MLPRegressor, cuda_engine
@@ -54,7 +55,9 @@ def placed(backend: Backend, y: np.ndarray, make: Any, needed: int, note: Any) -
     return place(backend, data, among, make, lambda trainer: None, needed, note)
 
 
-def trained(backend: Backend, note: Callable[[str], None], **windows: int) -> tuple[Any, ...]:
+def trained_somehow(
+    backend: Backend, note: Callable[[str], None], **windows: int
+) -> tuple[Any, ...]:
     """Return the batches, the parts, and the parameters and losses of three epochs."""
     theta = NETWORK.initial_theta(np.random.RandomState(1), np.dtype(float))
     loss, state = LOSSES["softmax_cross_entropy"], OptimizerState(0.01)
@@ -69,8 +72,7 @@ def trained(backend: Backend, note: Callable[[str], None], **windows: int) -> tu
     needed = bytes_needed(NETWORK, Adam(), np.dtype(float))
     trainer = placed(backend, y, make, needed, note)
     orders = np.random.RandomState(2)
-    losses = [trainer.epoch(orders.permutation(ROWS)) for _ in range(3)]
-    numbers = np.append(losses, backend.to_numpy(trainer.theta))
+    numbers = epochs_of(trainer, [orders.permutation(ROWS) for _ in range(3)])
     return type(trainer.batches), trainer.parts, numbers
 
 
@@ -88,7 +90,7 @@ def test_a_smaller_device_trains_to_the_same_numbers(
         backend = CupyBackend(0)
         with backend.in_use(None, 0):
             try:
-                kind, parts, numbers = trained(backend, lines.append)
+                kind, parts, numbers = trained_somehow(backend, lines.append)
             except MemoryError:  # some is needed beside the trainer
                 assert found
                 break
@@ -117,7 +119,7 @@ def test_what_fits_nowhere_is_told_with_its_bytes(
         backend.in_use(None, 0),
         pytest.raises(DeviceMemoryError, match=f"needs {needed} bytes on cuda:0 .* {free:,} of"),
     ):
-        trained(backend, pytest.fail)
+        trained_somehow(backend, pytest.fail)
     assert issubclass(DeviceMemoryError, MemoryError)
     assert machine.memory - machine.used[0] == free  # what was tried is free again
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from host_cuda import Machine, MisuseError
+from host_training import epochs_of
 from numpy.testing import assert_array_equal
 
 from gpubp.backend import Backend
@@ -99,13 +100,12 @@ def test_the_same_rows_in_the_same_order(
             assert_array_equal(wanted[0], data(rows)[0][order])
 
 
-def trained(backend: Backend, batches: Batches, hashed: bool = False) -> np.ndarray:
+def trained_on(backend: Backend, batches: Batches, hashed: bool = False) -> np.ndarray:
     """Return the losses of four epochs, then the parameters."""
     loss, state = LOSSES["softmax_cross_entropy"], OptimizerState(0.1)
     theta = NETWORK.initial_theta(np.random.RandomState(2), np.dtype(float))
     trainer = Trainer(backend, NETWORK, loss, Adam(), theta, batches, alpha=0.1, state=state)
-    losses = [trainer.epoch(order) for order in orders(batches.rows, hashed)]
-    return np.append(losses, backend.to_numpy(trainer.theta))
+    return epochs_of(trainer, orders(batches.rows, hashed))
 
 
 @pytest.mark.parametrize("hashed", [False, True])
@@ -115,11 +115,11 @@ def test_training_has_the_bits_of_data_that_lie_on_the_device(
 ) -> None:
     rows, window = CASES[case]
     weighted = case in ("tail", "no tail")
-    wanted = trained(
+    wanted = trained_on(
         backend, Batches(backend, *data(rows, weighted)[:2], BATCH, data(rows, weighted)[2]), hashed
     )
     assert np.isfinite(wanted).all()
-    got = trained(backend, streamed(backend, rows, window, weighted), hashed)
+    got = trained_on(backend, streamed(backend, rows, window, weighted), hashed)
     assert_array_equal(got, wanted)
 
 
@@ -175,11 +175,11 @@ def test_planted_bugs_are_found(
 ) -> None:
     backend, (owner, name, planted) = CupyBackend(0), PLANTED[bug]
     with backend.in_use(None, 0):
-        wanted = trained(backend, Batches(backend, *data(27)[:2], BATCH))
+        wanted = trained_on(backend, Batches(backend, *data(27)[:2], BATCH))
         monkeypatch.setattr(owner, name, planted)
         try:
             # Of one step: the host waits before it launches many.
-            found = not np.array_equal(trained(backend, streamed(backend, 27, 1)), wanted)
+            found = not np.array_equal(trained_on(backend, streamed(backend, 27, 1)), wanted)
         except MisuseError:
             found = True
         monkeypatch.undo()
