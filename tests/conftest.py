@@ -7,14 +7,17 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import host_cublas as on_host
 import host_cuda
 import pytest
+from host_cublas_lt import HostCublasLt
 from host_cupy import modules
 from host_kernels import skip_without_compiler
 from host_launch import StreamedCublas, steps
 
 from gpubp import cuda_engine, cupy_backend
 from gpubp.backend import Backend, BackendUnavailableError, get_backend
+from gpubp.inference import forget_all
 from gpubp.kernels import cublas
 
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
@@ -58,11 +61,9 @@ def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
 
     monkeypatch.setattr(cublas, "load_cublas", load_cublas)
     monkeypatch.setattr(cuda_engine, "_ENGINES", {})
-    cupy_backend.probe.cache_clear()
-    _forget_kernels()
+    _forget()
     yield machine
-    cupy_backend.probe.cache_clear()
-    _forget_kernels()
+    _forget()
     for used in {machine, host_cuda.machine()}:  # a test may have started one of its own
         assert not used.settle()
 
@@ -71,6 +72,12 @@ def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
 def host_cublas(host_cupy: host_cuda.Machine) -> StreamedCublas:
     """The library of ``host_cupy``: say here what this device's cuBLASLt offers."""
     return host_cupy.cublas
+
+
+@pytest.fixture
+def machine() -> on_host.Machine:
+    """Arrays on the host, with stand-ins for cuBLAS and cuBLASLt that are called one by one."""
+    return on_host.Machine(HostCublasLt())
 
 
 @pytest.fixture(params=["stand-in", pytest.param("cupy", marks=pytest.mark.gpu)])
@@ -105,7 +112,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{len(skipped)} ({skipped[0]}): {reason}")
 
 
-def _forget_kernels() -> None:
-    """Let each step compile its kernel anew, through the CuPy that is there then."""
+def _forget() -> None:
+    """Drop the probe's answer, uploaded weights, and kernels, which belong to one CuPy."""
+    cupy_backend.probe.cache_clear()
+    forget_all()
     for step in steps().values():
         vars(step).pop("kernel", None)

@@ -299,8 +299,8 @@ ALIGNED = {"rows": 0, "padded rows": 3, "columns": 0, "padded columns": 3}
 class Machine:
     """A host stand-in for a device, with a stream, a workspace and arrays in any layout."""
 
-    def __init__(self) -> None:
-        self.library = declare(HostCublas())
+    def __init__(self, library: HostCublas) -> None:
+        self.library = declare(library)
         block = np.empty(2048, np.uint8)
         start = -block.ctypes.data % 256
         self.workspace = block[start : start + 1024].view(DeviceArray)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from host_cuda import Machine, start
+from host_cuda import start
 from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, backend, cupy_backend
@@ -16,15 +16,11 @@ from gpubp.backend import BackendUnavailableError, get_backend
 from gpubp.cupy_backend import CupyBackend
 from gpubp.kernels.optimizers import ADVANCE
 
+pytestmark = pytest.mark.usefixtures("host_cupy")
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(90, 4))
 LABELS = (X[:, :3] + X[:, 1:]).argmax(axis=1)
 BASE: dict[str, Any] = {"hidden_layer_sizes": (7, 5), "batch_size": 32, "max_iter": 4}
-
-
-@pytest.fixture(autouse=True)
-def machine(host_cupy: Machine) -> Machine:
-    return host_cupy
 
 
 @pytest.mark.parametrize("missing", [{"nvrtc"}, {"cublas"}, {"nvrtc", "cublas"}])

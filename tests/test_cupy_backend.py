@@ -37,6 +37,7 @@ from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.optimizers import ADVANCE
 from gpubp.numpy_backend import NumpyBackend
 
+pytestmark = pytest.mark.usefixtures("host_cupy")
 ENGINES = _Engines.MOST
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(90, 4))
@@ -66,11 +67,6 @@ CASES: dict[str, tuple[type, np.ndarray, dict[str, Any]]] = {
         {"early_stopping": True, "n_iter_no_change": 2, "max_iter": 30, "tol": 0.5},
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def machine(host_cupy: Machine) -> Machine:
-    return host_cupy
 
 
 @pytest.fixture(params=["recorded", "unrecorded"])
@@ -120,11 +116,11 @@ def assert_same(ours: Any, theirs: Any, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_training_is_numpys(machine: Machine, case: str) -> None:
+def test_training_is_numpys(host_cupy: Machine, case: str) -> None:
     kind, y, options = CASES[case]
     ours, theirs = both(kind, "float64", **options)
     assert_same(ours.fit(X, y), theirs.fit(X, y), 1e-12)
-    assert machine.launches
+    assert host_cupy.launches
 
 
 def test_training_with_sample_weights_is_numpys(way: str) -> None:
@@ -205,18 +201,18 @@ def test_a_kernel_of_several_elements_a_thread_runs_for_all_of_them() -> None:
     "loss", ["softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error"]
 )
 def test_a_recorded_training_has_the_bits_of_an_unrecorded_one(
-    machine: Machine, loss: str, dtype: str
+    host_cupy: Machine, loss: str, dtype: str
 ) -> None:
     unrecorded = trained(CupyBackend(0, record=False), dtype, loss, weights=WEIGHTS)
-    assert not machine.launches
+    assert not host_cupy.launches
     recorded = trained(CupyBackend(0), dtype, loss, weights=WEIGHTS)
-    assert machine.launches
+    assert host_cupy.launches
     assert_array_equal(recorded, unrecorded)
 
 
-def test_an_epoch_launches_graphs_alone(machine: Machine) -> None:
+def test_an_epoch_launches_graphs_alone(host_cupy: Machine) -> None:
     def epochs(issued: dict[int, Any]) -> Callable[[int], None]:
-        return lambda epoch: issued.update({epoch: dict(machine.issued)})
+        return lambda epoch: issued.update({epoch: dict(host_cupy.issued)})
 
     issued: dict[int, dict[str, int]] = {}
     trained(CupyBackend(0), "float32", "squared_error", weights=WEIGHTS, then=epochs(issued))
@@ -228,7 +224,7 @@ def test_an_epoch_launches_graphs_alone(machine: Machine) -> None:
 
 @pytest.mark.parametrize("most", [1, 3, 64])
 def test_a_recording_runs_as_often_as_it_is_told_to(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, most: int
+    host_cupy: Machine, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     monkeypatch.setattr(cuda_graph, "MOST_STEPS", most)
     monkeypatch.setattr(cuda_graph, "GRAPH_SECONDS", 1e9 if most > 1 else 0.0)
@@ -238,12 +234,12 @@ def test_a_recording_runs_as_often_as_it_is_told_to(
         recording = chosen.record(lambda: chosen.run(ADVANCE, 1, out=counter))
         expected = int(counter[0])
         for times in (1, 0, 100, 100, 1, 7, 64, 65, 130):
-            before = machine.launches
+            before = host_cupy.launches
             recording(times)
             expected += times
             assert int(counter[0]) == expected
             if times == 100 and expected > 150:  # the graph of many is there
-                assert machine.launches - before == {1: 100, 3: 50, 64: 2}[most]
+                assert host_cupy.launches - before == {1: 100, 3: 50, 64: 2}[most]
 
 
 def test_a_recording_is_made_in_use() -> None:
@@ -302,13 +298,13 @@ def test_threads_train_side_by_side() -> None:
             assert_array_equal(together, alone)
 
 
-def test_memory_is_given_back(machine: Machine) -> None:
+def test_memory_is_given_back(host_cupy: Machine) -> None:
     CupyBackend(0)
-    engine = machine.used[0]  # which stays, for the next
+    engine = host_cupy.used[0]  # which stays, for the next
     for _ in range(2):
         trained(CupyBackend(0), "float32", "squared_error")
         gc.collect()
-        assert machine.used[0] == engine
+        assert host_cupy.used[0] == engine
 
 
 def test_large_arrays_are_uploaded_from_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,7 +403,7 @@ def test_engines_of_threads_that_have_ended_serve_the_next(collected: bool) -> N
     assert len(set(found)) == 1
 
 
-def test_many_threads_share_few_engines(machine: Machine) -> None:
+def test_many_threads_share_few_engines(host_cupy: Machine) -> None:
     """Each thread trains while the others hold theirs; more than there are engines take turns."""
     threads = 2 * ENGINES
     started = threading.Barrier(threads)
@@ -418,11 +414,11 @@ def test_many_threads_share_few_engines(machine: Machine) -> None:
         return chosen._engine, trained(chosen, "float32", "squared_error", epochs=2)
 
     alone = trained(CupyBackend(0), "float32", "squared_error", epochs=2)
-    each = machine.used[0]
+    each = host_cupy.used[0]
     with ThreadPoolExecutor(threads) as pool:
         results = list(pool.map(train, range(threads)))
     assert len({engine for engine, _ in results} | {CupyBackend(0)._engine}) == ENGINES
-    assert machine.used[0] == ENGINES * each
+    assert host_cupy.used[0] == ENGINES * each
     for _, together in results:
         assert_array_equal(together, alone)
 
@@ -508,25 +504,25 @@ def test_everything_stays_on_the_device_that_was_asked_for() -> None:
     assert machine.thread.device == 0
 
 
-def test_memory_is_the_devices(machine: Machine) -> None:
+def test_memory_is_the_devices(host_cupy: Machine) -> None:
     chosen = CupyBackend(0)
     before = chosen.memory()
     with chosen.in_use(None, 0):
         kept = chosen.empty((1 << 18,), np.float32)
         after = chosen.memory()
-    assert (before.total, after.total) == (machine.memory, machine.memory)
+    assert (before.total, after.total) == (host_cupy.memory, host_cupy.memory)
     assert after.used - before.used == before.free - after.free == kept.nbytes
 
 
 def test_without_cublas_products_are_cupys_and_a_line_says_so(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    host_cupy: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cublas, "load_cublas", _no_cublas)
     lines: list[str] = []
     fit_estimator(MLPClassifier(**BASE, device="cuda"), X, LABELS, note=lines.append)
     assert "no step is recorded: there is none" in lines[0]
-    assert (machine.issued["gemm"], machine.launches) == (0, 0)
-    assert machine.issued["matmul"] > 0
+    assert (host_cupy.issued["gemm"], host_cupy.launches) == (0, 0)
+    assert host_cupy.issued["matmul"] > 0
 
 
 # ---- the command line ------------------------------------------------------------------------
@@ -544,7 +540,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_command_line_trains_and_predicts_on_cuda(
-    machine: Machine, table: str, capsys: pytest.CaptureFixture[str]
+    host_cupy: Machine, table: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     probabilities = {}
     for device in ("cuda", "cpu"):
@@ -561,7 +557,7 @@ def test_the_command_line_trains_and_predicts_on_cuda(
         probabilities[device] = out
         capsys.readouterr()
     assert_allclose(probabilities["cuda"], probabilities["cpu"], 1e-4)
-    assert machine.issued["gpubp_softmax"] >= 2
+    assert host_cupy.issued["gpubp_softmax"] >= 2
 
 
 def test_the_command_line_names_a_missing_device(
@@ -571,6 +567,6 @@ def test_the_command_line_names_a_missing_device(
     assert "no device cuda:3" in capsys.readouterr().err
 
 
-def test_the_host_backend_is_not_disturbed(machine: Machine) -> None:
+def test_the_host_backend_is_not_disturbed(host_cupy: Machine) -> None:
     trained(NumpyBackend(), "float32", "squared_error")
-    assert not machine.issued
+    assert not host_cupy.issued

@@ -37,10 +37,9 @@ _mask, _fused = CublasEpilogues._mask, CublasEpilogues._fused
 
 
 @pytest.fixture(autouse=True)
-def machine(host_cupy: Machine) -> Machine:
+def _numpys(host_cupy: Machine) -> None:
     numpys()  # before anything is planted
     numpys(RELUS)
-    return host_cupy
 
 
 @cache
@@ -112,9 +111,9 @@ ARGUMENTS: dict[str, tuple[Any, Arguments]] = {
 
 
 @pytest.mark.parametrize("mutant", ARGUMENTS)
-def test_wrong_arguments(monkeypatch: pytest.MonkeyPatch, machine: Machine, mutant: str) -> None:
+def test_wrong_arguments(monkeypatch: pytest.MonkeyPatch, host_cupy: Machine, mutant: str) -> None:
     kernel, change = ARGUMENTS[mutant]
-    machine.cublas.offered.clear()  # so that each kernel runs
+    host_cupy.cublas.offered.clear()  # so that each kernel runs
 
     def run(self: CupyBackend, step: Any, *inputs: Any, out: Any) -> None:
         changed, outputs = list(inputs), list(out) if isinstance(out, tuple) else [out]
@@ -232,16 +231,16 @@ STREAMS: dict[str, tuple[str, Callable[..., Any]]] = {
 @pytest.mark.parametrize("record", [True, False])
 @pytest.mark.parametrize("mutant", STREAMS)
 def test_work_aside_that_is_not_ordered(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, mutant: str, record: bool
+    host_cupy: Machine, monkeypatch: pytest.MonkeyPatch, mutant: str, record: bool
 ) -> None:
     monkeypatch.setattr(CupyBackend, *STREAMS[mutant])
     with pytest.raises((MisuseError, CublasError, CUDARuntimeError)) as caught:
         differ(record=record)
     if isinstance(caught.value, CublasError):  # as no error goes through C
-        assert all("does not wait for" in fault for fault in machine.faults)
-    machine.faults.clear()
+        assert all("does not wait for" in fault for fault in host_cupy.faults)
+    host_cupy.faults.clear()
     gc.collect()  # what the broken training held is freed amid its work
-    machine.faults.clear()
+    host_cupy.faults.clear()
 
 
 def _gemm_that(accumulates: bool) -> Callable[..., None]:
@@ -307,10 +306,10 @@ EPILOGUES: dict[str, tuple[str, Callable[..., Any], set[int]]] = {
 
 @pytest.mark.parametrize("mutant", EPILOGUES)
 def test_epilogues_that_are_mistaken(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, mutant: str
+    host_cupy: Machine, monkeypatch: pytest.MonkeyPatch, mutant: str
 ) -> None:
     name, planted, refused = EPILOGUES[mutant]
-    machine.cublas.offered -= refused
+    host_cupy.cublas.offered -= refused
     assert not differ(activations=RELUS)
     _first_of.clear()
     monkeypatch.setattr(CublasEpilogues, name, planted)
@@ -374,7 +373,7 @@ def test_a_step_that_was_not_run_before_its_capture(monkeypatch: pytest.MonkeyPa
         differ()
 
 
-def test_a_handle_that_is_made_inside_a_capture(machine: Machine) -> None:
+def test_a_handle_that_is_made_inside_a_capture(host_cupy: Machine) -> None:
     chosen = CupyBackend(0)
     with chosen.in_use(None, 0):
         workspace = chosen.empty((1024,), np.uint8)
@@ -384,8 +383,8 @@ def test_a_handle_that_is_made_inside_a_capture(machine: Machine) -> None:
         chosen._products.gemm.close()
         with pytest.raises(MisuseError, match="is empty"):
             chosen._engine.main.end_capture()
-    assert machine.faults == [f"a cuBLAS handle is {x} inside of a capture" for x in _MADE]
-    machine.faults.clear()
+    assert host_cupy.faults == [f"a cuBLAS handle is {x} inside of a capture" for x in _MADE]
+    host_cupy.faults.clear()
 
 
 _MADE = ("created", "destroyed")
@@ -417,7 +416,7 @@ def test_an_array_that_is_replaced_while_others_keep_it() -> None:
     assert differ(before=replace)
 
 
-def test_a_product_whose_workspace_was_freed(machine: Machine) -> None:
+def test_a_product_whose_workspace_was_freed(host_cupy: Machine) -> None:
     chosen = CupyBackend(0)
     with chosen.in_use(None, 0):
         A, out = chosen.zeros((2, 2), np.float32), chosen.zeros((2, 2), np.float32)
@@ -450,7 +449,7 @@ def test_an_output_that_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- streams ---------------------------------------------------------------------------------
 
 
-def test_work_outside_of_in_use(machine: Machine) -> None:
+def test_work_outside_of_in_use(host_cupy: Machine) -> None:
     chosen = CupyBackend(0)
     with chosen.in_use(None, 0):
         kept = chosen.zeros((3,), np.float32)
@@ -513,7 +512,7 @@ def test_streams_that_do_not_wait_for_each_other() -> None:
         other.synchronize()
 
 
-def test_memory_that_is_freed_while_another_stream_uses_it(machine: Machine) -> None:
+def test_memory_that_is_freed_while_another_stream_uses_it(host_cupy: Machine) -> None:
     chosen = CupyBackend(0)
     with chosen.in_use(None, 0):
         shared = chosen.zeros((3,), np.float32)
@@ -521,8 +520,8 @@ def test_memory_that_is_freed_while_another_stream_uses_it(machine: Machine) -> 
         with _second_stream(chosen):
             shared.fill(1)
             del shared
-    assert machine.faults == ["12 bytes were freed while in use"]
-    machine.faults.clear()
+    assert host_cupy.faults == ["12 bytes were freed while in use"]
+    host_cupy.faults.clear()
 
 
 def test_a_capture_whose_work_goes_elsewhere() -> None:

@@ -35,11 +35,6 @@ LEADS: dict[str, tuple[tuple[int, ...], ...]] = {
 SIZES = [(2, 4, 3), (1, 1, 1), (1, 4, 3), (2, 1, 3), (2, 4, 1), (1, 5, 1), (3, 1, 1), (1, 1, 3)]
 
 
-@pytest.fixture
-def machine() -> Machine:
-    return Machine()
-
-
 def flipped(values: np.ndarray, transpose: bool) -> np.ndarray:
     return np.ascontiguousarray(values.swapaxes(-1, -2)) if transpose else values
 

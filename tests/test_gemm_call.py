@@ -16,11 +16,6 @@ from gpubp.kernels.gemm_call import GemmCall, marshal
 F32 = np.dtype(np.float32)
 
 
-@pytest.fixture
-def machine() -> Machine:
-    return Machine()
-
-
 def test_call_of_one_product_by_hand(machine: Machine) -> None:
     X, W = machine.array(np.zeros((2, 4), F32)), machine.array(np.zeros((4, 3), F32))
     Y = machine.array(np.zeros((2, 3), F32), "padded rows")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from host_cublas import LAYOUTS, DeviceArray, Machine
-from host_cublas_lt import ATTRIBUTES, LT_PROTOTYPES, HostCublasLt
+from host_cublas_lt import ATTRIBUTES, LT_PROTOTYPES
 from numpy.lib.stride_tricks import as_strided
 from numpy.testing import assert_allclose, assert_array_equal
 from real_cublas import arguments_in_header, headers, kind_of, library
@@ -29,13 +29,6 @@ LEADS: dict[str, tuple[tuple[int, ...], ...]] = {  # of A, B and bias, and out
     "shared A": ((), (3,), (3,)),
     "two axes": ((2, 2), (2, 2), (2, 2)),
 }
-
-
-@pytest.fixture
-def machine() -> Machine:
-    machine = Machine()
-    machine.library = declare(HostCublasLt())
-    return machine
 
 
 @pytest.fixture

@@ -20,16 +20,9 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, cupy_backend, load, save
-from gpubp.inference import forget_all
 
 OPTIONS: dict[str, Any] = {**BASE, "dtype": "float64", "max_iter": 2}
 LAYERS = 3
-
-
-@pytest.fixture
-def machine(host_cupy: Machine) -> Machine:
-    forget_all()
-    return host_cupy
 
 
 def fitted(device: str = "cuda", **options: Any) -> MLPClassifier:
@@ -50,10 +43,10 @@ def agrees_with_the_cpu(model: MLPClassifier) -> None:
     assert_allclose(got, on_cpu.predict_proba(X), 1e-5 if got.dtype == np.float32 else 1e-12)
 
 
-def test_weights_are_uploaded_once(machine: Machine) -> None:
+def test_weights_are_uploaded_once(host_cupy: Machine) -> None:
     model = fitted()
-    first = uploads(machine, lambda: model.predict(X))
-    again = uploads(machine, lambda: model.predict(X))
+    first = uploads(host_cupy, lambda: model.predict(X))
+    again = uploads(host_cupy, lambda: model.predict(X))
     assert first - again == 2 * LAYERS
     assert again == 1  # X
     agrees_with_the_cpu(model)
@@ -69,16 +62,16 @@ def test_weights_are_uploaded_once(machine: Machine) -> None:
     ],
     ids=["weights in place", "a bias in place", "new weights", "new biases"],
 )
-def test_changed_weights_count(machine: Machine, change: Callable[[Any], None]) -> None:
+def test_changed_weights_count(host_cupy: Machine, change: Callable[[Any], None]) -> None:
     model = fitted()
     before = model.predict_proba(X)
     change(model)
     assert np.abs(model.predict_proba(X) - before).max() > 1e-3
-    assert uploads(machine, lambda: model.predict(X)) == 1
+    assert uploads(host_cupy, lambda: model.predict(X)) == 1
     agrees_with_the_cpu(model)
 
 
-def test_weights_of_another_shape_or_dtype_count(machine: Machine) -> None:
+def test_weights_of_another_shape_or_dtype_count(host_cupy: Machine) -> None:
     model = fitted()
     model.coefs_ = [np.full_like(W, 0.5) for W in model.coefs_]  # alike in both
     model.intercepts_ = [np.zeros_like(b) for b in model.intercepts_]
@@ -96,27 +89,27 @@ def test_weights_of_another_shape_or_dtype_count(machine: Machine) -> None:
 @pytest.mark.parametrize("layer", range(LAYERS))
 @pytest.mark.parametrize("where", ["coefs_", "intercepts_"])
 def test_parameters_that_are_not_finite_give_what_they_give_on_the_cpu(
-    machine: Machine, where: str, layer: int, value: float, activation: str
+    host_cupy: Machine, where: str, layer: int, value: float, activation: str
 ) -> None:
     model = fitted(activation=activation)
     getattr(model, where)[layer].flat[0] = value
     with np.errstate(all="ignore"):
         agrees_with_the_cpu(model)
-        assert uploads(machine, lambda: model.predict_proba(X)) == 1  # X
+        assert uploads(host_cupy, lambda: model.predict_proba(X)) == 1  # X
 
 
-def test_training_counts(machine: Machine) -> None:
+def test_training_counts(host_cupy: Machine) -> None:
     model = fitted()
     gc.collect()
-    before = machine.used[0]
+    before = host_cupy.used[0]
     model.predict(X)
-    assert machine.used[0] > before
+    assert host_cupy.used[0] > before
     model.partial_fit(X, CLASSES)
-    assert machine.used[0] == before
+    assert host_cupy.used[0] == before
     agrees_with_the_cpu(model)
 
 
-def test_each_device_has_its_own(machine: Machine) -> None:
+def test_each_device_has_its_own(host_cupy: Machine) -> None:
     machine = start(devices=2)
     model = fitted()
     model.predict(X)
@@ -128,31 +121,31 @@ def test_each_device_has_its_own(machine: Machine) -> None:
     assert uploads(machine, lambda: model.predict(X)) == 0
 
 
-def test_device_memory_is_freed_with_the_model(machine: Machine) -> None:
+def test_device_memory_is_freed_with_the_model(host_cupy: Machine) -> None:
     model = fitted()
     gc.collect()
-    before = machine.used[0]
+    before = host_cupy.used[0]
     model.predict(X)
-    held = machine.used[0] - before
+    held = host_cupy.used[0] - before
     assert held >= 2 * LAYERS * 512  # the device gives each array a unit of memory, at the least
     kept = pickle.dumps(model)
     del model
-    assert machine.used[0] == before
+    assert host_cupy.used[0] == before
     pickle.loads(kept).predict(X)
-    assert machine.used[0] == before
+    assert host_cupy.used[0] == before
 
 
 def test_training_that_lacks_memory_takes_it(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    host_cupy: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = fitted()
     gc.collect()
-    before = machine.used[0]
+    before = host_cupy.used[0]
     other.predict(X)
-    held = machine.used[0] - before
-    monkeypatch.setattr(cupy_backend.CupyBackend, "empty", _full_once(machine, held + before))
+    held = host_cupy.used[0] - before
+    monkeypatch.setattr(cupy_backend.CupyBackend, "empty", _full_once(host_cupy, held + before))
     fitted()
-    assert uploads(machine, lambda: other.predict(X)) == 2 * LAYERS + 1
+    assert uploads(host_cupy, lambda: other.predict(X)) == 2 * LAYERS + 1
 
 
 def _full_once(machine: Machine, used: int) -> Any:
@@ -168,7 +161,7 @@ def _full_once(machine: Machine, used: int) -> Any:
     return empty
 
 
-def test_nothing_of_it_is_copied_or_saved(machine: Machine, tmp_path: Path) -> None:
+def test_nothing_of_it_is_copied_or_saved(host_cupy: Machine, tmp_path: Path) -> None:
     model = fitted()
     attributes = set(vars(model))
     model.predict(X)
@@ -180,17 +173,17 @@ def test_nothing_of_it_is_copied_or_saved(machine: Machine, tmp_path: Path) -> N
         copy.deepcopy(model),
         load(tmp_path / "model", device="cuda"),
     ):
-        assert uploads(machine, lambda other=other: other.predict(X)) == 2 * LAYERS + 1
+        assert uploads(host_cupy, lambda other=other: other.predict(X)) == 2 * LAYERS + 1
         other.coefs_ = [0 * W for W in other.coefs_]
         other.predict(X)
-    assert uploads(machine, lambda: model.predict(X)) == 1
+    assert uploads(host_cupy, lambda: model.predict(X)) == 1
     assert not hasattr(clone(model), "coefs_")
 
 
-def test_threads_share_them(machine: Machine) -> None:
+def test_threads_share_them(host_cupy: Machine) -> None:
     model = fitted()
     wanted, got = model.predict_proba(X), []
-    before = machine.issued["upload"]
+    before = host_cupy.issued["upload"]
     threads = [
         threading.Thread(target=lambda: got.append(model.predict_proba(X))) for _ in range(3)
     ]
@@ -201,4 +194,4 @@ def test_threads_share_them(machine: Machine) -> None:
     assert len(got) == 3
     for outputs in got:
         assert_allclose(outputs, wanted, 1e-12)
-    assert machine.issued["upload"] - before == 3
+    assert host_cupy.issued["upload"] - before == 3
