@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import host_cublas as on_host
@@ -72,6 +72,23 @@ def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
 def host_cublas(host_cupy: host_cuda.Machine) -> StreamedCublas:
     """The library of ``host_cupy``: say here what this device's cuBLASLt offers."""
     return host_cupy.cublas
+
+
+@pytest.fixture
+def small(
+    host_cupy: host_cuda.Machine, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., host_cuda.Machine]:
+    """What starts another machine, with so many bytes beside those that an engine takes."""
+    cupy_backend.CupyBackend(0)
+    engine, library = host_cupy.used[0], host_cupy.cublas
+
+    def start(memory: int, **options: Any) -> host_cuda.Machine:
+        monkeypatch.setattr(cuda_engine, "_ENGINES", {})
+        machine = host_cuda.start(memory=engine + memory, **options)
+        machine.cublas = library
+        return machine
+
+    return start
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from host_arrays import ndarray as device_array
 from host_cuda import Machine, start
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gpubp import MLPClassifier, MLPRegressor, cuda_engine, cupy_backend, fit_memory
+from gpubp import MLPClassifier, MLPRegressor, cupy_backend, fit_memory
 from gpubp.batches import Batches
 from gpubp.device_rows import validated
 from gpubp.fitting import X_CHECKS
@@ -160,7 +160,7 @@ def test_what_is_under_way_is_waited_for(cupy: Any) -> None:
         del outputs  # its memory is for the stream that used it
 
 
-def test_batches_in_parts_where_memory_is_short(host_cupy: Machine, monkeypatch: Any) -> None:
+def test_batches_in_parts_where_memory_is_short(small: Any) -> None:
     import cupy
 
     rng = np.random.RandomState(0)
@@ -168,11 +168,7 @@ def test_batches_in_parts_where_memory_is_short(host_cupy: Machine, monkeypatch:
     y = rows[:, :3].argmax(axis=1)
     options: dict[str, Any] = {"hidden_layer_sizes": (64,), "batch_size": 512, "max_iter": 2}
     options |= {"random_state": 0, "dtype": "float64"}
-    cupy_backend.CupyBackend(0)
-    engine, library = host_cupy.used[0], host_cupy.cublas
-    monkeypatch.setattr(cuda_engine, "_ENGINES", {})
-    machine = start(memory=engine + rows.nbytes + (1 << 19))
-    machine.cublas = library
+    small(rows.nbytes + (1 << 19))
     with cupy.cuda.Stream(non_blocking=True) as stream:
         given = cupy.asarray(rows)
         ours, theirs = (MLPClassifier(**options, device=device) for device in ("cuda", "cpu"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from host_cuda import Machine, OutOfMemoryError, start
+from host_cuda import Machine, OutOfMemoryError
 from host_training import epochs_of
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -30,24 +30,8 @@ RNG = np.random.RandomState(0)
 X = RNG.normal(size=(ROWS, WIDTH))
 LABELS = X[:, :3].argmax(axis=1)
 NETWORK = Network((WIDTH, 16, 3), ("relu",))
+Small = Callable[..., Machine]
 STREAMED = "its rows are streamed from the host"
-
-
-@pytest.fixture
-def roomy(host_cupy: Machine) -> int:
-    """The bytes of a device that the engine has taken before any training."""
-    CupyBackend(0)
-    return host_cupy.used[0]
-
-
-def small(
-    engine: int, memory: int, monkeypatch: pytest.MonkeyPatch, cublas: Any, spills: bool = False
-) -> Machine:
-    """Return a new machine with ``memory`` bytes beside those of the engine."""
-    monkeypatch.setattr(cuda_engine, "_ENGINES", {})
-    machine = start(memory=engine + memory, spills=spills)
-    machine.cublas = cublas
-    return machine
 
 
 def placed(backend: Backend, y: np.ndarray, make: Any, needed: int, note: Any) -> Trainer:
@@ -55,9 +39,7 @@ def placed(backend: Backend, y: np.ndarray, make: Any, needed: int, note: Any) -
     return place(backend, data, among, make, lambda trainer: None, needed, note)
 
 
-def trained_somehow(
-    backend: Backend, note: Callable[[str], None], **windows: int
-) -> tuple[Any, ...]:
+def trained_in(backend: Backend, note: Callable[[str], None], **windows: int) -> tuple[Any, ...]:
     """Return the batches, the parts, and the parameters and losses of three epochs."""
     theta = NETWORK.initial_theta(np.random.RandomState(1), np.dtype(float))
     loss, state = LOSSES["softmax_cross_entropy"], OptimizerState(0.01)
@@ -78,7 +60,7 @@ def trained_somehow(
 
 @pytest.mark.parametrize("spills", [False, True])
 def test_a_smaller_device_trains_to_the_same_numbers(
-    host_cupy: Machine, roomy: int, spills: bool, monkeypatch: pytest.MonkeyPatch
+    small: Small, spills: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cuda_engine, "CHECKED_BYTES", 0)
     monkeypatch.setattr(StreamedBatches, "window_bytes", 4 * BATCH * X[0].nbytes)
@@ -86,11 +68,11 @@ def test_a_smaller_device_trains_to_the_same_numbers(
     wanted = np.empty(0)
     for memory in np.geomspace(1 << 20, 60_000, 16).astype(int):
         lines = list[str]()
-        machine = small(roomy, int(memory), monkeypatch, host_cupy.cublas, spills)
+        machine = small(int(memory), spills=spills)
         backend = CupyBackend(0)
         with backend.in_use(None, 0):
             try:
-                kind, parts, numbers = trained_somehow(backend, lines.append)
+                kind, parts, numbers = trained_in(backend, lines.append)
             except MemoryError:  # some is needed beside the trainer
                 assert found
                 break
@@ -108,10 +90,8 @@ def test_a_smaller_device_trains_to_the_same_numbers(
     assert list(found.values())[:4] == [*expected, [f"{lack}, and each batch takes 2 parts"]]
 
 
-def test_what_fits_nowhere_is_told_with_its_bytes(
-    host_cupy: Machine, roomy: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine = small(roomy, 60_000, monkeypatch, host_cupy.cublas)
+def test_what_fits_nowhere_is_told_with_its_bytes(small: Small) -> None:
+    machine = small(60_000)
     backend = CupyBackend(0)
     needed = f"{bytes_needed(NETWORK, Adam(), np.dtype(float)):,}"
     free = machine.memory - machine.used[0]
@@ -119,7 +99,7 @@ def test_what_fits_nowhere_is_told_with_its_bytes(
         backend.in_use(None, 0),
         pytest.raises(DeviceMemoryError, match=f"needs {needed} bytes on cuda:0 .* {free:,} of"),
     ):
-        trained_somehow(backend, pytest.fail)
+        trained_in(backend, pytest.fail)
     assert issubclass(DeviceMemoryError, MemoryError)
     assert machine.memory - machine.used[0] == free  # what was tried is free again
 
@@ -190,16 +170,14 @@ ESTIMATORS: dict[str, tuple[type, dict[str, Any]]] = {
 
 
 @pytest.fixture
-def fit(
-    host_cupy: Machine, roomy: int, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str, int], tuple[str | None, np.ndarray]]:
+def fit(small: Small) -> Callable[[str, int], tuple[str | None, np.ndarray]]:
     """What fits an estimator on a device of so many bytes: how, None if not at all, and weights."""
 
     def fit(case: str, memory: int) -> tuple[str | None, np.ndarray]:
         kind, options = ESTIMATORS[case]
         options = {"hidden_layer_sizes": (8,), "batch_size": 64, "max_iter": 2, **options}
         model = kind(device="cuda", dtype="float64", random_state=0, **options)
-        machine = small(roomy, memory, monkeypatch, host_cupy.cublas)
+        machine = small(memory)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
@@ -247,10 +225,9 @@ def test_without_a_rehearsal_memory_runs_out_amid_an_epoch(
 
 
 def test_a_verbose_estimator_prints_the_line(
-    host_cupy: Machine, roomy: int, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    small(roomy, 250_000, monkeypatch, host_cupy.cublas)
+    small: Small, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small(250_000)
     options: dict[str, Any] = {"device": "cuda", "dtype": "float64", "batch_size": 64}
     MLPClassifier((8,), verbose=True, max_iter=50, tol=1e9, n_iter_no_change=1, **options).fit(
         X, LABELS
@@ -258,16 +235,14 @@ def test_a_verbose_estimator_prints_the_line(
     assert capsys.readouterr().out.count("no room for all of the data") == 1
 
 
-def test_prediction_takes_smaller_chunks_where_memory_is_short(
-    roomy: int, monkeypatch: pytest.MonkeyPatch, host_cublas: Any
-) -> None:
+def test_prediction_takes_smaller_chunks_where_memory_is_short(small: Small) -> None:
     model = MLPClassifier((16,), batch_size=BATCH, max_iter=1, random_state=0, device="cpu")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = model.fit(X, LABELS).predict_proba(X)
     model.set_params(device="cuda")
-    small(roomy, 100_000, monkeypatch, host_cublas)  # the rows alone take 300,000
+    small(100_000)  # the rows alone take 300,000
     assert_allclose(model.predict_proba(X), expected, rtol=1e-12, atol=1e-14)
-    small(roomy, 1000, monkeypatch, host_cublas)
+    small(1000)
     with pytest.raises(OutOfMemoryError):
         model.predict_proba(X)

