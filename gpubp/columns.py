@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,8 @@ class Table:
     lines: Array | None = None
     first_row: int = 0
     positions: Array | None = None
+    # What `labels` has found: the rows that are taken from here need not be read again.
+    _labels: dict[str, Array] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return int(self.numbers.shape[0])
@@ -57,6 +59,7 @@ class Table:
             lines=None if self.lines is None else self.lines[start:stop],
             positions=None if self.positions is None else self.positions[start:stop],
             first_row=self.first_row + start,
+            _labels={name: labels[start:stop] for name, labels in self._labels.items()},
         )
 
     def take(self, index: Array) -> Table:
@@ -70,6 +73,7 @@ class Table:
             others={name: column[index] for name, column in self.others.items()},
             lines=None if self.lines is None else self.lines[index],
             positions=positions[index],
+            _labels={name: labels[index] for name, labels in self._labels.items()},
         )
 
     def column(self, name: str) -> Array:
@@ -101,6 +105,11 @@ class Table:
 
         Raises DataError for a missing column and a blank, NaN or infinite cell.
         """
+        if name not in self._labels:
+            self._labels[name] = self._read_labels(name)
+        return self._labels[name]
+
+    def _read_labels(self, name: str) -> Array:
         column = self.column(name)
         if is_text(column):
             for row, cell in enumerate(column):

@@ -61,8 +61,14 @@ class Objective:
         """Return the step over the rows of ``work``; it adds to row_losses (rows,)."""
         # Bound here, as in `Trainer`: what is recorded must not know this object.
         backend, network, batches = self.backend, self.network, self.batches
-        views = network.views(self.theta), network.views(self._gradient)
-        gradient = BatchGradient(backend, network, self.loss, batches, *views)
+        gradient = BatchGradient(
+            backend,
+            network,
+            self.loss,
+            batches,
+            network.views(self.theta),
+            network.views(self._gradient),
+        )
         several = batches.steps > 1
 
         def step() -> None:

@@ -19,7 +19,8 @@ from gpubp.columns import DataError, Table, check_names, is_text, listed
 from gpubp.fitting import fit_estimator
 from gpubp.history import History, OnEpoch
 from gpubp.regressor import MLPRegressor
-from gpubp.schema import Schema, Standardizer, Task, feature_names, resolve_targets
+from gpubp.schema import Schema, Task, feature_names, resolve_targets
+from gpubp.standardizer import Standardizer
 
 Estimator = MLPClassifier | MLPRegressor
 
@@ -28,8 +29,8 @@ Estimator = MLPClassifier | MLPRegressor
 class TableModel:
     """An estimator with the columns it was trained on: raw rows in, labels or units out.
 
-    Features are standardised before the network sees them, and a regression target's scaling is
-    undone after it, by the numbers that `schema` keeps from training.
+    Features are standardised before the network sees them, by the numbers that `schema` keeps from
+    training. Targets of a regression are scaled by the estimator (``target_scaling``).
     """
 
     schema: Schema
@@ -50,19 +51,20 @@ class TableModel:
         Return the model and how training went: whoever calls judges why it stopped.
         note : takes a line that says where training runs, and why there.
         """
-        dtype = np.float64 if estimator.dtype == "float64" else np.float32
-        features = feature_names(table, targets)
+        features, classifies = feature_names(table, targets), isinstance(estimator, MLPClassifier)
         X = table.matrix(features)
-        scaling, y = None, None
-        if isinstance(estimator, MLPClassifier):
+        if classifies:
             y = table.labels(targets[0])
         else:
-            Y = table.matrix(targets)
-            scaling = Standardizer.fit(Y)
-            y = scaling.transform(Y, dtype)
+            estimator.set_params(target_scaling=True)
+            y = table.matrix(targets)
             y = y.ravel() if len(targets) == 1 else y
-        task: Task = "regression" if scaling else "classification"
-        schema = Schema(features, tuple(targets), task, Standardizer.fit(X), scaling)
+        task: Task = "classification" if classifies else "regression"
+        try:
+            schema = Schema(features, tuple(targets), task, Standardizer.fit(X))
+        except ValueError as error:
+            raise DataError(f"{table.source}: {error}") from None
+        dtype = np.float64 if estimator.dtype == "float64" else np.float32
         X = schema.feature_scaling.transform(X, dtype)
         history = fit_estimator(estimator, X, y, on_epoch=on_epoch, note=note)
         return cls(schema, estimator), history
@@ -78,11 +80,7 @@ class TableModel:
         rows : a Table or frame, whose columns are matched by name, or an array (n, n_features)
             with the columns in the order of training.
         """
-        predictions: np.ndarray = self.estimator.predict(self._transform(rows))
-        scaling = self.schema.target_scaling
-        if scaling is None:
-            return predictions
-        return scaling.inverse(predictions.reshape(len(predictions), -1)).reshape(predictions.shape)
+        return self.estimator.predict(self._transform(rows))  # type: ignore[no-any-return]
 
     def predict_proba(self, rows: Any) -> np.ndarray:
         """Return the probability of each class, (n, n_classes), in the order of `classes_`."""
@@ -171,12 +169,8 @@ def with_columns_of(estimator: Estimator, table: Table) -> TableModel:
         )
     classifies = isinstance(estimator, MLPClassifier)
     task: Task = "classification" if classifies else "regression"
-    scaling = None if classifies else _unscaled(len(targets))
-    return TableModel(Schema(features, targets, task, _unscaled(len(features)), scaling), estimator)
-
-
-def _unscaled(columns: int) -> Standardizer:
-    return Standardizer(np.zeros(columns), np.ones(columns))
+    unscaled = Standardizer(np.zeros(len(features)), np.ones(len(features)))
+    return TableModel(Schema(features, targets, task, unscaled), estimator)
 
 
 def _as_table(rows: Any, features: tuple[str, ...]) -> Table:

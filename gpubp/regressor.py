@@ -29,7 +29,7 @@ from gpubp.numpy_backend import NumpyBackend
 from gpubp.own_losses import FunctionLoss, LossFunction, as_loss
 from gpubp.quantiles import by_level, nearest_to_the_median
 from gpubp.rows import Rows
-from gpubp.schema import Standardizer
+from gpubp.standardizer import Standardizer
 from gpubp.target_scaling import fitted_scaling, scaled, unscaled
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -19,103 +19,18 @@ from gpubp.columns import (
     listed,
     parse_floats,
 )
+from gpubp.standardizer import Standardizer
 
 Task = Literal["classification", "regression"]
 
 MOST_CLASSES = 20
 FEWEST_ROWS_A_CLASS = 3
-_BLOCK_CELLS = 2**20
-
-
-@dataclass(frozen=True, eq=False)
-class Standardizer:
-    """Columns shifted to mean 0 and scaled to standard deviation 1.
-
-    mean, scale: (d,) float64, in the units of the column.
-    """
-
-    mean: Array
-    scale: Array
-
-    def __post_init__(self) -> None:
-        for name, array in (("mean", self.mean), ("scale", self.scale)):
-            if array.dtype != np.float64 or array.ndim != 1:
-                raise ValueError(
-                    f"{name} has dtype {array.dtype} and shape {array.shape}; give float64 (d,)"
-                )
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} holds NaN or infinity; give finite numbers")
-        if self.mean.shape != self.scale.shape:
-            raise ValueError(
-                f"mean has {self.mean.size} columns and scale {self.scale.size}; give equal numbers"
-            )
-        if not (self.scale > 0).all():
-            raise ValueError(f"scale holds {float(self.scale.min())!r}; give positive numbers")
-
-    @classmethod
-    def fit(cls, X: Array, weights: Array | None = None) -> Standardizer:
-        """The standardisation of X (n, d), n >= 1, finite; a constant column gets scale 1.
-
-        weights: (n,) of the rows, above 0, with a finite sum; None for equal ones.
-        The mean, then the squared deviations from it, so that a mean far from 0 costs no digits.
-        Columns are first mapped to [0, 1], where no square can overflow or vanish.
-        """
-        low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
-        with np.errstate(over="ignore"):
-            width = high - low
-        if not np.isfinite(width).all():
-            j = int(np.argmin(np.isfinite(width)))
-            raise DataError(
-                f"column {j} (counted from 0) reaches from {float(low[j])!r} to "
-                f"{float(high[j])!r}, too far for float64; rescale it"
-            )
-        unit = np.where(width > 0, width, 1.0)
-
-        def mean(of: Callable[[Array], Array]) -> Array:
-            total = np.zeros(X.shape[1])
-            for rows in _row_blocks(X):
-                values = of((X[rows] - low) / unit)
-                total += values.sum(axis=0) if weights is None else weights[rows] @ values
-            return total / (len(X) if weights is None else weights.sum(dtype=np.float64))
-
-        center = mean(lambda values: values)
-        scale = unit * np.sqrt(mean(lambda values: (values - center) ** 2))
-        # Constant columns have 0 here, and a width near the smallest float64 can round to it.
-        return cls(low + width * center, np.where(scale > 0, scale, unit))
-
-    def transform(self, X: Array, dtype: DTypeLike = np.float64) -> Array:
-        """(X - mean) / scale, computed in float64, as a new C-contiguous array of the dtype."""
-        self._check(X)
-        Z = np.empty(X.shape, dtype)
-        # A value beyond float32 becomes inf, for the caller to find.
-        with np.errstate(over="ignore"):
-            for rows in _row_blocks(X):
-                Z[rows] = (X[rows].astype(np.float64) - self.mean) / self.scale
-        return Z
-
-    def inverse(self, Z: Array) -> Array:
-        """Z * scale + mean in float64: the values in the units of the column."""
-        self._check(Z)
-        return Z.astype(np.float64) * self.scale + self.mean
-
-    def _check(self, X: Array) -> None:
-        """Raise ValueError unless X is (n, d), or (n,) for a single column."""
-        d = self.mean.size
-        if X.shape[1:] != (d,) and not (X.ndim == 1 and d == 1):
-            raise ValueError(f"array has shape {X.shape}; give (n, {d})")
-
-
-def _row_blocks(X: Array) -> Iterator[slice]:
-    """Slices over the rows of X, so that float64 intermediates stay small."""
-    step = max(1, _BLOCK_CELLS * len(X) // max(1, X.size))
-    return (slice(start, start + step) for start in range(0, len(X), step))
 
 
 @dataclass(frozen=True, eq=False)
 class Schema:
     """The columns, the task and the standardisation that a model was trained with.
 
-    target_scaling: for regression; None for classification.
     Raises ValueError for parts that do not fit together.
     """
 
@@ -123,7 +38,6 @@ class Schema:
     targets: tuple[str, ...]
     task: Task
     feature_scaling: Standardizer
-    target_scaling: Standardizer | None = None
 
     def __post_init__(self) -> None:
         if self.task not in ("classification", "regression"):
@@ -139,11 +53,8 @@ class Schema:
                 f"feature scaling has {self.feature_scaling.mean.size} columns for "
                 f"{len(self.features)} features; give equal numbers"
             )
-        if self.task == "classification":
-            if len(self.targets) > 1 or self.target_scaling is not None:
-                raise ValueError("classification has one target and no target scaling")
-        elif self.target_scaling is None or self.target_scaling.mean.size != len(self.targets):
-            raise ValueError(f"regression needs a target scaling of {len(self.targets)} columns")
+        if self.task == "classification" and len(self.targets) > 1:
+            raise ValueError(f"classification has one target, got {listed(self.targets)}")
 
     def transform(self, table: Table, dtype: DTypeLike = np.float32) -> Array:
         """The standardised features (n, d) of a table, matched by name; other columns are ignored.
@@ -165,14 +76,10 @@ class Schema:
 
     def tensors(self) -> dict[str, Array]:
         """The arrays, by names that from_parts knows."""
-        arrays = {
+        return {
             "features.mean": self.feature_scaling.mean,
             "features.scale": self.feature_scaling.scale,
         }
-        if self.target_scaling is not None:
-            arrays["targets.mean"] = self.target_scaling.mean
-            arrays["targets.scale"] = self.target_scaling.scale
-        return arrays
 
     @classmethod
     def from_parts(cls, header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Schema:
@@ -189,15 +96,11 @@ class Schema:
             if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
                 raise ValueError(f"{key} is {value!r:.200}; give a list of names")
             names[key] = tuple(value)
-        task = cast(Task, header["task"])
-        target_scaling = None
-        if task == "regression" or "targets.mean" in tensors or "targets.scale" in tensors:
-            target_scaling = _standardizer("targets", tensors)
-        feature_scaling = _standardizer("features", tensors)
-        return cls(names["features"], names["targets"], task, feature_scaling, target_scaling)
+        task, scaling = cast(Task, header["task"]), stored_standardizer("features", tensors)
+        return cls(names["features"], names["targets"], task, scaling)
 
 
-def _standardizer(prefix: str, tensors: Mapping[str, Array]) -> Standardizer:
+def stored_standardizer(prefix: str, tensors: Mapping[str, Array]) -> Standardizer:
     """The standardisation stored under a prefix; ValueError names the tensor at fault."""
     for part in ("mean", "scale"):
         if f"{prefix}.{part}" not in tensors:

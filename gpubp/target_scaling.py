@@ -7,7 +7,7 @@ import numpy as np
 from gpubp.arrays import Array
 from gpubp.interchange import beside, device_of, is_on_device
 from gpubp.rows import Rows
-from gpubp.schema import Standardizer
+from gpubp.standardizer import Standardizer
 
 
 def fitted_scaling(rows: Rows) -> Standardizer:

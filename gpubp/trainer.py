@@ -15,7 +15,8 @@ from gpubp.dropout import Dropout, HashedMasks
 from gpubp.kernels.optimizers import ADVANCE, PENALTY
 from gpubp.losses import Loss
 from gpubp.network import NO_MASKS, Network, Parameters, Workspace
-from gpubp.optimizers import Agenda, Optimizer, update
+from gpubp.optimizers import Optimizer, update
+from gpubp.plan_cache import PlanCache
 
 WEIGHTS_PER_LANE = 32  # that one lane of the penalty sums up, at least
 
@@ -63,7 +64,7 @@ class Trainer:
         self.theta, self.gradient = backend.zeros(size, dtype), backend.zeros(size, dtype)
         self._vectors = tuple(backend.zeros(size, dtype) for _ in optimizer.state_names)
         self._plan = backend.zeros((batches.steps, optimizer.plan(0, 0, np.ones(1)).size), dtype)
-        self._agenda = Agenda(optimizer, batches.steps, dtype)
+        self._plan_cache = PlanCache(optimizer, batches.steps, dtype)
         # The weight of the rows of each step, and the decay that follows from it.
         self._step_weights: np.ndarray | None = None
         self._l2 = np.zeros(batches.steps)
@@ -80,8 +81,9 @@ class Trainer:
         rows = -(-batches.batch_size // parts)
         self._masks, self._trained = NO_MASKS, 0
         if dropout is not None:
-            planned = (batches.planned, batches.step)
-            self._masks = HashedMasks(backend, network.sizes, dropout, *planned, rows, dtype)
+            self._masks = HashedMasks(
+                backend, network.sizes, dropout, batches.planned, batches.step, rows, dtype
+            )
             self._trained = dropout.trained
         self._clip = None if clip_norm is None else Clipping(backend, self.gradient, clip_norm)
         work = Workspace(backend, network, rows, dtype)
@@ -128,12 +130,13 @@ class Trainer:
         # the garbage collector would free its arrays.
         backend, network, batches = self.backend, self.network, self.batches
         optimizer, theta, plan, clip = self.optimizer, self.theta, self._plan, self._clip
-        vectors = theta, self.gradient, self._vectors
-        views = self.parameters, network.views(self.gradient)
-        gradient = BatchGradient(backend, network, self.loss, batches, *views)
+        flat, vectors = self.gradient, self._vectors
+        gradient = BatchGradient(
+            backend, network, self.loss, batches, self.parameters, network.views(flat)
+        )
         n_weights, decays = network.n_weights(theta.dtype), self.alpha > 0
         row_losses, penalty = self._sums[self._sum(losses)], self._sums[self._sum(2)]
-        penalized = (theta, self._scale, batches.step, n_weights, len(penalty))
+        scale = self._scale
         parts = [
             (first, work.first(min(work.rows, rows - first)), self._masks.part(first))
             for first in range(0, rows, work.rows)
@@ -146,8 +149,9 @@ class Trainer:
             if clip is not None:
                 clip.run()
             if decays:
-                backend.run(PENALTY, *penalized, out=penalty)
-            update(backend, optimizer, plan, batches.step, n_weights, decays, *vectors)
+                sums = len(penalty)
+                backend.run(PENALTY, theta, scale, batches.step, n_weights, sums, out=penalty)
+            update(backend, optimizer, plan, batches.step, n_weights, decays, theta, flat, vectors)
             if batches.steps > 1:
                 backend.run(ADVANCE, 1, out=batches.step)
 
@@ -185,7 +189,7 @@ class Trainer:
                 scale = 0.5 * self._l2 * batches.rows_by_step / batches.rows
                 self._scale[...] = backend.asarray(scale)
         rates = self.state.rate if rates is None else rates
-        plan = self._agenda.epoch(rates, self.state.updates, self._l2)
+        plan = self._plan_cache.epoch(rates, self.state.updates, self._l2)
         self._plan[...] = backend.asarray(plan)
         self._masks.plan(self._trained)
         self._sums[...] = 0

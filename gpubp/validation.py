@@ -82,8 +82,8 @@ class Validation:
         _, Y, shares = self._data
         row_losses = backend.zeros((len(Z),), np.float64)
         delta = backend.empty(Z.shape, Z.dtype)  # of no use here
-        here = backend.asarray(Y[rows]), backend.asarray(shares[rows])
-        self._loss.evaluate(backend, Z, *here, row_losses, delta)
+        targets, share = backend.asarray(Y[rows]), backend.asarray(shares[rows])
+        self._loss.evaluate(backend, Z, targets, share, row_losses, delta)
         self._losses[rows] = backend.to_numpy(row_losses)
 
     def __call__(self, parameters: Parameters) -> Verdict:

@@ -11,7 +11,8 @@ from solver_cases import OPTIMIZERS, published, with_other_numbers
 from gpubp.backend import Backend, get_backend
 from gpubp.kernels.elementwise import RUN
 from gpubp.kernels.optimizers import ADVANCE
-from gpubp.optimizers import SGD, Adam, AdamW, Agenda, Optimizer, update
+from gpubp.optimizers import SGD, Adam, AdamW, Optimizer, update
+from gpubp.plan_cache import PlanCache
 
 START = [1.0, -2.0, 0.5]
 # Five float64 updates from START with ``gradients()``, by optax 0.2.8 (sgd, adam) and by
@@ -164,7 +165,7 @@ def test_plan_of_a_later_epoch_goes_on_where_the_last_one_ended(optimizer: Optim
     np.testing.assert_array_equal(optimizer.plan(0.1, 2, l2[2:]), whole[2:])
 
 
-def test_an_agenda_plans_what_the_optimizer_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_plans_what_the_optimizer_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     adam = Adam()
     calls: list[tuple[Any, ...]] = []
     planned = Adam.plan
@@ -174,7 +175,7 @@ def test_an_agenda_plans_what_the_optimizer_plans(monkeypatch: pytest.MonkeyPatc
         return planned(self, *arguments)
 
     monkeypatch.setattr(Adam, "plan", plan)
-    steps, agenda = 300, Agenda(adam, 300, np.dtype(np.float32))
+    steps, cache = 300, PlanCache(adam, 300, np.dtype(np.float32))
     first, second = np.linspace(0, 1, steps), np.linspace(1, 2, steps)
     rates = np.linspace(0.1, 0.2, steps)
     # How many epochs are planned: 3 where rate and decay have stayed as they were.
@@ -196,7 +197,7 @@ def test_an_agenda_plans_what_the_optimizer_plans(monkeypatch: pytest.MonkeyPatc
     ]
     for rate, done, l2, ahead in epochs:
         before = len(calls)
-        got = agenda.epoch(rate, done, l2)
+        got = cache.epoch(rate, done, l2)
         assert sum(len(each[2]) for each in calls[before:]) == ahead * steps
         expected = planned(adam, rate, done, l2).astype(np.float32)
         np.testing.assert_array_equal(got, expected)

@@ -389,11 +389,11 @@ def test_a_header_with_a_wrong_value(
         ("text", "estimator.parameters.activation", "swish", "'activation' parameter"),
         ("text", "estimator.parameters.colour", 1, "unknown key 'colour'"),
         ("text", "colour", 1, "unknown key 'colour'"),
-        ("table text", "schema.task", "regression", "tensor 'targets.mean' is missing"),
+        ("table text", "schema.task", "regression", "a regression of 3 columns does not fit"),
         ("table text", "schema.features", ["a", "b"], "3 columns for 2 features"),
         ("table text", "schema.features", ["a", "b", "a"], "every name once"),
         ("table three outputs", "schema.task", "classification", "classification has one target"),
-        ("table three outputs", "schema.targets", ["y0", "y1"], "target scaling of 2 columns"),
+        ("table three outputs", "schema.targets", ["y0", "y1"], "does not fit the MLPRegressor"),
     ],
 )
 def test_the_message_says_what_is_wrong(

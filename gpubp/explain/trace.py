@@ -116,8 +116,8 @@ def trace_step(
     names = example.optimizer.state_names
     vectors = tuple(v.copy() for v in state or [np.zeros_like(theta) for _ in names])
     plan = example.optimizer.plan(example.rate, number - 1, np.full(1, example.alpha))
-    planned = (plan, np.zeros(1, np.int64), network.n_weights(_FLOAT64), example.alpha > 0)
-    update(backend, example.optimizer, *planned, theta, gradient, vectors)
+    step, n_weights, decays = np.zeros(1, np.int64), network.n_weights(_FLOAT64), example.alpha > 0
+    update(backend, example.optimizer, plan, step, n_weights, decays, theta, gradient, vectors)
     after = _forward(backend, example, theta, row)
     return StepTrace(
         number=number,

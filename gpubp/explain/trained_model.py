@@ -41,6 +41,7 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
     Raises DataError for a row that is not there, and for columns or labels that do not fit.
     """
     # Imported here: scikit-learn takes a second that the built-in examples need not wait for.
+    from gpubp.fitted_network import loss_of, network_of, optimizer_of
     from gpubp.models import TableModel, with_columns_of
 
     if not 0 <= row < len(table):
@@ -50,23 +51,21 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
     table = table.take(np.array([row]))
     known = model if isinstance(model, TableModel) else with_columns_of(model, table)
     schema, estimator = known.schema, known.estimator
-    loss = estimator._loss()
+    loss, network = loss_of(estimator), network_of(estimator)
     _check_explainable(loss)
     X = schema.transform(table, np.float64)
     targets, outputs = _targets(known, table)
-    hidden = estimator._hidden_sizes()
-    sizes = (len(schema.features), *hidden, estimator.n_outputs_)
     example = build(
         Path(table.source).name,
-        sizes,
-        estimator._activations(len(hidden)),
+        network.sizes,
+        network.activations,
         loss.name,
         X,
         targets.reshape(1, -1) if targets.dtype.kind == "f" else targets,
         weights=estimator.coefs_,
-        biases=estimator.intercepts_ if estimator.fit_intercept else None,
+        biases=estimator.intercepts_ if network.bias else None,
         rate=float(estimator.learning_rate_init),
-        optimizer=PLAIN_SGD if estimator.solver == "lbfgs" else estimator._optimizer(),
+        optimizer=optimizer_of(estimator) or PLAIN_SGD,
         alpha=float(estimator.alpha),
     )
     names = (schema.features, *example.names[1:-1], tuple(outputs))
@@ -76,13 +75,11 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
 def _targets(model: TableModel, table: Table) -> tuple[np.ndarray, Sequence[str]]:
     """Return the targets of ``table`` as training has them, and a name for each output."""
     from gpubp.classifier import MLPClassifier
+    from gpubp.fitted_network import encoded_targets
 
     schema, estimator = model.schema, model.estimator
-    if schema.target_scaling is not None:
-        targets = schema.target_scaling.transform(table.matrix(schema.targets))
-        scaling = estimator._target_scaling
-        return targets if scaling is None else scaling.transform(targets), schema.targets
-    assert isinstance(estimator, MLPClassifier)
+    if not isinstance(estimator, MLPClassifier):
+        return encoded_targets(estimator, table.matrix(schema.targets)), schema.targets
     labels = [str(label) for label in estimator.classes_]
     outputs = labels if estimator.n_outputs_ > 1 else labels[-1:]
-    return estimator._encode(model.known_labels(table, schema.targets[0])), outputs
+    return encoded_targets(estimator, model.known_labels(table, schema.targets[0])), outputs
