@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
 from typing import Any, Self
 
@@ -17,10 +16,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from gpubp.backend import Array, Backend
 from gpubp.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from gpubp.device_rows import validated
-from gpubp.fit import Listeners, Snapshot, Start, fit
+from gpubp.fit import Start, fit
+from gpubp.fit_listeners import listeners_of, say
 from gpubp.fitted_attributes import continued, judge, rollback, set_fitted
 from gpubp.held_rows import check_columns, hold_out, named
-from gpubp.history import Epoch, History, OnEpoch
+from gpubp.history import History, OnEpoch
 from gpubp.hyperparameters import Hyperparameters
 from gpubp.inference import forget, infer_into, parameters_of
 from gpubp.interchange import beside, empty_beside, is_on_device, on_host
@@ -35,9 +35,10 @@ X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": 
 
 
 def _described(dtype: np.dtype, backend: Backend) -> str:
-    if dtype == np.float32 and backend.precision != "float32":
-        return f"{dtype} with {backend.precision} products"
-    return str(dtype)
+    """Return a line that says where training runs, how, and why there."""
+    rounded = dtype == np.float32 and backend.precision != "float32"
+    products = f" with {backend.precision} products" if rounded else ""
+    return f"training on {backend.name} in {dtype}{products}: {backend.why}"
 
 
 def _checked_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
@@ -52,12 +53,6 @@ def _checked_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
     if not np.isfinite(total):
         raise ValueError(f"sample_weight adds up to {total}, beyond {weights.dtype}; scale it down")
     return weights
-
-
-def _print(epoch: Epoch) -> None:
-    print(f"Iteration {epoch.number}, loss = {epoch.loss:.8f}")
-    if epoch.score is not None:
-        print(f"Validation score: {epoch.score:f}")
 
 
 def fit_estimator(
@@ -128,12 +123,9 @@ class MultilayerPerceptron(CallbackSupportMixin, Hyperparameters, ABC):
         epochs = 1 if incremental else int(self.max_iter)
         tasks = self._fit_tasks(X, y, sample_weight, epochs)
         network = self._network(rows)
-        backend = self._backend(
-            self._batch_rows(len(rows.X)), network, compiled=bool(self.compiled)
-        )
+        backend = self._backend(self._batch_rows(len(rows.X)), network, compiled=self.compiled)
         recipe = self._recipe(rows.X, backend, epochs)
-        dtype = _described(recipe.dtype, backend)
-        self._say(note, f"training on {backend.name} in {dtype}: {backend.why}")
+        say(self, note, _described(recipe.dtype, backend))
         rng = check_random_state(self.random_state)
         start = self._start(network, recipe.dtype, rng, first, incremental)
         rows = rows.in_dtype(recipe.dtype, backend)
@@ -141,7 +133,7 @@ class MultilayerPerceptron(CallbackSupportMixin, Hyperparameters, ABC):
             rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
         rows, held = self._in_training_units(rows, held, first)
         self._warn_of_batch_size(len(rows.X))
-        judged = None if held is None else Held(held, self._score(held))
+        judged = held and Held(held, self._score(held))
         fitted = fit(
             backend,
             network,
@@ -150,7 +142,7 @@ class MultilayerPerceptron(CallbackSupportMixin, Hyperparameters, ABC):
             recipe,
             held=judged,
             start=start,
-            listeners=self._listeners(tasks, rows, judged, on_epoch, note),
+            listeners=listeners_of(self, tasks, rows.places, judged, on_epoch, note),
             threads=self.threads,
         )
         set_fitted(self, fitted, self._loss().output)
@@ -163,43 +155,6 @@ class MultilayerPerceptron(CallbackSupportMixin, Hyperparameters, ABC):
             return None
         name = "lbfgs-iter" if self.solver == "lbfgs" else "epoch"
         return FitTasks(self, X, y, sample_weight, epochs, name)
-
-    def _listeners(
-        self,
-        tasks: FitTasks | None,
-        rows: Rows,
-        held: Held | None,
-        on_epoch: OnEpoch | None,
-        note: Callable[[str], None] | None,
-    ) -> Listeners:
-        """Return what training calls: ``on_epoch``, scikit-learn's callbacks, and what prints."""
-        each = (_print if self.verbose else None, on_epoch, tasks and tasks.end_epoch)
-        called = [listener for listener in each if listener]
-
-        def report(epoch: Epoch) -> bool:
-            stops = [listener(epoch) for listener in called]
-            return any(stops)
-
-        def begin(snapshot: Snapshot) -> None:
-            if held is not None and isinstance(held.score, Scorer):
-                held.score.begin(snapshot)
-            if tasks is not None:
-                tasks.begin(snapshot, kept=rows.places)
-
-        warn = partial(self._say, note, otherwise=partial(warnings.warn, stacklevel=2))
-        return Listeners(begin, report if called else None, warn)
-
-    def _say(
-        self,
-        note: Callable[[str], None] | None,
-        line: str,
-        otherwise: Callable[[str], object] = lambda line: None,
-    ) -> None:
-        """Give a line for a person to ``note``, or print it if verbose, or do ``otherwise``."""
-        if note or self.verbose:
-            (note or print)(line)
-        else:
-            otherwise(line)
 
     def _validated(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool

@@ -69,15 +69,7 @@ class Trainer:
         self._step_weights: np.ndarray | None = None
         self._l2 = np.zeros(batches.steps)
         self._scale = backend.zeros((batches.steps,), np.float64)
-        # What an epoch adds up, read by the host in one go: the losses of each row of a batch,
-        # those of the tail, the penalty, and what tells whether all of theta is finite.
-        lanes = min(backend.lanes, -(-len(theta) // WEIGHTS_PER_LANE))
-        sizes = (batches.batch_size, batches.tail, lanes, 1)
-        self._ends = np.cumsum(sizes)
-        self._sums = backend.zeros((sum(sizes),), np.float64)
-        # What each counts in the loss: the mean over the batches, each weighted by its rows.
-        counts = np.array([batches.batch_size, batches.tail, batches.rows, 0]) / batches.rows
-        self._counts = np.repeat(counts, sizes)
+        self._begin_sums()
         rows = -(-batches.batch_size // parts)
         self._masks, self._trained = NO_MASKS, 0
         if dropout is not None:
@@ -93,6 +85,21 @@ class Trainer:
         if batches.tail:
             self._tail = backend.record(self._step(work, batches.tail, 1))
         self._set(theta)
+
+    def _begin_sums(self) -> None:
+        """Make room for what an epoch adds up, which the host reads in one go.
+
+        The losses of each row of a batch, those of the tail, the penalty, and a number that is
+        finite where all of theta is.
+        """
+        batches, backend = self.batches, self.backend
+        lanes = min(backend.lanes, -(-len(self.theta) // WEIGHTS_PER_LANE))
+        sizes = (batches.batch_size, batches.tail, lanes, 1)
+        self._ends = np.cumsum(sizes)
+        self._sums = backend.zeros((sum(sizes),), np.float64)
+        # What each counts in the loss: the mean over the batches, each weighted by its rows.
+        counts = np.array([batches.batch_size, batches.tail, batches.rows, 0]) / batches.rows
+        self._counts = np.repeat(counts, sizes)
 
     def _set(self, theta: np.ndarray) -> None:
         """Set the parameters and the optimizer's state, which recording may have changed."""

@@ -21,6 +21,7 @@ from gpubp.explain.example import Example, build
 from gpubp.explain.examples import EXAMPLES, example_by_name, two_weights
 from gpubp.explain.loss_landscape import losses_of, parameters_of
 from gpubp.explain.trace import trace_steps
+from gpubp.search.backpropagation import backpropagation
 from gpubp.search.comparison import (
     Comparison,
     Settings,
@@ -33,7 +34,6 @@ from gpubp.search.methods import (
     Population,
     Run,
     all_combinations,
-    backpropagation,
     digits_of,
     one_at_a_time,
     places_of,

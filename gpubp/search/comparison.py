@@ -12,13 +12,13 @@ import numpy as np
 
 from gpubp.backend import Backend, get_backend
 from gpubp.explain.example import Example
+from gpubp.search.backpropagation import backpropagation
 from gpubp.search.methods import (
     Budget,
     Method,
     Population,
     Run,
     all_combinations,
-    backpropagation,
     one_at_a_time,
     random_search,
     weights_of,

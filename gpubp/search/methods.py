@@ -8,7 +8,6 @@ and the loss that train; backpropagation is training itself, on all rows at once
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -19,17 +18,11 @@ import numpy as np
 from gpubp.backend import Array, Backend
 from gpubp.explain.example import Example
 from gpubp.explain.loss_landscape import parameters_of
-from gpubp.fit import Fitted, Listeners, Snapshot, Start, fit
-from gpubp.history import Epoch
 from gpubp.network import Network, Workspace, forward
-from gpubp.optimizers import named_optimizer
-from gpubp.recipe import Recipe
-from gpubp.rows import Rows
 
 Method = Literal["one_at_a_time", "combinations", "random", "backprop"]
 Stop = Literal["stalled", "all_seen", "budget", "no_improvement", "diverged", "interrupt"]
 
-_PATIENCE = 1000  # steps of backpropagation without a smaller cost
 _WATCH_EVERY = 0.1  # seconds
 
 
@@ -164,7 +157,7 @@ class Population:
         self.numbers = backend.asarray(np.arange(size))
         work = Workspace(backend, network, rows, dtype, lead=(size,), deltas=False)
         work.X = backend.asarray(example.X, dtype)  # one X for all
-        rows_Y = backend.asarray(_targets(example, dtype))
+        rows_Y = backend.asarray(targets_of(example, dtype))
         # One Y for each, since the loss kernels count their rows through the whole population.
         Y = backend.empty((size, *rows_Y.shape), rows_Y.dtype)
         Y[...] = rows_Y
@@ -216,7 +209,8 @@ def weights_of(example: Example) -> np.ndarray:
     return example.theta[[p.place for p in parameters_of(example.network)]]
 
 
-def _targets(example: Example, dtype: np.dtype) -> np.ndarray:
+def targets_of(example: Example, dtype: np.dtype) -> np.ndarray:
+    """Return the targets as the loss takes them: classes, or numbers in ``dtype``."""
     return example.Y if example.Y.ndim == 1 else example.Y.astype(dtype)
 
 
@@ -300,81 +294,3 @@ def _stream(seed: int) -> int:
 
 def _uint64(value: int) -> np.uint64:
     return np.uint64(value % 2**64)
-
-
-def backpropagation(
-    run: Run,
-    backend: Backend,
-    example: Example,
-    start: np.ndarray,
-    dtype: np.dtype,
-    targets: dict[Method, float] | None = None,
-) -> None:
-    """Train from the weights ``start`` (N,) with the example's own optimizer, on all rows at once.
-
-    One evaluation is one forward and one backward pass. targets : costs to look out for.
-    """
-    network, places = example.network, places_of(example.network, dtype)
-    theta = np.zeros(network.theta_size(dtype), dtype)
-    theta[places] = start
-    X, Y = example.X.astype(dtype), _targets(example, dtype)
-    solver, numbers = named_optimizer(example.optimizer)
-    recipe = Recipe(
-        epochs=sys.maxsize,
-        batch_size=len(X),
-        solver=solver,
-        solver_numbers=numbers,
-        learning_rate=example.rate,
-        patience=math.inf,
-        shuffle=False,
-        precision="float64" if dtype == np.float64 else "float32",
-    )
-    watch = _Watch(run, places, dict(targets or {}))
-    fitted = fit(
-        backend,
-        network,
-        example.cost,
-        Rows(X, Y, Y, None),
-        recipe,
-        start=Start(theta, np.random.RandomState(0)),
-        listeners=Listeners(watch.begin, watch.end_epoch),
-    )
-    watch.end(fitted)
-
-
-class _Watch:
-    """What a training notes in its ``run``: the loss of an epoch is that before its step.
-
-    targets : costs to look out for.
-    """
-
-    def __init__(self, run: Run, places: np.ndarray, targets: dict[Method, float]) -> None:
-        self._run, self._places, self._targets, self._stale = run, places, targets, 0
-
-    def begin(self, snapshot: Snapshot) -> None:
-        self._snapshot, self._before = snapshot, snapshot().theta
-        self._run.start()
-
-    def end_epoch(self, epoch: Epoch) -> bool:
-        """Note an epoch; return whether to stop after it."""
-        run = self._run
-        self._stale = 0 if epoch.loss < run.cost else self._stale + 1
-        self._evaluate(epoch.loss)
-        for method in [m for m, target in self._targets.items() if epoch.loss <= target]:
-            run.reached[method] = (run.evaluations - 1, run.seconds)
-            del self._targets[method]
-        self._before = self._snapshot().theta
-        run.stopped_by = "no_improvement" if self._stale > _PATIENCE else "budget"
-        return self._stale > _PATIENCE or not run.allowance(1)
-
-    def end(self, fitted: Fitted) -> None:
-        """Note why training ended, where that was not asked for by `end_epoch`."""
-        if fitted.stopped_by == "interrupt":
-            self._run.stopped_by = "interrupt"
-            raise KeyboardInterrupt
-        if fitted.stopped_by == "non_finite":
-            self._evaluate(math.nan)
-            self._run.stopped_by = "diverged"
-
-    def _evaluate(self, cost: float) -> None:
-        self._run.evaluate_one(cost, self._before[self._places].astype(np.float64))
