@@ -8,7 +8,8 @@ import numpy as np
 
 from gpubp.backend import Array, Backend, get_backend
 from gpubp.bench.cases import Case
-from gpubp.bench.peers.ours import available, clock_of
+from gpubp.bench.peers import PEERS
+from gpubp.bench.peers.ours import clock_of
 from gpubp.bench.results import Row, SkippedError
 from gpubp.bench.timing import time_calls
 from gpubp.bench.workloads import phases
@@ -20,7 +21,7 @@ def measure_floor(case: Case) -> Row:
     rounds : seconds of the products of all its steps. bytes_us : of a copy that moves as many bytes
     as a step has to (`workloads.phases`), so that what fits into a cache is copied there.
     """
-    if why := available(case.device):
+    if why := PEERS["gpubp"].available(case.device):
         raise SkippedError(why)
     if case.precision not in ("float32", "float64"):
         raise SkippedError(f"products in {case.precision} are measured by gpubp.bench.gpu")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from gpubp.backend import Array, Backend, Step
-from gpubp.bench.peers.ours import backend_for, clock_of
+from gpubp.backend import Array, Backend, Step, get_backend
+from gpubp.bench.peers.ours import clock_of
 from gpubp.bench.results import Row, Rows, SkippedError
 from gpubp.bench.timing import time_calls
 from gpubp.bench.workloads import LOSS_TOLERANCE, repeated_normals
@@ -29,11 +30,11 @@ def rows(device: str) -> Rows:
     }
 
 
-def _infer(device: str, precision: str, n: int) -> Row:
+def _infer(device: str, precision: Any, n: int) -> Row:
     """Check the logits of the first rows against float64, then time all of them."""
     if device == "cpu" and precision != "float32":
         raise SkippedError(f"needs a CUDA device: there is no {precision} on {device}")
-    backend, rng = backend_for(device, precision), np.random.default_rng(0)
+    backend, rng = get_backend(device, precision=precision), np.random.default_rng(0)
     theta = NETWORK.initial_theta(np.random.RandomState(0), np.dtype(np.float32))
     X_host = repeated_normals(rng, n, NETWORK.sizes[0])
     with backend.in_use(None, CHUNK * NETWORK.n_parameters):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpubp.bench.cases import FLOOR, Case
 from gpubp.bench.charts import CHART_CSS, bars
-from gpubp.bench.peers import ours_compiled
+from gpubp.bench.peers.ours_compiled import GpubpCompiled
 from gpubp.bench.ratios import different_work, ratio_of
 from gpubp.bench.report import heading, with_cases
 from gpubp.bench.results import Part, Row
@@ -18,10 +18,10 @@ from gpubp.bench.saved_runs import is_run, load_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = "docs/cpu.svg"
-OURS = (Row.peer, ours_compiled.name)
+OURS = (Row.peer, GpubpCompiled.name)
 BEGIN, END = "<!-- figures of gpubp bench cpu -->\n", "<!-- end of figures -->\n"
 _NAMES = {
-    ours_compiled.name: "compiled",
+    GpubpCompiled.name: "compiled",
     "sklearn_mlp": "scikit-learn",
     "torch_eager": "PyTorch",
     "jax_scan": "JAX jit + scan",

@@ -48,7 +48,7 @@ def measure(
     if why := peer.available(device):
         raise SkippedError(why)
     started = perf_counter()
-    with peer.prepare(workload, device) as session:
+    with peer.session(workload, device) as session:
         prepared = perf_counter()
         losses = [_trained(session)]
         first = perf_counter()

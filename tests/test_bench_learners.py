@@ -114,7 +114,7 @@ def test_memory_that_a_fit_takes_is_seen() -> None:
 
 def test_a_learner_begins_with_the_weights_and_the_order_of_a_session() -> None:
     workload = Workload((12, 16, 5), 32, steps=7, seed=3)
-    with PEERS["gpubp"].prepare(workload, "cpu") as session:
+    with PEERS["gpubp"].session(workload, "cpu") as session:
         session.epoch()
         expected = session.loss()
     for peer in ("gpubp", "sklearn_mlp"):

@@ -1,28 +1,18 @@
-"""Who trains the workloads: gpubp and its peers, one module each."""
+"""Who trains the workloads: gpubp and its peers, one class each."""
 
 from __future__ import annotations
 
-from gpubp.bench.peers import (
-    jax_scan,
-    ours,
-    ours_compiled,
-    sklearn_mlp,
-    torch_compile,
-    torch_eager,
-    torch_graph,
-)
+from gpubp.bench.peers.jax_scan import JaxScan
+from gpubp.bench.peers.ours import Gpubp
+from gpubp.bench.peers.ours_compiled import GpubpCompiled
 from gpubp.bench.peers.protocol import Peer
+from gpubp.bench.peers.sklearn_mlp import SklearnMlp
+from gpubp.bench.peers.torch_compile import TorchCompile
+from gpubp.bench.peers.torch_eager import TorchEager
+from gpubp.bench.peers.torch_graph import TorchGraph
 
-# torch.compile last: its compilation may use up the time.
-PEERS: dict[str, Peer] = {
-    peer.name: peer
-    for peer in (
-        ours,
-        ours_compiled,
-        torch_eager,
-        torch_graph,
-        jax_scan,
-        sklearn_mlp,
-        torch_compile,
-    )
-}
+_PEERS: tuple[Peer, ...] = (
+    *(Gpubp(), GpubpCompiled(), TorchEager(), TorchGraph(), JaxScan(), SklearnMlp()),
+    TorchCompile(),  # last: its compilation may use up the time
+)
+PEERS = {peer.name: peer for peer in _PEERS}

@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.bench.peers.learners import SessionLearner
-from gpubp.bench.peers.protocol import Learner, Session, missing
+from gpubp.bench.peers.protocol import Peer, Session, missing
 from gpubp.bench.timing import HostClock
 from gpubp.bench.workloads import MOMENTUM, Workload
 
-name = "jax_scan"
 BETA_1, BETA_2 = 0.9, 0.999
 # JAX's own default on CUDA is TF32.
 _PRECISIONS = {
@@ -29,40 +27,29 @@ _PRECISIONS = {
 }
 
 
-def available(device: str) -> str | None:
-    """Return why this peer cannot run on ``device``; None if it can."""
-    if why := missing("jax"):
-        return why
-    try:
-        _device(device)
-    except RuntimeError as error:
-        return f"jax: {error}"
-    return None
+class JaxScan(Peer):
+    """JAX, an epoch at a time."""
 
+    name = "jax_scan"
 
-@contextmanager
-def prepare(workload: Workload, device: str) -> Iterator[Session]:
-    """Yield ``workload`` on ``device``."""
-    with _on(workload, device):
-        yield _Session(workload)
+    def available(self, device: str) -> str | None:
+        if why := missing("jax"):
+            return why
+        try:
+            _device(device)
+        except RuntimeError as error:
+            return f"jax: {error}"
+        return None
 
+    @contextmanager
+    def session(self, workload: Workload, device: str) -> Iterator[Session]:
+        import jax
 
-@contextmanager
-def learner(workload: Workload, device: str) -> Iterator[Learner]:
-    """Yield what trains ``workload`` on ``device``."""
-    with _on(workload, device):
-        yield SessionLearner(_Session(workload), workload)
-
-
-@contextmanager
-def _on(workload: Workload, device: str) -> Iterator[None]:
-    import jax
-
-    if workload.precision == "float64":
-        jax.config.update("jax_enable_x64", True)
-    precision = jax.default_matmul_precision(_PRECISIONS[workload.precision])
-    with jax.default_device(_device(device)), precision:
-        yield
+        if workload.precision == "float64":
+            jax.config.update("jax_enable_x64", True)
+        precision = jax.default_matmul_precision(_PRECISIONS[workload.precision])
+        with jax.default_device(_device(device)), precision:
+            yield _Session(workload)
 
 
 def _device(device: str) -> Any:
@@ -73,9 +60,7 @@ def _device(device: str) -> Any:
     return jax.devices(kind)[int(index or 0)]
 
 
-class _Session:
-    remark = ""
-
+class _Session(Session):
     def __init__(self, workload: Workload) -> None:
         import jax
 
@@ -102,8 +87,16 @@ class _Session:
         self._state: Any = (theta, m, v, jnp.zeros((), self._X.dtype))
         self._orders = cycle(self._all_orders)
 
-    def outputs(self, X: np.ndarray) -> np.ndarray:
-        return np.asarray(self._outputs(self._state[0], X))
+    def place(self, X: np.ndarray) -> Any:
+        import jax.numpy as jnp
+
+        return jnp.asarray(X)
+
+    def forward(self, X: Any) -> Any:
+        return self._outputs(self._state[0], X)
+
+    def to_host(self, outputs: Any) -> np.ndarray:
+        return np.asarray(outputs)
 
     def epoch(self) -> None:
         self._state, self._loss = self._epoch(self._state, self._X, self._y, *next(self._orders))

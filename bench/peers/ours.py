@@ -1,4 +1,4 @@
-"""gpubp itself: a Trainer, as the estimators use it."""
+"""gpubp itself: an estimator for whole calls, a Trainer for steps on a device."""
 
 from __future__ import annotations
 
@@ -10,33 +10,53 @@ from typing import Any, cast
 
 import numpy as np
 
-from gpubp.backend import Backend, BackendUnavailableError, get_backend
+from gpubp.backend import Array, Backend, BackendUnavailableError, get_backend
 from gpubp.batches import Batches, HashedOrder
 from gpubp.bench.peers.learners import EstimatorLearner
-from gpubp.bench.peers.protocol import Learner, Session
+from gpubp.bench.peers.protocol import Learner, Peer, Session
 from gpubp.bench.results import SkippedError
 from gpubp.bench.timing import Clock, HostClock, cupy_clock
-from gpubp.bench.workloads import Workload
+from gpubp.bench.workloads import MOMENTUM, Workload
+from gpubp.inference import infer_into
 from gpubp.kernels.gemm import Precision
-from gpubp.losses import LOSSES
-from gpubp.optimizers import Adam
+from gpubp.losses import LOSSES, Loss
+from gpubp.optimizers import SGD, Adam
 from gpubp.trainer import OptimizerState, Trainer
 
-name = "gpubp"
 
+class Gpubp(Peer):
+    """gpubp as its user installs it."""
 
-def available(device: str) -> str | None:
-    """Return why gpubp cannot run on ``device``; None if it can."""
-    try:
-        get_backend(device)
-    except BackendUnavailableError as error:
-        return str(error)
-    return None
+    name = "gpubp"
+    compiled = False
 
+    def available(self, device: str) -> str | None:
+        try:
+            get_backend(device, compiled=self.compiled)
+        except BackendUnavailableError as error:
+            return str(error)
+        return None
 
-def backend_for(device: str, precision: str, compiled: bool = False) -> Backend:
-    """Return the backend that computes matrix products in ``precision``."""
-    return get_backend(device, precision=cast(Precision, precision), compiled=compiled)
+    @contextmanager
+    def session(self, workload: Workload, device: str) -> Iterator[Session]:
+        precision = cast(Precision, workload.precision)
+        backend = get_backend(device, precision=precision, compiled=self.compiled)
+        used = backend.in_use(None, workload.batch * workload.network.n_parameters)
+        with used, np.errstate(all="ignore"):
+            yield _Session(backend, workload)
+
+    @contextmanager
+    def learner(self, workload: Workload, device: str) -> Iterator[Learner]:
+        from gpubp import MLPClassifier, MLPRegressor
+
+        kind = MLPClassifier if workload.loss == "cross_entropy" else MLPRegressor
+        options: dict[str, Any] = {"device": device, "dtype": str(workload.dtype)}
+        options["compiled"] = self.compiled
+        if workload.precision not in ("float32", "float64"):
+            if device == "cpu":
+                raise SkippedError(f"there is no {workload.precision} on {device}")
+            options["precision"] = workload.precision
+        yield EstimatorLearner(partial(kind, **options), workload)
 
 
 def clock_of(backend: Backend) -> Clock:
@@ -44,49 +64,41 @@ def clock_of(backend: Backend) -> Clock:
     return HostClock() if backend.name == "cpu" else cupy_clock()
 
 
-@contextmanager
-def prepare(workload: Workload, device: str, *, compiled: bool = False) -> Iterator[Session]:
-    """Yield ``workload`` on ``device``."""
-    backend = backend_for(device, workload.precision, compiled)
-    network = workload.network
-    used = backend.in_use(None, workload.batch * network.n_parameters)
-    with used, np.errstate(all="ignore"):
-        trainer = Trainer(
-            backend,
-            network,
-            LOSSES["softmax_cross_entropy"],
-            Adam(epsilon=workload.epsilon),
-            workload.initial_theta(),
-            Batches(backend, *workload.data(), workload.batch),
-            state=OptimizerState(workload.rate),
-        )
+def loss_of(workload: Workload) -> Loss:
+    """Return the workload's loss."""
+    if workload.loss == "squared_error":
+        return LOSSES["squared_error"]
+    one_logit = workload.sizes[-1] == 1
+    return LOSSES["sigmoid_cross_entropy" if one_logit else "softmax_cross_entropy"]
+
+
+def new_trainer(backend: Backend, workload: Workload) -> Trainer:
+    """Return the training of ``workload`` from its initial weights; nothing else makes one here."""
+    loss, (X, y) = loss_of(workload), workload.data()
+    if loss.targets != "index":
+        y = y.reshape(len(y), -1).astype(X.dtype, copy=False)
+    return Trainer(
+        backend,
+        workload.network,
+        loss,
+        Adam(epsilon=workload.epsilon) if workload.solver == "adam" else SGD(MOMENTUM),
+        workload.initial_theta(),
+        Batches(backend, X, y, workload.batch),
+        state=OptimizerState(workload.rate),
+    )
+
+
+class _Session(Session):
+    def __init__(self, backend: Backend, workload: Workload) -> None:
+        self._backend, self._workload, self._loss = backend, workload, np.nan
+        self.clock = clock_of(backend)
+        self.restart()
+
+    def restart(self) -> None:
+        self._trainer = new_trainer(self._backend, self._workload)
         # The orders that all peers start with; from then on hashed ones, made on the device.
-        hashed = (HashedOrder(workload.seed, epoch) for epoch in count())
-        yield _Session(trainer, chain(workload.orders(), hashed))
-
-
-@contextmanager
-def learner(workload: Workload, device: str, *, compiled: bool = False) -> Iterator[Learner]:
-    """Yield MLPClassifier or MLPRegressor for ``workload`` on ``device``."""
-    from gpubp import MLPClassifier, MLPRegressor
-
-    kind = MLPClassifier if workload.loss == "cross_entropy" else MLPRegressor
-    options: dict[str, Any] = {"device": device, "dtype": str(workload.dtype)}
-    options["compiled"] = compiled
-    if workload.precision not in ("float32", "float64"):
-        if device == "cpu":
-            raise SkippedError(f"there is no {workload.precision} on {device}")
-        options["precision"] = workload.precision
-    yield EstimatorLearner(partial(kind, **options), workload)
-
-
-class _Session:
-    remark = ""
-
-    def __init__(self, trainer: Trainer, orders: Iterator[np.ndarray | HashedOrder]) -> None:
-        self._trainer, self._orders, self._loss = trainer, orders, np.nan
-        self.clock = clock_of(trainer.backend)
-        self.synchronize = trainer.backend.synchronize
+        hashed = (HashedOrder(self._workload.seed, epoch) for epoch in count())
+        self._orders = chain(self._workload.orders(), hashed)
 
     def epoch(self) -> None:
         # Every epoch ends with its loss on the host: what the product does is what is timed.
@@ -94,3 +106,18 @@ class _Session:
 
     def loss(self) -> float:
         return self._loss
+
+    def place(self, X: np.ndarray) -> Array:
+        return self._backend.asarray(X)
+
+    def forward(self, X: Array) -> Array:
+        work, trainer = self._workload, self._trainer
+        outputs = self._backend.empty((len(X), work.sizes[-1]), work.dtype)
+        infer_into(outputs, self._backend, work.network, trainer.loss, trainer.parameters, X)
+        return outputs
+
+    def to_host(self, outputs: Array) -> np.ndarray:
+        return self._backend.to_numpy(outputs)
+
+    def synchronize(self) -> None:
+        self._backend.synchronize()

@@ -1,40 +1,63 @@
-"""What a peer is: a library that trains a workload, in one small module.
+"""What a peer is: a library that trains a workload, as one small class.
 
-To add one, write a module with the names of `Peer`, as ``sklearn_mlp.py`` does, and list it in
-`gpubp.bench.peers.PEERS`. A peer takes the workload's data, initial weights and row orders, keeps
-them on the device, and reads no number back in ``epoch``. A Session is the training alone, a
-Learner all that its user waits for.
+To add one, write a module with a subclass of `Peer`, as ``torch_eager.py`` does, and list it in
+`gpubp.bench.peers.PEERS`. A session takes the workload's data, initial weights and row orders,
+keeps them on the device, and reads no number back in ``epoch``.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from gpubp.bench.results import SkippedError
 from gpubp.bench.timing import Clock
 from gpubp.bench.workloads import Workload
 
 
-class Session(Protocol):
-    """One workload, ready to train."""
+class Session(ABC):
+    """One workload on its device: training by epochs, and the forward pass.
 
-    @property
-    def clock(self) -> Clock:
-        """The clock that fits where it trains."""
+    clock : the one that fits where it computes.
+    """
+
+    clock: Clock
 
     @property
     def remark(self) -> str:
         """What a reader of its figures has to know; "" where there is nothing."""
+        return ""
 
+    @abstractmethod
+    def restart(self) -> None:
+        """Take data and initial weights from the host again, and the row orders from the first."""
+
+    @abstractmethod
     def epoch(self) -> None:
         """Train for the next epoch, in the next of the workload's row orders."""
 
+    @abstractmethod
     def loss(self) -> float:
         """Return the mean loss of the last epoch."""
 
+    @abstractmethod
+    def place(self, X: np.ndarray) -> Any:
+        """Return X (n, d_0) of the host as an array on the device."""
+
+    @abstractmethod
+    def forward(self, X: Any) -> Any:
+        """Return the network's outputs (n, d_L) for X (n, d_0), both on the device."""
+
+    @abstractmethod
+    def to_host(self, outputs: Any) -> np.ndarray:
+        """Return a copy of ``outputs`` on the host."""
+
+    @abstractmethod
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
 
@@ -53,19 +76,53 @@ class Learner(Protocol):
         """Return the outputs for X (n, d_0) on the host: probabilities (n, classes), or values."""
 
 
-class Peer(Protocol):
-    """A module of this package."""
+class SessionLearner:
+    """A training loop around a Session, which reads its loss after each epoch, as estimators do."""
 
-    name: str
+    def __init__(self, session: Session, workload: Workload) -> None:
+        self._session = session
+        self._one_logit = workload.loss == "cross_entropy" and workload.sizes[-1] == 1
 
+    @property
+    def remark(self) -> str:
+        """What a reader of its figures has to know."""
+        return self._session.remark
+
+    def fit(self, epochs: int) -> list[float]:
+        """Train from the start; return the loss of each epoch."""
+        self._session.restart()
+        losses = []
+        for _ in range(epochs):
+            self._session.epoch()
+            losses.append(self._session.loss())
+        self._session.synchronize()
+        return losses
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the outputs for X (n, d_0), by way of the device."""
+        session = self._session
+        outputs = session.to_host(session.forward(session.place(X)))
+        return np.hstack([1 - outputs, outputs]) if self._one_logit else outputs
+
+
+class Peer(ABC):
+    """A library that trains workloads."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
     def available(self, device: str) -> str | None:
         """Return why this peer cannot run on ``device``; None if it can."""
 
-    def prepare(self, workload: Workload, device: str) -> AbstractContextManager[Session]:
+    def session(self, workload: Workload, device: str) -> AbstractContextManager[Session]:
         """Return a context with ``workload`` on ``device``, freed at its end."""
+        raise SkippedError(f"{self.name} is measured by whole calls alone")
 
-    def learner(self, workload: Workload, device: str) -> AbstractContextManager[Learner]:
+    @contextmanager
+    def learner(self, workload: Workload, device: str) -> Iterator[Learner]:
         """Return a context with what trains ``workload`` on ``device``, compiled if need be."""
+        with self.session(workload, device) as session:
+            yield SessionLearner(session, workload)
 
 
 def missing(package: str) -> str | None:

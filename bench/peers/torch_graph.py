@@ -2,70 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from typing import Any
 
-from gpubp.bench.peers.protocol import Learner, Session
-from gpubp.bench.peers.torch_parts import (
-    TorchSession,
-    TorchWorkload,
-    optimizer_state,
-    torch_learner,
-    unavailable,
-)
-from gpubp.bench.workloads import Workload
-
-name = "torch_graph"
+from gpubp.bench.peers.torch_parts import TorchPeer, TorchSession, TorchWorkload, optimizer_state
 
 
-def available(device: str) -> str | None:
-    """Return why this peer cannot run on ``device``; None if it can."""
-    return "CUDA graphs need a CUDA device" if device == "cpu" else unavailable(device)
+class TorchGraph(TorchPeer):
+    """PyTorch, replaying a graph for each step."""
 
+    name = "torch_graph"
 
-@contextmanager
-def prepare(workload: Workload, device: str) -> Iterator[Session]:
-    """Yield ``workload`` on ``device``."""
-    import torch
+    def available(self, device: str) -> str | None:
+        return "CUDA graphs need a CUDA device" if device == "cpu" else super().available(device)
 
-    work = TorchWorkload(workload, device)
-    optimizer = work.optimizer(**({"capturable": True} if workload.solver == "adam" else {}))
-    order = work.orders[0].clone()
-    counter = torch.zeros(1, dtype=torch.int64, device=work.device)
-    full = workload.full_steps * workload.batch
+    def training(self, work: TorchWorkload) -> TorchSession:
+        import torch
 
-    def train_on(rows: Any) -> None:
-        loss = work.loss(work.model, rows)
-        loss.backward()
-        optimizer.step()
-        work.total.add_(loss.detach(), alpha=len(rows))
+        workload = work.workload
+        optimizer = work.optimizer(**({"capturable": True} if workload.solver == "adam" else {}))
+        order = work.orders[0].clone()
+        counter = torch.zeros(1, dtype=torch.int64, device=work.device)
+        full = workload.full_steps * workload.batch
 
-    def step() -> None:
-        planned = order[:full].view(workload.full_steps, workload.batch)
-        train_on(planned.index_select(0, counter)[0])
-        counter.add_(1)
+        def train_on(rows: Any) -> None:
+            loss = work.loss(work.model, rows)
+            loss.backward()
+            optimizer.step()
+            work.total.add_(loss.detach(), alpha=len(rows))
 
-    graph = _captured(step, work.model, optimizer, counter)
-    # A last batch that is not full is a graph of its own.
-    last = workload.rest and _captured(
-        lambda: train_on(order[full:]), work.model, optimizer, counter
-    )
+        def step() -> None:
+            planned = order[:full].view(workload.full_steps, workload.batch)
+            train_on(planned.index_select(0, counter)[0])
+            counter.add_(1)
 
-    def train(planned: Any) -> None:
-        order.copy_(planned)
-        counter.zero_()
-        for _ in range(workload.full_steps):
-            graph.replay()
-        if last:
-            last.replay()
+        graph = _captured(step, work.model, optimizer, counter)
+        # A last batch that is not full is a graph of its own.
+        last = workload.rest and _captured(
+            lambda: train_on(order[full:]), work.model, optimizer, counter
+        )
 
-    yield TorchSession(work, train, lambda: optimizer_state(optimizer))
+        def train(planned: Any) -> None:
+            order.copy_(planned)
+            counter.zero_()
+            for _ in range(workload.full_steps):
+                graph.replay()
+            if last:
+                last.replay()
 
-
-def learner(workload: Workload, device: str) -> AbstractContextManager[Learner]:
-    """Return a context with what trains ``workload`` on ``device``."""
-    return torch_learner(prepare(workload, device), workload)
+        return TorchSession(work, train, lambda: optimizer_state(optimizer))
 
 
 def _captured(step: Callable[[], None], model: Any, optimizer: Any, counter: Any) -> Any:

@@ -1,13 +1,11 @@
-"""What the three PyTorch peers share: tensors on the device, the network, and a session.
-
-Each peer makes the session; `torch_learner` makes a learner of it.
-"""
+"""What the three PyTorch peers share: tensors on the device, the network, and a session."""
 
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -15,21 +13,30 @@ from typing import Any
 import numpy as np
 
 from gpubp.bench.machine import cores
-from gpubp.bench.peers.learners import SessionLearner
-from gpubp.bench.peers.protocol import Learner, Session, missing
+from gpubp.bench.peers.protocol import Peer, Session, missing
 from gpubp.bench.timing import Clock, EventClock, HostClock
 from gpubp.bench.workloads import MOMENTUM, Workload
 
 
-def unavailable(device: str) -> str | None:
-    """Return why PyTorch cannot run on ``device``; None if it can."""
-    if why := missing("torch"):
-        return why
-    import torch
+class TorchPeer(Peer):
+    """PyTorch in one way of training."""
 
-    if device != "cpu" and not torch.cuda.is_available():
-        return "torch finds no CUDA device"
-    return None
+    def available(self, device: str) -> str | None:
+        if why := missing("torch"):
+            return why
+        import torch
+
+        if device != "cpu" and not torch.cuda.is_available():
+            return "torch finds no CUDA device"
+        return None
+
+    @contextmanager
+    def session(self, workload: Workload, device: str) -> Iterator[Session]:
+        yield self.training(TorchWorkload(workload, device))
+
+    @abstractmethod
+    def training(self, work: TorchWorkload) -> TorchSession:
+        """Return the session of ``work``."""
 
 
 class TorchWorkload:
@@ -60,20 +67,23 @@ class TorchWorkload:
 
     def loss(self, logits_of: Callable[[Any], Any], rows: Any) -> Any:
         """Return the mean loss of the rows with these indices (batch,), in the precision."""
-        import torch
         from torch.nn import functional
 
         X, y = self.X.index_select(0, rows), self.y.index_select(0, rows)
-        # Autocast is PyTorch's own way to bfloat16 products with float32 weights.
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.workload.precision == "bfloat16"
-        ):
+        with self.autocast():
             Z = logits_of(X)
             if self.is_class:
                 return functional.cross_entropy(Z, y)
             if self.workload.loss == "cross_entropy":
                 return functional.binary_cross_entropy_with_logits(Z, y)
             return 0.5 * functional.mse_loss(Z, y)
+
+    def autocast(self) -> Any:
+        """Return a context of products in the precision; PyTorch's own way to bfloat16 ones."""
+        import torch
+
+        enabled = self.workload.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def batches(self, order: Any) -> Any:
         """Return the rows of each batch of ``order`` (rows,)."""
@@ -113,7 +123,7 @@ def _model(workload: Workload) -> Any:
     return torch.nn.Sequential(*layers[:-1])
 
 
-class TorchSession:
+class TorchSession(Session):
     """Epochs by ``train``, which takes a row order (rows,) and adds to ``total``.
 
     state : returns the tensors of the optimizer, which begin as zeros.
@@ -129,57 +139,44 @@ class TorchSession:
         self._orders = cycle(work.orders)
         self.clock: Clock = torch_clock(work.device)
 
-    @property
-    def remark(self) -> str:
-        """What a reader of the figures has to know."""
-        return ""
-
     def restart(self) -> None:
-        """Begin anew, with the data from the host."""
         self._work.restart()
         for tensor in self._state():
             tensor.zero_()
         self._orders = cycle(self._work.orders)
 
     def epoch(self) -> None:
-        """Train for an epoch."""
         self._work.total.zero_()
         self._train(next(self._orders))
 
     def loss(self) -> float:
-        """Return the mean loss of the last epoch."""
         return float(self._work.total) / self._work.workload.rows
 
-    def outputs(self, X: np.ndarray) -> np.ndarray:
-        """Return the network's outputs for X (n, d_0) as (n, d_L)."""
+    def place(self, X: np.ndarray) -> Any:
+        import torch
+
+        return torch.from_numpy(X).to(self._work.device)
+
+    def forward(self, X: Any) -> Any:
         import torch
 
         work = self._work
-        with torch.inference_mode():
-            Z = work.model(torch.from_numpy(X).to(work.device))
+        with torch.inference_mode(), work.autocast():
+            Z = work.model(X)
             if work.is_class:
                 Z = Z.softmax(dim=1)
             elif work.workload.loss == "cross_entropy":
                 Z = Z.sigmoid()
-            return np.asarray(Z.cpu().numpy())
+            return Z.to(work.X.dtype)
+
+    def to_host(self, outputs: Any) -> np.ndarray:
+        return np.asarray(outputs.cpu().numpy())
 
     def synchronize(self) -> None:
-        """Wait for the device."""
         import torch
 
         if self._work.device.type == "cuda":
             torch.cuda.synchronize()
-
-
-@contextmanager
-def torch_learner(
-    session: AbstractContextManager[Session], workload: Workload
-) -> Iterator[Learner]:
-    """Yield what trains ``workload`` by the TorchSession in ``session``."""
-    with session as opened:
-        if not isinstance(opened, TorchSession):
-            raise TypeError(f"a PyTorch peer prepares a TorchSession, not {opened!r}")
-        yield SessionLearner(opened, workload)
 
 
 def optimizer_state(optimizer: Any) -> list[Any]:
