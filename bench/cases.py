@@ -6,10 +6,19 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from gpubp.bench.workloads import DISTINCT_VALUES, Loss, Precision, Solver, Workload
+from gpubp.bench.workloads import (
+    DISTINCT_VALUES,
+    Loss,
+    Phase,
+    Precision,
+    Solver,
+    Workload,
+    phases,
+)
 
-Mode = Literal["training", "inference"]
+Mode = Literal["training", "inference", "epochs", "forward"]
 Vary = Literal["batch", "width", "depth", "rows", ""]
+FORWARD_BLOCK = 1024  # distinct rows of a forward pass
 FLOOR = "floor"  # the peer that is none: the matrix products alone
 
 
@@ -18,7 +27,9 @@ class Case:
     """What is measured in a process.
 
     network : its name in the suite. rows : of the data, or of those that inference is for.
-    epochs : of a fit. seconds : fits are repeated until a timing has taken so long.
+    mode : "training" and "inference" are whole calls with the host's data; "epochs" and "forward"
+        are timed by the device's clock, with data that lie there.
+    epochs : of a fit, or at least so many are timed. seconds : a timing takes at least so long.
     vary : what grows from case to case of this network, for plots.
     """
 
@@ -43,8 +54,19 @@ class Case:
     def name(self) -> str:
         """What its peers have in common, such as "S 64-100-10 b200 adam float32 cpu"."""
         sizes = "-".join(map(str, self.sizes))
-        how = "inference" if self.mode == "inference" else self.solver
-        return f"{self.network} {sizes} b{self.batch} {how} {self.precision} {self.device}"
+        return f"{self.network} {sizes} b{self.batch} {self.how} {self.precision} {self.device}"
+
+    @property
+    def how(self) -> str:
+        """Mode and solver in short: "adam", "adam epochs", "inference", "forward"."""
+        if not self.trains:
+            return self.mode
+        return self.solver if self.mode == "training" else f"{self.solver} {self.mode}"
+
+    @property
+    def trains(self) -> bool:
+        """Whether training is timed, and not predictions."""
+        return self.mode in ("training", "epochs")
 
     @property
     def key(self) -> tuple[str, str]:
@@ -53,27 +75,29 @@ class Case:
 
     @property
     def steps(self) -> int:
-        """Steps of a fit, or calls of predict."""
+        """Steps of a fit or an epoch, or calls of predict."""
         each = -(-self.rows // self.batch)
-        return each if self.mode == "inference" else each * self.epochs
+        return each * self.epochs if self.mode == "training" else each
 
     @property
     def rows_in_all(self) -> int:
-        """Rows that a fit, or inference, goes through."""
-        return self.rows if self.mode == "inference" else self.rows * self.epochs
+        """Rows that a fit, an epoch, or inference goes through."""
+        return self.rows * self.epochs if self.mode == "training" else self.rows
 
     @property
     def workload(self) -> Workload:
         """The training, with its data; that of inference is for the weights alone."""
-        rows = self.rows
+        rows, batch = self.rows, self.batch
         if self.mode == "inference":  # over a block of whole batches, again and again
-            most = min(self.rows, DISTINCT_VALUES // self.sizes[0])
-            rows = max(1, most // self.batch) * self.batch
+            most = min(rows, DISTINCT_VALUES // self.sizes[0])
+            rows = max(1, most // batch) * batch
+        elif self.mode == "forward":
+            rows = batch = min(batch, FORWARD_BLOCK)
         return Workload(
             self.sizes,
-            self.batch,
+            batch,
             self.precision,
-            steps=max(1, rows // self.batch),
+            steps=max(1, rows // batch),
             rate=self.rate,
             seed=self.seed,
             solver=self.solver,
@@ -81,6 +105,12 @@ class Case:
             dataset=self.dataset,
             n_rows=rows,
         )
+
+    @property
+    def phases(self) -> list[Phase]:
+        """What a step has to do at least."""
+        found = phases(replace(self.workload, batch=self.batch))
+        return found if self.trains else [p for p in found if p.name.startswith("forward")]
 
     def on(self, device: str) -> Case:
         """Return the same case on another device."""

@@ -12,14 +12,13 @@ from gpubp.bench.peers import PEERS
 from gpubp.bench.peers.ours import clock_of
 from gpubp.bench.results import Row, SkippedError
 from gpubp.bench.timing import time_calls
-from gpubp.bench.workloads import phases
 
 
 def measure_floor(case: Case) -> Row:
     """Return the row of what a fit, or inference, cannot be faster than.
 
     rounds : seconds of the products of all its steps. bytes_us : of a copy that moves as many bytes
-    as a step has to (`workloads.phases`), so that what fits into a cache is copied there.
+    as a step has to (`Case.phases`), so that what fits into a cache is copied there.
     """
     if why := PEERS["gpubp"].available(case.device):
         raise SkippedError(why)
@@ -46,7 +45,7 @@ class _Products:
     """The matrix products of a step over arrays of their own."""
 
     def __init__(self, backend: Backend, case: Case) -> None:
-        self._backend, self._trains = backend, case.mode == "training"
+        self._backend, self._trains = backend, case.trains
         rng, dtype = np.random.default_rng(0), case.workload.dtype
 
         def drawn(*shape: int) -> Array:
@@ -72,7 +71,4 @@ class _Products:
 
 def _bytes(case: Case) -> int:
     """Return the fewest bytes that a step has to move."""
-    parts = phases(case.workload)
-    if case.mode == "inference":
-        parts = [part for part in parts if part.name.startswith("forward")]
-    return sum(part.bytes for part in parts) * (2 if case.precision == "float64" else 1)
+    return sum(part.bytes for part in case.phases) * (2 if case.precision == "float64" else 1)

@@ -6,7 +6,6 @@ them in one file of the folder `--out`.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
@@ -21,10 +20,14 @@ from typing import Any, NamedTuple
 import click
 
 from gpubp.backend import BackendUnavailableError, get_backend
+from gpubp.bench import runner
+from gpubp.bench.cases import Case
 from gpubp.bench.isolation import isolated_rows, logged_rows
-from gpubp.bench.machine import machine
-from gpubp.bench.results import Part, Results, Row, find, load, merge, row_name, save
-from gpubp.bench.throughput import compared, with_floor
+from gpubp.bench.machine import cores, machine, slug
+from gpubp.bench.peers import PEERS
+from gpubp.bench.report import table
+from gpubp.bench.results import Part, Results, Row, load, merge, row_name, save
+from gpubp.bench.suite import Suite, read_suite
 
 
 class Measurement(NamedTuple):
@@ -40,9 +43,9 @@ MEASUREMENTS = {
     "ceilings": Measurement("gpubp.bench.ceilings"),
     "kernels": Measurement("gpubp.bench.kernel_twins"),
     "train": Measurement("gpubp.bench.trainings"),
-    "speed": Measurement("gpubp.bench.speed"),
-    "peers": Measurement("gpubp.bench.throughput"),
 }
+STEPS = "gpu-steps"  # the suite of the others
+PEERS_OF = {"speed": (Row.peer,), "peers": tuple(PEERS)}
 
 
 class Asked(NamedTuple):
@@ -64,6 +67,7 @@ PARTS = {
     "peers": Asked(9.0, ("ceilings", "peers")),
 }
 MINUTES = ", ".join(f"{name} {part.minutes:g}" for name, part in PARTS.items())
+REHEARSAL_ROWS = 100_000  # at most, on the CPU
 LOG_CHARACTERS = 2000  # of a log that stay in its row
 Show = Callable[[str], None]
 
@@ -94,7 +98,8 @@ Show = Callable[[str], None]
 def gpu(choice: str, device: str, minutes: float | None, folder: Path, other: Path | None) -> int:
     """Prove and time the CUDA path; PART is first, kernels, train, speed, peers or all.
 
-    On the device cpu it is a rehearsal. Exit code 1 says that a row failed.
+    On the device cpu it is a rehearsal of what a CPU can compute. Exit code 1 says that a row
+    failed.
     """
     begun = monotonic()
     if other is not None:
@@ -110,7 +115,7 @@ def gpu(choice: str, device: str, minutes: float | None, folder: Path, other: Pa
     for part, until in deadlines(choice, minutes, begun).items():
         run.measure(part, until)
     if "peers" in run.measured:
-        click.echo(table(run.results["peers"].rows))
+        click.echo(table(run.results["peers"]))
     failed = [row for name in run.measured for row in run.results[name].rows if _failed(row)]
     click.echo(f"\n{len(failed)} rows failed" + "".join(f"\n{line(row)}" for row in failed))
     return int(bool(failed))
@@ -160,6 +165,8 @@ class Run:
         for name in PARTS[part].names:
             if name == "ceilings" and part != "first" and self._has_ceilings():
                 self.show(f"\nceilings: those of {self.results[name].started} in the file")
+            elif name in PEERS_OF:
+                self.cases(name, until)
             else:
                 self.rows(name, MEASUREMENTS[name], until)
 
@@ -175,22 +182,55 @@ class Run:
         module, isolated, row_seconds = measurement
         begun, started = monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         names = list(import_module(module).rows(self.device))
-        ceilings = self.results["ceilings"].rows if "ceilings" in self.results else ()
         logs = self.path.with_name(f"{self.path.stem}-{name}.log")
         logs.unlink(missing_ok=True)
-        self.measured.append(name)
-        self.show(f"\n{name}: {len(names)} rows, {max(0.0, until - begun):.0f} s at most")
+        self._begin(name, len(names), until - begun)
         done: list[Row] = []
         limits = {"row_seconds": row_seconds, "until": until}
         with closing(isolated(module, self.device, names, **limits)) as rows:
             for row in rows:
-                timed = compared(with_floor(row, ceilings), find(done, row.case))
-                done.append(with_short_log(timed, logs))
+                done.append(with_short_log(row, logs))
                 self.show(line(done[-1]))
                 part = Part(self.facts, started, monotonic() - begun, tuple(done))
                 self.results = merge(self.results, {name: part})
                 save(self.results, self.path)
         self.show(f"{name}: {monotonic() - begun:.0f} s")
+
+    def cases(self, name: str, until: float) -> None:
+        """Measure the cases of the suite that ``name`` stands for, as `gpubp bench` does."""
+        begun, suite = monotonic(), steps_suite(name, self.device)
+        ceilings = self.results["ceilings"].rows if "ceilings" in self.results else ()
+        # One thread on the CPU: a rehearsal shares the machine.
+        threads = 1 if self.device == "cpu" else cores()
+        plan = runner.Plan(suite, threads, device=self.device, ceilings=ceilings, until=until)
+        self._begin(name, len(suite.cases), until - begun)
+        with closing(runner.Run(plan, self.path).measure()) as measured:
+            for progress in measured:
+                self.show(line(progress.row))
+        self.results = load(self.path)
+        self.show(f"{name}: {monotonic() - begun:.0f} s")
+
+    def _begin(self, name: str, rows: int, seconds: float) -> None:
+        self.measured.append(name)
+        self.show(f"\n{name}: {rows} rows, {max(0.0, seconds):.0f} s at most")
+
+
+def steps_suite(name: str, device: str) -> Suite:
+    """Return the suite of "speed" or "peers" on ``device``, peer by peer.
+
+    On the CPU it is a rehearsal: a few epochs of what a CPU can compute.
+    """
+    suite, order = read_suite(STEPS), list(PEERS)
+    cases = [case for case in suite.cases if case.peer in PEERS_OF[name]]
+    if device == "cpu":
+        cases = [_rehearsed(c) for c in cases if c.precision == "float32"]
+    cases = [case.on(device) for case in cases]
+    return replace(suite, name=name, cases=tuple(sorted(cases, key=lambda c: order.index(c.peer))))
+
+
+def _rehearsed(case: Case) -> Case:
+    rows = min(case.rows, REHEARSAL_ROWS)
+    return replace(case, rows=rows, batch=min(case.batch, rows), epochs=2, seconds=1e-9)
 
 
 def with_short_log(row: Row, path: Path) -> Row:
@@ -205,7 +245,7 @@ def with_short_log(row: Row, path: Path) -> Row:
 
 def line(row: Row) -> str:
     """Return a row as a line for a person."""
-    return f"  {row_name(row):<50} {row.status:<8}{'; '.join(filter(None, _told(row)))}"
+    return f"  {row_name(row):<66} {row.status:<8}{'; '.join(filter(None, _told(row)))}"
 
 
 def _told(row: Row) -> Iterable[str]:
@@ -214,35 +254,12 @@ def _told(row: Row) -> Iterable[str]:
         yield f"{figures['us_per_step']:.2f} us/step, spread {row.timing.spread:.1%}"
         yield f"{figures['rows_per_second']:,.0f} rows/s, loss {row.losses[0]:.5g}"
         yield f"{figures['of_floor']:.0%} of the floor" if "of_floor" in figures else ""
-        speedup = figures.get("gpubp_speedup")
-        yield f"gpubp is {speedup:.2f} times as fast" if speedup else ""
+        yield f"gpubp is {1 / figures['ratio']:.2f} times as fast" if "ratio" in figures else ""
     else:
         yield ", ".join(f"{key.replace('_', ' ')} {value:.6g}" for key, value in figures.items())
     yield ", ".join(f"{name} {text}" for name, text in row.notes.items())
     yield row.reason
-
-
-def table(rows: Iterable[Row]) -> str:
-    """Return us/step by workload and peer as text, each peer's with gpubp's speed over it."""
-    rows = [row for row in rows if "us_per_step" in row.figures]
-    peers = list(dict.fromkeys(row.peer for row in rows))
-    lines = ["", f"{'us/step (gpubp times as fast)':<38}" + "".join(f"{p:>18}" for p in peers)]
-    for case in dict.fromkeys(row.case for row in rows):
-        found = (find(rows, case, peer) for peer in peers)
-        lines.append(f"{case:<38}" + "".join(f"{_cell(row):>18}" for row in found))
-    return "\n".join(lines)
-
-
-def _cell(row: Row | None) -> str:
-    if row is None:
-        return "-"
-    speedup = row.figures.get("gpubp_speedup")
-    return f"{row.figures['us_per_step']:.2f}" + (f" ({speedup:.2f}x)" if speedup else "")
-
-
-def slug(name: str) -> str:
-    """Return ``name`` as a part of a file name: "NVIDIA H100 80GB" is "nvidia-h100-80gb"."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    yield row.not_compared
 
 
 def main(args: list[str] | None = None) -> int:

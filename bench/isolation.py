@@ -1,8 +1,7 @@
 """Rows measured in processes of their own: what crashes, hangs or poisons its device is one row.
 
 A part of a benchmark is a module with ``rows(device)``, which returns what measures each row, by
-name. The rows of a part share a process until one of them fails; those of each peer ("peer/case")
-have their own from the start.
+name. The rows of a part share a process until one of them fails.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
-from itertools import groupby
 from pathlib import Path
 from time import monotonic
 from typing import IO
@@ -40,14 +38,13 @@ def isolated_rows(
     row_seconds : the longest that one row may take. until : the `time.monotonic` at which the
     time for all of them is up. A row that fails, or for which no time is left, says why.
     """
-    for _, group in groupby(names, lambda name: name.rpartition("/")[0]):
-        waiting = list(group)
-        while waiting and monotonic() < until:
-            for row in _until_failure(module, device, list(waiting), row_seconds, until):
-                waiting.pop(0)
-                yield row
-        for name in waiting:
-            yield named_row(name, "failed", NO_TIME)
+    waiting = list(names)
+    while waiting and monotonic() < until:
+        for row in _until_failure(module, device, list(waiting), row_seconds, until):
+            waiting.pop(0)
+            yield row
+    for name in waiting:
+        yield named_row(name, "failed", NO_TIME)
 
 
 def logged_rows(

@@ -9,8 +9,11 @@ import json
 import os
 import statistics
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +21,15 @@ from gpubp.bench.cases import FLOOR, Case
 from gpubp.bench.isolation import measured, own_stdout
 from gpubp.bench.machine import cores
 from gpubp.bench.peers import PEERS
-from gpubp.bench.peers.protocol import Learner
-from gpubp.bench.results import Row, SkippedError, row_to_json
+from gpubp.bench.peers.protocol import Learner, Session
+from gpubp.bench.results import Row, SkippedError, Timing, row_to_json
+from gpubp.bench.timing import time_calls
 from gpubp.bench.usage import OtherLoad, PeakMemory
+from gpubp.bench.workloads import LOSS_TOLERANCE
 
 
 def measure(case: Case) -> Row:
-    """Return the row of ``case``: the seconds of one fit in ``rounds``.
+    """Return the row of ``case``: in ``rounds``, the seconds of one fit, epoch or pass.
 
     Raises
     ------
@@ -38,25 +43,16 @@ def measure(case: Case) -> Row:
     peer = PEERS[case.peer]
     if why := peer.available(case.device):
         raise SkippedError(why)
-    with peer.learner(case.workload, case.device) as learner:
-        timed = _inference if case.mode == "inference" else _training
-        seconds, losses, figures = timed(case, learner)
-        remark = learner.remark
-    return Row(
-        case.name,
-        case.peer,
-        reason=remark,
-        losses=losses,
-        figures=figures,
-        rounds=(statistics.median(seconds),),
-    )
+    on_device = case.mode in ("epochs", "forward")
+    started = perf_counter()
+    with (peer.session if on_device else peer.learner)(case.workload, case.device) as subject:
+        figures = {"prepare_seconds": perf_counter() - started}
+        row = _MODES[case.mode](case, subject)
+        return replace(row, reason=subject.remark, figures=row.figures | figures)
 
 
-_Timed = tuple[list[float], tuple[float, float], dict[str, float]]
-
-
-def _training(case: Case, learner: Learner) -> _Timed:
-    """Return the seconds of each fit, the first and the last loss, and what it used."""
+def _training(case: Case, learner: Learner) -> Row:
+    """Time fits; the losses are the first and the last."""
     memory = PeakMemory()
     warm_up = learner.fit(1)  # compiles, and fills caches
     load, seconds = OtherLoad(), list[float]()
@@ -64,12 +60,11 @@ def _training(case: Case, learner: Learner) -> _Timed:
         started = perf_counter()
         losses = learner.fit(case.epochs)
         seconds.append(perf_counter() - started)
-    figures = {"peak_bytes": float(memory.above()), "other_cores": load.cores()}
-    return seconds, (warm_up[0], losses[-1]), figures
+    return _row(case, (warm_up[0], losses[-1]), _used(memory, load), statistics.median(seconds))
 
 
-def _inference(case: Case, learner: Learner) -> _Timed:
-    """Return the seconds of each pass over all rows, two losses, and what it used.
+def _inference(case: Case, learner: Learner) -> Row:
+    """Time passes over all rows.
 
     The losses are that of the epoch that trained the weights, and that of the first batch.
     """
@@ -86,8 +81,102 @@ def _inference(case: Case, learner: Learner) -> _Timed:
         # In whole batches, of which the last may reach beyond the rows asked for.
         part = case.rows / (case.steps * case.batch)
         seconds.append((perf_counter() - started) * part)
-    figures = {"peak_bytes": float(memory.above()), "other_cores": load.cores()}
-    return seconds, (fitted, _loss(case, first, y[: case.batch])), figures
+    losses = fitted, _loss(case, first, y[: case.batch])
+    return _row(case, losses, _used(memory, load), statistics.median(seconds))
+
+
+def _epochs(case: Case, session: Session) -> Row:
+    """Time epochs by the device's clock; the losses are those of the first two, before timing."""
+    memory, started = PeakMemory(), perf_counter()
+    first = _loss_of_epoch(session)
+    seconds = perf_counter() - started
+    losses, load = (first, _loss_of_epoch(session)), OtherLoad()
+    timing, wall = _timed(session.epoch, case, session)
+    # The host's seconds have in them what it does between epochs, where it holds the device up.
+    own = {"first_epoch_seconds": seconds, "wall_us_per_step": 1e6 * wall / case.steps}
+    return _row(case, losses, _used(memory, load) | own, timing.median, timing)
+
+
+def _timed(call: Callable[[], None], case: Case, session: Session) -> tuple[Timing, float]:
+    at_least = {"samples": case.epochs, "seconds": case.seconds}
+    return time_calls(call, session.clock, session.synchronize, **at_least)
+
+
+def _loss_of_epoch(session: Session) -> float:
+    session.epoch()
+    return session.loss()
+
+
+def _forward(case: Case, session: Session) -> Row:
+    """Time passes over rows on the device, by its clock; check the outputs of all of them.
+
+    Both losses are that of the first rows.
+
+    Raises
+    ------
+    ArithmeticError
+        If the outputs are not those that float64 gives, as far as the precision allows.
+    """
+    X, y = case.workload.data()
+    memory = PeakMemory()
+    placed = session.place(np.resize(X, (case.rows, case.sizes[0])))
+    starts = range(0, case.rows, case.batch)
+    outputs = [session.to_host(session.forward(placed[k : k + case.batch])) for k in starts]
+
+    def forward() -> None:
+        for start in starts:
+            session.forward(placed[start : start + case.batch])
+
+    load = OtherLoad()
+    timing, _ = _timed(forward, case, session)
+    error = _error(np.concatenate(outputs), case.workload.initial_outputs(X))
+    if not error <= LOSS_TOLERANCE[case.precision]:
+        raise ArithmeticError(f"the outputs differ from float64's by {error:.3g} of their norm")
+    loss = _loss(case, outputs[0][: len(X)], y)
+    figures = _used(memory, load) | {"relative_error": error}
+    return _row(case, (loss, loss), figures, timing.median, timing)
+
+
+_MODES: dict[str, Callable[[Case, Any], Row]] = {
+    "training": _training,
+    "inference": _inference,
+    "epochs": _epochs,
+    "forward": _forward,
+}
+
+
+def _row(
+    case: Case,
+    losses: tuple[float, float],
+    figures: dict[str, float],
+    seconds: float,
+    timing: Timing | None = None,
+) -> Row:
+    """Return the row of one round of ``seconds``; timing : of it, by the device's clock."""
+    return Row(
+        case.name,
+        case.peer,
+        timing=timing,
+        losses=losses,
+        figures=figures,
+        rounds=(seconds,),
+    )
+
+
+def _error(outputs: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest |got - expected| / |expected| of the blocks of ``outputs`` (n, d_L).
+
+    expected : of the rows of a block, which repeat. NaN where an output is not finite.
+    """
+    n, norm, errors = len(expected), np.linalg.norm(expected), [0.0]
+    for start in range(0, len(outputs), n):
+        got = outputs[start : start + n]
+        errors.append(float(np.linalg.norm(got - expected[: len(got)]) / norm))
+    return max(errors) if np.isfinite(errors).all() else np.nan
+
+
+def _used(memory: PeakMemory, load: OtherLoad) -> dict[str, float]:
+    return {"peak_bytes": float(memory.above()), "other_cores": load.cores()}
 
 
 def _loss(case: Case, outputs: np.ndarray, y: np.ndarray) -> float:
@@ -95,6 +184,8 @@ def _loss(case: Case, outputs: np.ndarray, y: np.ndarray) -> float:
     outputs = outputs.astype(np.float64)
     if case.loss == "squared_error":
         return float(0.5 * np.mean((outputs.reshape(y.shape) - y) ** 2))
+    if outputs.shape[1] == 1:
+        outputs = np.hstack([1 - outputs, outputs])
     return float(-np.log(outputs[np.arange(len(y)), y]).mean())
 
 

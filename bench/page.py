@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from gpubp.bench.cases import FLOOR, Case
 from gpubp.bench.charts import CHART_CSS, Series, bars, chart, key, what_grows
-from gpubp.bench.report import HEADS, describe, heading, table_cells, with_cases
+from gpubp.bench.report import describe, heading, heads_of, table_cells, with_cases
 from gpubp.bench.results import Part, Row
 from gpubp.page import element, escape, page
 
@@ -42,7 +42,7 @@ def bench_page(part: Part) -> str:
         element("div", lines, class_="quiet"),
         element("div", "".join(_figures(pairs, suite["baseline"])), class_="figures"),
         element("h2", "All figures"),
-        *_tables(pairs, suite["baseline"]),
+        *_tables(pairs, heads_of(part), suite["baseline"]),
         *(element("p", text, class_="quiet") for text in _NOTES),
     ]
     return page(title, "\n".join(body), _CSS + CHART_CSS)
@@ -66,8 +66,8 @@ def _figures(pairs: _Pairs, baseline: str) -> Iterator[str]:
         if case.vary and case.peer != FLOOR:
             # Networks whose names differ only in what grows share a chart: width-16, width-64.
             family = case.network if case.vary == "batch" else case.vary
-            how: str = case.solver if case.mode == "training" else case.mode
-            groups.setdefault((case.vary, family, case.precision, how), []).append((case, row))
+            key_of = (case.vary, family, case.precision, case.how)
+            groups.setdefault(key_of, []).append((case, row))
     for (vary, family, precision, how), own in groups.items():
         yield _growth(vary, f"{family}, {how}, {precision}", own)
     compared = [(case, row) for case, row in measured if "ratio" in row.figures]
@@ -100,25 +100,26 @@ def _height(vary: str, row: Row) -> float:
     return row.timing.median if vary == "rows" else row.figures["us_per_step"]
 
 
-def _tables(pairs: _Pairs, baseline: str) -> Iterator[str]:
-    heads = [f"× {baseline}" if head == "ratio" else head for head in HEADS]
-    head = "".join(element("th", escape(text), class_="number") for text in heads)
+def _tables(pairs: _Pairs, heads: list[str], baseline: str) -> Iterator[str]:
+    named = [f"× {baseline}" if head == "ratio" else head for head in heads]
+    head = "".join(element("th", escape(text), class_="number") for text in named)
     for name in dict.fromkeys(case.name for case, _ in pairs):
         own = [(case, row) for case, row in pairs if case.name == name]
         rows = element("tr", element("th", "peer") + head)
-        rows += "".join(_row(case, row) for case, row in own)
+        rows += "".join(_row(case, row, len(heads)) for case, row in own)
         yield element("h3", escape(name))
         yield element("p", escape(describe(own[0][0])), class_="quiet")
         yield element("div", element("table", rows), class_="scroll")
 
 
-def _row(case: Case, row: Row) -> str:
+def _row(case: Case, row: Row, columns: int) -> str:
     peer, why = element("td", escape(case.peer)), "; ".join(filter(None, _reasons(row)))
     if row.status != "ok":
-        text = element("td", escape(f"{row.status}: {why}"), colspan=len(HEADS))
+        text = element("td", escape(f"{row.status}: {why}"), colspan=columns)
         return element("tr", peer + text, class_="bad" if row.status == "failed" else "quiet")
-    cells = "".join(element("td", escape(cell), class_="number") for cell in table_cells(row))
-    more = element("td", escape(why), colspan=len(HEADS) + 1, class_="quiet")
+    shown = table_cells(row)[:columns]
+    cells = "".join(element("td", escape(cell), class_="number") for cell in shown)
+    more = element("td", escape(why), colspan=columns + 1, class_="quiet")
     return element("tr", peer + cells) + (element("tr", more) if why else "")
 
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gpubp.bench.cases import FLOOR, Case
-from gpubp.bench.results import Row
+from gpubp.bench.results import Row, find
 from gpubp.bench.timing import summary
-from gpubp.bench.workloads import LOSS_TOLERANCE
+from gpubp.bench.workloads import LOSS_TOLERANCE, floor_us
 
 SAME_MAGNITUDE = 3.0  # final losses may differ by this factor: row orders and rounding differ
 RowsByKey = Mapping[tuple[str, str], Row]
 
 
-def with_figures(cases: Iterable[Case], rows: RowsByKey, baseline: str) -> list[Row]:
+def with_figures(
+    cases: Iterable[Case], rows: RowsByKey, baseline: str, ceilings: Sequence[Row] = ()
+) -> list[Row]:
     """Return the rows of ``cases`` that are there, with all that follows from their seconds.
 
     A ratio is the median over the rounds that both rows have of the other's seconds over its own:
     machines drift, but not within a round.
+    ceilings : rows of the device's ceilings (`gpubp.bench.ceilings`), where these are known.
     """
     found = []
     for case in cases:
@@ -29,6 +32,7 @@ def with_figures(cases: Iterable[Case], rows: RowsByKey, baseline: str) -> list[
         row = _with_speed(case, row)
         if row.status == "ok" and case.peer != FLOOR:
             row = _with_floor(row, rows.get((case.name, FLOOR)))
+            row = _with_ceilings(case, row, ceilings)
             if case.peer != baseline:
                 row = _with_ratio(case, row, rows, baseline)
         found.append(row)
@@ -39,7 +43,9 @@ def _with_speed(case: Case, row: Row) -> Row:
     row = replace(row, device=case.device, precision=case.precision, seed=case.seed)
     if row.status != "ok" or not row.rounds:
         return row
-    timing = summary(list(row.rounds), "host clock")
+    timing = row.timing  # of one round, as its process has timed it
+    if timing is None or len(row.rounds) > 1:
+        timing = summary(list(row.rounds), timing.clock if timing else "host clock")
     figures = {
         "us_per_step": 1e6 * timing.median / case.steps,
         "rows_per_second": case.rows_in_all / timing.median,
@@ -55,6 +61,17 @@ def _with_floor(row: Row, floor: Row | None) -> Row:
         "of_bytes": floor.figures["bytes_us"] / row.figures["us_per_step"],
     }
     return replace(row, figures=row.figures | figures)
+
+
+def _with_ceilings(case: Case, row: Row, ceilings: Sequence[Row]) -> Row:
+    """Return ``row`` with the floor that follows from a large product and a large copy."""
+    copy, product = find(ceilings, "copy"), find(ceilings, f"product {case.precision}")
+    if copy is None or product is None:
+        return row
+    rates = product.figures["flop_per_second"], copy.figures["bytes_per_second"]
+    floor = floor_us(case.phases, *rates)
+    more = {"floor_us": floor, "of_floor": floor / row.figures["us_per_step"]}
+    return replace(row, figures=row.figures | more)
 
 
 def ratio_of(other: Row, row: Row) -> float:

@@ -16,7 +16,8 @@ HEADS = (
     *("us/step", "spread", "rows/s", "ratio", "of products", "of bytes", "peak MB"),
     "other cores",
 )
-_WIDTHS = (11, 8, 13, 8, 8, 8, 8, 8)  # at least
+_OF_FLOOR = "of floor"  # a column only where the ceilings of the device are known
+_WIDTHS = (11, 8, 13, 8, 8, 8, 8, 8, 8)  # at least
 _COLUMNS = (
     *("network", "sizes", "batch", "mode", "device", "precision", "solver", "loss", "dataset"),
     *("rows", "epochs", "seed", "peer"),
@@ -30,6 +31,12 @@ _FIGURES = (
 def cases_of(part: Part) -> list[Case]:
     """Return the cases that the rows of a part are of."""
     return [Case.from_values(values) for values in part.settings["suite"]["cases"]]
+
+
+def heads_of(part: Part) -> list[str]:
+    """Return the columns of a part's table; that of ratios is called "ratio"."""
+    has_floor = any("of_floor" in row.figures for row in part.rows)
+    return [*HEADS, _OF_FLOOR] if has_floor else [*HEADS]
 
 
 def with_cases(part: Part) -> Iterator[tuple[Case, Row]]:
@@ -61,8 +68,10 @@ def _assignments(variables: dict[str, str]) -> str:
 def describe(case: Case) -> str:
     """Return what a case is, beside its name."""
     data = case.dataset or f"drawn from seed {case.seed}"
-    if case.mode == "inference":
+    if not case.trains:
         return f"{case.rows:,} rows, {case.steps:,} calls"
+    if case.mode == "epochs":
+        return f"{data}, {case.rows:,} rows, {case.steps:,} steps an epoch"
     epochs = "epoch" if case.epochs == 1 else "epochs"
     return f"{data}, {case.rows:,} rows, {case.epochs:,} {epochs}, {case.steps:,} steps a fit"
 
@@ -72,15 +81,15 @@ def table(part: Part) -> str:
     baseline, lines = part.settings["suite"]["baseline"], []
     pairs = list(with_cases(part))
     width = max([14, *(len(case.peer) + 3 for case, _ in pairs)])
-    heads = [f"x {baseline}" if head == "ratio" else head for head in HEADS]
-    widths = [max(least, len(head) + 2) for head, least in zip(heads, _WIDTHS, strict=True)]
+    heads = [f"x {baseline}" if head == "ratio" else head for head in heads_of(part)]
+    widths = [max(least, len(h) + 2) for h, least in zip(heads, _WIDTHS, strict=False)]
     for name in dict.fromkeys(case.name for case, _ in pairs):
         own = [(case, row) for case, row in pairs if case.name == name]
         lines += ["", f"{name}: {describe(own[0][0])}"]
         head = "".join(f"{h:>{w}}" for h, w in zip(heads, widths, strict=True))
         lines.append(f"{'':<{width}}{head}")
         for case, row in own:
-            cells = zip(table_cells(row), widths, strict=True)
+            cells = zip(table_cells(row), widths, strict=False)
             text = "".join(f"{cell:>{w}}" for cell, w in cells)
             line = f"  {case.peer:<{width - 2}}" + (text if row.status == "ok" else row.status)
             lines.append(line.rstrip())
@@ -91,9 +100,9 @@ def table(part: Part) -> str:
 
 
 def table_cells(row: Row) -> list[str]:
-    """Return the figures of a row in the order of HEADS; "-" for what it has not."""
+    """Return the figures of a row for HEADS, then of its floor; "-" for what it has not."""
     if row.status != "ok" or row.timing is None:
-        return ["-"] * len(HEADS)
+        return ["-"] * len(_WIDTHS)
     figures = row.figures
     mark = "*" if figures.get("disturbed_rounds") else ""
     own = row.peer != FLOOR
@@ -106,6 +115,7 @@ def table_cells(row: Row) -> list[str]:
         _cell(figures, "of_bytes", "{:.0%}"),
         f"{figures['peak_bytes'] / 1e6:.1f}" if "peak_bytes" in figures else "-",
         _cell(figures, "other_cores", "{:.1f}") + mark,
+        _cell(figures, "of_floor", "{:.0%}"),
     ]
 
 
@@ -126,7 +136,7 @@ def _notes(pairs: Sequence[tuple[Case, Row]]) -> Iterator[str]:
         yield reason + (f" ({', '.join(dict.fromkeys(networks))})" if networks else "")
     if any(row.figures.get("disturbed_rounds") for _, row in pairs):
         yield "* other processes kept cores busy in a round: do not trust it"
-    yield "us/step: median of the rounds; spread: distance of their quartiles"
+    yield "us/step: median of the rounds, or of the epochs of one; spread: that of their quartiles"
     yield "x peer: rows/s over that peer's, median of the ratios within each round"
     yield "of products, of bytes: what part of the time the matrix products alone take, or a copy"
     yield "peak MB: memory above that of imports and data; other cores: kept busy by others"
@@ -158,7 +168,7 @@ def _values(case: Case) -> Iterable[Any]:
 def progress_line(progress: Progress, rounds: int) -> str:
     """Return a measurement as a line, with the time that is left."""
     row = progress.row
-    told = f"{row.rounds[0]:.3f} s" if row.rounds else f"{row.status}: {row.reason}"
+    told = f"{row.rounds[-1]:.3f} s" if row.rounds else f"{row.status}: {row.reason}"
     count = f"[{progress.done:>{len(str(progress.total))}}/{progress.total}]"
     return (
         f"{count} round {progress.round}/{rounds}, {_duration(progress.left)} left: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import sys
@@ -15,10 +16,10 @@ from typing import Any
 
 import gpubp
 from gpubp.bench.cases import Case
-from gpubp.bench.isolation import isolated_row
+from gpubp.bench.isolation import NO_TIME, isolated_row
 from gpubp.bench.machine import KERNEL_VARIABLES, THREAD_VARIABLES, machine
 from gpubp.bench.ratios import with_figures
-from gpubp.bench.results import Part, Results, Row, load, save
+from gpubp.bench.results import Part, Row, load, merge, named_row, save
 from gpubp.bench.suite import Suite
 from gpubp.bench.usage import BUSY_CORES
 
@@ -32,11 +33,16 @@ class Plan:
     """A suite, and how it is run.
 
     threads : cores that each process has. keep_env : whether variables that change kernels stay.
+    device : the one that the results describe. ceilings : rows of that device's ceilings.
+    until : the `time.monotonic` at which the time for all cases is up.
     """
 
     suite: Suite
     threads: int
     keep_env: bool = False
+    device: str = "cpu"
+    ceilings: tuple[Row, ...] = ()
+    until: float = math.inf
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -47,7 +53,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands after a measurement; ``left`` in seconds, an estimate."""
+    """Where a run stands after a measurement.
+
+    row : of all rounds so far. left : in seconds, an estimate.
+    """
 
     done: int
     total: int
@@ -66,11 +75,11 @@ class Run:
     def __init__(self, plan: Plan, path: Path) -> None:
         self._plan, self._path = plan, path
         self._rows: dict[Key, Row] = {}
-        self._unavailable: dict[tuple[str, str, str], str] = {}
+        self._unavailable: dict[tuple[str, ...], str] = {}
         self._spent: dict[Key, list[float]] = {}
         self._begun, self._before = monotonic(), 0.0
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._machine = machine("cpu") | {"unset": unset_variables(plan.keep_env)}
+        self._machine = machine(plan.device) | {"unset": unset_variables(plan.keep_env)}
 
     def resume(self) -> int:
         """Take what the file has; return how many measurements that is.
@@ -109,25 +118,30 @@ class Run:
             row = self._measured(case)
             self._spent.setdefault(case.key, []).append(monotonic() - begun)
             self._rows[case.key] = _merged(self._rows.get(case.key), row, number)
-            self._save()
+            part = self.part()
+            save(merge(load(self._path), {self._plan.suite.name: part}), self._path)
             left = list(self._open())
+            row = next(row for row in part.rows if (row.case, row.peer) == case.key)
             yield Progress(total - len(left), total, number, row, self._estimate(left))
 
     def part(self) -> Part:
         """Return what was measured so far."""
-        suite = self._plan.suite
-        rows = with_figures(suite.cases, self._rows, suite.baseline)
+        plan, suite = self._plan, self._plan.suite
+        rows = with_figures(suite.cases, self._rows, suite.baseline, plan.ceilings)
         seconds = self._before + monotonic() - self._begun
-        return Part(self._machine, self._started, seconds, tuple(rows), self._plan.settings)
+        return Part(self._machine, self._started, seconds, tuple(rows), plan.settings)
 
     def _measured(self, case: Case) -> Row:
-        where = case.peer, case.device, case.precision
+        where = case.peer, case.device, case.precision, case.mode
         if where in self._unavailable:
             return Row(case.name, case.peer, "skipped", self._unavailable[where])
+        name, left = f"{case.peer}/{case.name}", self._plan.until - monotonic()
+        if left <= 0:
+            return named_row(name, "failed", NO_TIME)
         row = isolated_row(
             [*CHILD, case.to_json(), str(self._plan.threads)],
-            f"{case.peer}/{case.name}",
-            seconds=self._plan.suite.timeout,
+            name,
+            seconds=min(self._plan.suite.timeout, left),
             environment=environment(self._plan.threads, self._plan.keep_env),
         )
         if row.status == "skipped":
@@ -149,10 +163,6 @@ class Run:
         """Return the seconds that ``left`` will take, by those of the same cases or of all."""
         mean = statistics.fmean(statistics.fmean(times) for times in self._spent.values())
         return sum(statistics.fmean(self._spent.get(case.key, [mean])) for _, case in left)
-
-    def _save(self) -> None:
-        results: Results = {self._plan.suite.name: self.part()}
-        save(results, self._path)
 
 
 def _merged(old: Row | None, new: Row, number: int) -> Row:

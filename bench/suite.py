@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
-from gpubp.bench.cases import FLOOR, Case
+from gpubp.bench.cases import FLOOR, Case, Mode
 from gpubp.bench.datasets import DATASETS
 from gpubp.bench.peers import PEERS
 from gpubp.bench.workloads import Loss
@@ -106,7 +106,7 @@ _NETWORK = {
     "sizes": _Rule(_list_of(_is_count, 2), "a list of units by layer, inputs and outputs too"),
     "data": _one_of(*DATASETS),
     "loss": _one_of("cross_entropy", "squared_error"),
-    "mode": _one_of("training", "inference"),
+    "mode": _one_of(*get_args(Mode)),
     "vary": _one_of("batch", "width", "depth", "rows"),
 } | _ANYWHERE
 _DEFAULTS: dict[str, Any] = {

@@ -7,11 +7,13 @@ Adam.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from gpubp.bench.datasets import load_dataset
 from gpubp.network import Network
@@ -136,6 +138,17 @@ class Workload:
         """Return the initial weights (d, h) and biases (h,) by layer."""
         return self.network.unpack(self.initial_theta())
 
+    def initial_outputs(self, X: np.ndarray) -> np.ndarray:
+        """Return the outputs of the initial network for X (n, d_0), computed in float64."""
+        A = X.astype(np.float64)
+        *hidden, (W, b) = zip(*self.initial_parameters(), strict=True)
+        for V, c in hidden:
+            A = np.maximum(A @ V + c, 0)
+        Z: np.ndarray = A @ W + b
+        if self.loss == "squared_error":
+            return Z
+        return expit(Z) if self.sizes[-1] == 1 else softmax(Z, axis=1)
+
     def orders(self) -> np.ndarray:
         """Return the row orders that the epochs take in turn, (ORDERS, rows) int64.
 
@@ -151,14 +164,6 @@ class Workload:
 
     def _rng(self) -> np.random.RandomState:
         return np.random.RandomState(self.seed)
-
-
-WORKLOADS = (
-    Workload((64, 128, 128, 10), 256),
-    Workload((784, 512, 512, 10), 256),
-    Workload((784, 1024, 1024, 10), 4096, "tf32"),
-    Workload((4096, 4096, 4096, 4096), 4096, "bfloat16"),
-)
 
 
 def repeated_normals(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
@@ -195,10 +200,10 @@ def phases(workload: Workload) -> list[Phase]:
     return [*found, Phase("Adam", 0, each * workload.network.n_parameters)]
 
 
-def floor_us(workload: Workload, product_rate: float, copy_rate: float) -> float:
+def floor_us(found: Iterable[Phase], product_rate: float, copy_rate: float) -> float:
     """Return the floor of one step in us: the sum over its phases of the longer of two times.
 
     product_rate : FLOP/s of a large matrix product in the workload's precision.
     copy_rate : bytes/s, read and written, of a large copy on the device.
     """
-    return 1e6 * sum(max(p.flop / product_rate, p.bytes / copy_rate) for p in phases(workload))
+    return 1e6 * sum(max(p.flop / product_rate, p.bytes / copy_rate) for p in found)

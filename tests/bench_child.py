@@ -17,7 +17,8 @@ REAL = (sys.executable, __file__, "real")
 def quick(case: dict[str, Any], threads: str) -> None:
     """Print a row at once: seconds by the clock, so that no two rows are the same."""
     sizes = "-".join(map(str, case["sizes"]))
-    how = "inference" if case["mode"] == "inference" else case["solver"]
+    short = {"training": case["solver"], "epochs": f"{case['solver']} epochs"}
+    how = short.get(case["mode"], case["mode"])
     name = f"{case['network']} {sizes} b{case['batch']} {how} {case['precision']} {case['device']}"
     with Path("order.txt").open("a", encoding="utf-8") as file:
         file.write(f"{case['network']} {case['peer']} {threads}\n")

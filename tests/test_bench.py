@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpubp.bench import throughput
-from gpubp.bench.isolation import measured
-from gpubp.bench.peers import PEERS, protocol
+from gpubp.bench.cases import Case
+from gpubp.bench.peers import PEERS
 from gpubp.bench.peers.ours import clock_of
 from gpubp.bench.results import (
     Part,
     Row,
-    SkippedError,
     Timing,
     find,
     load,
     merge,
     row_from_json,
-    row_name,
     row_to_json,
     save,
 )
+from gpubp.bench.suite import read_suite
 from gpubp.bench.timing import EventClock, summary, time_calls
-from gpubp.bench.workloads import WORKLOADS, Phase, Workload, floor_us, phases, repeated_normals
+from gpubp.bench.workloads import Phase, Workload, floor_us, phases, repeated_normals
 from gpubp.numpy_backend import NumpyBackend
 
 TINY = Workload((12, 16, 8, 5), 32, steps=7)
@@ -129,22 +126,25 @@ def test_phases_of_a_network_worked_by_hand() -> None:
 
 def test_floor_takes_the_longer_time_of_each_phase() -> None:
     workload = Workload((3, 4, 2), 5)
-    moved = sum(phase.bytes for phase in phases(workload))
-    assert floor_us(workload, 1e30, 1e6) == pytest.approx(moved)
-    assert floor_us(workload, 1e6, 1e30) == pytest.approx(2 * 5 * (2 * 3 * 4 + 3 * 4 * 2))
+    found = phases(workload)
+    moved = sum(phase.bytes for phase in found)
+    assert floor_us(found, 1e30, 1e6) == pytest.approx(moved)
+    assert floor_us(found, 1e6, 1e30) == pytest.approx(2 * 5 * (2 * 3 * 4 + 3 * 4 * 2))
     # 1 byte as long as 1 operation: the gather, the loss and Adam move; forward 0 moves 204 and
     # does 120, forward 1 160 and 80, gradient 1 160 and 80, delta 1 232 and 80, gradient 0 204
     # and 120. 200 + 100 + 728 = 1028 bytes in the others.
-    assert floor_us(workload, 1e6, 1e6) == pytest.approx(1028 + 204 + 160 + 160 + 232 + 204)
+    assert floor_us(found, 1e6, 1e6) == pytest.approx(1028 + 204 + 160 + 160 + 232 + 204)
     # 4 bytes as long as 1 operation, so that products bind: 257 + 120 + 80 + 80 + 80 + 120.
-    assert floor_us(workload, 1e6, 4e6) == pytest.approx(257 + 120 + 80 + 80 + 80 + 120)
+    assert floor_us(found, 1e6, 4e6) == pytest.approx(257 + 120 + 80 + 80 + 80 + 120)
 
 
-@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
-def test_operations_are_three_products_a_layer_less_one(workload: Workload) -> None:
-    weights = [d * h for d, h in zip(workload.sizes, workload.sizes[1:], strict=False)]
-    expected = 2 * workload.batch * (3 * sum(weights) - weights[0])
-    assert sum(phase.flop for phase in phases(workload)) == expected
+@pytest.mark.parametrize(
+    "case", [c for c in read_suite("gpu-steps").cases if c.peer == "gpubp"], ids=lambda c: c.name
+)
+def test_operations_are_three_products_a_layer_less_one(case: Case) -> None:
+    weights = [d * h for d, h in zip(case.sizes, case.sizes[1:], strict=False)]
+    expected = 3 * sum(weights) - weights[0] if case.trains else sum(weights)
+    assert sum(phase.flop for phase in case.phases) == 2 * case.batch * expected
 
 
 def test_bfloat16_moves_less_but_not_half() -> None:
@@ -153,19 +153,6 @@ def test_bfloat16_moves_less_but_not_half() -> None:
         for precision in ("float32", "bfloat16")
     )
     assert wide / 2 < narrow < wide
-
-
-def test_floor_stands_in_a_row_where_the_ceilings_are_known() -> None:
-    ceilings = [
-        Row("copy", figures={"bytes_per_second": 3e12}),
-        Row("product float32", figures={"flop_per_second": 5e13}),
-    ]
-    row = Row(TINY.name, precision="float32", figures={"us_per_step": 10.0})
-    got = throughput.with_floor(row, ceilings, [TINY])
-    floor = floor_us(TINY, 5e13, 3e12)
-    assert got.figures == {"us_per_step": 10.0, "floor_us": floor, "of_floor": floor / 10}
-    assert throughput.with_floor(row, ceilings[:1], [TINY]) is row
-    assert throughput.with_floor(Row("else"), ceilings, [TINY]).figures == {}
 
 
 # ---- timing ------------------------------------------------------------------------------------
@@ -244,18 +231,6 @@ def test_rows_of_large_data_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(np.unique(X)) == 12
 
 
-def losses_of(peer: str, workload: Workload) -> list[float]:
-    """Return the loss of each of the first two epochs on the CPU."""
-    with PEERS[peer].session(workload, "cpu") as session:
-        found = []
-        for _ in range(2):
-            session.epoch()
-            found.append(session.loss())
-        session.synchronize()
-        assert session.remark == ""
-    return found
-
-
 def test_a_session_that_diverges_does_not_warn() -> None:
     with PEERS["gpubp"].session(replace(TINY, rate=1e30), "cpu") as session:
         for _ in range(2):
@@ -264,86 +239,11 @@ def test_a_session_that_diverges_does_not_warn() -> None:
     assert np.geterr()["over"] == "warn"
 
 
-@pytest.mark.filterwarnings("default")  # libraries' own
-@pytest.mark.parametrize("peer", [name for name in PEERS if name != "gpubp"])
-def test_peer_does_the_same_work(peer: str) -> None:
-    if why := PEERS[peer].available("cpu"):
-        pytest.skip(why)
-    if peer == "torch_compile" and "GPUBP_TEST_COMPILE" not in os.environ:
-        pytest.skip("compiles for a minute; set GPUBP_TEST_COMPILE=1")
-    if peer == "sklearn_mlp":
-        with pytest.raises(SkippedError, match="sklearn_mlp is measured by whole calls alone"):
-            PEERS[peer].session(TINY, "cpu")
-        return
-    expected = losses_of("gpubp", TINY)
-    np.testing.assert_allclose(losses_of(peer, TINY), expected, rtol=1e-4)
-    assert expected[1] < expected[0]
-
-
 @pytest.mark.parametrize("change", [{"seed": 1}, {"rate": 1.1e-3}, {"steps": 6}])
 def test_other_work_has_other_losses(change: dict[str, Any]) -> None:
-    loss, other = losses_of("gpubp", TINY)[0], losses_of("gpubp", replace(TINY, **change))[0]
-    assert abs(other / loss - 1) > 1e-4
-
-
-def test_peer_that_is_not_installed_is_skipped_with_a_reason(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(protocol, "find_spec", lambda package: None)
-    for name, package in [("torch_eager", "torch"), ("jax_scan", "jax"), ("torch_graph", "torch")]:
-        row = measured(
-            f"{name}/case", lambda name=name: throughput.measure(PEERS[name], TINY, "cuda")
-        )
-        assert (row.peer, row.case, row.status) == (name, "case", "skipped")
-        assert row.reason == f"{package} is not installed"
-
-
-def test_a_rehearsal_skips_what_only_cuda_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = replace(TINY, precision="tf32")
-    monkeypatch.setattr(throughput, "WORKLOADS", (TINY, wide))
-    rows = throughput.rows("cpu")
-    row = rows[f"gpubp/{TINY.name}"]()
-    assert row.timing is not None
-    assert row.timing.samples == 2
-    skipped = measured(f"gpubp/{wide.name}", rows[f"gpubp/{wide.name}"])
-    assert skipped.status == "skipped"
-    assert skipped.reason == "needs a CUDA device: there is no tf32 on cpu"
-
-
-def test_scikit_learn_is_no_peer_on_cuda() -> None:
-    assert not any(name.startswith("sklearn") for name in throughput.rows("cuda"))
-    assert any(name.startswith("sklearn") for name in throughput.rows("cpu"))
-
-
-def test_measured_row_has_losses_time_and_figures() -> None:
-    row = throughput.measure(PEERS["gpubp"], TINY, "cpu", samples=3, seconds=0)
-    assert (row_name(row), row.status, row.precision, row.seed) == (TINY.name, "ok", "float32", 0)
-    assert row.losses == tuple(losses_of("gpubp", TINY))
-    assert row.timing is not None
-    assert row.timing.samples == 3
-    assert row.figures["us_per_step"] == pytest.approx(1e6 * row.timing.median / TINY.steps)
-    assert row.figures["rows_per_second"] == pytest.approx(TINY.rows / row.timing.median)
-
-
-OURS = Row("c", precision="float32", timing=TIMING, losses=(1.0, 0.5))
-PEER = replace(OURS, peer="jax_scan", timing=replace(TIMING, median=5.0), losses=(1.0009, 0.4))
-
-
-def test_peer_that_did_the_same_work_is_compared() -> None:
-    assert throughput.compared(PEER, OURS).figures == {"gpubp_speedup": 2.5}
-    assert throughput.compared(OURS, None) is OURS
-
-
-@pytest.mark.parametrize(
-    ("row", "ours", "why"),
-    [
-        (replace(PEER, losses=(1.002, 0.5)), OURS, "loss 1.002 is not gpubp's 1 within 0.001"),
-        (replace(PEER, losses=(math.nan, 0.5)), OURS, "loss nan is not"),
-        (PEER, None, "gpubp has no figure to compare with"),
-    ],
-)
-def test_peer_that_cannot_be_compared_says_why(row: Row, ours: Row | None, why: str) -> None:
-    got = throughput.compared(row, ours)
-    assert got.figures == {}
-    assert got.timing == row.timing
-    assert got.reason.startswith(why)
+    losses = []
+    for workload in (TINY, replace(TINY, **change)):
+        with PEERS["gpubp"].session(workload, "cpu") as session:
+            session.epoch()
+            losses.append(session.loss())
+    assert abs(losses[1] / losses[0] - 1) > 1e-4

@@ -193,7 +193,7 @@ def test_the_help_names_suites_and_compare(capsys: pytest.CaptureFixture[str]) -
     bench("--help")
     out = capsys.readouterr().out
     assert "gpubp bench compare OLD.json NEW.json" in out
-    for name in ("quick", "cpu", "gpu", "batch", "inference", "scaling"):
+    for name in ("quick", "cpu", "gpu", "gpu-steps", "batch", "inference", "scaling"):
         assert name in out
     bench("compare", "--help")
     assert "bench compare [OPTIONS] OLD NEW" in capsys.readouterr().out

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from time import monotonic
 
+import bench_child
 import pytest
 
-from gpubp.bench import first_device, gpu, isolation
+from gpubp.bench import first_device, gpu, isolation, runner
 from gpubp.bench.isolation import isolated_rows, logged_rows
+from gpubp.bench.report import table
 from gpubp.bench.results import Part, Results, Row, find, load, row_name, save
+from gpubp.bench.saved_runs import is_run, load_runs
+from gpubp.bench.workloads import floor_us
 
 PART = """
 import atexit, os, time
@@ -26,7 +31,6 @@ def rows(device):
     def hangs(): time.sleep(60)
     def good(): return Row("good", device=device, figures={"pid": os.getpid()})
     def also(): return Row("also", device=device, figures={"pid": os.getpid()})
-    def theirs(): return Row("case", "peer", figures={"pid": os.getpid()})
     def logs(text="a product"):
         level, path = (os.environ["CUBLASLT_LOG_" + name] for name in ("LEVEL", "FILE"))
         open(path, "a").write(f"level {level}: {text}")
@@ -39,7 +43,7 @@ def rows(device):
         return good()
     makers = [fails, dies, hangs, good, also, logs_and_dies, logs_late]
     makers = makers if device == "cpu" else [fails, good]
-    return {maker.__name__: maker for maker in makers} | {"peer/case": theirs}
+    return {maker.__name__: maker for maker in makers}
 """
 
 
@@ -55,15 +59,13 @@ def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_row_that_fails_or_dies_hides_no_other(part: str) -> None:
-    names = ["fails", "dies", "good", "also", "peer/case"]
+    names = ["fails", "dies", "good", "also"]
     rows = list(isolated_rows(part, "cpu", names, row_seconds=60, until=monotonic() + 60))
     assert [row_name(row) for row in rows] == names
-    assert [row.status for row in rows] == ["failed"] * 2 + ["ok"] * 3
+    assert [row.status for row in rows] == ["failed"] * 2 + ["ok"] * 2
     assert rows[0].reason == "ArithmeticError: too large"
     assert rows[1].reason == "its process ended with code 3: last words"
-    own, next_one, peers = (row.figures["pid"] for row in rows[2:])
-    assert own == next_one
-    assert peers != own
+    assert rows[2].figures["pid"] == rows[3].figures["pid"]
 
 
 def test_row_that_hangs_hides_no_other(part: str) -> None:
@@ -128,7 +130,7 @@ def test_part_is_saved_beside_the_others(part: str, tmp_path: Path) -> None:
     run.rows("kernels", gpu.Measurement(part), monotonic() + 60)
     assert load(path) == run.results
     assert run.results["train"] == old["train"]
-    assert [row.status for row in run.results["kernels"].rows] == ["failed", "ok", "ok"]
+    assert [row.status for row in run.results["kernels"].rows] == ["failed", "ok"]
     assert run.results["kernels"].machine == NOWHERE
     assert run.measured == ["kernels"]
     assert "ArithmeticError: too large" in "\n".join(lines)
@@ -141,7 +143,7 @@ def test_every_row_is_saved_before_the_next(
     monkeypatch.setattr(gpu, "save", lambda results, path: saved.append(len(results["x"].rows)))
     run, _ = a_run(tmp_path / "results.json")
     run.rows("x", gpu.Measurement(part), monotonic() + 60)
-    assert saved == [1, 2, 3]
+    assert saved == [1, 2]
 
 
 def test_a_long_log_goes_to_a_file_beside_the_results(tmp_path: Path) -> None:
@@ -171,7 +173,8 @@ def test_speed_takes_the_ceilings_of_the_same_device(
     known: Part | None, measured: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, lines = a_run(tmp_path / "r.json", {"ceilings": known} if known else {})
-    monkeypatch.setattr(gpu.Run, "rows", lambda run, name, *a: run.measured.append(name))
+    for rows in ("rows", "cases"):
+        monkeypatch.setattr(gpu.Run, rows, lambda run, name, *a: run.measured.append(name))
     run.measure("speed", 0)
     assert run.measured == measured
     assert len(lines) == ("ceilings" not in measured)
@@ -180,8 +183,9 @@ def test_speed_takes_the_ceilings_of_the_same_device(
 def test_ceilings_that_failed_are_not_measured_again_in_the_same_run(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("first", "ceilings", "speed", "peers"):
+    for name in ("first", "ceilings"):
         monkeypatch.setitem(gpu.MEASUREMENTS, name, gpu.Measurement(part))
+    monkeypatch.setattr(runner, "machine", lambda device: NOWHERE)
     run, _ = a_run(tmp_path / "r.json", {"ceilings": part_of("some", CEILINGS)})
     for name in ("first", "speed", "peers"):
         run.measure(name, monotonic())  # no time for any row
@@ -211,18 +215,76 @@ def test_ceilings_come_before_speeds() -> None:
     for name in ("speed", "peers"):
         assert gpu.PARTS[name].names == ("ceilings", name)
     names = [name for part in gpu.PARTS.values() for name in part.names]
-    assert set(names) == set(gpu.MEASUREMENTS)
+    assert set(names) == {*gpu.MEASUREMENTS, *gpu.PEERS_OF}
 
 
 # ---- the command -------------------------------------------------------------------------------
 
 
-def test_table_has_each_peer_and_its_ratio() -> None:
-    ours = Row("c", figures={"us_per_step": 20.0})
-    peer = Row("c", "jax_scan", figures={"us_per_step": 50.0, "gpubp_speedup": 2.5})
-    text = gpu.table([ours, peer, Row("c", "torch_eager", "failed")])
-    assert text.split("\n")[1].split()[-2:] == ["gpubp", "jax_scan"]
-    assert text.split("\n")[2].split() == ["c", "20.00", "50.00", "(2.50x)"]
+def test_speed_is_that_of_gpubp_alone_and_peers_come_in_turn() -> None:
+    speed, peers = (gpu.steps_suite(name, "cuda:1") for name in ("speed", "peers"))
+    assert [(case.mode, case.peer) for case in speed.cases] == [
+        *[("epochs", "gpubp")] * 4,
+        *[("forward", "gpubp")] * 2,
+    ]
+    assert {case.rows for case in speed.cases if case.mode == "forward"} == {10_000_000}
+    assert {case.device for case in (*speed.cases, *peers.cases)} == {"cuda:1"}
+    names = list(dict.fromkeys(case.peer for case in peers.cases))
+    assert names == ["gpubp", "torch_eager", "torch_graph", "jax_scan", "torch_compile"]
+    assert peers.cases[:6] == speed.cases
+    assert (speed.name, peers.baseline, peers.rounds) == ("speed", "gpubp", 1)
+
+
+def test_a_rehearsal_is_short_and_without_what_only_cuda_computes() -> None:
+    cases = gpu.steps_suite("peers", "cpu").cases
+    assert {case.precision for case in cases} == {"float32"}
+    assert {case.mode for case in cases} == {"epochs", "forward"}
+    assert {(case.device, case.epochs) for case in cases} == {("cpu", 2)}
+    assert all(case.batch <= case.rows <= 100_000 for case in cases)
+
+
+def quick_run(path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[str]:
+    """Run "peers" with the processes that measure nothing; return its lines."""
+    monkeypatch.chdir(path.parent)
+    monkeypatch.setattr(runner, "CHILD", bench_child.QUICK)
+    ceilings = Row("product float32", figures={"flop_per_second": 5e13})
+    results = {"ceilings": part_of("some", CEILINGS, ceilings), "train": part_of("x", Row("t"))}
+    save(results, path)
+    run, lines = a_run(path, results)
+    run.device = "cpu"
+    run.cases("peers", monotonic() + seconds)
+    assert run.results == load(path)
+    assert set(run.results) == {"ceilings", "train", "peers"}
+    return lines
+
+
+def test_cases_are_measured_as_by_gpubp_bench_and_have_floors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "r.json"
+    lines = quick_run(path, monkeypatch, 60)
+    part = load(path)["peers"]
+    small = [case for case in gpu.steps_suite("peers", "cpu").cases if case.network == "small"]
+    ours, theirs = (find(part.rows, small[0].name, peer) for peer in ("gpubp", "torch_eager"))
+    assert ours is not None
+    assert theirs is not None
+    floor = floor_us(small[0].phases, 5e13, 3e12)
+    assert ours.figures["us_per_step"] == pytest.approx(1e6 * ours.rounds[0] / 50)
+    assert ours.figures["of_floor"] == pytest.approx(floor / ours.figures["us_per_step"])
+    assert theirs.figures["ratio"] == pytest.approx(ours.rounds[0] / theirs.rounds[0])
+    assert len(lines) == len(part.rows) + 2
+    assert re.search(r"% of the floor; gpubp is (0\.99|1\.0[01]) times as fast", "".join(lines))
+    text = table(part)
+    assert "x gpubp" in text
+    assert "of floor" in text
+    assert is_run(load_runs(path)["peers"])
+
+
+def test_cases_without_time_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_run(tmp_path / "r.json", monkeypatch, 0)
+    rows = load(tmp_path / "r.json")["peers"].rows
+    assert len(rows) == len(gpu.steps_suite("peers", "cpu").cases)
+    assert {(row.status, row.reason) for row in rows} == {("failed", "no time was left for it")}
 
 
 def test_line_has_figures_notes_and_reason_but_no_log() -> None:
@@ -280,7 +342,7 @@ def test_without_time_every_part_has_its_rows(tmp_path: Path) -> None:
     assert gpu.main(args) == 1
     assert monotonic() - started < 10
     results = load(tmp_path / "rehearsal-cpu.json")
-    assert set(results) == set(gpu.MEASUREMENTS)
+    assert set(results) == {*gpu.MEASUREMENTS, *gpu.PEERS_OF}
     rows = [row for part in results.values() for row in part.rows]
     assert {row.reason for row in rows} <= {"no time was left for it", "took longer than 0 s"}
 

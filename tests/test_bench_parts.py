@@ -13,13 +13,12 @@ import host_cuda
 import numpy as np
 import pytest
 
-from gpubp.bench import ceilings, first_device, inference, kernel_twins, speed, trainings
+from gpubp.bench import ceilings, first_device, kernel_twins, measurement, trainings
+from gpubp.bench.cases import Case
 from gpubp.bench.isolation import measured
-from gpubp.bench.results import Timing
 from gpubp.bench.timing import HostClock
 from gpubp.numpy_backend import NumpyBackend
 
-TIMING = Timing(2.0, 1.5, 2.5, 20, "host clock")
 DTYPES = ("float32", "float64")
 
 
@@ -78,38 +77,6 @@ def test_first_fit_is_timed_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     figures = trainings.rows("cpu")["first fit"]().figures
     assert 0 < figures["fit_seconds"] < figures["process_seconds"]
-
-
-def test_inference_covers_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "CHUNK", 64)
-    monkeypatch.setattr(inference, "time_calls", lambda *a: (TIMING, 0.0))
-    row = inference._infer("cpu", "float32", 150)
-    assert row.figures["relative_error"] < 1e-6
-    assert row.figures["rows_per_second"] == 75
-    monkeypatch.setattr(inference, "CHECKED_ROWS", 10)  # the last chunk is beyond them
-    whole = inference.forward
-
-    def all_but_the_last(backend: Any, network: Any, parameters: Any, part: Any) -> None:
-        if part.rows == 64:
-            whole(backend, network, parameters, part)
-
-    monkeypatch.setattr(inference, "forward", all_but_the_last)
-    with pytest.raises(AssertionError, match="differ from float64's by nan"):
-        inference._infer("cpu", "float32", 150)
-
-
-def test_speed_is_that_of_gpubp_alone() -> None:
-    names = list(speed.rows("cuda"))
-    assert len(names) == 6
-    assert [name for name in names if name.startswith("gpubp/")] == names[:4]
-    assert all("10,000,000 rows" in name for name in names[4:])
-    assert list(speed.rows("cpu"))[4:] == [n.replace("10,000,000", "100,000") for n in names[4:]]
-
-
-def test_inference_has_no_tf32_on_the_cpu() -> None:
-    (name,) = (name for name in inference.rows("cpu") if name.endswith("tf32"))
-    row = measured(name, inference.rows("cpu")[name])
-    assert (row.status, row.reason) == ("skipped", "needs a CUDA device: there is no tf32 on cpu")
 
 
 # ---- ceilings ----------------------------------------------------------------------------------
@@ -226,3 +193,15 @@ def test_libraries_are_those_that_are_loaded() -> None:
         "libcublasLt": "nvidia/cu13/lib/libcublasLt.so.13",
         "libcuda": "/usr/lib/x86_64-linux-gnu/libcuda.so.580.82.07",
     }
+
+
+@pytest.mark.parametrize("mode", ["epochs", "forward"])
+def test_steps_and_passes_are_timed_by_events_on_the_stand_in(
+    host_cupy: host_cuda.Machine, mode: Any
+) -> None:
+    case = Case("a", (6, 8, 3), 16, 40, "gpubp", "cuda", mode=mode, epochs=2, seconds=1e-9)
+    row = measurement.measure(case)
+    assert row.timing is not None
+    assert row.timing.clock == "device events"
+    losses = measurement.measure(case.on("cpu")).losses
+    np.testing.assert_allclose(row.losses, losses, rtol=1e-5)

@@ -17,7 +17,7 @@ def parsed(text: str) -> tuple[Case, ...]:
 
 
 def test_built_in_suites_are_those_that_the_help_names() -> None:
-    assert suite_names() == ["batch", "cpu", "gpu", "inference", "quick", "scaling"]
+    assert suite_names() == ["batch", "cpu", "gpu", "gpu-steps", "inference", "quick", "scaling"]
     for name in suite_names():
         suite = read_suite(name)
         assert suite.name == name

@@ -70,6 +70,7 @@ class _Session(Session):
         self._epoch = jax.jit(_epoch(workload), donate_argnums=0)
         self._outputs = jax.jit(_outputs(workload))
         self._loss: Any = None
+        self._computing: list[Any] = []  # outputs that may not be there yet
         # One wait an epoch. Events of XLA's stream cannot be had.
         self.clock = HostClock(self.synchronize)
         self.restart()
@@ -93,9 +94,12 @@ class _Session(Session):
         return jnp.asarray(X)
 
     def forward(self, X: Any) -> Any:
-        return self._outputs(self._state[0], X)
+        outputs = self._outputs(self._state[0], X)
+        self._computing.append(outputs)
+        return outputs
 
     def to_host(self, outputs: Any) -> np.ndarray:
+        self._computing.clear()  # all before it is done, too
         return np.asarray(outputs)
 
     def epoch(self) -> None:
@@ -107,7 +111,8 @@ class _Session(Session):
     def synchronize(self) -> None:
         import jax
 
-        jax.block_until_ready((self._state, self._loss))
+        jax.block_until_ready((self._state, self._loss, self._computing))
+        self._computing.clear()
 
 
 def _device_order(workload: Workload, order: np.ndarray) -> tuple[Any, Any]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, count
-from typing import Any, cast
 
 import numpy as np
 
@@ -39,7 +38,7 @@ class Gpubp(Peer):
 
     @contextmanager
     def session(self, workload: Workload, device: str) -> Iterator[Session]:
-        precision = cast(Precision, workload.precision)
+        precision = _precision(workload, device)
         backend = get_backend(device, precision=precision, compiled=self.compiled)
         used = backend.in_use(None, workload.batch * workload.network.n_parameters)
         with used, np.errstate(all="ignore"):
@@ -50,13 +49,23 @@ class Gpubp(Peer):
         from gpubp import MLPClassifier, MLPRegressor
 
         kind = MLPClassifier if workload.loss == "cross_entropy" else MLPRegressor
-        options: dict[str, Any] = {"device": device, "dtype": str(workload.dtype)}
-        options["compiled"] = self.compiled
-        if workload.precision not in ("float32", "float64"):
-            if device == "cpu":
-                raise SkippedError(f"there is no {workload.precision} on {device}")
-            options["precision"] = workload.precision
-        yield EstimatorLearner(partial(kind, **options), workload)
+        new = partial(
+            kind,
+            device=device,
+            dtype=str(workload.dtype),
+            precision=_precision(workload, device),
+            compiled=self.compiled,
+        )
+        yield EstimatorLearner(new, workload)
+
+
+def _precision(workload: Workload, device: str) -> Precision:
+    """Return the precision of the factors of float32 products."""
+    if workload.precision in ("float32", "float64"):
+        return "float32"
+    if device == "cpu":
+        raise SkippedError(f"there is no {workload.precision} on {device}")
+    return workload.precision
 
 
 def clock_of(backend: Backend) -> Clock:

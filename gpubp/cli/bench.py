@@ -65,10 +65,10 @@ class _Bench(click.Command):
 def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: Any) -> int:
     """Measure how fast gpubp and its peers train and predict here.
 
-    A suite is a TOML file, or built in: quick (the default, under a minute), cpu, gpu, batch,
-    inference, scaling. Each case runs in a fresh process, and cases take turns in rounds. Results
-    are kept in bench-results/ after every case; Ctrl-C shows what was measured, and --resume goes
-    on. Exit code 1 says that a case failed.
+    A suite is a TOML file, or built in: quick (the default, under a minute), cpu, gpu, gpu-steps,
+    batch, inference, scaling. Each case runs in a fresh process, and cases take turns in rounds.
+    Results are kept in bench-results/ after every case; Ctrl-C shows what was measured, and
+    --resume goes on. Exit code 1 says that a case failed.
     """
     plan = _plan(suite, options)
     if dry_run:
@@ -148,8 +148,7 @@ def _list(plan: Plan) -> None:
 
 
 def _default_path(plan: Plan) -> Path:
-    from gpubp.bench.gpu import slug
-    from gpubp.bench.machine import machine
+    from gpubp.bench.machine import machine, slug
 
     return FOLDER / f"{plan.suite.name}-{slug(machine('cpu')['cpu']) or 'cpu'}.json"
 
