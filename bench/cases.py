@@ -96,14 +96,13 @@ class Case:
         return Workload(
             self.sizes,
             batch,
+            rows,
             self.precision,
-            steps=max(1, rows // batch),
             rate=self.rate,
             seed=self.seed,
             solver=self.solver,
             loss=self.loss,
             dataset=self.dataset,
-            n_rows=rows,
         )
 
     @property

@@ -48,37 +48,25 @@ class Phase(NamedTuple):
 
 @dataclass(frozen=True)
 class Workload:
-    """A training of one network; an epoch has ``steps`` full batches, unless n_rows says more.
+    """A training of one network on ``rows`` rows of data.
 
     precision : of the factors of matrix products. Sums, master weights and Adam are float32, or
         float64 with "float64".
     epsilon : of Adam. So small that it does not matter where in the formula a peer has it.
     loss : of one output, "cross_entropy" is that of a logistic unit; of several, of a softmax.
     dataset : the name of a data set; "" draws the data from the seed.
-    n_rows : rows of the data, if these are not ``steps`` full batches.
     """
 
     sizes: tuple[int, ...]
     batch: int
+    rows: int
     precision: Precision = "float32"
-    steps: int = 50
     rate: float = 1e-3
     epsilon: float = 1e-12
     seed: int = 0
     solver: Solver = "adam"
     loss: Loss = "cross_entropy"
     dataset: str = ""
-    n_rows: int = 0
-
-    @property
-    def name(self) -> str:
-        """Its name in results, such as "64-128-128-10 b256 float32"."""
-        return f"{'-'.join(map(str, self.sizes))} b{self.batch} {self.precision}"
-
-    @property
-    def rows(self) -> int:
-        """Rows of the data, which are those of an epoch."""
-        return self.n_rows or self.steps * self.batch
 
     @property
     def full_steps(self) -> int:

@@ -30,7 +30,7 @@ from gpubp.bench.timing import EventClock, summary, time_calls
 from gpubp.bench.workloads import Phase, Workload, floor_us, phases, repeated_normals
 from gpubp.numpy_backend import NumpyBackend
 
-TINY = Workload((12, 16, 8, 5), 32, steps=7)
+TINY = Workload((12, 16, 8, 5), 32, 224)
 TIMING = Timing(2.0, 1.5, 2.5, 20, "host clock")
 
 
@@ -112,7 +112,7 @@ def test_find_passes_over_what_failed() -> None:
 
 
 def test_phases_of_a_network_worked_by_hand() -> None:
-    assert phases(Workload((3, 4, 2), 5)) == [
+    assert phases(Workload((3, 4, 2), 5, 5)) == [
         Phase("gather", 0, 5 * (3 * 4 * 2 + 4 + 4 + 8)),  # X, y in and out; the order in
         Phase("forward 0", 2 * 5 * 3 * 4, 4 * (5 * 3 + 3 * 4 + 4 + 5 * 4)),  # X, W, b; A
         Phase("forward 1", 2 * 5 * 4 * 2, 4 * (5 * 4 + 4 * 2 + 2 + 5 * 2)),  # A, W, b; Z
@@ -125,7 +125,7 @@ def test_phases_of_a_network_worked_by_hand() -> None:
 
 
 def test_floor_takes_the_longer_time_of_each_phase() -> None:
-    workload = Workload((3, 4, 2), 5)
+    workload = Workload((3, 4, 2), 5, 5)
     found = phases(workload)
     moved = sum(phase.bytes for phase in found)
     assert floor_us(found, 1e30, 1e6) == pytest.approx(moved)
@@ -149,7 +149,7 @@ def test_operations_are_three_products_a_layer_less_one(case: Case) -> None:
 
 def test_bfloat16_moves_less_but_not_half() -> None:
     wide, narrow = (
-        sum(p.bytes for p in phases(Workload((64, 64, 64), 64, precision)))
+        sum(p.bytes for p in phases(Workload((64, 64, 64), 64, 64, precision)))
         for precision in ("float32", "bfloat16")
     )
     assert wide / 2 < narrow < wide
@@ -239,7 +239,7 @@ def test_a_session_that_diverges_does_not_warn() -> None:
     assert np.geterr()["over"] == "warn"
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"rate": 1.1e-3}, {"steps": 6}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"rate": 1.1e-3}, {"rows": 192}])
 def test_other_work_has_other_losses(change: dict[str, Any]) -> None:
     losses = []
     for workload in (TINY, replace(TINY, **change)):

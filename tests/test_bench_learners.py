@@ -19,12 +19,12 @@ from gpubp.bench.results import SkippedError
 from gpubp.bench.workloads import Workload
 
 WORKLOADS = {
-    "classes, a last batch of 5 rows": Workload((12, 16, 5), 32, n_rows=101),
+    "classes, a last batch of 5 rows": Workload((12, 16, 5), 32, 101),
     "two classes, SGD, float64": Workload(
-        (4, 6, 1), 16, steps=5, precision="float64", solver="sgd", rate=0.01
+        (4, 6, 1), 16, 80, precision="float64", solver="sgd", rate=0.01
     ),
-    "two targets": Workload((6, 8, 2), 16, steps=5, loss="squared_error"),
-    "xor": Workload((2, 2, 1), 4, dataset="xor", n_rows=4),
+    "two targets": Workload((6, 8, 2), 16, 80, loss="squared_error"),
+    "xor": Workload((2, 2, 1), 4, 4, dataset="xor"),
 }
 CASE = Case("a", (6, 8, 3), 16, 40, "gpubp", epochs=2, seconds=1e-9)
 EPOCHS = replace(CASE, mode="epochs", epochs=3)
@@ -81,7 +81,7 @@ def test_what_is_known_of_a_data_set_is_true(name: str) -> None:
         assert abs(y[:-2].mean()) < 1e-9
     if name not in ("xor", "digits"):
         np.testing.assert_allclose(X[:-2].std(axis=0), 1)
-    workload = Workload((known.features, known.outputs), 3, dataset=name, n_rows=known.rows)
+    workload = Workload((known.features, known.outputs), 3, known.rows, dataset=name)
     assert len(workload.data()[0]) == known.rows
 
 
@@ -123,7 +123,7 @@ def test_memory_that_a_fit_takes_is_seen() -> None:
 
 
 def test_a_learner_begins_with_the_weights_and_the_order_of_a_session() -> None:
-    workload = Workload((12, 16, 5), 32, steps=7, seed=3)
+    workload = Workload((12, 16, 5), 32, 224, seed=3)
     with PEERS["gpubp"].session(workload, "cpu") as session:
         session.epoch()
         expected = session.loss()
@@ -254,7 +254,7 @@ def test_the_floor_multiplies_every_product_of_a_step(monkeypatch: pytest.Monkey
             super().gemm(A, B, out=out, transpose_a=transpose_a, **more)
 
     floor._Products(Counting(), replace(CASE, sizes=(6, 8, 7, 3)))()
-    expected = [p.flop for p in phases(Workload((6, 8, 7, 3), 16)) if p.flop]
+    expected = [p.flop for p in phases(Workload((6, 8, 7, 3), 16, 16)) if p.flop]
     assert flop == expected
     flop.clear()
     floor._Products(Counting(), replace(CASE, sizes=(6, 8, 7, 3), mode="inference"))()
