@@ -133,8 +133,7 @@ def test_a_case_that_breaks_is_a_row(plan: MadePlan) -> None:
 
 def test_a_peer_that_is_not_there_is_asked_once(plan: MadePlan) -> None:
     jax = [replace(CASE, peer="jax_scan", batch=batch) for batch in (16, 8)]
-    part, _ = run(plan(*jax, CASE, replace(jax[0], mode="epochs"), rounds=2))
-    # In another mode it may be there.
+    part, _ = run(plan(*jax, CASE, replace(jax[0], mode="epochs"), rounds=2))  # perhaps there
     assert order() == ["a jax_scan 1", "a gpubp 1", "a jax_scan 1", "a gpubp 1"]
     assert [(row.status, row.reason) for row in part.rows[:2]] == [
         ("skipped", "jax is not installed")
