@@ -24,6 +24,7 @@ from host_machine import (
     CAPTURED_EVENT,
     ILLEGAL_STATE,
     NO_DEVICE,
+    NOT_READY,
     OLD_DRIVER,
     Block,
     Bytes,
@@ -60,12 +61,14 @@ __all__ = [
     "alloc_pinned_memory",
     "device_properties",
     "get_current_stream",
+    "get_elapsed_time",
     "issue",
     "machine",
     "start",
     "stream_at",
 ]
 
+MILLISECONDS = 0.01  # that events tell of one piece of work, where it does not say otherwise
 
 # ---- devices and streams ---------------------------------------------------------------------
 
@@ -252,10 +255,10 @@ class Event:
     ) -> None:
         if interprocess:
             raise NotImplementedError("the stand-in has one process")
-        self._device = machine().thread.device
+        self._timed, self._device = not disable_timing, machine().thread.device
         self._clock: Clock = {}  # of nothing, until it is recorded
         self._capture: Capture | None = None
-        self._asked = False
+        self._milliseconds, self._asked = 0.0, False
 
     def record(self, stream: Stream | None = None) -> None:
         stream = get_current_stream() if stream is None else stream
@@ -264,7 +267,7 @@ class Event:
         if stream.device_id != self._device:
             raise CUDARuntimeError(BAD_HANDLE)
         self._capture, self._clock = stream._capture, dict(stream._now)
-        self._asked = False
+        self._milliseconds, self._asked = machine().milliseconds, False
 
     def synchronize(self) -> None:
         self._refuse_captured()
@@ -289,6 +292,17 @@ class Event:
             raise self._capture.failed(CAPTURED_EVENT)
 
 
+def get_elapsed_time(start_event: Event, end_event: Event) -> float:
+    """Return the milliseconds between two events, which the host has waited for."""
+    for event in (start_event, end_event):
+        event._refuse_captured()
+        if not event._timed or not event._clock:
+            raise CUDARuntimeError(BAD_HANDLE)
+        if not event._is_known():
+            raise CUDARuntimeError(NOT_READY)
+    return end_event._milliseconds - start_event._milliseconds
+
+
 # ---- work ------------------------------------------------------------------------------------
 
 
@@ -298,12 +312,14 @@ def issue(
     reads: Iterable[Span] = (),
     writes: Iterable[Span] = (),
     stream: Stream | None = None,
+    milliseconds: float = MILLISECONDS,
     parts: Iterable[Span] = (),
     read: Callable[[], list[Bytes]] = list,
 ) -> None:
     """Do ``run`` on ``stream``, the current one by default; or record it if that is capturing.
 
     reads, writes : the memory that it uses. Its other values are bound.
+    milliseconds : what events are to say that it takes.
     parts, read : memory that it reads in part, and what tells, afterwards, of each which bytes.
     """
     stream = get_current_stream() if stream is None else stream
@@ -317,10 +333,11 @@ def issue(
         machine().captured[name] += 1
         spans = (reads, writes, parts)
         refs = ([(weakref.ref(block), used) for block, used in of] for of in spans)
-        stream._capture.nodes.append(Node(name, run, *refs, read))
+        stream._capture.nodes.append(Node(name, run, *refs, read, milliseconds))
         return
     stream._note(name, reads, writes)
     machine().issued[name] += 1
+    machine().milliseconds += milliseconds
     run()
     if parts:
         stream._use(name, [(block, used) for (block, _), used in zip(parts, read(), strict=True)])

@@ -129,6 +129,7 @@ def modules() -> dict[str, ModuleType]:
         Stream=Stream,
         alloc_pinned_memory=host_cuda.alloc_pinned_memory,
         get_current_stream=get_current_stream,
+        get_elapsed_time=host_cuda.get_elapsed_time,
         is_available=_is_available,
         memory=memory,
         runtime=runtime,

@@ -37,6 +37,7 @@ class Node(NamedTuple):
     writes: list[WeakSpan]
     parts: list[WeakSpan]
     read: Callable[[], list[Bytes]]
+    milliseconds: float
 
 
 class Capture:
@@ -116,6 +117,7 @@ class Graph:
         machine().launches += 1
         machine().replayed.update(self._names)
         for node in self._nodes:
+            machine().milliseconds += node.milliseconds
             node.run()
             if node.parts:
                 spans = zip(node.parts, node.read(), strict=True)

@@ -24,7 +24,7 @@ ALIGNMENT = 512  # bytes, of CuPy's allocations
 SPILL = 1024  # bytes of an array that must not lie on the host; what CuPy makes beside may
 POISON = 0xFF  # of every new byte: NaN as a float, -1 as an integer
 
-NO_DEVICE, BAD_DEVICE, OLD_DRIVER, BAD_HANDLE = 100, 101, 35, 400
+NO_DEVICE, BAD_DEVICE, OLD_DRIVER, BAD_HANDLE, NOT_READY = 100, 101, 35, 400, 600
 ILLEGAL_STATE, CAPTURE_UNSUPPORTED, CAPTURE_INVALIDATED, CAPTURE_MERGE = 401, 900, 901, 902
 CAPTURE_UNMATCHED, CAPTURE_UNJOINED, CAPTURE_ISOLATION, CAPTURED_EVENT = 903, 904, 905, 907
 _STATUS = {
@@ -34,6 +34,7 @@ _STATUS = {
     BAD_DEVICE: "cudaErrorInvalidDevice: invalid device ordinal",
     BAD_HANDLE: "cudaErrorInvalidResourceHandle: invalid resource handle",
     ILLEGAL_STATE: "cudaErrorIllegalState: the operation cannot be performed in the present state",
+    NOT_READY: "cudaErrorNotReady: device not ready",
     CAPTURE_UNSUPPORTED: "cudaErrorStreamCaptureUnsupported: operation not permitted when stream "
     "is capturing",
     CAPTURE_INVALIDATED: "cudaErrorStreamCaptureInvalidated: operation failed due to a previous "
@@ -183,6 +184,7 @@ class Machine:
         launches of graphs, of which there were ``launches``.
     faults : misuse that was found where nothing could be raised.
     cublas : the library of the fixture ``host_cupy``.
+    milliseconds : what the work so far has taken, as events tell the time.
     """
 
     def __init__(
@@ -203,6 +205,7 @@ class Machine:
         self.captured: Counter[str] = Counter()
         self.replayed: Counter[str] = Counter()
         self.launches = 0
+        self.milliseconds = 0.0
         self.faults: list[str] = []
         self.loaded: set[Any] = set()  # kernels, on the devices that have run them
         self.thread = _Thread()

@@ -60,6 +60,22 @@ def test_a_stream_waits_for_another(cupy: Any, streams: Streams) -> None:
     assert done.done
 
 
+def test_events_tell_the_time(cupy: Any, streams: Streams) -> None:
+    S, _ = streams
+    first, last = S.record(), cupy.cuda.Event()
+    x = cupy.zeros((1000,))
+    x.fill(3)
+    assert S.record(last) is last
+    last.synchronize()
+    assert cupy.cuda.get_elapsed_time(first, last) > 0
+    with pytest.raises(RuntimeError, match="InvalidResourceHandle"):
+        cupy.cuda.get_elapsed_time(first, cupy.cuda.Event())
+    untimed = S.record(cupy.cuda.Event(disable_timing=True))
+    S.synchronize()
+    with pytest.raises(RuntimeError, match="InvalidResourceHandle"):
+        cupy.cuda.get_elapsed_time(first, untimed)
+
+
 def test_what_was_not_waited_for(two: Any) -> None:
     cupy, S, T = two
     x = cupy.zeros((3,))
@@ -113,11 +129,15 @@ def test_waiting_is_transitive(two: Any) -> None:
     assert cupy.asnumpy(x).tolist() == [2] * 3
 
 
-def test_an_event_is_done_when_asked_again(two: Any) -> None:
+def test_a_time_that_no_one_waited_for(two: Any) -> None:
     cupy, S, _ = two
+    first = S.record()
     cupy.zeros((3,))
     last = S.record()
-    assert [last.done, last.done] == [False, True]
+    with pytest.raises(RuntimeError, match="NotReady"):
+        cupy.cuda.get_elapsed_time(first, last)
+    assert [last.done, last.done] == [False, True]  # whoever asks again is told
+    assert cupy.cuda.get_elapsed_time(first, last) == pytest.approx(0.01)
 
 
 def test_the_null_stream_takes_no_events(two: Any) -> None:

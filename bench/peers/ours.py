@@ -1,4 +1,4 @@
-"""gpubp itself: an estimator for whole calls, a Trainer for steps on a device."""
+"""gpubp itself: an estimator for whole calls, a trainer for steps on a device."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from itertools import chain, count
 import numpy as np
 
 from gpubp.backend import Array, Backend, BackendUnavailableError, get_backend
-from gpubp.batches import Batches, HashedOrder
+from gpubp.batches import HashedOrder
 from gpubp.bench.peers.learners import EstimatorLearner
 from gpubp.bench.peers.protocol import Learner, Peer, Session
 from gpubp.bench.results import SkippedError
 from gpubp.bench.timing import Clock, HostClock, cupy_clock
 from gpubp.bench.workloads import MOMENTUM, Workload
+from gpubp.fit import Start, prepare
 from gpubp.inference import infer_into
 from gpubp.kernels.gemm import Precision
 from gpubp.losses import LOSSES, Loss
-from gpubp.optimizers import SGD, Adam
-from gpubp.trainer import OptimizerState, Trainer
+from gpubp.recipe import Recipe
+from gpubp.rows import Rows
+from gpubp.trainer import Trainer
 
 
 class Gpubp(Peer):
@@ -86,15 +88,16 @@ def new_trainer(backend: Backend, workload: Workload) -> Trainer:
     loss, (X, y) = loss_of(workload), workload.data()
     if loss.targets != "index":
         y = y.reshape(len(y), -1).astype(X.dtype, copy=False)
-    return Trainer(
-        backend,
-        workload.network,
-        loss,
-        Adam(epsilon=workload.epsilon) if workload.solver == "adam" else SGD(MOMENTUM),
-        workload.initial_theta(),
-        Batches(backend, X, y, workload.batch),
-        state=OptimizerState(workload.rate),
+    adam = workload.solver == "adam"
+    recipe = Recipe(
+        batch_size=workload.batch,
+        solver=workload.solver,
+        solver_numbers={"epsilon": workload.epsilon} if adam else {"momentum": MOMENTUM},
+        learning_rate=workload.rate,
+        precision="float64" if workload.precision == "float64" else backend.precision,
     )
+    start = Start(workload.initial_theta(), np.random.RandomState(0))
+    return prepare(backend, workload.network, loss, Rows(X, y, y, None), recipe, start)
 
 
 class _Session(Session):
