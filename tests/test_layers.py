@@ -102,6 +102,7 @@ FLOORS = [
     "search.methods",
     "search.backpropagation",
     "search.comparison",
+    "search.text",
     "search.report",
     "search.figure",
     "search.page",

@@ -42,7 +42,7 @@ from gpubp.search.methods import (
     weights_of,
 )
 from gpubp.search.page import search_page
-from gpubp.search.report import human_time, sentences, text_lines
+from gpubp.search.text import human_time, sentences, text_lines
 
 FLOAT64 = np.dtype(np.float64)
 OPTIMUM = np.array([1.53, -2.27])

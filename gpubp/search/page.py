@@ -9,7 +9,7 @@ from gpubp.page import element, escape, page
 from gpubp.search.comparison import Comparison
 from gpubp.search.figure import FIGURE_CSS, chart, key, landscape
 from gpubp.search.methods import Run
-from gpubp.search.report import (
+from gpubp.search.text import (
     EXTRAPOLATION,
     HEADINGS,
     TITLES,
