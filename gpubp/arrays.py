@@ -97,10 +97,10 @@ class Backend(Protocol):
     """What training needs of a device."""
 
     name: str  # "cpu" or "cuda:0"
-    why: str  # the reason for this choice, for a person
+    reason: str  # the reason for this choice, for a person
     precision: str  # of the factors of float32 products
     epilogues: Epilogues  # what its products may do on their way out
-    lanes: int  # sums that run side by side
+    n_partial_sums: int  # of a reduction, computed side by side
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         """Return ``values`` as a C-contiguous array on this device, without a copy if possible."""
@@ -133,11 +133,11 @@ class Backend(Protocol):
         accumulate : add A B to ``out`` instead; not with a bias.
         """
 
-    def aside(self) -> AbstractContextManager[None]:
+    def side_stream(self) -> AbstractContextManager[None]:
         """Return a context for work that what follows need not wait for, until `join`."""
 
     def join(self) -> None:
-        """Let what follows wait for all that was asked for aside."""
+        """Let what follows wait for all that was asked for on the side stream."""
 
     def record(self, step: Step) -> Recording:
         """Return a callable that does what ``step`` does now, as fast as the device can.

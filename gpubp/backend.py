@@ -67,19 +67,19 @@ def get_backend(
     if device != "auto":
         return _cuda(index, "asked for", precision, record)
     if work is not None and work < CUDA_CROSSOVER:
-        why = f"a step this small gains nothing from CUDA (batch x parameters {work:,})"
-        return _host(why, compiled)
+        reason = f"a step this small gains nothing from CUDA (batch x parameters {work:,})"
+        return _host(reason, compiled)
     try:
         return _cuda(0, "a CUDA device answers", precision, record)
     except BackendUnavailableError as error:
         return _host(str(error).partition(";")[0], compiled)
 
 
-def _host(why: str, compiled: bool) -> Backend:
+def _host(reason: str, compiled: bool) -> Backend:
     if not compiled:
-        return NumpyBackend(why)
+        return NumpyBackend(reason)
     try:
-        return CompiledBackend(why)
+        return CompiledBackend(reason)
     except CompilerError as error:
         raise BackendUnavailableError(
             f"{error}; install g++ or clang++, or name another in CXX, or set compiled=False"
@@ -95,7 +95,7 @@ def _device_index(device: str) -> int:
     raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}")
 
 
-def _cuda(index: int, why: str, precision: Precision, record: bool) -> Backend:
+def _cuda(index: int, reason: str, precision: Precision, record: bool) -> Backend:
     try:
         import cupy
     except ImportError as error:
@@ -107,7 +107,7 @@ def _cuda(index: int, why: str, precision: Precision, record: bool) -> Backend:
     if index >= count:
         raise _unavailable(f"there is no device cuda:{index}, only {count} device(s)")
     try:
-        backend = CupyBackend(index, why, record, precision)
+        backend = CupyBackend(index, reason, record, precision)
         probe(index)
     except (CublasError, MemoryError, cupy.cuda.runtime.CUDARuntimeError) as error:
         raise _unavailable(f"cuda:{index} does not start ({error})") from error

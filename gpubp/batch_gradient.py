@@ -34,13 +34,13 @@ class BatchGradient:
     ) -> None:
         """Compute the gradient of the rows of this step from its ``first`` on, in ``work``.
 
-        row_losses : (work.rows,), to which the loss of each row is added, 1 / ``of`` of it or its
+        row_losses : (work.n_rows,), to which the loss of each row is added, 1 / ``of`` of it or its
         share by weight. accumulate : add to the gradients instead of setting them.
         """
         backend, network, batches = self.backend, self.network, self.batches
-        work.X, Y = batches.gather(work.X, batches.Y_batch[: work.rows], first)
+        work.X, Y = batches.gather(work.X, batches.Y_batch[: work.n_rows], first)
         forward(backend, network, self.parameters, work, masks)
-        share = batches.share(work.rows, of, first)
+        share = batches.share(work.n_rows, of, first)
         self.loss.evaluate(backend, work.logits, Y, share, row_losses, work.deltas[-1])
         backward(
             backend, network, self.parameters, self.gradients, work, masks, accumulate=accumulate

@@ -40,9 +40,9 @@ class Batches:
         weights: np.ndarray | None = None,
     ) -> None:
         self.backend = backend
-        self.rows = len(X)
-        self.batch_size = min(batch_size, self.rows)
-        self.full, self.tail = divmod(self.rows, self.batch_size)
+        self.n_rows = len(X)
+        self.batch_size = min(batch_size, self.n_rows)
+        self.full, self.tail = divmod(self.n_rows, self.batch_size)
         self.steps = self.full + (self.tail > 0)
         self.rows_by_step = np.full(self.steps, self.batch_size, np.float64)
         self.rows_by_step[self.full :] = self.tail
@@ -76,13 +76,13 @@ class Batches:
         if self.steps > 1:
             return self._plan(order, whole)
         if self._of_one_step is None:
-            self._of_one_step = self._plan(np.arange(self.rows), whole)
+            self._of_one_step = self._plan(np.arange(self.n_rows), whole)
         return self._of_one_step
 
     def _plan(self, order: np.ndarray | HashedOrder, whole: bool) -> np.ndarray:
         rows = self._plan_order(order)
         if self._weights is None:
-            return np.full(self.steps, float(self.rows)) if whole else self.rows_by_step
+            return np.full(self.steps, float(self.n_rows)) if whole else self.rows_by_step
         weights = self._by_step(self._weights[self.backend.to_numpy(rows)].astype(np.float64))
         sums: np.ndarray = weights.sum(axis=1)
         if whole:
@@ -92,7 +92,7 @@ class Batches:
         self._shares[...] = self.backend.asarray(weights / sums[:, None], self.X.dtype)
         return sums
 
-    def passes(self) -> Iterator[int]:
+    def windows(self) -> Iterator[int]:
         """Yield how many full steps can be run now, until the epoch's are; the tail comes last."""
         yield self.full
 
@@ -122,7 +122,7 @@ class Batches:
 
     def _plan_order(self, order: np.ndarray | HashedOrder) -> Array:
         """Upload ``order``, or make it where the data lies; return it, (n,)."""
-        rows = self.order.reshape(-1)[: self.rows]
+        rows = self.order.reshape(-1)[: self.n_rows]
         if isinstance(order, HashedOrder):
             self._hash(order, rows)
             return rows
@@ -131,11 +131,11 @@ class Batches:
 
     def _hash(self, order: HashedOrder, rows: Array) -> None:
         """Write the order into ``rows`` (n,) int64."""
-        keys = self.backend.asarray(permutation_keys(order.seed, order.epoch, self.rows))
-        self.backend.run(PERMUTE, keys, ROUNDS, self.rows, out=rows)
+        keys = self.backend.asarray(permutation_keys(order.seed, order.epoch, self.n_rows))
+        self.backend.run(PERMUTE, keys, ROUNDS, self.n_rows, out=rows)
 
     def _by_step(self, values: np.ndarray) -> np.ndarray:
         """Return ``values`` (n,) in the order of use as (steps, batch_size), padded with zeros."""
         padded = np.zeros(self.steps * self.batch_size, values.dtype)
-        padded[: self.rows] = values
+        padded[: self.n_rows] = values
         return padded.reshape(self.steps, self.batch_size)

@@ -21,7 +21,7 @@ from sklearn.utils.multiclass import (
 
 from gpubp.backend import Array
 from gpubp.class_weights import row_weights
-from gpubp.device_rows import validated
+from gpubp.device_rows import check_input
 from gpubp.estimator_docs import documented
 from gpubp.fitted_attributes import judge, rollback
 from gpubp.fitting import X_CHECKS, MultilayerPerceptron
@@ -123,7 +123,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         return X, y
 
     def _as_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
-        X, y = validated(self, X, y, multi_output=True, reset=reset, **X_CHECKS)
+        X, y = check_input(self, X, y, multi_output=True, reset=reset, **X_CHECKS)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:

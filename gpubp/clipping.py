@@ -13,8 +13,8 @@ class Clipping:
 
     def __init__(self, backend: Backend, gradient: Array, limit: float) -> None:
         self._backend, self._gradient, self._limit = backend, gradient, limit
-        lanes = min(backend.lanes, -(-len(gradient) // FEWER))
-        self._sums = [backend.zeros((lanes,), gradient.dtype)]
+        n_sums = min(backend.n_partial_sums, -(-len(gradient) // FEWER))
+        self._sums = [backend.zeros((n_sums,), gradient.dtype)]
         while len(self._sums[-1]) > 1:
             fewer = -(-len(self._sums[-1]) // FEWER)
             self._sums.append(backend.zeros((fewer,), gradient.dtype))

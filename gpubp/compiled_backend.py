@@ -110,8 +110,8 @@ class CompiledEpilogues(Epilogues):
 class CompiledBackend(NumpyBackend):
     """NumPy, with compiled parts of what is recorded; see `gpubp.arrays.Backend`."""
 
-    def __init__(self, why: str = "asked for") -> None:
-        super().__init__(why)
+    def __init__(self, reason: str = "asked for") -> None:
+        super().__init__(reason)
         replay_library()  # raises where nothing can be compiled
         self.epilogues = CompiledEpilogues(self)
 

@@ -33,7 +33,7 @@ class Engine:
     """One thread's streams on a device: a main one, one for uploads, and one beside the main.
 
     lock : of the thread that computes; others wait, where several share the engine.
-    products : of the main stream and of the one aside; None where cuBLAS does not load.
+    products : of the main stream and of the side stream; None where cuBLAS does not load.
     restriction : what cannot be done here, as the end of a sentence.
     """
 
@@ -43,14 +43,14 @@ class Engine:
     def __init__(self, cupy: Any, device: Any, precision: Precision) -> None:
         self.lock = threading.RLock()
         make = cupy.cuda.Stream
-        self.main, self.aside, self.uploads = (make(non_blocking=True) for _ in range(3))
+        self.main, self.side, self.uploads = (make(non_blocking=True) for _ in range(3))
         # Recorded anew at each fork and join: a wait is for what an event stands for at that time.
         self.fork, self.join = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
         try:
             options = (device.compute_capability, precision)
             check_room(cupy, device, 2 * workspace_bytes(device.compute_capability))
-            main, aside = (Products(cupy, stream, *options) for stream in (self.main, self.aside))
-            self.products = main, aside
+            main, side = (Products(cupy, stream, *options) for stream in (self.main, self.side))
+            self.products = main, side
         except GemmUnavailableError as error:
             self.restriction = f"; products by cupy.matmul, and no step is recorded: {error}"
 

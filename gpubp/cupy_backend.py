@@ -68,12 +68,12 @@ class CupyBackend:
     record : False runs each step as it is written, launch by launch.
     """
 
-    lanes = 1 << 15
+    n_partial_sums = 1 << 15
 
     def __init__(
         self,
         index: int,
-        why: str = "asked for",
+        reason: str = "asked for",
         record: bool = True,
         precision: Precision = "float32",
     ) -> None:
@@ -87,7 +87,7 @@ class CupyBackend:
         self._launches: Counter[str] = Counter()
 
         self._engine = engine_of_this_thread(cupy, self._device, precision)
-        self.why = why + self._engine.restriction
+        self.reason = reason + self._engine.restriction
         self._products = self._engine.products and self._engine.products[0]
         self.epilogues = Epilogues()
         if self._products is not None:
@@ -166,16 +166,16 @@ class CupyBackend:
             self._cupy.add(out, product, out=out)
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def side_stream(self) -> Iterator[None]:
         engine = self._engine
         if engine.products is None:  # CuPy's products have one handle, whose stream is the main
             yield
             return
         engine.fork.record(engine.main)
-        engine.aside.wait_event(engine.fork)
+        engine.side.wait_event(engine.fork)
         self._products = engine.products[1]
         try:
-            with engine.aside:
+            with engine.side:
                 yield
         finally:
             self._products = engine.products[0]
@@ -183,7 +183,7 @@ class CupyBackend:
     def join(self) -> None:
         engine = self._engine
         if engine.products is not None:
-            engine.join.record(engine.aside)
+            engine.join.record(engine.side)
             engine.main.wait_event(engine.join)
 
     def record(self, step: Step) -> Recording:
@@ -241,7 +241,7 @@ class CupyBackend:
         engine = self._engine
         with engine.lock, self._device, engine.main:
             # An interrupt may have left work there, on memory that has been freed since.
-            for stream in (engine.aside, engine.uploads):
+            for stream in (engine.side, engine.uploads):
                 engine.main.wait_event(self._marked(stream))
             yield
             engine.main.synchronize()

@@ -14,12 +14,12 @@ from sklearn.utils.validation import (
 )
 
 from gpubp.arrays import Array
-from gpubp.interchange import converted, on_device, on_host, stray_value
+from gpubp.interchange import converted, nan_or_infinity, on_device, on_host
 
 _ONES = {dtype: np.ones(1024, dtype) for dtype in (np.dtype("f4"), np.dtype("f8"))}
 
 
-def validated(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> Any:
+def check_input(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> Any:
     """Return what scikit-learn's validate_data does: X, or X and y.
 
     Rows on a CUDA device stay there, as a CuPy array of float32 or float64; y is on the host.
@@ -28,7 +28,7 @@ def validated(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> An
     if rows is None or rows.ndim != 2 or rows.dtype.kind not in "biuf":
         # On the host scikit-learn can say what is wrong in all detail.
         X = on_host(X if rows is None else rows)
-        checks["ensure_all_finite"] = not surely_finite(X)
+        checks["ensure_all_finite"] = not is_finite_by_sum(X)
         return validate_data(estimator, X, *y, reset=reset, **checks)
     if rows.dtype not in (np.float32, np.float64):
         rows = converted(rows, np.float64)
@@ -47,11 +47,11 @@ def validated(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> An
 
 def _outline(rows: Array) -> np.ndarray:
     """Return an array on the host of the shape and dtype of ``rows``, and as finite as they are."""
-    value = np.array(stray_value(rows), rows.dtype)
+    value = np.array(nan_or_infinity(rows), rows.dtype)
     return np.broadcast_to(value, rows.shape)
 
 
-def surely_finite(array: object) -> bool:
+def is_finite_by_sum(array: object) -> bool:
     """Return whether all of ``array`` is finite; False too where it takes more to tell.
 
     A product with ones lets NaN and infinity through to the sum, as adding up does, in half the

@@ -15,7 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from gpubp.backend import Array, Backend
 from gpubp.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
-from gpubp.device_rows import validated
+from gpubp.device_rows import check_input
 from gpubp.fit import Start, fit
 from gpubp.fit_listeners import listeners_of, say
 from gpubp.fitted_attributes import continued, judge, rollback, set_fitted
@@ -23,10 +23,10 @@ from gpubp.held_rows import check_columns, hold_out, named
 from gpubp.history import History, OnEpoch
 from gpubp.hyperparameters import Hyperparameters
 from gpubp.inference import forget, infer_into, parameters_of
-from gpubp.interchange import beside, empty_beside, is_on_device, on_host
+from gpubp.interchange import empty_on_device_of, is_on_device, on_host, to_device_of
 from gpubp.losses import Loss
 from gpubp.network import Network
-from gpubp.rows import Rows, SparseRows, as_rows
+from gpubp.rows import Rows, SparseRows, as_matrix
 from gpubp.scoring import Scorer
 from gpubp.validation import Held, Score, minus_loss
 
@@ -38,7 +38,7 @@ def _described(dtype: np.dtype, backend: Backend) -> str:
     """Return a line that says where training runs, how, and why there."""
     rounded = dtype == np.float32 and backend.precision != "float32"
     products = f" with {backend.precision} products" if rounded else ""
-    return f"training on {backend.name} in {dtype}{products}: {backend.why}"
+    return f"training on {backend.name} in {dtype}{products}: {backend.reason}"
 
 
 def _checked_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
@@ -262,7 +262,7 @@ class MultilayerPerceptron(CallbackSupportMixin, Hyperparameters, ABC):
         if self._known is not None and self._known[0] is X and self._known[1] is self.coefs_:
             return self._known[2].copy()
         check_is_fitted(self)
-        X = validated(self, X, reset=False, **X_CHECKS)
+        X = check_input(self, X, reset=False, **X_CHECKS)
         sizes = (len(self.coefs_[0]), *(len(b) for b in self.intercepts_))
         shapes = [np.shape(W) for W in self.coefs_]
         if shapes != list(pairwise(sizes)):
@@ -274,13 +274,13 @@ class MultilayerPerceptron(CallbackSupportMixin, Hyperparameters, ABC):
         network = Network(sizes, self._activations(len(sizes) - 2))
         backend = self._backend(X.shape[0], network)
         dtype = np.asarray(self.coefs_[0]).dtype
-        rows = as_rows(X, dtype, backend)
+        rows = as_matrix(X, dtype, backend)
         shape, stays = (len(rows), sizes[-1]), is_on_device(rows)
-        outputs = empty_beside(rows, shape, dtype) if stays else np.empty(shape, dtype)
+        outputs = empty_on_device_of(rows, shape, dtype) if stays else np.empty(shape, dtype)
         with backend.in_use(self.threads, min(len(rows), 1024) * network.n_parameters):
             parameters = parameters_of(self, backend, self.coefs_, self.intercepts_, dtype)
             infer_into(outputs, backend, network, self._loss(), parameters, rows)
-        return beside(outputs, X) if is_on_device(X) and not stays else outputs
+        return to_device_of(outputs, X) if is_on_device(X) and not stays else outputs
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_known"}

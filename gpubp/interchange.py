@@ -113,19 +113,19 @@ def rows_at(array: Array, index: np.ndarray) -> Array:
         return array[cupy.asarray(index)]
 
 
-def empty_beside(array: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+def empty_on_device_of(array: Array, shape: tuple[int, ...], dtype: Any) -> Array:
     """Return room on the device of a CuPy array."""
     with _settled(array) as cupy:
         return cupy.empty(shape, dtype)
 
 
-def beside(values: np.ndarray, array: Array) -> Array:
+def to_device_of(values: np.ndarray, array: Array) -> Array:
     """Return ``values`` on the device of a CuPy array."""
     with _settled(array) as cupy:
         return cupy.asarray(values)
 
 
-def stray_value(array: Array) -> float:
+def nan_or_infinity(array: Array) -> float:
     """Return NaN if a CuPy array has any, else infinity if it has that, else 0."""
     with _settled(array):
         if array.size == 0 or array.dtype.kind != "f" or np.isfinite(float(array.sum())):
@@ -163,4 +163,4 @@ def labels_of(outputs: Array, classes: np.ndarray, multilabel: bool) -> Array:
             index.fill(0)
         if classes.dtype.kind not in "biuf":
             return classes[index.get()]
-        return beside(classes, outputs)[index]
+        return to_device_of(classes, outputs)[index]

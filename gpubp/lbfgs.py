@@ -49,9 +49,9 @@ class Objective:
         self.evaluations = 0
         self.theta, self._gradient = (backend.zeros(theta.shape, theta.dtype) for _ in range(2))
         self._losses = backend.zeros((batches.batch_size + batches.tail,), np.float64)
-        self._l2 = alpha / batches.plan(np.arange(batches.rows), whole=True)[0]
+        self._l2 = alpha / batches.plan(np.arange(batches.n_rows), whole=True)[0]
         work = Workspace(backend, network, batches.batch_size, theta.dtype)
-        full, tail = self._losses[: work.rows], self._losses[work.rows :]
+        full, tail = self._losses[: work.n_rows], self._losses[work.n_rows :]
         self._full = backend.record(self._step(work, full))
         self._tail: Recording | None = None
         if batches.tail:
@@ -72,7 +72,7 @@ class Objective:
         several = batches.steps > 1
 
         def step() -> None:
-            gradient(work, row_losses, of=batches.rows, accumulate=several)
+            gradient(work, row_losses, of=batches.n_rows, accumulate=several)
             backend.run(ADVANCE, 1, out=batches.step)
 
         return step
@@ -89,7 +89,7 @@ class Objective:
             self.set(x)
             for array in (self.batches.step, self._losses, self._gradient):
                 array[...] = 0
-            for steps in self.batches.passes():
+            for steps in self.batches.windows():
                 self._full(steps)
             if self._tail is not None:
                 self._tail()
@@ -160,7 +160,7 @@ class _Iterations:
             best=True,
             rate=None,
             seconds=perf_counter() - self._started,
-            rows=self._objective.batches.rows * evaluations // result.nit,
+            rows=self._objective.batches.n_rows * evaluations // result.nit,
             last=result.nit == self._epochs,
         )
         if self._on_epoch(epoch):

@@ -72,7 +72,7 @@ class _Epochs:
         """Train until there is a reason to stop; return it."""
         trainer, recipe, history = self.trainer, self.recipe, self.history
         theta, last_finite = trainer.theta, trainer.copy_theta()
-        orders = row_orders(trainer.batches.rows, recipe, rng)
+        orders = row_orders(trainer.batches.n_rows, recipe, rng)
         while history.epochs < recipe.epochs:
             rates = recipe.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
             loss = trainer.epoch(next(orders), rates)
@@ -89,7 +89,7 @@ class _Epochs:
 
     def _end_epoch(self, loss: float, rates: float | np.ndarray) -> tuple[bool, bool]:
         """Note an epoch; return whether to stop for want of improvement, and by request."""
-        trainer, history, rows = self.trainer, self.history, self.trainer.batches.rows
+        trainer, history, rows = self.trainer, self.history, self.trainer.batches.n_rows
         history.epochs += 1
         history.samples += rows
         history.losses.append(loss)
@@ -156,7 +156,7 @@ def rehearse(
         return
     hashed = recipe.shuffle and recipe.row_order == "hash"
     copies = [trainer.copy_theta() for _ in range(2 if validate else 1)]
-    trainer.plan_epoch(HashedOrder(0, 0) if hashed else np.arange(trainer.batches.rows))
+    trainer.plan_epoch(HashedOrder(0, 0) if hashed else np.arange(trainer.batches.n_rows))
     trainer.read_sums()
     if validate is not None:
         validate(trainer.parameters)

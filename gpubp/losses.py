@@ -25,7 +25,7 @@ class Loss:
     """One loss, computed from logits.
 
     step : value of each row and output delta in one launch (see ``kernels.losses``).
-    targets : "index", the class of each row as int32 (n,); or "rows", numbers (n, n_outputs).
+    targets : "index", the class of each row as int32 (n,); or "numbers", numbers (n, n_outputs).
     output : what turns logits into predictions, by scikit-learn's name for it.
     formula : the loss of one row in words and symbols, for a person.
     clips : whether the reported value of a row is bounded as scikit-learn bounds it.
@@ -36,7 +36,7 @@ class Loss:
 
     name: str
     step: Elementwise
-    targets: Literal["index", "rows"]
+    targets: Literal["index", "numbers"]
     output: Literal["softmax", "logistic", "identity", "exp"]
     formula: str
     clips: bool = False
@@ -156,7 +156,7 @@ LOSSES: dict[str, Loss] = {
         Loss(
             "soft_cross_entropy",
             SOFTMAX_CROSS_ENTROPY_ROWS,
-            "rows",
+            "numbers",
             "softmax",
             "-sum(target log(prediction))",
             clips=True,
@@ -165,7 +165,7 @@ LOSSES: dict[str, Loss] = {
         Loss(
             "sigmoid_cross_entropy",
             SIGMOID_CROSS_ENTROPY,
-            "rows",
+            "numbers",
             "logistic",
             "-sum(target log(prediction) + (1 - target) log(1 - prediction))",
             clips=True,
@@ -174,7 +174,7 @@ LOSSES: dict[str, Loss] = {
         Loss(
             "squared_error",
             SQUARED_ERROR,
-            "rows",
+            "numbers",
             "identity",
             "1/2 mean((prediction - target)^2)",
             doc="Half the squared error, averaged over the outputs.",
@@ -182,7 +182,7 @@ LOSSES: dict[str, Loss] = {
         PinballLoss(
             "absolute_error",
             PINBALL,
-            "rows",
+            "numbers",
             "identity",
             "mean(|prediction - target|)",
             parameters=(1.0, 1.0),
@@ -191,7 +191,7 @@ LOSSES: dict[str, Loss] = {
         Loss(
             "huber",
             HUBER,
-            "rows",
+            "numbers",
             "identity",
             "mean(1/2 c^2 + delta (|prediction - target| - c)), "
             "c = min(|prediction - target|, delta)",
@@ -210,7 +210,7 @@ LOSSES: dict[str, Loss] = {
         PinballLoss(
             "quantile",
             PINBALL,
-            "rows",
+            "numbers",
             "identity",
             "mean(max(quantile (target - prediction), (1 - quantile) (prediction - target)))",
             parameters=(0.5, 0.5),
@@ -229,7 +229,7 @@ LOSSES: dict[str, Loss] = {
         Loss(
             "poisson",
             POISSON,
-            "rows",
+            "numbers",
             "exp",
             "sum(target log(target / prediction) - target + prediction)",
             doc="Half the Poisson deviance, for targets of 0 or more; exp activates the outputs.",

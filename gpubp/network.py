@@ -149,7 +149,7 @@ class Workspace:
         def room(width: int) -> Array:
             return backend.empty((*lead, rows, width), dtype)
 
-        self.rows = rows
+        self.n_rows = rows
         self.X = room(network.sizes[0])
         self.As = [room(h) for h in network.sizes[1:]]
         # Where A is Z, as under the identity, forward has nothing to write into an A of its own.
@@ -169,7 +169,7 @@ class Workspace:
             return array.reshape(-1)[:size].reshape(*lead, rows, width)
 
         view = object.__new__(Workspace)
-        view.rows = rows
+        view.n_rows = rows
         view.X = part(self.X)
         view.As = [part(A) for A in self.As]
         view.Zs = [
@@ -233,7 +233,7 @@ def backward(
         delta = work.deltas[layer]
         below = masks.dropped(layer, work.As[layer - 1] if layer else work.X)
         dW, db = gradients.Ws[layer], _as_row(gradients.bs[layer])
-        with backend.aside():  # only the optimizer waits for it
+        with backend.side_stream():  # only the optimizer waits for it
             both = db is not None and not summed
             if not (both and epilogues.weight_gradient(below, delta, dW, db)):
                 backend.gemm(below, delta, out=dW, transpose_a=True, accumulate=accumulate)

@@ -27,10 +27,10 @@ class NumpyBackend:
 
     name = "cpu"
     precision = "float32"
-    lanes = 1
+    n_partial_sums = 1
 
-    def __init__(self, why: str = "asked for") -> None:
-        self.why = why
+    def __init__(self, reason: str = "asked for") -> None:
+        self.reason = reason
         self.epilogues = Epilogues()
         self._np: Any = np  # the module, or the tape while a step is recorded
 
@@ -80,7 +80,7 @@ class NumpyBackend:
         if accumulate:
             self._np.add(whole, out, out=whole)
 
-    def aside(self) -> AbstractContextManager[None]:
+    def side_stream(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def join(self) -> None:

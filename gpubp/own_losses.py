@@ -49,12 +49,12 @@ def as_loss(given: Loss | Elementwise | LossFunction) -> Loss:
         )
     if isinstance(given, Elementwise):
         _check_signature(given)
-        return Loss(given.name, given, "rows", "identity", given.name)
+        return Loss(given.name, given, "numbers", "identity", given.name)
     if not isinstance(given, Loss):
         return _of_function(given)
-    if given.targets != "rows" or given.outputs_per_target != 1:
+    if given.targets != "numbers" or given.outputs_per_target != 1:
         raise ValueError(
-            f"loss must be one whose targets are 'rows', one number for each output, got "
+            f"loss must be one whose targets are 'numbers', one number for each output, got "
             f"{given.name!r} with targets {given.targets!r} and {given.outputs_per_target} "
             "outputs for each"
         )
@@ -80,7 +80,7 @@ def _of_function(function: LossFunction) -> Loss:
     name = getattr(function, "__name__", type(function).__name__)
     checked = _Checked(function, name)
     step = Elementwise(name, SQUARED_ERROR.inputs, SQUARED_ERROR.outputs, "", checked)
-    return FunctionLoss(name, step, "rows", "identity", name)
+    return FunctionLoss(name, step, "numbers", "identity", name)
 
 
 class _Checked:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.arrays import Array
-from gpubp.interchange import beside, is_on_device, on_host
+from gpubp.interchange import is_on_device, on_host, to_device_of
 
 
 def by_level(outputs: Array, quantile: Any) -> Array:
@@ -30,7 +30,7 @@ def by_level(outputs: Array, quantile: Any) -> Array:
     found = on_host(outputs).reshape(len(outputs), len(levels), -1).swapaxes(1, 2)
     quantiles = np.empty_like(found)
     quantiles[..., np.argsort(levels, kind="stable")] = np.sort(found, axis=-1)
-    return beside(quantiles, outputs) if is_on_device(outputs) else quantiles
+    return to_device_of(quantiles, outputs) if is_on_device(outputs) else quantiles
 
 
 def nearest_to_the_median(quantile: Any) -> int:

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from gpubp.backend import Array, Backend
-from gpubp.device_rows import validated
+from gpubp.device_rows import check_input
 from gpubp.estimator_docs import documented
 from gpubp.fitted_attributes import judge, rollback
 from gpubp.fitting import X_CHECKS, MultilayerPerceptron
@@ -135,7 +135,7 @@ Elementwise or callable, default='squared_error'
                 f"y is a {type(y).__name__}, which regression does not take; pass y.toarray()"
             )
         options = {"multi_output": True, "y_numeric": True, **X_CHECKS}
-        X, y = validated(self, X, y, reset=reset, **options)
+        X, y = check_input(self, X, y, reset=reset, **options)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if self.loss == "poisson" and y.min() < 0:

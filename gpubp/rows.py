@@ -56,7 +56,7 @@ class SparseRows:
 Matrix = np.ndarray | SparseRows
 
 
-def as_rows(X: Any, dtype: np.dtype, backend: Backend) -> Matrix | Array:
+def as_matrix(X: Any, dtype: np.dtype, backend: Backend) -> Matrix | Array:
     """Return ``X``, an array, `SparseRows` or a CSR matrix, as rows for training on ``backend``.
 
     A CuPy array stays one if it lies on that device; from any other it comes to the host.
@@ -92,7 +92,7 @@ class Rows(NamedTuple):
         """Return the rows for ``backend``, with X, and targets that are numbers, in ``dtype``."""
         # Classes stay the integers that they are.
         targets = self.targets if self.targets.ndim == 1 else self.targets.astype(dtype, copy=False)
-        return self._replace(X=as_rows(self.X, dtype, backend), targets=targets)
+        return self._replace(X=as_matrix(self.X, dtype, backend), targets=targets)
 
 
 def _taken(X: Matrix | Array, index: np.ndarray) -> Matrix | Array:

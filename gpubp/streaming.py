@@ -55,7 +55,7 @@ class StreamedBatches(Batches):
         self._filled: list[Any] = [None, None]  # marks of the last upload into each window
         self._used: list[Any] = [None, None]  # and of the last step that reads it
 
-    def passes(self) -> Iterator[int]:
+    def windows(self) -> Iterator[int]:
         """Yield the full steps of each window as soon as it is on its way."""
         for first in range(0, self.steps, self.window):
             half = first // self.window % 2
@@ -81,10 +81,10 @@ class StreamedBatches(Batches):
     def _plan_order(self, order: np.ndarray | HashedOrder) -> Array:
         """Keep the order of the rows on the host."""
         if isinstance(order, HashedOrder):
-            rows = self.backend.empty((self.rows,), np.int64)
+            rows = self.backend.empty((self.n_rows,), np.int64)
             self._hash(order, rows)
             order = self.backend.to_numpy(rows)
         self._rows = order
         if self._planned is not None:
-            self._planned.reshape(-1)[: self.rows] = self.backend.asarray(order)
+            self._planned.reshape(-1)[: self.n_rows] = self.backend.asarray(order)
         return order

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpubp.arrays import Array
-from gpubp.interchange import beside, device_of, is_on_device
+from gpubp.interchange import device_of, is_on_device, to_device_of
 from gpubp.rows import Rows
 from gpubp.standardizer import Standardizer
 
@@ -35,7 +35,7 @@ def unscaled(outputs: Array, scaling: Standardizer) -> Array:
     times = outputs.shape[1] // scaling.mean.size
     mean, scale = np.tile(scaling.mean, times), np.tile(scaling.scale, times)
     if is_on_device(outputs):
-        mean, scale = beside(mean, outputs), beside(scale, outputs)
+        mean, scale = to_device_of(mean, outputs), to_device_of(scale, outputs)
     with device_of(outputs):
         return outputs * scale + mean
 

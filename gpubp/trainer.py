@@ -18,7 +18,7 @@ from gpubp.network import NO_MASKS, Network, Parameters, Workspace
 from gpubp.optimizers import Optimizer, update
 from gpubp.plan_cache import PlanCache
 
-WEIGHTS_PER_LANE = 32  # that one lane of the penalty sums up, at least
+WEIGHTS_PER_SUM = 32  # of the penalty, at least
 
 
 @dataclass
@@ -93,12 +93,12 @@ class Trainer:
         finite where all of theta is.
         """
         batches, backend = self.batches, self.backend
-        lanes = min(backend.lanes, -(-len(self.theta) // WEIGHTS_PER_LANE))
-        sizes = (batches.batch_size, batches.tail, lanes, 1)
+        n_sums = min(backend.n_partial_sums, -(-len(self.theta) // WEIGHTS_PER_SUM))
+        sizes = (batches.batch_size, batches.tail, n_sums, 1)
         self._ends = np.cumsum(sizes)
         self._sums = backend.zeros((sum(sizes),), np.float64)
         # What each counts in the loss: the mean over the batches, each weighted by its rows.
-        counts = np.array([batches.batch_size, batches.tail, batches.rows, 0]) / batches.rows
+        counts = np.array([batches.batch_size, batches.tail, batches.n_rows, 0]) / batches.n_rows
         self._counts = np.repeat(counts, sizes)
 
     def _set(self, theta: np.ndarray) -> None:
@@ -145,13 +145,13 @@ class Trainer:
         row_losses, penalty = self._sums[self._sum(losses)], self._sums[self._sum(2)]
         scale = self._scale
         parts = [
-            (first, work.first(min(work.rows, rows - first)), self._masks.part(first))
-            for first in range(0, rows, work.rows)
+            (first, work.first(min(work.n_rows, rows - first)), self._masks.part(first))
+            for first in range(0, rows, work.n_rows)
         ]
 
         def step() -> None:
             for first, part, masks in parts:
-                losses = row_losses[first : first + part.rows]
+                losses = row_losses[first : first + part.n_rows]
                 gradient(part, losses, of=rows, first=first, masks=masks, accumulate=first > 0)
             if clip is not None:
                 clip.run()
@@ -175,13 +175,13 @@ class Trainer:
         """
         batches = self.batches
         self.plan_epoch(order, rates)
-        for steps in batches.passes():
+        for steps in batches.windows():
             self._full(steps)
         if self._tail is not None:
             self._tail()
         loss = self.read_sums()
         self.state.updates += batches.steps
-        self._trained += batches.rows
+        self._trained += batches.n_rows
         return loss
 
     def plan_epoch(
@@ -193,7 +193,7 @@ class Trainer:
         if weights is not self._step_weights:
             self._step_weights, self._l2 = weights, self.alpha / weights
             if self.alpha > 0:
-                scale = 0.5 * self._l2 * batches.rows_by_step / batches.rows
+                scale = 0.5 * self._l2 * batches.rows_by_step / batches.n_rows
                 self._scale[...] = backend.asarray(scale)
         rates = self.state.rate if rates is None else rates
         plan = self._plan_cache.epoch(rates, self.state.updates, self._l2)

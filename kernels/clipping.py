@@ -1,4 +1,4 @@
-"""The norm of a gradient, summed up in lanes, and the gradient shortened to a largest norm."""
+"""The norm of a gradient by partial sums, and the gradient shortened to a largest norm."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from typing import Any
 from .elementwise import Elementwise
 
 
-def _squares(np: Any, grad: Any, size: int, lanes: int, sums: Any) -> None:
-    for lane in range(lanes):
-        part = grad[lane:size:lanes]
-        np.vecdot(part, part, out=sums[lane, ...])
+def _squares(np: Any, grad: Any, size: int, n_sums: int, sums: Any) -> None:
+    for k in range(n_sums):
+        part = grad[k:size:n_sums]
+        np.vecdot(part, part, out=sums[k, ...])
 
 
-# sums (lanes,): lane i sums the squares of every lanes-th entry from i on.
+# sums (n_sums,): sum i sums the squares of every n_sums-th entry from i on.
 SQUARES = Elementwise(
     name="squares",
-    inputs="raw T grad, int64 size, int64 lanes",
+    inputs="raw T grad, int64 size, int64 n_sums",
     outputs="T sums",
     body="""
 T total = T(0);
-for (ptrdiff_t k = i; k < size; k += lanes) { const T g = grad[k]; total += g * g; }
+for (ptrdiff_t k = i; k < size; k += n_sums) { const T g = grad[k]; total += g * g; }
 sums = total;
 """,
     numpy=_squares,
 )
 
 
-def _fold(np: Any, parts: Any, size: int, lanes: int, sums: Any) -> None:
-    for lane in range(lanes):
-        np.sum(parts[lane:size:lanes], axis=0, out=sums[lane, ...])
+def _fold(np: Any, parts: Any, size: int, n_sums: int, sums: Any) -> None:
+    for k in range(n_sums):
+        np.sum(parts[k:size:n_sums], axis=0, out=sums[k, ...])
 
 
-# sums (lanes,): lane i sums every lanes-th of ``parts`` from i on.
+# sums (n_sums,): sum i sums every n_sums-th of ``parts`` from i on.
 FOLD = Elementwise(
     name="fold",
-    inputs="raw T parts, int64 size, int64 lanes",
+    inputs="raw T parts, int64 size, int64 n_sums",
     outputs="T sums",
     body="""
 T total = T(0);
-for (ptrdiff_t k = i; k < size; k += lanes) total += parts[k];
+for (ptrdiff_t k = i; k < size; k += n_sums) total += parts[k];
 sums = total;
 """,
     numpy=_fold,

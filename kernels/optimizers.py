@@ -246,36 +246,36 @@ LION = _update(
 
 
 def _penalty(
-    np: Any, theta: Any, scale: Any, step: Any, n_weights: int, lanes: int, sums: Any
+    np: Any, theta: Any, scale: Any, step: Any, n_weights: int, n_sums: int, sums: Any
 ) -> None:
     norm, penalty = np.empty((), theta.dtype), np.empty((), sums.dtype)
     now = planned(np, scale, step)
-    for lane in range(lanes):
-        weights = theta[lane:n_weights:lanes]
+    for k in range(n_sums):
+        weights = theta[k:n_weights:n_sums]
         np.dot(weights, weights, out=norm)
         np.multiply(norm, now, out=penalty)
-        np.add(sums[lane, ...], penalty, out=sums[lane, ...])
+        np.add(sums[k, ...], penalty, out=sums[k, ...])
 
 
 _LANE = """
-for (; k < n_weights; k += lanes) { const T w = theta[k]; total += w * w; }
+for (; k < n_weights; k += n_sums) { const T w = theta[k]; total += w * w; }
 sums += scale[step[0]] * (double)total;
 """
 # Of one lane: sums that need not wait for each other, of which a compiler makes vectors.
 _ONE_LANE = """
 T parts[32] = {};
-if (lanes == 1)
+if (n_sums == 1)
     for (; k + 32 <= n_weights; k += 32)
         for (int p = 0; p < 32; ++p) { const T w = theta[k + p]; parts[p] += w * w; }
 for (int p = 0; p < 32; ++p) total += parts[p];
 """
 _FROM = "T total = T(0); ptrdiff_t k = i;"
 
-# sums (lanes,) += scale[step] |weights|^2, the L2 penalty of a step; lane i takes every
-# lanes-th weight from i on, so that there is nothing to wait for and no atomic addition.
+# sums (n_sums,) += scale[step] |weights|^2, the L2 penalty of a step; sum i takes every
+# n_sums-th weight from i on, so that there is nothing to wait for and no atomic addition.
 PENALTY = Elementwise(
     name="penalty",
-    inputs="raw T theta, raw float64 scale, raw int64 step, int64 n_weights, int64 lanes",
+    inputs="raw T theta, raw float64 scale, raw int64 step, int64 n_weights, int64 n_sums",
     outputs="float64 sums",
     body=_FROM + _LANE,
     numpy=_penalty,

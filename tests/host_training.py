@@ -52,7 +52,7 @@ def trained(
     network, chosen = network or Network((4, 6, 5, 3), activations), LOSSES[loss]
     X, k = rng.normal(size=(rows, network.sizes[0])).astype(dtype), network.sizes[-1]
     Y = (X[:, :k] + X[:, -k:] > 0).astype(dtype)
-    Y = Y if chosen.targets == "rows" else Y.argmax(axis=1).astype(np.int32)
+    Y = Y if chosen.targets == "numbers" else Y.argmax(axis=1).astype(np.int32)
     theta = network.initial_theta(rng, np.dtype(dtype))
     weights = None if weights is None else weights[:rows]
     losses = []

@@ -340,33 +340,33 @@ def _take_values(dtype: str, first: int, n: int, seed: int) -> Values:
 
 def _penalty_cases(step: Elementwise) -> Iterator[Case]:
     sizes = ((96, 96, 1), (96, 64, 1), (96, 64, 5), (32, 32, 40))
-    for dtype, (size, n_weights, lanes) in itertools.product(FLOATS, sizes):
-        build = partial(_penalty_values, dtype, size, n_weights, lanes)
+    for dtype, (size, n_weights, n_sums) in itertools.product(FLOATS, sizes):
+        build = partial(_penalty_values, dtype, size, n_weights, n_sums)
         # A sum of up to 96 squares, in another order.
-        yield Case(f"{n_weights}-of-{size}-in-{lanes}-{dtype}", dtype, build, _largest)
+        yield Case(f"{n_weights}-of-{size}-in-{n_sums}-{dtype}", dtype, build, _largest)
 
 
-def _penalty_values(dtype: str, size: int, n_weights: int, lanes: int, seed: int) -> Values:
+def _penalty_values(dtype: str, size: int, n_weights: int, n_sums: int, seed: int) -> Values:
     rng = np.random.RandomState(seed)
     return {
         "theta": rng.normal(0, 3, size).astype(dtype),
         "scale": rng.uniform(0.1, 0.9, 6),
         "step": np.array([2 + seed]),
         "n_weights": n_weights,
-        "lanes": lanes,
-        "sums": rng.uniform(1, 2, lanes),
+        "n_sums": n_sums,
+        "sums": rng.uniform(1, 2, n_sums),
     }
 
 
 def _sum_cases(step: Elementwise) -> Iterator[Case]:
-    for dtype, (size, lanes) in itertools.product(FLOATS, ((96, 1), (96, 5), (7, 40), (1, 1))):
-        yield Case(f"{size}-in-{lanes}-{dtype}", dtype, partial(_sum_values, dtype, size, lanes))
+    for dtype, (size, n_sums) in itertools.product(FLOATS, ((96, 1), (96, 5), (7, 40), (1, 1))):
+        yield Case(f"{size}-in-{n_sums}-{dtype}", dtype, partial(_sum_values, dtype, size, n_sums))
 
 
-def _sum_values(dtype: str, size: int, lanes: int, seed: int) -> Values:
+def _sum_values(dtype: str, size: int, n_sums: int, seed: int) -> Values:
     values = np.random.RandomState(seed).uniform(0.5, 3, size).astype(dtype)
-    sums = np.full(lanes, -7, dtype)
-    return {"grad": values, "parts": values, "size": size, "lanes": lanes, "sums": sums}
+    sums = np.full(n_sums, -7, dtype)
+    return {"grad": values, "parts": values, "size": size, "n_sums": n_sums, "sums": sums}
 
 
 def _clip_cases(step: Elementwise) -> Iterator[Case]:

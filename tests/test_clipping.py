@@ -19,11 +19,11 @@ Y = 10 * X @ [1.0, -2.0, 0.5]
 
 
 @pytest.mark.parametrize("size", [1, 32, 100, 40_000])
-@pytest.mark.parametrize("lanes", [1, 7, 2000])
-def test_a_gradient_is_shortened_to_the_limit(backend: Backend, size: int, lanes: int) -> None:
+@pytest.mark.parametrize("n_sums", [1, 7, 2000])
+def test_a_gradient_is_shortened_to_the_limit(backend: Backend, size: int, n_sums: int) -> None:
     values = np.random.RandomState(0).normal(size=size)
-    norm, before = float(np.linalg.norm(values)), backend.lanes
-    backend.lanes = lanes  # type: ignore[misc]
+    norm, before = float(np.linalg.norm(values)), backend.n_partial_sums
+    backend.n_partial_sums = n_sums  # type: ignore[misc]
     try:
         for limit in (0.5 * norm, 2 * norm):
             gradient = backend.asarray(values.copy())
@@ -31,7 +31,7 @@ def test_a_gradient_is_shortened_to_the_limit(backend: Backend, size: int, lanes
             wanted = values * min(1, limit / norm)
             assert_allclose(backend.to_numpy(gradient), wanted, rtol=1e-13)
     finally:
-        backend.lanes = before  # type: ignore[misc]
+        backend.n_partial_sums = before  # type: ignore[misc]
 
 
 def test_the_first_step_of_plain_descent_has_the_limits_length(backend: Backend) -> None:

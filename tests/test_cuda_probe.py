@@ -30,8 +30,8 @@ def test_a_device_without_cudas_libraries_is_left_alone(
     machine = start(missing=frozenset(missing))
     chosen = get_backend("auto")
     assert chosen.name == "cpu"
-    assert chosen.why.startswith('cuda:0 answers, but cannot compute (Failure finding "lib')
-    assert "\n" not in chosen.why
+    assert chosen.reason.startswith('cuda:0 answers, but cannot compute (Failure finding "lib')
+    assert "\n" not in chosen.reason
     with pytest.raises(BackendUnavailableError, match=r"pip install 'gpubp\[cuda12\]'"):
         get_backend("cuda")
     monkeypatch.setattr(backend, "CUDA_CROSSOVER", 1)

@@ -382,7 +382,7 @@ def test_a_thread_has_one_engine_a_device() -> None:
     streams = [
         stream
         for x in (first, elsewhere, beside)
-        for stream in (x._engine.main, x._engine.aside, x._engine.uploads)
+        for stream in (x._engine.main, x._engine.side, x._engine.uploads)
     ]
     assert len({stream.ptr for stream in streams}) == 9
     assert [stream.device_id for stream in streams] == [0, 0, 0, 1, 1, 1, 0, 0, 0]
@@ -450,7 +450,7 @@ def test_auto_takes_cuda_from_the_crossover_on() -> None:
     work = backend.CUDA_CROSSOVER
     assert (get_backend("auto", work).name, get_backend("auto", work - 1).name) == ("cuda:0", "cpu")
     assert get_backend("auto").name == "cuda:0"
-    assert f"{work - 1:,}" in get_backend("auto", work - 1).why
+    assert f"{work - 1:,}" in get_backend("auto", work - 1).reason
 
 
 def test_estimators_choose_by_the_size_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -483,7 +483,7 @@ def test_an_error_of_the_driver_is_told(driver: int) -> None:
     assert f"no CUDA device answers ({reason})" in str(caught.value)
     chosen = get_backend("auto")
     assert chosen.name == "cpu"
-    assert chosen.why == f"no CUDA device answers ({reason})"
+    assert chosen.reason == f"no CUDA device answers ({reason})"
 
 
 def test_without_cupy_auto_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -491,7 +491,7 @@ def test_without_cupy_auto_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendUnavailableError, match="CuPy is not installed; check the package"):
         get_backend("cuda")
     chosen = get_backend("auto")
-    assert (chosen.name, chosen.why) == ("cpu", "CuPy is not installed")
+    assert (chosen.name, chosen.reason) == ("cpu", "CuPy is not installed")
 
 
 def test_everything_stays_on_the_device_that_was_asked_for() -> None:

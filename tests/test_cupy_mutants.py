@@ -32,7 +32,7 @@ WEIGHTS = np.random.RandomState(0).uniform(0.1, 3, 100)
 LOSS = "softmax_cross_entropy"
 RELUS = ("relu", "relu")
 _run, _gemm, _record = CupyBackend.run, CupyBackend.gemm, CupyBackend.record
-_aside, _gather, _share = CupyBackend.aside, Batches.gather, Batches.share
+_side_stream, _gather, _share = CupyBackend.side_stream, Batches.gather, Batches.share
 _mask, _fused = CublasEpilogues._mask, CublasEpilogues._fused
 
 
@@ -201,30 +201,30 @@ def test_a_factor_by_value_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def _without_fork(self: CupyBackend) -> Iterator[None]:
     self._products = self._engine.products[1]
-    with self._engine.aside:
+    with self._engine.side:
         yield
     self._products = self._engine.products[0]
 
 
 @contextmanager
 def _with_one_workspace(self: CupyBackend) -> Iterator[None]:
-    main, aside = self._engine.products
-    aside.gemm.workspace = main.gemm.workspace
-    with _aside(self):
+    main, side = self._engine.products
+    side.gemm.workspace = main.gemm.workspace
+    with _side_stream(self):
         yield
 
 
 def _join_before(self: CupyBackend) -> None:
     """Wait for the event as it was recorded at the join before."""
     self._engine.main.wait_event(self._engine.join)
-    self._engine.join.record(self._engine.aside)
+    self._engine.join.record(self._engine.side)
 
 
 STREAMS: dict[str, tuple[str, Callable[..., Any]]] = {
-    "no fork": ("aside", _without_fork),
+    "no fork": ("side_stream", _without_fork),
     "no join": ("join", lambda self: None),
     "the join before": ("join", _join_before),
-    "one workspace": ("aside", _with_one_workspace),
+    "one workspace": ("side_stream", _with_one_workspace),
 }
 
 

@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gpubp import MLPClassifier, MLPRegressor, cupy_backend, fit_memory
 from gpubp.batches import Batches
-from gpubp.device_rows import validated
+from gpubp.device_rows import check_input
 from gpubp.fitting import X_CHECKS
 from gpubp.interchange import is_on_device, on_host
 
@@ -275,14 +275,14 @@ def test_errors_are_scikit_learns(cupy: Any, method: str, wrong: str) -> None:
 
 def test_large_finite_numbers_are_no_infinity(cupy: Any) -> None:
     rows = np.full((4, 3), 1e308)
-    got = validated(MLPRegressor(), cupy.asarray(rows), reset=True, **X_CHECKS)
+    got = check_input(MLPRegressor(), cupy.asarray(rows), reset=True, **X_CHECKS)
     assert_array_equal(got.get(), rows)
 
 
 def test_validation_reads_nothing_but_a_sum(cupy: Any, to_host: list[int]) -> None:
     given = cupy.asarray(np.zeros((500, 40), np.float32))
     model = MLPRegressor()
-    assert validated(model, given, reset=True, **X_CHECKS) is given
+    assert check_input(model, given, reset=True, **X_CHECKS) is given
     assert to_host == [4]
     assert model.n_features_in_ == 40
 

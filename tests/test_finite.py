@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpubp import MLPClassifier
-from gpubp.device_rows import surely_finite
+from gpubp.device_rows import is_finite_by_sum
 
 SHAPES = [(1, 1), (3, 341), (1, 1024), (32, 64), (5, 1025)]
 
@@ -22,17 +22,17 @@ def test_one_stray_number_anywhere(
 ) -> None:
     numbers = np.random.default_rng(0).standard_normal(shape)
     array = np.array(numbers, dtype, order=order)  # type: ignore[call-overload]
-    assert surely_finite(array)
+    assert is_finite_by_sum(array)
     for place in {0, array.size // 2, array.size - 1}:
         spoilt = array.copy(order="K")
         spoilt[np.unravel_index(place, shape)] = stray
-        assert not surely_finite(spoilt)
+        assert not is_finite_by_sum(spoilt)
 
 
 def test_infinities_that_cancel() -> None:
     array = np.zeros((4, 1024))
     array[0, 0], array[3, 7] = np.inf, -np.inf
-    assert not surely_finite(array)
+    assert not is_finite_by_sum(array)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_infinities_that_cancel() -> None:
 def test_what_takes_more_to_tell(array: object) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not surely_finite(array)
+        assert not is_finite_by_sum(array)
 
 
 def test_rows_whose_sum_overflows_are_predicted() -> None:
@@ -61,5 +61,5 @@ def test_rows_whose_sum_overflows_are_predicted() -> None:
         warnings.simplefilter("ignore")
         model.fit(X, np.arange(8) % 2)
     large = np.full((8, 4), np.finfo(np.float32).max / 8, np.float32)
-    assert not surely_finite(large)
+    assert not is_finite_by_sum(large)
     assert np.isfinite(model.predict_proba(large)).all()

@@ -145,7 +145,7 @@ def test_parts_of_a_batch_are_the_whole(backend: Backend, loss_name: str, weight
     network = Network((4, 8, 3), ("gelu",))
     data = rng.normal(size=(n, 4))
     rows = (data[:, :3] > 0).astype(float)
-    Y = rows if loss.targets == "rows" else rows.argmax(axis=1).astype(np.int32)
+    Y = rows if loss.targets == "numbers" else rows.argmax(axis=1).astype(np.int32)
     weights = rng.uniform(0, 2, n) if weighted else None
     theta = network.initial_theta(rng, np.dtype(float))
     results = []

@@ -339,7 +339,7 @@ def test_a_loss_of_ones_own_trains() -> None:
     rng = np.random.RandomState(0)
     X = rng.normal(size=(60, 2))
     y = X @ [1.0, -2.0] + 0.5
-    loss = Loss("log_cosh", LOG_COSH, "rows", "identity", "log(cosh(prediction - target))")
+    loss = Loss("log_cosh", LOG_COSH, "numbers", "identity", "log(cosh(prediction - target))")
     network = Network((2, 1), ())
     trainer = trainer_of(loss, network, X, y[:, None], optimizer=SGD(0.9))
     start = infer(trainer.backend, network, loss, trainer.parameters, X)[:, 0]

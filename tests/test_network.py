@@ -260,7 +260,7 @@ def test_fewer_rows_use_the_same_memory(
     network = Network(SIZES, (activation,) * 2)
     whole = Workspace(backend, network, ROWS, np.dtype(np.float64), lead=lead)
     part = whole.first(2)
-    assert part.rows == 2
+    assert part.n_rows == 2
     assert part.ones.shape == (*lead, 1, 2)
     for few, many in zip(
         [part.X, *part.As, *part.Zs, *part.deltas],

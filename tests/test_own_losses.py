@@ -126,7 +126,7 @@ def test_a_step_trains_on_both_devices(device: str, request: pytest.FixtureReque
 def test_a_loss_brings_its_output_and_its_numbers() -> None:
     same(fitted(make_loss("huber", delta=0.3)), fitted("huber", huber_delta=0.3))
     same(fitted(LOSSES["poisson"], COUNTS), fitted("poisson", COUNTS))
-    own = gpubp.Loss("counts", regression_losses.POISSON, "rows", "exp", "of counts")
+    own = gpubp.Loss("counts", regression_losses.POISSON, "numbers", "exp", "of counts")
     assert_array_equal(fitted(own, COUNTS).predict(X), fitted("poisson", COUNTS).predict(X))
 
 
@@ -246,7 +246,10 @@ def test_a_negative_count_is_told_as_a_number() -> None:
     ("loss", "message"),
     [
         (LOSSES["softmax_cross_entropy"], "got 'softmax_cross_entropy' with targets 'index'"),
-        (make_loss("quantile", quantile=[0.1, 0.9]), "'quantile' with targets 'rows' and 2 outp"),
+        (
+            make_loss("quantile", quantile=[0.1, 0.9]),
+            "'quantile' with targets 'numbers' and 2 outp",
+        ),
         (regression_losses.HUBER, r"the step 'huber' of a loss must take .* a gpubp.Loss, as its"),
     ],
 )
@@ -307,7 +310,7 @@ def test_saving_is_refused_with_a_way_out(tmp_path: Path) -> None:
     outputs = model.predict(X)
     gpubp.save(model.set_params(loss="squared_error"), path)
     assert_array_equal(gpubp.load(path).predict(X), outputs)
-    steep = Loss("steep", regression_losses.SQUARED_ERROR, "rows", "logistic", "")
+    steep = Loss("steep", regression_losses.SQUARED_ERROR, "numbers", "logistic", "")
     with pytest.raises(ModelFileError, match="no code in it; pickle it"):
         gpubp.save(fitted(steep), path)
     gpubp.save(MLPClassifier(max_iter=1, device="cpu").fit(X, Y[:, 0] > 0), path)

@@ -20,7 +20,7 @@ from gpubp.losses import LOSSES
 from gpubp.network import Network
 from gpubp.numpy_backend import NumpyBackend
 from gpubp.optimizers import Adam
-from gpubp.rows import Rows, SparseRows, as_rows
+from gpubp.rows import Rows, SparseRows, as_matrix
 from gpubp.streaming import StreamedBatches
 from gpubp.trainer import OptimizerState, Trainer
 
@@ -93,7 +93,7 @@ def test_duplicate_entries_add_up_before_they_are_rounded() -> None:
     )
     X = scipy.sparse.csr_matrix((values, places[1], [0, 3, 4]), shape=(2, 2))
     assert not X.has_canonical_format
-    rows = as_rows(X, np.dtype(np.float32), NumpyBackend())
+    rows = as_matrix(X, np.dtype(np.float32), NumpyBackend())
     assert_array_equal(rows.dense(0, 2), X.toarray().astype(np.float32))
     assert X.nnz == 4
 

@@ -74,7 +74,7 @@ def seen(backend: Backend, batches: Batches, order: Any) -> tuple[np.ndarray, ..
         found.append([np.array(backend.to_numpy(part)) for part in (X, Y, shares)])
 
     sums = batches.plan(order)
-    for steps in batches.passes():
+    for steps in batches.windows():
         for _ in range(steps):
             step(batches.batch_size)
     if batches.tail:
@@ -105,7 +105,7 @@ def trained_on(backend: Backend, batches: Batches, hashed: bool = False) -> np.n
     loss, state = LOSSES["softmax_cross_entropy"], OptimizerState(0.1)
     theta = NETWORK.initial_theta(np.random.RandomState(2), np.dtype(float))
     trainer = Trainer(backend, NETWORK, loss, Adam(), theta, batches, alpha=0.1, state=state)
-    return epochs_of(trainer, orders(batches.rows, hashed))
+    return epochs_of(trainer, orders(batches.n_rows, hashed))
 
 
 @pytest.mark.parametrize("hashed", [False, True])
@@ -165,7 +165,7 @@ PLANTED: dict[str, tuple[type, str, Callable[..., Any]]] = {
     "a host that does not wait": (CupyBackend, "wait_on_host", _nothing),
     "uploads that do not wait for steps": (CupyBackend, "upload", _upload_at_once),
     "a mark of nothing": (CupyBackend, "mark", _of_before),
-    "one window": (StreamedBatches, "passes", _filled_by_one),
+    "one window": (StreamedBatches, "windows", _filled_by_one),
 }
 
 

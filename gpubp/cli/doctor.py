@@ -74,7 +74,7 @@ def _cuda() -> list[tuple[str, str]]:
     free, total = backend.memory().free or 0, backend.memory().total or 0
     return [
         *lines,
-        (backend.name, f"{backend.why}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"),
+        (backend.name, f"{backend.reason}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"),
         ("auto", f"CUDA from {CUDA_CROSSOVER:,} rows of a batch x parameters on, else the CPU"),
     ]
 

@@ -124,7 +124,7 @@ def compare(example: Example, settings: Settings, watch: Watch | None = None) ->
     backend = get_backend(settings.device, work * _size(example, dtype, _DEVICE_SIZE))
     trains_on = get_backend(settings.device, work)
     size = _size(example, dtype, _HOST_SIZE if backend.name == "cpu" else _DEVICE_SIZE)
-    comparison = Comparison(example, settings, backend.name, backend.why, size)
+    comparison = Comparison(example, settings, backend.name, backend.reason, size)
     try:
         with backend.in_use(None, work):
             _search(comparison, backend, watch)
