@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from gpubp.bench.cases import Case
 from gpubp.bench.results import Row
-from gpubp.page import element, escape, number, svg
-from gpubp.search.figure import Axis
+from gpubp.explain.search.figure import Axis
+from gpubp.reports.html import element, escape, number, svg
 
 # 460 units wide, which a phone shows at 0.75 and a desk at up to 1.3 pixels each.
 _WIDTH, _HEIGHT = 460, 350

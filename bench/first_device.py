@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.backend import get_backend
+from gpubp.backends.select import get_backend
 from gpubp.bench.machine import machine
 from gpubp.bench.results import Row, Rows, SkippedError
 from gpubp.bench.trainings import compared_with_cpu
-from gpubp.kernels import cublas
-from gpubp.kernels.gemm_epilogues import library_version
+from gpubp.kernels.cublas import library as cublas
+from gpubp.kernels.cublas.epilogue_gemm import library_version
 
 EPOCHS, BATCH = 3, 32
 # Of two hidden layers the upper one has its gradient from a product over one output, the lower one

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from gpubp.backend import Array, Backend, get_backend
+from gpubp.backends.protocol import Array, Backend
+from gpubp.backends.select import get_backend
 from gpubp.bench.cases import Case
 from gpubp.bench.peers import PEERS
 from gpubp.bench.peers.ours import clock_of

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from gpubp.backend import BackendUnavailableError, get_backend
+from gpubp.backends.select import BackendUnavailableError, get_backend
 from gpubp.bench import runner
 from gpubp.bench.cases import Case
 from gpubp.bench.isolation import isolated_rows, logged_rows

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 import gpubp
-from gpubp.backend import get_backend
+from gpubp.backends.select import get_backend
 from gpubp.bench.results import Row, Rows, SkippedError
 
-TEST_MODULES = ("host_kernels", "kernel_cases", "kernel_checks")
+TEST_MODULES = ("tests.cuda_stand_in.kernels", "tests.kernels.cases", "tests.kernels.checks")
 SANITIZER = "compute-sanitizer"
 # Set for the sanitizer, which sees no write past an array that lies within CuPy's memory pool.
 NO_POOL = "GPUBP_BENCH_NO_MEMORY_POOL"
@@ -44,7 +44,7 @@ def rows(device: str) -> Rows:
 
 def _of_tests(name: str) -> ModuleType:
     """Return a module of the checkout's tests."""
-    folder = str(Path(gpubp.__file__).parents[1] / "tests")
+    folder = str(Path(gpubp.__file__).parents[1])
     if folder not in sys.path:
         sys.path.append(folder)
     return import_module(name)

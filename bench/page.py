@@ -8,7 +8,7 @@ from gpubp.bench.cases import FLOOR, Case
 from gpubp.bench.charts import CHART_CSS, Series, bars, chart, key, what_grows
 from gpubp.bench.report import describe, heading, heads_of, table_cells, with_cases
 from gpubp.bench.results import Part, Row
-from gpubp.page import element, escape, page
+from gpubp.reports.html import element, escape, page
 
 _CSS = """
 .figures { display: grid; gap: 24px; margin: 8px 0 24px; align-items: start;

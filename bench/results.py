@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from gpubp.atomic_file import atomic_write
+from gpubp.storage.atomic_file import atomic_write
 
 SCHEMA = 1
 Status = Literal["ok", "failed", "skipped"]

@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import expit, softmax
 
+from gpubp.backprop.network import Network
 from gpubp.bench.datasets import load_dataset
-from gpubp.network import Network
 
 Precision = Literal["float32", "tf32", "bfloat16", "float64"]
 Loss = Literal["cross_entropy", "squared_error"]

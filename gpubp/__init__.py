@@ -17,18 +17,18 @@ if not os.path.isdir(os.path.join(__path__[0], "kernels")):  # noqa: PTH112, PTH
 # Looked up on first use, so that `import gpubp` and `gpubp --help` load neither NumPy nor
 # scikit-learn.
 _PUBLIC = {
-    "BackendUnavailableError": "gpubp.backend",
-    "DataError": "gpubp.columns",
+    "BackendUnavailableError": "gpubp.backends.select",
+    "DataError": "gpubp.tables.table",
     "Elementwise": "gpubp.kernels.elementwise",
     "ExampleError": "gpubp.explain.examples",
-    "Loss": "gpubp.losses",
-    "MLPClassifier": "gpubp.classifier",
-    "MLPRegressor": "gpubp.regressor",
-    "ModelFileError": "gpubp.model_file",
-    "TableModel": "gpubp.models",
-    "check_loss": "gpubp.own_losses",
-    "load": "gpubp.saving",
-    "save": "gpubp.saving",
+    "Loss": "gpubp.backprop.losses",
+    "MLPClassifier": "gpubp.estimators.classifier",
+    "MLPRegressor": "gpubp.estimators.regressor",
+    "ModelFileError": "gpubp.storage.model_file",
+    "TableModel": "gpubp.models.table_model",
+    "check_loss": "gpubp.backprop.custom_losses",
+    "load": "gpubp.models.save_load",
+    "save": "gpubp.models.save_load",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 (strings, built above)

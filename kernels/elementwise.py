@@ -27,7 +27,7 @@ class Elementwise:
         ``prologue`` stands before a run of RUN elements, of which the ``first`` is known there;
         where all outputs are ``raw``, ``i`` counts the rows of the first.
     vectorizes : whether a C++ compiler makes vector instructions of the body, that of ``host``
-        where there is one. Then it may be compiled for the host (see `host_compiler`).
+        where there is one. Then it may be compiled for the host (see `host.compiler`).
     small : elements of its largest argument up to which a body that does not vectorize is compiled
         too: for so few, NumPy's calls cost more time than its vectorized functions save.
     """

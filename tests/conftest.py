@@ -7,18 +7,19 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import host_cublas as on_host
-import host_cuda
 import pytest
-from host_cublas_lt import HostCublasLt
-from host_cupy import modules
-from host_kernels import skip_without_compiler
-from host_launch import StreamedCublas, steps
 
-from gpubp import cuda_engine, cupy_backend
-from gpubp.backend import Backend, BackendUnavailableError, get_backend
-from gpubp.inference import forget_all
-from gpubp.kernels import cublas
+from gpubp.backends import cuda_engine, cupy_backend
+from gpubp.backends.protocol import Backend
+from gpubp.backends.select import BackendUnavailableError, get_backend
+from gpubp.kernels.cublas import library as cublas
+from gpubp.training.inference import forget_all
+from tests.cuda_stand_in import cublas as on_host
+from tests.cuda_stand_in import cuda as host_cuda
+from tests.cuda_stand_in.cublas_lt import HostCublasLt
+from tests.cuda_stand_in.cupy import modules
+from tests.cuda_stand_in.kernels import skip_without_compiler
+from tests.cuda_stand_in.launch import StreamedCublas, steps
 
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
 
@@ -48,7 +49,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 @pytest.fixture
 def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
-    """A machine with a CUDA device and CuPy, both of them stand-ins; see the module host_cupy."""
+    """A machine with a CUDA device and CuPy, both of them stand-ins; see tests/cuda_stand_in/."""
     skip_without_compiler()
     machine = host_cuda.start()
     for name, module in modules().items():

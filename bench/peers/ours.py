@@ -9,20 +9,21 @@ from itertools import chain, count
 
 import numpy as np
 
-from gpubp.backend import Array, Backend, BackendUnavailableError, get_backend
-from gpubp.batches import HashedOrder
+from gpubp.backends.protocol import Array, Backend
+from gpubp.backends.select import BackendUnavailableError, get_backend
+from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.bench.peers.learners import EstimatorLearner
 from gpubp.bench.peers.protocol import Learner, Peer, Session
 from gpubp.bench.results import SkippedError
 from gpubp.bench.timing import Clock, HostClock, cupy_clock
 from gpubp.bench.workloads import MOMENTUM, Workload
-from gpubp.fit import Start, prepare
-from gpubp.inference import infer_into
-from gpubp.kernels.gemm import Precision
-from gpubp.losses import LOSSES, Loss
-from gpubp.recipe import Recipe
-from gpubp.rows import Rows
-from gpubp.trainer import Trainer
+from gpubp.kernels.cublas.gemm import Precision
+from gpubp.training.batches import HashedOrder
+from gpubp.training.data import TrainingData
+from gpubp.training.fit import Start, prepare
+from gpubp.training.inference import infer_into
+from gpubp.training.recipe import Recipe
+from gpubp.training.trainer import Trainer
 
 
 class Gpubp(Peer):
@@ -97,7 +98,7 @@ def new_trainer(backend: Backend, workload: Workload) -> Trainer:
         precision="float64" if workload.precision == "float64" else backend.precision,
     )
     start = Start(workload.initial_theta(), np.random.RandomState(0))
-    return prepare(backend, workload.network, loss, Rows(X, y, y, None), recipe, start)
+    return prepare(backend, workload.network, loss, TrainingData(X, y, y, None), recipe, start)
 
 
 class _Session(Session):

@@ -159,8 +159,8 @@ def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any
     suite : the argument: a file, which must not be replaced, or the name of a built-in one.
     suite_name : what its results go by in the file at ``path``.
     """
-    from gpubp.atomic_file import check_writable
     from gpubp.bench.saved_runs import is_run
+    from gpubp.storage.atomic_file import check_writable
 
     files = {"-o": path, "--html": options["html"], "--csv": options["csv_path"]}
     taken: dict[Path, str] = {}
@@ -237,9 +237,9 @@ def _told() -> Iterator[Any]:
 
 def _write(part: Part, options: dict[str, Any]) -> None:
     """Print the rows, and write the files that were asked for."""
-    from gpubp.atomic_file import atomic_write
     from gpubp.bench.report import table, to_csv
     from gpubp.bench.results import row_to_json
+    from gpubp.storage.atomic_file import atomic_write
 
     if options["as_json"]:
         for row in part.rows:

@@ -11,7 +11,7 @@ import click
 from gpubp.bench.machine import VARIABLES, cores, installed
 
 if TYPE_CHECKING:
-    from gpubp.backend import Backend
+    from gpubp.backends.protocol import Backend
 
 PACKAGES = ("numpy", "scikit-learn", "safetensors", "click", "rich")
 CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
@@ -52,8 +52,8 @@ def _blas() -> list[tuple[str, str]]:
 
 
 def _compiled() -> list[tuple[str, str]]:
-    from gpubp.backend import BackendUnavailableError, get_backend
-    from gpubp.kernels.host_compiler import compiler_version
+    from gpubp.backends.select import BackendUnavailableError, get_backend
+    from gpubp.kernels.host.compiler import compiler_version
 
     try:
         get_backend("cpu", compiled=True)
@@ -63,7 +63,7 @@ def _compiled() -> list[tuple[str, str]]:
 
 
 def _cuda() -> list[tuple[str, str]]:
-    from gpubp.backend import CUDA_CROSSOVER, BackendUnavailableError, get_backend
+    from gpubp.backends.select import CUDA_CROSSOVER, BackendUnavailableError, get_backend
 
     found = [f"{name} {version}" for name in CUPY_PACKAGES if (version := installed(name))]
     lines = [("cupy", ", ".join(found) or "(missing)")]
@@ -81,7 +81,7 @@ def _cuda() -> list[tuple[str, str]]:
 
 def _steps() -> list[tuple[str, str]]:
     """Return what one training step asks of each device."""
-    from gpubp.backend import BackendUnavailableError, get_backend
+    from gpubp.backends.select import BackendUnavailableError, get_backend
 
     lines = []
     for device, compiled in (("cpu", False), ("cpu", True), ("cuda", False)):
@@ -97,15 +97,15 @@ def _calls(backend: Backend) -> str:
     """Return what a step of a small network calls: kernels on CUDA, NumPy on the CPU."""
     import numpy as np
 
-    from gpubp.fit import fit
-    from gpubp.losses import LOSSES
-    from gpubp.network import Network
-    from gpubp.recipe import Recipe
-    from gpubp.rows import Rows
+    from gpubp.backprop.losses import LOSSES
+    from gpubp.backprop.network import Network
+    from gpubp.training.data import TrainingData
+    from gpubp.training.fit import fit
+    from gpubp.training.recipe import Recipe
 
     X, y = np.zeros((256, 64), np.float32), np.zeros(256, np.int32)
     network, recipe = Network((64, 128, 128, 10), ("relu", "relu")), Recipe(1, 256, alpha=1e-4)
     loss = LOSSES["softmax_cross_entropy"]
-    launches = fit(backend, network, loss, Rows(X, y, y, None), recipe).launches
+    launches = fit(backend, network, loss, TrainingData(X, y, y, None), recipe).launches
     each = ", ".join(f"{count} {name}" for name, count in launches.items())
     return f"64-128-128-10, batch 256: {sum(launches.values())} calls ({each})"

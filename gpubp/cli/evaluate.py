@@ -26,8 +26,8 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Score MODEL on DATA, whose target columns are known."""
-    from gpubp.columns import listed
-    from gpubp.report import json_line, metrics_text
+    from gpubp.reports.terminal import json_line, metrics_text
+    from gpubp.tables.table import listed
 
     table_model = load_table_model(model, device)
     table = read_data(data, target_file)

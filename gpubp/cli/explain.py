@@ -46,8 +46,8 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
     Without arguments, the step of the 2-2-1 network that is known from being worked by hand.
     With a MODEL of gpubp and DATA, the step that the model would learn from one row.
     """
-    from gpubp.atomic_file import check_writable
     from gpubp.explain.trace import trace_steps
+    from gpubp.storage.atomic_file import check_writable
 
     if options["html"] is not None:
         refuse_input("--html", options["html"], model, data)
@@ -92,7 +92,7 @@ def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> t
     if data is None:
         raise click.UsageError("a model is explained on a row of data: gpubp explain MODEL DATA")
     from gpubp.cli.options import read_data
-    from gpubp.saving import load
+    from gpubp.models.save_load import load
 
     return of_model(load(model, device="cpu"), read_data(data), row), 0
 
@@ -109,8 +109,8 @@ def _variation(example: Example, name: str | None, row: int) -> Any:
 
 
 def _write_page(example: Example, traces: Sequence[StepTrace], path: Path) -> None:
-    from gpubp.atomic_file import atomic_write
     from gpubp.explain.page import explain_page
+    from gpubp.storage.atomic_file import atomic_write
 
     with atomic_write(path) as temporary:
         temporary.write_text(explain_page(example, traces), encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from gpubp.columns import Table
+    from gpubp.tables.table import Table
 
 MOST_UNITS = 1_000_000  # of a layer: its weights fit in no memory long before
 
@@ -138,7 +138,7 @@ def _check_device(ctx: click.Context, param: click.Parameter, value: str) -> str
 
 def read_data(data: str, target_file: Path | None = None) -> Table:
     """Return the table at the path ``data``, or the built-in data set of that name."""
-    from gpubp.table import DATASETS, load_dataset, read_table
+    from gpubp.tables.read import DATASETS, load_dataset, read_table
 
     if data in DATASETS:  # a file that can be read has a suffix
         if target_file is not None:

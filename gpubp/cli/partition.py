@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gpubp.columns import Table
-    from gpubp.report import Report
+    from gpubp.reports.terminal import Report
+    from gpubp.tables.table import Table
 
 
 def note_unseen(rows: Table, test_rows: Table, class_column: str, report: Report) -> None:

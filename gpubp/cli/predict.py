@@ -17,8 +17,8 @@ from gpubp.cli.options import device_option, refuse_input
 if TYPE_CHECKING:
     import numpy as np
 
-    from gpubp.columns import Table
-    from gpubp.models import TableModel
+    from gpubp.models.table_model import TableModel
+    from gpubp.tables.table import Table
 
 CHUNK_ROWS = 65_536
 
@@ -52,9 +52,9 @@ def predict(model: Path, data: str, out: Path | None, proba: bool, device: str) 
 
 def load_table_model(path: Path, device: str) -> TableModel:
     """Return the model at ``path``, which must know the columns it was trained on."""
-    from gpubp.model_file import ModelFileError
-    from gpubp.models import TableModel
-    from gpubp.saving import load
+    from gpubp.models.save_load import load
+    from gpubp.models.table_model import TableModel
+    from gpubp.storage.model_file import ModelFileError
 
     model = load(path, device=device)
     if not isinstance(model, TableModel):
@@ -66,7 +66,7 @@ def load_table_model(path: Path, device: str) -> TableModel:
 
 
 def _chunks(data: str) -> Iterator[Table]:
-    from gpubp.table import DATASETS, load_dataset, read_chunks
+    from gpubp.tables.read import DATASETS, load_dataset, read_chunks
 
     if data in DATASETS:
         return iter([load_dataset(data)])
@@ -76,7 +76,7 @@ def _chunks(data: str) -> Iterator[Table]:
 @contextmanager
 def _writer(out: Path | None) -> Iterator[TextIO]:
     """Yield standard output, or a file that replaces ``out`` when all is written."""
-    from gpubp.atomic_file import atomic_write
+    from gpubp.storage.atomic_file import atomic_write
 
     if out is None:
         if isinstance(sys.stdout, io.TextIOWrapper):

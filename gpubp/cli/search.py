@@ -10,7 +10,7 @@ import click
 from gpubp.cli.options import device_option
 
 if TYPE_CHECKING:
-    from gpubp.search.comparison import Comparison, Settings
+    from gpubp.explain.search.comparison import Comparison, Settings
 
 
 @click.command()
@@ -57,10 +57,10 @@ def search(example: str, html: Path | None, as_json: bool, **options: Any) -> in
     One weight at a time, all combinations on a grid, at random, and by backpropagation. Ctrl-C
     shows what was found so far.
     """
-    from gpubp.atomic_file import check_writable
     from gpubp.explain.examples import example_by_name
-    from gpubp.search.comparison import compare
-    from gpubp.search.report import JsonSearchReport, TextSearchReport
+    from gpubp.explain.search.comparison import compare
+    from gpubp.explain.search.report import JsonSearchReport, TextSearchReport
+    from gpubp.storage.atomic_file import check_writable
 
     settings = _settings(**options)
     network = example_by_name(example)
@@ -80,8 +80,8 @@ def search(example: str, html: Path | None, as_json: bool, **options: Any) -> in
 
 
 def _settings(budget: str, span: tuple[float, float], **options: Any) -> Settings:
-    from gpubp.search.comparison import Settings
-    from gpubp.search.methods import Budget
+    from gpubp.explain.search.comparison import Settings
+    from gpubp.explain.search.methods import Budget
 
     try:
         return Settings(Budget.parse(budget), *span, **options)
@@ -90,8 +90,8 @@ def _settings(budget: str, span: tuple[float, float], **options: Any) -> Setting
 
 
 def _write_page(comparison: Comparison, path: Path) -> None:
-    from gpubp.atomic_file import atomic_write
-    from gpubp.search.page import search_page
+    from gpubp.explain.search.page import search_page
+    from gpubp.storage.atomic_file import atomic_write
 
     with atomic_write(path) as temporary:
         temporary.write_text(search_page(comparison), encoding="utf-8")

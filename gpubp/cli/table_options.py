@@ -11,7 +11,7 @@ import click
 from gpubp.cli.options import FiniteRange
 
 if TYPE_CHECKING:
-    from gpubp.parameters import Parameter
+    from gpubp.backprop.parameters import Parameter
 
 
 class TableCommand(click.Command):
@@ -33,8 +33,8 @@ def _options() -> tuple[click.Option, ...]:
 
 
 def _made() -> Iterator[click.Option]:
-    from gpubp.optimizers import SOLVER_NUMBERS, SOLVERS
-    from gpubp.schedules import SCHEDULE_NUMBERS, SCHEDULES
+    from gpubp.backprop.optimizers import SOLVER_NUMBERS, SOLVERS
+    from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
     yield _choice("solver", "adam", SOLVERS)
     yield from (_number(name, "--solver ", of) for name, of in SOLVER_NUMBERS.items())
@@ -49,7 +49,7 @@ def _choice(name: str, default: str, table: Mapping[str, Any]) -> click.Option:
 
 
 def _number(name: str, prefix: str, of: Mapping[str, Parameter]) -> click.Option:
-    from gpubp.estimator_docs import meaning
+    from gpubp.estimators.parameter_docs import meaning
 
     first, flag = next(iter(of.values())), f"--{name.replace('_', '-')}"
     own = {entry: p.default for entry, p in of.items() if p.default != first.default}
@@ -73,8 +73,8 @@ def table_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises UsageError for a number or a schedule that the chosen solver does not use.
     """
-    from gpubp.optimizers import SOLVER_NUMBERS
-    from gpubp.schedules import SCHEDULE_NUMBERS, SCHEDULES
+    from gpubp.backprop.optimizers import SOLVER_NUMBERS
+    from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
     solver, schedule = options["solver"], SCHEDULES[options["schedule"]]
     if not schedule.is_for(solver):

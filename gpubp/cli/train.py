@@ -25,10 +25,10 @@ from gpubp.cli.table_options import TableCommand, table_parameters
 from gpubp.kernels.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
-    from gpubp.columns import Table
-    from gpubp.history import History
-    from gpubp.models import Estimator, TableModel
-    from gpubp.report import Report
+    from gpubp.models.table_model import Estimator, TableModel
+    from gpubp.reports.terminal import Report
+    from gpubp.tables.table import Table
+    from gpubp.training.history import History
 
 # Options that only training by epochs heeds.
 EPOCH_OPTIONS = {"lr", "schedule", "batch_size", "validation_size", "patience", "dropout"}
@@ -141,8 +141,8 @@ def train(**options: Any) -> int:
     DATA is a .csv with a header line, an .npz with X and y, an .npy with --target-file, or one
     of digits (the default), breast_cancer, wine, iris, diabetes.
     """
-    from gpubp.atomic_file import check_writable
-    from gpubp.report import JsonReport, TextReport
+    from gpubp.reports.terminal import JsonReport, TextReport
+    from gpubp.storage.atomic_file import check_writable
 
     if options["solver"] == "lbfgs":
         _refuse_options_of_epochs()
@@ -173,8 +173,9 @@ def train(**options: Any) -> int:
 
 
 def _save(model: TableModel, out: Path) -> None:
-    from gpubp.model_file import ModelFileError
-    from gpubp.saving import save  # not above: a missing file is told without scikit-learn
+    # not above: a missing file is told without scikit-learn
+    from gpubp.models.save_load import save
+    from gpubp.storage.model_file import ModelFileError
 
     try:
         save(model, out)
@@ -186,7 +187,7 @@ def _save(model: TableModel, out: Path) -> None:
 
 def _refuse_options_of_epochs() -> None:
     """Raise a UsageError for an option that was given and that L-BFGS would not heed."""
-    from gpubp.optimizers import STEPWISE
+    from gpubp.backprop.optimizers import STEPWISE
 
     context = click.get_current_context()
     for name in sorted(EPOCH_OPTIONS.intersection(context.params)):
@@ -216,8 +217,8 @@ def _fit(
     table: Table, options: dict[str, Any], report: Report
 ) -> tuple[TableModel, History, Table, Table | None]:
     """Return the trained model, how it went, and the rows trained on and kept for the test."""
-    from gpubp.models import TableModel
-    from gpubp.schema import check_targets, feature_names, infer_task, resolve_targets
+    from gpubp.models.table_model import TableModel
+    from gpubp.tables.schema import check_targets, feature_names, infer_task, resolve_targets
 
     targets = resolve_targets(table, options["target"])
     if options["task"] == "auto":
@@ -246,9 +247,9 @@ def _check_room(
     """Raise OSError, before anything is learned, where the disk has no room for the model."""
     import numpy as np
 
-    from gpubp.atomic_file import check_room
-    from gpubp.network import Network
-    from gpubp.schema import feature_names
+    from gpubp.backprop.network import Network
+    from gpubp.storage.atomic_file import check_room
+    from gpubp.tables.schema import feature_names
 
     outputs = len(targets)
     if class_column is not None:

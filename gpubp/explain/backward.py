@@ -16,7 +16,7 @@ from gpubp.explain.stage import (
     parameter_name,
 )
 from gpubp.explain.text import formula_lines
-from gpubp.page import escape, number
+from gpubp.reports.html import escape, number
 
 # Formulas of slopes where they are short; other activations show only the number.
 _SLOPES = {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gpubp.explain.example import Example
 from gpubp.explain.trace import StepTrace
-from gpubp.page import element, escape, number, svg
+from gpubp.reports.html import element, escape, number, svg
 
 _WIDTH, _HEIGHT = 430.0, 190.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 10.0, 26.0, 24.0

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.losses import LOSSES, Loss
-from gpubp.network import Network
-from gpubp.optimizers import SGD, Optimizer
+from gpubp.backprop.losses import LOSSES, Loss
+from gpubp.backprop.network import Network
+from gpubp.backprop.optimizers import SGD, Optimizer
 
 PLAIN_SGD = SGD(momentum=0.0, nesterov=False)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Adam, Optimizer
+from gpubp.backprop.parameters import entry_of
 from gpubp.explain.example import Example, build
-from gpubp.optimizers import SOLVERS, STEPWISE, Adam, Optimizer
-from gpubp.parameters import entry_of
 
 _SOLVER_KEYS = {parameter.name for name in STEPWISE for parameter in SOLVERS[name].parameters}
 _KEYS = _SOLVER_KEYS | {

@@ -20,7 +20,7 @@ from gpubp.explain.layout import (
     place_labels,
 )
 from gpubp.explain.quantities import weight_name
-from gpubp.page import element, escape, svg
+from gpubp.reports.html import element, escape, svg
 
 _LEAST_TEXT = 10.0  # pixels on a screen
 _THIN, _THICK = 0.8, 5.0  # lines

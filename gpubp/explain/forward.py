@@ -6,7 +6,7 @@ from gpubp.explain.figure import Edges, Plate
 from gpubp.explain.markup import formula, listing, paragraph, plus, sentence, table
 from gpubp.explain.quantities import outcome
 from gpubp.explain.stage import INPUT, TARGET, Setting, Stage, output_plate, parameter_name
-from gpubp.page import element, escape
+from gpubp.reports.html import element, escape
 
 # Formulas where they are short; other activations go by their names.
 _F = {

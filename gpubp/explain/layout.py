@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from gpubp.explain.quantities import Quantities
-from gpubp.page import number
+from gpubp.reports.html import number
 
 FONT = 11.5
 RADIUS = 17.0  # of a unit's circle

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp.backend import Backend, get_backend
+from gpubp.backends.protocol import Backend
+from gpubp.backends.select import get_backend
+from gpubp.backprop.network import Network, Workspace, forward
 from gpubp.explain.example import Example
-from gpubp.network import Network, Workspace, forward
 
 
 def losses_of(example: Example, thetas: np.ndarray) -> np.ndarray:

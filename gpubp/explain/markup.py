@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from html import unescape
 
 from gpubp.explain.quantities import Quantities, bias_name, weight_name
-from gpubp.page import element, escape
+from gpubp.reports.html import element, escape
 
 _MOST_ROWS = 24  # of a table that is open from the beginning
 _THIRD = {"go": "es"}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backprop.optimizers import SGD
 from gpubp.explain.backward import backward, gradients, output_delta, update
 from gpubp.explain.curves import Curve, curves
 from gpubp.explain.example import Example
@@ -15,8 +16,7 @@ from gpubp.explain.quantities import Quantities, kept_steps, outcome, shown_unit
 from gpubp.explain.script import SCRIPT, STYLE
 from gpubp.explain.stage import Setting, Stage
 from gpubp.explain.trace import StepTrace
-from gpubp.optimizers import SGD
-from gpubp.page import element, escape, json_script, number, page
+from gpubp.reports.html import element, escape, json_script, number, page
 
 _MOST_COLUMNS = 5  # of a drawing that leaves room for text beside it
 

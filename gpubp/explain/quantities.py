@@ -17,7 +17,7 @@ import numpy as np
 
 from gpubp.explain.example import Example
 from gpubp.explain.trace import StepTrace
-from gpubp.page import element, escape, number
+from gpubp.reports.html import element, escape, number
 
 MOST_UNITS = 8  # of a layer; a wider one shows its FEW largest and counts the rest
 FEW_UNITS = 6

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from gpubp.backprop.optimizers import SGD
 from gpubp.explain.example import Example
 from gpubp.explain.figure import Edges, Figure, Plate
 from gpubp.explain.layout import Layout
 from gpubp.explain.markup import Words, listing, paragraph
 from gpubp.explain.quantities import Quantities
-from gpubp.optimizers import SGD
-from gpubp.page import escape, number
+from gpubp.reports.html import escape, number
 
 INPUT = Plate("forward", "", "layers.0.inputs.{}")
 TARGET = Plate("target", "target ", "target.{}")

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gpubp.backprop.optimizers import SGD, Optimizer, formula_of
 from gpubp.explain.example import Example
 from gpubp.explain.gradient_check import GradientCheck
 from gpubp.explain.loss_landscape import Variation, parameters_of
 from gpubp.explain.trace import LayerTrace, StepTrace
-from gpubp.optimizers import SGD, Optimizer, formula_of
 
 MOST_TERMS = 6  # of a sum, in a wide layer
 MOST_UNITS = 8  # of a layer

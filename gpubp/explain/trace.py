@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp.backend import Backend, get_backend
+from gpubp.backends.protocol import Backend
+from gpubp.backends.select import get_backend
+from gpubp.backprop.network import Workspace, backward, forward
+from gpubp.backprop.optimizers import update
 from gpubp.explain.example import Example
 from gpubp.kernels.activations import Activation
-from gpubp.network import Workspace, backward, forward
-from gpubp.optimizers import update
 
 _FLOAT64 = np.dtype(np.float64)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpubp.columns import DataError, Table
+from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.explain.example import PLAIN_SGD, Example, build
-from gpubp.losses import LOSSES, Loss
+from gpubp.tables.table import DataError, Table
 
 if TYPE_CHECKING:
-    from gpubp.models import Estimator, TableModel
+    from gpubp.models.table_model import Estimator, TableModel
 
 
 def _check_explainable(loss: Loss) -> None:
@@ -41,8 +41,8 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
     Raises DataError for a row that is not there, and for columns or labels that do not fit.
     """
     # Imported here: scikit-learn takes a second that the built-in examples need not wait for.
-    from gpubp.fitted_network import loss_of, network_of, optimizer_of
-    from gpubp.models import TableModel, with_columns_of
+    from gpubp.estimators.fitted_network import loss_of, network_of, optimizer_of
+    from gpubp.models.table_model import TableModel, with_columns_of
 
     if not 0 <= row < len(table):
         raise DataError(
@@ -74,8 +74,8 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
 
 def _targets(model: TableModel, table: Table) -> tuple[np.ndarray, Sequence[str]]:
     """Return the targets of ``table`` as training has them, and a name for each output."""
-    from gpubp.classifier import MLPClassifier
-    from gpubp.fitted_network import encoded_targets
+    from gpubp.estimators.classifier import MLPClassifier
+    from gpubp.estimators.fitted_network import encoded_targets
 
     schema, estimator = model.schema, model.estimator
     if not isinstance(estimator, MLPClassifier):

@@ -1,0 +1,1 @@
+"""Arrays, products and recorded steps: on NumPy, compiled C++ or CuPy."""

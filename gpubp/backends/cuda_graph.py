@@ -1,0 +1,106 @@
+"""A step captured once as a CUDA graph, and launched."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from time import perf_counter
+from typing import Any
+
+from gpubp.backends.protocol import Step
+from gpubp.kernels.cublas.library import CublasError
+
+# Steps of one graph: enough to hide what a launch costs the host, few enough that an interrupt
+# is answered within GRAPH_SECONDS.
+MOST_STEPS = 64
+GRAPH_SECONDS = 0.25
+# cudaErrorMemoryAllocation and CUDA_ERROR_OUT_OF_MEMORY; CUBLAS_STATUS_ALLOC_FAILED.
+_NO_MEMORY, _CUBLAS_NO_MEMORY = 2, 3
+
+
+def lacks_memory(error: RuntimeError) -> bool:
+    """Return whether CUDA's runtime or driver, or cuBLAS, failed for want of memory."""
+    expected = _CUBLAS_NO_MEMORY if isinstance(error, CublasError) else _NO_MEMORY
+    return getattr(error, "status", None) == expected
+
+
+class RecordedGraph:
+    """A step captured as CUDA graphs: one of a single step, one of many."""
+
+    def __init__(self, stream: Any, step: Step, launches: Mapping[str, int]) -> None:
+        self._stream, self._step = stream, step  # which keeps the step's arrays alive
+        self.launches = launches
+        self._one = self._capture(1)
+        self._many: Any = None
+        self._steps = 0  # of the graph of many
+
+    def __call__(self, times: int = 1) -> None:
+        """Launch the step ``times`` times, and return with at most one long graph under way."""
+        if times > 1 and self._many is None:
+            self._measure(times)
+            times -= 1
+        many, rest = divmod(times, self._steps) if self._many else (0, times)
+        for _ in range(many):
+            # The host waits for the graph before, so that it can answer an interrupt.
+            self._stream.synchronize()
+            self._many.launch(stream=self._stream)
+        for _ in range(rest):
+            self._one.launch(stream=self._stream)
+
+    def _measure(self, times: int) -> None:
+        """Launch one step to see what it takes, and capture the graph of many by it."""
+        self._stream.synchronize()
+        started = perf_counter()
+        self._one.launch(stream=self._stream)
+        self._stream.synchronize()
+        seconds = perf_counter() - started
+        most = max(1, min(MOST_STEPS, int(GRAPH_SECONDS / max(seconds, 1e-9))))
+        # Equal graphs, since a call has mostly as many steps as the one before: 100 are two of 50.
+        self._steps = times // -(-times // most)
+        try:
+            self._many = self._capture(self._steps)
+        except RuntimeError as error:
+            if not lacks_memory(error):
+                raise
+            self._many, self._steps = self._one, 1
+
+    def _capture(self, steps: int) -> Any:
+        with _COLLECTOR.paused():
+            self._stream.begin_capture()
+            try:
+                for _ in range(steps):
+                    self._step()
+            except BaseException:
+                # An error may have invalidated the capture, and says more than its end does.
+                with suppress(Exception):
+                    self._stream.end_capture()
+                raise
+            return self._stream.end_capture()
+
+
+class _Collector:
+    """The garbage collector, off while any thread captures."""
+
+    def __init__(self) -> None:
+        self._lock, self._captures, self._was_on = threading.Lock(), 0, True
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep it from what a capture must not do: destroying a stream or a graph, say."""
+        with self._lock:
+            if not self._captures:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._captures += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._captures -= 1
+                if not self._captures and self._was_on:
+                    gc.enable()
+
+
+_COLLECTOR = _Collector()

@@ -1,0 +1,111 @@
+"""The choice of a backend by the name of a device: NumPy on the host or CuPy on a CUDA device."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from gpubp.backends.compiled_backend import CompiledBackend
+from gpubp.backends.cupy_backend import CupyBackend, ProbeError, probe
+from gpubp.backends.numpy_backend import NumpyBackend
+from gpubp.backends.protocol import Backend
+from gpubp.kernels.cublas.gemm import Precision
+from gpubp.kernels.cublas.library import CublasError
+from gpubp.kernels.host.compiler import CompilerError
+
+# "auto" takes CUDA from this many rows of a batch x parameters on. Estimated: below it, a step is
+# bound by launches on the device and fits in a CPU's cache. To be measured.
+CUDA_CROSSOVER = 10_000_000
+
+
+class BackendUnavailableError(RuntimeError):
+    """The device that was asked for cannot be used on this machine."""
+
+
+def get_backend(
+    device: str = "auto",
+    work: int | None = None,
+    *,
+    precision: Precision = "float32",
+    record: bool = True,
+    compiled: bool = False,
+) -> Backend:
+    """Return the backend for ``device``.
+
+    device : "cpu", "cuda" (the first device), "cuda:1", or "auto": CUDA where a device answers
+        and ``work`` is large enough to gain from it, else the CPU.
+    work : rows of a batch x parameters of the network; None stands for "large".
+    precision : of the factors of float32 products on CUDA: "float32", "tf32" or "bfloat16". On
+        the CPU they stay float32.
+    record : False runs each step of training as it is written, for debugging on CUDA.
+    compiled : whether the CPU runs elementwise steps that a C++ compiler has made for it, at
+        their first use on a machine, where they are faster than NumPy's functions.
+
+    Raises
+    ------
+    ValueError
+        If ``device`` or ``precision`` is none of these.
+    BackendUnavailableError
+        If CUDA, or compiled steps, were asked for and cannot be had.
+    """
+    index = _device_index(device)
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision must be one of {list(get_args(Precision))}, got {precision!r}")
+    if device == "cpu":
+        return _host("asked for", compiled)
+    if device != "auto":
+        return _cuda(index, "asked for", precision, record)
+    if work is not None and work < CUDA_CROSSOVER:
+        reason = f"a step this small gains nothing from CUDA (batch x parameters {work:,})"
+        return _host(reason, compiled)
+    try:
+        return _cuda(0, "a CUDA device answers", precision, record)
+    except BackendUnavailableError as error:
+        return _host(str(error).partition(";")[0], compiled)
+
+
+def _host(reason: str, compiled: bool) -> Backend:
+    if not compiled:
+        return NumpyBackend(reason)
+    try:
+        return CompiledBackend(reason)
+    except CompilerError as error:
+        raise BackendUnavailableError(
+            f"{error}; install g++ or clang++, or name another in CXX, or set compiled=False"
+        ) from error
+
+
+def _device_index(device: str) -> int:
+    kind, colon, index = str(device).partition(":")
+    if device in ("auto", "cpu", "cuda"):
+        return 0
+    if kind == "cuda" and colon and index.isdecimal():
+        return int(index)
+    raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}")
+
+
+def _cuda(index: int, reason: str, precision: Precision, record: bool) -> Backend:
+    try:
+        import cupy
+    except ImportError as error:
+        raise _unavailable("CuPy is not installed") from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise _unavailable(f"no CUDA device answers ({error})") from error
+    if index >= count:
+        raise _unavailable(f"there is no device cuda:{index}, only {count} device(s)")
+    try:
+        backend = CupyBackend(index, reason, record, precision)
+        probe(index)
+    except (CublasError, MemoryError, cupy.cuda.runtime.CUDARuntimeError) as error:
+        raise _unavailable(f"cuda:{index} does not start ({error})") from error
+    except ProbeError as error:
+        raise _unavailable(f"cuda:{index} answers, but cannot compute ({error})") from error
+    return backend
+
+
+def _unavailable(reason: str) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"{reason}; check the package (pip install 'gpubp[cuda12]' or 'gpubp[cuda13]'), the driver "
+        "(nvidia-smi), and that both are for the same CUDA version, or use device 'cpu'"
+    )

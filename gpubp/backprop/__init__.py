@@ -1,0 +1,1 @@
+"""The network, its losses and optimizers: forward, backward, update."""

@@ -1,0 +1,28 @@
+"""Clipping: a gradient whose norm is above a limit is shortened to it, on the device."""
+
+from __future__ import annotations
+
+from gpubp.backends.protocol import Array, Backend
+from gpubp.kernels.clipping import CLIP, FOLD, SQUARES
+
+FEWER = 32  # times as few sums with each fold
+
+
+class Clipping:
+    """The steps that shorten ``gradient`` (size,) to the norm ``limit``, over arrays of its own."""
+
+    def __init__(self, backend: Backend, gradient: Array, limit: float) -> None:
+        self._backend, self._gradient, self._limit = backend, gradient, limit
+        n_sums = min(backend.n_partial_sums, -(-len(gradient) // FEWER))
+        self._sums = [backend.zeros((n_sums,), gradient.dtype)]
+        while len(self._sums[-1]) > 1:
+            fewer = -(-len(self._sums[-1]) // FEWER)
+            self._sums.append(backend.zeros((fewer,), gradient.dtype))
+
+    def run(self) -> None:
+        """Shorten the gradient, if it is too long."""
+        backend, first = self._backend, self._sums[0]
+        backend.run(SQUARES, self._gradient, len(self._gradient), len(first), out=first)
+        for parts, sums in zip(self._sums, self._sums[1:], strict=False):
+            backend.run(FOLD, parts, len(parts), len(sums), out=sums)
+        backend.run(CLIP, self._sums[-1], self._limit, out=self._gradient)

@@ -1,0 +1,154 @@
+"""Dropout: which units each step of training leaves out.
+
+Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, JMLR 2014; the units that are kept
+are scaled up in training, so that prediction takes them all as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.protocol import Array, Backend
+from gpubp.kernels.dropout import DROPOUT, dropout_keys, threshold
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """What part of its units each layer drops in training.
+
+    rates : from the inputs to the last hidden layer, each from 0 on and below 1.
+    seed : of the masks. trained : rows trained on before, from which steps are numbered: there
+    are never more steps than rows, so that no step has the masks of another.
+    """
+
+    rates: tuple[float, ...]
+    seed: int = 0
+    trained: int = 0
+
+
+def rates_by_layer(hidden: Any, inputs: float, n_hidden: int) -> tuple[float, ...]:
+    """Return the rates from the inputs to the last of ``n_hidden`` hidden layers.
+
+    hidden : one rate for all hidden layers, or one for each; from 0 on and below 1.
+
+    Raises
+    ------
+    ValueError
+        If ``hidden`` is neither.
+    """
+    rates = list(hidden) if np.iterable(hidden) else [hidden] * n_hidden
+    if len(rates) != n_hidden or not all(_is_rate(rate) for rate in rates):
+        raise ValueError(
+            "dropout must be a rate from 0 on and below 1, or one rate for each of the "
+            f"{n_hidden} hidden layers, got {hidden!r}"
+        )
+    return (float(inputs), *map(float, rates))
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, Real) and 0 <= float(value) < 1
+
+
+class Masks:
+    """What multiplies the activations below each layer, and here nothing does.
+
+    ``layer`` counts from 0, the layer whose inputs are X.
+    """
+
+    def plan(self, trained: int) -> None:
+        """Prepare for an epoch; ``trained`` rows were trained on before."""
+
+    def part(self, first: int) -> Masks:
+        """Return the masks of a part of each batch, from its row ``first`` on."""
+        return self
+
+    def drops(self, layer: int) -> bool:
+        """Return whether what lies below ``layer`` is dropped at all."""
+        return False
+
+    def drop(self, layer: int, A: Array) -> Array:
+        """Return ``A`` (…, n, d), the activations below ``layer``, with some units dropped."""
+        return A
+
+    def dropped(self, layer: int, A: Array) -> Array:
+        """Return what `drop` has returned for ``A``."""
+        return A
+
+    def drop_delta(self, layer: int, delta: Array) -> None:
+        """Multiply ``delta`` (…, n, d), of the layer below ``layer``, by what its A was."""
+
+
+class HashedMasks(Masks):
+    """Masks by a hash of seed, network, step, layer, row of the data, and unit.
+
+    sizes : units by layer. order (steps, batch_size) : the rows of the data that each step takes.
+    step (1,) : the number of this step in its epoch. rows : the most of one part of a batch.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        sizes: tuple[int, ...],
+        dropout: Dropout,
+        order: Array,
+        step: Array,
+        rows: int,
+        dtype: np.dtype,
+        *,
+        lead: tuple[int, ...] = (),
+    ) -> None:
+        layers, networks = len(sizes) - 1, math.prod(lead)
+        self._backend, self._dropout, self._order, self._step = backend, dropout, order, step
+        self._keys = backend.zeros((layers, len(order), networks), np.uint64)
+        self._first = 0
+        # Beside A, whose slope the way back may need as it was.
+        self._room = [
+            backend.empty((*lead, rows, d), dtype) if rate else None
+            for (d, _), rate in zip(pairwise(sizes), dropout.rates, strict=True)
+        ]
+
+    def plan(self, trained: int) -> None:
+        keys = dropout_keys(self._dropout.seed, trained, self._keys.shape)
+        self._keys[...] = self._backend.asarray(keys)
+
+    def part(self, first: int) -> HashedMasks:
+        masks = copy.copy(self)
+        masks._first = first
+        return masks
+
+    def drops(self, layer: int) -> bool:
+        return self._room[layer] is not None
+
+    def drop(self, layer: int, A: Array) -> Array:
+        dropped = self.dropped(layer, A)
+        if self.drops(layer):
+            self._run(layer, A, dropped)
+        return dropped
+
+    def dropped(self, layer: int, A: Array) -> Array:
+        room = self._room[layer]
+        if room is None:
+            return A
+        *lead, most, width = room.shape
+        rows = A.shape[-2]
+        if rows == most:
+            return room
+        return room.reshape(-1)[: math.prod(lead) * rows * width].reshape(*lead, rows, width)
+
+    def drop_delta(self, layer: int, delta: Array) -> None:
+        if self.drops(layer):
+            self._run(layer, delta, delta)
+
+    def _run(self, layer: int, A: Array, out: Array) -> None:
+        rate, keys = self._dropout.rates[layer], self._keys[layer]
+        *_, rows, width = out.shape
+        places = (keys.shape[-1], self._order.shape[-1], self._first, rows, width)
+        planned = (keys, self._order, self._step, *places)
+        self._backend.run(DROPOUT, A, *planned, threshold(rate), 1 / (1 - rate), out=out)

@@ -1,0 +1,107 @@
+"""Callbacks: scikit-learn's, told of a fit and of each of its epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.utils import _safe_indexing, indexable
+
+from gpubp.backends.foreign_arrays import on_host
+from gpubp.estimators.fitted_attributes import set_fitted
+from gpubp.training.fit import Snapshot
+from gpubp.training.history import Epoch
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9, where estimators have no callbacks
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Adds nothing."""
+
+    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``method``."""
+        return method
+
+
+__all__ = ["CallbackSupportMixin", "FitTasks", "with_callbacks"]
+
+
+class FitTasks:
+    """A fit as callbacks see it: a task, and in it one for each epoch.
+
+    estimator : has callbacks. X, y, sample_weight : as they were given to fit, so that a data
+    frame keeps its names. epochs : the most that there will be, each a task called ``name``.
+    """
+
+    def __init__(
+        self, estimator: Any, X: Any, y: Any, sample_weight: Any, epochs: int, name: str
+    ) -> None:
+        self._estimator, self._name = estimator, name
+        self._given = {"X": X, "y": y, "sample_weight": sample_weight}
+        self._kept: np.ndarray | None = None
+        self._rows: dict[str, Any] | None = None
+        self._fit = estimator._init_callback_context(max_subtasks=epochs)
+        self._tell(self._fit.call_on_fit_task_begin)
+        self._epoch: Any = None
+
+    def begin(self, snapshot: Snapshot, *, kept: np.ndarray | None) -> None:
+        """Begin the first epoch.
+
+        snapshot : returns what was learned so far. kept : the rows trained on; None for all.
+        """
+        self._snapshot, self._kept, self._rows = snapshot, kept, None
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        self._epoch = self._fit.subcontext(task_name=self._name)
+        self._tell(self._epoch.call_on_fit_task_begin, self._fitted_attributes)
+
+    def end_epoch(self, epoch: Epoch) -> bool:
+        """Tell that an epoch has ended, and that the next begins; return whether to stop."""
+        ended, self._epoch = self._epoch, None
+        stop = self._tell(ended.call_on_fit_task_end, self._fitted_attributes)
+        if not (stop or epoch.last):
+            self._begin_epoch()
+        return bool(stop)
+
+    def end(self) -> None:
+        """Tell that training has ended, and its last epoch, if that came to nothing."""
+        if self._epoch is not None:
+            self._tell(self._epoch.call_on_fit_task_end)
+        self._tell(self._fit.call_on_fit_task_end, dict)
+
+    def _tell(self, call: Callable[..., Any], fitted: Callable[[], Any] | None = None) -> Any:
+        # What is callable is called only for a callback that asks for it.
+        rows = {name: partial(self._taken, name) for name in ("X", "y")}
+        return call(
+            estimator=self._estimator,
+            **rows,
+            metadata=self._metadata,
+            reconstruction_attributes=fitted,
+        )
+
+    def _metadata(self) -> dict[str, Any] | None:
+        weights = self._taken("sample_weight")
+        return None if weights is None else {"sample_weight": weights}
+
+    def _taken(self, name: str) -> Any:
+        """Return the rows that are trained on, of what is called ``name``, on the host."""
+        if self._rows is None:
+            rows = indexable(*map(on_host, self._given.values()))
+            if self._kept is not None:  # the others are held out
+                rows = [None if of is None else _safe_indexing(of, self._kept) for of in rows]
+            self._rows = dict(zip(self._given, rows, strict=True))
+        return self._rows[name]
+
+    def _fitted_attributes(self) -> dict[str, Any]:
+        """Return the estimator's attributes as if training had ended with this epoch's weights.
+
+        This alone brings weights to the host. They are the epoch's with early_stopping too.
+        """
+        estimator = copy(self._estimator)
+        set_fitted(estimator, self._snapshot(), estimator._loss().output)
+        return dict(vars(estimator))

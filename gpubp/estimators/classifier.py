@@ -1,0 +1,236 @@
+"""MLPClassifier: scikit-learn's contract for classes, over gpubp's training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    type_of_target,
+    unique_labels,
+)
+
+from gpubp.backends.foreign_arrays import device_of, is_on_device, labels_of, log, on_host
+from gpubp.backends.protocol import Array
+from gpubp.backprop.losses import LOSSES, Loss, smoothed
+from gpubp.estimators.check_input import check_input
+from gpubp.estimators.class_weights import row_weights
+from gpubp.estimators.fitted_attributes import judge, rollback
+from gpubp.estimators.hyperparameters import set_parameters
+from gpubp.estimators.mlp import X_CHECKS, BaseMLP
+from gpubp.estimators.parameter_docs import documented
+from gpubp.kernels.cublas.gemm import Precision
+
+
+@documented
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """Multilayer perceptron for binary, multi-class and multi-label classification.
+
+    Minimises the log loss from logits. Parameters, defaults, attributes and messages are those
+    of scikit-learn's class of the same name, and so are the numbers: one random_state gives the
+    same weights. The parameters from `device` on are gpubp's own.
+
+    Parameters
+    ----------{parameters}
+    class_weight : dict, list of dict, 'balanced' or None, default=None
+        Weight of each class in the loss, {class: weight}, times sample_weight; for multi-label
+        y, one dict a column. 'balanced' gives each class the same sum, for fit alone.
+    label_smoothing : float, default=0.0
+        Part of each row's probability that training spreads evenly over all classes, for a
+        multi-label y over yes and no. Below 1.
+
+    Attributes
+    ----------{attributes}
+    classes_ : ndarray
+        The labels, in the order of predict_proba's columns.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMLP._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: str | Sequence[str] = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        max_fun: int = 15000,
+        device: str = "auto",
+        dtype: str = "auto",
+        row_order: str = "auto",
+        threads: int | None = None,
+        precision: Precision = "float32",
+        record: bool = True,
+        compiled: bool = False,
+        weight_decay: float = 0.01,
+        fit_intercept: bool = True,
+        dropout: Any = 0.0,
+        input_dropout: float = 0.0,
+        warmup_epochs: float = 0.0,
+        clip_norm: float | None = None,
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+        scoring: str | Callable[..., float] | None = None,
+        keep_optimizer_state: bool = False,
+    ) -> None:
+        set_parameters(self, locals())
+
+    def _validate_input(
+        self, X: Any, y: Any, incremental: bool, reset: bool
+    ) -> tuple[Any, np.ndarray]:
+        X, y = self._as_arrays(X, y, reset)
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._set_labels(y)
+            return X, y
+        classes = unique_labels(y)
+        if self.warm_start and set(classes) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+            )
+        self._check_known(classes)
+        return X, y
+
+    def _as_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:
+        X, y = check_input(self, X, y, multi_output=True, reset=reset, **X_CHECKS)
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+        X, y = self._as_arrays(X, y, False)
+        self._check_known(unique_labels(y))
+        return X, y
+
+    def _check_known(self, classes: np.ndarray) -> None:
+        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {classes}."
+            )
+
+    def _set_labels(self, labels: Any) -> None:
+        self._label_binarizer = LabelBinarizer().fit(labels)
+        self.classes_ = self._label_binarizer.classes_
+
+    def _loss(self) -> Loss:
+        if self._label_binarizer.y_type_ != "multiclass":
+            return LOSSES["sigmoid_cross_entropy"]
+        return LOSSES["soft_cross_entropy" if self.label_smoothing else "softmax_cross_entropy"]
+
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        loss = self._loss()
+        if loss.targets == "index":
+            return np.searchsorted(self.classes_, y).astype(np.int32)
+        Y: np.ndarray = self._label_binarizer.transform(y)
+        if not self.label_smoothing:
+            return Y
+        return smoothed(Y, self.label_smoothing, Y.shape[1] if loss.output == "softmax" else 2)
+
+    def _weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        return row_weights(self.class_weight, self.classes_, y, weights)
+
+    def _n_outputs(self, targets: np.ndarray) -> int:
+        return len(self.classes_) if targets.ndim == 1 else int(targets.shape[1])
+
+    def _strata(self, y: np.ndarray) -> np.ndarray | None:
+        # As scikit-learn: a multi-class problem is not stratified.
+        return y if self.n_outputs_ == 1 else None
+
+    def _labels(self, outputs: np.ndarray) -> np.ndarray:
+        if outputs.shape[1] == 1:
+            outputs = outputs.ravel()
+        return self._label_binarizer.inverse_transform(outputs)  # type: ignore[no-any-return]
+
+    def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
+        return float(accuracy_score(y, self._labels(outputs), sample_weight=weights))
+
+    def predict(self, X: Any) -> Array:
+        """Return the labels of X: (n_samples,), or (n_samples, n_labels) for multi-label.
+
+        For X on a CUDA device, labels that are numbers come as a CuPy array.
+        """
+        outputs = self._outputs(X)
+        if not is_on_device(outputs):
+            return self._labels(outputs)
+        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        return labels_of(outputs, self.classes_, multilabel)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class, (n_samples, n_classes), in `classes_` order.
+
+        For X on a CUDA device, a CuPy array.
+        """
+        outputs = self._outputs(X)
+        if outputs.shape[1] > 1:
+            return outputs
+        with device_of(outputs):
+            both = outputs.repeat(2, axis=1)
+            both[:, 0] = 1 - both[:, 0]
+        return both
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return log(predict_proba(X))."""
+        return log(self.predict_proba(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the part of the rows, by weight, whose label is predicted: the accuracy."""
+        labels = on_host(self.predict(X))
+        return float(accuracy_score(on_host(y), labels, sample_weight=on_host(sample_weight)))
+
+    @available_if(BaseMLP._check_solver)  # type: ignore[untyped-decorator]
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Train for one more epoch; return self.
+
+        classes : all labels that calls will bring; needed in the first call only.
+        """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which sees a part of "
+                "the rows; use compute_class_weight('balanced', classes=classes, y=y) on all of "
+                "y, or a large enough sample, and pass the weights as a dict"
+            )
+        y = on_host(y)
+        with rollback(self):
+            if _check_partial_fit_first_call(self, on_host(classes)):
+                self._label_binarizer = LabelBinarizer()
+                multilabel = type_of_target(y).startswith("multilabel")
+                self._set_labels(y if multilabel else on_host(classes))
+            history = self._train(X, y, sample_weight, incremental=True)
+        judge(self, history, incremental=True)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

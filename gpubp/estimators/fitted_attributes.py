@@ -1,0 +1,147 @@
+"""The fitted attributes of an estimator, and what is raised, warned or printed after a training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from gpubp.training.fit import Fitted
+from gpubp.training.history import History
+from gpubp.training.trainer import OptimizerState
+
+# Attributes that L-BFGS alone does not set, which has no epochs.
+EPOCH_ATTRIBUTES = (
+    *("loss_curve_", "best_loss_", "best_epoch_"),
+    *("validation_scores_", "best_validation_score_", "validation_loss_curve_"),
+)
+
+
+@contextmanager
+def rollback(estimator: Any) -> Iterator[None]:
+    """Put all attributes of ``estimator`` back if what is done inside raises.
+
+    Their values are not copied: inside, attributes are set anew, not changed in place.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def set_fitted(estimator: Any, fitted: Fitted, output: str) -> None:
+    """Set the attributes that a training leaves. output : the activation of the outputs."""
+    network, history = fitted.network, fitted.history
+    estimator.coefs_, estimator.intercepts_ = network.unpack(fitted.theta)
+    estimator.n_layers_, estimator.n_outputs_ = len(network.sizes), network.sizes[-1]
+    estimator.out_activation_ = output
+    set_history(estimator, history, bool(estimator.early_stopping))
+    estimator.device_, estimator.precision_ = fitted.device, fitted.precision
+    # After a divergence its vectors may be NaN: the next call starts anew.
+    diverged = history.stopped_by == "non_finite"
+    estimator._optimizer_state = fitted.state
+    estimator._state_of = None if diverged else state_of(estimator)
+    if estimator.early_stopping:
+        estimator._scored_by = estimator.scoring
+
+
+def set_history(estimator: Any, history: History, early_stopping: bool) -> None:
+    """Set the attributes that tell how training went."""
+    estimator._history = history
+    estimator.n_iter_, estimator.t_ = history.epochs, history.samples
+    estimator.loss_curve_ = history.losses
+    estimator.loss_ = history.losses[-1] if history.losses else np.nan
+    estimator.best_loss_ = None if early_stopping else history.best_loss
+    estimator.validation_scores_ = history.scores if early_stopping else None
+    estimator.best_validation_score_ = history.best_score if early_stopping else None
+    estimator.validation_loss_curve_ = history.validation_losses if early_stopping else None
+    curve = np.array(history.scores if early_stopping else history.losses)
+    curve = curve if early_stopping else -curve
+    estimator.best_epoch_ = int(np.nanargmax(curve)) + 1 if np.isfinite(curve).any() else None
+    if history.minimum is not None:
+        estimator.loss_ = history.minimum.fun
+        for name in () if history.losses else EPOCH_ATTRIBUTES:
+            delattr(estimator, name)
+    estimator.stopped_by_ = history.stopped_by
+
+
+def history_of(estimator: Any) -> History:
+    """Return the history of a fitted estimator."""
+    history: History = estimator._history
+    return history
+
+
+def state_of(estimator: Any) -> tuple[str, bool]:
+    """Return what the optimizer's state is for: with another of these it starts anew."""
+    return estimator.solver, bool(estimator.fit_intercept)
+
+
+def continued(
+    estimator: Any, first: bool, incremental: bool
+) -> tuple[History | None, OptimizerState | None]:
+    """Return the history and the optimizer's state that a training goes on with; None for anew.
+
+    Both are copies, since training changes them: if it fails, the estimator keeps its own.
+    first : whether the parameters are drawn anew.
+    """
+    history = None if first else history_of(estimator).copy()
+    scored_by = getattr(estimator, "_scored_by", estimator.scoring)
+    if history and estimator.early_stopping and scored_by != estimator.scoring:
+        # Scores of another kind are no measure of those to come.
+        history = replace(history, scores=[], best_score=-np.inf, stale=0)
+    goes_on = incremental or (estimator.keep_optimizer_state and not first)
+    if not goes_on or getattr(estimator, "_state_of", None) != state_of(estimator):
+        return history, None
+    return history, replace(estimator._optimizer_state)
+
+
+def _warn_unless_converged(history: History, max_iter: int) -> None:
+    """Warn as scikit-learn does, or pass an interrupt on, as it does under this solver alone."""
+    from sklearn.utils.optimize import _check_optimize_result
+
+    if history.stopped_by == "interrupt":
+        raise KeyboardInterrupt
+    if history.stopped_by == "callback":
+        return
+    _check_optimize_result("lbfgs", history.minimum, max_iter)
+
+
+def judge(estimator: Any, history: History, incremental: bool = False) -> None:
+    """Raise, warn or print as scikit-learn does, by why training stopped."""
+    if history.minimum is not None:
+        _warn_unless_converged(history, estimator.max_iter)
+    if history.stopped_by == "non_finite":
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large "
+            "values and need to be preprocessed."
+        )
+    scored = estimator.early_stopping and history.minimum is None and history.scores
+    if scored and history.best_score == -np.inf:
+        warnings.warn(
+            f"scoring={estimator.scoring!r} gave no finite score in any epoch, so that the weights "
+            "of the last one are kept; check it, and the validation rows",
+            stacklevel=3,
+        )
+    if history.stopped_by == "interrupt":
+        warnings.warn("Training interrupted by user.", stacklevel=3)
+    elif history.stopped_by == "max_epochs" and not (incremental or history.minimum):
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "
+            "optimization hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    elif history.stopped_by == "no_improvement" and estimator.verbose:
+        what = "Validation score" if estimator.early_stopping else "Training loss"
+        print(
+            f"{what} did not improve more than tol={estimator.tol:f} for "
+            f"{estimator.n_iter_no_change} consecutive epochs. Stopping."
+        )

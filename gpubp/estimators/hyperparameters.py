@@ -1,0 +1,232 @@
+"""Hyper-parameters: what both estimators may be given, and what training makes of it."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from numbers import Integral, Real
+from typing import Any, ClassVar, cast, get_args
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.metrics import get_scorer_names
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+)
+
+from gpubp.backends.protocol import Backend
+from gpubp.backends.select import get_backend
+from gpubp.backprop.dropout import rates_by_layer
+from gpubp.backprop.network import Network
+from gpubp.backprop.optimizers import (
+    SOLVER_NUMBERS,
+    SOLVERS,
+    STEPWISE,
+    Optimizer,
+    make_optimizer,
+    own_numbers,
+)
+from gpubp.backprop.parameters import Parameter, entry_of
+from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.kernels.cublas.gemm import Precision
+from gpubp.training.data import Matrix
+from gpubp.training.recipe import Recipe
+from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
+
+# From here on a CUDA device makes the order of the rows itself: drawing scikit-learn's takes the
+# host 58-114 ns a row, which is more than a step on the device may need for it.
+HASHED_ROWS = 100_000
+NUMBERS = SOLVER_NUMBERS | SCHEDULE_NUMBERS
+
+
+def set_parameters(estimator: BaseEstimator, given: dict[str, Any]) -> None:
+    """Keep what ``__init__`` was given, its ``locals()``, as attributes, unchanged."""
+    vars(estimator).update({name: value for name, value in given.items() if name != "self"})
+
+
+def constraint(parameter: Parameter) -> list[Any]:
+    """Return what scikit-learn's validation is to check of ``parameter``."""
+    if parameter.kind is bool:
+        return ["boolean"]
+    kind = Integral if parameter.kind is int else Real
+    interval = Interval(kind, parameter.low, parameter.high, closed=parameter.closed)
+    return [interval, "array-like"] if parameter.several else [interval]
+
+
+class SortedOptions(StrOptions):
+    """Names to choose from, in alphabetical order where they are told."""
+
+    def __str__(self) -> str:
+        """Return what the choice is, in scikit-learn's words."""
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
+
+
+SCORINGS = SortedOptions({*get_scorer_names(), "loss"})
+
+
+class Hyperparameters(BaseEstimator):
+    """The parameters that both estimators have; which is documented there."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
+        "solver": [StrOptions(set(SOLVERS))],
+        **{name: constraint(next(iter(of.values()))) for name, of in NUMBERS.items()},
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions(set(SCHEDULES))],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "device": [str],
+        "dtype": [StrOptions({"auto", "float32", "float64"})],
+        "row_order": [StrOptions({"auto", "scikit-learn", "hash"})],
+        "threads": [Interval(Integral, 1, None, closed="left"), None],
+        "precision": [StrOptions(set(get_args(Precision)))],
+        "record": ["boolean"],
+        "warmup_epochs": [Interval(Real, 0, None, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "compiled": ["boolean"],
+        "fit_intercept": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "keep_optimizer_state": ["boolean"],
+        "scoring": [SCORINGS, callable, None],
+    }
+
+    def _validate_params(self) -> None:
+        """Raise scikit-learn's InvalidParameterError, and say what may have been meant."""
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            name = str(error).split("'")[1]  # The 'name' parameter of ...
+            meant = self._meant_by(name)
+            hint = f" Did you mean {meant}?" if meant else ""
+            raise InvalidParameterError(f"{error}{hint}") from None
+
+    def _meant_by(self, name: str) -> str:
+        """Return what may have been meant by the wrong parameter ``name``; "" for no idea."""
+        if name != "scoring" or not isinstance(self.scoring, str):
+            return ""
+        # difflib alone finds 'acc' nearer 'jaccard' than 'accuracy'.
+        longer = [known for known in SCORINGS.options if known.startswith(self.scoring)]
+        near = get_close_matches(self.scoring, sorted(SCORINGS.options), n=1)
+        found = longer if len(longer) == 1 else near
+        return repr(found[0]) if found else ""
+
+    def _hidden_sizes(self) -> tuple[int, ...]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if any(not isinstance(size, Integral) or isinstance(size, bool) for size in sizes):
+            raise ValueError(
+                "hidden_layer_sizes must be whole numbers, the units of each hidden layer, such as "
+                f"100 or (100, 50), got {self.hidden_layer_sizes!r}"
+            )
+        if any(size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return tuple(int(size) for size in sizes)
+
+    def _activations(self, n_hidden: int) -> tuple[str, ...]:
+        """Return the activation of each hidden layer, or raise."""
+        given = self.activation
+        names = (given,) * n_hidden if isinstance(given, str) else tuple(given)
+        known = all(isinstance(name, str) and name in ACTIVATIONS for name in names)
+        if len(names) != n_hidden or not known:
+            raise ValueError(
+                f"activation must be one of {sorted(ACTIVATIONS)}, or a sequence of one for each "
+                f"of the {n_hidden} hidden layers, got {given!r}"
+            )
+        return tuple(str(name) for name in names)
+
+    def _dropout_rates(self) -> tuple[float, ...]:
+        """Return the rates of all layers but the last, or raise."""
+        n_hidden = len(self._hidden_sizes())
+        rates = rates_by_layer(self.dropout, self.input_dropout, n_hidden)
+        if any(rates) and self.solver == "lbfgs":
+            raise ValueError(
+                "dropout changes the loss from step to step, which solver='lbfgs' cannot "
+                f"minimise, got rates {rates}; take a solver of {sorted(STEPWISE)}"
+            )
+        return rates
+
+    def _batch_rows(self, n: int) -> int:
+        if self.solver == "lbfgs":
+            return n
+        return min(200 if self.batch_size == "auto" else int(self.batch_size), n)
+
+    def _backend(self, rows: int, network: Network, *, compiled: bool = False) -> Backend:
+        return get_backend(
+            self.device,
+            work=rows * network.n_parameters,
+            precision=self.precision,
+            record=bool(self.record),
+            compiled=compiled,
+        )
+
+    def _train_dtype(self, X: Matrix, backend: Backend) -> np.dtype:
+        if self.dtype != "auto":
+            return np.dtype(self.dtype)
+        if backend.name != "cpu":
+            return np.dtype(np.float32)
+        # scikit-learn's L-BFGS leaves float64 weights, whatever X has.
+        return np.dtype(np.float64) if self.solver == "lbfgs" else X.dtype
+
+    def _solver_numbers(self) -> dict[str, float]:
+        """Return the numbers of `solver` that were set, or raise ValueError."""
+        return own_numbers(self.solver, {name: getattr(self, name) for name in SOLVER_NUMBERS})
+
+    def _optimizer(self) -> Optimizer:
+        return make_optimizer(self.solver, **self._solver_numbers())
+
+    def _recipe(self, X: Matrix, backend: Backend, epochs: int) -> Recipe:
+        """Return all that training on ``X`` heeds of the parameters."""
+        row_order, n = self.row_order, len(X)
+        if row_order == "auto":
+            many = n >= HASHED_ROWS and backend.name != "cpu"
+            row_order = "hash" if many else "scikit-learn"
+        float64 = self._train_dtype(X, backend) == np.float64
+        rates = self._dropout_rates()
+        return Recipe(
+            epochs=epochs,
+            batch_size=self._batch_rows(n),
+            solver=self.solver,
+            solver_numbers={k: v for k, v in self._solver_numbers().items() if k != "tol"},
+            learning_rate=float(self.learning_rate_init),
+            schedule=self._learning_rate(),
+            power_t=float(self.power_t),
+            warmup_epochs=float(self.warmup_epochs),
+            alpha=float(self.alpha),
+            dropout=rates if any(rates) else (),
+            clip_norm=None if self.clip_norm is None else float(self.clip_norm),
+            tol=float(self.tol),
+            patience=self.n_iter_no_change,
+            shuffle=bool(self.shuffle),
+            row_order=row_order,
+            seed=int(self.random_state) if isinstance(self.random_state, Integral) else 0,
+            precision="float64" if float64 else cast(Precision, backend.precision),
+        )
+
+    def _learning_rate(self) -> str:
+        """Return the schedule; "constant" for a solver that the one asked for is not for."""
+        entry = entry_of(SCHEDULES, self.learning_rate, "learning_rate")
+        return entry.name if entry.is_for(self.solver) else "constant"
+
+    def _check_solver(self) -> bool:
+        """Return whether there is a partial_fit, or raise scikit-learn's reason why not."""
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. "
+                f"{self.solver} is not stochastic."
+            )
+        return True

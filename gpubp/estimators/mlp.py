@@ -1,0 +1,321 @@
+"""Fitting: what the two estimators share, from validated rows to their fitted attributes."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from gpubp.backends.foreign_arrays import empty_on_device_of, is_on_device, on_host, to_device_of
+from gpubp.backends.protocol import Array, Backend
+from gpubp.backprop.losses import Loss
+from gpubp.backprop.network import Network
+from gpubp.estimators.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
+from gpubp.estimators.check_input import check_input
+from gpubp.estimators.fitted_attributes import continued, judge, rollback, set_fitted
+from gpubp.estimators.held_rows import check_columns, hold_out, named
+from gpubp.estimators.hyperparameters import Hyperparameters
+from gpubp.estimators.listeners import listeners_of, say
+from gpubp.estimators.scoring import Scorer
+from gpubp.training.data import CsrData, TrainingData, as_matrix
+from gpubp.training.fit import Start, fit
+from gpubp.training.history import History, OnEpoch
+from gpubp.training.inference import forget, infer_into, parameters_of
+from gpubp.training.validation import Held, Score, minus_loss
+
+# What is asked of X: a CSC or another sparse matrix becomes CSR.
+X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
+
+
+def _described(dtype: np.dtype, backend: Backend) -> str:
+    """Return a line that says where training runs, how, and why there."""
+    rounded = dtype == np.float32 and backend.precision != "float32"
+    products = f" with {backend.precision} products" if rounded else ""
+    return f"training on {backend.name} in {dtype}{products}: {backend.reason}"
+
+
+def _checked_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
+    """Return the sample weights of the rows of ``X``, (n,), or None where all are alike."""
+    if sample_weight is None:
+        return None
+    weights: np.ndarray = _check_sample_weight(on_host(sample_weight), X)
+    if not weights.any():  # scikit-learn's words, which 1.7 does not have
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise ValueError(f"sample_weight adds up to {total}, beyond {weights.dtype}; scale it down")
+    return weights
+
+
+def fit_estimator(
+    estimator: BaseMLP,
+    X: Any,
+    y: Any,
+    *,
+    on_epoch: OnEpoch | None = None,
+    note: Callable[[str], None] | None = None,
+) -> History:
+    """Fit ``estimator`` as its fit does; return how training went, without a warning of it.
+
+    on_epoch : called after each epoch; returns True to stop. note : called with lines for a person.
+    """
+    estimator._validate_params()
+    with rollback(estimator):
+        history: History = estimator._train(X, y, on_epoch=on_epoch, note=note)
+    return history
+
+
+class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
+    """What MLPClassifier and MLPRegressor share; not for use by itself."""
+
+    # X, coefs_ and the outputs for X by these, which a scorer need not have computed again.
+    _known: tuple[Any, Any, np.ndarray] | None = None
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train on X (n_samples, n_features), dense or sparse, and y; return self.
+
+        sample_weight : (n_samples,) array-like or None, the weight of each row in the loss.
+        X_val, y_val, sample_weight_val : rows that early_stopping scores, instead of holding out
+            some of X.
+        """
+        own = X_val, y_val, sample_weight_val
+        given = None if all(each is None for each in own) else own
+        with rollback(self):
+            history = self._train(X, y, sample_weight, given=given)
+        judge(self, history)
+        return self
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        given: tuple[Any, Any, Any] | None = None,
+        incremental: bool = False,
+        on_epoch: OnEpoch | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> History:
+        """Validate, train, and set the fitted attributes; the caller judges why it stopped."""
+        forget(self)  # what the device has of it will be of no use, and takes room
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        rows = self._validated(X, y, sample_weight, incremental, first)
+        held = None if given is None else self._given_rows(*given, rows.y)
+        epochs = 1 if incremental else int(self.max_iter)
+        tasks = self._fit_tasks(X, y, sample_weight, epochs)
+        network = self._network(rows)
+        backend = self._backend(self._batch_rows(len(rows.X)), network, compiled=self.compiled)
+        recipe = self._recipe(rows.X, backend, epochs)
+        say(self, note, _described(recipe.dtype, backend))
+        rng = check_random_state(self.random_state)
+        start = self._start(network, recipe.dtype, rng, first, incremental)
+        rows = rows.in_dtype(recipe.dtype, backend)
+        if held is None and self.early_stopping and self.solver != "lbfgs":
+            rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
+        rows, held = self._in_training_units(rows, held, first)
+        self._warn_of_batch_size(len(rows.X))
+        judged = held and Held(held, self._score(held))
+        fitted = fit(
+            backend,
+            network,
+            self._loss(),
+            rows,
+            recipe,
+            held=judged,
+            start=start,
+            listeners=listeners_of(self, tasks, rows.places, judged, on_epoch, note),
+            threads=self.threads,
+        )
+        set_fitted(self, fitted, self._loss().output)
+        if tasks is not None:
+            tasks.end()
+        return fitted.history
+
+    def _fit_tasks(self, X: Any, y: Any, sample_weight: Any, epochs: int) -> FitTasks | None:
+        if not hasattr(self, "_skl_callbacks"):
+            return None
+        name = "lbfgs-iter" if self.solver == "lbfgs" else "epoch"
+        return FitTasks(self, X, y, sample_weight, epochs, name)
+
+    def _validated(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool
+    ) -> TrainingData:
+        """Return the rows to train on, or raise as scikit-learn does."""
+        self._dropout_rates()
+        X, y = self._validate_input(X, on_host(y), incremental, first)
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        return self._rows(X, y, self._weights(y, _checked_weights(y, sample_weight)))
+
+    def _given_rows(self, X: Any, y: Any, sample_weight: Any, trained: np.ndarray) -> TrainingData:
+        """Return the rows that were given to validate on, or raise.
+
+        trained : the targets of the rows to train on, whose columns ``y`` must have.
+        """
+        if X is None or y is None:
+            raise ValueError(
+                "X_val and y_val go together; give both, or neither, and sample_weight_val only "
+                "with them"
+            )
+        if not self.early_stopping or self.solver == "lbfgs":
+            raise ValueError(
+                f"X_val and y_val are for early_stopping=True with solver='sgd', 'adam' or "
+                f"'adamw', got early_stopping={self.early_stopping!r} and solver={self.solver!r}; "
+                "set these, or leave X_val and y_val out"
+            )
+        check_columns(y := on_host(y), trained)
+        with named("X_val and y_val"):
+            X, y = self._validate_held(X, y)
+        with named("sample_weight_val"):
+            weights = _checked_weights(y, sample_weight)
+        return self._rows(X, y, weights)
+
+    def _rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> TrainingData:
+        X = CsrData(X) if hasattr(X, "indptr") else X
+        return TrainingData(X, y, self._encode(y), weights)
+
+    def _weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return the weight of each row in the loss, (n,), from its sample weight."""
+        return weights
+
+    def _in_training_units(
+        self, rows: TrainingData, held: TrainingData | None, first: bool
+    ) -> tuple[TrainingData, TrainingData | None]:
+        """Return the rows to train on and those held out, with targets as the network learns them.
+
+        first : whether training begins here, with units of its own.
+        """
+        return rows, held
+
+    def _network(self, rows: TrainingData) -> Network:
+        hidden = self._hidden_sizes()
+        self.n_outputs_ = self._n_outputs(rows.targets)
+        sizes = rows.X.shape[1], *hidden, self.n_outputs_
+        return Network(sizes, self._activations(len(hidden)), bool(self.fit_intercept))
+
+    def _score(self, held: TrainingData) -> Score:
+        """Return what scores parameters on the rows ``held``, by ``scoring``."""
+        if self.scoring is None:
+            return lambda outputs, loss: self._score_outputs(outputs, held.y, held.weights)
+        if self.scoring == "loss":
+            return minus_loss
+        return Scorer(self.scoring, self, held)
+
+    def _start(
+        self,
+        network: Network,
+        dtype: np.dtype,
+        rng: np.random.RandomState,
+        first: bool,
+        incremental: bool,
+    ) -> Start:
+        """Return where training begins: anew, or from what was learned before."""
+        history, state = continued(self, first, incremental)
+        if first:
+            return Start(network.initial_theta(rng, dtype), rng, history, state)
+        got = [np.shape(W) for W in self.coefs_]
+        if got != (wanted := list(pairwise(network.sizes))):
+            raise ValueError(
+                f"warm_start and partial_fit go on from coefs_ of shapes {got}, but the parameters "
+                f"and data ask for {wanted}; use the same hidden_layer_sizes or fit anew"
+            )
+        if not network.bias and any(np.any(b) for b in self.intercepts_):
+            raise ValueError(
+                "warm_start and partial_fit with fit_intercept=False go on from intercepts_ that "
+                "are 0, but some are not; set them to 0 or fit anew"
+            )
+        theta = network.pack(self.coefs_, self.intercepts_, dtype)
+        return Start(theta, rng, history, state)
+
+    def _warn_of_batch_size(self, n: int) -> None:
+        if self.solver != "lbfgs" and self.batch_size != "auto" and int(self.batch_size) > n:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=5,
+            )
+
+    def _outputs(self, X: Any) -> Array:
+        """Return the network's outputs for X (n_samples, n_features) as (n_samples, n_outputs).
+
+        On the device of X, as a CuPy array, where X lies on one.
+        """
+        if self._known is not None and self._known[0] is X and self._known[1] is self.coefs_:
+            return self._known[2].copy()
+        check_is_fitted(self)
+        X = check_input(self, X, reset=False, **X_CHECKS)
+        sizes = (len(self.coefs_[0]), *(len(b) for b in self.intercepts_))
+        shapes = [np.shape(W) for W in self.coefs_]
+        if shapes != list(pairwise(sizes)):
+            biases = [np.shape(b) for b in self.intercepts_]
+            raise ValueError(
+                f"coefs_ has shapes {shapes} and intercepts_ {biases}, which do not fit together; "
+                "set both by layer, or fit again"
+            )
+        network = Network(sizes, self._activations(len(sizes) - 2))
+        backend = self._backend(X.shape[0], network)
+        dtype = np.asarray(self.coefs_[0]).dtype
+        rows = as_matrix(X, dtype, backend)
+        shape, stays = (len(rows), sizes[-1]), is_on_device(rows)
+        outputs = empty_on_device_of(rows, shape, dtype) if stays else np.empty(shape, dtype)
+        with backend.in_use(self.threads, min(len(rows), 1024) * network.n_parameters):
+            parameters = parameters_of(self, backend, self.coefs_, self.intercepts_, dtype)
+            infer_into(outputs, backend, network, self._loss(), parameters, rows)
+        return to_device_of(outputs, X) if is_on_device(X) and not stays else outputs
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_known"}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @abstractmethod
+    def _validate_input(
+        self, X: Any, y: Any, incremental: bool, reset: bool
+    ) -> tuple[Any, np.ndarray]:
+        """Return X (n, d), an array or a CSR matrix, and y as training can take them, or raise."""
+
+    @abstractmethod
+    def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+        """Return rows to validate on, as `_validate_input` does once the model knows its data."""
+
+    @abstractmethod
+    def _loss(self) -> Loss:
+        """Return the loss that fits the targets."""
+
+    @abstractmethod
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        """Return y as the loss takes it: (n,) int32 or (n, n_outputs)."""
+
+    @abstractmethod
+    def _n_outputs(self, targets: np.ndarray) -> int:
+        """Return how many outputs the network needs for encoded ``targets``."""
+
+    @abstractmethod
+    def _strata(self, y: np.ndarray) -> np.ndarray | None:
+        """Return what a validation split keeps in proportion."""
+
+    @abstractmethod
+    def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
+        """Return the score of ``outputs`` (n, n_outputs) for the targets ``y``."""

@@ -1,0 +1,317 @@
+"""A fitted estimator as a header for JSON and tensors, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, get_args
+
+import numpy as np
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.validation import check_is_fitted
+
+from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.fitted_attributes import history_of, set_history
+from gpubp.estimators.regressor import MLPRegressor
+from gpubp.estimators.standardizer import Standardizer
+from gpubp.storage.model_file import (
+    ModelFileError,
+    choose,
+    only_keys,
+    require,
+    require_list,
+    require_tensor,
+)
+from gpubp.training.history import History, Minimum, StoppedBy
+
+Estimator = MLPClassifier | MLPRegressor
+ESTIMATORS: dict[str, type[Estimator]] = {
+    "MLPClassifier": MLPClassifier,
+    "MLPRegressor": MLPRegressor,
+}
+# Parameters of earlier versions that change no prediction: a file that has one still loads.
+RETIRED = {"tune"}
+_LABEL_TYPES = {"text": np.str_, "integer": np.int64, "number": np.float64, "truth": np.bool_}
+_LABEL_KINDS = {
+    "U": "text",
+    "O": "text",
+    "i": "integer",
+    "u": "integer",
+    "f": "number",
+    "b": "truth",
+}
+
+
+def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return a fitted estimator as a header and tensors.
+
+    Raises NotFittedError before fit, and ModelFileError for what a file cannot hold.
+    """
+    check_is_fitted(estimator)
+    _refuse_own_loss(estimator)
+    header: dict[str, Any] = {
+        "class": type(estimator).__name__,
+        "parameters": {k: _plain(v) for k, v in estimator.get_params(deep=False).items()},
+        "history": _history_header(estimator),
+    }
+    if isinstance(estimator, MLPClassifier):
+        header["labels"] = _labels_header(estimator)
+    if hasattr(estimator, "feature_names_in_"):
+        header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
+    tensors = {f"coefs.{k}": np.asarray(W) for k, W in enumerate(estimator.coefs_)}
+    tensors |= {f"intercepts.{k}": np.asarray(b) for k, b in enumerate(estimator.intercepts_)}
+    scaling = None
+    if isinstance(estimator, MLPRegressor):
+        _refuse_other_levels(estimator)
+        scaling = estimator._target_scaling
+    if scaling is not None:
+        header["target_scaling"] = True
+        tensors |= {"target_scaling.mean": scaling.mean, "target_scaling.scale": scaling.scale}
+    return header, tensors
+
+
+def _refuse_own_loss(estimator: Estimator) -> None:
+    if isinstance(estimator, MLPClassifier) or isinstance(estimator.loss, str):
+        return
+    named = {"identity": "squared_error", "exp": "poisson"}.get(estimator.out_activation_)
+    way = f"set_params(loss={named!r}), which predicts alike, and save it, or " if named else ""
+    raise ModelFileError(
+        f"a model with a loss of its own, {estimator._loss().name!r}, cannot be saved, since the "
+        f"file has no code in it; {way}pickle it"
+    )
+
+
+def _refuse_other_levels(estimator: MLPRegressor) -> None:
+    try:
+        estimator._check_levels_of_fit()
+    except ValueError as error:
+        raise ModelFileError(f"the model cannot be saved: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON can hold it; a random generator or a function is not kept."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.random.RandomState | np.random.Generator) or callable(value):
+        return None
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):  # JSON has text for keys only
+        return {"pairs": [[_plain(k), _plain(v)] for k, v in value.items()]}
+    if not isinstance(value, str) and isinstance(value, Iterable):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _history_header(estimator: Estimator) -> dict[str, Any]:
+    history = history_of(estimator)
+    minimum = history.minimum
+    return {
+        "losses": history.losses,
+        "scores": _finite(history.scores),
+        "validation_losses": _finite(history.validation_losses),
+        "early_stopping": getattr(estimator, "validation_scores_", None) is not None,
+        "stale": history.stale,
+        "samples": history.samples,
+        "epochs": history.epochs,
+        "stopped_by": history.stopped_by,
+        "minimum": _finite([minimum.fun]) if minimum else [],
+        "device": estimator.device_,
+        "precision": estimator.precision_,
+    }
+
+
+def _finite(numbers: list[float]) -> list[float | None]:
+    """Return ``numbers`` as JSON can hold them: it has no NaN, as where training is to diverge."""
+    return [number if np.isfinite(number) else None for number in numbers]
+
+
+def _numbers(header: dict[str, Any], key: str) -> list[float]:
+    """Return what `_finite` has made of numbers."""
+    numbers = [np.nan if n is None else n for n in require(header, key, list)]
+    return require_list({key: numbers}, key, float)
+
+
+def _labels_header(estimator: MLPClassifier) -> dict[str, Any]:
+    classes = estimator.classes_
+    kind = _LABEL_KINDS.get(classes.dtype.kind)
+    if kind is None or _label_array(kind, classes.tolist()) is None:
+        raise ModelFileError(
+            f"labels of dtype {classes.dtype} such as {classes[-1]!r} cannot be saved; use text, "
+            "int64 or float64 numbers, or booleans"
+        )
+    multilabel = estimator._label_binarizer.y_type_.startswith("multilabel")
+    return {"kind": kind, "values": classes.tolist(), "multilabel": multilabel}
+
+
+def _label_array(kind: str, values: list[Any]) -> np.ndarray | None:
+    """Return labels as an array of their kind, or None where that would not keep them."""
+    try:
+        labels: np.ndarray = np.array(values, dtype=_LABEL_TYPES[kind])
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if labels.ndim != 1 or labels.tolist() != values:
+        return None
+    # scikit-learn takes fractions for a regression's.
+    whole = kind != "number" or ((labels % 1 == 0) & (np.abs(labels) <= 2**53)).all()
+    return labels if whole else None
+
+
+def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estimator:
+    """Return the estimator of ``header``, taking its tensors out of ``tensors``.
+
+    Raises ModelFileError for anything missing, unknown or inconsistent.
+    """
+    kind = ESTIMATORS[choose(header, "class", ESTIMATORS)]
+    own = "labels" if kind is MLPClassifier else "target_scaling"
+    only_keys(header, ["class", "parameters", "history", "feature_names", own])
+    estimator = kind(**_parameters(kind, require(header, "parameters", dict)))
+    try:
+        estimator._validate_params()
+        hidden = estimator._hidden_sizes()
+        estimator._activations(len(hidden))
+        estimator._dropout_rates()
+        if isinstance(estimator, MLPRegressor):
+            estimator._loss()
+    except ValueError as error:
+        raise ModelFileError(f"{error}; restore the file or save the model again") from None
+    estimator.coefs_, estimator.intercepts_ = _layers(len(hidden) + 1, hidden, tensors)
+    estimator.n_features_in_ = len(estimator.coefs_[0])
+    estimator.n_layers_, estimator.n_outputs_ = len(hidden) + 2, len(estimator.intercepts_[-1])
+    if isinstance(estimator, MLPClassifier):
+        _set_labels(estimator, require(header, "labels", dict))
+    else:
+        _set_target_scaling(estimator, header, tensors)
+        estimator._set_levels()
+    estimator.out_activation_ = estimator._loss().output
+    _set_history(estimator, require(header, "history", dict))
+    if "feature_names" in header:
+        names = require_list(header, "feature_names", str)
+        if len(names) != estimator.n_features_in_:
+            raise ModelFileError(
+                f"{len(names)} feature names for {estimator.n_features_in_} features; restore the "
+                "file or save the model again"
+            )
+        estimator.feature_names_in_ = np.array(names, dtype=object)
+    return estimator
+
+
+def _parameters(kind: type[Estimator], header: dict[str, Any]) -> dict[str, Any]:
+    header = {k: v for k, v in header.items() if k not in RETIRED}
+    only_keys(header, kind().get_params(deep=False))
+    return {k: _parameter(v) for k, v in header.items()}
+
+
+def _parameter(value: Any) -> Any:
+    """Return a parameter as `_plain` has found it; a sequence of numbers or names as a tuple."""
+    if isinstance(value, list):
+        items = [_parameter(item) for item in value]
+        return items if any(isinstance(item, dict) for item in items) else tuple(items)
+    if isinstance(value, dict):
+        pairs = require_list(value, "pairs", list)
+        if any(len(pair) != 2 or isinstance(pair[0], list | dict) for pair in pairs):
+            raise ModelFileError(
+                f"pairs of a key and a value are needed, got {pairs[:5]!r}; restore the file or "
+                "save the model again"
+            )
+        return {key: _parameter(item) for key, item in pairs}
+    return np.inf if value == "inf" else value
+
+
+def _layers(
+    n_layers: int, hidden: tuple[int, ...], tensors: dict[str, np.ndarray]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return weights and biases whose shapes chain, all of one float dtype."""
+    Ws, bs, below = [], [], None
+    for k in range(n_layers):
+        width = hidden[k] if k < len(hidden) else None
+        W = require_tensor(tensors, f"coefs.{k}", (below, width))
+        b = require_tensor(tensors, f"intercepts.{k}", (W.shape[1],))
+        Ws.append(tensors.pop(f"coefs.{k}"))
+        bs.append(tensors.pop(f"intercepts.{k}"))
+        below = W.shape[1]
+        if W.size == 0 or {W.dtype, b.dtype} != {Ws[0].dtype} or W.dtype.kind != "f":
+            raise ModelFileError(
+                f"layer {k} has weights {W.shape} of {W.dtype} and biases of {b.dtype}; all must "
+                "be of one float dtype and none empty: restore the file or save the model again"
+            )
+    return Ws, bs
+
+
+def _set_labels(estimator: MLPClassifier, header: dict[str, Any]) -> None:
+    only_keys(header, ["kind", "values", "multilabel"])
+    kind = choose(header, "kind", _LABEL_TYPES)
+    values, multilabel = require(header, "values", list), require(header, "multilabel", bool)
+    labels = _label_array(kind, values)
+    outputs = len(values) if multilabel or len(values) > 2 else 1
+    if (
+        labels is None
+        or len(labels) < 1 + multilabel
+        or not np.array_equal(np.unique(labels), labels)
+        or outputs != estimator.n_outputs_
+        or (multilabel and values != list(range(outputs)))
+    ):
+        raise ModelFileError(
+            f"the labels {values[:5]!r} do not fit {estimator.n_outputs_} outputs; restore the "
+            "file or save the model again"
+        )
+    estimator._label_binarizer = LabelBinarizer()
+    estimator._set_labels(np.eye(outputs, dtype=int) if multilabel else labels)
+
+
+def columns_of_y(estimator: MLPRegressor) -> int:
+    """Return how many columns of y the network's outputs are for."""
+    columns, rest = divmod(estimator.n_outputs_, levels := estimator._loss().outputs_per_target)
+    if rest:
+        raise ModelFileError(
+            f"{estimator.n_outputs_} outputs are no multiple of {levels} levels of a quantile; "
+            "restore the file or save the model again"
+        )
+    return columns
+
+
+def _set_target_scaling(
+    estimator: MLPRegressor, header: dict[str, Any], tensors: dict[str, np.ndarray]
+) -> None:
+    """Take the scale of the targets out of ``tensors``; a file without is of unscaled ones."""
+    numbers = []
+    columns = columns_of_y(estimator)
+    if "target_scaling" in header and require(header, "target_scaling", bool):
+        for name in ("target_scaling.mean", "target_scaling.scale"):
+            numbers.append(require_tensor(tensors, name, (columns,)))
+            del tensors[name]
+    try:
+        scaling = Standardizer(*numbers) if numbers else None
+        estimator._set_target_scaling(scaling)
+        estimator._check_target_scaling()
+    except ValueError as error:
+        raise ModelFileError(f"{error}; restore the file or save the model again") from None
+
+
+def add_target_scaling(estimator: MLPRegressor, scaling: Standardizer) -> None:
+    """Let an estimator that was fitted on targets scaled by ``scaling`` predict in their units."""
+    own = estimator._target_scaling
+    if own is not None:
+        scaling = Standardizer(scaling.mean + scaling.scale * own.mean, scaling.scale * own.scale)
+    estimator.set_params(target_scaling=True)
+    estimator._set_target_scaling(scaling)
+
+
+def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
+    minimum = _numbers(header, "minimum")
+    history = History(
+        losses=require_list(header, "losses", float),
+        scores=_numbers(header, "scores"),
+        # Models saved by earlier versions have none.
+        validation_losses=_numbers({"validation_losses": []} | header, "validation_losses"),
+        stale=require(header, "stale", int),
+        samples=require(header, "samples", int),
+        epochs=require(header, "epochs", int),
+        stopped_by=choose(header, "stopped_by", get_args(StoppedBy)),  # type: ignore[arg-type]
+        minimum=Minimum(minimum[0]) if minimum else None,
+    )
+    history.best_loss = min(history.losses, default=np.inf)
+    history.best_score = max(filter(np.isfinite, history.scores), default=-np.inf)
+    early_stopping = require(header, "early_stopping", bool)
+    where = require(header, "device", str), require(header, "precision", str)
+    set_history(estimator, history, early_stopping)
+    estimator.device_, estimator.precision_ = where

@@ -1,0 +1,267 @@
+"""The drawings of a comparison of searches: curves of the cost, and the valley that it lies in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from gpubp.explain.example import Example
+from gpubp.explain.loss_landscape import losses_of, parameters_of
+from gpubp.explain.search.comparison import Comparison
+from gpubp.explain.search.methods import Method, Run, weights_of
+from gpubp.reports.html import element, escape, number, svg
+
+# A drawing is 460 units wide, which a phone shows at 0.75 and a desk at up to 1.3 pixels each.
+_WIDTH, _HEIGHT = 460, 350
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 22, 12, 62
+_CELLS = 120  # of the landscape, along each side
+_MOST_LEVELS = 20  # of its contours
+_SERIES: dict[Method, int] = {"one_at_a_time": 1, "combinations": 2, "random": 3, "backprop": 4}
+# A square, a triangle, a diamond, a circle: not by colour alone.
+_MARKS = {
+    1: "M-5 -5H5V5H-5Z",
+    2: "M0 -6L6 5H-6Z",
+    3: "M0 -7L7 0L0 7L-7 0Z",
+    4: "M-6 0A6 6 0 1 0 6 0A6 6 0 1 0 -6 0Z",
+}
+
+FIGURE_CSS = """
+.axis { stroke: var(--line); fill: none; }
+.curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
+.contour { fill: none; stroke: var(--quiet); }
+.series-1 { stroke: var(--series-1); } .mark.series-1 { fill: var(--series-1); }
+.series-2 { stroke: var(--series-2); } .mark.series-2 { fill: var(--series-2); }
+.series-3 { stroke: var(--series-3); } .mark.series-3 { fill: var(--series-3); }
+.series-4 { stroke: var(--series-4); } .mark.series-4 { fill: var(--series-4); }
+.mark { stroke: var(--panel); stroke-width: 1; }
+.halo { fill: none; stroke: var(--panel); stroke-width: 4; }
+.start { fill: var(--ink); stroke: var(--panel); }
+svg text { font-size: 15px; }
+svg text.tick { fill: var(--quiet); }
+"""
+
+
+def key(method: Method) -> str:
+    """Return the line and the mark of a method, for a legend."""
+    series = _SERIES[method]
+    line = element("path", d="M1 8H33", class_=f"curve series-{series}")
+    return element("svg", line + _mark(series, 17, 8), viewBox="0 0 34 16", aria_hidden="true")
+
+
+def _mark(series: int, x: float, y: float) -> str:
+    place = f"translate({x:.1f} {y:.1f})"
+    return element("path", d=_MARKS[series], transform=place, class_=f"mark series-{series}")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A logarithmic axis over whole decades, 10^low to 10^high, from pixel ``start`` to ``end``."""
+
+    low: int
+    high: int
+    start: float
+    end: float
+
+    @classmethod
+    def over(cls, values: Sequence[float], start: float, end: float) -> Axis:
+        """Return an axis that holds all positive ``values``, of one decade or more."""
+        positive = [v for v in values if v > 0]
+        low = math.floor(math.log10(min(positive)))
+        return cls(low, max(low + 1, math.ceil(math.log10(max(positive)))), start, end)
+
+    def at(self, value: float) -> float:
+        """Return the pixel of ``value``; what is below the axis, such as 0, lies at its start."""
+        part = (math.log10(value) - self.low) / (self.high - self.low) if value > 0 else 0.0
+        return self.start + max(0.0, part) * (self.end - self.start)
+
+    @property
+    def ticks(self) -> list[int]:
+        """The decades that have a label, seven at most."""
+        stride = -(-(self.high - self.low) // 6)
+        return list(range(self.low, self.high + 1, stride))
+
+
+def chart(spent: Literal["evaluations", "seconds"], runs: Sequence[Run]) -> str:
+    """Return the lowest cost of each run over what it had spent, both logarithmic.
+
+    Returns "" if no run has a cost above 0 to draw.
+    """
+    curves = [(run, [(float(getattr(p, spent)), p.cost) for p in run.curve]) for run in runs]
+    costs = [cost for _, points in curves for _, cost in points]
+    if not any(cost > 0 for cost in costs):
+        return ""
+    ends = [float(getattr(run, spent)) for run, _ in curves]
+    x = Axis.over([points[0][0] for _, points in curves] + ends, _LEFT, _WIDTH - _RIGHT)
+    y = Axis.over(costs, _HEIGHT - _BOTTOM, _TOP)
+    lines, marks = [], []
+    for (run, points), end in zip(curves, ends, strict=True):
+        series, last = _SERIES[run.method], points[-1][1]
+        path = _steps([(x.at(value), y.at(cost)) for value, cost in points], x.at(end))
+        lines.append(element("path", d=path, class_=f"curve series-{series}"))
+        marks.append(_mark(series, x.at(end), y.at(last)))
+    drawing = "".join([*_ticks(x, y), *_names(spent, "cost"), *lines, *marks])
+    return svg(_WIDTH, _HEIGHT, drawing, f"Lowest cost by {spent}")
+
+
+def _steps(points: Sequence[tuple[float, float]], end: float) -> str:
+    """Return a path that goes right at the height of a point until the next, and then down."""
+    first, *rest = points
+    steps = "".join(f"H{x:.1f}V{y:.1f}" for x, y in rest)
+    return f"M{first[0]:.1f} {first[1]:.1f}{steps}H{end:.1f}"
+
+
+def _ticks(x: Axis, y: Axis) -> Iterator[str]:
+    for k in x.ticks:
+        at = x.at(10.0**k)
+        yield element("path", d=f"M{at:.1f} {_TOP}V{_HEIGHT - _BOTTOM}", class_="axis")
+        yield _power(k, at, _HEIGHT - _BOTTOM + 27, "middle")
+    for k in y.ticks:
+        at = y.at(10.0**k)
+        yield element("path", d=f"M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}", class_="axis")
+        yield _power(k, _LEFT - 7, at + 5, "end")
+
+
+def _power(k: int, x: float, y: float, anchor: str) -> str:
+    """Return 10^k as text: in full from 0.01 to 1000, else with a raised exponent."""
+    if -2 <= k <= 3:
+        inner = f"{10.0**k:,g}"
+    else:
+        raised = element("tspan", number(k), dy=-6.0, font_size=11)
+        inner = f"10{raised}"
+    return element("text", inner, x=x, y=y, text_anchor=anchor, class_="tick")
+
+
+def _names(x_name: str, y_name: str) -> Iterator[str]:
+    middle = (_TOP + _HEIGHT - _BOTTOM) / 2
+    yield element(
+        "text", escape(x_name), x=(_LEFT + _WIDTH - _RIGHT) / 2, y=_HEIGHT - 8, text_anchor="middle"
+    )
+    turned = f"translate(20 {middle:.1f}) rotate(-90)"
+    yield element("text", escape(y_name), transform=turned, text_anchor="middle")
+
+
+def landscape(comparison: Comparison) -> str:
+    """Return the cost over two weights as contours, with the ways of the methods that walk.
+
+    Returns "" if neither one weight at a time nor backpropagation has moved.
+    """
+    walks = [r for r in comparison.runs if r.curve and r.method in ("one_at_a_time", "backprop")]
+    if not walks:
+        return ""
+    start = weights_of(comparison.example)
+    frame = _frame(start, walks)
+    width, height = _WIDTH - _RIGHT - _LEFT, _HEIGHT - _BOTTOM - _TOP
+    box = element("rect", x=_LEFT, y=_TOP, width=width, height=height)
+    inside, marks = [*_contours(comparison.example, frame)], []
+    for run in reversed(walks):  # the corners of the one over the curve of the other
+        points = [p.weights for p in run.curve if p.weights is not None]
+        line = "M" + "L".join(frame.place(*point) for point in points)
+        inside.append(element("path", d=line, class_="halo"))
+        inside.append(element("path", d=line, class_=f"curve series-{_SERIES[run.method]}"))
+        marks.append(_mark(_SERIES[run.method], *frame.at(*points[-1])))
+    x, y = frame.at(*start)
+    marks.append(element("circle", cx=x, cy=y, r=5, class_="start"))
+    parts = [
+        element("clipPath", box, id="frame"),
+        element("g", "".join(inside), clip_path="url(#frame)"),
+        element("rect", x=_LEFT, y=_TOP, width=width, height=height, class_="axis"),
+        *frame.ticks(),
+        *_names(*(p.name for p in parameters_of(comparison.example.network))),
+        *marks,
+    ]
+    return svg(_WIDTH, _HEIGHT, "".join(parts), "Contours of the cost over the two weights")
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A part of the plane of two weights, x_low to x_high across, y_low to y_high upwards."""
+
+    x_low: float
+    y_low: float
+    x_high: float
+    y_high: float
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Return the pixel of a point."""
+        across = (x - self.x_low) / (self.x_high - self.x_low)
+        up = (y - self.y_low) / (self.y_high - self.y_low)
+        width, height = _WIDTH - _RIGHT - _LEFT, _HEIGHT - _BOTTOM - _TOP
+        return _LEFT + across * width, _HEIGHT - _BOTTOM - up * height
+
+    def place(self, x: float, y: float) -> str:
+        """Return the pixel of a point for a path."""
+        return "{:.1f} {:.1f}".format(*self.at(x, y))
+
+    def ticks(self) -> Iterator[str]:
+        """Yield the labels of round numbers."""
+        for value in _round_numbers(self.x_low, self.x_high):
+            at = self.at(value, self.y_low)[0]
+            label = {"x": at, "y": _HEIGHT - _BOTTOM + 27, "text_anchor": "middle"}
+            yield element("text", number(value), class_="tick", **label)
+        for value in _round_numbers(self.y_low, self.y_high):
+            at = self.at(self.x_low, value)[1] + 5
+            yield element(
+                "text", number(value), class_="tick", x=_LEFT - 7, y=at, text_anchor="end"
+            )
+
+
+def _frame(start: np.ndarray, walks: Sequence[Run]) -> _Frame:
+    """Return the part of the plane in which the cost is a tenth of the first, and the start."""
+    seen = [start, *(run.weights for run in walks if run.weights is not None)]
+    first = max(run.curve[0].cost for run in walks)
+    for run in walks:
+        seen += [p.weights for p in run.curve if p.weights is not None and p.cost < 0.1 * first]
+    low, high = np.min(seen, axis=0), np.max(seen, axis=0)
+    margin = 0.15 * np.maximum(high - low, 1e-3)
+    return _Frame(*(low - margin), *(high + margin))
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Return three to seven multiples of 1, 2 or 5 times a power of ten within the range."""
+    power = 10.0 ** math.floor(math.log10((high - low) / 3))
+    step = next((m * power for m in (5, 2) if (high - low) / (m * power) >= 3), power)
+    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _contours(example: Example, frame: _Frame) -> Iterator[str]:
+    """Yield lines of equal cost, half a decade apart."""
+    xs = np.linspace(frame.x_low, frame.x_high, _CELLS + 1)
+    ys = np.linspace(frame.y_low, frame.y_high, _CELLS + 1)
+    places = [p.place for p in parameters_of(example.network)]
+    thetas = np.repeat(example.theta[None], (_CELLS + 1) ** 2, axis=0)
+    thetas[:, places] = np.stack(np.meshgrid(xs, ys, indexing="ij"), axis=-1).reshape(-1, 2)
+    costs = losses_of(example, thetas).reshape(_CELLS + 1, _CELLS + 1)
+    with np.errstate(all="ignore"):
+        heights = 2 * np.log10(np.maximum(costs, 1e-300))
+    if not np.isfinite(heights).all():
+        return
+    top = math.floor(heights.max())
+    levels = range(max(math.ceil(heights.min()), top - _MOST_LEVELS), top + 1)
+    for level in levels:
+        pieces = _level(heights - level, xs, ys)
+        line = "".join(f"M{frame.place(*a)}L{frame.place(*b)}" for a, b in pieces)
+        depth = (top - level + 1) / (len(levels) + 1)
+        yield element("path", d=line, class_="contour", stroke_opacity=0.15 + 0.65 * depth)
+
+
+Spot = tuple[float, float]
+
+
+def _level(heights: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> Iterator[tuple[Spot, Spot]]:
+    """Yield the pieces of the line at height 0 by marching squares, a cell at a time."""
+    above = heights > 0
+    corners = above[:-1, :-1] + 2 * above[1:, :-1] + 4 * above[1:, 1:] + 8 * above[:-1, 1:]
+    for i, j in np.argwhere((corners > 0) & (corners < 15)):
+        around = [(i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1), (i, j)]
+        crossings = []
+        for a, b in pairwise(around):
+            if above[a] != above[b]:
+                part = heights[a] / (heights[a] - heights[b])
+                x = xs[a[0]] + part * (xs[b[0]] - xs[a[0]])
+                crossings.append((x, ys[a[1]] + part * (ys[b[1]] - ys[a[1]])))
+        yield from zip(crossings[::2], crossings[1::2], strict=True)

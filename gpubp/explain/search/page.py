@@ -1,0 +1,150 @@
+"""The page of a comparison of searches: curves of the cost, the stall, the extrapolation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from gpubp.explain.search.comparison import Comparison
+from gpubp.explain.search.figure import FIGURE_CSS, chart, key, landscape
+from gpubp.explain.search.methods import Run
+from gpubp.explain.search.text import (
+    EXTRAPOLATION,
+    HEADINGS,
+    TITLES,
+    backprop_time,
+    extrapolation,
+    heading,
+    rates,
+    sentences,
+    table,
+)
+from gpubp.reports.html import element, escape, page
+
+_CSS = """
+.figures { display: grid; gap: 24px; margin: 8px 0 24px;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); }
+figure { background: var(--panel); border: 1px solid var(--line); border-radius: 8px;
+  padding: 12px; max-width: 560px; }
+figcaption { font-weight: 600; margin-bottom: 4px; }
+figure p { font-size: 0.875rem; margin: 4px 0 0; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 16px 0 8px; padding: 0;
+  list-style: none; font-size: 0.9375rem; }
+.legend svg { display: inline-block; width: 34px; height: 14px; vertical-align: -2px;
+  margin-right: 6px; }
+table { margin-bottom: 20px; }
+sup { line-height: 0; font-size: 0.75em; }
+@media (max-width: 640px) {
+  table.narrow { font-size: 0.8125rem; }
+  table.narrow th, table.narrow td { padding-right: 8px; }
+  table.narrow th.number { white-space: normal; }
+  table.stacked thead { display: none; }
+  table.stacked, table.stacked tbody { display: block; }
+  table.stacked tr { display: block; border-bottom: 1px solid var(--line); padding: 8px 0; }
+  table.stacked td, table.stacked td.number { display: flex; justify-content: space-between;
+    gap: 16px; border: 0; padding: 1px 0; text-align: right; }
+  table.stacked td::before { content: attr(data-label); color: var(--quiet); text-align: left; }
+  table.stacked td:first-child { font-weight: 600; }
+}
+"""
+
+
+def search_page(comparison: Comparison) -> str:
+    """Return the whole page."""
+    name = comparison.example.name
+    title = f"Searching for the weights of {name}"
+    body = [
+        element("h1", escape(title)),
+        element("p", escape(_INTRODUCTION)),
+        element("p", _typeset(heading(comparison)), class_="quiet"),
+        _legend(comparison.runs),
+        element("div", "".join(_figures(comparison)), class_="figures"),
+        _table(HEADINGS, table(comparison), numbers=range(1, 5)),
+        *(element("p", _typeset(sentence)) for sentence in sentences(comparison)),
+        *_extrapolation(comparison),
+    ]
+    return page(title, "\n".join(body), _CSS + FIGURE_CSS)
+
+
+_INTRODUCTION = (
+    "A network is as good as its weights. They can be searched for: change one weight at a time "
+    "and keep what helps, try every combination, or draw them at random. Or the error can say "
+    "which way each weight should go: that is backpropagation. Here all four look for the same "
+    "weights, and every evaluation is counted and timed."
+)
+
+
+def _typeset(text: str) -> str:
+    """Return the text of a terminal as markup: raised exponents, true signs."""
+    text = escape(text).replace(" x 10^", " × 10^").replace(" us", " µs")
+    text = re.sub(r"\b1e(\d+)", r"10^\1", text)
+    text = re.sub(r"(\d)e([+-]\d+)", lambda m: f"{m[1]} × 10^{int(m[2])}", text)
+    text = re.sub(r"\^(-?\d+)", r"<sup>\1</sup>", text)
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
+    """Return a table whose rows, if they are wide, become blocks on a narrow screen."""
+
+    def cell(name: str, k: int, text: str) -> str:
+        label = heads[k] if name == "td" else None
+        kind = "number" if k in numbers else None
+        inner = element("span", _typeset(text))  # one flex item, raised exponents and all
+        return element(name, inner, class_=kind, data_label=label)
+
+    def row(name: str, texts: Sequence[str]) -> str:
+        return element("tr", "".join(cell(name, k, text) for k, text in enumerate(texts)))
+
+    head = element("thead", row("th", heads))
+    body = element("tbody", "".join(row("td", texts) for texts in rows))
+    whole = element("table", head + body, class_="stacked" if len(heads) > 4 else "narrow")
+    return element("div", whole, class_="scroll")
+
+
+def _extrapolation(comparison: Comparison) -> Iterator[str]:
+    rows = extrapolation(comparison)
+    if not rows:
+        return
+    yield element("h2", escape(EXTRAPOLATION))
+    text = "Each weight more makes a thousand times as many combinations: the curse of "
+    text += "dimensionality. The text that this comparison comes from takes one evaluation a tick "
+    text += "of a clock of 1 GHz; beside it, what was measured here."
+    yield element("p", escape(text))
+    heads = ("weights", "combinations", *rates(comparison))
+    yield _table(heads, rows, numbers=range(4))
+    yield element("p", _typeset(backprop_time(comparison)))
+
+
+def _legend(runs: Sequence[Run]) -> str:
+    entries = (element("li", key(run.method) + escape(TITLES[run.method])) for run in runs)
+    return element("ul", "".join(entries), class_="legend")
+
+
+def _figures(comparison: Comparison) -> Iterator[str]:
+    runs = [run for run in comparison.runs if run.curve]
+    drawings = [
+        ("Lowest cost so far, by evaluations", chart("evaluations", runs), _BY_EVALUATIONS),
+        ("Lowest cost so far, by time", chart("seconds", runs), _BY_TIME),
+    ]
+    if comparison.example.network.n_parameters == 2:
+        drawings.append(("The cost over the two weights", landscape(comparison), _LANDSCAPE))
+    for title, drawing, note in drawings:
+        if drawing:
+            caption = element("figcaption", title)
+            yield element("figure", caption + drawing + element("p", note, class_="quiet"))
+
+
+_BY_EVALUATIONS = (
+    "Both axes are logarithmic, and lower is better. An evaluation is a forward pass over all "
+    "rows; for backpropagation it is a forward and a backward pass. A mark stands where a method "
+    "ended."
+)
+_BY_TIME = (
+    "The searches evaluate a population of networks at once, so that each evaluation takes much "
+    "less time than a step of backpropagation, which has to wait for the step before it."
+)
+_LANDSCAPE = (
+    "Lines of equal cost, half a power of ten apart, the stronger the lower. From the plain dot, "
+    "one weight at a time can go only across or up and down, and stalls in the valley; "
+    "backpropagation follows it to the lowest cost."
+)

@@ -1,0 +1,1 @@
+"""A model as a whole: saved, loaded, and with the columns of its table."""

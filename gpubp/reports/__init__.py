@@ -1,0 +1,1 @@
+"""Output for a person: lines in a terminal, and parts of an HTML page."""

@@ -1,0 +1,1 @@
+"""Arrays and JSON in files, with nothing of estimators."""

@@ -1,0 +1,1 @@
+"""Files to typed columns, and columns to the rows of a network."""

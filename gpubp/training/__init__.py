@@ -1,0 +1,1 @@
+"""One network trained on arrays: batches, epochs, early stopping, inference."""

@@ -1,0 +1,104 @@
+"""Rows to train or validate on; those of a sparse matrix are written densely, a few at a time."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp.backends.foreign_arrays import converted, is_on_device, on_host, rows_at
+from gpubp.backends.protocol import Array, Backend
+
+
+class CsrData:
+    """Rows (n, d) of a CSR matrix, with what batches and chunks ask of an array of rows.
+
+    Duplicate entries have been summed up, so that a change of dtype rounds their sum.
+    """
+
+    ndim = 2
+
+    def __init__(self, matrix: Any) -> None:
+        if not matrix.has_canonical_format:
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
+        self.matrix = matrix
+        self.shape: tuple[int, int] = matrix.shape
+        self.dtype: np.dtype = matrix.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row, densely."""
+        return self.shape[1] * self.dtype.itemsize
+
+    def __getitem__(self, index: np.ndarray) -> CsrData:
+        """Return the rows at ``index``, sparse."""
+        return CsrData(self.matrix[index])
+
+    def astype(self, dtype: np.dtype) -> CsrData:
+        """Return the rows in ``dtype``, themselves if that is theirs."""
+        return CsrData(self.matrix.astype(dtype, copy=False))
+
+    def take(self, index: np.ndarray, axis: int, out: np.ndarray, mode: str = "clip") -> None:
+        """Write the rows at ``index`` into ``out`` (len(index), d): what `numpy.take` calls."""
+        self.matrix[index].toarray(out=out)
+
+    def dense(self, start: int, stop: int) -> np.ndarray:
+        """Return the rows from ``start`` up to ``stop`` as an array."""
+        return self.matrix[start:stop].toarray()  # type: ignore[no-any-return]
+
+
+Matrix = np.ndarray | CsrData
+
+
+def as_matrix(X: Any, dtype: np.dtype, backend: Backend) -> Matrix | Array:
+    """Return ``X``, an array, `CsrData` or a CSR matrix, as rows for training on ``backend``.
+
+    A CuPy array stays one if it lies on that device; from any other it comes to the host.
+    """
+    if isinstance(X, CsrData):
+        return X.astype(dtype)
+    if hasattr(X, "indptr"):
+        return CsrData(X).astype(dtype)
+    if is_on_device(X) and backend.name == f"cuda:{X.device.id}":
+        with suppress(MemoryError):  # another dtype may have no room
+            return converted(X, dtype)
+    return np.ascontiguousarray(on_host(X), dtype)
+
+
+class TrainingData(NamedTuple):
+    """Validated rows: X (n, d), y as it was given, its encoding for the loss, and weights (n,).
+
+    places : which of the rows given they are; None for all.
+    """
+
+    X: Matrix | Array
+    y: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None
+    places: np.ndarray | None = None
+
+    def take(self, index: np.ndarray) -> TrainingData:
+        """Return the rows at ``index``, copied."""
+        weights = None if self.weights is None else self.weights[index]
+        return TrainingData(
+            _taken(self.X, index), self.y[index], self.targets[index], weights, index
+        )
+
+    def in_dtype(self, dtype: np.dtype, backend: Backend) -> TrainingData:
+        """Return the rows for ``backend``, with X, and targets that are numbers, in ``dtype``."""
+        # Classes stay the integers that they are.
+        targets = self.targets if self.targets.ndim == 1 else self.targets.astype(dtype, copy=False)
+        return self._replace(X=as_matrix(self.X, dtype, backend), targets=targets)
+
+
+def _taken(X: Matrix | Array, index: np.ndarray) -> Matrix | Array:
+    if not is_on_device(X):
+        return X[index]
+    with suppress(MemoryError):
+        return rows_at(X, index)
+    return on_host(X)[index]

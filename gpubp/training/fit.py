@@ -1,0 +1,231 @@
+"""fit: the one function that trains, from arrays and numbers to trained parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from gpubp.backends.protocol import Backend
+from gpubp.backprop.dropout import Dropout
+from gpubp.backprop.losses import Loss
+from gpubp.backprop.network import Network, Parameters
+from gpubp.training.data import TrainingData
+from gpubp.training.fit_memory import bytes_needed, place, ways, ways_by_rows
+from gpubp.training.history import History, OnEpoch
+from gpubp.training.lbfgs import Objective, minimize, rows_of_a_step
+from gpubp.training.loop import rehearse, train
+from gpubp.training.recipe import Recipe
+from gpubp.training.trainer import OptimizerState, Trainer
+from gpubp.training.validation import Held, Validation
+
+
+@dataclass
+class Start:
+    """Where a training begins.
+
+    theta : (size,) on the host, the initial parameters. rng : draws dropout and row orders.
+    history, state : those of the training that is continued; None begins anew.
+    """
+
+    theta: np.ndarray
+    rng: np.random.RandomState
+    history: History | None = None
+    state: OptimizerState | None = None
+
+    @classmethod
+    def new(cls, network: Network, recipe: Recipe) -> Start:
+        """Return the start that ``recipe.seed`` draws."""
+        rng = np.random.RandomState(recipe.seed)
+        return cls(network.initial_theta(rng, recipe.dtype), rng)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network, on the host.
+
+    theta : (size,), its parameters; network : its shape. state : the optimizer's, for a training
+    that goes on. history : losses and scores by epoch, and why training stopped.
+    device, precision : where it was trained, and the precision of its products.
+    launches : what one step asked of the device, by name.
+    """
+
+    network: Network
+    theta: np.ndarray
+    state: OptimizerState
+    history: History
+    device: str
+    precision: str
+    launches: dict[str, int]
+
+    @property
+    def stopped_by(self) -> str:
+        """Why training stopped; see `history.StoppedBy`."""
+        return self.history.stopped_by
+
+
+Snapshot = Callable[[], Fitted]
+
+
+def _ignore(line: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """What a training calls as it goes on.
+
+    on_start : called before the first epoch with a function that returns the `Fitted` of the
+    moment, now or later. on_epoch : called after each epoch, returns True to stop.
+    note : called with a line for a person, where something goes otherwise than asked for.
+    """
+
+    on_start: Callable[[Snapshot], None] | None = None
+    on_epoch: OnEpoch | None = None
+    note: Callable[[str], None] = _ignore
+
+
+def fit(
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    data: TrainingData,
+    recipe: Recipe,
+    *,
+    held: Held | None = None,
+    start: Start | None = None,
+    listeners: Listeners = Listeners(),
+    threads: int | None = None,
+) -> Fitted:
+    """Train ``network`` on ``data`` by ``recipe``; return what it has learned.
+
+    held : rows to validate on after each epoch: training stops by their score, and ends with the
+    best parameters. L-BFGS has no use for them. start : None draws one by the recipe's seed.
+    threads : BLAS threads on the CPU; None takes one for small networks, else all.
+
+    Raises DeviceMemoryError if the device has no room in any way, and ValueError if the precision
+    of the recipe is not the backend's.
+    """
+    _check_precision(backend, recipe)
+    start = start or Start.new(network, recipe)
+    data = data.in_dtype(recipe.dtype, backend)
+    if recipe.solver == "lbfgs":
+        with backend.in_use(threads, len(data.X) * network.n_parameters):
+            return _minimize(backend, network, loss, data, recipe, start, listeners)
+    history = (start.history or History()).copy()
+    with backend.in_use(threads, min(recipe.batch_size, len(data.X)) * network.n_parameters):
+        validation = held and Validation(backend, network, loss, held.in_dtype(recipe, backend))
+        validate = validation and validation.outputs
+        trainer = prepare(backend, network, loss, data, recipe, start, validate, listeners.note)
+        if validation is not None:
+            validation.upload(trainer, recipe)
+        _begin(trainer, recipe, history, listeners)
+        on_epoch = listeners.on_epoch
+        train(trainer, recipe, start.rng, history, validate=validation, on_epoch=on_epoch)
+        return _fitted(trainer, recipe, history)
+
+
+def _check_precision(backend: Backend, recipe: Recipe) -> None:
+    if recipe.precision not in ("float64", backend.precision):
+        raise ValueError(
+            f"recipe.precision is {recipe.precision!r}, but products on {backend.name} are in "
+            f"{backend.precision!r}; make the backend with get_backend(..., precision=...), or "
+            "change the recipe"
+        )
+
+
+def prepare(
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    data: TrainingData,
+    recipe: Recipe,
+    start: Start,
+    validate: Callable[[Parameters], object] | None = None,
+    note: Callable[[str], None] = _ignore,
+) -> Trainer:
+    """Return the trainer of a stochastic solver, on as much of the device as there is room for.
+
+    data : in the dtype of ``recipe``. validate : takes memory of its own after each epoch.
+    Call it within ``backend.in_use``.
+    """
+    optimizer, trained = recipe.optimizer, start.history.samples if start.history else 0
+    make = partial(
+        Trainer,
+        backend,
+        network,
+        loss,
+        optimizer,
+        start.theta,
+        alpha=recipe.alpha,
+        state=replace(start.state) if start.state else OptimizerState(recipe.learning_rate),
+        dropout=_drawn_dropout(recipe, start.rng, trained),
+        clip_norm=recipe.clip_norm,
+    )
+    return place(
+        backend,
+        data,
+        ways(backend, data.X, recipe.batch_size),
+        make,
+        partial(rehearse, recipe=recipe, validate=validate),
+        bytes_needed(network, optimizer, recipe.dtype),
+        note,
+    )
+
+
+def _drawn_dropout(recipe: Recipe, rng: np.random.RandomState, trained: int) -> Dropout | None:
+    """Return what training drops, with a seed from ``rng``; None for nothing."""
+    if not any(recipe.dropout):
+        return None
+    seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
+    return Dropout(recipe.dropout, seed, trained=trained)
+
+
+def _minimize(
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    data: TrainingData,
+    recipe: Recipe,
+    start: Start,
+    listeners: Listeners,
+) -> Fitted:
+    """Train by L-BFGS, which takes all rows at once and has neither epochs nor validation."""
+    history = (start.history or History()).copy()
+    rows = rows_of_a_step(network, len(data.X), recipe.dtype)
+    objective = place(
+        backend,
+        data,
+        ways_by_rows(backend, data.X, rows),
+        partial(Objective, backend, network, loss, start.theta, alpha=recipe.alpha),
+        Objective.rehearse,
+        bytes_needed(network, None, recipe.dtype),
+        listeners.note,
+    )
+    _begin(objective, recipe, history, listeners)
+    minimize(objective, recipe, history, listeners.on_epoch)
+    return _fitted(objective, recipe, history)
+
+
+def _begin(
+    trainer: Trainer | Objective, recipe: Recipe, history: History, listeners: Listeners
+) -> None:
+    if listeners.on_start is not None:
+        # Copied, since on the CPU its arrays are those in use.
+        listeners.on_start(lambda: deepcopy(_fitted(trainer, recipe, history)))
+
+
+def _fitted(trainer: Trainer | Objective, recipe: Recipe, history: History) -> Fitted:
+    backend = trainer.backend
+    return Fitted(
+        network=trainer.network,
+        theta=backend.to_numpy(trainer.theta),
+        state=trainer.host_state(),
+        history=history,
+        device=backend.name,
+        precision="float64" if recipe.precision == "float64" else backend.precision,
+        launches=trainer.launches,
+    )

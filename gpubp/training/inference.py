@@ -1,0 +1,158 @@
+"""Inference: the outputs of a trained network, in chunks of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from gpubp.backends.protocol import Array, Backend
+from gpubp.backprop.losses import Loss
+from gpubp.backprop.network import Network, Parameters, Workspace, forward
+from gpubp.training.data import CsrData
+
+# Of the widest layer: chunks that stay in a CPU's cache, and in a device's L2.
+CHUNK_BYTES, DEVICE_CHUNK_BYTES = 1 << 22, 1 << 24
+
+Watch = Callable[[int, Array], None]
+
+
+class _Uploaded(NamedTuple):
+    """Parameters on a device, and copies on the host of what they were made from."""
+
+    device: str
+    parameters: Parameters
+    sources: list[np.ndarray]
+
+
+# By the model that they are of. Beside it, not in it, so that they are freed with it and never
+# copied, pickled or saved.
+_UPLOADED: WeakKeyDictionary[Any, _Uploaded] = WeakKeyDictionary()
+
+
+def parameters_of(
+    owner: Any,
+    backend: Backend,
+    Ws: Sequence[np.ndarray],
+    bs: Sequence[np.ndarray],
+    dtype: np.dtype,
+) -> Parameters:
+    """Return ``Ws`` and ``bs`` in ``dtype`` where ``backend`` computes.
+
+    On a device they stay from call to call, for as long as ``owner`` lives, and are uploaded again
+    only if they have changed. That is found by comparison with a copy, 2 ms for 10 MB on one core
+    at 2.5 GHz; crc32 takes 15 ms, SHA-1 31.
+    """
+    given = [np.ascontiguousarray(array, dtype) for array in (*Ws, *bs)]
+    if backend.name == "cpu":
+        return Parameters(given[: len(Ws)], list(given[len(Ws) :]))
+    kept = _UPLOADED.get(owner)
+    if kept is None or kept.device != backend.name or not _equal(kept, given):
+        forget(owner)
+        arrays = [backend.asarray(array) for array in given]
+        backend.synchronize()  # before another thread may find them
+        finite = all(np.isfinite(array).all() for array in given)
+        parameters = Parameters(arrays[: len(Ws)], list(arrays[len(Ws) :]), finite)
+        kept = _Uploaded(backend.name, parameters, [array.copy() for array in given])
+        _UPLOADED[owner] = kept
+    return kept.parameters
+
+
+def forget(owner: Any) -> None:
+    """Free the parameters of ``owner`` on its device, if there are any."""
+    _UPLOADED.pop(owner, None)
+
+
+def forget_all() -> bool:
+    """Do so for all models; return whether there were any such parameters."""
+    found = bool(_UPLOADED)
+    _UPLOADED.clear()
+    return found
+
+
+def _equal(kept: _Uploaded, given: list[np.ndarray]) -> bool:
+    """Return whether ``kept`` was made from arrays like ``given``, NaN for NaN."""
+    sources = kept.sources
+    if [(a.dtype, a.shape) for a in sources] != [(a.dtype, a.shape) for a in given]:
+        return False
+    equal = partial(np.array_equal, equal_nan=not kept.parameters.finite)
+    return all(map(equal, sources, given))
+
+
+def infer(
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    parameters: Parameters,
+    X: Array | CsrData,
+    watch: Watch | None = None,
+) -> np.ndarray:
+    """Return the outputs for ``X`` (n, d_0) as (n, d_L) on the host, in the dtype of ``X``.
+
+    X : on the host, sparse or dense, or on the device. Probabilities for the classification
+    losses, predictions for the others.
+    watch : shown each chunk's first row and its logits (rows, d_L), there where they lie; where
+        memory runs out, all is shown anew in smaller chunks.
+    """
+    outputs = np.empty((len(X), network.sizes[-1]), X.dtype)
+    infer_into(outputs, backend, network, loss, parameters, X, watch)
+    return outputs
+
+
+def infer_into(
+    outputs: Array,
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    parameters: Parameters,
+    X: Array | CsrData,
+    watch: Watch | None = None,
+) -> None:
+    """Write into ``outputs`` (n, d_L), on the host or the device, what `infer` returns."""
+    n, on_host = len(X), backend.name == "cpu"
+    room = CHUNK_BYTES if on_host else DEVICE_CHUNK_BYTES
+    # Dense rows on the host stay where they are; others take room in each chunk.
+    stays = on_host and isinstance(X, np.ndarray)
+    width = max(network.sizes[1:] if stays else network.sizes)
+    chunk = max(1, min(n, room // (width * X.dtype.itemsize)))
+    while True:
+        try:
+            _in_chunks(outputs, backend, network, loss, parameters, X, watch, chunk)
+            return
+        except MemoryError:
+            if on_host or chunk == 1:
+                raise
+        chunk = max(1, chunk // 8)
+        backend.free_unused()
+
+
+def _in_chunks(
+    outputs: Array,
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    parameters: Parameters,
+    X: Array,
+    watch: Watch | None,
+    chunk: int,
+) -> None:
+    to_host = isinstance(outputs, np.ndarray)
+    work = Workspace(backend, network, chunk, X.dtype, deltas=False)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        for start in range(0, len(X), chunk):
+            rows = min(chunk, len(X) - start)
+            part = work if rows == chunk else work.first(rows)
+            part.X = backend.asarray(_rows(X, start, start + rows))
+            forward(backend, network, parameters, part)
+            if watch is not None:
+                watch(start, part.logits)
+            loss.predict(backend, part.logits, out=part.logits)
+            some = backend.to_numpy(part.logits) if to_host else part.logits
+            outputs[start : start + rows] = some
+
+
+def _rows(X: Array | CsrData, start: int, stop: int) -> Array:
+    return X.dense(start, stop) if isinstance(X, CsrData) else X[start:stop]

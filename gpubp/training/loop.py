@@ -1,0 +1,163 @@
+"""The loop of a training: epoch after epoch, until there is a reason to stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.protocol import Array
+from gpubp.backprop.network import Parameters
+from gpubp.training.batches import HashedOrder
+from gpubp.training.history import Epoch, History, OnEpoch, StoppedBy, Verdict
+from gpubp.training.recipe import Recipe
+from gpubp.training.stopping import Decision, decide
+from gpubp.training.trainer import Trainer
+
+Validate = Callable[[Parameters], Verdict]
+
+
+def train(
+    trainer: Trainer,
+    recipe: Recipe,
+    rng: np.random.RandomState,
+    history: History,
+    *,
+    validate: Validate | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> History:
+    """Train for ``recipe.epochs`` epochs or until a reason to stop; continue ``history``.
+
+    validate : judges the parameters on rows held out, after each epoch. With it, training stops
+    by the score, and ends with the parameters of the best epoch.
+    on_epoch : is called after each epoch; returns True to stop.
+    A non-finite loss or parameter stops training with the parameters of the epoch before it, and
+    an interrupt with those of the moment.
+    """
+    # Callbacks run under the error state of the caller.
+    outside = np.errstate(**np.geterr())
+    validate, on_epoch = validate and outside(validate), on_epoch and outside(on_epoch)
+    started, best = perf_counter(), trainer.copy_theta() if validate else None
+    history.epochs, history.stopped_by, history.minimum = 0, "max_epochs", None
+    epochs = _Epochs(trainer, recipe, history, best, validate, on_epoch, started)
+    try:
+        with np.errstate(all="ignore"):
+            history.stopped_by = epochs.run(rng)
+    except KeyboardInterrupt:
+        history.stopped_by = "interrupt"
+    if best is not None and history.best_score > -np.inf:
+        trainer.theta[...] = best
+    history.seconds = perf_counter() - started
+    return history
+
+
+@dataclass
+class _Epochs:
+    """The epochs of one training. ``best`` takes the best parameters, if there is validation."""
+
+    trainer: Trainer
+    recipe: Recipe
+    history: History
+    best: Array | None
+    validate: Validate | None
+    on_epoch: OnEpoch | None
+    started: float
+
+    def run(self, rng: np.random.RandomState) -> StoppedBy:
+        """Train until there is a reason to stop; return it."""
+        trainer, recipe, history = self.trainer, self.recipe, self.history
+        theta, last_finite = trainer.theta, trainer.copy_theta()
+        orders = row_orders(trainer.batches.n_rows, recipe, rng)
+        while history.epochs < recipe.epochs:
+            rates = recipe.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
+            loss = trainer.epoch(next(orders), rates)
+            if not math.isfinite(loss):
+                theta[...] = last_finite
+                return "non_finite"
+            last_finite[...] = theta
+            stop, asked = self._end_epoch(loss, rates)
+            if asked:
+                return "callback"
+            if stop:
+                return "no_improvement"
+        return "max_epochs"
+
+    def _end_epoch(self, loss: float, rates: float | np.ndarray) -> tuple[bool, bool]:
+        """Note an epoch; return whether to stop for want of improvement, and by request."""
+        trainer, history, rows = self.trainer, self.history, self.trainer.batches.n_rows
+        history.epochs += 1
+        history.samples += rows
+        history.losses.append(loss)
+        verdict = self.validate and self.validate(trainer.parameters)
+        decision = _decided(self.recipe, history, verdict, trainer.state.rate)
+        trainer.state.rate, history.stale = decision.rate, decision.stale
+        if decision.improved and self.best is not None:
+            self.best[...] = trainer.theta
+        if self.on_epoch is None:
+            return decision.stop, False
+        epoch = Epoch(
+            number=history.epochs,
+            loss=loss,
+            score=None if verdict is None else verdict.score,
+            best=decision.improved,
+            rate=float(np.ravel(rates)[-1]),
+            seconds=perf_counter() - self.started,
+            rows=rows,
+            last=decision.stop or history.epochs == self.recipe.epochs,
+            validation_loss=None if verdict is None else verdict.loss,
+        )
+        return decision.stop, bool(self.on_epoch(epoch))
+
+
+def _decided(recipe: Recipe, history: History, verdict: Verdict | None, rate: float) -> Decision:
+    """Add a verdict to ``history``, and the best loss or score; return what follows."""
+    known: Any = {"stale": history.stale, "rate": rate, "samples": history.samples}
+    if verdict is None:
+        decision = decide(recipe, -history.losses[-1], best=-history.best_loss, **known)
+        history.best_loss = -decision.best
+        return decision
+    history.scores.append(verdict.score)
+    history.validation_losses.append(verdict.loss)
+    decision = decide(recipe, verdict.score, best=history.best_score, **known)
+    history.best_score = decision.best
+    return decision
+
+
+def row_orders(
+    rows: int, recipe: Recipe, rng: np.random.RandomState
+) -> Iterator[np.ndarray | HashedOrder]:
+    """Yield the order of each epoch's rows, which holds until the next is asked for."""
+    order = np.arange(rows)
+    if not recipe.shuffle:
+        while True:
+            yield order
+    if recipe.row_order == "hash":
+        seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
+        yield from (HashedOrder(seed, epoch) for epoch in count())
+    while True:
+        rng.shuffle(order)  # as scikit-learn permutes it, in half the time
+        yield order
+
+
+@np.errstate(all="ignore")
+def rehearse(
+    trainer: Trainer, recipe: Recipe, validate: Callable[[Parameters], object] | None = None
+) -> None:
+    """Take the memory that `train` takes beside its trainer, and give it back.
+
+    Where a device lacks it, a MemoryError comes now instead of amid an epoch.
+    """
+    if trainer.backend.name == "cpu":
+        return
+    hashed = recipe.shuffle and recipe.row_order == "hash"
+    copies = [trainer.copy_theta() for _ in range(2 if validate else 1)]
+    trainer.plan_epoch(HashedOrder(0, 0) if hashed else np.arange(trainer.batches.n_rows))
+    trainer.read_sums()
+    if validate is not None:
+        validate(trainer.parameters)
+    del copies

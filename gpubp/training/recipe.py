@@ -1,0 +1,147 @@
+"""A recipe: every number and every choice that training heeds, in one record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from math import inf
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from gpubp.backprop.optimizers import SOLVERS, Optimizer, make_optimizer
+from gpubp.backprop.parameters import checked, entry_of
+from gpubp.training.schedules import SCHEDULES
+
+RowOrder = Literal["scikit-learn", "hash"]
+# float64 is the precision of the arrays, the others are those of products of float32 arrays.
+RecipePrecision = Literal["float32", "float64", "tf32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that training heeds beside the network, its loss and the data.
+
+    epochs : the most epochs, or iterations of L-BFGS. batch_size : rows of a batch; L-BFGS takes
+        all rows.
+    solver, solver_numbers : an entry of `SOLVERS`, and its numbers; others are its defaults.
+    learning_rate : of the first epoch. schedule : an entry of `SCHEDULES`. power_t : the exponent
+        of "invscaling". warmup_epochs : in which the rate rises from 0, step by step.
+    alpha : L2 penalty of the weights, alpha / (2 n) |W|^2 in a batch of n rows.
+    dropout : the rate of the inputs, then of each hidden layer; () for none.
+    clip_norm : the largest norm of the gradient of the data loss; None for any.
+    tol, patience : training stops after more than ``patience`` epochs in a row without an
+        improvement of the loss, or validation score, by ``tol``.
+    shuffle, row_order : whether each epoch takes the rows in a new order, and who draws it:
+        "scikit-learn" as it does, on the host; "hash" where the data lie, the same bits everywhere.
+    seed : draws the initial parameters, dropout and row orders, where nothing else does.
+    precision : "float64", or float32 arrays with products in "float32", "tf32" or "bfloat16".
+
+    Raises
+    ------
+    ValueError
+        For an unknown solver, schedule, row order or precision, or a number of no use to them.
+    """
+
+    epochs: int = 200
+    batch_size: int = 200
+    solver: str = "adam"
+    solver_numbers: Mapping[str, float] = field(default_factory=dict)
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    power_t: float = 0.5
+    warmup_epochs: float = 0.0
+    alpha: float = 0.0
+    dropout: tuple[float, ...] = ()
+    clip_norm: float | None = None
+    tol: float = 1e-4
+    patience: float = 10
+    shuffle: bool = True
+    row_order: RowOrder = "scikit-learn"
+    seed: int = 0
+    precision: RecipePrecision = "float32"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is in no table."""
+        entry_of(SOLVERS, self.solver, "solver")
+        checked(f"solver {self.solver!r}", SOLVERS[self.solver].parameters, self.solver_numbers)
+        entry_of(SCHEDULES, self.schedule, "schedule")
+        for name, names in (("row_order", RowOrder), ("precision", RecipePrecision)):
+            if (got := getattr(self, name)) not in get_args(names):
+                raise ValueError(f"{name} must be one of {sorted(get_args(names))}, got {got!r}")
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the arrays."""
+        return np.dtype(np.float64 if self.precision == "float64" else np.float32)
+
+    @property
+    def solver_options(self) -> dict[str, Any]:
+        """All numbers of the solver, its defaults among them."""
+        solver = SOLVERS[self.solver]
+        return checked(f"solver {self.solver!r}", solver.parameters, self.solver_numbers)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What updates the parameters; L-BFGS has none."""
+        return make_optimizer(self.solver, **self.solver_numbers)
+
+    def rates(self, epoch: int, steps: int, rate: float) -> float | np.ndarray:
+        """Return the learning rate of each step of an epoch, counted from 0; one where all agree.
+
+        rate : what the epochs before have left of the initial rate.
+        """
+        curve = SCHEDULES[self.schedule].curve
+        if curve is None and epoch >= self.warmup_epochs:
+            return rate
+        done = epoch * steps + np.arange(steps)
+        rates = np.full(steps, rate)
+        if curve is not None:
+            rates *= curve(done / (self.epochs * steps))
+        if epoch < self.warmup_epochs:
+            rates *= np.minimum(1, (done + 1) / (self.warmup_epochs * steps))
+        return rates
+
+    def to_json(self) -> str:
+        """Return the recipe as a JSON object, which `from_json` reads."""
+        values = asdict(self) | {"patience": "inf" if self.patience == inf else self.patience}
+        return json.dumps(values, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Return the recipe of a JSON object; names that it leaves out take their defaults.
+
+        Raises
+        ------
+        ValueError
+            For a text that is no JSON object, an unknown name, or a value of another type.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"a recipe is a JSON object, got {type(values).__name__}")
+        known = {f.name: f.default for f in fields(cls)}
+        if unknown := sorted(set(values) - set(known)):
+            raise ValueError(f"{unknown[0]!r} is not in a recipe; use {sorted(known)}")
+        return cls(**{name: _read(name, value, known[name]) for name, value in values.items()})
+
+
+def _read(name: str, value: Any, default: Any) -> Any:
+    """Return a value of JSON as the field ``name`` has it, or raise ValueError."""
+    if name == "solver_numbers":
+        right = isinstance(value, dict)
+    elif name == "dropout":
+        right = isinstance(value, list) and all(_is_number(rate) for rate in value)
+        value = tuple(value) if right else value
+    elif isinstance(default, bool | str):
+        right = isinstance(value, type(default))
+    else:
+        value = inf if name == "patience" and value == "inf" else value
+        right = _is_number(value) or (name == "clip_norm" and value is None)
+    if not right:
+        raise ValueError(f"{name} of a recipe cannot be {value!r}; write it as `to_json` does")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

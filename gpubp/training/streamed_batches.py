@@ -1,0 +1,90 @@
+"""Mini-batches of data that stay on the host, uploaded while the device trains on earlier ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.protocol import Array
+from gpubp.training.batches import Batches, HashedOrder
+from gpubp.training.data import CsrData, Matrix
+
+WINDOW_BYTES = 1 << 26  # of the rows of one window; there are two
+MOST_STEPS = 64  # of one window, which a recording runs in one go
+
+
+class StreamedBatches(Batches):
+    """Batches through two windows on the device: one is filled while steps read the other.
+
+    The host gathers the rows of the next window into pinned memory in the planned order, where
+    sparse ones become dense, so that a step finds its own rows side by side: ``order`` points into
+    the windows and stays the same.
+    """
+
+    window_bytes = WINDOW_BYTES
+
+    _planned: Array | None = None
+
+    @property
+    def planned(self) -> Array:
+        """The rows of the data that each step takes; room is made for them when they are read."""
+        if self._planned is None:
+            self._planned = self.backend.zeros((self.steps, self.batch_size), np.int64)
+        return self._planned
+
+    def _place(self, X: Matrix, Y: np.ndarray) -> None:
+        backend = self.backend
+        row_bytes = X.row_bytes if isinstance(X, CsrData) else X[0].nbytes
+        row_bytes += Y[0].nbytes
+        steps = min(MOST_STEPS, self.steps, self.window_bytes // (row_bytes * self.batch_size))
+        self.window = max(1, steps)  # in steps
+        rows = self.window * self.batch_size
+        # Zeros are targets that a loss can take: a step is run once to be recorded.
+        self.X = backend.zeros((2 * rows, *X.shape[1:]), X.dtype)
+        self.Y = backend.zeros((2 * rows, *Y.shape[1:]), Y.dtype)
+        windows = np.arange(self.steps) // self.window % 2 * self.window
+        places = (windows + np.arange(self.steps) % self.window) * self.batch_size
+        self.order[...] = backend.asarray(places[:, None] + np.arange(self.batch_size))
+        self._sources = X, Y
+        self._pinned = [
+            tuple(backend.pinned((rows, *source.shape[1:]), source.dtype) for source in (X, Y))
+            for _ in range(2)
+        ]
+        self._filled: list[Any] = [None, None]  # marks of the last upload into each window
+        self._used: list[Any] = [None, None]  # and of the last step that reads it
+
+    def windows(self) -> Iterator[int]:
+        """Yield the full steps of each window as soon as it is on its way."""
+        for first in range(0, self.steps, self.window):
+            half = first // self.window % 2
+            self._fill(half, first * self.batch_size)
+            yield max(0, min(self.window, self.full - first))
+            self._used[half] = self.backend.mark()
+
+    def _fill(self, half: int, first: int) -> None:
+        """Upload the rows from the ``first`` of the epoch on into a window."""
+        rows = self._rows[first : first + self.window * self.batch_size]
+        if self._filled[half] is not None:
+            self.backend.wait_on_host(self._filled[half])
+        start = half * self.window * self.batch_size
+        for source, pinned, window in zip(
+            self._sources, self._pinned[half], (self.X, self.Y), strict=True
+        ):
+            source.take(rows, axis=0, out=pinned[: len(rows)], mode="clip")
+            part = window[start : start + len(rows)]
+            after = self._used[half]
+            self._filled[half] = self.backend.upload(pinned[: len(rows)], part, after)
+        self.backend.wait(self._filled[half])
+
+    def _plan_order(self, order: np.ndarray | HashedOrder) -> Array:
+        """Keep the order of the rows on the host."""
+        if isinstance(order, HashedOrder):
+            rows = self.backend.empty((self.n_rows,), np.int64)
+            self._hash(order, rows)
+            order = self.backend.to_numpy(rows)
+        self._rows = order
+        if self._planned is not None:
+            self._planned.reshape(-1)[: self.n_rows] = self.backend.asarray(order)
+        return order

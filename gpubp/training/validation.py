@@ -1,0 +1,93 @@
+"""Validation: rows that training does not see, and how the network does on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from gpubp.backends.protocol import Array, Backend
+from gpubp.backprop.losses import Loss
+from gpubp.backprop.network import Network, Parameters
+from gpubp.training.data import CsrData, TrainingData
+from gpubp.training.history import Verdict
+from gpubp.training.inference import infer
+from gpubp.training.loop import rehearse
+from gpubp.training.recipe import Recipe
+from gpubp.training.trainer import Trainer
+
+# Of the outputs for the rows (n, n_outputs), on the host, and the loss.
+Score = Callable[[np.ndarray, float], float]
+
+
+def minus_loss(outputs: np.ndarray, loss: float) -> float:
+    """Return the loss of the rows times -1."""
+    return -loss
+
+
+class Held(NamedTuple):
+    """Rows that training does not see, and how parameters are scored on them."""
+
+    rows: TrainingData
+    score: Score = minus_loss
+
+    def in_dtype(self, recipe: Recipe, backend: Backend) -> Held:
+        """Return the same with rows in the dtype of ``recipe``, where ``backend`` takes them."""
+        return self._replace(rows=self.rows.in_dtype(recipe.dtype, backend))
+
+
+class Validation:
+    """Rows to validate on, and what they say of a network's parameters."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        network: Network,
+        loss: Loss,
+        held: Held,
+    ) -> None:
+        self._backend, self._network, self._loss = backend, network, loss
+        rows, self._score = held
+        n = len(rows.X)
+        self._losses = np.empty(n)  # of each row, its share
+        weights = np.ones(n) if rows.weights is None else rows.weights.astype(np.float64)
+        # Rows of weight 0 say nothing; dividing by 1 leaves their shares at 0.
+        shares = (weights / (weights.sum() or 1)).astype(rows.X.dtype)
+        self._data: tuple[Array | CsrData, Array, Array] = rows.X, rows.targets, shares
+
+    def upload(self, trainer: Trainer, recipe: Recipe) -> None:
+        """Keep the rows on the device, if there is room for them beside ``trainer``."""
+        host = self._data
+        if isinstance(host[0], CsrData):
+            return
+        try:
+            X, Y, shares = (self._backend.asarray(array) for array in host)
+            self._data = X, Y, shares
+            rehearse(trainer, recipe, self.outputs)
+        except MemoryError:
+            self._data = host
+
+    def outputs(self, parameters: Parameters) -> np.ndarray:
+        """Return the network's outputs for the rows, (n, n_outputs), on the host.
+
+        One forward pass gives the loss of the rows too.
+        """
+        X = self._data[0]
+        return infer(self._backend, self._network, self._loss, parameters, X, self._note_losses)
+
+    def _note_losses(self, start: int, Z: Array) -> None:
+        """Note the losses of the rows from ``start`` on, whose logits are ``Z``."""
+        backend, rows = self._backend, slice(start, start + len(Z))
+        _, Y, shares = self._data
+        row_losses = backend.zeros((len(Z),), np.float64)
+        delta = backend.empty(Z.shape, Z.dtype)  # of no use here
+        targets, share = backend.asarray(Y[rows]), backend.asarray(shares[rows])
+        self._loss.evaluate(backend, Z, targets, share, row_losses, delta)
+        self._losses[rows] = backend.to_numpy(row_losses)
+
+    def __call__(self, parameters: Parameters) -> Verdict:
+        """Return the score of ``parameters``, and their mean loss without the penalty."""
+        outputs = self.outputs(parameters)
+        loss = float(self._losses.sum())
+        return Verdict(self._score(outputs, loss), loss)

@@ -1,0 +1,1 @@
+"""Steps compiled for the CPU: the CUDA body as C++."""

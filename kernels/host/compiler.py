@@ -1,0 +1,278 @@
+"""Steps compiled for the host: the CUDA body of a step as C++, for the processor at hand.
+
+What is compiled lies in the user's cache folder, by a hash of all that it depends on, so that each
+step is compiled once on a machine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..elementwise import RUN, Elementwise
+from .cache import cache_folder, cached, digest, store
+from .exp import EXP
+
+C_TYPES = {
+    "float32": "float",
+    "float64": "double",
+    "int32": "int",
+    "int64": "long long",
+    "uint64": "unsigned long long",
+    "bool": "bool",
+}
+# No contraction: a * b + c is rounded twice, as NumPy rounds it. errno and traps, which nobody
+# asks for, would keep sqrt and comparisons from being vectorized.
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC"),
+    *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
+)
+SECONDS = 120  # that a compiler may take
+# Of temporary folders: how they are called, and the age from which nobody compiles in one.
+_PREFIX, _STALE_SECONDS = "gpubp-compiled-", 3600
+
+# A recorded step: functions that each take the addresses of their arrays and their numbers.
+# cblas numbers: 101 is row-major, 112 transposed. 64-bit sizes suit a library with 32-bit ones
+# too where each argument has a register or eight bytes of the stack to itself.
+# On x86 subnormal numbers count as 0: to compute with one takes as long as with hundreds of others,
+# and the moments of a unit that no longer learns end there.
+REPLAY = """
+#include <cstddef>
+#ifdef __SSE__
+#include <xmmintrin.h>
+struct NoSubnormals {
+    const unsigned before = _mm_getcsr();
+    NoSubnormals() { _mm_setcsr(before | 0x8040); }
+    ~NoSubnormals() { _mm_setcsr(before); }
+};
+#else
+struct NoSubnormals { ~NoSubnormals() {} };
+#endif
+typedef ptrdiff_t N;
+struct Call { void (*function)(void* const*, const N*); void* const* data; const N* numbers; };
+extern "C" void replay(const Call* calls, N n, N times) {
+    const NoSubnormals here;
+    for (; times > 0; --times)
+        for (N k = 0; k < n; ++k) calls[k].function(calls[k].data, calls[k].numbers);
+}
+template <typename T> static void gemm(void* const* data, const N* k) {
+    typedef void (*Gemm)(int, int, int, N, N, N, T, const T*, N, const T*, N, T, T*, N);
+    ((Gemm)data[0])(101, k[0], k[1], k[2], k[3], k[4], T(1), (const T*)data[1], k[5],
+        (const T*)data[2], k[6], T(k[7]), (T*)data[3], k[8]);
+}
+template <typename T> static void gemv(void* const* data, const N* k) {
+    typedef void (*Gemv)(int, int, N, N, T, const T*, N, const T*, N, T, T*, N);
+    ((Gemv)data[0])(101, k[0], k[1], k[2], T(1), (const T*)data[1], k[3],
+        (const T*)data[2], N(1), T(k[4]), (T*)data[3], N(1));
+}
+extern "C" void sgemm(void* const* data, const N* k) { gemm<float>(data, k); }
+extern "C" void dgemm(void* const* data, const N* k) { gemm<double>(data, k); }
+extern "C" void sgemv(void* const* data, const N* k) { gemv<float>(data, k); }
+extern "C" void dgemv(void* const* data, const N* k) { gemv<double>(data, k); }
+"""
+
+
+class CompilerError(RuntimeError):
+    """There is no C++ compiler, or it does not work."""
+
+
+class Parameter(NamedTuple):
+    """One parameter of a step: "raw T Z" is (type="T", name="Z", raw=True)."""
+
+    type: str
+    name: str
+    raw: bool
+    written: bool
+
+
+@cache
+def parameters(step: Elementwise) -> tuple[Parameter, ...]:
+    """Return the parameters of ``step``, inputs first."""
+    found = []
+    for text, written in ((step.inputs, False), (step.outputs, True)):
+        for declaration in text.split(","):
+            *raw, type_name, name = declaration.split()
+            found.append(Parameter(type_name, name, raw == ["raw"], written))
+    return tuple(found)
+
+
+class Form(NamedTuple):
+    """What a step is compiled for.
+
+    types : (variable, dtype name) of each type variable. single : which parameters are one number
+    for all elements. bias : whether one is added to the first parameter, row by row. sums : whether
+    the rows of the last are summed up.
+    """
+
+    types: tuple[tuple[str, str], ...]
+    single: tuple[bool, ...]
+    bias: bool = False
+    sums: bool = False
+
+
+def compiled(step: Elementwise, form: Form) -> Any:
+    """Return the function that does ``step``: it takes addresses and sizes, two C arrays.
+
+    Addresses are those of all parameters in their order, then of the bias or of the sums; sizes are
+    how many elements there are, and how many in a row.
+
+    Raises
+    ------
+    CompilerError
+        If there is no compiler, or it fails.
+    """
+    return _library(source(step, form)).gpubp_step
+
+
+@cache
+def replay_library() -> Any:
+    """Return the library of `REPLAY`."""
+    return _library(REPLAY)
+
+
+def source(step: Elementwise, form: Form) -> str:
+    """Return the C++ function that `compiled` compiles.
+
+    A body is a function of its own, so that ``return`` ends it for one element, as it does on CUDA.
+    """
+    aliases = "".join(f"typedef {C_TYPES[dtype]} {name};\n" for name, dtype in form.types)
+    whole, each, after = "", "", ""
+    for k, (p, single) in enumerate(zip(parameters(step), form.single, strict=True)):
+        c_type, const = C_TYPES.get(p.type, p.type), "" if p.written else "const "
+        if p.raw:  # what is read alone is never what is written
+            only = "" if p.written else "__restrict "
+            whole += f"{const}{c_type}* {only}{p.name} = ({c_type}*)data[{k}];\n"
+        elif form.bias and k == 0:
+            whole += f"const {c_type}* {p.name}_ = ({c_type}*)data[{k}];\n"
+            each += f"const {c_type} {p.name} = {p.name}_[i] + bias[i - start];\n"
+        elif single:
+            reference = "&" if p.written else ""
+            whole += f"{const}{c_type} {reference}{p.name} = *({c_type}*)data[{k}];\n"
+        else:
+            whole += f"{c_type}* {p.name}_ = ({c_type}*)data[{k}];\n"
+            each += f"{const}{c_type} &{p.name} = {p.name}_[i];\n"
+    if form.bias:
+        whole += f"const T* __restrict bias = (const T*)data[{len(form.single)}];\n"
+    if form.sums:
+        whole += f"T* __restrict row_sums = (T*)data[{len(form.single)}];\n"
+        whole += "for (ptrdiff_t k = 0; k < columns; ++k) row_sums[k] = T(0);\n"
+        last = parameters(step)[-1].name
+        after = f"for (ptrdiff_t k = 0; k < columns; ++k) row_sums[k] += {last}_[start + k];\n"
+    # Rows, or runs of elements with a prologue, or all in one.
+    by_rows = form.bias or form.sums
+    length = "columns" if by_rows else str(RUN) if step.prologue else "elements"
+    before = f"const ptrdiff_t first = start;\n{step.prologue}" if step.prologue else ""
+    return f"""#include <math.h>
+#include <cstddef>
+{EXP}{aliases}
+extern "C" void gpubp_step(void* const* data, const ptrdiff_t* sizes) {{
+const ptrdiff_t elements = sizes[0], columns = sizes[1];
+(void)columns;
+{whole}for (ptrdiff_t start = 0; start < elements; start += {length}) {{
+{before}{_LOOP}for (ptrdiff_t i = start; i < start + {length}; ++i) {{
+{each}[&] {{ {step.body}; }}();
+}}
+{after}}}
+}}
+"""
+
+
+# An element depends on no other: arrays that overlap are the same one.
+_LOOP = """
+#ifdef __clang__
+#pragma clang loop vectorize(assume_safety)
+#else
+#pragma GCC ivdep
+#endif
+"""
+
+
+def _library(text: str) -> ctypes.CDLL:
+    command, folder = _compiler(), cache_folder()
+    key = "\n".join((*command, *FLAGS, _version(command), _processor(), text))
+    name = digest(key.encode())
+    if folder is not None and (kept := cached(folder, name)) is not None:
+        return kept
+    _sweep()
+    # Windows does not delete a library that is loaded: what stays there is swept later.
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as place:
+        made = _build(command, text, Path(place))
+        stored = folder and store(made, folder, name)
+        # From where it stays, if that can be; the temporary one stays in use when it is deleted.
+        for path in filter(None, (stored, made)):
+            try:
+                return ctypes.CDLL(str(path))
+            except OSError as error:
+                problem = error
+                path.unlink()
+    raise CompilerError(f"what {shlex.join(command)} has made cannot be loaded ({problem})")
+
+
+def _sweep() -> None:
+    """Delete the folders of earlier processes, which had loaded a library from there."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # it is gone, or another user's
+            if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _build(command: tuple[str, ...], text: str, place: Path) -> Path:
+    """Compile ``text`` in the folder ``place``; return the library."""
+    whole, made = place / "step.cpp", place / "step.so"
+    whole.write_text(text)
+    built = _run([*command, *FLAGS, str(whole), "-o", str(made)])
+    if built.returncode or not made.exists():
+        told = built.stderr.strip()[-500:] or "it has made nothing"
+        raise CompilerError(f"{shlex.join(command)} does not compile for this processor: {told}")
+    return made
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CompilerError(f"{command[0]} does not run ({error})") from error
+
+
+@cache
+def _compiler() -> tuple[str, ...]:
+    """Return the command of the C++ compiler: of $CXX, or the first that is installed."""
+    if chosen := shlex.split(os.environ.get("CXX", "")):
+        return tuple(chosen)
+    for name in ("g++", "clang++", "c++"):
+        if shutil.which(name):
+            return (name,)
+    raise CompilerError("there is no C++ compiler (g++, clang++ or c++)")
+
+
+def compiler_version() -> str:
+    """Return what the compiler says of itself, in one line; or raise a CompilerError."""
+    return _version(_compiler()).partition("\n")[0]
+
+
+@cache
+def _version(command: tuple[str, ...]) -> str:
+    return _run([*command, "--version"]).stdout
+
+
+@cache
+def _processor() -> str:
+    """Return what "-march=native" depends on: a cache folder may serve several machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() + platform.machine()
+    told = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU "))]
+    return "\n".join(dict.fromkeys(told))
