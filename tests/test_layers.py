@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 WINGS = [
     *("version", "kernels", "backends", "backprop", "training", "storage"),
     *("estimators", "tables", "models", "reports", "explain", "bench", "cli"),
-    "__main__",
+    *("losses", "__main__"),  # an alias of backprop.losses, and the command
 ]
 HEAVY = {"numpy", "sklearn", "scipy", "cupy", "safetensors"}
 MAY_IMPORT_CUPY = ("gpubp.backends.", "gpubp.kernels.", "gpubp.bench.")
@@ -102,7 +102,7 @@ def test_the_entry_modules_load_nothing_heavy() -> None:
     assert {"gpubp.__main__", "gpubp.cli", "gpubp.cli.train"} <= set(entries)
     program = f"""
 import importlib, sys
-for name in {["gpubp", *entries]!r}:
+for name in {["gpubp", "gpubp.losses", *entries]!r}:
     importlib.import_module(name)
     loaded = {HEAVY!r} & set(sys.modules)
     if loaded:
@@ -117,3 +117,14 @@ for name in {["gpubp", *entries]!r}:
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_public_modules_have_their_names() -> None:
+    from gpubp import explain, losses
+    from gpubp.backprop.losses import LOSSES
+    from gpubp.kernels.regression_losses import SQUARED_ERROR
+
+    assert losses.LOSSES is LOSSES
+    assert "LOSSES" in dir(losses)
+    assert SQUARED_ERROR.name
+    assert explain.trace_step
