@@ -481,7 +481,7 @@ def test_a_model_of_a_later_version(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def _earlier(name: str) -> Any:
     """Return a model that `gpubp train` has saved while estimators had the parameter `tune`."""
-    path = Path(__file__).parent / "data" / f"{name}.safetensors"
+    path = Path(__file__).parents[1] / "data" / f"{name}.safetensors"
     assert "tune" in read_model(path).header["estimator"]["parameters"]
     model = gpubp.load(path, device="cpu")
     assert "tune" not in model.estimator.get_params()
