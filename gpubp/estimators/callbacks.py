@@ -1,7 +1,8 @@
-"""Callbacks: scikit-learn's, told of a fit and of each of its epochs."""
+"""What the training of an estimator calls: scikit-learn's callbacks, scorers, and what prints."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from copy import copy
 from functools import partial
@@ -12,8 +13,10 @@ from sklearn.utils import _safe_indexing, indexable
 
 from gpubp.backends.foreign_arrays import on_host
 from gpubp.estimators.fitted_attributes import set_fitted
-from gpubp.training.fit import Snapshot
-from gpubp.training.history import Epoch
+from gpubp.estimators.scoring import Scorer
+from gpubp.training.fit import Listeners, Snapshot
+from gpubp.training.history import Epoch, OnEpoch
+from gpubp.training.validation import Held
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -27,7 +30,9 @@ except ImportError:  # scikit-learn before 1.9, where estimators have no callbac
         return method
 
 
-__all__ = ["CallbackSupportMixin", "FitTasks", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "FitTasks", "listeners_of", "say", "with_callbacks"]
+
+Note = Callable[[str], None]
 
 
 class FitTasks:
@@ -105,3 +110,52 @@ class FitTasks:
         estimator = copy(self._estimator)
         set_fitted(estimator, self._snapshot(), estimator._loss().output)
         return dict(vars(estimator))
+
+
+def listeners_of(
+    estimator: Any,
+    tasks: FitTasks | None,
+    kept: np.ndarray | None,
+    held: Held | None,
+    on_epoch: OnEpoch | None,
+    note: Note | None,
+) -> Listeners:
+    """Return the listeners of one fit.
+
+    tasks : scikit-learn's callbacks. kept : the rows trained on; None for all. held : the rows held
+    out, with their score. on_epoch, note : of the caller; see `Listeners`.
+    """
+    each = (_print if estimator.verbose else None, on_epoch, tasks and tasks.end_epoch)
+    called = [listener for listener in each if listener]
+
+    def begin(snapshot: Snapshot) -> None:
+        if held is not None and isinstance(held.score, Scorer):
+            held.score.begin(snapshot)
+        if tasks is not None:
+            tasks.begin(snapshot, kept=kept)
+
+    def report(epoch: Epoch) -> bool:
+        stops = [listener(epoch) for listener in called]
+        return any(stops)
+
+    warn = partial(say, estimator, note, otherwise=partial(warnings.warn, stacklevel=2))
+    return Listeners(begin, report if called else None, warn)
+
+
+def say(
+    estimator: Any,
+    note: Note | None,
+    line: str,
+    otherwise: Callable[[str], object] = lambda line: None,
+) -> None:
+    """Give a line for a person to ``note``, or print it if verbose, or do ``otherwise``."""
+    if note or estimator.verbose:
+        (note or print)(line)
+    else:
+        otherwise(line)
+
+
+def _print(epoch: Epoch) -> None:
+    print(f"Iteration {epoch.number}, loss = {epoch.loss:.8f}")
+    if epoch.score is not None:
+        print(f"Validation score: {epoch.score:f}")

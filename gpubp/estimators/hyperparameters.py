@@ -31,7 +31,7 @@ from gpubp.backprop.optimizers import (
 from gpubp.backprop.parameters import Parameter, entry_of
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.cublas.gemm import Precision
-from gpubp.training.data import Matrix
+from gpubp.training.data import Matrix, TrainingData
 from gpubp.training.recipe import Recipe
 from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
@@ -189,13 +189,13 @@ class Hyperparameters(BaseEstimator):
     def _optimizer(self) -> Optimizer:
         return make_optimizer(self.solver, **self._solver_numbers())
 
-    def _recipe(self, X: Matrix, backend: Backend, epochs: int) -> Recipe:
-        """Return all that training on ``X`` heeds of the parameters."""
-        row_order, n = self.row_order, len(X)
+    def _recipe(self, rows: TrainingData, backend: Backend, epochs: int) -> Recipe:
+        """Return all that training on ``rows`` heeds of the parameters."""
+        row_order, n = self.row_order, rows.n_rows
         if row_order == "auto":
             many = n >= HASHED_ROWS and backend.name != "cpu"
             row_order = "hash" if many else "scikit-learn"
-        float64 = self._train_dtype(X, backend) == np.float64
+        float64 = self._train_dtype(rows.X, backend) == np.float64
         rates = self._dropout_rates()
         return Recipe(
             epochs=epochs,

@@ -17,14 +17,19 @@ from gpubp.backends.foreign_arrays import empty_on_device_of, is_on_device, on_h
 from gpubp.backends.protocol import Array, Backend
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network
-from gpubp.estimators.callbacks import CallbackSupportMixin, FitTasks, with_callbacks
+from gpubp.estimators.callbacks import (
+    CallbackSupportMixin,
+    FitTasks,
+    listeners_of,
+    say,
+    with_callbacks,
+)
 from gpubp.estimators.check_input import check_input
 from gpubp.estimators.fitted_attributes import continued, judge, rollback, set_fitted
 from gpubp.estimators.held_rows import check_columns, hold_out, named
 from gpubp.estimators.hyperparameters import Hyperparameters
-from gpubp.estimators.listeners import listeners_of, say
 from gpubp.estimators.scoring import Scorer
-from gpubp.training.data import CsrData, TrainingData, as_matrix
+from gpubp.training.data import TrainingData, as_matrix
 from gpubp.training.fit import Start, fit
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.inference import forget, infer_into, parameters_of
@@ -120,11 +125,9 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows = self._validated(X, y, sample_weight, incremental, first)
         held = None if given is None else self._given_rows(*given, rows.y)
-        epochs = 1 if incremental else int(self.max_iter)
-        tasks = self._fit_tasks(X, y, sample_weight, epochs)
         network = self._network(rows)
-        backend = self._backend(self._batch_rows(len(rows.X)), network, compiled=self.compiled)
-        recipe = self._recipe(rows.X, backend, epochs)
+        backend = self._backend(self._batch_rows(rows.n_rows), network, compiled=self.compiled)
+        recipe = self._recipe(rows, backend, 1 if incremental else int(self.max_iter))
         say(self, note, _described(recipe.dtype, backend))
         rng = check_random_state(self.random_state)
         start = self._start(network, recipe.dtype, rng, first, incremental)
@@ -132,7 +135,8 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         if held is None and self.early_stopping and self.solver != "lbfgs":
             rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
         rows, held = self._in_training_units(rows, held, first)
-        self._warn_of_batch_size(len(rows.X))
+        self._warn_of_batch_size(rows.n_rows)
+        tasks = self._fit_tasks(X, y, sample_weight, recipe.epochs)
         judged = held and Held(held, self._score(held))
         fitted = fit(
             backend,
@@ -190,7 +194,6 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         return self._rows(X, y, weights)
 
     def _rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> TrainingData:
-        X = CsrData(X) if hasattr(X, "indptr") else X
         return TrainingData(X, y, self._encode(y), weights)
 
     def _weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:

@@ -82,6 +82,11 @@ class TrainingData(NamedTuple):
     weights: np.ndarray | None
     places: np.ndarray | None = None
 
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return int(self.X.shape[0])
+
     def take(self, index: np.ndarray) -> TrainingData:
         """Return the rows at ``index``, copied."""
         weights = None if self.weights is None else self.weights[index]

@@ -14,9 +14,9 @@ from gpubp.backprop.dropout import Dropout
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network, Parameters
 from gpubp.training.data import TrainingData
-from gpubp.training.fit_memory import bytes_needed, place, ways, ways_by_rows
+from gpubp.training.fit_memory import bytes_needed, place, ways, ways_over_all
 from gpubp.training.history import History, OnEpoch
-from gpubp.training.lbfgs import Objective, minimize, rows_of_a_step
+from gpubp.training.lbfgs import Objective, minimize
 from gpubp.training.loop import rehearse, train
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import OptimizerState, Trainer
@@ -112,11 +112,12 @@ def fit(
     _check_precision(backend, recipe)
     start = start or Start.new(network, recipe)
     data = data.in_dtype(recipe.dtype, backend)
-    if recipe.solver == "lbfgs":
-        with backend.in_use(threads, len(data.X) * network.n_parameters):
+    by_lbfgs = recipe.solver == "lbfgs"
+    rows = data.n_rows if by_lbfgs else min(recipe.batch_size, data.n_rows)
+    with backend.in_use(threads, rows * network.n_parameters):
+        if by_lbfgs:
             return _minimize(backend, network, loss, data, recipe, start, listeners)
-    history = (start.history or History()).copy()
-    with backend.in_use(threads, min(recipe.batch_size, len(data.X)) * network.n_parameters):
+        history = (start.history or History()).copy()
         validation = held and Validation(backend, network, loss, held.in_dtype(recipe, backend))
         validate = validation and validation.outputs
         trainer = prepare(backend, network, loss, data, recipe, start, validate, listeners.note)
@@ -195,11 +196,10 @@ def _minimize(
 ) -> Fitted:
     """Train by L-BFGS, which takes all rows at once and has neither epochs nor validation."""
     history = (start.history or History()).copy()
-    rows = rows_of_a_step(network, len(data.X), recipe.dtype)
     objective = place(
         backend,
         data,
-        ways_by_rows(backend, data.X, rows),
+        ways_over_all(backend, network, data.X, recipe.dtype),
         partial(Objective, backend, network, loss, start.theta, alpha=recipe.alpha),
         Objective.rehearse,
         bytes_needed(network, None, recipe.dtype),

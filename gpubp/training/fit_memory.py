@@ -19,6 +19,7 @@ from gpubp.training.data import CsrData, Matrix, TrainingData
 from gpubp.training.inference import forget_all
 from gpubp.training.streamed_batches import StreamedBatches
 
+STEP_BYTES = 1 << 26  # of the activations and deltas of the rows that are computed at once
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
@@ -82,8 +83,13 @@ def ways(
         yield Way(OneStepWindows, batch_size, parts, note)
 
 
-def ways_by_rows(backend: Backend, X: Matrix | Array, rows: int) -> Iterator[Way]:
-    """Yield the ways to compute the sum over all of ``X``, ``rows`` at once, or fewer."""
+def ways_over_all(
+    backend: Backend, network: Network, X: Matrix | Array, dtype: np.dtype
+) -> Iterator[Way]:
+    """Yield the ways to compute a sum over all rows of ``X`` (n, d), as many at once as fit."""
+    row_bytes = (network.sizes[0] + 3 * sum(network.sizes[1:])) * dtype.itemsize
+    steps = -(-len(X) // max(1, STEP_BYTES // row_bytes))
+    rows = -(-len(X) // (32 * steps)) * 32  # even steps, of whole warps
     while True:
         yield from ways(backend, X, rows, most_parts=1)
         if backend.name == "cpu" or rows == 1:

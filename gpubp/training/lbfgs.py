@@ -18,8 +18,6 @@ from gpubp.training.history import Epoch, History, Minimum, OnEpoch, StoppedBy
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import OptimizerState
 
-STEP_BYTES = 1 << 26  # of the activations and deltas of the rows that are computed at once
-
 
 class Objective:
     """The loss of one network over all of its data, and its gradient, at any parameters.
@@ -114,13 +112,6 @@ class Objective:
         if self.backend.name != "cpu":
             self(self.start)
             self.evaluations = 0
-
-
-def rows_of_a_step(network: Network, rows: int, dtype: np.dtype) -> int:
-    """Return how many of ``rows`` to compute at once: even steps, of whole warps."""
-    row_bytes = (network.sizes[0] + 3 * sum(network.sizes[1:])) * dtype.itemsize
-    steps = -(-rows // max(1, STEP_BYTES // row_bytes))
-    return -(-rows // (32 * steps)) * 32
 
 
 class _Stopped(Exception):

@@ -22,7 +22,7 @@ from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.network import Network
 from gpubp.estimators.fitted_attributes import judge
 from gpubp.estimators.mlp import fit_estimator
-from gpubp.training import lbfgs
+from gpubp.training import fit_memory, lbfgs
 from gpubp.training.batches import Batches
 from gpubp.training.fit_memory import DeviceMemoryError
 from tests.estimators.cases import (
@@ -145,7 +145,7 @@ def test_large_data_are_taken_in_steps_of_bounded_memory(monkeypatch: pytest.Mon
         made.append(self.batch_size)
 
     monkeypatch.setattr(Batches, "__init__", note)
-    monkeypatch.setattr(lbfgs, "STEP_BYTES", 30 * 8 * (4 + 3 * 103))
+    monkeypatch.setattr(fit_memory, "STEP_BYTES", 30 * 8 * (4 + 3 * 103))
     stepwise = fit(ours, X, CLASSES, WEIGHTS).coefs_
     assert made == [32]
     for got, wanted in zip(stepwise, whole, strict=True):
