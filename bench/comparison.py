@@ -11,7 +11,7 @@ from typing import Literal
 from gpubp.bench.cases import FLOOR
 from gpubp.bench.results import Part, Row, find
 
-Verdict = Literal["faster", "slower", "same", "unclear", "lost", "new", "differs"]
+ValidationResult = Literal["faster", "slower", "same", "unclear", "lost", "new", "differs"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Change:
 
     case: str
     peer: str
-    verdict: Verdict
+    result: ValidationResult
     speed: float = math.nan
     noise: float = math.nan
     by: str = ""
@@ -44,8 +44,8 @@ def compared(old: Part, new: Part, *, threshold: float) -> list[Change]:
 def _change(old: Part, new: Part, case: str, peer: str, threshold: float) -> Change:
     before, after = find(old.rows, case, peer), find(new.rows, case, peer)
     if before is None or after is None:
-        verdict: Verdict = "new" if after else "lost" if before else "same"
-        return Change(case, peer, verdict)
+        result: ValidationResult = "new" if after else "lost" if before else "same"
+        return Change(case, peer, result)
     if not _same_work(old, new, case, peer):
         return Change(case, peer, "differs")
     baseline = _shared_baseline(old, new, case, peer)
@@ -53,12 +53,12 @@ def _change(old: Part, new: Part, case: str, peer: str, threshold: float) -> Cha
     change = statistics.median(logs[1]) - statistics.median(logs[0])
     noise = math.hypot(*map(_uncertainty, logs))
     if min(map(len, logs)) < 3:
-        verdict = "unclear"  # two numbers say nothing of their noise
+        result = "unclear"  # two numbers say nothing of their noise
     elif abs(change) <= max(noise, threshold):
-        verdict = "same" if noise <= max(threshold, 0.1) else "unclear"
+        result = "same" if noise <= max(threshold, 0.1) else "unclear"
     else:
-        verdict = "faster" if change > 0 else "slower"
-    return Change(case, peer, verdict, math.exp(change), math.expm1(noise), baseline)
+        result = "faster" if change > 0 else "slower"
+    return Change(case, peer, result, math.exp(change), math.expm1(noise), baseline)
 
 
 def _same_work(old: Part, new: Part, case: str, peer: str) -> bool:
@@ -116,18 +116,18 @@ def comparison_table(old: Part, new: Part, changes: Sequence[Change]) -> str:
         if ours != theirs:
             lines.append(f"another {name}: {ours} and {theirs}; trust ratios to a peer alone")
     width = max([20, *(len(change.case) + 2 for change in changes)])
-    lines.append(f"{'':<{width}}{'peer':<16}{'new/old':>8}{'noise':>9}  verdict")
+    lines.append(f"{'':<{width}}{'peer':<16}{'new/old':>8}{'noise':>9}  result")
     for change in changes:
         known = not math.isnan(change.speed)
         speed = f"{change.speed:.3f}" if known else "-"
         noise = f"{change.noise:.1%}" if math.isfinite(change.noise) else "-"
         by = f", against {change.by} in the same rounds" if change.by else ""
         lines.append(
-            f"{change.case:<{width}}{change.peer:<16}{speed:>8}{noise:>9}  {change.verdict}{by}"
+            f"{change.case:<{width}}{change.peer:<16}{speed:>8}{noise:>9}  {change.result}{by}"
         )
     return "\n".join(lines)
 
 
 def has_become_worse(changes: Sequence[Change]) -> bool:
     """Return whether gpubp itself is slower in a case, or has lost one."""
-    return any(c.verdict in ("slower", "lost") and c.peer == Row.peer for c in changes)
+    return any(c.result in ("slower", "lost") and c.peer == Row.peer for c in changes)

@@ -1,1 +1,1 @@
-"""The CUDA side: per-element formulas, each a CUDA body with its NumPy twin."""
+"""Elementwise kernels in CUDA and NumPy, cuBLAS, C++ for the CPU; imported as gpubp.kernels."""

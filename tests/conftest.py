@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from gpubp.backends import cuda_engine, cupy_backend
+from gpubp.backends import cuda_streams, cupy_backend
 from gpubp.backends.protocol import Backend
 from gpubp.backends.select import BackendUnavailableError, get_backend
 from gpubp.kernels.cublas import library as cublas
-from gpubp.training.inference import forget_all
+from gpubp.training.inference import free_all_device_parameters
 from tests.cuda_stand_in import cublas as on_host
 from tests.cuda_stand_in import cuda as host_cuda
 from tests.cuda_stand_in.cublas_lt import HostCublasLt
@@ -61,7 +61,7 @@ def host_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[host_cuda.Machine]:
         return library
 
     monkeypatch.setattr(cublas, "load_cublas", load_cublas)
-    monkeypatch.setattr(cuda_engine, "_ENGINES", {})
+    monkeypatch.setattr(cuda_streams, "_ENGINES", {})
     _forget()
     yield machine
     _forget()
@@ -84,7 +84,7 @@ def small(
     engine, library = host_cupy.used[0], host_cupy.cublas
 
     def start(memory: int, **options: Any) -> host_cuda.Machine:
-        monkeypatch.setattr(cuda_engine, "_ENGINES", {})
+        monkeypatch.setattr(cuda_streams, "_ENGINES", {})
         machine = host_cuda.start(memory=engine + memory, **options)
         machine.cublas = library
         return machine
@@ -133,6 +133,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _forget() -> None:
     """Drop the probe's answer, uploaded weights, and kernels, which belong to one CuPy."""
     cupy_backend.probe.cache_clear()
-    forget_all()
+    free_all_device_parameters()
     for step in steps().values():
         vars(step).pop("kernel", None)

@@ -20,7 +20,7 @@ from gpubp.bench.workloads import MOMENTUM, Workload
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.training.batches import HashedOrder
 from gpubp.training.data import TrainingData
-from gpubp.training.fit import Start, prepare
+from gpubp.training.fit import Start, make_trainer
 from gpubp.training.inference import infer_into
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import Trainer
@@ -98,7 +98,7 @@ def new_trainer(backend: Backend, workload: Workload) -> Trainer:
         precision="float64" if workload.precision == "float64" else backend.precision,
     )
     start = Start(workload.initial_theta(), np.random.RandomState(0))
-    return prepare(backend, workload.network, loss, TrainingData(X, y, y, None), recipe, start)
+    return make_trainer(backend, workload.network, loss, TrainingData(X, y, y, None), recipe, start)
 
 
 class _Session(Session):

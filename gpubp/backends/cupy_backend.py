@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpubp.backends.cuda_engine import check_room, engine_of_this_thread
+from gpubp.backends.cuda_gemm import CublasEpilogues, Products
 from gpubp.backends.cuda_graph import RecordedGraph, lacks_memory
-from gpubp.backends.cuda_products import CublasEpilogues, Products
+from gpubp.backends.cuda_streams import check_room, engine_of_this_thread
 from gpubp.backends.protocol import Array, Epilogues, Memory, Recording, Step, Unrecorded
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.kernels.optimizers import ADVANCE

@@ -26,7 +26,7 @@ class Recording(Protocol):
 
     @property
     def launches(self) -> Mapping[str, int]:
-        """What one step asks of the device, by name."""
+        """Kernel launches, or library calls on the CPU, of one step, by name."""
 
     def __call__(self, times: int = 1) -> None:
         """Do what the step does, ``times`` times."""

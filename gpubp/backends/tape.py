@@ -1,4 +1,4 @@
-"""NumPy's functions with a memory: calls are kept instead of made, and replayed later.
+"""A tape of NumPy calls: recorded once, replayed later. It is no tape of automatic differentiation.
 
 What a CUDA graph is to a device, a tape is to the host: a step of training is written as plain
 calls ``np.multiply(a, b, out=c)``; a tape binds each of them to its arrays once, and a replay

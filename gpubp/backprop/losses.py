@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gpubp.backends.protocol import Array, Backend
-from gpubp.backprop.parameters import Parameter, checked, entry_of
+from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, checked, entry_of
 from gpubp.kernels.activations import ACTIVATIONS, EXP
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.losses import (
@@ -42,7 +42,7 @@ class Loss:
     clips: bool = False
     parameters: tuple[float, ...] = ()
     doc: str = ""
-    takes: tuple[Parameter, ...] = ()
+    takes: tuple[HyperparameterSpec, ...] = ()
 
     @property
     def outputs_per_target(self) -> int:
@@ -125,7 +125,9 @@ def reported_range(dtype: np.dtype) -> tuple[float, float]:
     return -float(np.log1p(-eps)), -float(np.log(eps))
 
 
-_SMOOTHING = Parameter("label smoothing", 0.0, "Part that all classes share evenly.", high=1)
+_SMOOTHING = HyperparameterSpec(
+    "label smoothing", 0.0, "Part that all classes share evenly.", high=1
+)
 
 
 def smoothed(Y: np.ndarray, smoothing: float, choices: int) -> np.ndarray:
@@ -199,7 +201,7 @@ LOSSES: dict[str, Loss] = {
             doc="Half the squared error up to `huber_delta`, linear from there on; averaged over "
             "the outputs.",
             takes=(
-                Parameter(
+                HyperparameterSpec(
                     "delta",
                     1.0,
                     "Error from which on the loss is linear, in the units of y.",
@@ -216,7 +218,7 @@ LOSSES: dict[str, Loss] = {
             parameters=(0.5, 0.5),
             doc="Pinball loss, averaged over the outputs: fits the quantile at level `quantile`.",
             takes=(
-                Parameter(
+                HyperparameterSpec(
                     "quantile",
                     0.5,
                     "Level to fit, or several at once.",
@@ -241,7 +243,7 @@ REGRESSION_LOSSES = tuple(
     name for name, loss in LOSSES.items() if loss.output in ("identity", "exp")
 )
 # Each number of a loss, under the name that MLPRegressor has for it, such as "huber_delta".
-LOSS_NUMBERS: dict[str, tuple[str, Parameter]] = {
+LOSS_NUMBERS: dict[str, tuple[str, HyperparameterSpec]] = {
     each.name if each.name == name else f"{name}_{each.name}": (name, each)
     for name, loss in LOSSES.items()
     for each in loss.takes

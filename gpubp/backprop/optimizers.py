@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol, cast
 import numpy as np
 
 from gpubp.backends.protocol import Array, Backend
-from gpubp.backprop.parameters import Parameter, checked, entry_of, numbers_of
+from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, checked, entry_of, numbers_of
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.optimizers import ADAM, ADAMW, LION, MOMENTUM, NESTEROV
 
@@ -167,7 +167,7 @@ class Solver:
     name: str
     doc: str
     optimizer: Callable[..., Optimizer] | None
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[HyperparameterSpec, ...]
     formula: tuple[str, ...] = ()
 
     def make(self, **numbers: Any) -> Optimizer:
@@ -185,15 +185,19 @@ class Solver:
         return self.optimizer(*values.values())
 
 
-_MOMENTUM = Parameter("momentum", 0.9, "Momentum.", high=1, closed="both")
-_NESTEROV = Parameter("nesterovs_momentum", True, "Whether the momentum is Nesterov's.")
-_BETA_1 = Parameter("beta_1", 0.9, "Decay rate of the first moment of the gradient.", high=1)
-_BETA_2 = Parameter("beta_2", 0.999, "Decay rate of the second moment of the gradient.", high=1)
-_EPSILON = Parameter("epsilon", 1e-8, "Added to sqrt(v).", closed="neither")
-_CORRECTED = Parameter(
+_MOMENTUM = HyperparameterSpec("momentum", 0.9, "Momentum.", high=1, closed="both")
+_NESTEROV = HyperparameterSpec("nesterovs_momentum", True, "Whether the momentum is Nesterov's.")
+_BETA_1 = HyperparameterSpec(
+    "beta_1", 0.9, "Decay rate of the first moment of the gradient.", high=1
+)
+_BETA_2 = HyperparameterSpec(
+    "beta_2", 0.999, "Decay rate of the second moment of the gradient.", high=1
+)
+_EPSILON = HyperparameterSpec("epsilon", 1e-8, "Added to sqrt(v).", closed="neither")
+_CORRECTED = HyperparameterSpec(
     "epsilon", 1e-8, "Added to the square root of the corrected second moment.", closed="neither"
 )
-_WEIGHT_DECAY = Parameter(
+_WEIGHT_DECAY = HyperparameterSpec(
     "weight_decay",
     0.01,
     "Each step subtracts rate x weight_decay x weights from the weights, not from the biases; "
@@ -260,8 +264,12 @@ SOLVERS: dict[str, Solver] = {
             "SciPy runs it on the host, in float64.",
             None,
             (
-                Parameter("max_fun", 15000, "Stops after so many evaluations of the loss.", low=1),
-                Parameter("tol", 1e-4, "Converged where no entry of the gradient is larger."),
+                HyperparameterSpec(
+                    "max_fun", 15000, "Stops after so many evaluations of the loss.", low=1
+                ),
+                HyperparameterSpec(
+                    "tol", 1e-4, "Converged where no entry of the gradient is larger."
+                ),
             ),
         ),
     )

@@ -1,4 +1,4 @@
-"""The planned numbers of an optimizer's updates, epoch after epoch."""
+"""Precomputed coefficients of an optimizer's updates: rate, penalty and bias corrections."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import click
 from gpubp.cli.options import FiniteRange
 
 if TYPE_CHECKING:
-    from gpubp.backprop.parameters import Parameter
+    from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
 
 
 class TableCommand(click.Command):
@@ -48,7 +48,7 @@ def _choice(name: str, default: str, table: Mapping[str, Any]) -> click.Option:
     return click.Option([f"--{name}"], type=names, default=default, show_default=True, help=text)
 
 
-def _number(name: str, prefix: str, of: Mapping[str, Parameter]) -> click.Option:
+def _number(name: str, prefix: str, of: Mapping[str, HyperparameterSpec]) -> click.Option:
     from gpubp.estimators.parameter_docs import meaning
 
     first, flag = next(iter(of.values())), f"--{name.replace('_', '-')}"
@@ -60,7 +60,7 @@ def _number(name: str, prefix: str, of: Mapping[str, Parameter]) -> click.Option
     return click.Option([flag], type=_range(first), help=text)
 
 
-def _range(parameter: Parameter) -> click.ParamType[Any]:
+def _range(parameter: HyperparameterSpec) -> click.ParamType[Any]:
     if parameter.kind is int:
         return click.IntRange(min=int(parameter.low))
     low_open, high_open = parameter.closed == "neither", parameter.closed != "both"
@@ -89,7 +89,7 @@ def table_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _given(
-    options: Mapping[str, Any], table: str, numbers: Mapping[str, Mapping[str, Parameter]]
+    options: Mapping[str, Any], table: str, numbers: Mapping[str, Mapping[str, HyperparameterSpec]]
 ) -> dict[str, Any]:
     """Return the numbers that were given for the entry of ``table`` that was chosen."""
     given = {name: options[name] for name in numbers if options[name] is not None}

@@ -19,9 +19,9 @@ from gpubp.cli.options import (
     read_data,
     refuse_input,
 )
-from gpubp.cli.partition import count_held_out, note_unseen, split
 from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_options import TableCommand, table_parameters
+from gpubp.cli.train_test_split import count_held_out, note_unseen, split
 from gpubp.kernels.activations import ACTIVATIONS
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from gpubp.estimators.fitted_attributes import set_fitted
 from gpubp.estimators.scoring import Scorer
 from gpubp.training.fit import Listeners, Snapshot
 from gpubp.training.history import Epoch, OnEpoch
-from gpubp.training.validation import Held
+from gpubp.training.validation import ValidationSet
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -116,7 +116,7 @@ def listeners_of(
     estimator: Any,
     tasks: FitTasks | None,
     kept: np.ndarray | None,
-    held: Held | None,
+    held: ValidationSet | None,
     on_epoch: OnEpoch | None,
     note: Note | None,
 ) -> Listeners:

@@ -24,7 +24,7 @@ from gpubp.backends.protocol import Array
 from gpubp.backprop.losses import LOSSES, Loss, smoothed
 from gpubp.estimators.check_input import check_input
 from gpubp.estimators.class_weights import row_weights
-from gpubp.estimators.fitted_attributes import judge, rollback
+from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
 from gpubp.estimators.hyperparameters import set_parameters
 from gpubp.estimators.mlp import X_CHECKS, BaseMLP
 from gpubp.estimators.parameter_docs import documented
@@ -227,7 +227,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 multilabel = type_of_target(y).startswith("multilabel")
                 self._set_labels(y if multilabel else on_host(classes))
             history = self._train(X, y, sample_weight, incremental=True)
-        judge(self, history, incremental=True)
+        warn_why_stopped(self, history, incremental=True)
         return self
 
     def __sklearn_tags__(self) -> Any:

@@ -85,19 +85,19 @@ def state_of(estimator: Any) -> tuple[str, bool]:
 
 
 def continued(
-    estimator: Any, first: bool, incremental: bool
+    estimator: Any, from_scratch: bool, incremental: bool
 ) -> tuple[History | None, OptimizerState | None]:
     """Return the history and the optimizer's state that a training goes on with; None for anew.
 
     Both are copies, since training changes them: if it fails, the estimator keeps its own.
-    first : whether the parameters are drawn anew.
+    from_scratch : whether the parameters are drawn anew.
     """
-    history = None if first else history_of(estimator).copy()
+    history = None if from_scratch else history_of(estimator).copy()
     scored_by = getattr(estimator, "_scored_by", estimator.scoring)
     if history and estimator.early_stopping and scored_by != estimator.scoring:
         # Scores of another kind are no measure of those to come.
         history = replace(history, scores=[], best_score=-np.inf, stale=0)
-    goes_on = incremental or (estimator.keep_optimizer_state and not first)
+    goes_on = incremental or (estimator.keep_optimizer_state and not from_scratch)
     if not goes_on or getattr(estimator, "_state_of", None) != state_of(estimator):
         return history, None
     return history, replace(estimator._optimizer_state)
@@ -114,7 +114,7 @@ def _warn_unless_converged(history: History, max_iter: int) -> None:
     _check_optimize_result("lbfgs", history.minimum, max_iter)
 
 
-def judge(estimator: Any, history: History, incremental: bool = False) -> None:
+def warn_why_stopped(estimator: Any, history: History, incremental: bool = False) -> None:
     """Raise, warn or print as scikit-learn does, by why training stopped."""
     if history.minimum is not None:
         _warn_unless_converged(history, estimator.max_iter)

@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import (
 from gpubp.backends.protocol import Backend
 from gpubp.backends.select import get_backend
 from gpubp.backprop.dropout import rates_by_layer
+from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, entry_of
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import (
     SOLVER_NUMBERS,
@@ -28,7 +29,6 @@ from gpubp.backprop.optimizers import (
     make_optimizer,
     own_numbers,
 )
-from gpubp.backprop.parameters import Parameter, entry_of
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.training.data import Matrix, TrainingData
@@ -46,7 +46,7 @@ def set_parameters(estimator: BaseEstimator, given: dict[str, Any]) -> None:
     vars(estimator).update({name: value for name, value in given.items() if name != "self"})
 
 
-def constraint(parameter: Parameter) -> list[Any]:
+def constraint(parameter: HyperparameterSpec) -> list[Any]:
     """Return what scikit-learn's validation is to check of ``parameter``."""
     if parameter.kind is bool:
         return ["boolean"]

@@ -25,15 +25,15 @@ from gpubp.estimators.callbacks import (
     with_callbacks,
 )
 from gpubp.estimators.check_input import check_input
-from gpubp.estimators.fitted_attributes import continued, judge, rollback, set_fitted
-from gpubp.estimators.held_rows import check_columns, hold_out, named
+from gpubp.estimators.fitted_attributes import continued, rollback, set_fitted, warn_why_stopped
 from gpubp.estimators.hyperparameters import Hyperparameters
 from gpubp.estimators.scoring import Scorer
+from gpubp.estimators.validation_split import check_columns, hold_out, named
 from gpubp.training.data import TrainingData, as_matrix
 from gpubp.training.fit import Start, fit
 from gpubp.training.history import History, OnEpoch
-from gpubp.training.inference import forget, infer_into, parameters_of
-from gpubp.training.validation import Held, Score, minus_loss
+from gpubp.training.inference import free_device_parameters, infer_into, parameters_of
+from gpubp.training.validation import Score, ValidationSet, minus_loss
 
 # What is asked of X: a CSC or another sparse matrix becomes CSR.
 X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
@@ -105,7 +105,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         given = None if all(each is None for each in own) else own
         with rollback(self):
             history = self._train(X, y, sample_weight, given=given)
-        judge(self, history)
+        warn_why_stopped(self, history)
         return self
 
     @with_callbacks  # type: ignore[untyped-decorator]
@@ -120,33 +120,33 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         on_epoch: OnEpoch | None = None,
         note: Callable[[str], None] | None = None,
     ) -> History:
-        """Validate, train, and set the fitted attributes; the caller judges why it stopped."""
-        forget(self)  # what the device has of it will be of no use, and takes room
-        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        rows = self._validated(X, y, sample_weight, incremental, first)
+        """Validate the input, train, set the fitted attributes; the caller warns why it stopped."""
+        free_device_parameters(self)  # those that predict keeps there are out of date
+        from_scratch = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        rows = self._validated(X, y, sample_weight, incremental, from_scratch)
         held = None if given is None else self._given_rows(*given, rows.y)
         network = self._network(rows)
         backend = self._backend(self._batch_rows(rows.n_rows), network, compiled=self.compiled)
         recipe = self._recipe(rows, backend, 1 if incremental else int(self.max_iter))
         say(self, note, _described(recipe.dtype, backend))
         rng = check_random_state(self.random_state)
-        start = self._start(network, recipe.dtype, rng, first, incremental)
+        start = self._start(network, recipe.dtype, rng, from_scratch, incremental)
         rows = rows.in_dtype(recipe.dtype, backend)
         if held is None and self.early_stopping and self.solver != "lbfgs":
             rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
-        rows, held = self._in_training_units(rows, held, first)
+        rows, held = self._in_training_units(rows, held, from_scratch)
         self._warn_of_batch_size(rows.n_rows)
         tasks = self._fit_tasks(X, y, sample_weight, recipe.epochs)
-        judged = held and Held(held, self._score(held))
+        validation_set = held and ValidationSet(held, self._score(held))
         fitted = fit(
             backend,
             network,
             self._loss(),
             rows,
             recipe,
-            held=judged,
+            held=validation_set,
             start=start,
-            listeners=listeners_of(self, tasks, rows.places, judged, on_epoch, note),
+            listeners=listeners_of(self, tasks, rows.places, validation_set, on_epoch, note),
             threads=self.threads,
         )
         set_fitted(self, fitted, self._loss().output)
@@ -161,11 +161,11 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         return FitTasks(self, X, y, sample_weight, epochs, name)
 
     def _validated(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, from_scratch: bool
     ) -> TrainingData:
         """Return the rows to train on, or raise as scikit-learn does."""
         self._dropout_rates()
-        X, y = self._validate_input(X, on_host(y), incremental, first)
+        X, y = self._validate_input(X, on_host(y), incremental, from_scratch)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         return self._rows(X, y, self._weights(y, _checked_weights(y, sample_weight)))
@@ -201,11 +201,11 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         return weights
 
     def _in_training_units(
-        self, rows: TrainingData, held: TrainingData | None, first: bool
+        self, rows: TrainingData, held: TrainingData | None, from_scratch: bool
     ) -> tuple[TrainingData, TrainingData | None]:
         """Return the rows to train on and those held out, with targets as the network learns them.
 
-        first : whether training begins here, with units of its own.
+        from_scratch : whether training begins here, with units of its own.
         """
         return rows, held
 
@@ -228,12 +228,12 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         network: Network,
         dtype: np.dtype,
         rng: np.random.RandomState,
-        first: bool,
+        from_scratch: bool,
         incremental: bool,
     ) -> Start:
         """Return where training begins: anew, or from what was learned before."""
-        history, state = continued(self, first, incremental)
-        if first:
+        history, state = continued(self, from_scratch, incremental)
+        if from_scratch:
             return Start(network.initial_theta(rng, dtype), rng, history, state)
         got = [np.shape(W) for W in self.coefs_]
         if got != (wanted := list(pairwise(network.sizes))):

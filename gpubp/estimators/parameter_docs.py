@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from textwrap import fill
 from typing import Any, TypeVar
 
+from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
 from gpubp.backprop.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES
 from gpubp.backprop.optimizers import SOLVER_NUMBERS, SOLVERS
-from gpubp.backprop.parameters import Parameter
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
@@ -177,7 +177,7 @@ def _schedule_docs() -> dict[str, str]:
     return docs
 
 
-def _number(name: str, argument: str, of: Mapping[str, Parameter]) -> str:
+def _number(name: str, argument: str, of: Mapping[str, HyperparameterSpec]) -> str:
     """Return the documentation of an estimator's number.
 
     argument : the estimator's argument that chooses an entry. of : the entries that take it, with
@@ -197,7 +197,7 @@ def _number(name: str, argument: str, of: Mapping[str, Parameter]) -> str:
     return f"{name} : {kind}, default={first.default!r}\n{_filled(text)}"
 
 
-def meaning(prefix: str, of: Mapping[str, Parameter]) -> list[str]:
+def meaning(prefix: str, of: Mapping[str, HyperparameterSpec]) -> list[str]:
     """Return sentences: what a number means for each of the entries that take it.
 
     prefix : stands before the names of entries, such as "solver=".

@@ -21,7 +21,7 @@ from gpubp.backprop.custom_losses import FunctionLoss, LossFunction, as_loss
 from gpubp.backprop.losses import LOSS_NUMBERS, REGRESSION_LOSSES, Loss, make_loss
 from gpubp.backprop.network import Network
 from gpubp.estimators.check_input import check_input
-from gpubp.estimators.fitted_attributes import judge, rollback
+from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
 from gpubp.estimators.hyperparameters import constraint, set_parameters
 from gpubp.estimators.mlp import X_CHECKS, BaseMLP
 from gpubp.estimators.parameter_docs import documented
@@ -197,9 +197,9 @@ Elementwise or callable, default='squared_error'
         return None if mean is None or scale is None else Standardizer(mean, scale)
 
     def _in_training_units(
-        self, rows: TrainingData, held: TrainingData | None, first: bool
+        self, rows: TrainingData, held: TrainingData | None, from_scratch: bool
     ) -> tuple[TrainingData, TrainingData | None]:
-        if first:
+        if from_scratch:
             self._set_target_scaling(fitted_scaling(rows) if self.target_scaling else None)
             self._set_levels()
         self._check_target_scaling()
@@ -307,5 +307,5 @@ Elementwise or callable, default='squared_error'
         """Train for one more epoch; return self."""
         with rollback(self):
             history = self._train(X, y, sample_weight, incremental=True)
-        judge(self, history, incremental=True)
+        warn_why_stopped(self, history, incremental=True)
         return self

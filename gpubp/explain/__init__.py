@@ -1,4 +1,4 @@
-"""Backpropagation made visible: every number of a step, as text, values and a page."""
+"""Every number of a step of backpropagation, as text, values and a page; no feature attribution."""
 
 from gpubp.explain.example import Example
 from gpubp.explain.gradient_check import GradientCheck, check_gradients

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backprop.hyperparameter_spec import entry_of
 from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Adam, Optimizer
-from gpubp.backprop.parameters import entry_of
 from gpubp.explain.example import Example, build
 
 _SOLVER_KEYS = {parameter.name for name in STEPWISE for parameter in SOLVERS[name].parameters}

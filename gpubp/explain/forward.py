@@ -168,4 +168,4 @@ def again(s: Setting) -> Stage:
 def _verdict(s: Setting, when: str, kind: str, text: str) -> str:
     """What is said of a step with this outcome; only the one that holds is seen."""
     hidden = outcome(s.q.traces[0]) != when
-    return element("p", text, class_=f"verdict {kind}", data_when=when, hidden=hidden)
+    return element("p", text, class_=f"result {kind}", data_when=when, hidden=hidden)

@@ -35,7 +35,7 @@ button span { display: none; }
 figcaption { font-size: .85rem; color: var(--quiet); text-align: center; margin-top: 6px; }
 p.law { font-size: 1.15rem; padding: 6px 0; }
 p.aside { border-left: 3px solid var(--line); padding-left: 12px; color: var(--quiet); }
-p.verdict { font-size: 1.15rem; font-weight: 600; }
+p.result { font-size: 1.15rem; font-weight: 600; }
 .hint { display: none; }
 .js .hint { display: inline; }
 small { color: var(--quiet); font-size: .85em; }
@@ -165,8 +165,8 @@ SCRIPT = """
       plate.setAttribute("x", texts[0].getAttribute("x") - width / 2);
       plate.setAttribute("width", width);
     }
-    for (const verdict of all("[data-when]", section))
-      verdict.hidden = verdict.dataset.when !== data.steps[step].outcome;
+    for (const result of all("[data-when]", section))
+      result.hidden = result.dataset.when !== data.steps[step].outcome;
   }
 
   // Where not all edges have room for their numbers, those of one unit are shown.

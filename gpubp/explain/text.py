@@ -65,9 +65,9 @@ def checks_table(checks: Sequence[GradientCheck]) -> list[str]:
     worst = sorted(checks, key=lambda c: -abs(c.backprop - c.difference))
     shown = checks if len(checks) <= MOST_WEIGHTS else worst[:MOST_WEIGHTS]
     for check in shown:
-        verdict = "" if check.agrees else ("at a kink" if check.kink else "DIFFERS")
+        result = "" if check.agrees else ("at a kink" if check.kink else "DIFFERS")
         numbers = f"{number(check.backprop):>20}  {number(check.difference):>20}"
-        lines.append(f"{check.parameter.name:>8}  {numbers}  {verdict}".rstrip())
+        lines.append(f"{check.parameter.name:>8}  {numbers}  {result}".rstrip())
     if len(shown) < len(checks):
         lines.append(f"(the {len(shown)} that differ most of {len(checks)})")
     agree = sum(check.agrees for check in checks)

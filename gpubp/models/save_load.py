@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from gpubp.estimators.classifier import MLPClassifier
-from gpubp.estimators.record import (
+from gpubp.estimators.regressor import MLPRegressor
+from gpubp.estimators.serialization import (
     Estimator,
     add_target_scaling,
     columns_of_y,
     from_record,
     to_record,
 )
-from gpubp.estimators.regressor import MLPRegressor
 from gpubp.models.table_model import TableModel
 from gpubp.storage.model_file import (
     ModelFileError,

@@ -13,7 +13,10 @@ from gpubp.training.batches import Batches
 
 @dataclass(frozen=True)
 class BatchGradient:
-    """The part of a step that every solver has, over ``parameters`` and ``gradients``."""
+    """Computes the gradient of one batch, or of a part of it; every solver uses it.
+
+    parameters, gradients : views of two flat vectors; see `Network.views`.
+    """
 
     backend: Backend
     network: Network
@@ -27,20 +30,20 @@ class BatchGradient:
         work: Workspace,
         row_losses: Array,
         *,
-        of: int,
-        first: int = 0,
+        batch_rows: int,
+        first_row: int = 0,
         masks: Masks = NO_MASKS,
         accumulate: bool = False,
     ) -> None:
-        """Compute the gradient of the rows of this step from its ``first`` on, in ``work``.
+        """Compute the gradient of ``work.n_rows`` rows of this step, from ``first_row`` on.
 
-        row_losses : (work.n_rows,), to which the loss of each row is added, 1 / ``of`` of it or its
-        share by weight. accumulate : add to the gradients instead of setting them.
+        row_losses : (work.n_rows,); the loss of each row, times 1 / ``batch_rows`` or its share by
+            sample weight, is added to it. accumulate : add to the gradients, instead of set them.
         """
         backend, network, batches = self.backend, self.network, self.batches
-        work.X, Y = batches.gather(work.X, batches.Y_batch[: work.n_rows], first)
+        work.X, Y = batches.gather(work.X, batches.Y_batch[: work.n_rows], first_row)
         forward(backend, network, self.parameters, work, masks)
-        share = batches.share(work.n_rows, of, first)
+        share = batches.share(work.n_rows, batch_rows, first_row)
         self.loss.evaluate(backend, work.logits, Y, share, row_losses, work.deltas[-1])
         backward(
             backend, network, self.parameters, self.gradients, work, masks, accumulate=accumulate

@@ -17,10 +17,10 @@ from gpubp.training.data import TrainingData
 from gpubp.training.fit_memory import bytes_needed, place, ways, ways_over_all
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.lbfgs import Objective, minimize
-from gpubp.training.loop import rehearse, train
+from gpubp.training.loop import check_memory, train
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import OptimizerState, Trainer
-from gpubp.training.validation import Held, Validation
+from gpubp.training.validation import Validation, ValidationSet
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Fitted:
     theta : (size,), its parameters; network : its shape. state : the optimizer's, for a training
     that goes on. history : losses and scores by epoch, and why training stopped.
     device, precision : where it was trained, and the precision of its products.
-    launches : what one step asked of the device, by name.
+    launches : kernel launches, or library calls on the CPU, of one step, by name.
     """
 
     network: Network
@@ -95,19 +95,20 @@ def fit(
     data: TrainingData,
     recipe: Recipe,
     *,
-    held: Held | None = None,
+    held: ValidationSet | None = None,
     start: Start | None = None,
     listeners: Listeners = Listeners(),
     threads: int | None = None,
 ) -> Fitted:
     """Train ``network`` on ``data`` by ``recipe``; return what it has learned.
 
-    held : rows to validate on after each epoch: training stops by their score, and ends with the
-    best parameters. L-BFGS has no use for them. start : None draws one by the recipe's seed.
-    threads : BLAS threads on the CPU; None takes one for small networks, else all.
+    held : validation rows, scored after each epoch: the score decides early stopping, and the best
+    parameters are kept. L-BFGS ignores them. start : initial parameters and generator; None draws
+    them by ``recipe.seed``. threads : of BLAS on the CPU; None takes one if batch rows x
+    parameters is small, else all.
 
-    Raises DeviceMemoryError if the device has no room in any way, and ValueError if the precision
-    of the recipe is not the backend's.
+    Raises DeviceMemoryError if no way fits on a CUDA device (on the CPU a MemoryError), and
+    ValueError if ``recipe.precision`` is neither "float64" nor that of ``backend``.
     """
     _check_precision(backend, recipe)
     start = start or Start.new(network, recipe)
@@ -119,11 +120,13 @@ def fit(
             return _minimize(backend, network, loss, data, recipe, start, listeners)
         history = (start.history or History()).copy()
         validation = held and Validation(backend, network, loss, held.in_dtype(recipe, backend))
-        validate = validation and validation.outputs
-        trainer = prepare(backend, network, loss, data, recipe, start, validate, listeners.note)
+        allocate = validation and validation.outputs
+        trainer = make_trainer(
+            backend, network, loss, data, recipe, start, allocate, listeners.note
+        )
         if validation is not None:
             validation.upload(trainer, recipe)
-        _begin(trainer, recipe, history, listeners)
+        _call_on_start(trainer, recipe, history, listeners)
         on_epoch = listeners.on_epoch
         train(trainer, recipe, start.rng, history, validate=validation, on_epoch=on_epoch)
         return _fitted(trainer, recipe, history)
@@ -138,20 +141,21 @@ def _check_precision(backend: Backend, recipe: Recipe) -> None:
         )
 
 
-def prepare(
+def make_trainer(
     backend: Backend,
     network: Network,
     loss: Loss,
     data: TrainingData,
     recipe: Recipe,
     start: Start,
-    validate: Callable[[Parameters], object] | None = None,
+    allocate: Callable[[Parameters], object] | None = None,
     note: Callable[[str], None] = _ignore,
 ) -> Trainer:
-    """Return the trainer of a stochastic solver, on as much of the device as there is room for.
+    """Return the trainer of a stochastic solver.
 
-    data : in the dtype of ``recipe``. validate : takes memory of its own after each epoch.
-    Call it within ``backend.in_use``.
+    Data that do not fit in device memory are streamed, and batches are split.
+    data : in the dtype of ``recipe``. allocate : called once to check memory; it takes what
+    validation takes after each epoch. Call it within ``backend.in_use``.
     """
     optimizer, trained = recipe.optimizer, start.history.samples if start.history else 0
     make = partial(
@@ -171,14 +175,14 @@ def prepare(
         data,
         ways(backend, data.X, recipe.batch_size),
         make,
-        partial(rehearse, recipe=recipe, validate=validate),
+        partial(check_memory, recipe=recipe, allocate=allocate),
         bytes_needed(network, optimizer, recipe.dtype),
         note,
     )
 
 
 def _drawn_dropout(recipe: Recipe, rng: np.random.RandomState, trained: int) -> Dropout | None:
-    """Return what training drops, with a seed from ``rng``; None for nothing."""
+    """Return the dropout of this training, seeded by ``rng``; None if all rates are 0."""
     if not any(recipe.dropout):
         return None
     seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
@@ -201,20 +205,20 @@ def _minimize(
         data,
         ways_over_all(backend, network, data.X, recipe.dtype),
         partial(Objective, backend, network, loss, start.theta, alpha=recipe.alpha),
-        Objective.rehearse,
+        Objective.check_memory,
         bytes_needed(network, None, recipe.dtype),
         listeners.note,
     )
-    _begin(objective, recipe, history, listeners)
+    _call_on_start(objective, recipe, history, listeners)
     minimize(objective, recipe, history, listeners.on_epoch)
     return _fitted(objective, recipe, history)
 
 
-def _begin(
+def _call_on_start(
     trainer: Trainer | Objective, recipe: Recipe, history: History, listeners: Listeners
 ) -> None:
     if listeners.on_start is not None:
-        # Copied, since on the CPU its arrays are those in use.
+        # On the CPU to_numpy returns the live arrays, which later steps overwrite.
         listeners.on_start(lambda: deepcopy(_fitted(trainer, recipe, history)))
 
 

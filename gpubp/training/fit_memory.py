@@ -16,7 +16,7 @@ from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import Optimizer
 from gpubp.training.batches import Batches
 from gpubp.training.data import CsrData, Matrix, TrainingData
-from gpubp.training.inference import forget_all
+from gpubp.training.inference import free_all_device_parameters
 from gpubp.training.streamed_batches import StreamedBatches
 
 STEP_BYTES = 1 << 26  # of the activations and deltas of the rows that are computed at once
@@ -102,13 +102,13 @@ def place(
     data: TrainingData,
     among: Iterable[Way],
     make: Make[T],
-    rehearse: Callable[[T], None],
+    check_memory: Callable[[T], None],
     needed: int,
     note: Callable[[str], None] = lambda line: None,
 ) -> T:
     """Return ``make(batches=..., parts=...)`` for the first way that has room.
 
-    rehearse : raises a MemoryError where what was made leaves no room to train. needed : bytes
+    check_memory : raises a MemoryError where what was made leaves no room to train. needed : bytes
     that no way can do without, for the message where none fits. note : gets a line about the way
     that was taken because a faster one found no room.
 
@@ -122,7 +122,7 @@ def place(
             try:
                 batches = way.kind(backend, data.X, data.targets, way.batch_size, data.weights)
                 made = make(batches=batches, parts=way.parts)
-                rehearse(made)
+                check_memory(made)
             except MemoryError:
                 if backend.name == "cpu":
                     raise
@@ -132,7 +132,7 @@ def place(
                 return made
             batches = made = None  # type: ignore[assignment]  # before memory is looked for
             backend.free_unused()
-            if not forget_all():
+            if not free_all_device_parameters():
                 break
             backend.free_unused()
     memory = backend.memory()

@@ -31,7 +31,7 @@ class Minimum(NamedTuple):
     message: str = ""
 
 
-class Verdict(NamedTuple):
+class ValidationResult(NamedTuple):
     """What rows that training does not see say of the parameters: a score, and the loss."""
 
     score: float

@@ -51,7 +51,7 @@ def parameters_of(
         return Parameters(given[: len(Ws)], list(given[len(Ws) :]))
     kept = _UPLOADED.get(owner)
     if kept is None or kept.device != backend.name or not _equal(kept, given):
-        forget(owner)
+        free_device_parameters(owner)
         arrays = [backend.asarray(array) for array in given]
         backend.synchronize()  # before another thread may find them
         finite = all(np.isfinite(array).all() for array in given)
@@ -61,12 +61,12 @@ def parameters_of(
     return kept.parameters
 
 
-def forget(owner: Any) -> None:
+def free_device_parameters(owner: Any) -> None:
     """Free the parameters of ``owner`` on its device, if there are any."""
     _UPLOADED.pop(owner, None)
 
 
-def forget_all() -> bool:
+def free_all_device_parameters() -> bool:
     """Do so for all models; return whether there were any such parameters."""
     found = bool(_UPLOADED)
     _UPLOADED.clear()

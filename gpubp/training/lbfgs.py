@@ -70,7 +70,7 @@ class Objective:
         several = batches.steps > 1
 
         def step() -> None:
-            gradient(work, row_losses, of=batches.n_rows, accumulate=several)
+            gradient(work, row_losses, batch_rows=batches.n_rows, accumulate=several)
             backend.run(ADVANCE, 1, out=batches.step)
 
         return step
@@ -100,14 +100,14 @@ class Objective:
 
     @property
     def launches(self) -> dict[str, int]:
-        """What one full step asks of the device, by name."""
+        """Kernel launches, or library calls on the CPU, of one step, by name."""
         return dict(self._full.launches)
 
     def host_state(self) -> OptimizerState:
         """Return the state that another solver starts from: L-BFGS leaves none."""
         return OptimizerState(0.0)
 
-    def rehearse(self) -> None:
+    def check_memory(self) -> None:
         """Take the memory that an evaluation takes, so that a lack of it is found now."""
         if self.backend.name != "cpu":
             self(self.start)

@@ -14,12 +14,12 @@ import numpy as np
 from gpubp.backends.protocol import Array
 from gpubp.backprop.network import Parameters
 from gpubp.training.batches import HashedOrder
-from gpubp.training.history import Epoch, History, OnEpoch, StoppedBy, Verdict
+from gpubp.training.history import Epoch, History, OnEpoch, StoppedBy, ValidationResult
 from gpubp.training.recipe import Recipe
 from gpubp.training.stopping import Decision, decide
 from gpubp.training.trainer import Trainer
 
-Validate = Callable[[Parameters], Verdict]
+Validate = Callable[[Parameters], ValidationResult]
 
 
 def train(
@@ -93,8 +93,8 @@ class _Epochs:
         history.epochs += 1
         history.samples += rows
         history.losses.append(loss)
-        verdict = self.validate and self.validate(trainer.parameters)
-        decision = _decided(self.recipe, history, verdict, trainer.state.rate)
+        result = self.validate and self.validate(trainer.parameters)
+        decision = _decided(self.recipe, history, result, trainer.state.rate)
         trainer.state.rate, history.stale = decision.rate, decision.stale
         if decision.improved and self.best is not None:
             self.best[...] = trainer.theta
@@ -103,27 +103,29 @@ class _Epochs:
         epoch = Epoch(
             number=history.epochs,
             loss=loss,
-            score=None if verdict is None else verdict.score,
+            score=None if result is None else result.score,
             best=decision.improved,
             rate=float(np.ravel(rates)[-1]),
             seconds=perf_counter() - self.started,
             rows=rows,
             last=decision.stop or history.epochs == self.recipe.epochs,
-            validation_loss=None if verdict is None else verdict.loss,
+            validation_loss=None if result is None else result.loss,
         )
         return decision.stop, bool(self.on_epoch(epoch))
 
 
-def _decided(recipe: Recipe, history: History, verdict: Verdict | None, rate: float) -> Decision:
-    """Add a verdict to ``history``, and the best loss or score; return what follows."""
+def _decided(
+    recipe: Recipe, history: History, result: ValidationResult | None, rate: float
+) -> Decision:
+    """Add a result to ``history``, and the best loss or score; return what follows."""
     known: Any = {"stale": history.stale, "rate": rate, "samples": history.samples}
-    if verdict is None:
+    if result is None:
         decision = decide(recipe, -history.losses[-1], best=-history.best_loss, **known)
         history.best_loss = -decision.best
         return decision
-    history.scores.append(verdict.score)
-    history.validation_losses.append(verdict.loss)
-    decision = decide(recipe, verdict.score, best=history.best_score, **known)
+    history.scores.append(result.score)
+    history.validation_losses.append(result.loss)
+    decision = decide(recipe, result.score, best=history.best_score, **known)
     history.best_score = decision.best
     return decision
 
@@ -145,19 +147,19 @@ def row_orders(
 
 
 @np.errstate(all="ignore")
-def rehearse(
-    trainer: Trainer, recipe: Recipe, validate: Callable[[Parameters], object] | None = None
+def check_memory(
+    trainer: Trainer, recipe: Recipe, allocate: Callable[[Parameters], object] | None = None
 ) -> None:
-    """Take the memory that `train` takes beside its trainer, and give it back.
+    """Allocate once what `train` allocates besides the trainer.
 
-    Where a device lacks it, a MemoryError comes now instead of amid an epoch.
+    A MemoryError is raised now instead of within an epoch. allocate : see `make_trainer`.
     """
     if trainer.backend.name == "cpu":
         return
     hashed = recipe.shuffle and recipe.row_order == "hash"
-    copies = [trainer.copy_theta() for _ in range(2 if validate else 1)]
+    copies = [trainer.copy_theta() for _ in range(2 if allocate else 1)]
     trainer.plan_epoch(HashedOrder(0, 0) if hashed else np.arange(trainer.batches.n_rows))
-    trainer.read_sums()
-    if validate is not None:
-        validate(trainer.parameters)
+    trainer.read_loss()
+    if allocate is not None:
+        allocate(trainer.parameters)
     del copies

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from gpubp.backprop.hyperparameter_spec import checked, entry_of
 from gpubp.backprop.optimizers import SOLVERS, Optimizer, make_optimizer
-from gpubp.backprop.parameters import checked, entry_of
 from gpubp.training.schedules import SCHEDULES
 
 RowOrder = Literal["scikit-learn", "hash"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpubp.backprop.parameters import Parameter, numbers_of
+from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, numbers_of
 
 
 def _cosine(x: np.ndarray) -> np.ndarray:
@@ -44,7 +44,7 @@ class RateSchedule:
     doc: str
     curve: Callable[[np.ndarray], np.ndarray] | None = None
     solvers: tuple[str, ...] | None = None
-    parameters: tuple[Parameter, ...] = ()
+    parameters: tuple[HyperparameterSpec, ...] = ()
 
     def is_for(self, solver: str) -> bool:
         """Return whether ``solver`` trains by it."""
@@ -60,7 +60,7 @@ SCHEDULES: dict[str, RateSchedule] = {
             "invscaling",
             "Initial rate / (rows seen + 1)^power_t, after each epoch.",
             solvers=("sgd",),
-            parameters=(Parameter("power_t", 0.5, "Exponent of the rows seen."),),
+            parameters=(HyperparameterSpec("power_t", 0.5, "Exponent of the rows seen."),),
         ),
         RateSchedule(
             "adaptive",

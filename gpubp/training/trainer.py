@@ -68,7 +68,7 @@ class Trainer:
         # The weight of the rows of each step, and the decay that follows from it.
         self._step_weights: np.ndarray | None = None
         self._l2 = np.zeros(batches.steps)
-        self._scale = backend.zeros((batches.steps,), np.float64)
+        self._penalty_scale = backend.zeros((batches.steps,), np.float64)
         self._begin_sums()
         rows = -(-batches.batch_size // parts)
         self._masks, self._trained = NO_MASKS, 0
@@ -124,26 +124,29 @@ class Trainer:
 
     @property
     def launches(self) -> dict[str, int]:
-        """What one full step asks of the device, by name."""
+        """Kernel launches, or library calls on the CPU, of one step on a full batch, by name."""
         return dict(self._full.launches)
 
     def _sum(self, k: int) -> slice:
         """Return where the ``k``-th of the sums lie."""
         return slice(self._ends[k - 1] if k else 0, self._ends[k])
 
-    def _step(self, work: Workspace, rows: int, losses: int) -> Step:
-        """Return one step of training on ``rows`` rows, computed in ``work``."""
-        # Bound here, since a step that knew this object would be known by it in turn, and only
-        # the garbage collector would free its arrays.
+    def _step(self, work: Workspace, rows: int, sums: int) -> Step:
+        """Return one step of training on ``rows`` rows, computed in ``work``.
+
+        sums : which part of the sums takes the losses: 0 for a full batch, 1 for the tail.
+        """
+        # Copied to locals: a closure over self that self keeps is a reference cycle, and only the
+        # garbage collector would free its arrays.
         backend, network, batches = self.backend, self.network, self.batches
         optimizer, theta, plan, clip = self.optimizer, self.theta, self._plan, self._clip
         flat, vectors = self.gradient, self._vectors
         gradient = BatchGradient(
             backend, network, self.loss, batches, self.parameters, network.views(flat)
         )
-        n_weights, decays = network.n_weights(theta.dtype), self.alpha > 0
-        row_losses, penalty = self._sums[self._sum(losses)], self._sums[self._sum(2)]
-        scale = self._scale
+        n_weights, has_penalty = network.n_weights(theta.dtype), self.alpha > 0
+        row_losses, penalty = self._sums[self._sum(sums)], self._sums[self._sum(2)]
+        penalty_scale = self._penalty_scale
         parts = [
             (first, work.first(min(work.n_rows, rows - first)), self._masks.part(first))
             for first in range(0, rows, work.n_rows)
@@ -151,14 +154,30 @@ class Trainer:
 
         def step() -> None:
             for first, part, masks in parts:
-                losses = row_losses[first : first + part.n_rows]
-                gradient(part, losses, of=rows, first=first, masks=masks, accumulate=first > 0)
+                part_losses = row_losses[first : first + part.n_rows]
+                gradient(
+                    part,
+                    part_losses,
+                    batch_rows=rows,
+                    first_row=first,
+                    masks=masks,
+                    accumulate=first > 0,
+                )
             if clip is not None:
                 clip.run()
-            if decays:
-                sums = len(penalty)
-                backend.run(PENALTY, theta, scale, batches.step, n_weights, sums, out=penalty)
-            update(backend, optimizer, plan, batches.step, n_weights, decays, theta, flat, vectors)
+            if has_penalty:  # in the reported loss; update() adds l2 theta to the gradient
+                backend.run(
+                    PENALTY,
+                    theta,
+                    penalty_scale,
+                    batches.step,
+                    n_weights,
+                    len(penalty),
+                    out=penalty,
+                )
+            update(
+                backend, optimizer, plan, batches.step, n_weights, has_penalty, theta, flat, vectors
+            )
             if batches.steps > 1:
                 backend.run(ADVANCE, 1, out=batches.step)
 
@@ -179,7 +198,7 @@ class Trainer:
             self._full(steps)
         if self._tail is not None:
             self._tail()
-        loss = self.read_sums()
+        loss = self.read_loss()
         self.state.updates += batches.steps
         self._trained += batches.n_rows
         return loss
@@ -194,14 +213,14 @@ class Trainer:
             self._step_weights, self._l2 = weights, self.alpha / weights
             if self.alpha > 0:
                 scale = 0.5 * self._l2 * batches.rows_by_step / batches.n_rows
-                self._scale[...] = backend.asarray(scale)
+                self._penalty_scale[...] = backend.asarray(scale)
         rates = self.state.rate if rates is None else rates
         plan = self._plan_cache.epoch(rates, self.state.updates, self._l2)
         self._plan[...] = backend.asarray(plan)
         self._masks.plan(self._trained)
         self._sums[...] = 0
 
-    def read_sums(self) -> float:
+    def read_loss(self) -> float:
         """Return the loss, read on the host in one go with what else is added up on the device."""
         # A product takes the least time, but may overflow where all parameters are finite.
         loss = self._read_with(self.theta.dot(self.theta))

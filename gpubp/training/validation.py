@@ -11,9 +11,9 @@ from gpubp.backends.protocol import Array, Backend
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network, Parameters
 from gpubp.training.data import CsrData, TrainingData
-from gpubp.training.history import Verdict
+from gpubp.training.history import ValidationResult
 from gpubp.training.inference import infer
-from gpubp.training.loop import rehearse
+from gpubp.training.loop import check_memory
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import Trainer
 
@@ -26,13 +26,13 @@ def minus_loss(outputs: np.ndarray, loss: float) -> float:
     return -loss
 
 
-class Held(NamedTuple):
+class ValidationSet(NamedTuple):
     """Rows that training does not see, and how parameters are scored on them."""
 
     rows: TrainingData
     score: Score = minus_loss
 
-    def in_dtype(self, recipe: Recipe, backend: Backend) -> Held:
+    def in_dtype(self, recipe: Recipe, backend: Backend) -> ValidationSet:
         """Return the same with rows in the dtype of ``recipe``, where ``backend`` takes them."""
         return self._replace(rows=self.rows.in_dtype(recipe.dtype, backend))
 
@@ -45,7 +45,7 @@ class Validation:
         backend: Backend,
         network: Network,
         loss: Loss,
-        held: Held,
+        held: ValidationSet,
     ) -> None:
         self._backend, self._network, self._loss = backend, network, loss
         rows, self._score = held
@@ -64,7 +64,7 @@ class Validation:
         try:
             X, Y, shares = (self._backend.asarray(array) for array in host)
             self._data = X, Y, shares
-            rehearse(trainer, recipe, self.outputs)
+            check_memory(trainer, recipe, self.outputs)
         except MemoryError:
             self._data = host
 
@@ -86,8 +86,8 @@ class Validation:
         self._loss.evaluate(backend, Z, targets, share, row_losses, delta)
         self._losses[rows] = backend.to_numpy(row_losses)
 
-    def __call__(self, parameters: Parameters) -> Verdict:
+    def __call__(self, parameters: Parameters) -> ValidationResult:
         """Return the score of ``parameters``, and their mean loss without the penalty."""
         outputs = self.outputs(parameters)
         loss = float(self._losses.sum())
-        return Verdict(self._score(outputs, loss), loss)
+        return ValidationResult(self._score(outputs, loss), loss)

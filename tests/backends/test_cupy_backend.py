@@ -25,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.__main__ import main
 from gpubp.backends import cuda_graph, cupy_backend, select
-from gpubp.backends.cuda_engine import _Engines
+from gpubp.backends.cuda_streams import _Engines
 from gpubp.backends.cupy_backend import CupyBackend
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.select import BackendUnavailableError, get_backend

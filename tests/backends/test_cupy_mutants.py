@@ -14,7 +14,7 @@ import pytest
 
 from gpubp import MLPClassifier
 from gpubp.backends import cupy_backend
-from gpubp.backends.cuda_products import CublasEpilogues
+from gpubp.backends.cuda_gemm import CublasEpilogues
 from gpubp.backends.cupy_backend import CupyBackend
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.kernels.activations import ACTIVATIONS

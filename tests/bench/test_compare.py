@@ -35,7 +35,7 @@ def change_of(old: Part, new: Part, threshold: float = math.log(1.05)) -> Change
 
 
 @pytest.mark.parametrize(
-    ("rounds", "by", "verdict"),
+    ("rounds", "by", "result"),
     [
         (QUIET, 1.0, "same"),
         (QUIET, 1.03, "same"),  # larger than the noise, but below the threshold
@@ -48,10 +48,10 @@ def change_of(old: Part, new: Part, threshold: float = math.log(1.05)) -> Change
     ],
 )
 def test_a_change_counts_if_it_is_larger_than_the_noise(
-    rounds: Any, by: float, verdict: str
+    rounds: Any, by: float, result: str
 ) -> None:
     change = change_of(a_part(rounds), a_part(scaled(rounds, by)))
-    assert change.verdict == verdict
+    assert change.result == result
     assert change.speed == pytest.approx(1 / by)
     assert change.by == ""
 
@@ -69,35 +69,35 @@ def test_a_machine_that_drifts_changes_nothing_against_a_peer() -> None:
     slow = [o * d for o, d in zip(QUIET, drift, strict=True)]
     new = a_part(slow, scaled(slow, 2))
     change = change_of(old, new)
-    assert (change.verdict, change.by) == ("same", "sklearn_mlp")
+    assert (change.result, change.by) == ("same", "sklearn_mlp")
     assert change.speed == pytest.approx(1)
     slower = a_part(scaled(slow, 1.3), scaled(slow, 2))
-    assert change_of(old, slower).verdict == "slower"
+    assert change_of(old, slower).result == "slower"
 
 
 def test_other_work_is_not_compared() -> None:
-    assert change_of(a_part(), a_part(threads=1)).verdict == "differs"
+    assert change_of(a_part(), a_part(threads=1)).result == "differs"
     other = a_part()
     other.settings["suite"]["cases"][0] |= {"epochs": 11}
-    assert change_of(a_part(), other).verdict == "differs"
+    assert change_of(a_part(), other).result == "differs"
     longer = a_part()
     longer.settings["suite"]["cases"][0] |= {"seconds": 3.0}
-    assert change_of(a_part(), longer).verdict == "same"
+    assert change_of(a_part(), longer).result == "same"
 
 
 def test_rows_that_came_or_went_are_named() -> None:
     old, new = a_part(theirs=QUIET), a_part(ours=None, theirs=QUIET)
-    assert [c.verdict for c in compared(old, new, threshold=0.05)] == ["lost", "same"]
+    assert [c.result for c in compared(old, new, threshold=0.05)] == ["lost", "same"]
     assert has_become_worse(compared(old, new, threshold=0.05))
-    assert change_of(new, old).verdict == "same"
-    assert [c.verdict for c in compared(new, old, threshold=0.05)] == ["same", "new"]
+    assert change_of(new, old).result == "same"
+    assert [c.result for c in compared(new, old, threshold=0.05)] == ["same", "new"]
 
 
 def test_gpubp_alone_can_become_worse() -> None:
     old = a_part(QUIET, scaled(QUIET, 2))
     assert has_become_worse([change_of(old, a_part(scaled(QUIET, 1.5), scaled(QUIET, 2)))])
     faster_peer = compared(old, a_part(QUIET, scaled(QUIET, 9)), threshold=0.05)
-    assert [c.verdict for c in faster_peer] == ["faster", "slower"]
+    assert [c.result for c in faster_peer] == ["faster", "slower"]
     assert not has_become_worse(faster_peer)
 
 

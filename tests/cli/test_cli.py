@@ -601,10 +601,10 @@ def test_divergence_from_the_start(run: Run) -> None:
 def test_divergence_leaves_the_last_good_model(
     run: Run, monkeypatch: pytest.MonkeyPatch, validation: tuple[str, ...]
 ) -> None:
-    diverges, read_sums = iter([0.0, 0.0, np.nan]), Trainer.read_sums
+    diverges, read_loss = iter([0.0, 0.0, np.nan]), Trainer.read_loss
     args = ("--hidden", "6", "--lr", "0.01", "--test-size", "0", *validation)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "read_sums", lambda self: read_sums(self) + next(diverges))
+        patch.setattr(Trainer, "read_loss", lambda self: read_loss(self) + next(diverges))
         failed = run("train", "iris", *args, "--epochs", "9", "--json", code=1)
     message = _one_line(failed)
     assert "diverged in epoch 3 at learning rate 0.01" in message

@@ -9,8 +9,8 @@ import pytest
 
 import gpubp
 from gpubp.__main__ import main
+from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
 from gpubp.backprop.optimizers import SOLVER_NUMBERS, SOLVERS
-from gpubp.backprop.parameters import Parameter
 from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
 FAST = ("--hidden", "4", "--epochs", "2")
@@ -37,7 +37,7 @@ def refused(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     return capsys.readouterr().err
 
 
-def parameter_of(table: str, entry: str, name: str) -> Parameter:
+def parameter_of(table: str, entry: str, name: str) -> HyperparameterSpec:
     return (SOLVER_NUMBERS if table == "solver" else SCHEDULE_NUMBERS)[name][entry]
 
 

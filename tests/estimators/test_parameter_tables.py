@@ -12,9 +12,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gpubp import MLPClassifier, MLPRegressor, TableModel
+from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
 from gpubp.backprop.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES
 from gpubp.backprop.optimizers import SGD, SOLVERS, STEPWISE, AdamW, make_optimizer, own_numbers
-from gpubp.backprop.parameters import Parameter
 from gpubp.estimators.hyperparameters import NUMBERS
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.tables.table import Table
@@ -66,16 +66,16 @@ def test_a_number_is_a_parameter_of_the_estimators(name: str) -> None:
         assert ranges[0] == ranges[1]
 
 
-SHARE = Parameter("share", 0.5, "A share.", high=1)
+SHARE = HyperparameterSpec("share", 0.5, "A share.", high=1)
 PARAMETERS = {
-    "from 0": Parameter("size", 0.5, "A size."),
-    "above 0": Parameter("size", 0.5, "A size.", closed="neither"),
+    "from 0": HyperparameterSpec("size", 0.5, "A size."),
+    "above 0": HyperparameterSpec("size", 0.5, "A size.", closed="neither"),
     "below 1": SHARE,
     "up to 1": replace(SHARE, closed="both"),
     "between": replace(SHARE, closed="neither"),
     "several": replace(SHARE, several=True),
-    "whole": Parameter("count", 3, "A count.", low=1),
-    "choice": Parameter("choice", True, "A choice."),
+    "whole": HyperparameterSpec("count", 3, "A count.", low=1),
+    "choice": HyperparameterSpec("choice", True, "A choice."),
 }
 
 

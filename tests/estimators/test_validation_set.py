@@ -19,7 +19,7 @@ from gpubp.estimators.fitted_attributes import EPOCH_ATTRIBUTES
 from gpubp.training import inference, validation
 from gpubp.training.data import TrainingData
 from gpubp.training.inference import infer
-from gpubp.training.validation import Held, Validation
+from gpubp.training.validation import Validation, ValidationSet
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
@@ -49,12 +49,13 @@ def device(request: pytest.FixtureRequest) -> str:
 def test_rows_given_train_as_the_same_rows_held_out(
     device: str, kind: type, y: np.ndarray, form: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Held out without a draw from the generator, the same rows give the same bits."""
+    """ValidationSet out without a draw from the generator, the same rows give the same bits."""
     kept, own = np.split(np.random.RandomState(1).permutation(len(X)), [108])
     options = OPTIONS | {"device": device, "dtype": "float64", "batch_size": 16, "random_state": 3}
     with monkeypatch.context() as patch:
         patch.setattr(
-            "gpubp.estimators.held_rows.train_test_split", lambda *args, **options: (kept, own)
+            "gpubp.estimators.validation_split.train_test_split",
+            lambda *args, **options: (kept, own),
         )
         held = kind(**options).fit(X, y)
     given = kind(**options).fit(X[kept], y[kept], X_val=form(X[own]), y_val=y[own])
@@ -260,6 +261,6 @@ def test_rows_without_weight_have_no_loss() -> None:
     ones = np.ones((3, 1))
     rows, network = TrainingData(ones, ones, ones, np.zeros(3)), Network((1, 1), ())
     parameters = network.views(network.pack([ones[:1]], [ones[0]], ones.dtype))
-    held = Held(rows, lambda outputs, loss: outputs.sum() - loss)
-    verdict = Validation(NumpyBackend(), network, LOSSES["squared_error"], held)(parameters)
-    assert verdict == (6, 0)
+    held = ValidationSet(rows, lambda outputs, loss: outputs.sum() - loss)
+    result = Validation(NumpyBackend(), network, LOSSES["squared_error"], held)(parameters)
+    assert result == (6, 0)

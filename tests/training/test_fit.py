@@ -24,7 +24,7 @@ from gpubp.training.data import TrainingData
 from gpubp.training.fit import Listeners, Start, fit
 from gpubp.training.history import Epoch
 from gpubp.training.recipe import Recipe
-from gpubp.training.validation import Held
+from gpubp.training.validation import ValidationSet
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(60, 4))
@@ -86,7 +86,7 @@ def test_rows_held_out_stop_it_and_the_best_parameters_stay(backend: Backend) ->
         LOSS,
         rows(slice(40)),
         recipe,
-        held=Held(rows(slice(40, None)), lambda outputs, loss: next(scores)),
+        held=ValidationSet(rows(slice(40, None)), lambda outputs, loss: next(scores)),
         listeners=Listeners(begin, lambda epoch: seen.append(listeners[0]().theta)),
     )
     assert fitted.stopped_by == "no_improvement"
@@ -103,7 +103,7 @@ def test_a_listener_may_stop_it_and_minus_the_loss_is_the_score_by_default() -> 
         told.append(epoch)
         return epoch.number == 2
 
-    held = Held(rows(slice(40, None)))
+    held = ValidationSet(rows(slice(40, None)))
     cpu = get_backend("cpu")
     fitted = fit(
         cpu, NETWORK, LOSS, rows(), RECIPE, held=held, listeners=Listeners(on_epoch=on_epoch)

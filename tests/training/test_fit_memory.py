@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gpubp import MLPClassifier, MLPRegressor
-from gpubp.backends import cuda_engine
+from gpubp.backends import cuda_streams
 from gpubp.backends.cupy_backend import CupyBackend
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.protocol import Backend
@@ -63,7 +63,7 @@ def trained_in(backend: Backend, note: Callable[[str], None], **windows: int) ->
 def test_a_smaller_device_trains_to_the_same_numbers(
     small: Small, spills: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda_engine, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(cuda_streams, "CHECKED_BYTES", 0)
     monkeypatch.setattr(StreamedBatches, "window_bytes", 4 * BATCH * X[0].nbytes)
     found: dict[tuple[type, int], list[str]] = {}
     wanted = np.empty(0)
@@ -215,7 +215,7 @@ def test_without_a_rehearsal_memory_runs_out_amid_an_epoch(
     fit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The order of the rows, copies of the parameters and a validation need room too."""
-    monkeypatch.setattr("gpubp.training.fit.rehearse", lambda *a, **o: None)
+    monkeypatch.setattr("gpubp.training.fit.check_memory", lambda *a, **o: None)
 
     def shrink() -> None:
         for memory in range(160_000, 40_000, -4096):

@@ -20,7 +20,7 @@ from gpubp.__main__ import main
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.network import Network
-from gpubp.estimators.fitted_attributes import judge
+from gpubp.estimators.fitted_attributes import warn_why_stopped
 from gpubp.estimators.mlp import fit_estimator
 from gpubp.training import fit_memory, lbfgs
 from gpubp.training.batches import Batches
@@ -384,7 +384,7 @@ def test_who_watches_may_stop_it() -> None:
     ours, _, y = both("multi-class", max_iter=50)
     stopped = fit_estimator(ours, X, y, on_epoch=lambda epoch: epoch.number == 4)
     assert (stopped.stopped_by, stopped.epochs) == ("callback", 4)
-    judge(ours, stopped)  # without a warning
+    warn_why_stopped(ours, stopped)  # without a warning
     reached = fit(both("multi-class", max_iter=4)[0], X, y)
     assert_array_equal(ours.coefs_[0], reached.coefs_[0])
     assert ours.loss_ == reached.loss_

@@ -16,8 +16,8 @@ from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import SGD, Adam, Optimizer
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.training.batches import Batches
-from gpubp.training.history import Epoch, History, Verdict
-from gpubp.training.loop import rehearse, train
+from gpubp.training.history import Epoch, History, ValidationResult
+from gpubp.training.loop import check_memory, train
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import OptimizerState, Trainer
 
@@ -230,7 +230,7 @@ def test_the_best_weights_are_put_back_when_scores_fall(backend: Backend) -> Non
 
     recipe = replace(RECIPE, epochs=7, patience=2)
     history = _train(
-        trainer, recipe, validate=lambda _: Verdict(next(scores), 0.25), on_epoch=on_epoch
+        trainer, recipe, validate=lambda _: ValidationResult(next(scores), 0.25), on_epoch=on_epoch
     )
     # 0.90005 is the best, though too small an improvement on 0.9 to count as one.
     assert [epoch.best for epoch in epochs] == [True, True, True, False, True, False]
@@ -243,7 +243,7 @@ def test_the_best_weights_are_put_back_when_scores_fall(backend: Backend) -> Non
 
 def test_without_any_score_the_last_weights_stay(backend: Backend) -> None:
     trainer, wanted = _trainer(backend), _trainer(backend)
-    _train(trainer, validate=lambda _: Verdict(np.nan, 0.25))
+    _train(trainer, validate=lambda _: ValidationResult(np.nan, 0.25))
     _train(wanted)
     assert_array_equal(_host(trainer), _host(wanted))
 
@@ -326,17 +326,17 @@ def test_a_non_finite_epoch_is_undone(
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_one_non_finite_parameter_is_seen(backend: Backend, value: float) -> None:
     trainer = _trainer(backend)
-    assert np.isfinite(trainer.read_sums())
+    assert np.isfinite(trainer.read_loss())
     trainer.parameters.bs[1][2] = value
     with np.errstate(all="ignore"):
-        assert np.isnan(trainer.read_sums())
+        assert np.isnan(trainer.read_loss())
 
 
 def test_a_parameter_whose_square_overflows_is_finite(backend: Backend) -> None:
     trainer = _trainer(backend)
     trainer.parameters.bs[1][2] = 1e300
     with np.errstate(all="ignore"):
-        assert np.isfinite(trainer.read_sums())
+        assert np.isfinite(trainer.read_loss())
 
 
 def test_a_rehearsal_with_such_a_parameter_does_not_warn() -> None:
@@ -344,7 +344,7 @@ def test_a_rehearsal_with_such_a_parameter_does_not_warn() -> None:
     backend.name = "a device"  # the host needs none
     trainer = _trainer(backend)
     trainer.parameters.bs[1][2] = 1e300
-    rehearse(trainer, RECIPE)
+    check_memory(trainer, RECIPE)
 
 
 def test_who_listens_does_so_under_the_error_state_of_the_caller() -> None:
@@ -353,9 +353,9 @@ def test_who_listens_does_so_under_the_error_state_of_the_caller() -> None:
     def told(epoch: Epoch) -> None:
         states.append(np.geterr()["over"])
 
-    def validate(parameters: Any) -> Verdict:
+    def validate(parameters: Any) -> ValidationResult:
         states.append(np.geterr()["over"])
-        return Verdict(0.5, 0.5)
+        return ValidationResult(0.5, 0.5)
 
     trainer = _trainer(NumpyBackend())
     epoch = trainer.epoch
@@ -399,7 +399,9 @@ def test_who_watches_may_stop_and_is_told_which_epoch_is_the_last(backend: Backe
 def test_an_interrupt_with_scores_ends_with_the_best_weights(backend: Backend) -> None:
     trainer, wanted = _trainer(backend), _trainer(backend)
     scores = iter([0.5, 0.4])
-    history = _train(trainer, on_epoch=_interrupt, validate=lambda _: Verdict(next(scores), 0.25))
+    history = _train(
+        trainer, on_epoch=_interrupt, validate=lambda _: ValidationResult(next(scores), 0.25)
+    )
     _train(wanted, replace(RECIPE, epochs=1))
     assert history.stopped_by == "interrupt"
     assert_array_equal(_host(trainer), _host(wanted))

@@ -18,7 +18,7 @@ Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
-class Parameter:
+class HyperparameterSpec:
     """A number, or a choice of True and False, that an entry of a table takes.
 
     default : its type (float, int or bool) is the type of the parameter.
@@ -100,7 +100,7 @@ def entry_of(table: Mapping[str, Entry], name: Any, what: str) -> Entry:
 
 
 def checked(
-    owner: str, parameters: Sequence[Parameter], given: Mapping[str, Any]
+    owner: str, parameters: Sequence[HyperparameterSpec], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a value for each of ``parameters`` by name: the given one, or its default.
 
@@ -116,9 +116,9 @@ def checked(
     return {each.name: each.checked(given.get(each.name, each.default)) for each in parameters}
 
 
-def numbers_of(entries: Mapping[str, Any]) -> dict[str, dict[str, Parameter]]:
+def numbers_of(entries: Mapping[str, Any]) -> dict[str, dict[str, HyperparameterSpec]]:
     """Return each parameter of a table's ``entries``: name -> {entry that takes it: parameter}."""
-    found: dict[str, dict[str, Parameter]] = {}
+    found: dict[str, dict[str, HyperparameterSpec]] = {}
     for name, entry in entries.items():
         for parameter in entry.parameters:
             found.setdefault(parameter.name, {})[name] = parameter

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from gpubp.backends.cuda_products import Products
+from gpubp.backends.cuda_gemm import Products
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.kernels.cublas.library import GemmUnavailableError, workspace_bytes
 
