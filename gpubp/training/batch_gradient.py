@@ -29,10 +29,10 @@ class BatchGradient:
         self,
         work: Workspace,
         row_losses: Array,
+        masks: Masks = NO_MASKS,
         *,
         batch_rows: int,
         first_row: int = 0,
-        masks: Masks = NO_MASKS,
         accumulate: bool = False,
     ) -> None:
         """Compute the gradient of ``work.n_rows`` rows of this step, from ``first_row`` on.

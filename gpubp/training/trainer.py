@@ -78,6 +78,9 @@ class Trainer:
             )
             self._trained = dropout.trained
         self._clip = None if clip_norm is None else Clipping(backend, self.gradient, clip_norm)
+        self._batch_gradient = BatchGradient(
+            backend, network, loss, batches, self.parameters, network.views(self.gradient)
+        )
         work = Workspace(backend, network, rows, dtype)
         # Recorded here, and not within a method: the first run of a step has these frames above it.
         self._full = backend.record(self._step(work, batches.batch_size, 0))
@@ -141,12 +144,10 @@ class Trainer:
         backend, network, batches = self.backend, self.network, self.batches
         optimizer, theta, plan, clip = self.optimizer, self.theta, self._plan, self._clip
         flat, vectors = self.gradient, self._vectors
-        gradient = BatchGradient(
-            backend, network, self.loss, batches, self.parameters, network.views(flat)
-        )
+        gradient = self._batch_gradient
         n_weights, has_penalty = network.n_weights(theta.dtype), self.alpha > 0
         row_losses, penalty = self._sums[self._sum(sums)], self._sums[self._sum(2)]
-        penalty_scale = self._penalty_scale
+        scale, n_sums = self._penalty_scale, len(penalty)
         parts = [
             (first, work.first(min(work.n_rows, rows - first)), self._masks.part(first))
             for first in range(0, rows, work.n_rows)
@@ -154,27 +155,14 @@ class Trainer:
 
         def step() -> None:
             for first, part, masks in parts:
-                part_losses = row_losses[first : first + part.n_rows]
+                losses = row_losses[first : first + part.n_rows]
                 gradient(
-                    part,
-                    part_losses,
-                    batch_rows=rows,
-                    first_row=first,
-                    masks=masks,
-                    accumulate=first > 0,
+                    part, losses, masks, batch_rows=rows, first_row=first, accumulate=first > 0
                 )
             if clip is not None:
                 clip.run()
             if has_penalty:  # in the reported loss; update() adds l2 theta to the gradient
-                backend.run(
-                    PENALTY,
-                    theta,
-                    penalty_scale,
-                    batches.step,
-                    n_weights,
-                    len(penalty),
-                    out=penalty,
-                )
+                backend.run(PENALTY, theta, scale, batches.step, n_weights, n_sums, out=penalty)
             update(
                 backend, optimizer, plan, batches.step, n_weights, has_penalty, theta, flat, vectors
             )
