@@ -8,9 +8,7 @@ from .elementwise import Elementwise
 
 
 def planned(np: Any, series: Any, step: Any) -> Any:
-    """Return row ``step[0]`` of ``series`` (n_steps, …), not to be changed."""
-    if len(series) == 1:
-        return series[0, ...]
+    """Return row ``step[0]`` of ``series`` (n_steps, …)."""
     row = np.empty((1, *series.shape[1:]), series.dtype)
     np.take(series, step, axis=0, out=row, mode="clip")
     return row[0, ...]
