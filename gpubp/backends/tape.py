@@ -72,35 +72,10 @@ class Tape:
             raise TypeError("a recorded reduction needs axis=")
         # 0-d arrays and positional arguments are what a ufunc takes fastest.
         args = tuple(_operand(a, args) for a in args)
-        if not options:
-            args, out = _plain(args, out)
         if options or function in _OUT_BY_NAME:
             self.keep(partial(function, *args, out=out, **options))
         else:
             self.keep(partial(function, *args, out))
-
-
-def _plain(args: tuple[Any, ...], out: np.ndarray) -> tuple[tuple[Any, ...], np.ndarray]:
-    """Return the operands and the output of an elementwise call with as few axes as will do.
-
-    To broadcast along an axis takes a ufunc 1 us more, to go along two of mixed dtypes 0.5; to take
-    one number, 0-d, for all does not. What is one array stays one: for two on the same memory it
-    takes 0.7 us to see whether they overlap.
-    """
-    if out.size == 1:
-        return args, out
-    drop = [axis for axis in range(-out.ndim, 0) if out.shape[axis] == 1]
-    flat = all(a.size == 1 or (a.shape == out.shape and a.flags.c_contiguous) for a in (*args, out))
-
-    def view(array: Any) -> Any:
-        if array.size == 1:
-            return array.reshape(())
-        if flat:
-            return array.reshape(-1)
-        return array.squeeze(tuple(axis for axis in drop if -axis <= array.ndim))
-
-    views = {id(array): view(array) for array in (*args, out)}
-    return tuple(views[id(array)] for array in args), views[id(out)]
 
 
 def _operand(value: Any, others: tuple[Any, ...]) -> Any:

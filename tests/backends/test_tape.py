@@ -9,7 +9,6 @@ import pytest
 
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.protocol import Backend
-from gpubp.backends.tape import Tape
 from gpubp.kernels.elementwise import Elementwise
 from tests.cuda_stand_in.kernels import all_steps, outputs_of
 from tests.kernels.cases import cases_of
@@ -126,25 +125,6 @@ def gemm_arguments(
     shapes = (3, 5) if transpose_a else (5, 3), (4, 3) if transpose_b else (3, 4), (1, 4)
     A, B, bias = (rng.normal(size=(*lead, *shape)).astype(dtype) for shape in shapes)
     return A, B, bias
-
-
-SHAPES = [
-    *[((4, 2), (1, 2), (4, 2)), ((4, 1), (1, 1), (4, 1)), ((1, 8), (8,), (1, 8))],
-    *[((4, 1), (1,), (4, 1)), ((2, 1, 3), (1, 1, 3), (2, 1, 3)), ((), (5,), (5,))],
-    *[((1, 1), (1,), (1, 1)), ((), (), ()), ((1,), (1, 4), (1, 4)), ((3, 1), (1, 4), (3, 4))],
-]
-
-
-@pytest.mark.parametrize("strided", [False, True])
-@pytest.mark.parametrize("shapes", SHAPES)
-def test_axes_of_length_1(shapes: tuple[tuple[int, ...], ...], strided: bool) -> None:
-    tape, rng = Tape(), np.random.default_rng(0)
-    a, b, out = (np.zeros((*shape, 2))[..., 0] if strided else np.zeros(shape) for shape in shapes)
-    tape.subtract(a, b, out=out)
-    for _ in range(2):  # what is bound are the arrays, not what is in them
-        a[...], b[...] = rng.normal(size=a.shape), rng.normal(size=b.shape)
-        tape()
-        np.testing.assert_array_equal(out, np.broadcast_to(a, out.shape) - b)
 
 
 # ---- what cannot be recorded -------------------------------------------------------------------
