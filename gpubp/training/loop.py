@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from gpubp.backprop.network import Parameters
 from gpubp.training.batches import HashedOrder
 from gpubp.training.history import Epoch, History, OnEpoch, StoppedBy, ValidationResult
 from gpubp.training.recipe import Recipe
-from gpubp.training.stopping import Decision, decide
+from gpubp.training.stopping import decide
 from gpubp.training.trainer import Trainer
 
 Validate = Callable[[Parameters], ValidationResult]
@@ -93,9 +92,21 @@ class _Epochs:
         history.epochs += 1
         history.samples += rows
         history.losses.append(loss)
-        result = self.validate and self.validate(trainer.parameters)
-        decision = _decided(self.recipe, history, result, trainer.state.rate)
-        trainer.state.rate, history.stale = decision.rate, decision.stale
+        result = None
+        if self.validate is None:
+            value, best = -loss, -history.best_loss
+        else:
+            result = self.validate(trainer.parameters)
+            value, best = result.score, history.best_score
+            history.scores.append(result.score)
+            history.validation_losses.append(result.loss)
+        state = trainer.state
+        decision = decide(self.recipe, value, best, history.stale, state.rate, history.samples)
+        state.rate, history.stale = decision.rate, decision.stale
+        if result is None:
+            history.best_loss = -decision.best
+        else:
+            history.best_score = decision.best
         if decision.improved and self.best is not None:
             self.best[...] = trainer.theta
         if self.on_epoch is None:
@@ -112,22 +123,6 @@ class _Epochs:
             validation_loss=None if result is None else result.loss,
         )
         return decision.stop, bool(self.on_epoch(epoch))
-
-
-def _decided(
-    recipe: Recipe, history: History, result: ValidationResult | None, rate: float
-) -> Decision:
-    """Add a result to ``history``, and the best loss or score; return what follows."""
-    known: Any = {"stale": history.stale, "rate": rate, "samples": history.samples}
-    if result is None:
-        decision = decide(recipe, -history.losses[-1], best=-history.best_loss, **known)
-        history.best_loss = -decision.best
-        return decision
-    history.scores.append(result.score)
-    history.validation_losses.append(result.loss)
-    decision = decide(recipe, result.score, best=history.best_score, **known)
-    history.best_score = decision.best
-    return decision
 
 
 def row_orders(

@@ -25,7 +25,7 @@ class Decision(NamedTuple):
 
 
 def decide(
-    recipe: Recipe, value: float, *, best: float, stale: int, rate: float, samples: int
+    recipe: Recipe, value: float, best: float, stale: int, rate: float, samples: int
 ) -> Decision:
     """Return what follows from an epoch's ``value``: its validation score, or its loss times -1.
 
