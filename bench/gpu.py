@@ -124,6 +124,11 @@ def gpu(choice: str, device: str, minutes: float | None, folder: Path, other: Pa
 def merge_file(source: Path, target: Path) -> int:
     """Copy the parts of one results file into another, where they replace those of their names."""
     parts = load(source)
+    if unknown := sorted(set(parts) - set(MEASUREMENTS)):
+        raise ValueError(
+            f"{str(source)!r} has {unknown[0]!r}, which is no part of this command; give a file "
+            "that it has written"
+        )
     save(merge(load(target), parts), target)
     click.echo(f"{', '.join(parts)} of {source} copied into {target}")
     return 0

@@ -17,6 +17,7 @@ from gpubp.backends.foreign_arrays import empty_on_device_of, is_on_device, on_h
 from gpubp.backends.protocol import Array, Backend
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network
+from gpubp.backprop.optimizers import STEPWISE
 from gpubp.estimators.callbacks import (
     CallbackSupportMixin,
     FitTasks,
@@ -182,8 +183,8 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
             )
         if not self.early_stopping or self.solver == "lbfgs":
             raise ValueError(
-                f"X_val and y_val are for early_stopping=True with solver='sgd', 'adam' or "
-                f"'adamw', got early_stopping={self.early_stopping!r} and solver={self.solver!r}; "
+                f"X_val and y_val are for early_stopping=True with a solver of {sorted(STEPWISE)}, "
+                f"got early_stopping={self.early_stopping!r} and solver={self.solver!r}; "
                 "set these, or leave X_val and y_val out"
             )
         check_columns(y := on_host(y), trained)

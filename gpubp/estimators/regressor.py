@@ -18,7 +18,7 @@ from gpubp.backends.foreign_arrays import on_host
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.protocol import Array, Backend
 from gpubp.backprop.custom_losses import FunctionLoss, LossFunction, as_loss
-from gpubp.backprop.losses import LOSS_NUMBERS, REGRESSION_LOSSES, Loss, make_loss
+from gpubp.backprop.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES, Loss, make_loss
 from gpubp.backprop.network import Network
 from gpubp.estimators.check_input import check_input
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
@@ -203,6 +203,7 @@ Elementwise or callable, default='squared_error'
             self._set_target_scaling(fitted_scaling(rows) if self.target_scaling else None)
             self._set_levels()
         self._check_target_scaling()
+        self._check_scaled_huber()
         self._check_levels_of_fit()
         if (scaling := self._target_scaling) is None:
             return rows, held
@@ -223,7 +224,11 @@ Elementwise or callable, default='squared_error'
                 f"target_scaling=True makes targets of both signs, which loss {loss.name!r} does "
                 "not take; set target_scaling=False, or choose another loss"
             )
-        if self.loss == "huber" and len(scaling.scale) > 1:
+
+    def _check_scaled_huber(self) -> None:
+        """Raise where training has no one number for huber_delta in the units of scaled targets."""
+        scaling = self._target_scaling
+        if self.loss == "huber" and scaling is not None and len(scaling.scale) > 1:
             raise ValueError(
                 f"target_scaling=True with loss='huber' is for one output, since huber_delta would "
                 f"be another number in the units of each, got {len(scaling.scale)}; scale y by "
@@ -309,3 +314,13 @@ Elementwise or callable, default='squared_error'
             history = self._train(X, y, sample_weight, incremental=True)
         warn_why_stopped(self, history, incremental=True)
         return self
+
+
+def can_scale_targets(estimator: MLPRegressor, n_targets: int) -> bool:
+    """Return whether the loss of ``estimator`` takes scaled targets; see `target_scaling`."""
+    if not isinstance(estimator.loss, str):
+        return as_loss(estimator.loss).output == "identity"
+    if estimator.loss not in REGRESSION_LOSSES:
+        return True  # which fit refuses
+    several_deltas = estimator.loss == "huber" and n_targets > 1
+    return LOSSES[estimator.loss].output == "identity" and not several_deltas

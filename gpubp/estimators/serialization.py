@@ -289,6 +289,8 @@ def _set_target_scaling(
 
 def add_target_scaling(estimator: MLPRegressor, scaling: Standardizer) -> None:
     """Let an estimator that was fitted on targets scaled by ``scaling`` predict in their units."""
+    if estimator.loss == "huber" and scaling.scale.size == 1:
+        estimator.set_params(huber_delta=float(estimator.huber_delta * scaling.scale[0]))
     own = estimator._target_scaling
     if own is not None:
         scaling = Standardizer(scaling.mean + scaling.scale * own.mean, scaling.scale * own.scale)

@@ -15,8 +15,9 @@ from sklearn.metrics import (
 )
 
 from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.fitted_attributes import rollback
 from gpubp.estimators.mlp import fit_estimator
-from gpubp.estimators.regressor import MLPRegressor
+from gpubp.estimators.regressor import MLPRegressor, can_scale_targets
 from gpubp.estimators.standardizer import Standardizer
 from gpubp.tables.schema import Schema, Task, feature_names, resolve_targets
 from gpubp.tables.table import DataError, Table, check_names, is_text, listed
@@ -30,7 +31,8 @@ class TableModel:
     """An estimator with the columns it was trained on: raw rows in, labels or units out.
 
     Features are standardised before the network sees them, by the numbers that `schema` keeps from
-    training. Targets of a regression are scaled by the estimator (``target_scaling``).
+    training. Targets of a regression are scaled by the estimator (``target_scaling``), if its loss
+    takes scaled ones.
     """
 
     schema: Schema
@@ -56,7 +58,6 @@ class TableModel:
         if classifies:
             y = table.labels(targets[0])
         else:
-            estimator.set_params(target_scaling=True)
             y = table.matrix(targets)
             y = y.ravel() if len(targets) == 1 else y
         task: Task = "classification" if classifies else "regression"
@@ -66,7 +67,10 @@ class TableModel:
             raise DataError(f"{table.source}: {error}") from None
         dtype = np.float64 if estimator.dtype == "float64" else np.float32
         X = schema.feature_scaling.transform(X, dtype)
-        history = fit_estimator(estimator, X, y, on_epoch=on_epoch, note=note)
+        with rollback(estimator):
+            if not classifies and can_scale_targets(estimator, len(targets)):
+                estimator.set_params(target_scaling=True)
+            history = fit_estimator(estimator, X, y, on_epoch=on_epoch, note=note)
         return cls(schema, estimator), history
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,6 +12,7 @@ from gpubp.backends.protocol import Backend
 from gpubp.backprop.dropout import Dropout
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network, Parameters
+from gpubp.training.check_fit import check_fit
 from gpubp.training.data import TrainingData
 from gpubp.training.fit_memory import bytes_needed, place, ways, ways_over_all
 from gpubp.training.history import History, OnEpoch
@@ -60,6 +60,12 @@ class Fitted:
     device: str
     precision: str
     launches: dict[str, int]
+
+    def copy(self) -> Fitted:
+        """Return the same with arrays and a history of its own."""
+        vectors = tuple(vector.copy() for vector in self.state.vectors)
+        state, history = replace(self.state, vectors=vectors), self.history.copy()
+        return replace(self, theta=self.theta.copy(), state=state, history=history)
 
     @property
     def stopped_by(self) -> str:
@@ -112,6 +118,7 @@ def fit(
     """
     _check_precision(backend, recipe)
     start = start or Start.new(network, recipe)
+    check_fit(network, loss, data, held and held.rows, recipe, start.theta, start.state)
     data = data.in_dtype(recipe.dtype, backend)
     by_lbfgs = recipe.solver == "lbfgs"
     rows = data.n_rows if by_lbfgs else min(recipe.batch_size, data.n_rows)
@@ -219,7 +226,7 @@ def _call_on_start(
 ) -> None:
     if listeners.on_start is not None:
         # On the CPU to_numpy returns the live arrays, which later steps overwrite.
-        listeners.on_start(lambda: deepcopy(_fitted(trainer, recipe, history)))
+        listeners.on_start(lambda: _fitted(trainer, recipe, history).copy())
 
 
 def _fitted(trainer: Trainer | Objective, recipe: Recipe, history: History) -> Fitted:

@@ -170,7 +170,11 @@ def minimize(
     from scipy.optimize import minimize as scipy_minimize
 
     epochs, max_fun = recipe.epochs, recipe.solver_options["max_fun"]
-    options = {"maxfun": max_fun, "maxiter": epochs, "gtol": recipe.tol}
+    options = {
+        "maxfun": max_fun,
+        "maxiter": epochs,
+        "gtol": recipe.solver_numbers.get("tol", recipe.tol),
+    }
     started, note = perf_counter(), _Iterations(objective, history, epochs, on_epoch)
     reached = note.result
     asked: BaseException | None = None

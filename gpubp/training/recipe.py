@@ -10,13 +10,29 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from gpubp.backprop.hyperparameter_spec import checked, entry_of
-from gpubp.backprop.optimizers import SOLVERS, Optimizer, make_optimizer
+from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, checked, entry_of
+from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Optimizer, make_optimizer
 from gpubp.training.schedules import SCHEDULES
 
 RowOrder = Literal["scikit-learn", "hash"]
 # float64 is the precision of the arrays, the others are those of products of float32 arrays.
 RecipePrecision = Literal["float32", "float64", "tf32", "bfloat16"]
+
+
+NUMBERS = (
+    HyperparameterSpec("epochs", 200, "The most epochs, or iterations."),
+    HyperparameterSpec("batch_size", 200, "Rows of a batch.", low=1),
+    HyperparameterSpec("learning_rate", 1e-3, "Of the first epoch.", closed="neither"),
+    HyperparameterSpec("power_t", 0.5, "Exponent of 'invscaling'."),
+    HyperparameterSpec("warmup_epochs", 0.0, "In which the rate rises from 0."),
+    HyperparameterSpec("alpha", 0.0, "L2 penalty."),
+    HyperparameterSpec("clip_norm", 1.0, "Largest norm of a gradient.", closed="neither"),
+    HyperparameterSpec("tol", 1e-4, "Smallest improvement."),
+    HyperparameterSpec("patience", 10.0, "Epochs without improvement."),
+    HyperparameterSpec("shuffle", True, "Whether epochs take rows in a new order."),
+    HyperparameterSpec("seed", 0, "Draws parameters, dropout and orders."),
+)
+_RATE = HyperparameterSpec("dropout", 0.0, "Rate of a layer.", high=1)
 
 
 @dataclass(frozen=True)
@@ -63,13 +79,26 @@ class Recipe:
     precision: RecipePrecision = "float32"
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is in no table."""
-        entry_of(SOLVERS, self.solver, "solver")
-        checked(f"solver {self.solver!r}", SOLVERS[self.solver].parameters, self.solver_numbers)
+        """Check every value, and keep it as a Python number."""
+        solver = entry_of(SOLVERS, self.solver, "solver")
+        every = checked(f"solver {self.solver!r}", solver.parameters, self.solver_numbers)
+        numbers = {name: every[name] for name in self.solver_numbers}
+        object.__setattr__(self, "solver_numbers", numbers)
         entry_of(SCHEDULES, self.schedule, "schedule")
         for name, names in (("row_order", RowOrder), ("precision", RecipePrecision)):
             if (got := getattr(self, name)) not in get_args(names):
                 raise ValueError(f"{name} must be one of {sorted(get_args(names))}, got {got!r}")
+        for spec in NUMBERS:
+            value = getattr(self, spec.name)
+            if not ((spec.name == "clip_norm" and value is None) or _is_endless(spec.name, value)):
+                object.__setattr__(self, spec.name, spec.checked(value))
+        rates = tuple(map(_RATE.checked, self.dropout))
+        object.__setattr__(self, "dropout", rates)
+        if any(rates) and self.solver == "lbfgs":
+            raise ValueError(
+                f"dropout {rates} changes the loss from step to step, which solver 'lbfgs' cannot "
+                f"minimise; take a solver of {sorted(STEPWISE)}"
+            )
 
     @property
     def dtype(self) -> np.dtype:
@@ -117,7 +146,10 @@ class Recipe:
         ValueError
             For a text that is no JSON object, an unknown name, or a value of another type.
         """
-        values = json.loads(text)
+        try:
+            values = json.loads(text, object_pairs_hook=_without_doubles)
+        except RecursionError:
+            raise ValueError("a recipe is a JSON object, got one nested too deeply") from None
         if not isinstance(values, dict):
             raise ValueError(f"a recipe is a JSON object, got {type(values).__name__}")
         known = {f.name: f.default for f in fields(cls)}
@@ -127,21 +159,34 @@ class Recipe:
 
 
 def _read(name: str, value: Any, default: Any) -> Any:
-    """Return a value of JSON as the field ``name`` has it, or raise ValueError."""
+    """Return a value of JSON as the field ``name`` has it, or raise ValueError for another type."""
     if name == "solver_numbers":
-        right = isinstance(value, dict)
+        right = isinstance(value, dict) and all(map(_is_number_or_bool, value.values()))
     elif name == "dropout":
-        right = isinstance(value, list) and all(_is_number(rate) for rate in value)
-        value = tuple(value) if right else value
-    elif isinstance(default, bool | str):
-        right = isinstance(value, type(default))
-    else:
+        right = isinstance(value, list)
+    elif isinstance(default, str):
+        right = isinstance(value, str)
+    else:  # a number, which the recipe itself checks
         value = inf if name == "patience" and value == "inf" else value
-        right = _is_number(value) or (name == "clip_norm" and value is None)
+        right = _is_number_or_bool(value) or value is None
     if not right:
         raise ValueError(f"{name} of a recipe cannot be {value!r}; write it as `to_json` does")
     return value
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_number_or_bool(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _is_endless(name: str, value: Any) -> bool:
+    return name == "patience" and isinstance(value, float) and value == inf
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return ``pairs`` as a dict, or raise ValueError for a name that comes twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} stands twice in a recipe; leave one out")
+    return found

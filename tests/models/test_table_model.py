@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, r2_score
 from sklearn.preprocessing import StandardScaler
 
-from gpubp import DataError, MLPClassifier, MLPRegressor, TableModel
+from gpubp import DataError, MLPClassifier, MLPRegressor, TableModel, load, save
 from gpubp.tables.table import Table
 from gpubp.training.history import Epoch
 
@@ -283,3 +284,35 @@ def test_wrong_targets(targets: list[str], message: str) -> None:
 def test_text_for_a_number() -> None:
     with pytest.raises(DataError, match="column 'y0': 'low' is not a number"):
         _regressor().evaluate(_table(y0=LABELS))
+
+
+@pytest.mark.parametrize("loss", ["huber", "poisson", "squared_error"])
+@pytest.mark.parametrize("targets", [["a"], ["a", "b"]])
+def test_targets_are_scaled_for_losses_that_take_scaled_ones(
+    loss: str, targets: list[str], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    Y = np.round(10 + 3 * X)
+    names = ("x", "z", "a", "b")
+    table = Table(names, np.column_stack([X, Y]), {}, "rows", names[:2], names[2:])
+    estimator = MLPRegressor(loss, (8,), random_state=0, max_iter=200, learning_rate_init=0.02)
+    model, _ = TableModel.fit(estimator, table, targets)
+    scaled = loss == "squared_error" or (loss == "huber" and len(targets) == 1)
+    assert estimator.target_scaling == scaled == (estimator.target_mean_ is not None)
+    assert model.evaluate(table)["r2"] > 0.3
+    save(model, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again.predict(table), model.predict(table))
+
+
+def test_a_fit_that_fails_leaves_the_parameters_of_the_estimator() -> None:
+    names = ("x", "y")
+    table = Table(names, np.array([[1.0, np.nan], [2.0, 3.0]]), {}, "rows", names[:1], names[1:])
+    estimator = MLPRegressor(max_iter=1)
+    with pytest.raises(ValueError, match="not a finite number"):
+        TableModel.fit(estimator, table, ["y"])
+    whole = Table(names, np.array([[1.0, 1.0], [2.0, 3.0]]), {}, "rows", names[:1], names[1:])
+    with pytest.raises(ValueError, match="solver"):
+        TableModel.fit(estimator.set_params(solver="none"), whole, ["y"])
+    assert estimator.target_scaling is False

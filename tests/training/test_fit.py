@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gpubp.training.data import TrainingData
 from gpubp.training.fit import Listeners, Start, fit
 from gpubp.training.history import Epoch
 from gpubp.training.recipe import Recipe
+from gpubp.training.trainer import OptimizerState
 from gpubp.training.validation import ValidationSet
 
 RNG = np.random.RandomState(0)
@@ -122,6 +124,63 @@ def test_a_recipe_of_another_precision_is_refused() -> None:
 def test_data_are_cast_to_the_precision_of_the_recipe(backend: Backend) -> None:
     fitted = fit(backend, NETWORK, LOSS, rows(), Recipe(epochs=1, precision="float32"))
     assert (fitted.theta.dtype, fitted.precision) == (np.float32, "float32")
+
+
+OTHER = Network((4, 12, 3), ("tanh",))
+ADAM_STATE = OptimizerState(0.1, 1, (np.zeros(3), np.zeros(3)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": rows(slice(0))}, "data has no rows"),
+        ({"data": TrainingData(X[:, :3], Y, Y, None)}, "data.X has 3 columns, .* 4 inputs"),
+        ({"data": TrainingData(X, Y, Y[:9], None)}, "other numbers of targets"),
+        ({"data": TrainingData(X, Y, Y, np.zeros(60))}, "weights are all 0"),
+        ({"data": TrainingData(X, Y, Y + 1, None)}, "must be classes from 0 to 2"),
+        ({"data": TrainingData(X, Y, Y[:, None], None)}, "must be classes"),
+        (
+            {"data": TrainingData(X, Y, X[:, :2], None), "loss": LOSSES["squared_error"]},
+            r"\(n, 3\)",
+        ),
+        ({"held": ValidationSet(rows(slice(0)))}, "held has no rows"),
+        ({"start": Start.new(OTHER, RECIPE)}, "start.theta is float64 of shape"),
+        ({"start": Start.new(NETWORK, Recipe())}, "start.theta is float32"),
+        (
+            {"start": replace(Start.new(NETWORK, RECIPE), state=ADAM_STATE), "solver": "sgd"},
+            "2 vectors, but solver 'sgd' keeps velocity",
+        ),
+        ({"dropout": (0.5,)}, "has 1 rates, but the network takes 2"),
+    ],
+)
+def test_a_mistake_is_named(changes: dict[str, Any], message: str) -> None:
+    own = {name: changes[name] for name in ("solver", "dropout") if name in changes}
+    options = {name: changes[name] for name in ("held", "start") if name in changes}
+    data, loss = changes.get("data", rows()), changes.get("loss", LOSS)
+    with pytest.raises(ValueError, match=message):
+        fit(get_backend("cpu"), NETWORK, loss, data, replace(RECIPE, **own), **options)
+
+
+def test_a_snapshot_is_not_changed_by_later_steps() -> None:
+    taken: list[Any] = []
+    snapshots: list[Any] = []
+
+    def on_epoch(epoch: Epoch) -> None:
+        snapshots.append(taken[0]())
+
+    fit(
+        get_backend("cpu"),
+        NETWORK,
+        LOSS,
+        rows(),
+        RECIPE,
+        listeners=Listeners(taken.append, on_epoch),
+    )
+    for number, one in enumerate(snapshots, start=1):
+        assert len(one.history.losses) == number
+        assert one.state.updates == 4 * number
+    assert len({one.theta.tobytes() for one in snapshots}) == len(snapshots)
+    assert len({one.state.vectors[0].tobytes() for one in snapshots}) == len(snapshots)
 
 
 # ---- the way from an estimator to a step ---------------------------------------------------------

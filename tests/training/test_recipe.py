@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import inf, nan
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gpubp.backprop.optimizers import SOLVERS, AdamW
@@ -43,6 +44,14 @@ def test_it_is_written_and_read(recipe: Recipe) -> None:
     assert "Infinity" not in text
 
 
+def test_numbers_of_numpy_become_pythons() -> None:
+    recipe = Recipe(
+        seed=np.int64(3), learning_rate=np.float32(0.5), shuffle=np.bool_(True), dropout=[0.5, 0.5]
+    )
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert (type(recipe.seed), type(recipe.learning_rate)) == (int, float)
+
+
 def test_what_is_left_out_takes_its_default() -> None:
     assert Recipe.from_json('{"solver": "sgd"}') == Recipe(solver="sgd")
     assert FULL.optimizer == AdamW(beta_2=0.99, weight_decay=0.1)
@@ -55,9 +64,26 @@ def test_what_is_left_out_takes_its_default() -> None:
         ("{", "Expecting"),
         ('{"epoch": 3}', "'epoch' is not in a recipe; use .*'epochs'"),
         ('{"epochs": "3"}', "epochs of a recipe cannot be '3'"),
-        ('{"epochs": true}', "epochs of a recipe cannot be True"),
-        ('{"shuffle": 1}', "shuffle of a recipe cannot be 1"),
+        ('{"epochs": true}', "epochs must be a whole number from 0 on, got True"),
+        ('{"epochs": 1.5}', "epochs must be a whole number"),
+        ('{"epochs": -3}', "epochs must be a whole number from 0 on, got -3"),
+        ('{"epochs": 1e400}', "epochs must be a whole number"),
+        ('{"epochs": 1, "epochs": 2}', "'epochs' stands twice"),
+        ('{"batch_size": 0}', "batch_size must be a whole number from 1 on"),
+        ('{"seed": -1}', "seed must be"),
+        ('{"learning_rate": 0}', "learning_rate must be a finite number above 0, got 0"),
+        ('{"learning_rate": NaN}', "learning_rate must be"),
+        ('{"alpha": -1}', "alpha must be"),
+        ('{"clip_norm": -1}', "clip_norm must be"),
+        ('{"patience": NaN}', "patience must be"),
+        ('{"patience": -Infinity}', "patience must be"),
+        ('{"warmup_epochs": -1}', "warmup_epochs must be"),
+        ('{"shuffle": 1}', "shuffle must be True or False, got 1"),
         ('{"dropout": 0.5}', "dropout of a recipe cannot be 0.5"),
+        ('{"dropout": [1.5]}', "dropout must be"),
+        ('{"dropout": [0.5], "solver": "lbfgs"}', "solver 'lbfgs' cannot minimise"),
+        ('{"solver_numbers": {"beta_1": "0.9"}}', "solver_numbers of a recipe cannot be"),
+        ("[" * 100_000, "nested too deeply"),
         ('{"solver": "lamb"}', r"solver must be one of \['adam'"),
         ('{"schedule": "linear"}', "schedule must be one of"),
         ('{"row_order": "mine"}', r"row_order must be one of \['hash', 'scikit-learn'\]"),
