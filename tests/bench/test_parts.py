@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.cuda_stand_in import cublas_lt as host_cublas_lt
 from tests.cuda_stand_in import cuda as host_cuda
 
 DTYPES = ("float32", "float64")
+ROOT = Path(__file__).parents[2]
 
 
 class OffByOne(NumpyBackend):
@@ -37,12 +39,27 @@ def test_kernel_rows_find_a_kernel_that_is_wrong(monkeypatch: pytest.MonkeyPatch
     assert "a is wrong in" in row.reason
 
 
-def test_kernel_rows_without_the_tests_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("device", "status"), [("cpu", "skipped"), ("cuda", "failed")])
+def test_kernel_rows_without_the_tests_say_so(
+    device: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(kernel_twins, "TEST_MODULES", ("no_such_tests",))
-    ((name, check),) = kernel_twins.rows("cpu").items()
+    ((name, check),) = kernel_twins.rows(device).items()
     row = measured(name, check)
-    assert (row.case, row.status) == ("all kernels", "skipped")
+    assert (row.case, row.status) == ("all kernels", status)
     assert "No module named 'no_such_tests'" in row.reason
+
+
+def test_kernel_rows_need_no_pytest() -> None:
+    code = (
+        "import sys; sys.modules['pytest'] = None\n"
+        "from gpubp.bench import kernel_twins\n"
+        "print(kernel_twins.rows('cpu')['relu']().status)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.stdout == "ok\n", run.stderr
 
 
 def test_curves_are_held_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 import gpubp.kernels
 from gpubp.backends.numpy_backend import NumpyBackend
@@ -109,6 +108,8 @@ def skip_without_compiler() -> None:
         reason = "g++ is not installed; it compiles the CUDA bodies for the host"
         if os.environ.get("GPUBP_REQUIRE_COMPILER") == "1":
             raise RuntimeError(reason)
+        import pytest  # here, since `gpubp.bench.gpu` imports this file without pytest
+
         pytest.skip(reason)
 
 
