@@ -67,7 +67,13 @@ class Tape:
     def _keep_copy(self, out: np.ndarray, array: np.ndarray) -> None:
         self.keep(partial(np.copyto, out, array))
 
-    def _keep_function(self, function: Any, *args: Any, out: np.ndarray, **options: Any) -> None:
+    def _keep_function(self, function: Any, *args: Any, out: Any = None, **options: Any) -> None:
+        if not isinstance(out, np.ndarray):
+            name = next((k for k, f in _REDUCTIONS.items() if f is function), function.__name__)
+            raise TypeError(
+                f"numpy.{name} in a NumPy twin needs out=, an array to write into, such as one of "
+                "numpy.empty_like; operators on arrays (+, abs) cannot be recorded, so call ufuncs"
+            )
         if function in _REDUCTIONS.values() and "axis" not in options:
             raise TypeError("a recorded reduction needs axis=")
         # 0-d arrays and positional arguments are what a ufunc takes fastest.

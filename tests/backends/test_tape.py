@@ -158,8 +158,13 @@ def test_function_that_cannot_be_recorded_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["exp", "add", "sum", "max"])
 def test_function_without_out_is_refused(name: str) -> None:
-    with pytest.raises(TypeError, match="out"):
+    with pytest.raises(TypeError, match=rf"numpy\.{name} in a NumPy twin needs out=.*operator"):
         recorded(lambda np, z, a: getattr(np, name)(z))
+
+
+def test_operator_on_the_result_of_a_function_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"numpy\.abs\w* in a NumPy twin needs out="):
+        recorded(lambda np, z, a: np.divide(z, 1 + np.abs(z), out=a))
 
 
 def test_python_numbers_keep_the_dtype_of_the_arrays() -> None:
