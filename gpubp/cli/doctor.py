@@ -34,7 +34,7 @@ def _machine() -> list[tuple[str, str]]:
         ("gpubp", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("packages", packages),
-        ("cpu", f"{cores()} cores"),
+        ("cpu", _counted(cores(), "cores")),
     ]
 
 
@@ -43,9 +43,10 @@ def _blas() -> list[tuple[str, str]]:
     from threadpoolctl import threadpool_info
 
     lines = [
-        ("blas", f"{p['internal_api']} {p['version']}, {p['num_threads']} threads, {kernels}")
+        ("blas", f"{p['internal_api']} {p['version']}, {threads}, {kernels}")
         for p in threadpool_info()
         if p["user_api"] == "blas"
+        for threads in [_counted(p["num_threads"], "threads")]
         for kernels in [p.get("architecture", "kernels unknown")]
     ]
     return lines + [(name, os.environ[name]) for name in VARIABLES if name in os.environ]
@@ -107,5 +108,9 @@ def _calls(backend: Backend) -> str:
     network, recipe = Network((64, 128, 128, 10), ("relu", "relu")), Recipe(1, 256, alpha=1e-4)
     loss = LOSSES["softmax_cross_entropy"]
     launches = fit(backend, network, loss, TrainingData(X, y, y, None), recipe).launches
-    each = ", ".join(f"{count} {name}" for name, count in launches.items())
-    return f"64-128-128-10, batch 256: {sum(launches.values())} calls ({each})"
+    each = ", ".join(_counted(count, name) for name, count in launches.items() if count)
+    return f"64-128-128-10, batch 256: {_counted(sum(launches.values()), 'calls')} ({each})"
+
+
+def _counted(count: int, names: str) -> str:
+    return f"{count} {names.removesuffix('s') if count == 1 else names}"

@@ -963,10 +963,18 @@ def test_doctor(run: Run) -> None:
     lines = dict(line.split(maxsplit=1) for line in run("doctor").out.splitlines())
     assert lines["gpubp"] == gpubp.__version__
     assert f"numpy {np.__version__}" in lines["packages"]
-    assert re.match(r"\d+ cores", lines["cpu"])
-    assert "threads" in lines["blas"]
+    assert re.match(r"\d+ cores?$", lines["cpu"])
+    assert "thread" in lines["blas"]
     assert "CPU" in lines["auto"]
     assert re.match(r"on request, by |there is no", lines["compiled"])
+
+
+def test_doctor_counts_the_calls_of_a_step(run: Run) -> None:
+    out = run("doctor", "--verbose").out
+    assert re.search(
+        r"^step cpu +64-128-128-10, batch 256: \d+ calls \(\d+ NumPy calls\)$", out, re.M
+    )
+    assert not re.search(r"\b1 (calls|NumPy calls|compiled calls|threads|cores)\b", out)
 
 
 HEAVY = {"numpy", "sklearn", "cupy", "rich", "safetensors", "scipy", "threadpoolctl"}
