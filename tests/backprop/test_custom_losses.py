@@ -217,7 +217,7 @@ def test_other_errors_of_a_function_are_its_own() -> None:
         fitted(fails)
 
 
-@pytest.mark.parametrize("loss", ["hinge", 3, None, ["squared_error"]])
+@pytest.mark.parametrize("loss", ["no_such_loss", 3, None, ["squared_error"]])
 def test_what_is_no_loss_is_scikit_learns_error(loss: Any) -> None:
     wanted = r"The 'loss' parameter of MLPRegressor must be a str among .* a callable\. Got "
     with pytest.raises(InvalidParameterError, match=wanted):
@@ -229,7 +229,7 @@ def test_sizes_of_layers_in_place_of_the_loss(loss: Any) -> None:
     wanted = re.escape(f"Got {loss!r} instead. Did you mean hidden_layer_sizes={loss!r}?")
     with pytest.raises(InvalidParameterError, match=wanted):
         MLPRegressor(loss).fit(X, Y)
-    for other in ("hinge", ["squared_error"], (100, "relu"), [], None, 0.5):
+    for other in ("no_such_loss", ["squared_error"], (100, "relu"), [], None, 0.5):
         with pytest.raises(InvalidParameterError, match=r"instead\.$"):
             MLPRegressor(other).fit(X, Y)
 

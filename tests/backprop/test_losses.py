@@ -277,7 +277,7 @@ def test_parameters_are_set() -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("hinge", {}, r"loss must be one of \['absolute_error', .*\], got 'hinge'"),
+        ("no_such_loss", {}, r"loss must be one of \['absolute_error', .*\], got 'no_such_loss'"),
         ("huber", {"quantile": 0.5}, "'huber' has no parameter 'quantile'; it takes only 'delta'"),
         ("poisson", {"delta": 1.0}, "'poisson' has no parameter 'delta'; it takes none"),
         *(

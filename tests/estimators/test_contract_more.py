@@ -488,7 +488,7 @@ def test_partial_fit_of_a_regressor_by_lbfgs_is_refused() -> None:
 
 
 OWN_PARAMETERS: list[tuple[str, list[Any]]] = [
-    ("activation", [["relu"], ["relu", 3], [], ["relu", "swish"], 3]),
+    ("activation", [["relu"], ["relu", 3], [], ["relu", "no_such_one"], 3]),
     ("device", [None, "", "cuda:-1", "GPU"]),
     ("dtype", ["half", np.float32, None]),
     ("row_order", ["sorted", None]),

@@ -156,10 +156,10 @@ def test_a_schedule_that_is_unknown_is_refused() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"solver": "rmsprop"}, "The 'solver' parameter .* Got 'rmsprop'"),
-        ({"learning_rate": "linear"}, "The 'learning_rate' parameter .* Got 'linear'"),
-        ({"loss": "hinge"}, "The 'loss' parameter .* Got 'hinge'"),
-        ({"activation": "sine"}, "The 'activation' parameter .* Got 'sine'"),
+        ({"solver": "no_such_solver"}, "The 'solver' parameter .* Got 'no_such_solver'"),
+        ({"learning_rate": "no_such_rate"}, "The 'learning_rate' parameter .* Got 'no_such_rate'"),
+        ({"loss": "no_such_loss"}, "The 'loss' parameter .* Got 'no_such_loss'"),
+        ({"activation": "no_such_one"}, "The 'activation' parameter .* Got 'no_such_one'"),
         ({"beta_2": 1.0}, "The 'beta_2' parameter .* Got 1.0"),
         ({"loss": "huber", "huber_delta": 0}, "The 'huber_delta' parameter .* Got 0"),
     ],

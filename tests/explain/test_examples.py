@@ -76,7 +76,7 @@ def test_a_toml_network_takes_plain_gradient_descent(toml):
         (", [[0.14], [0.15]]]", "]", "weights has 1 layers, but the network has 2"),
         ("inputs = [2, 3]", "inputs = [2, 3, 4]", "a row of inputs must have 2 numbers, got 3"),
         ("targets = [1]", "targets = [1, 2]", "targets must be 1 numbers for each row"),
-        ('"identity"', '"sine"', "activation must be one of .*, got 'sine'"),
+        ('"identity"', '"no_such_one"', "activation must be one of .*, got 'no_such_one'"),
         ('"squared_error"', '"absolute"', "loss must be one of .*, got 'absolute'"),
         ('"squared_error"', '"softmax_cross_entropy"', "targets must be a class from 0 to 0"),
         ("learning_rate", "leaning_rate", "unknown key 'leaning_rate'; the keys are"),

@@ -386,7 +386,7 @@ def test_a_header_with_a_wrong_value(
         ("labels", "estimator.labels.values", [0, 1, 3], "labels"),
         ("text", "estimator.feature_names", ["a", "b"], "2 feature names for 3 features"),
         ("text", "estimator.parameters.hidden_layer_sizes", [4, 4], "'coefs.1' has shape"),
-        ("text", "estimator.parameters.activation", "swish", "'activation' parameter"),
+        ("text", "estimator.parameters.activation", "no_such_one", "'activation' parameter"),
         ("text", "estimator.parameters.colour", 1, "unknown key 'colour'"),
         ("text", "colour", 1, "unknown key 'colour'"),
         ("table text", "schema.task", "regression", "a regression of 3 columns does not fit"),

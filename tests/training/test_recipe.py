@@ -85,7 +85,7 @@ def test_what_is_left_out_takes_its_default() -> None:
         ('{"solver_numbers": {"beta_1": "0.9"}}', "solver_numbers of a recipe cannot be"),
         ("[" * 100_000, "nested too deeply"),
         ('{"solver": "lamb"}', r"solver must be one of \['adam'"),
-        ('{"schedule": "linear"}', "schedule must be one of"),
+        ('{"schedule": "none"}', "schedule must be one of"),
         ('{"row_order": "mine"}', r"row_order must be one of \['hash', 'scikit-learn'\]"),
         ('{"precision": "float16"}', "precision must be one of"),
         ('{"solver": "sgd", "solver_numbers": {"beta_1": 0.9}}', "no parameter 'beta_1'"),
