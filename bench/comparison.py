@@ -11,7 +11,7 @@ from typing import Literal
 from gpubp.bench.cases import FLOOR
 from gpubp.bench.results import Part, Row, find
 
-ValidationResult = Literal["faster", "slower", "same", "unclear", "lost", "new", "differs"]
+Outcome = Literal["faster", "slower", "same", "unclear", "lost", "new", "differs"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Change:
 
     case: str
     peer: str
-    result: ValidationResult
+    result: Outcome
     speed: float = math.nan
     noise: float = math.nan
     by: str = ""
@@ -44,7 +44,7 @@ def compared(old: Part, new: Part, *, threshold: float) -> list[Change]:
 def _change(old: Part, new: Part, case: str, peer: str, threshold: float) -> Change:
     before, after = find(old.rows, case, peer), find(new.rows, case, peer)
     if before is None or after is None:
-        result: ValidationResult = "new" if after else "lost" if before else "same"
+        result: Outcome = "new" if after else "lost" if before else "same"
         return Change(case, peer, result)
     if not _same_work(old, new, case, peer):
         return Change(case, peer, "differs")

@@ -257,12 +257,12 @@ def _penalty(
         np.add(sums[k, ...], penalty, out=sums[k, ...])
 
 
-_LANE = """
+_EVERY_NTH = """
 for (; k < n_weights; k += n_sums) { const T w = theta[k]; total += w * w; }
 sums += scale[step[0]] * (double)total;
 """
-# Of one lane: sums that need not wait for each other, of which a compiler makes vectors.
-_ONE_LANE = """
+# For a single sum: 32 partial sums that do not depend on each other, which a compiler vectorizes.
+_SINGLE_SUM = """
 T parts[32] = {};
 if (n_sums == 1)
     for (; k + 32 <= n_weights; k += 32)
@@ -277,10 +277,10 @@ PENALTY = Elementwise(
     name="penalty",
     inputs="raw T theta, raw float64 scale, raw int64 step, int64 n_weights, int64 n_sums",
     outputs="float64 sums",
-    body=_FROM + _LANE,
+    body=_FROM + _EVERY_NTH,
     numpy=_penalty,
     vectorizes=True,
-).on_host(body=_FROM + _ONE_LANE + _LANE)
+).on_host(body=_FROM + _SINGLE_SUM + _EVERY_NTH)
 
 # The one counter that all planned values are read by.
 ADVANCE = Elementwise("advance", "int64 by", "int64 step", "step += by", _advance, vectorizes=True)

@@ -1,4 +1,4 @@
-"""The order of the house: a wing imports only wings below it; `import gpubp` stays light."""
+"""The order of the folders: one imports only folders below it; `import gpubp` stays light."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 import gpubp
 
 ROOT = Path(__file__).parents[1]
-# From the bottom up: a wing imports only itself and the wings above it in this list.
-WINGS = [
+# From the bottom up: a folder imports only itself and the folders before it in this list.
+FOLDERS = [
     *("version", "kernels", "backends", "backprop", "training", "storage"),
     *("estimators", "tables", "models", "reports", "explain", "bench", "cli"),
     *("losses", "__main__"),  # an alias of backprop.losses, and the command
@@ -33,7 +33,7 @@ PATHS = {
 }
 
 
-def _wing(module: str) -> str:
+def _folder(module: str) -> str:
     return module.split(".")[1]
 
 
@@ -70,19 +70,19 @@ def _imports_of_ours(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize("module", [module for module in PATHS if module != "gpubp"])
-def test_a_wing_imports_only_wings_below_it(module: str) -> None:
-    wing = _wing(module)
-    if wing not in WINGS:
-        pytest.fail(f"{module} is in no wing: move it into one, or put its wing into WINGS")
+def test_a_folder_imports_only_folders_below_it(module: str) -> None:
+    folder = _folder(module)
+    if folder not in FOLDERS:
+        pytest.fail(f"{module} is in no folder of FOLDERS: move it, or add its folder to FOLDERS")
     for imported in _imports_of_ours(module):
-        below = WINGS.index(_wing(imported)) <= WINGS.index(wing)
+        below = FOLDERS.index(_folder(imported)) <= FOLDERS.index(folder)
         assert below, f"{module} imports {imported}, which is above it"
 
 
-@pytest.mark.parametrize("wing", WINGS)
-def test_no_files_of_a_wing_import_each_other_in_a_circle(wing: str) -> None:
-    files = [module for module in PATHS if module != "gpubp" and _wing(module) == wing]
-    assert files, f"{wing} has no files: take it out of WINGS"
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_files_of_a_folder_import_each_other_in_a_circle(folder: str) -> None:
+    files = [module for module in PATHS if module != "gpubp" and _folder(module) == folder]
+    assert files, f"{folder} has no files: take it out of FOLDERS"
     try:
         TopologicalSorter({module: _imports_of_ours(module) for module in files}).prepare()
     except CycleError as error:

@@ -108,9 +108,9 @@ def place(
 ) -> T:
     """Return ``make(batches=..., parts=...)`` for the first way that has room.
 
-    check_memory : raises a MemoryError where what was made leaves no room to train. needed : bytes
-    that no way can do without, for the message where none fits. note : gets a line about the way
-    that was taken because a faster one found no room.
+    check_memory : raises a MemoryError if training would not fit beside the object made.
+    needed : the bytes that every way takes, for the message if none fits.
+    note : gets a line about the way that was taken because a faster one found no room.
 
     Raises
     ------

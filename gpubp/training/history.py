@@ -32,7 +32,7 @@ class Minimum(NamedTuple):
 
 
 class ValidationResult(NamedTuple):
-    """What rows that training does not see say of the parameters: a score, and the loss."""
+    """Score and loss of the parameters on the validation set."""
 
     score: float
     loss: float

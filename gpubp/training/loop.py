@@ -32,7 +32,7 @@ def train(
 ) -> History:
     """Train for ``recipe.epochs`` epochs or until a reason to stop; continue ``history``.
 
-    validate : judges the parameters on rows held out, after each epoch. With it, training stops
+    validate : scores the parameters on the validation set after each epoch. With it, training stops
     by the score, and ends with the parameters of the best epoch.
     on_epoch : is called after each epoch; returns True to stop.
     A non-finite loss or parameter stops training with the parameters of the epoch before it, and

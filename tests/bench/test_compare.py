@@ -1,4 +1,4 @@
-"""Two runs of a suite: verdicts that know the noise."""
+"""Two runs of a suite: results that know the noise."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def device(request: pytest.FixtureRequest) -> str:
 def test_rows_given_train_as_the_same_rows_held_out(
     device: str, kind: type, y: np.ndarray, form: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ValidationSet out without a draw from the generator, the same rows give the same bits."""
+    """Held out without a draw from the generator, the same rows give the same bits."""
     kept, own = np.split(np.random.RandomState(1).permutation(len(X)), [108])
     options = OPTIONS | {"device": device, "dtype": "float64", "batch_size": 16, "random_state": 3}
     with monkeypatch.context() as patch:

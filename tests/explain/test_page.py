@@ -361,7 +361,7 @@ def test_one_layer_needs_no_way_back() -> None:
     ("rate", "result"),
     [(0.05, "The loss fell"), (3.0, "The loss rose"), (0.0, "The loss stayed")],
 )
-def test_the_verdict_is_what_happened(rate: float, result: str) -> None:
+def test_the_page_says_how_the_loss_changed(rate: float, result: str) -> None:
     example = replace(EXAMPLES["step-by-step"](), rate=rate)
     words = words_of(stages_of(explain_page(example, list(trace_steps(example, 1))))["8"])
     assert [v for v in ("fell", "rose", "stayed", "finite") if f"The loss {v}" in words] == [

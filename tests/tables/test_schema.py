@@ -280,10 +280,10 @@ def test_the_task_of_the_built_in_data_sets(name, task, reason):
     ],
 )
 def test_the_task_of_a_column(table_of, target, task, reason):
-    got, why = infer_task(table_of(a=range(len(target)), y=target), ("y",))
+    got, line = infer_task(table_of(a=range(len(target)), y=target), ("y",))
     assert got == task
-    assert why.startswith("target 'y' ")
-    assert why.endswith(reason)
+    assert line.startswith("target 'y' ")
+    assert line.endswith(reason)
 
 
 def test_the_task_of_bools_and_of_several_targets(tmp_path, table_of):

@@ -211,7 +211,7 @@ def test_an_estimator_fits_on_any_device_or_says_that_it_does_not(fit: Any, case
     assert len(set(taken)) == len(taken) > 2
 
 
-def test_without_a_rehearsal_memory_runs_out_amid_an_epoch(
+def test_without_the_check_memory_runs_out_within_an_epoch(
     fit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The order of the rows, copies of the parameters and a validation need room too."""

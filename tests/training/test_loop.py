@@ -339,7 +339,7 @@ def test_a_parameter_whose_square_overflows_is_finite(backend: Backend) -> None:
         assert np.isfinite(trainer.read_loss())
 
 
-def test_a_rehearsal_with_such_a_parameter_does_not_warn() -> None:
+def test_the_memory_check_with_such_a_parameter_does_not_warn() -> None:
     backend = NumpyBackend()
     backend.name = "a device"  # the host needs none
     trainer = _trainer(backend)
