@@ -151,7 +151,7 @@ def example_by_name(name: str) -> Example:
 def read_example(path: str | Path) -> Example:
     """Return the network in a TOML file.
 
-    Keys: layers, activation (one name, or one a hidden layer), loss, inputs, targets;
+    Keys: layers, activation (one name, or one per hidden layer), loss, inputs, targets;
     weights [layer][source][unit] or seed; biases [layer][unit], "random", or none;
     learning_rate, solver (one of SOLVERS that updates by steps, by default "sgd") and its numbers,
     alpha, names, name. momentum is 0 and nesterovs_momentum false by default.
