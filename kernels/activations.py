@@ -1,6 +1,7 @@
 """Activations: f(z), and the delta step f'(z) * g.
 
-To add one, add its entry to ``ACTIVATIONS``; nothing else has to change.
+To add one, add its entry to ``ACTIVATIONS``, planted bugs to tests/kernels/test_mutants.py, and run
+``python -m tests.kernels.nvrtc``. A NumPy twin calls ufuncs with ``out=`` only.
 """
 
 from __future__ import annotations
