@@ -98,8 +98,9 @@ def _epochs(case: Case, session: Session) -> Row:
 
 
 def _timed(call: Callable[[], None], case: Case, session: Session) -> tuple[Timing, float]:
-    at_least = {"samples": case.epochs, "seconds": case.seconds}
-    return time_calls(call, session.clock, session.synchronize, **at_least)
+    return time_calls(
+        call, session.clock, session.synchronize, samples=case.epochs, seconds=case.seconds
+    )
 
 
 def _loss_of_epoch(session: Session) -> float:

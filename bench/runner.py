@@ -7,7 +7,7 @@ import os
 import statistics
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,7 +110,7 @@ class Run:
         except ResumeError:
             return False
 
-    def measure(self) -> Iterator[Progress]:
+    def measure(self) -> Generator[Progress, None, None]:
         """Measure what is still open; yield after every measurement, when it is in the file."""
         total = self._total()
         for number, case in self._open():

@@ -135,7 +135,8 @@ class Workload:
         Z: np.ndarray = A @ W + b
         if self.loss == "squared_error":
             return Z
-        return expit(Z) if self.sizes[-1] == 1 else softmax(Z, axis=1)
+        outputs: np.ndarray = expit(Z) if self.sizes[-1] == 1 else softmax(Z, axis=1)
+        return outputs
 
     def orders(self) -> np.ndarray:
         """Return the row orders that the epochs take in turn, (ORDERS, rows) int64.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, count
+from typing import cast
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Gpubp(Peer):
 
 def _precision(workload: Workload, device: str) -> Precision:
     """Return the precision of the factors of float32 products."""
-    if workload.precision in ("float32", "float64"):
+    if workload.precision == "float64" or workload.precision == "float32":
         return "float32"
     if device == "cpu":
         raise SkippedError(f"there is no {workload.precision} on {device}")
@@ -95,7 +96,9 @@ def new_trainer(backend: Backend, workload: Workload) -> Trainer:
         solver=workload.solver,
         solver_numbers={"epsilon": workload.epsilon} if adam else {"momentum": MOMENTUM},
         learning_rate=workload.rate,
-        precision="float64" if workload.precision == "float64" else backend.precision,
+        precision="float64"
+        if workload.precision == "float64"
+        else cast(Precision, backend.precision),
     )
     start = Start(workload.initial_theta(), np.random.RandomState(0))
     return make_trainer(backend, workload.network, loss, TrainingData(X, y, y, None), recipe, start)
