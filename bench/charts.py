@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from gpubp.bench.cases import Case
 from gpubp.bench.results import Row
 from gpubp.explain.search.figure import Axis
 from gpubp.reports.html import element, escape, number, svg
 
-# 460 units wide, which a phone shows at 0.75 and a desk at up to 1.3 pixels each.
-_WIDTH, _HEIGHT = 460, 350
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 22, 12, 62
-_BAR, _GAP, _LABEL = 20, 6, 220
+# 360 units wide, which a phone shows at 0.95 and a desk at up to 1.25 pixels each.
+_WIDTH, _HEIGHT = 360, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 12, 56
+_BAR, _GAP, _HEADING, _LABEL, _VALUE = 18, 5, 24, 128, 58
+_MOST_LETTERS = 38  # of a case's name, in the bold of a wide font
+HATCH = "hatch"  # the pattern over the bars of disturbed rows
 _COLOURS = 8
 # A square, a triangle, a diamond, a circle: not by colour alone.
 _MARKS = (
@@ -33,10 +36,14 @@ CHART_CSS = """
 .one { stroke: var(--quiet); stroke-dasharray: 4 4; }
 .curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .mark { stroke: var(--panel); stroke-width: 1; }
-svg text { font-size: 15px; }
+.mark.disturbed { stroke-width: 2; }
+.hatch { stroke: var(--panel); stroke-width: 4; }
+svg text { font-size: 14px; }
 svg text.tick { fill: var(--quiet); }
+svg text.case { font-weight: 600; paint-order: stroke; stroke: var(--panel); stroke-width: 5px; }
 """ + "".join(
     f".curve.series-{k} {{ stroke: var(--series-{k}); }} "
+    f".mark.disturbed.series-{k} {{ fill: var(--panel); stroke: var(--series-{k}); }} "
     f".mark.series-{k}, .bar.series-{k} {{ fill: var(--series-{k}); }}\n"
     for k in range(1, _COLOURS + 1)
 )
@@ -44,11 +51,20 @@ svg text.tick { fill: var(--quiet); }
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: who, and the points (x, y), both above 0, x ascending. look : its number."""
+    """One curve: who, and the points (x, y), both above 0, x ascending.
+
+    look : its number. disturbed : the x of the points that other processes disturbed.
+    """
 
     name: str
     look: int
     points: tuple[tuple[float, float], ...]
+    disturbed: frozenset[float] = frozenset()
+
+
+def is_disturbed(row: Row) -> bool:
+    """Return whether other processes kept cores busy in a round of ``row``."""
+    return bool(row.figures.get("disturbed_rounds"))
 
 
 def what_grows(case: Case) -> float:
@@ -66,15 +82,19 @@ def chart(series: Sequence[Series], x_name: str, y_name: str) -> str:
         places = [(x.at(a), y.at(b)) for a, b in one.points]
         path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in places)
         parts.append(element("path", d=path, class_=f"curve series-{_colour(one.look)}"))
-        parts += [mark(one.look, *place) for place in places]
+        parts += [
+            mark(one.look, *place, disturbed=point[0] in one.disturbed)
+            for point, place in zip(one.points, places, strict=True)
+        ]
     return svg(_WIDTH, _HEIGHT, "".join(parts), f"{y_name} over {x_name}")
 
 
-def mark(look: int, x: float, y: float) -> str:
-    """Return the mark of the series of this number at a place."""
+def mark(look: int, x: float, y: float, *, disturbed: bool = False) -> str:
+    """Return the mark of the series of this number at a place, hollow if ``disturbed``."""
     place = f"translate({x:.1f} {y:.1f})"
     shape = _MARKS[look % len(_MARKS)]
-    return element("path", d=shape, transform=place, class_=f"mark series-{_colour(look)}")
+    kind = f"mark{' disturbed' if disturbed else ''} series-{_colour(look)}"
+    return element("path", d=shape, transform=place, class_=kind)
 
 
 def _colour(look: int) -> int:
@@ -91,7 +111,7 @@ def _ticks(x: Axis, y: Axis) -> Iterator[str]:
     for k in x.ticks:
         at = x.at(10.0**k)
         yield element("path", d=f"M{at:.1f} {_TOP}V{_HEIGHT - _BOTTOM}", class_="axis")
-        yield _text(_short(10.0**k), at, _HEIGHT - _BOTTOM + 27, "middle")
+        yield _text(_short(10.0**k), at, _HEIGHT - _BOTTOM + 20, "middle")
     for k in y.ticks:
         at = y.at(10.0**k)
         yield element("path", d=f"M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}", class_="axis")
@@ -113,8 +133,8 @@ def _text(text: str, x: float, y: float, anchor: str) -> str:
 def _names(x_name: str, y_name: str) -> Iterator[str]:
     middle = (_TOP + _HEIGHT - _BOTTOM) / 2
     across = (_LEFT + _WIDTH - _RIGHT) / 2
-    yield element("text", escape(x_name), x=across, y=_HEIGHT - 8, text_anchor="middle")
-    turned = f"translate(18 {middle:.1f}) rotate(-90)"
+    yield element("text", escape(x_name), x=across, y=_HEIGHT - 10, text_anchor="middle")
+    turned = f"translate(15 {middle:.1f}) rotate(-90)"
     yield element("text", escape(y_name), transform=turned, text_anchor="middle")
 
 
@@ -126,34 +146,68 @@ def bars(
 ) -> str:
     """Return a bar for each ratio, from 1 on over a logarithmic axis: as fast as ``baseline``.
 
+    Bars stand under the name of their case; those of disturbed rows are hatched.
     looks : the number of each peer's series. names : what peers are called, if not by their own.
     """
     names = names or {}
     ratios = [row.figures["ratio"] for _, row in pairs]
     least, most = (math.log(f([1.0, *ratios])) for f in (min, max))
     tops = list(_tops(pairs))
-    height = tops[-1] + _BAR + 40
-    scale = (_WIDTH - _LABEL - 62) / max(most - least, 1e-9)
-    at, parts = _LABEL - least * scale, []
-    for top, (case, _), ratio in zip(tops, pairs, ratios, strict=True):
-        where = "" if case.device == "cpu" else f" {case.device}"
-        label = f"{case.network} b{case.batch} {names.get(case.peer, case.peer)}{where}"
-        name = {"x": _LABEL - 8, "y": top + 15, "text_anchor": "end"}
-        parts.append(element("text", escape(label), class_="label", **name))
-        look = f"bar series-{_colour(looks[case.peer])}"
+    common = _common_end([case.name for case, _ in pairs])
+    height = tops[-1] + _BAR + (56 if common else 36)
+    scale = (_WIDTH - _LABEL - _VALUE) / max(most - least, 1e-9)
+    at, before = _LABEL - least * scale, ""
+    parts = [_hatch()] if any(is_disturbed(row) for _, row in pairs) else []
+    parts.append(element("path", d=f"M{at:.1f} 0V{tops[-1] + _BAR + 8}", class_="one"))
+    for top, (case, row), ratio in zip(tops, pairs, ratios, strict=True):
+        if case.name != before:
+            parts.append(_case_name(case.name.removesuffix(common), top - 7))
+        before = case.name
+        label = {"x": _LABEL - 8, "y": top + 14, "text_anchor": "end"}
+        parts.append(element("text", escape(names.get(case.peer, case.peer)), **label))
         ends = sorted((at, at + math.log(ratio) * scale))
-        size = {"width": ends[1] - ends[0], "height": _BAR}
-        parts.append(element("rect", x=ends[0], y=top, rx=2, class_=look, **size))
-        parts.append(element("text", f"{ratio:.2f}", x=ends[1] + 6, y=top + 15))
-    parts.append(element("path", d=f"M{at:.1f} 0V{height - 28}", class_="one"))
-    parts.append(_text(f"1 = {baseline}; the axis is logarithmic", at, height - 8, "middle"))
+        box = {"x": ends[0], "y": top, "width": ends[1] - ends[0], "height": _BAR}
+        look = f"bar series-{_colour(looks[case.peer])}"
+        parts.append(element("rect", rx=2, class_=look, **box))
+        if is_disturbed(row):
+            parts.append(element("rect", fill=f"url(#{HATCH})", **box))
+        parts.append(element("text", f"{ratio:.2f}", x=ends[1] + 5, y=top + 14))
+    notes = [f"1 = {baseline}; logarithmic axis", *([f"all cases:{common}"] if common else [])]
+    for n, note in enumerate(notes):
+        parts.append(_text(note, _WIDTH / 2, tops[-1] + _BAR + 28 + 20 * n, "middle"))
     return svg(_WIDTH, height, "".join(parts), f"Speed over that of {baseline}")
 
 
+def _case_name(name: str, y: float) -> str:
+    """Return the name of a case above its bars, narrowed to the drawing if it is very long."""
+    most = _WIDTH if len(name) > _MOST_LETTERS else None
+    adjust = "spacingAndGlyphs" if most else None
+    return element(
+        "text", escape(name), x=0, y=y, class_="case", textLength=most, lengthAdjust=adjust
+    )
+
+
+def _common_end(names: Sequence[str]) -> str:
+    """Return the words after the batch in which all of several names end, such as " cpu"."""
+    words = [name.split(" ")[3:] for name in dict.fromkeys(names)]
+    if len(words) < 2:
+        return ""
+    ends = zip(*map(reversed, words), strict=False)
+    common = [same[0] for same in takewhile(lambda w: len(set(w)) == 1, ends)]
+    return "".join(f" {word}" for word in reversed(common))
+
+
+def _hatch() -> str:
+    """Return the pattern of stripes that lies over a disturbed bar."""
+    stripe = element("path", d="M2 0V8", class_="hatch")
+    turned = {"patternUnits": "userSpaceOnUse", "patternTransform": "rotate(45)"}
+    return element("pattern", stripe, id=HATCH, width=8, height=8, **turned)
+
+
 def _tops(pairs: Sequence[tuple[Case, Row]]) -> Iterator[int]:
-    """Yield where each bar begins; cases are apart from each other."""
-    top, before = 4, pairs[0][0].name
+    """Yield where each bar begins; each case has room for its name above."""
+    top, before = 0, ""
     for case, _ in pairs:
-        top += 0 if case.name == before else 2 * _GAP
+        top += 0 if case.name == before else _HEADING
         yield top
         top, before = top + _BAR + _GAP, case.name

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gpubp.bench.cases import FLOOR, Case
-from gpubp.bench.charts import CHART_CSS, Series, bars, chart, key, what_grows
+from gpubp.bench.charts import (
+    CHART_CSS,
+    Series,
+    bars,
+    chart,
+    is_disturbed,
+    key,
+    what_grows,
+)
 from gpubp.bench.report import describe, heading, heads_of, table_cells, with_cases
 from gpubp.bench.results import Part, Row
-from gpubp.reports.html import element, escape, page
+from gpubp.bench.usage import BUSY_CORES
+from gpubp.reports.html import STACKED_CSS, element, escape, page
 
 _CSS = """
-.figures { display: grid; gap: 24px; margin: 8px 0 24px; align-items: start;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); }
+.figures { display: grid; gap: 24px; margin: 16px 0 24px; align-items: start; }
 figure { background: var(--panel); border: 1px solid var(--line); border-radius: 8px;
-  padding: 12px; max-width: 620px; }
+  padding: 12px; max-width: 480px; }
 figcaption { font-weight: 600; margin-bottom: 4px; }
 figure p { font-size: 0.875rem; margin: 4px 0 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; margin: 4px 0 0; padding: 0;
@@ -22,6 +30,22 @@ figure p { font-size: 0.875rem; margin: 4px 0 0; }
 .legend svg { display: inline-block; width: 34px; height: 14px; vertical-align: -2px;
   margin-right: 6px; }
 table { margin-bottom: 8px; }
+h2 { margin-top: 16px; }
+td.number, th.number { padding: 4px 0 4px 14px; }
+dl { margin: 8px 0 16px; font-size: 0.875rem; }
+dt { font-weight: 600; }
+dd { margin: 0 0 8px; color: var(--quiet); max-width: 68ch; }
+@media (max-width: 640px) { td.number { padding-left: 0; } }
+@media (min-width: 720px) and (max-width: 1199px) {
+  .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+}
+@media (min-width: 480px) {
+  dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 16px; }
+  dd { margin: 0; }
+}
+@media (min-width: 1200px) {
+  .columns { display: grid; grid-template-columns: 440px minmax(0, 1fr); gap: 48px; }
+}
 """
 _Pairs = Sequence[tuple[Case, Row]]
 _NAMES = {
@@ -37,25 +61,67 @@ def bench_page(part: Part) -> str:
     pairs, suite = list(with_cases(part)), part.settings["suite"]
     title = f"gpubp bench {suite['name']}"
     lines = "".join(element("div", escape(line)) for line in heading(part))
+    figures = element("div", "".join(_figures(pairs, suite["baseline"])), class_="figures")
+    heads = heads_of(part)
+    terms = element("h2", "Terms") + _terms(pairs, heads, suite["baseline"])
+    tables = element("h2", "All figures") + "".join(_tables(pairs, heads, suite["baseline"]))
+    columns = element("div", figures + terms) + element("div", tables)
     body = [
         element("h1", escape(title)),
         element("div", lines, class_="quiet"),
-        element("div", "".join(_figures(pairs, suite["baseline"])), class_="figures"),
-        element("h2", "All figures"),
-        *_tables(pairs, heads_of(part), suite["baseline"]),
-        *(element("p", text, class_="quiet") for text in _NOTES),
+        element("div", columns, class_="columns"),
     ]
-    return page(title, "\n".join(body), _CSS + CHART_CSS)
+    return page(title, "\n".join(body), _CSS + STACKED_CSS + CHART_CSS)
 
 
-_NOTES = (
-    "Every case ran in a fresh process in every round; cases took turns. The spread is the "
-    "distance of the quartiles of the rounds. A ratio is the median of those within each round, "
-    "and stands only where the losses show that both did the same work.",
-    "Of products: the part of the time that the matrix products alone take, at their shapes. Of "
-    "bytes: the part that a copy takes which moves as many bytes as a step has to. A star says "
-    "that other processes kept cores busy.",
-)
+# In the order of the page: the words of a case's name, the rows, the columns.
+_TERMS = {
+    "case": "what a table is about, such as {case}: the network's name in the suite, the units of "
+    "each layer, inputs first, and the rows of a batch; then the solver or the mode, the precision "
+    "of the matrix products and the device",
+    "peer": "the library that was measured. Every peer trains the same network from the same "
+    "weights; every case ran in a fresh process in every round, and cases took turns",
+    FLOOR: "the matrix products of a step alone, at their shapes, by the same BLAS as gpubp: a "
+    "step that did nothing else would take this time",
+    "us/step": "microseconds per training step, or per batch of predictions: the median of the "
+    "rounds",
+    "spread": "distance of the quartiles of the rounds, as a part of their median",
+    "rows/s": "rows of data per second",
+    "ratio": "speed over that of {baseline}: the median of the ratios within each round, given "
+    "only where the losses show that both did the same work. Above 1 is faster",
+    "of products": "time of the floor over the time of the row: 100% would be matrix products "
+    "and nothing else",
+    "of bytes": "time of a copy that moves as many bytes as a step has to, over the time of the "
+    "row",
+    "of floor": "the least time that the measured ceilings of the device allow, over the time of "
+    "the row",
+    "peak MB": "the most memory in use, above that of imports and data, in millions of bytes",
+    "other cores": "cores that other processes kept busy meanwhile",
+    "*": f"disturbed: in at least one round other processes kept more than {BUSY_CORES:g} cores "
+    "busy. Do not trust such a row. Its bar is hatched, its mark in a chart is hollow",
+    "-": "not measured, or no meaning for this row",
+}
+
+
+def _terms(pairs: _Pairs, heads: Sequence[str], baseline: str) -> str:
+    """Return what the terms of the tables mean, without those that do not occur."""
+    absent = {"of floor"} - set(heads)
+    if all(case.peer != FLOOR for case, _ in pairs):
+        absent.add(FLOOR)
+    case = pairs[0][0].name if pairs else "S 64-100-10 b200 adam float32 cpu"
+    entries = []
+    for term, meaning in _TERMS.items():
+        if term not in absent:
+            entries.append(element("dt", escape(_head(term, baseline))))
+            entries.append(
+                element("dd", escape(meaning.format(baseline=baseline, case=case)) + ".")
+            )
+    return element("dl", "".join(entries))
+
+
+def _head(head: str, baseline: str) -> str:
+    """Return the name of a column as the page shows it."""
+    return {"ratio": f"× {baseline}", "us/step": "µs/step"}.get(head, head)
 
 
 def _figures(pairs: _Pairs, baseline: str) -> Iterator[str]:
@@ -73,7 +139,14 @@ def _figures(pairs: _Pairs, baseline: str) -> Iterator[str]:
     compared = [(case, row) for case, row in measured if "ratio" in row.figures]
     if compared:
         caption = element("figcaption", escape(f"Speed over that of {baseline}"))
-        yield element("figure", caption + bars(compared, looks, baseline))
+        note = _note([row for _, row in compared], "Hatched")
+        yield element("figure", caption + bars(compared, looks, baseline) + note)
+
+
+def _note(rows: Sequence[Row], look: str) -> str:
+    """Return what ``look`` means under a drawing that has disturbed rows, else ""."""
+    text = f"{look}: other processes kept cores busy in a round; do not trust it."
+    return element("p", text, class_="quiet") if any(map(is_disturbed, rows)) else ""
 
 
 def _growth(vary: str, title: str, pairs: _Pairs) -> str:
@@ -81,12 +154,15 @@ def _growth(vary: str, title: str, pairs: _Pairs) -> str:
     y_name = {"batch": "rows/s", "rows": "seconds of a fit"}.get(vary, "µs a step")
     series = []
     for look, who in enumerate(dict.fromkeys(_who(case) for case, _ in pairs)):
-        points = sorted((what_grows(c), _height(vary, row)) for c, row in pairs if _who(c) == who)
-        series.append(Series(who, look, tuple(points)))
+        own = [(what_grows(case), row) for case, row in pairs if _who(case) == who]
+        points = sorted((x, _height(vary, row)) for x, row in own)
+        disturbed = frozenset(x for x, row in own if is_disturbed(row))
+        series.append(Series(who, look, tuple(points), disturbed))
     entries = (element("li", key(one.look) + escape(one.name)) for one in series)
     legend = element("ul", "".join(entries), class_="legend")
     caption = element("figcaption", escape(f"{y_name} over {_NAMES[vary]}: {title}"))
-    return element("figure", caption + chart(series, _NAMES[vary], y_name) + legend)
+    note = _note([row for _, row in pairs], "Hollow")
+    return element("figure", caption + chart(series, _NAMES[vary], y_name) + legend + note)
 
 
 def _who(case: Case) -> str:
@@ -101,27 +177,26 @@ def _height(vary: str, row: Row) -> float:
 
 
 def _tables(pairs: _Pairs, heads: list[str], baseline: str) -> Iterator[str]:
-    named = [f"× {baseline}" if head == "ratio" else head for head in heads]
-    head = "".join(element("th", escape(text), class_="number") for text in named)
+    named = [_head(head, baseline) for head in heads]
+    cells = "".join(element("th", escape(text), class_="number") for text in named)
+    head = element("thead", element("tr", element("th", "peer") + cells))
     for name in dict.fromkeys(case.name for case, _ in pairs):
         own = [(case, row) for case, row in pairs if case.name == name]
-        rows = element("tr", element("th", "peer") + head)
-        rows += "".join(_row(case, row, len(heads)) for case, row in own)
+        body = element("tbody", "".join(_row(case, row, named) for case, row in own))
         yield element("h3", escape(name))
         yield element("p", escape(describe(own[0][0])), class_="quiet")
-        yield element("div", element("table", rows), class_="scroll")
+        yield element("div", element("table", head + body, class_="stacked"), class_="scroll")
 
 
-def _row(case: Case, row: Row, columns: int) -> str:
-    peer, why = element("td", escape(case.peer)), "; ".join(filter(None, _reasons(row)))
+def _row(case: Case, row: Row, heads: Sequence[str]) -> str:
+    why = "; ".join(filter(None, (row.reason, row.not_compared)))
+    peer = element("td", escape(case.peer), data_label="peer")
     if row.status != "ok":
-        text = element("td", escape(f"{row.status}: {why}"), colspan=columns)
+        text = element("td", escape(f"{row.status}: {why}"), colspan=len(heads))
         return element("tr", peer + text, class_="bad" if row.status == "failed" else "quiet")
-    shown = table_cells(row)[:columns]
-    cells = "".join(element("td", escape(cell), class_="number") for cell in shown)
-    more = element("td", escape(why), colspan=columns + 1, class_="quiet")
+    cells = "".join(
+        element("td", escape(cell), class_="number", data_label=label)
+        for cell, label in zip(table_cells(row), heads, strict=False)
+    )
+    more = element("td", escape(why), colspan=len(heads) + 1, class_="quiet")
     return element("tr", peer + cells) + (element("tr", more) if why else "")
-
-
-def _reasons(row: Row) -> tuple[str, str]:
-    return row.reason, row.not_compared

@@ -10,7 +10,7 @@ import math
 from html import escape
 from typing import Any
 
-__all__ = ["element", "escape", "json_script", "number", "page", "svg"]
+__all__ = ["STACKED_CSS", "element", "escape", "json_script", "number", "page", "svg"]
 
 # What a page may use: its own inline style and script, and nothing from anywhere else.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -56,6 +56,20 @@ th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); vertical
 td.number, th.number { text-align: right; white-space: nowrap; }
 .scroll { overflow-x: auto; }
 [hidden] { display: none !important; }
+"""
+
+# Wide tables of the class "stacked": on a phone, each row becomes a block of its own, with every
+# cell beside the name of its column, which its data-label holds.
+STACKED_CSS = """
+@media (max-width: 640px) {
+  table.stacked, table.stacked tbody { display: block; }
+  table.stacked thead { display: none; }
+  table.stacked tr { display: block; border-bottom: 1px solid var(--line); padding: 8px 0; }
+  table.stacked td, table.stacked td.number { display: flex; justify-content: space-between;
+    gap: 16px; border: 0; padding: 1px 0; text-align: right; }
+  table.stacked td::before { content: attr(data-label); color: var(--quiet); text-align: left; }
+  table.stacked td:first-child { font-weight: 600; }
+}
 """
 
 

@@ -19,7 +19,7 @@ from gpubp.explain.search.text import (
     sentences,
     table,
 )
-from gpubp.reports.html import element, escape, page
+from gpubp.reports.html import STACKED_CSS, element, escape, page
 
 _CSS = """
 .figures { display: grid; gap: 24px; margin: 8px 0 24px;
@@ -38,13 +38,6 @@ sup { line-height: 0; font-size: 0.75em; }
   table.narrow { font-size: 0.8125rem; }
   table.narrow th, table.narrow td { padding-right: 8px; }
   table.narrow th.number { white-space: normal; }
-  table.stacked thead { display: none; }
-  table.stacked, table.stacked tbody { display: block; }
-  table.stacked tr { display: block; border-bottom: 1px solid var(--line); padding: 8px 0; }
-  table.stacked td, table.stacked td.number { display: flex; justify-content: space-between;
-    gap: 16px; border: 0; padding: 1px 0; text-align: right; }
-  table.stacked td::before { content: attr(data-label); color: var(--quiet); text-align: left; }
-  table.stacked td:first-child { font-weight: 600; }
 }
 """
 
@@ -63,7 +56,7 @@ def search_page(comparison: Comparison) -> str:
         *(element("p", _typeset(sentence)) for sentence in sentences(comparison)),
         *_extrapolation(comparison),
     ]
-    return page(title, "\n".join(body), _CSS + FIGURE_CSS)
+    return page(title, "\n".join(body), _CSS + STACKED_CSS + FIGURE_CSS)
 
 
 _INTRODUCTION = (
