@@ -16,9 +16,10 @@ from gpubp.explain.search.comparison import Comparison
 from gpubp.explain.search.methods import Method, Run, weights_of
 from gpubp.reports.html import element, escape, number, svg
 
-# A drawing is 460 units wide, which a phone shows at 0.75 and a desk at up to 1.3 pixels each.
-_WIDTH, _HEIGHT = 460, 350
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 22, 12, 62
+# A drawing is 360 units wide, which a phone shows at 0.95 and a desk at up to 1.25 pixels each.
+_WIDTH, _HEIGHT = 360, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 18, 12, 56
+_EXPONENT = 13  # its font size
 _CELLS = 120  # of the landscape, along each side
 _MOST_LEVELS = 20  # of its contours
 _SERIES: dict[Method, int] = {"one_at_a_time": 1, "combinations": 2, "random": 3, "backprop": 4}
@@ -41,7 +42,7 @@ FIGURE_CSS = """
 .mark { stroke: var(--panel); stroke-width: 1; }
 .halo { fill: none; stroke: var(--panel); stroke-width: 4; }
 .start { fill: var(--ink); stroke: var(--panel); }
-svg text { font-size: 15px; }
+svg text { font-size: 14px; }
 svg text.tick { fill: var(--quiet); }
 """
 
@@ -81,8 +82,8 @@ class Axis:
 
     @property
     def ticks(self) -> list[int]:
-        """The decades that have a label, seven at most."""
-        stride = -(-(self.high - self.low) // 6)
+        """The decades that have a label, six at most."""
+        stride = -(-(self.high - self.low) // 5)
         return list(range(self.low, self.high + 1, stride))
 
 
@@ -119,7 +120,7 @@ def _ticks(x: Axis, y: Axis) -> Iterator[str]:
     for k in x.ticks:
         at = x.at(10.0**k)
         yield element("path", d=f"M{at:.1f} {_TOP}V{_HEIGHT - _BOTTOM}", class_="axis")
-        yield _power(k, at, _HEIGHT - _BOTTOM + 27, "middle")
+        yield _power(k, at, _HEIGHT - _BOTTOM + 20, "middle")
     for k in y.ticks:
         at = y.at(10.0**k)
         yield element("path", d=f"M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}", class_="axis")
@@ -131,7 +132,7 @@ def _power(k: int, x: float, y: float, anchor: str) -> str:
     if -2 <= k <= 3:
         inner = f"{10.0**k:,g}"
     else:
-        raised = element("tspan", number(k), dy=-6.0, font_size=11)
+        raised = element("tspan", number(k), dy=-6.0, font_size=_EXPONENT)
         inner = f"10{raised}"
     return element("text", inner, x=x, y=y, text_anchor=anchor, class_="tick")
 
@@ -139,9 +140,13 @@ def _power(k: int, x: float, y: float, anchor: str) -> str:
 def _names(x_name: str, y_name: str) -> Iterator[str]:
     middle = (_TOP + _HEIGHT - _BOTTOM) / 2
     yield element(
-        "text", escape(x_name), x=(_LEFT + _WIDTH - _RIGHT) / 2, y=_HEIGHT - 8, text_anchor="middle"
+        "text",
+        escape(x_name),
+        x=(_LEFT + _WIDTH - _RIGHT) / 2,
+        y=_HEIGHT - 10,
+        text_anchor="middle",
     )
-    turned = f"translate(20 {middle:.1f}) rotate(-90)"
+    turned = f"translate(15 {middle:.1f}) rotate(-90)"
     yield element("text", escape(y_name), transform=turned, text_anchor="middle")
 
 
@@ -201,7 +206,7 @@ class _Frame:
         """Yield the labels of round numbers."""
         for value in _round_numbers(self.x_low, self.x_high):
             at = self.at(value, self.y_low)[0]
-            label = {"x": at, "y": _HEIGHT - _BOTTOM + 27, "text_anchor": "middle"}
+            label = {"x": at, "y": _HEIGHT - _BOTTOM + 20, "text_anchor": "middle"}
             yield element("text", number(value), class_="tick", **label)
         for value in _round_numbers(self.y_low, self.y_high):
             at = self.at(self.x_low, value)[1] + 5

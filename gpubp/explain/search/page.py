@@ -25,15 +25,19 @@ _CSS = """
 .figures { display: grid; gap: 24px; margin: 8px 0 24px;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); }
 figure { background: var(--panel); border: 1px solid var(--line); border-radius: 8px;
-  padding: 12px; max-width: 560px; }
-figcaption { font-weight: 600; margin-bottom: 4px; }
-figure p { font-size: 0.875rem; margin: 4px 0 0; }
+  padding: 12px; display: flex; flex-wrap: wrap; gap: 4px 16px; align-content: flex-start; }
+figcaption { font-weight: 600; flex: 0 0 100%; }
+figure svg { flex: 1 1 310px; min-width: 0; max-width: 450px; }
+figure p { font-size: 0.875rem; flex: 1 1 170px; margin: 4px 0 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 16px 0 8px; padding: 0;
   list-style: none; font-size: 0.9375rem; }
 .legend svg { display: inline-block; width: 34px; height: 14px; vertical-align: -2px;
   margin-right: 6px; }
 table { margin-bottom: 20px; }
-sup { line-height: 0; font-size: 0.75em; }
+sup { line-height: 0; font-size: max(0.75em, 12px); }
+@media (min-width: 1100px) {
+  .pair { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 0 48px; }
+}
 @media (max-width: 640px) {
   table.narrow { font-size: 0.8125rem; }
   table.narrow th, table.narrow td { padding-right: 8px; }
@@ -46,17 +50,22 @@ def search_page(comparison: Comparison) -> str:
     """Return the whole page."""
     name = comparison.example.name
     title = f"Searching for the weights of {name}"
+    about = element("p", escape(_INTRODUCTION))
+    about += element("p", _typeset(heading(comparison)), class_="quiet")
+    found = "".join(element("p", _typeset(sentence)) for sentence in sentences(comparison))
     body = [
         element("h1", escape(title)),
-        element("p", escape(_INTRODUCTION)),
-        element("p", _typeset(heading(comparison)), class_="quiet"),
+        _pair(about, _table(HEADINGS, table(comparison), numbers=range(1, 5))),
         _legend(comparison.runs),
         element("div", "".join(_figures(comparison)), class_="figures"),
-        _table(HEADINGS, table(comparison), numbers=range(1, 5)),
-        *(element("p", _typeset(sentence)) for sentence in sentences(comparison)),
-        *_extrapolation(comparison),
+        _pair(element("h2", "What happened") + found, "".join(_extrapolation(comparison))),
     ]
     return page(title, "\n".join(body), _CSS + STACKED_CSS + FIGURE_CSS)
+
+
+def _pair(left: str, right: str) -> str:
+    """Return two blocks, next to each other where the screen is wide enough."""
+    return element("div", element("div", left) + element("div", right), class_="pair")
 
 
 _INTRODUCTION = (
