@@ -11,7 +11,7 @@ from gpubp.explain.example import Example
 from gpubp.explain.trace import StepTrace
 from gpubp.reports.html import element, escape, number, svg
 
-_WIDTH, _HEIGHT = 430.0, 190.0
+_WIDTH, _HEIGHT = 360.0, 180.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 10.0, 26.0, 24.0
 _MOST_POINTS = 1000
 

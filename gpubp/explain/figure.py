@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 from gpubp.explain.layout import (
     FONT,
     LINE,
-    PHONE,
     PLATE_EDGE,
     PLATE_LINE,
     RADIUS,
@@ -22,10 +21,11 @@ from gpubp.explain.layout import (
 from gpubp.explain.quantities import weight_name
 from gpubp.reports.html import element, escape, svg
 
-_LEAST_TEXT = 10.0  # pixels on a screen
+_MOST_TEXT = 16.0  # pixels on a screen; the least is FONT
 _THIN, _THICK = 0.8, 5.0  # lines
 _MOST_ARROWS = 16
-_MOST_LABELS = 20  # between two layers at once
+_DIGITS = (6, 3, 2)  # of a number on an edge, the first for which all edges of a unit have room
+_MOST_LABELS = 9  # between two layers at once; more cannot be told apart
 
 
 _MEANING = {
@@ -97,8 +97,9 @@ class Figure:
         parts += [self._gap(k, edges) for k, edges in enumerate(self.edges)]
         parts += [self._labels(k, edges) for k, edges in enumerate(self.edges) if edges.active]
         parts += [self._unit(unit) for column in layout.units for unit in column]
-        least = f"min-width:{layout.width * _LEAST_TEXT / FONT:.0f}px"
-        style = least if layout.width > PHONE else None
+        sizes = (f"min-width:{layout.width:.0f}px", f"min-height:{layout.height:.0f}px")
+        most = f"max-width:{layout.width * _MOST_TEXT / FONT:.0f}px"
+        style = ";".join((*sizes, most))
         inner = "".join(parts)
         role = "group" if "data-for" in inner else "img"
         return svg(layout.width, layout.height, inner, self.label, role, style=style, class_=kind)
@@ -146,8 +147,8 @@ class Figure:
             parts.append(_text(unit.x, box.y0 + PLATE_LINE * n - 2, line, plate.kind))
         return "".join(parts)
 
-    def _number(self, name: str, word: str = "") -> str:
-        return self.layout.q(name, word=word).replace("span", "tspan")
+    def _number(self, name: str, word: str = "", digits: int = 6) -> str:
+        return self.layout.q(name, digits, word=word).replace("span", "tspan")
 
     def _pairs(self, k: int) -> Iterator[tuple[Unit, Unit]]:
         below, above = self.layout.units[k : k + 2]
@@ -202,8 +203,10 @@ class Figure:
         """The numbers on the edges into layer k + 1: of all, or of one unit at a time."""
         edges, taken = self._edges(k, style.matrix), self._taken(k)
         words = ["" if style.matrix == "blame" else f"{self._weight(edge)} " for edge in edges]
-        for prefixes in (words, [""] * len(edges)) if len(edges) <= _MOST_LABELS else ():
-            labels = self._placed(edges, prefixes, taken)
+        none = [""] * len(edges)
+        ways = ((words, 6), (none, 6), (none, 3)) if len(edges) <= _MOST_LABELS else ()
+        for prefixes, digits in ways:
+            labels = self._placed(edges, prefixes, taken, digits)
             if labels is not None:
                 return element("g", labels, class_=f"labels {style.flow}", data_gap=k)
         return "".join(self._labels_by_unit(k, style, edges, taken))
@@ -219,7 +222,8 @@ class Figure:
         first = max(groups, key=lambda unit: sum(abs(edge.value) for edge in groups[unit]))
         for unit, own in groups.items():
             # Without room for labels the group is empty, but its edges still can stand out.
-            labels = self._placed(own, [""] * len(own), taken, far=backward)
+            places = (self._placed(own, [""] * len(own), taken, n, far=backward) for n in _DIGITS)
+            labels = next((found for found in places if found is not None), None)
             yield element(
                 "g",
                 labels or "",
@@ -230,21 +234,27 @@ class Figure:
             )
 
     def _placed(
-        self, edges: list[_Edge], words: list[str], taken: list[Box], far: bool | None = None
+        self,
+        edges: list[_Edge],
+        words: list[str],
+        taken: list[Box],
+        digits: int,
+        far: bool | None = None,
     ) -> str | None:
-        """The labels of ``edges``, or None if they do not find room.
+        """The labels of ``edges`` to so many digits, or None if they do not find room.
 
         far : where they go by preference: None is the middle, False the unit below, True the
         unit above.
         """
+        width_of = self.layout.width_of
         labels = list(zip(words, edges, strict=True))
-        widths = [self.layout.width_of(edge.quantity, word) for word, edge in labels]
+        widths = [width_of(edge.quantity, word, digits) for word, edge in labels]
         places = place_labels([edge.ends for edge in edges], widths, taken, far)
         if places is None:
             return None
         parts = []
         for edge, word, (x, y) in zip(edges, words, places, strict=True):
-            parts.append(_text(x, y + 4, self._number(edge.quantity, word)))
+            parts.append(_text(x, y + 4, self._number(edge.quantity, word, digits)))
         return "".join(parts)
 
     def _taken(self, k: int) -> list[Box]:

@@ -1,7 +1,7 @@
 """Where the units of a network stand in a drawing, and where labels find room on its edges.
 
-Laid out for a phone: 430 units wide with text of 11.5, to be scaled up from there. Where four or
-more layers leave no room for numbers on the edges, wide screens get a drawing of their own.
+Laid out for a phone: 360 units wide with text of 12 pixels, which is never scaled down; a drawing
+that is wider scrolls. Wide screens get a drawing of their own, with more room for numbers.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import NamedTuple
 from gpubp.explain.quantities import Quantities
 from gpubp.reports.html import number
 
-FONT = 11.5
+FONT = 12.0
 RADIUS = 17.0  # of a unit's circle
-LINE, PLATE_LINE = 13.0, 14.0  # heights of a line of a name, and of a plate
+LINE, PLATE_LINE = 14.0, 15.0  # heights of a line of a name, and of a plate
 PLATE_EDGE = 3.0  # beside the text of a plate
-PHONE = 430.0  # the width of a drawing that fits on a phone
+PHONE = 360.0  # the width of a drawing that fits on a phone
 _MARGIN = 46.0  # from the edge to the middle of the first and the last column
-_ROOMY_GAP = 165.0
-_HEAD = 34.0  # room for the headings of the columns
+_ROOMY, _ROOMY_GAP = 560.0, 165.0  # of a drawing for wide screens: least width, between columns
+_HEAD = 36.0  # room for the headings of the columns
 _ROOM = 118.0  # height for a unit where there is room
 _WIDTHS = {".": 0.32, " ": 0.32, "−": 0.84, "m": 0.97, "w": 0.82, "M": 0.86, "W": 0.99, "…": 1.0}
 _WIDTHS |= dict.fromkeys("iljtfI|,:;'()[]-", 0.4)
 # Where labels may stand on an edge, from its middle outward, and how far beside it.
 _ALONG = tuple(0.5 + sign * 0.03 * n for n in range(11) for sign in (1, -1) if n or sign > 0)
-_BESIDE = (0.0, -9.0, 9.0)
+_BESIDE = (0.0, -10.0, 10.0)
 
 
 class Box(NamedTuple):
@@ -93,12 +93,12 @@ class Layout:
 
     def __init__(self, q: Quantities, *, roomy: bool = False) -> None:
         self.q = q
-        self._widths: dict[str, float] = {}
+        self._widths: dict[tuple[str, int], float] = {}
         columns = len(q.shown)
         halves = [self._half(k) for k in range(columns)]
         self.margin = max(_MARGIN, halves[0] + 1, halves[-1] + 1)
         apart = max(a + b for a, b in pairwise(halves)) + 4
-        fits = (PHONE - 2 * self.margin) / (columns - 1)
+        fits = ((_ROOMY if roomy else PHONE) - 2 * self.margin) / (columns - 1)
         self.gap = max(fits, apart, _ROOMY_GAP if roomy else 0.0)
         self.width = 2 * self.margin + self.gap * (columns - 1)
         self.names = [
@@ -112,12 +112,13 @@ class Layout:
         self.height = _HEAD + max(needed)
         self.units = [list(self._column(k, counts[k])) for k in range(columns)]
 
-    def width_of(self, name: str, word: str = "") -> float:
+    def width_of(self, name: str, word: str = "", digits: int = 6) -> float:
         """Return the room that a number needs in every step, with ``word`` before it."""
-        if name not in self._widths:
-            texts = {number(value) for value in self.q.history(name)}
-            self._widths[name] = max(map(text_width, texts))
-        return self._widths[name] + text_width(word)
+        key = name, digits
+        if key not in self._widths:
+            texts = {number(value, digits) for value in self.q.history(name)}
+            self._widths[key] = max(map(text_width, texts))
+        return self._widths[key] + text_width(word)
 
     def _half(self, layer: int) -> float:
         """Half the width of the widest plate that a layer has in any drawing."""
@@ -236,4 +237,4 @@ def is_free(box: Box, taken: Sequence[Box]) -> bool:
 
 def _label_box(spot: tuple[float, float], width: float) -> Box:
     x, y = spot
-    return Box(x - width / 2 - 1, y - 7, x + width / 2 + 1, y + 7)
+    return Box(x - width / 2 - 1, y - 8, x + width / 2 + 1, y + 8)

@@ -56,7 +56,7 @@ def _stages(s: Setting) -> list[Stage]:
 
 
 def _drawings(stage: Stage) -> str:
-    kinds = (None,) if len(stage.figures) == 1 else ("narrow", "wide")
+    kinds = ("narrow", "wide")
     return "".join(f.markup(kind) for f, kind in zip(stage.figures, kinds, strict=True))
 
 

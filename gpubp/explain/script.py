@@ -19,32 +19,34 @@ h3 { font-size: .95rem; margin: 16px 0 2px; }
 .controls > div { display: flex; align-items: center; gap: 4px; }
 button {
   font: inherit; color: var(--ink); background: var(--panel); border: 1px solid var(--line);
-  border-radius: 999px; min-width: 32px; height: 32px; padding: 0 8px; cursor: pointer;
+  border-radius: 999px; min-width: 44px; height: 44px; padding: 0 10px; cursor: pointer;
 }
+.pills { flex-wrap: wrap; }
 button:hover { border-color: var(--quiet); }
 button[aria-current] { background: var(--ink); border-color: var(--ink); color: var(--ground); }
 button:disabled { opacity: .35; cursor: default; }
 button span { display: none; }
 :focus-visible { outline: 2px solid var(--forward); outline-offset: 2px; }
 .steps { flex: 1; min-width: min(100%, 300px); }
-.steps input { flex: 1; min-width: 60px; max-width: 360px; accent-color: var(--ink); }
+.steps input { flex: 1; height: 44px; min-width: 60px; max-width: 360px; accent-color: var(--ink); }
 .steps output { white-space: nowrap; margin-left: 6px; }
 .stage { margin-bottom: 40px; }
 .stage figure { overflow-x: auto; margin-bottom: 16px; }
-.stage svg { width: 100%; max-width: 860px; margin: 0 auto; }
+.stage svg { width: 100%; margin: 0 auto; }
 figcaption { font-size: .85rem; color: var(--quiet); text-align: center; margin-top: 6px; }
 p.law { font-size: 1.15rem; padding: 6px 0; }
 p.aside { border-left: 3px solid var(--line); padding-left: 12px; color: var(--quiet); }
 p.result { font-size: 1.15rem; font-weight: 600; }
 .hint { display: none; }
 .js .hint { display: inline; }
-small { color: var(--quiet); font-size: .85em; }
+small { color: var(--quiet); font-size: max(.85em, 12px); }
+sub, sup { font-size: max(.75em, 12px); }
 code { font-size: .9em; overflow-wrap: anywhere; }
 .formula { padding: 2px 0 6px; }
 .formula p { margin: 0; padding-left: 1.5em; text-indent: -1.5em; max-width: none; }
 .formula .term { white-space: nowrap; }
 details { margin: 14px 0; }
-summary { cursor: pointer; font-weight: 600; padding: 4px 0; }
+summary { cursor: pointer; font-weight: 600; padding: 10px 0; }
 table { margin: 10px 0 14px; width: 100%; }
 tbody th { color: var(--ink); }
 tbody th small { margin-left: 8px; font-weight: 400; }
@@ -53,7 +55,7 @@ thead th:not(:first-child) { text-align: right; }
 th:last-child, td:last-child { padding-right: 0; }
 th, td { overflow-wrap: anywhere; }
 thead th { overflow-wrap: normal; }
-svg text { font-size: 11.5px; text-anchor: middle; }
+svg text { font-size: 12px; text-anchor: middle; }
 svg text.heading, svg text.others { fill: var(--quiet); }
 svg text.forward { fill: var(--forward); }
 svg text.backward { fill: var(--backward); }
@@ -81,7 +83,7 @@ svg text.target { fill: var(--quiet); }
 .labels text { stroke-linejoin: round; }
 .labels.backward text { fill: var(--backward); }
 .curves { display: grid; gap: 16px 40px; grid-template-columns: minmax(0, 1fr); }
-.curves svg { width: 100%; cursor: pointer; }
+.curves svg { width: 100%; max-width: 480px; cursor: pointer; }
 .curves .axis { stroke: var(--line); fill: none; }
 .curves .curve { stroke-linecap: round; stroke: var(--series-1); stroke-width: 1.6; fill: none; }
 .curves .goal { stroke: var(--quiet); stroke-width: 1.2; stroke-dasharray: 4 3; fill: none; }
@@ -97,6 +99,12 @@ svg text.target { fill: var(--quiet); }
   .cards td::before { content: attr(data-label); color: var(--quiet); white-space: nowrap; }
   .cards td > span { min-width: 0; }
 }
+@media (max-width: 529px) {
+  .controls > .pills {
+    display: grid; grid-template-columns: repeat(5, minmax(44px, 1fr)); width: 100%;
+  }
+  .js .controls { padding: 4px 0; }
+}
 @media (min-width: 620px) { .curves { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 @media (max-width: 959px) { svg.wide { display: none; } }
 @media (min-width: 960px) {
@@ -107,8 +115,7 @@ svg text.target { fill: var(--quiet); }
     display: grid; grid-template-columns: minmax(0, 11fr) minmax(0, 9fr); gap: 0 44px;
   }
   .stage h2 { grid-column: 1 / -1; }
-  .stage:not(.deep) figure { position: sticky; top: 84px; align-self: start; }
-  .deep svg { max-width: 100%; }
+  .stage:not(.deep) figure { position: sticky; top: 94px; align-self: start; }
   .deep > div { columns: 2; column-gap: 44px; }
   .deep .formula, .deep tr { break-inside: avoid; }
   .stage svg { max-height: calc(100vh - 245px); }

@@ -20,7 +20,7 @@ TARGET = Plate("target", "target ", "target.{}")
 class Stage(NamedTuple):
     """One stage: its number, such as 2.1, its name among the eight, its title, its content.
 
-    figures : one for all screens, or one for narrow and one for wide ones.
+    figures : one for narrow and one for wide screens.
     """
 
     key: str
@@ -37,9 +37,7 @@ class Setting:
         self.q = q
         self.words = Words(q)
         self.depth = len(q.traces[0].layers)
-        self.layouts = [Layout(q)]
-        if self.depth >= 3:
-            self.layouts.append(Layout(q, roomy=True))
+        self.layouts = [Layout(q), Layout(q, roomy=True)]
         self.biases = q.example.network.bias
         self.company = q.example.name == "company"
         self.sources = list(_sources(q.example))  # of a step, beside the gradient

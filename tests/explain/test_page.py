@@ -477,7 +477,7 @@ def test_the_curves_go_through_the_steps() -> None:
     assert curve[0].count("L") == 4
     assert goal[0] == ""
     assert goal[1].startswith("M58.0 ")
-    assert re.search(r"L420\.0 [\d.]+$", goal[1])
+    assert re.search(r"L350\.0 [\d.]+$", goal[1])
     several = re.findall(r'<path d="([^"]*)" class="curve">', made("xor")[2])
     assert several[0].count("M") == 4
 
