@@ -106,7 +106,10 @@ class Curve:
 
 
 def curves(example: Example, traces: Sequence[StepTrace]) -> list[Curve]:
-    """Return the loss of each step's row, and its prediction, over the steps."""
+    """Return the loss of each step's row, and its prediction, over the steps.
+
+    A single prediction is in the units of the table.
+    """
     losses = [Point(trace.loss, trace.new_loss, None) for trace in traces]
     title, points = _predictions(example, traces)
     return [Curve("Loss", traces, losses), Curve(title, traces, points)]
@@ -114,9 +117,10 @@ def curves(example: Example, traces: Sequence[StepTrace]) -> list[Curve]:
 
 def _predictions(example: Example, traces: Sequence[StepTrace]) -> tuple[str, list[Point]]:
     if example.network.sizes[-1] == 1:
+        values = ((t.prediction, t.new_prediction, t.target) for t in traces)
         return f"Prediction of {example.names[-1][0]}, and its target", [
-            Point(float(t.prediction[0]), float(t.new_prediction[0]), float(t.target[0]))
-            for t in traces
+            Point(*(example.origin.output(float(value[0]), 0) for value in three))
+            for three in values
         ]
     if example.cost.targets == "index":
         right = [int(trace.target.argmax()) for trace in traces]
@@ -124,7 +128,8 @@ def _predictions(example: Example, traces: Sequence[StepTrace]) -> tuple[str, li
             Point(float(t.prediction[j]), float(t.new_prediction[j]), 1.0)
             for t, j in zip(traces, right, strict=True)
         ]
-    return "Mean distance from the target", [
+    units = " (standardised)" if example.origin.scales_targets else ""
+    return f"Mean distance from the target{units}", [
         Point(float(abs(t.prediction - t.target).mean()), after, 0.0)
         for t in traces
         for after in [float(abs(t.new_prediction - t.target).mean())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import SGD, Optimizer
+from gpubp.explain.origin import Origin
 
 PLAIN_SGD = SGD(momentum=0.0, nesterov=False)
 
@@ -22,7 +23,7 @@ class Example:
     theta : (size,) float64, see `Network.pack`. X : (n, d_0). Y : (n,) int32 classes for the
     softmax loss, else (n, d_L). names : a name for each unit of each layer.
     alpha : L2 penalty of a step, alpha / 2 |W|^2. loss_parameters : those of the loss, where they
-    are not its defaults.
+    are not its defaults. origin : where the rows come from, and what they were in the table.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Example:
     optimizer: Optimizer = PLAIN_SGD
     alpha: float = 0.0
     loss_parameters: tuple[float, ...] | None = None
+    origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:

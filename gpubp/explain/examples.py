@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from gpubp.backprop.hyperparameter_spec import entry_of
 from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Adam, Optimizer
 from gpubp.explain.example import Example, build
+from gpubp.explain.origin import Origin
 
 _SOLVER_KEYS = {parameter.name for name in STEPWISE for parameter in SOLVERS[name].parameters}
 _KEYS = _SOLVER_KEYS | {
@@ -111,7 +113,7 @@ def iris() -> Example:
     data = load_iris()
     X = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
     features = ["sepal length", "sepal width", "petal length", "petal width"]
-    return build(
+    example = build(
         "iris",
         [4, 5, 3],
         "relu",
@@ -123,6 +125,7 @@ def iris() -> Example:
         rate=0.05,
         names=[features, [f"h{k}" for k in range(1, 6)], list(data.target_names)],
     )
+    return replace(example, origin=Origin(X=data.data[::10]))
 
 
 EXAMPLES: dict[str, Callable[[], Example]] = {

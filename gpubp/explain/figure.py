@@ -109,9 +109,12 @@ class Figure:
         for k, column in enumerate(self.layout.units):
             hidden = "hidden" if last == 2 else f"hidden {k}"
             yield _text(column[0].x, FONT, _heading(k, last, hidden), "heading")
-            if k:
-                activation = self.layout.q.traces[0].layers[k - 1].activation
-                yield _text(column[0].x, FONT + LINE, escape(activation), "heading")
+            q = self.layout.q
+            below = q.traces[0].layers[k - 1].activation if k else ""
+            if k == 0 and q.example.origin.X is not None:
+                below = "standardised"
+            if below:
+                yield _text(column[0].x, FONT + LINE, escape(below), "heading")
 
     def _unit(self, unit: Unit) -> str:
         layout, k, x, y = self.layout, unit.layer, unit.x, unit.y

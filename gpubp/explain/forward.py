@@ -39,10 +39,35 @@ def network(s: Setting) -> Stage:
         f"Think of a company: {chain}. The thicker a line, the more the one who listens relies "
         "on the one who reports."
     )
+    text += _row(s)
     text += s.words.parameters(["Value"], lambda k, i, j: [s.q(parameter_name("W", k, i, j), 12)])
     edges = [Edges("plain", "W", True)] * s.depth
     plates = [[INPUT], *[[]] * (s.depth - 1), [TARGET]]
     return s.stage("1", "Network", "The network", edges, plates, text)
+
+
+def _row(s: Setting) -> str:
+    """The row in the units of the table and as the network has it, where they differ."""
+    origin, q, words, d = s.q.example.origin, s.q, s.words, s.depth
+    rows = []
+    if origin.X is not None:
+        rows += [
+            [words.unit(0, i), q(f"table_input.{i}", 12), q(f"layers.0.inputs.{i}", 12)]
+            for i in q.shown[0].units
+        ]
+    if origin.scales_targets:
+        rows += [
+            [
+                f"{words.unit(d, j)} <small>target</small>",
+                q(f"table_target.{j}", 12),
+                q(f"target.{j}", 12),
+            ]
+            for j in q.shown[d].units
+        ]
+    if not rows:
+        return ""
+    rest = words.others(0) if origin.X is not None else ""
+    return element("h3", "The row") + table(["", "In the table", "Standardised"], rows) + rest
 
 
 def forward(s: Setting, k: int) -> Stage:
@@ -115,7 +140,13 @@ def loss(s: Setting) -> Stage:
             text += formula(name, [f"a = {s.words.expression(s.depth, j)}"])
     quantities = [f"layers.{k}.A.{{}}", "target.{}", "difference.{}"]
     headers = ["", "Prediction", "Target", "Difference"]
+    scaled = q.example.origin.scales_targets
+    text += element("h3", "Standardised") if scaled else ""
     text += s.words.units(s.depth, headers, quantities)
+    if scaled:
+        names = ["table_prediction.{}", "table_target.{}", "table_difference.{}"]
+        text += element("h3", "In the units of the table")
+        text += s.words.units(s.depth, headers, names)
     text += table(["", "C"], [["Loss", q("loss", 12)]])
     edges = [Edges("forward", "W", False)] * s.depth
     plates = [[INPUT], *([output_plate(m)] for m in range(s.depth))]
@@ -156,6 +187,15 @@ def again(s: Setting) -> Stage:
         for k in range(s.depth)
         for j in q.shown[k + 1].units
     ]
+    if q.example.origin.scales_targets:
+        rows += [
+            [
+                f"{s.words.unit(s.depth, j)} <small>in the units of the table</small>",
+                q(f"table_prediction.{j}", 12),
+                q(f"table_new.{j}", 12),
+            ]
+            for j in q.shown[-1].units
+        ]
     rows.append(["Loss C", q("loss", 12), q("new_loss", 12)])
     text += table(["", "Before", "After"], rows)
     text += paragraph("Then it all begins anew. Training is many such steps, and nothing else.")

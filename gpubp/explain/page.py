@@ -12,6 +12,7 @@ from gpubp.explain.backward import backward, gradients, output_delta, update
 from gpubp.explain.curves import Curve, curves
 from gpubp.explain.example import Example
 from gpubp.explain.forward import again, forward, loss, network
+from gpubp.explain.markup import sentence
 from gpubp.explain.quantities import Quantities, kept_steps, outcome, shown_units
 from gpubp.explain.script import SCRIPT, STYLE
 from gpubp.explain.stage import Setting, Stage
@@ -38,7 +39,7 @@ def explain_page(example: Example, traces: Sequence[StepTrace]) -> str:
         data = _data(example, q, places, drawn)
     body = [_head(example, traces), _controls(example, stages, data["steps"])]
     body += [_section(stage, drawings, len(shown)) for stage, drawings in stages]
-    body += [_curves(drawn), _foot(traces, places), json_script("trace", data)]
+    body += [_curves(example, drawn), _foot(traces, places), json_script("trace", data)]
     return page(f"{example.name}: backpropagation", "\n".join(body), STYLE, SCRIPT)
 
 
@@ -84,6 +85,7 @@ def _head(example: Example, traces: Sequence[StepTrace]) -> str:
     if isinstance(optimizer, SGD) and optimizer.momentum:
         solver += f" with momentum {number(optimizer.momentum)}"
     facts = [
+        *example.origin.facts,
         f"{sizes} units",
         f"{network.n_parameters} parameters, {'with' if network.bias else 'without'} biases",
         example.loss.replace("_", " "),
@@ -93,9 +95,22 @@ def _head(example: Example, traces: Sequence[StepTrace]) -> str:
         facts.append(f"row {traces[0].row}")
     title = "One step of backpropagation" if len(traces) == 1 else "Backpropagation, step by step"
     name = "" if example.name == "step-by-step" else f": {example.name}"
-    return element("h1", escape(title + name)) + element(
-        "p", escape(" · ".join(facts)), class_="facts"
+    head = element("h1", escape(title + name))
+    return head + element("p", escape(" · ".join(facts)), class_="facts") + _units(example)
+
+
+def _units(example: Example) -> str:
+    """Return what is standardised, and where the numbers of the table are."""
+    origin = example.origin
+    if not origin.standardised:
+        return ""
+    of_column = f"in the {'training data' if origin.model else 'data set'}"
+    text = (
+        f"{sentence(origin.standardised)} are standardised: (value − mean) / standard deviation, "
+        f"both of the column {of_column}. Stage 1 shows the row in the units of the table"
     )
+    text += "; stages 3 and 8 show the prediction in them." if origin.scales_targets else "."
+    return element("p", escape(text), class_="facts units")
 
 
 def _controls(
@@ -133,6 +148,8 @@ def _controls(
 
 def _section(stage: Stage, drawings: str, columns: int) -> str:
     legend = escape(stage.figures[0].legend)
+    if what := stage.figures[0].layout.q.example.origin.standardised:
+        legend += escape(f" {sentence(what)}: standardised.")
     if "data-for" in drawings:
         legend += "<span class='hint'> Select a unit to see its numbers.</span>"
     caption = element("figcaption", legend)
@@ -142,13 +159,16 @@ def _section(stage: Stage, drawings: str, columns: int) -> str:
     return element("section", inner, class_=kind, data_key=stage.key)
 
 
-def _curves(drawn: Sequence[Curve]) -> str:
+def _curves(example: Example, drawn: Sequence[Curve]) -> str:
     if not drawn:
         return ""
     inner = "".join(element("figure", curve.markup()) for curve in drawn)
     rows = {trace.row for trace in drawn[0].traces}
-    note = "Each stroke is one step, from before to after, on the row that it learned from."
-    about = element("p", note, class_="quiet") if len(rows) > 1 else ""
+    notes = ["Each stroke is one step, from before to after, on the row that it learned from."]
+    notes = notes if len(rows) > 1 else []
+    if example.origin.scales_targets and example.network.sizes[-1] == 1:
+        notes.append("The prediction is in the units of the table, the loss is not.")
+    about = element("p", " ".join(notes), class_="quiet") if notes else ""
     return f"<h2>Over the steps</h2>{about}" + element("div", inner, class_="curves")
 
 

@@ -104,7 +104,9 @@ class Quantities:
     ``flow_rest.k.j`` and ``blame_rest.k.j``, what the units that are not shown add to Z and to
     error; ``share.k.i.j``, the percentage of what unit j sends back that unit i gets;
     ``difference.j``, prediction - target; ``move.k.i.j`` and ``move_b.k.j``, old - new;
-    ``new.k.j``, outputs of layer k after the step; ``change``, new loss - loss.
+    ``new.k.j``, outputs of layer k after the step; ``change``, new loss - loss; in the units of
+    the table, ``table_input.i``, ``table_target.j``, ``table_prediction.j``, ``table_new.j`` and
+    ``table_difference.j``.
     """
 
     def __init__(self, example: Example, traces: Sequence[StepTrace], shown: list[Shown]) -> None:
@@ -219,6 +221,26 @@ def _change(q: Quantities, trace: StepTrace) -> float:
     return trace.new_loss - trace.loss
 
 
+def _table_input(q: Quantities, trace: StepTrace, i: int) -> float:
+    return q.example.origin.input(trace.row, i)
+
+
+def _table_target(q: Quantities, trace: StepTrace, j: int) -> float:
+    return q.example.origin.output(float(trace.target[j]), j)
+
+
+def _table_prediction(q: Quantities, trace: StepTrace, j: int) -> float:
+    return q.example.origin.output(float(trace.prediction[j]), j)
+
+
+def _table_new(q: Quantities, trace: StepTrace, j: int) -> float:
+    return q.example.origin.output(float(trace.new_prediction[j]), j)
+
+
+def _table_difference(q: Quantities, trace: StepTrace, j: int) -> float:
+    return q.example.origin.distance(_difference(q, trace, j), j)
+
+
 _DERIVED: dict[str, Callable[..., float]] = {
     "flow_rest": _flow_rest,
     "blame_rest": _blame_rest,
@@ -228,4 +250,9 @@ _DERIVED: dict[str, Callable[..., float]] = {
     "move_b": _move_b,
     "new": _new,
     "change": _change,
+    "table_input": _table_input,
+    "table_target": _table_target,
+    "table_prediction": _table_prediction,
+    "table_new": _table_new,
+    "table_difference": _table_difference,
 }

@@ -115,6 +115,7 @@ class _Story:
             f"{'-'.join(str(size) for size in network.sizes)}, {network.n_parameters} parameters, "
             f"{'with' if network.bias else 'without'} biases"
         ]
+        lines += self._origin()
         for k, (names, below) in enumerate(zip(example.names[1:], example.names[:-1], strict=True)):
             layer = self.trace.layers[k]
             lines.append(f"layer {k + 1}, {layer.activation}:")
@@ -126,6 +127,19 @@ class _Story:
                 lines.append(f"  {names[j]} <- {_join(terms, len(below), ', ')}")
             lines += _rest(len(names), MOST_UNITS, "units")
         return lines
+
+    def _origin(self) -> Iterator[str]:
+        """Yield the model, the row, and the inputs as they are in the table."""
+        origin = self.example.origin
+        if origin.facts:
+            yield ", ".join(origin.facts)
+        if origin.standardised:
+            yield f"standardised: {origin.standardised}"
+        if origin.X is not None:
+            layer, names = self.trace.layers[0], self.example.names[0]
+            shown = largest(layer.inputs, MOST_UNITS)
+            terms = [f"{names[i]} {origin.input(self.trace.row, i):.6g}" for i in shown]
+            yield f"in the table: {_join(terms, len(names), ', ')}"
 
     def forward(self) -> list[str]:
         lines: list[str] = []
@@ -164,6 +178,13 @@ class _Story:
             f"{number(trace.target[j])}"
             for j in shown
         ]
+        if (origin := self.example.origin).scales_targets:
+            lines += [
+                f"{names[j]} in the table: prediction "
+                f"{origin.output(float(trace.prediction[j]), j):.6g}, target "
+                f"{origin.output(float(trace.target[j]), j):.6g}"
+                for j in shown
+            ]
         lines += _rest(len(names), MOST_UNITS, "outputs")
         return [*lines, f"C = {self.example.cost.formula} = {number(trace.loss)}"]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.explain.example import PLAIN_SGD, Example, build
+from gpubp.explain.origin import Origin
 from gpubp.tables.table import DataError, Table
 
 if TYPE_CHECKING:
@@ -31,12 +32,15 @@ def _check_explainable(loss: Loss) -> None:
         )
 
 
-def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
+def of_model(
+    model: Estimator | TableModel, table: Table, row: int, *, model_name: str = ""
+) -> Example:
     """Return the network of a trained ``model`` with one row of ``table`` to learn from.
 
     The step is the one that the model's own optimizer would begin with; for a model of L-BFGS,
     which has no step over one row, gradient descent's at learning_rate_init. An estimator that was
-    saved without its columns takes all columns but the target, as they are.
+    saved without its columns takes all columns but the target, as they are. model_name : of its
+    file, for the reader.
 
     Raises DataError for a row that is not there, and for columns or labels that do not fit.
     """
@@ -48,6 +52,7 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
         raise DataError(
             f"row {row} was asked for, but {table.source} has rows 0 to {len(table) - 1}"
         )
+    line = None if table.lines is None else int(table.lines[row])
     table = table.take(np.array([row]))
     known = model if isinstance(model, TableModel) else with_columns_of(model, table)
     schema, estimator = known.schema, known.estimator
@@ -69,7 +74,19 @@ def of_model(model: Estimator | TableModel, table: Table, row: int) -> Example:
         alpha=float(estimator.alpha),
     )
     names = (schema.features, *example.names[1:-1], tuple(outputs))
-    return replace(example, names=names, loss_parameters=loss.parameters)
+    kind = type(estimator).__name__
+    scaling = getattr(estimator, "_target_scaling", None)
+    raw = table.matrix(schema.features)
+    origin = Origin(
+        table=example.name,
+        row=row,
+        line=line,
+        model=f"{model_name} ({kind})" if model_name else kind,
+        X=None if np.array_equal(raw, X) else raw,
+        mean=None if scaling is None else scaling.mean,
+        scale=None if scaling is None else scaling.scale,
+    )
+    return replace(example, names=names, loss_parameters=loss.parameters, origin=origin)
 
 
 def _targets(model: TableModel, table: Table) -> tuple[np.ndarray, Sequence[str]]:

@@ -11,6 +11,7 @@ import numpy as np
 from gpubp.explain.example import Example
 from gpubp.explain.gradient_check import GradientCheck
 from gpubp.explain.loss_landscape import Variation, parameters_of
+from gpubp.explain.origin import Origin
 from gpubp.explain.trace import LayerTrace, StepTrace
 
 
@@ -27,7 +28,14 @@ def example_values(example: Example) -> dict[str, Any]:
         "alpha": example.alpha,
         "optimizer": optimizer,
         "names": [list(layer) for layer in example.names],
+        "origin": _origin_values(example.origin),
     }
+
+
+def _origin_values(origin: Origin) -> dict[str, Any]:
+    """Return the table, the row and the model, and the scales; null where there are none."""
+    values = asdict(origin)
+    return {key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in values.items()}
 
 
 def step_values(example: Example, trace: StepTrace) -> dict[str, Any]:

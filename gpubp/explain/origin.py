@@ -1,0 +1,61 @@
+"""Where the rows of an example come from, and their numbers in the units of the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The table and the trained model of an example, and how the network's numbers were scaled.
+
+    table : its name, "" for a built-in example. row : number in the table, counted from 0, and
+    line : in its file, of the example's first row. model : its name and kind, "" for none.
+    X : (n, d_0), the inputs before standardisation; None where the network takes them as they are.
+    mean, scale : (d_L,), a target of the table is mean + scale * the network's; None where the
+    network has the targets as they are.
+    """
+
+    table: str = ""
+    row: int = 0
+    line: int | None = None
+    model: str = ""
+    X: np.ndarray | None = None
+    mean: np.ndarray | None = None
+    scale: np.ndarray | None = None
+
+    @property
+    def scales_targets(self) -> bool:
+        """Whether targets and predictions are standardised."""
+        return self.mean is not None
+
+    @property
+    def standardised(self) -> str:
+        """What is standardised, such as "inputs, target and prediction"; "" for nothing."""
+        if self.scales_targets:
+            return f"{'inputs, ' if self.X is not None else ''}target and prediction"
+        return "inputs" if self.X is not None else ""
+
+    @property
+    def facts(self) -> list[str]:
+        """The model and the row, each as a few words; [] for a built-in example."""
+        line = "" if self.line is None else f" (line {self.line})"
+        row = f"row {self.row} of {self.table}{line}"
+        return [*([f"model {self.model}"] if self.model else []), *([row] if self.table else [])]
+
+    def input(self, row: int, i: int) -> float:
+        """Return an input of a row of the example in the units of the table."""
+        assert self.X is not None
+        return float(self.X[row, i])
+
+    def output(self, value: float, j: int) -> float:
+        """Return a target or prediction of output ``j`` in the units of the table."""
+        if self.mean is None or self.scale is None:
+            return value
+        return float(self.mean[j] + self.scale[j] * value)
+
+    def distance(self, value: float, j: int) -> float:
+        """Return a difference of two values of output ``j`` in the units of the table."""
+        return value if self.scale is None else float(self.scale[j] * value)
