@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from gpubp.explain.layout import (
     FONT,
     LINE,
+    NAME_GAP,
     PLATE_EDGE,
     PLATE_LINE,
     RADIUS,
@@ -123,7 +124,7 @@ class Figure:
             lines = _text(x, y - 2, "… and", "others") + _text(x, y + LINE - 1, more, "others")
             return element("g", lines)
         r, names = RADIUS, layout.names[k][unit.unit]
-        first = y + 4 if layout.inside(k) else y - r - 4 - LINE * (len(names) - 1)
+        first = y + 4 if layout.inside(k) else y - r - NAME_GAP - LINE * (len(names) - 1)
         parts = [element("title", escape(layout.q.example.names[k][unit.unit]))]
         parts.append(element("circle", cx=x, cy=y, r=r))
         parts += [_text(x, first + n * LINE, escape(name), "name") for n, name in enumerate(names)]

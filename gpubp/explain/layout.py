@@ -18,6 +18,7 @@ from gpubp.reports.html import number
 FONT = 12.0
 RADIUS = 17.0  # of a unit's circle
 LINE, PLATE_LINE = 14.0, 15.0  # heights of a line of a name, and of a plate
+NAME_GAP = 6.5  # from the base line of a name to its circle, whose rim its halo must not cut
 PLATE_EDGE = 3.0  # beside the text of a plate
 PHONE = 360.0  # the width of a drawing that fits on a phone
 _MARGIN = 46.0  # from the edge to the middle of the first and the last column
@@ -144,7 +145,7 @@ class Layout:
     def above(self, layer: int) -> float:
         """The height of the names above a layer's circles."""
         most = max(len(lines) for lines in self.names[layer].values())
-        return 0.0 if self.inside(layer) else LINE * most + 1
+        return 0.0 if self.inside(layer) else LINE * most + NAME_GAP - 3
 
     def _cell(self, layer: int) -> float:
         return self.above(layer) + 2 * RADIUS + 2 * PLATE_LINE + 10
@@ -182,7 +183,7 @@ class Layout:
         if self.inside(unit.layer):
             return [circle]
         half = max(map(text_width, names)) / 2 + 1
-        return [circle, Box(x - half, y - r - 2 - LINE * len(names), x + half, y - r)]
+        return [circle, Box(x - half, y - r - NAME_GAP + 2 - LINE * len(names), x + half, y - r)]
 
     @cached_property
     def largest_weight(self) -> float:

@@ -80,7 +80,8 @@ def _data(
 
 def _head(example: Example, traces: Sequence[StepTrace]) -> str:
     network, optimizer = example.network, example.optimizer
-    sizes = "–".join(str(size) for size in network.sizes)
+    # Word joiners: the sizes stay on one line.
+    sizes = "\u2060–\u2060".join(str(size) for size in network.sizes)
     solver = type(optimizer).__name__
     if isinstance(optimizer, SGD) and optimizer.momentum:
         solver += f" with momentum {number(optimizer.momentum)}"

@@ -113,3 +113,19 @@ def test_the_edges_of_a_chosen_unit_have_their_numbers(name: str, kind: str) -> 
         for group in drawing.iter("g"):
             if group.get("data-for"):
                 assert len(list(group.iter("text"))) >= 3, drawing.get("aria-label")
+
+
+@pytest.mark.parametrize("name", ["company", "iris", "deep"])
+def test_the_halo_of_a_name_does_not_cut_its_circle(name: str) -> None:
+    halo = float(re.search(r"stroke-width: (\d+)px", rule(made(name), ".unit .name"))[1]) / 2  # type: ignore[index]
+    for drawing in drawings(name, "narrow"):
+        for unit in drawing.iter("g"):
+            circle, names = unit.find("circle"), unit.findall("text[@class='name']")
+            if circle is None or float(names[-1].attrib["y"]) > float(circle.attrib["cy"]):
+                continue
+            top = float(circle.attrib["cy"]) - float(circle.attrib["r"])
+            assert float(names[-1].attrib["y"]) + 0.25 * FONT + halo <= top
+
+
+def test_the_sizes_of_the_network_stay_on_one_line() -> None:
+    assert "4\u2060–\u20605\u2060–\u20603 units" in made("iris")
