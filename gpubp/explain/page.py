@@ -19,6 +19,7 @@ from gpubp.explain.stage import Setting, Stage
 from gpubp.explain.trace import StepTrace
 from gpubp.reports.html import element, escape, json_script, number, page
 
+_PHONE = 380.0  # pixels for a drawing on a screen of 400
 _MOST_COLUMNS = 5  # of a drawing that leaves room for text beside it
 
 
@@ -153,6 +154,8 @@ def _section(stage: Stage, drawings: str, columns: int) -> str:
         legend += escape(f" {sentence(what)}: standardised.")
     if "data-for" in drawings:
         legend += "<span class='hint'> Select a unit to see its numbers.</span>"
+    if stage.figures[0].layout.width > _PHONE:
+        legend += "<span class='sideways'> Scroll the drawing sideways to see all of it.</span>"
     caption = element("figcaption", legend)
     heading = element("h2", f"{stage.key} &nbsp;{escape(stage.title)}")
     inner = heading + element("figure", drawings + caption) + element("div", stage.text)

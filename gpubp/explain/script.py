@@ -37,7 +37,7 @@ figcaption { font-size: .85rem; color: var(--quiet); text-align: center; margin-
 p.law { font-size: 1.15rem; padding: 6px 0; }
 p.aside { border-left: 3px solid var(--line); padding-left: 12px; color: var(--quiet); }
 p.result { font-size: 1.15rem; font-weight: 600; }
-.hint { display: none; }
+.hint, .sideways { display: none; }
 .js .hint { display: inline; }
 small { color: var(--quiet); font-size: max(.85em, 12px); }
 sub, sup { font-size: max(.75em, 12px); }
@@ -55,6 +55,7 @@ thead th:not(:first-child) { text-align: right; }
 th:last-child, td:last-child { padding-right: 0; }
 th, td { overflow-wrap: anywhere; }
 thead th { overflow-wrap: normal; }
+td [data-n] { white-space: nowrap; }
 svg text { font-size: 12px; text-anchor: middle; }
 svg text.heading, svg text.others { fill: var(--quiet); }
 svg text.forward { fill: var(--forward); }
@@ -104,6 +105,7 @@ svg text.target { fill: var(--quiet); }
     display: grid; grid-template-columns: repeat(5, minmax(44px, 1fr)); width: 100%;
   }
   .js .controls { padding: 4px 0; }
+  .sideways { display: inline; }
 }
 @media (min-width: 620px) { .curves { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 @media (max-width: 959px) { svg.wide { display: none; } }

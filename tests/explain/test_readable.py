@@ -129,3 +129,19 @@ def test_the_halo_of_a_name_does_not_cut_its_circle(name: str) -> None:
 
 def test_the_sizes_of_the_network_stay_on_one_line() -> None:
     assert "4\u2060–\u20605\u2060–\u20603 units" in made("iris")
+
+
+def test_a_drawing_that_is_wider_than_a_phone_says_that_it_scrolls() -> None:
+    example = build("six", [3, 5, 5, 4, 3, 2], "tanh", "squared_error", [1, 2, 3], [[1, 0]])
+    text = explain_page(example, list(trace_steps(example, 1)))
+    assert text.count("<span class='sideways'>") == text.count("<section")
+    assert "<span class='sideways'>" not in made("company")
+    fits = all(float(d.attrib["viewBox"].split()[2]) <= SCREEN for d in drawings("deep", "narrow"))
+    assert ("<span class='sideways'>" not in made("deep")) == fits
+    assert re.search(r"@media \(max-width: 529px\) \{[^@]*\.sideways \{ display: inline; \}", text)
+    assert "overflow-x: auto" in rule(text, ".stage figure")
+
+
+def test_a_number_in_a_table_is_never_broken_in_two() -> None:
+    assert "white-space: nowrap" in rule(made("iris"), "td [data-n]")
+    assert re.search(r'<td[^>]*><span><span data-n="', made("iris"))
