@@ -182,6 +182,17 @@ def again(s: Setting) -> Stage:
     )
     if q.example.alpha:
         text += paragraph("The loss is shown without the penalty, which the step lowers too.")
+    text += table(["", "Before", "After"], _before_and_after(s))
+    text += paragraph("Then it all begins anew. Training is many such steps, and nothing else.")
+    edges = [Edges("forward", "new_W", True)] * s.depth
+    plates = [[INPUT], *([Plate("forward", "", f"new.{m}.{{}}")] for m in range(s.depth))]
+    plates[-1].append(TARGET)
+    return s.stage("8", "Again", "Forward again", edges, plates, text)
+
+
+def _before_and_after(s: Setting) -> list[list[str]]:
+    """The outputs of all units and the loss, with the old weights and with the new ones."""
+    q = s.q
     rows = [
         [s.words.unit(k + 1, j), q(f"layers.{k}.A.{j}", 12), q(f"new.{k}.{j}", 12)]
         for k in range(s.depth)
@@ -197,12 +208,7 @@ def again(s: Setting) -> Stage:
             for j in q.shown[-1].units
         ]
     rows.append(["Loss C", q("loss", 12), q("new_loss", 12)])
-    text += table(["", "Before", "After"], rows)
-    text += paragraph("Then it all begins anew. Training is many such steps, and nothing else.")
-    edges = [Edges("forward", "new_W", True)] * s.depth
-    plates = [[INPUT], *([Plate("forward", "", f"new.{m}.{{}}")] for m in range(s.depth))]
-    plates[-1].append(TARGET)
-    return s.stage("8", "Again", "Forward again", edges, plates, text)
+    return rows
 
 
 def _verdict(s: Setting, when: str, kind: str, text: str) -> str:

@@ -74,19 +74,28 @@ def of_model(
         alpha=float(estimator.alpha),
     )
     names = (schema.features, *example.names[1:-1], tuple(outputs))
-    kind = type(estimator).__name__
-    scaling = getattr(estimator, "_target_scaling", None)
-    raw = table.matrix(schema.features)
-    origin = Origin(
-        table=example.name,
-        row=row,
-        line=line,
-        model=f"{model_name} ({kind})" if model_name else kind,
-        X=None if np.array_equal(raw, X) else raw,
-        mean=None if scaling is None else scaling.mean,
-        scale=None if scaling is None else scaling.scale,
-    )
+    origin = Origin(example.name, row, line, _called(estimator, model_name), *_scales(known, table))
     return replace(example, names=names, loss_parameters=loss.parameters, origin=origin)
+
+
+def _called(estimator: Estimator, name: str) -> str:
+    kind = type(estimator).__name__
+    return f"{name} ({kind})" if name else kind
+
+
+def _scales(
+    model: TableModel, table: Table
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Return the inputs in the units of the table, and the mean and the scale of the targets.
+
+    None where the network has the numbers of the table.
+    """
+    raw = table.matrix(model.schema.features)
+    same = np.array_equal(raw, model.schema.transform(table, np.float64))
+    scaling = getattr(model.estimator, "_target_scaling", None)
+    if scaling is None:
+        return None if same else raw, None, None
+    return None if same else raw, scaling.mean, scaling.scale
 
 
 def _targets(model: TableModel, table: Table) -> tuple[np.ndarray, Sequence[str]]:
