@@ -55,7 +55,8 @@ def set_fitted(estimator: Any, fitted: Fitted, output: str) -> None:
 
 def set_history(estimator: Any, history: History, early_stopping: bool) -> None:
     """Set the attributes that tell how training went."""
-    estimator._history = history
+    # Without the time that it took: equal fits are to have equal attributes, pickles and hashes.
+    estimator._history = replace(history, seconds=0.0)
     estimator.n_iter_, estimator.t_ = history.epochs, history.samples
     estimator.loss_curve_ = history.losses
     estimator.loss_ = history.losses[-1] if history.losses else np.nan
