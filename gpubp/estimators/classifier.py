@@ -163,8 +163,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return len(self.classes_) if targets.ndim == 1 else int(targets.shape[1])
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
-        # As scikit-learn: a multi-class problem is not stratified.
-        return y if self.n_outputs_ == 1 else None
+        # As scikit-learn: a multi-class problem is not stratified. Its strata are True and False,
+        # which it tells where one of them has too few rows.
+        return self._label_binarizer.transform(y).astype(bool) if self.n_outputs_ == 1 else None
 
     def _labels(self, outputs: np.ndarray) -> np.ndarray:
         if outputs.shape[1] == 1:

@@ -521,3 +521,14 @@ def test_bad_values_of_our_own_parameters_are_named(name: str, value: Any) -> No
     assert f"{value!r}" in message
     assert re.search(r" must (be|have) |has a dict for each", message)
     assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.parametrize("labels", [[False, True], [0, 1], ["no", "yes"], [2.0, 7.0]], ids=str)
+def test_a_class_too_small_for_a_stratified_split_is_told_as_theirs_is(labels: list[Any]) -> None:
+    y = np.array(labels)[(np.arange(N) == 3).astype(int)]
+    messages = []
+    for model in pair("classifier", early_stopping=True):
+        with pytest.raises(ValueError, match=r"Classes with too few members are: ") as caught:
+            model.fit(X, y)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
