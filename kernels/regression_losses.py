@@ -41,8 +41,10 @@ def _squared_error(
 ) -> None:
     value = np.empty_like(Z)
     np.subtract(Z, Y, out=delta)
-    np.multiply(delta, delta, out=value)
-    _reduce(np, value, delta, share, row_losses, delta, outputs=n_outputs, scale=0.5)
+    # Scaled before the sum, which in float32 may overflow where the mean does not.
+    np.multiply(delta, 0.5 / n_outputs, out=value)
+    np.multiply(value, delta, out=value)
+    _reduce(np, value, delta, share, row_losses, delta, outputs=n_outputs, scale=n_outputs)
 
 
 def _pinball(
@@ -110,13 +112,14 @@ SQUARED_ERROR = Elementwise(
     outputs=_OUTPUTS,
     body="""
 const ptrdiff_t row = (ptrdiff_t)i * n_outputs;
+const T half = T(0.5) / T(n_outputs);
 T total = T(0);
 for (int c = 0; c < n_outputs; ++c) {
     const T difference = Z[row + c] - Y[row + c];
-    total += difference * difference;
+    total += half * difference * difference;
     delta[row + c] = difference * share / T(n_outputs);
 }
-row_losses += (double)(share * (T(0.5) / T(n_outputs) * total));
+row_losses += (double)(share * total);
 """,
     numpy=_squared_error,
 )

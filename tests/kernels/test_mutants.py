@@ -108,7 +108,7 @@ PLANTED = [
     ("sigmoid_cross_entropy", "- y) * share", "- y)"),
     ("sigmoid_cross_entropy", "share * total", "total"),
     ("squared_error", "difference * share", "difference"),
-    ("squared_error", "share * (T(0.5)", "(T(0.5)"),
+    ("squared_error", "share * total", "total"),
     ("softmax_cross_entropy", "row_losses +=", "row_losses ="),
     ("sigmoid_cross_entropy", "row_losses +=", "row_losses ="),
     ("squared_error", "row_losses +=", "row_losses ="),
