@@ -173,6 +173,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._label_binarizer.inverse_transform(outputs)  # type: ignore[no-any-return]
 
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
+        if not np.isfinite(outputs).all():  # of which a label says nothing
+            return float("nan")
         return float(accuracy_score(y, self._labels(outputs), sample_weight=weights))
 
     def predict(self, X: Any) -> Array:

@@ -115,16 +115,42 @@ def _warn_unless_converged(history: History, max_iter: int) -> None:
     _check_optimize_result("lbfgs", history.minimum, max_iter)
 
 
+def _divergence(estimator: Any, history: History) -> str:
+    """Return why training diverged, in scikit-learn's words where it diverges too."""
+    advice = "scale y"
+    if getattr(estimator, "target_scaling", True) or history.minimum is not None:
+        advice = ""  # of a classifier, or followed, or by the solver that rescales its steps
+    elif estimator.out_activation_ == "identity":
+        advice = "set target_scaling=True"
+    if history.finite_weights:
+        dtype = estimator.coefs_[0].dtype
+        wider = "take dtype='float64'" if dtype == np.float32 else "lower learning_rate_init"
+        return (
+            f"The loss {estimator._loss().name!r} is beyond {dtype}, though the weights are not; "
+            f"{advice}{', or ' * bool(advice)}{wider}"
+        )
+    more = f" So may y: {advice}." if advice else ""
+    return (
+        "Solver produced non-finite parameter weights. The input data may contain large values and "
+        f"need to be preprocessed.{more}"
+    )
+
+
 def warn_why_stopped(estimator: Any, history: History, incremental: bool = False) -> None:
     """Raise, warn or print as scikit-learn does, by why training stopped."""
     if history.minimum is not None:
         _warn_unless_converged(history, estimator.max_iter)
-    if history.stopped_by == "non_finite":
-        raise ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large "
-            "values and need to be preprocessed."
-        )
     scored = estimator.early_stopping and history.minimum is None and history.scores
+    if history.stopped_by == "non_finite":
+        if not (scored and history.best_score > -np.inf):
+            raise ValueError(_divergence(estimator, history))
+        warnings.warn(
+            f"Training diverged in epoch {history.epochs + 1}, whose loss or weights are not "
+            f"finite; the weights of epoch {estimator.best_epoch_}, the best by validation score, "
+            "are kept. Lower learning_rate_init, or scale X and y",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     if scored and history.best_score == -np.inf:
         warnings.warn(
             f"scoring={estimator.scoring!r} gave no finite score in any epoch, so that the weights "

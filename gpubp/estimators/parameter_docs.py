@@ -140,8 +140,10 @@ ATTRIBUTES = """
         Activation of the outputs.
     device_, precision_ : str
         Where the last fit ran, and the precision of its matrix products.
-    stopped_by_ : {'max_epochs', 'no_improvement', 'interrupt', 'callback'}
-        Why the last fit stopped; 'callback' where one of `set_callbacks` asked to. Of
+    stopped_by_ : {'max_epochs', 'no_improvement', 'non_finite', 'interrupt', 'callback'}
+        Why the last fit stopped; 'non_finite' where the loss or a weight was no longer finite,
+        which raises ValueError, unless early_stopping has the weights of an earlier epoch to put
+        back: then it warns. 'callback' where one of `set_callbacks` asked to. Of
         solver='lbfgs': 'convergence', 'max_epochs' (that is, max_iter), 'max_fun' or
         'line_search', which found no lower loss, too.
 """

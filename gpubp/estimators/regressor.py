@@ -252,7 +252,8 @@ Elementwise or callable, default='squared_error'
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
         if not np.isfinite(outputs).all():
             return float("nan")
-        return float(r2_score(y, self._predictions(outputs), sample_weight=weights))
+        with np.errstate(over="ignore"):  # -inf, where training is about to diverge
+            return float(r2_score(y, self._predictions(outputs), sample_weight=weights))
 
     def _outputs(self, X: Any) -> Array:
         self._check_levels_of_fit()

@@ -96,12 +96,10 @@ class TrainingData(NamedTuple):
 
     def in_dtype(self, dtype: np.dtype, backend: Backend) -> TrainingData:
         """Return the rows for ``backend``, with X, and targets that are numbers, in ``dtype``."""
-        # Classes stay the integers that they are.
         targets = self.targets
-        if targets.ndim > 1:
-            with np.errstate(
-                over="ignore"
-            ):  # what is beyond float32 may be scaled, or ends training
+        if targets.ndim == 2:  # classes stay the integers that they are
+            # Numbers beyond float32 become infinite, which the loss shows, unless they are scaled.
+            with np.errstate(over="ignore"):
                 targets = targets.astype(dtype, copy=False)
         return self._replace(X=as_matrix(self.X, dtype, backend), targets=targets)
 

@@ -46,6 +46,7 @@ class History:
     validation_losses : validation loss of each, without the penalty.
     stale : epochs since the last improvement; samples : rows trained on.
     epochs : epochs of the last call; seconds : its duration.
+    finite_weights : of a call that stopped by "non_finite", whether its loss alone was not finite.
     minimum : what the last call reached, if it was L-BFGS, which has iterations for epochs.
     """
 
@@ -59,6 +60,7 @@ class History:
     epochs: int = 0
     seconds: float = 0.0
     stopped_by: StoppedBy = "max_epochs"
+    finite_weights: bool = False
     minimum: Minimum | None = None
 
     def copy(self) -> History:

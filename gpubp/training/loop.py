@@ -76,6 +76,7 @@ class _Epochs:
             rates = recipe.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
             loss = trainer.epoch(next(orders), rates)
             if not math.isfinite(loss):
+                history.finite_weights = math.isfinite(theta.sum(dtype=np.float64))
                 theta[...] = last_finite
                 return "non_finite"
             last_finite[...] = theta
