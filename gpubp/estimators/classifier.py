@@ -25,6 +25,7 @@ from gpubp.backprop.losses import LOSSES, Loss, smoothed
 from gpubp.estimators.check_input import check_input
 from gpubp.estimators.class_weights import row_weights
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
+from gpubp.estimators.given_weights import binarizer_of
 from gpubp.estimators.hyperparameters import set_parameters
 from gpubp.estimators.mlp import X_CHECKS, BaseMLP
 from gpubp.estimators.parameter_docs import documented
@@ -54,6 +55,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         The labels, in the order of predict_proba's columns.
     """
 
+    _LEARNED = (*BaseMLP._LEARNED, "classes_")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
@@ -113,6 +115,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._set_labels(y)
             return X, y
+        self._label_binarizer = self._binarizer
+        self.classes_ = self._label_binarizer.classes_
         classes = unique_labels(y)
         if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
@@ -142,8 +146,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._label_binarizer = LabelBinarizer().fit(labels)
         self.classes_ = self._label_binarizer.classes_
 
+    @property
+    def _binarizer(self) -> LabelBinarizer:
+        """What makes labels of outputs, and targets of labels."""
+        if (fitted := vars(self).get("_label_binarizer")) is not None:
+            return fitted
+        n_outputs = len(self.intercepts_[-1])
+        output = getattr(self, "out_activation_", "logistic" if n_outputs == 1 else "softmax")
+        return binarizer_of(self.classes_, n_outputs, output)
+
     def _loss(self) -> Loss:
-        if self._label_binarizer.y_type_ != "multiclass":
+        if self._binarizer.y_type_ != "multiclass":
             return LOSSES["sigmoid_cross_entropy"]
         return LOSSES["soft_cross_entropy" if self.label_smoothing else "softmax_cross_entropy"]
 
@@ -151,7 +164,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         loss = self._loss()
         if loss.targets == "index":
             return np.searchsorted(self.classes_, y).astype(np.int32)
-        Y: np.ndarray = self._label_binarizer.transform(y)
+        Y: np.ndarray = self._binarizer.transform(y)
         if not self.label_smoothing:
             return Y
         return smoothed(Y, self.label_smoothing, Y.shape[1] if loss.output == "softmax" else 2)
@@ -165,12 +178,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
         # As scikit-learn: a multi-class problem is not stratified. Its strata are True and False,
         # which it tells where one of them has too few rows.
-        return self._label_binarizer.transform(y).astype(bool) if self.n_outputs_ == 1 else None
+        return self._binarizer.transform(y).astype(bool) if self.n_outputs_ == 1 else None
 
     def _labels(self, outputs: np.ndarray) -> np.ndarray:
         if outputs.shape[1] == 1:
             outputs = outputs.ravel()
-        return self._label_binarizer.inverse_transform(outputs)  # type: ignore[no-any-return]
+        return self._binarizer.inverse_transform(outputs)  # type: ignore[no-any-return]
 
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
         if not np.isfinite(outputs).all():  # of which a label says nothing
@@ -185,7 +198,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         outputs = self._outputs(X)
         if not is_on_device(outputs):
             return self._labels(outputs)
-        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        multilabel = self._binarizer.y_type_.startswith("multilabel")
         return labels_of(outputs, self.classes_, multilabel)
 
     def predict_proba(self, X: Any) -> Array:

@@ -75,8 +75,8 @@ def set_history(estimator: Any, history: History, early_stopping: bool) -> None:
 
 
 def history_of(estimator: Any) -> History:
-    """Return the history of a fitted estimator."""
-    history: History = estimator._history
+    """Return the history of an estimator; one whose weights were set by hand has none yet."""
+    history: History = getattr(estimator, "_history", None) or History()
     return history
 
 

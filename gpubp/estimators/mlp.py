@@ -27,6 +27,7 @@ from gpubp.estimators.callbacks import (
 )
 from gpubp.estimators.check_input import check_input
 from gpubp.estimators.fitted_attributes import continued, rollback, set_fitted, warn_why_stopped
+from gpubp.estimators.given_weights import check_columns_of_X, weights_of
 from gpubp.estimators.hyperparameters import Hyperparameters
 from gpubp.estimators.scoring import Scorer
 from gpubp.estimators.validation_split import check_columns, hold_out, named
@@ -82,6 +83,8 @@ def fit_estimator(
 class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
     """What MLPClassifier and MLPRegressor share; not for use by itself."""
 
+    # What a prediction needs, learned or set by hand.
+    _LEARNED: tuple[str, ...] = ("coefs_", "intercepts_")
     # X, coefs_ and the outputs for X by these, which a scorer need not have computed again.
     _known: tuple[Any, Any, np.ndarray] | None = None
 
@@ -166,7 +169,9 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
     ) -> TrainingData:
         """Return the rows to train on, or raise as scikit-learn does."""
         self._dropout_rates()
-        X, y = self._validate_input(X, on_host(y), incremental, from_scratch)
+        # Weights set by hand have seen no columns yet.
+        reset = from_scratch or not hasattr(self, "n_features_in_")
+        X, y = self._validate_input(X, on_host(y), incremental, reset)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         return self._rows(X, y, self._weights(y, _checked_weights(y, sample_weight)))
@@ -236,18 +241,19 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         history, state = continued(self, from_scratch, incremental)
         if from_scratch:
             return Start(network.initial_theta(rng, dtype), rng, history, state)
-        got = [np.shape(W) for W in self.coefs_]
+        Ws, bs = ([np.asarray(p) for p in given] for given in (self.coefs_, self.intercepts_))
+        got = [W.shape for W in Ws]
         if got != (wanted := list(pairwise(network.sizes))):
             raise ValueError(
                 f"warm_start and partial_fit go on from coefs_ of shapes {got}, but the parameters "
                 f"and data ask for {wanted}; use the same hidden_layer_sizes or fit anew"
             )
-        if not network.bias and any(np.any(b) for b in self.intercepts_):
+        if not network.bias and any(np.any(b) for b in bs):
             raise ValueError(
                 "warm_start and partial_fit with fit_intercept=False go on from intercepts_ that "
                 "are 0, but some are not; set them to 0 or fit anew"
             )
-        theta = network.pack(self.coefs_, self.intercepts_, dtype)
+        theta = network.pack(Ws, bs, dtype)
         return Start(theta, rng, history, state)
 
     def _warn_of_batch_size(self, n: int) -> None:
@@ -265,24 +271,17 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         """
         if self._known is not None and self._known[0] is X and self._known[1] is self.coefs_:
             return self._known[2].copy()
-        check_is_fitted(self)
+        check_is_fitted(self, self._LEARNED)
         X = check_input(self, X, reset=False, **X_CHECKS)
-        sizes = (len(self.coefs_[0]), *(len(b) for b in self.intercepts_))
-        shapes = [np.shape(W) for W in self.coefs_]
-        if shapes != list(pairwise(sizes)):
-            biases = [np.shape(b) for b in self.intercepts_]
-            raise ValueError(
-                f"coefs_ has shapes {shapes} and intercepts_ {biases}, which do not fit together; "
-                "set both by layer, or fit again"
-            )
+        Ws, bs, sizes, dtype = weights_of(self.coefs_, self.intercepts_)
+        check_columns_of_X(X, type(self).__name__, sizes[0])
         network = Network(sizes, self._activations(len(sizes) - 2))
         backend = self._backend(X.shape[0], network)
-        dtype = np.asarray(self.coefs_[0]).dtype
         rows = as_matrix(X, dtype, backend)
         shape, stays = (len(rows), sizes[-1]), is_on_device(rows)
         outputs = empty_on_device_of(rows, shape, dtype) if stays else np.empty(shape, dtype)
         with backend.in_use(self.threads, min(len(rows), 1024) * network.n_parameters):
-            parameters = parameters_of(self, backend, self.coefs_, self.intercepts_, dtype)
+            parameters = parameters_of(self, backend, Ws, bs, dtype)
             infer_into(outputs, backend, network, self._loss(), parameters, rows)
         return to_device_of(outputs, X) if is_on_device(X) and not stays else outputs
 

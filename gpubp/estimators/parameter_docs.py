@@ -117,7 +117,11 @@ default='constant'
 
 ATTRIBUTES = """
     coefs_, intercepts_ : list of ndarray
-        Weights (d_l, d_{l+1}) and biases (d_{l+1},) by layer. Changed by hand, they count.
+        Weights (d_l, d_{l+1}) and biases (d_{l+1},) by layer. Changed by hand, they count. Set
+        before any fit, they suffice to predict, with `activation` and the loss; a classifier needs
+        its sorted `classes_` too, and of a multi-label y `out_activation_`, 'logistic'.
+        warm_start and partial_fit go on from them. Of other types than float32 they are computed
+        in float64.
     loss_, best_loss_ : float
         Loss of the last and of the best epoch, with the penalty. As scikit-learn's,
         solver='lbfgs' sets of the losses and scores loss_ alone.

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.fitted_attributes import history_of, set_history
+from gpubp.estimators.given_weights import weights_of
 from gpubp.estimators.regressor import MLPRegressor
 from gpubp.estimators.standardizer import Standardizer
 from gpubp.storage.model_file import (
@@ -46,7 +47,7 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
 
     Raises NotFittedError before fit, and ModelFileError for what a file cannot hold.
     """
-    check_is_fitted(estimator)
+    check_is_fitted(estimator, estimator._LEARNED)
     _refuse_own_loss(estimator)
     header: dict[str, Any] = {
         "class": type(estimator).__name__,
@@ -57,8 +58,12 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
         header["labels"] = _labels_header(estimator)
     if hasattr(estimator, "feature_names_in_"):
         header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
-    tensors = {f"coefs.{k}": np.asarray(W) for k, W in enumerate(estimator.coefs_)}
-    tensors |= {f"intercepts.{k}": np.asarray(b) for k, b in enumerate(estimator.intercepts_)}
+    try:
+        Ws, bs, _, dtype = weights_of(estimator.coefs_, estimator.intercepts_)
+    except ValueError as error:
+        raise ModelFileError(f"the model cannot be saved: {error}") from None
+    tensors = {f"coefs.{k}": W.astype(dtype, copy=False) for k, W in enumerate(Ws)}
+    tensors |= {f"intercepts.{k}": b.astype(dtype, copy=False) for k, b in enumerate(bs)}
     scaling = None
     if isinstance(estimator, MLPRegressor):
         _refuse_other_levels(estimator)
@@ -115,8 +120,8 @@ def _history_header(estimator: Estimator) -> dict[str, Any]:
         "epochs": history.epochs,
         "stopped_by": history.stopped_by,
         "minimum": _finite([minimum.fun]) if minimum else [],
-        "device": estimator.device_,
-        "precision": estimator.precision_,
+        "device": getattr(estimator, "device_", "cpu"),
+        "precision": getattr(estimator, "precision_", "float64"),
     }
 
 
@@ -132,14 +137,14 @@ def _numbers(header: dict[str, Any], key: str) -> list[float]:
 
 
 def _labels_header(estimator: MLPClassifier) -> dict[str, Any]:
-    classes = estimator.classes_
+    classes = np.asarray(estimator.classes_)
     kind = _LABEL_KINDS.get(classes.dtype.kind)
     if kind is None or _label_array(kind, classes.tolist()) is None:
         raise ModelFileError(
             f"labels of dtype {classes.dtype} such as {classes[-1]!r} cannot be saved; use text, "
             "int64 or float64 numbers, or booleans"
         )
-    multilabel = estimator._label_binarizer.y_type_.startswith("multilabel")
+    multilabel = estimator._binarizer.y_type_.startswith("multilabel")
     return {"kind": kind, "values": classes.tolist(), "multilabel": multilabel}
 
 

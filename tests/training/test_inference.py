@@ -78,6 +78,8 @@ def test_weights_of_another_shape_or_dtype_count(host_cupy: Machine) -> None:
     model.intercepts_ = [np.zeros_like(b) for b in model.intercepts_]
     model.predict(X)
     model.coefs_ = [W.astype(np.float32) for W in model.coefs_]
+    assert model.predict_proba(X).dtype == np.float64  # as long as one of them is
+    model.intercepts_ = [b.astype(np.float32) for b in model.intercepts_]
     assert model.predict_proba(X).dtype == np.float32
     narrow = [np.ascontiguousarray(W) for W in (model.coefs_[0][:, :4], model.coefs_[1][:4])]
     model.coefs_ = [*narrow, model.coefs_[2]]
