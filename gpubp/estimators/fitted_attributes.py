@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from gpubp.training.data import TrainingData
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History
 from gpubp.training.trainer import OptimizerState
@@ -86,14 +87,20 @@ def state_of(estimator: Any) -> tuple[str, bool]:
 
 
 def continued(
-    estimator: Any, from_scratch: bool, incremental: bool
+    estimator: Any, rows: TrainingData, from_scratch: bool, incremental: bool
 ) -> tuple[History | None, OptimizerState | None]:
     """Return the history and the optimizer's state that a training goes on with; None for anew.
 
     Both are copies, since training changes them: if it fails, the estimator keeps its own.
-    from_scratch : whether the parameters are drawn anew.
+    rows : to train on. from_scratch : whether the parameters are drawn anew.
     """
     history = None if from_scratch else history_of(estimator).copy()
+    if estimator.warm_start and not incremental:
+        loss, before = estimator._loss(), getattr(estimator, "_minimised", None)
+        estimator._minimised = loss.name, loss.parameters, estimator.alpha, rows.digest()
+        if history and before not in (None, estimator._minimised):
+            # A loss of other rows, or another loss, is no measure of those to come.
+            history = replace(history, best_loss=np.inf, stale=0)
     scored_by = getattr(estimator, "_scored_by", estimator.scoring)
     if history and estimator.early_stopping and scored_by != estimator.scoring:
         # Scores of another kind are no measure of those to come.

@@ -134,7 +134,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         recipe = self._recipe(rows, backend, 1 if incremental else int(self.max_iter))
         say(self, note, _described(recipe.dtype, backend))
         rng = check_random_state(self.random_state)
-        start = self._start(network, recipe.dtype, rng, from_scratch, incremental)
+        start = self._start(network, rows, recipe.dtype, rng, from_scratch, incremental)
         rows = rows.in_dtype(recipe.dtype, backend)
         if held is None and self.early_stopping and self.solver != "lbfgs":
             rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
@@ -232,13 +232,14 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
     def _start(
         self,
         network: Network,
+        rows: TrainingData,
         dtype: np.dtype,
         rng: np.random.RandomState,
         from_scratch: bool,
         incremental: bool,
     ) -> Start:
         """Return where training begins: anew, or from what was learned before."""
-        history, state = continued(self, from_scratch, incremental)
+        history, state = continued(self, rows, from_scratch, incremental)
         if from_scratch:
             return Start(network.initial_theta(rng, dtype), rng, history, state)
         Ws, bs = ([np.asarray(p) for p in given] for given in (self.coefs_, self.intercepts_))

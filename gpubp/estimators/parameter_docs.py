@@ -53,7 +53,8 @@ default='constant'
     verbose : bool or int, default=False
         Whether to print a line an epoch.
     warm_start : bool, default=False
-        Whether fit goes on from the weights of the last fit.
+        Whether fit goes on from the weights of the last fit. The best score so far counts where
+        the same rows are held out again, the best loss where the same rows and loss are trained on.
     {momentum}
     {nesterovs_momentum}
     early_stopping : bool, default=False

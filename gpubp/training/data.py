@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -86,6 +87,14 @@ class TrainingData(NamedTuple):
     def n_rows(self) -> int:
         """How many rows there are."""
         return int(self.X.shape[0])
+
+    def digest(self) -> tuple[Any, ...]:
+        """Return numbers that tell these rows from others: sums of X, checksums of the rest."""
+        X = self.X.matrix if isinstance(self.X, CsrData) else self.X
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = np.asarray(on_host(X.sum(axis=0)), np.float64)
+        arrays = [sums, self.targets] + ([] if self.weights is None else [self.weights])
+        return self.n_rows, *(crc32(array.tobytes()) for array in arrays)
 
     def take(self, index: np.ndarray) -> TrainingData:
         """Return the rows at ``index``, copied."""

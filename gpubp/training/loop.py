@@ -46,6 +46,8 @@ def train(
     epochs = _Epochs(trainer, recipe, history, best, validate, on_epoch, started)
     try:
         with np.errstate(all="ignore"):
+            if validate is not None:
+                _forget_scores_of_others(history, validate, trainer.parameters)
             history.stopped_by = epochs.run(rng)
     except KeyboardInterrupt:
         history.stopped_by = "interrupt"
@@ -53,6 +55,16 @@ def train(
         trainer.theta[...] = best
     history.seconds = perf_counter() - started
     return history
+
+
+def _forget_scores_of_others(history: History, validate: Validate, start: Parameters) -> None:
+    """Drop the scores of a training that is continued, unless the best is that of ``start``.
+
+    It is where the same rows are held out again, since training puts its best parameters back. Of
+    other rows, or parameters, a score is no measure of those to come.
+    """
+    if history.best_score > -np.inf and validate(start).score != history.best_score:
+        history.scores, history.best_score, history.stale = [], -np.inf, 0
 
 
 @dataclass

@@ -87,3 +87,65 @@ def test_another_solver_and_another_start_have_a_state_of_their_own() -> None:
 def test_a_state_that_is_not_to_be_kept_is_a_boolean() -> None:
     with pytest.raises(ValueError, match=r"'keep_optimizer_state' parameter .* Got 'yes'"):
         estimator("binary", keep_optimizer_state="yes").fit(X, PROBLEMS["binary"][1])
+
+
+# ---- other data ----------------------------------------------------------------------------------
+
+EARLY: dict[str, Any] = BASE | {"device": "cpu", "warm_start": True, "early_stopping": True}
+EASY = (X[:, 0] > 0).astype(int)
+
+
+def learned(**options: Any) -> Any:
+    """A classifier whose best validation score is 1."""
+    model = fit(OURS["classifier"](**EARLY | {"max_iter": 60} | options), X, EASY)
+    assert model.best_validation_score_ == 1
+    return model
+
+
+@pytest.mark.parametrize("other", ["labels", "rows", "rows given"])
+def test_the_best_score_is_that_of_the_rows_it_was_measured_on(other: str) -> None:
+    model = learned()
+    before, given = coefs(model), {}
+    data: Any = X, 1 - EASY
+    if other == "rows":
+        data = X[::-1] * [-1, 1, 1, 1], EASY[::-1]
+    if other == "rows given":
+        given = {"X_val": X, "y_val": 1 - EASY}
+    fit(model.set_params(max_iter=200, n_iter_no_change=20), *data, **given)
+    assert not np.array_equal(coefs(model), before)
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    assert model.score(*data) > 0.8
+
+
+def test_on_the_same_rows_it_stays_as_in_theirs() -> None:
+    model = learned()
+    best, epochs, before = model.best_epoch_, len(model.validation_scores_), coefs(model)
+    fit(model, X, EASY)
+    assert (model.best_epoch_, model.best_validation_score_) == (best, 1)
+    assert len(model.validation_scores_) == epochs + model.n_iter_
+    assert_array_equal(coefs(model), before)
+
+
+def test_weights_changed_by_hand_have_another_score() -> None:
+    model = learned()
+    model.coefs_ = [-W for W in model.coefs_]
+    fit(model.set_params(max_iter=200, n_iter_no_change=50), X, EASY)
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    assert model.score(X, EASY) > 0.9
+
+
+@pytest.mark.parametrize("change", ["y", "X", "weights", "loss", "alpha", "nothing"])
+def test_the_best_loss_is_that_of_the_rows_and_the_loss(change: str) -> None:
+    y = PROBLEMS["regression"][1]
+    model = OURS["regressor"](**EARLY | {"early_stopping": False, "max_iter": 100})
+    fit(model, X, y)
+    rows, targets = (-X if change == "X" else X), (9 * y if change == "y" else y)
+    weights = 5 * WEIGHTS if change == "weights" else None
+    options: dict[str, Any] = {"loss": {"loss": "poisson"}, "alpha": {"alpha": 90.0}}
+    model.set_params(max_iter=1, **options.get(change, {}))
+    before = model.best_loss_
+    fit(model, rows, np.abs(targets) if change == "loss" else targets, sample_weight=weights)
+    if change == "nothing":
+        assert model.best_loss_ == min(before, model.loss_)
+    else:
+        assert model.best_loss_ == model.loss_
