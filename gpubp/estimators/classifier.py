@@ -55,6 +55,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         The labels, in the order of predict_proba's columns.
     """
 
+    _OF_FIT = (*BaseMLP._OF_FIT, "label_smoothing")
     _LEARNED = (*BaseMLP._LEARNED, "classes_")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
@@ -158,7 +159,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _loss(self) -> Loss:
         if self._binarizer.y_type_ != "multiclass":
             return LOSSES["sigmoid_cross_entropy"]
-        return LOSSES["soft_cross_entropy" if self.label_smoothing else "softmax_cross_entropy"]
+        return LOSSES[
+            "soft_cross_entropy" if self._of_fit("label_smoothing") else "softmax_cross_entropy"
+        ]
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         loss = self._loss()

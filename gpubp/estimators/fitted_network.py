@@ -10,6 +10,7 @@ from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import Optimizer
 from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.given_weights import weights_of
 from gpubp.estimators.regressor import MLPRegressor
 
 Estimator = MLPClassifier | MLPRegressor
@@ -17,9 +18,9 @@ Estimator = MLPClassifier | MLPRegressor
 
 def network_of(estimator: Estimator) -> Network:
     """Return the shape of the fitted network."""
-    hidden = estimator._hidden_sizes()
-    sizes = estimator.n_features_in_, *hidden, estimator.n_outputs_
-    return Network(sizes, estimator._activations(len(hidden)), bool(estimator.fit_intercept))
+    sizes = weights_of(estimator.coefs_, estimator.intercepts_).sizes
+    bias = bool(estimator._of_fit("fit_intercept"))
+    return Network(sizes, estimator._activations(len(sizes) - 2), bias)
 
 
 def loss_of(estimator: Estimator) -> Loss:

@@ -69,6 +69,8 @@ SCORINGS = SortedOptions({*get_scorer_names(), "loss"})
 class Hyperparameters(BaseEstimator):
     """The parameters that both estimators have; which is documented there."""
 
+    # Those that what is learned depends on when it predicts.
+    _OF_FIT: tuple[str, ...] = ("activation", "fit_intercept")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
@@ -125,6 +127,14 @@ class Hyperparameters(BaseEstimator):
         found = longer if len(longer) == 1 else near
         return repr(found[0]) if found else ""
 
+    def _note_parameters(self) -> None:
+        """Note the parameters that predictions depend on: those of fit count, whatever is set."""
+        self._fitted_with = {name: getattr(self, name) for name in self._OF_FIT}
+
+    def _of_fit(self, name: str) -> Any:
+        """Return a parameter as it was when training began; as it is, where none has."""
+        return vars(self).get("_fitted_with", {}).get(name, getattr(self, name))
+
     def _hidden_sizes(self) -> tuple[int, ...]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
@@ -139,7 +149,7 @@ class Hyperparameters(BaseEstimator):
 
     def _activations(self, n_hidden: int) -> tuple[str, ...]:
         """Return the activation of each hidden layer, or raise."""
-        given = self.activation
+        given = self._of_fit("activation")
         names = (given,) * n_hidden if isinstance(given, str) else tuple(given)
         known = all(isinstance(name, str) and name in ACTIVATIONS for name in names)
         if len(names) != n_hidden or not known:

@@ -125,6 +125,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         note: Callable[[str], None] | None = None,
     ) -> History:
         """Validate the input, train, set the fitted attributes; the caller warns why it stopped."""
+        self._note_parameters()
         free_device_parameters(self)  # those that predict keeps there are out of date
         from_scratch = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows = self._validated(X, y, sample_weight, incremental, from_scratch)

@@ -142,7 +142,8 @@ ATTRIBUTES = """
         Columns of X, layers with input and output, and outputs of the network: of several
         quantiles, one for each column of y at each level.
     out_activation_ : str
-        Activation of the outputs.
+        Activation of the outputs. Predictions are those of the fit: an `activation`, loss or number
+        of a loss that is set afterwards counts from the next fit on.
     device_, precision_ : str
         Where the last fit ran, and the precision of its matrix products.
     stopped_by_ : {'max_epochs', 'no_improvement', 'non_finite', 'interrupt', 'callback'}

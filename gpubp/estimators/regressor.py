@@ -71,6 +71,7 @@ Elementwise or callable, default='squared_error'
         With target_scaling, y is target_mean_ plus target_scale_ times what the network gives.
     """
 
+    _OF_FIT = (*BaseMLP._OF_FIT, "loss", *LOSS_NUMBERS)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss, Elementwise, callable],
@@ -158,7 +159,7 @@ Elementwise or callable, default='squared_error'
         self._levels = self._loss().outputs_per_target
 
     def _check_levels_of_fit(self) -> None:
-        """Raise where the parameters make of the network's outputs what they were not fitted as."""
+        """Raise where training that goes on would make other use of the network's outputs."""
         now = self._loss().outputs_per_target
         fitted = getattr(self, "_levels", now)
         if now != fitted:
@@ -179,16 +180,17 @@ Elementwise or callable, default='squared_error'
         return self._validate_input(X, y, incremental=True, reset=False)
 
     def _loss(self) -> Loss:
-        if not isinstance(self.loss, str):
-            return as_loss(self.loss)
+        name = self._of_fit("loss")
+        if not isinstance(name, str):
+            return as_loss(name)
         takes = {
-            parameter.name: getattr(self, name)
-            for name, (loss, parameter) in LOSS_NUMBERS.items()
-            if loss == self.loss
+            parameter.name: self._of_fit(number)
+            for number, (loss, parameter) in LOSS_NUMBERS.items()
+            if loss == name
         }
-        if self.loss == "huber" and (scaling := self._target_scaling) is not None:
+        if name == "huber" and (scaling := self._target_scaling) is not None:
             takes["delta"] = takes["delta"] / scaling.scale[0]
-        return make_loss(self.loss, **takes)
+        return make_loss(name, **takes)
 
     @property
     def _target_scaling(self) -> Standardizer | None:
@@ -255,10 +257,6 @@ Elementwise or callable, default='squared_error'
         with np.errstate(over="ignore"):  # -inf, where training is about to diverge
             return float(r2_score(y, self._predictions(outputs), sample_weight=weights))
 
-    def _outputs(self, X: Any) -> Array:
-        self._check_levels_of_fit()
-        return super()._outputs(X)
-
     def predict(self, X: Any) -> Array:
         """Return the predictions for X: (n_samples,), or (n_samples, n_outputs) for several.
 
@@ -268,8 +266,9 @@ Elementwise or callable, default='squared_error'
 
     def _predictions(self, outputs: Array) -> Array:
         """Return what outputs (n, n_outputs) of the network predict, in the units of y."""
-        if self.loss == "quantile":
-            outputs = self._quantiles(outputs)[..., nearest_to_the_median(self.quantile)]
+        if self._of_fit("loss") == "quantile":
+            level = nearest_to_the_median(self._of_fit("quantile"))
+            outputs = self._quantiles(outputs)[..., level]
         else:
             outputs = self._in_units_of_y(outputs)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
@@ -280,7 +279,7 @@ Elementwise or callable, default='squared_error'
 
     def _quantiles(self, outputs: Array) -> Array:
         """Return outputs (n, n_outputs) of the network as (n, columns of y, levels)."""
-        return by_level(self._in_units_of_y(outputs), self.quantile)
+        return by_level(self._in_units_of_y(outputs), self._of_fit("quantile"))
 
     @property
     def predict_quantiles(self) -> Callable[[Any], Array]:
@@ -291,9 +290,9 @@ Elementwise or callable, default='squared_error'
         device, a CuPy array. Raises AttributeError for another loss than 'quantile'.
         """
         # available_if would hide the reason behind "has no attribute".
-        if self.loss != "quantile":
+        if (loss := self._of_fit("loss")) != "quantile":
             raise AttributeError(
-                f"predict_quantiles is only available for loss='quantile', got loss={self.loss!r}; "
+                f"predict_quantiles is only available for loss='quantile', got loss={loss!r}; "
                 "set loss='quantile' and fit again"
             )
         return self._predict_quantiles

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
+from gpubp.backprop.losses import LOSSES
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.fitted_attributes import history_of, set_history
 from gpubp.estimators.given_weights import weights_of
@@ -48,12 +49,17 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
     Raises NotFittedError before fit, and ModelFileError for what a file cannot hold.
     """
     check_is_fitted(estimator, estimator._LEARNED)
-    _refuse_own_loss(estimator)
+    fitted = {name: estimator._of_fit(name) for name in estimator._OF_FIT} | _named_loss(estimator)
     header: dict[str, Any] = {
         "class": type(estimator).__name__,
         "parameters": {k: _plain(v) for k, v in estimator.get_params(deep=False).items()},
         "history": _history_header(estimator),
     }
+    fitted = {
+        k: plain for k, v in fitted.items() if (plain := _plain(v)) != header["parameters"][k]
+    }
+    if fitted:  # what was changed since
+        header["fitted"] = fitted
     if isinstance(estimator, MLPClassifier):
         header["labels"] = _labels_header(estimator)
     if hasattr(estimator, "feature_names_in_"):
@@ -66,7 +72,6 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
     tensors |= {f"intercepts.{k}": b.astype(dtype, copy=False) for k, b in enumerate(bs)}
     scaling = None
     if isinstance(estimator, MLPRegressor):
-        _refuse_other_levels(estimator)
         scaling = estimator._target_scaling
     if scaling is not None:
         header["target_scaling"] = True
@@ -74,22 +79,22 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
     return header, tensors
 
 
-def _refuse_own_loss(estimator: Estimator) -> None:
-    if isinstance(estimator, MLPClassifier) or isinstance(estimator.loss, str):
-        return
+def _named_loss(estimator: Estimator) -> dict[str, str]:
+    """Return the loss to save for one of one's own, by a name that was set since; {} for others.
+
+    Raises ModelFileError where none was set that predicts alike.
+    """
+    if isinstance(estimator, MLPClassifier):
+        return {}
+    now, own = estimator.loss, not isinstance(estimator._of_fit("loss"), str)
+    if isinstance(now, str) and not (own and LOSSES[now].output != estimator.out_activation_):
+        return {"loss": now} if own else {}
     named = {"identity": "squared_error", "exp": "poisson"}.get(estimator.out_activation_)
     way = f"set_params(loss={named!r}), which predicts alike, and save it, or " if named else ""
     raise ModelFileError(
         f"a model with a loss of its own, {estimator._loss().name!r}, cannot be saved, since the "
         f"file has no code in it; {way}pickle it"
     )
-
-
-def _refuse_other_levels(estimator: MLPRegressor) -> None:
-    try:
-        estimator._check_levels_of_fit()
-    except ValueError as error:
-        raise ModelFileError(f"the model cannot be saved: {error}") from None
 
 
 def _plain(value: Any) -> Any:
@@ -168,13 +173,14 @@ def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
     """
     kind = ESTIMATORS[choose(header, "class", ESTIMATORS)]
     own = "labels" if kind is MLPClassifier else "target_scaling"
-    only_keys(header, ["class", "parameters", "history", "feature_names", own])
+    only_keys(header, ["class", "parameters", "fitted", "history", "feature_names", own])
     estimator = kind(**_parameters(kind, require(header, "parameters", dict)))
     try:
         estimator._validate_params()
         hidden = estimator._hidden_sizes()
-        estimator._activations(len(hidden))
         estimator._dropout_rates()
+        _set_fitted_with(estimator, header)
+        estimator._activations(len(hidden))
         if isinstance(estimator, MLPRegressor):
             estimator._loss()
     except ValueError as error:
@@ -198,6 +204,17 @@ def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
             )
         estimator.feature_names_in_ = np.array(names, dtype=object)
     return estimator
+
+
+def _set_fitted_with(estimator: Estimator, header: dict[str, Any]) -> None:
+    """Set the parameters that it predicts by: those in ``header``, where they were changed."""
+    fitted = require(header, "fitted", dict) if "fitted" in header else {}
+    only_keys(fitted, estimator._OF_FIT)
+    fitted = {name: _parameter(value) for name, value in fitted.items()}
+    as_fitted = type(estimator)(**estimator.get_params(deep=False) | fitted)
+    as_fitted._validate_params()
+    as_fitted._note_parameters()
+    estimator._fitted_with = as_fitted._fitted_with
 
 
 def _parameters(kind: type[Estimator], header: dict[str, Any]) -> dict[str, Any]:
