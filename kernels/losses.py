@@ -118,6 +118,37 @@ def _sigmoid_cross_entropy(
     np.multiply(delta, _of_rows(np, share), out=delta)
 
 
+def _label_weighted_cross_entropy(
+    np: Any,
+    Z: Any,
+    Y: Any,
+    n_outputs: int,
+    share: Any,
+    low: float,
+    high: float,
+    row_losses: Any,
+    delta: Any,
+) -> None:
+    targets, weights = Y[..., :n_outputs], Y[..., n_outputs:]
+    e, value = np.empty_like(Z), np.empty_like(Z)
+    np.abs(Z, out=e)
+    np.negative(e, out=e)
+    np.exp(e, out=e)
+    np.multiply(Z, targets, out=value)
+    np.maximum(Z, np.zeros(Z.shape[-1:], Z.dtype), out=delta)
+    np.subtract(delta, value, out=value)
+    np.log1p(e, out=delta)
+    np.add(value, delta, out=value)
+    np.maximum(value, low, out=value)
+    np.minimum(value, high, out=value)
+    np.multiply(value, weights, out=value)
+    _accumulate(np, row_sums(np, value), share, row_losses)
+    logistic(np, Z, delta)
+    np.subtract(delta, targets, out=delta)
+    np.multiply(delta, weights, out=delta)
+    np.multiply(delta, _of_rows(np, share), out=delta)
+
+
 def _softmax_cross_entropy_rows(
     np: Any,
     Z: Any,
@@ -234,6 +265,26 @@ for (int c = 0; c < n_outputs; ++c) {
 row_losses += (double)(share * total);
 """,
     numpy=_sigmoid_cross_entropy,
+)
+
+# The same with a weight for each output: Y (n, 2 n_outputs) has the targets, then the weights.
+LABEL_WEIGHTED_CROSS_ENTROPY = Elementwise(
+    name="label_weighted_cross_entropy",
+    inputs="raw T Z, raw T Y, int32 n_outputs, T share, T low, T high",
+    outputs=_OUTPUTS,
+    body="""
+const ptrdiff_t row = (ptrdiff_t)i * n_outputs, target = row + row;
+T total = T(0);
+for (int c = 0; c < n_outputs; ++c) {
+    const T z = Z[row + c], y = Y[target + c], e = exp(-fabs(z));
+    const T weight = Y[target + n_outputs + c];
+    const T value = (z < T(0) ? T(0) : z) - z * y + log1p(e);
+    total += (value < low ? low : (value > high ? high : value)) * weight;
+    delta[row + c] = ((z < T(0) ? e : T(1)) / (T(1) + e) - y) * weight * share;
+}
+row_losses += (double)(share * total);
+""",
+    numpy=_label_weighted_cross_entropy,
 )
 
 # Not a loss but its way back to probabilities: P = exp(Z) / sum exp(Z) of each row.

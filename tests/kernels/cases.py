@@ -163,6 +163,11 @@ def _class_targets(rng: np.random.RandomState, Z: np.ndarray, y: np.ndarray) -> 
     return rng.randint(3, size=Z.shape) / 2
 
 
+def _weighted_targets(rng: np.random.RandomState, Z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return targets of classes, and then a weight for each."""
+    return np.concatenate([_class_targets(rng, Z, y), rng.uniform(size=Z.shape)], axis=-1)
+
+
 def _number_targets(rng: np.random.RandomState, Z: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return numbers of the size of the logits; every edge value beside every other."""
     return Z[::-1] / 2 if np.isfinite(Z).all() else Z[:, ::-1]
@@ -185,6 +190,7 @@ LOSS_TARGETS: dict[str, Callable[..., np.ndarray]] = {
     "softmax_cross_entropy_rows": _class_targets,
     "sigmoid_cross_entropy": _class_targets,
     "softmax": _number_targets,  # it takes none
+    "label_weighted_cross_entropy": _weighted_targets,
     "squared_error": _number_targets,
     "pinball": _fewer_targets,
     "huber": _number_targets,
@@ -440,6 +446,7 @@ BUILDERS: dict[str, Callable[[Elementwise], Iterator[Case]]] = {
     "softmax_cross_entropy": _loss_cases,
     "softmax_cross_entropy_rows": _loss_cases,
     "sigmoid_cross_entropy": _loss_cases,
+    "label_weighted_cross_entropy": _loss_cases,
     "squared_error": _loss_cases,
     "pinball": _pinball_cases,
     "huber": _loss_cases,

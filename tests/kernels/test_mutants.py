@@ -107,6 +107,10 @@ PLANTED = [
     ("softmax_cross_entropy", "share * value", "value"),
     ("sigmoid_cross_entropy", "- y) * share", "- y)"),
     ("sigmoid_cross_entropy", "share * total", "total"),
+    ("label_weighted_cross_entropy", "- y) * weight * share", "- y) * share"),
+    ("label_weighted_cross_entropy", "value)) * weight", "value))"),
+    ("label_weighted_cross_entropy", "target + n_outputs + c", "target + c"),
+    ("label_weighted_cross_entropy", "row_losses +=", "row_losses ="),
     ("squared_error", "difference * share", "difference"),
     ("squared_error", "share * total", "total"),
     ("softmax_cross_entropy", "row_losses +=", "row_losses ="),
@@ -208,6 +212,10 @@ EQUIVALENT = {
     ],
     "softmax_cross_entropy": ["z >= top ? z : top", "value <= low ? low", "value >= high ? high"],
     "sigmoid_cross_entropy": [
+        *("z <= T(0) ? T(0) : z", "z <= T(0) ? e : T(1)"),
+        *("value <= low ? low", "value >= high ? high"),
+    ],
+    "label_weighted_cross_entropy": [
         *("z <= T(0) ? T(0) : z", "z <= T(0) ? e : T(1)"),
         *("value <= low ? low", "value >= high ? high"),
     ],
