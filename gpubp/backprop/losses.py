@@ -12,6 +12,7 @@ from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, checked, entr
 from gpubp.kernels.activations import ACTIVATIONS, EXP
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.losses import (
+    LABEL_WEIGHTED_CROSS_ENTROPY,
     SIGMOID_CROSS_ENTROPY,
     SOFTMAX,
     SOFTMAX_CROSS_ENTROPY,
@@ -238,6 +239,14 @@ LOSSES: dict[str, Loss] = {
         ),
     )
 }
+# Of targets (n, 2 n_outputs): those of each output, then the weight of each in its row.
+LABEL_WEIGHTED = replace(
+    LOSSES["sigmoid_cross_entropy"],
+    name="label_weighted_cross_entropy",
+    step=LABEL_WEIGHTED_CROSS_ENTROPY,
+    formula="-sum(weight (target log(prediction) + (1 - target) log(1 - prediction)))",
+    doc="Log loss of a yes or no for each output, each with a weight.",
+)
 # Those of numbers, not of classes, whose probabilities softmax or logistic give.
 REGRESSION_LOSSES = tuple(
     name for name, loss in LOSSES.items() if loss.output in ("identity", "exp")

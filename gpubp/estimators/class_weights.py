@@ -1,41 +1,122 @@
-"""Class weights: how much the rows of each class count in the loss."""
+"""Weights of rows, of their labels, and of classes: how much each counts in the loss."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from scipy.sparse import issparse
+from sklearn.utils import check_array
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import _check_sample_weight
+
+from gpubp.backends.foreign_arrays import on_host
 
 
-def row_weights(
-    class_weight: Any, classes: np.ndarray, y: np.ndarray, weights: np.ndarray | None
-) -> np.ndarray | None:
-    """Return ``weights`` (n,) times the weight of each row's class, or of its labels' product.
+def checked_weights(y: Any, sample_weight: Any, *, by_label: bool = False) -> np.ndarray | None:
+    """Return the sample weights of the rows of ``y``, (n,), or None where all are alike.
 
-    class_weight : None leaves them; {class: weight}, 1 for those left out; "balanced" gives each
-    class the same sum; for multi-label y (n, k), a list of k dicts, or "balanced".
+    by_label : whether they may be (n, n_labels) too, as a multi-label ``y`` is.
+    """
+    if sample_weight is None:
+        return None
+    weights: np.ndarray = on_host(sample_weight)
+    if by_label and np.ndim(weights) == 2:
+        weights = check_array(weights, dtype=[np.float64, np.float32], input_name="sample_weight")
+        if weights.shape != y.shape:
+            raise ValueError(
+                f"sample_weight has shape {weights.shape}, but y has {y.shape}; give one weight "
+                "for each row, or one for each of its labels"
+            )
+    else:
+        weights = _check_sample_weight(weights, y)
+    if not weights.any():  # scikit-learn's words, which 1.7 does not have
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise ValueError(f"sample_weight adds up to {total}, beyond {weights.dtype}; scale it down")
+    return weights
+
+
+def weights_by_class(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    """Return the weight of each of ``classes``, (n_classes,); None where all are alike.
+
+    For a multi-label y (n, k) the weight of no and yes for each label, (k, 2).
+    class_weight : {label: weight}, 1 for those left out; "balanced" gives each class of y the same
+    sum; for multi-label y a list of k dicts, or "balanced".
     classes : those that y may have; in a part of the data some may be absent.
 
-    Raises ValueError for a class_weight that does not fit ``y``.
+    Raises ValueError for a class_weight that does not fit ``y``, or leaves nothing to train on.
     """
     if class_weight is None:
-        return weights
-    for each in class_weight if isinstance(class_weight, list) else [class_weight]:
-        _check_numbers(each)
+        return None
     if y.ndim == 1 and not isinstance(class_weight, list):
-        by_class = compute_class_weight(class_weight, classes=classes, y=y)
-        own = by_class[np.searchsorted(classes, y)]
+        by_class = _of_labels(class_weight, classes, y)
     else:
-        own = compute_sample_weight(_checked(class_weight, y), y)
-    return np.asarray(own if weights is None else own * weights)
+        _check_columns(class_weight, y)
+        columns = _dense(y).T
+        each = class_weight if isinstance(class_weight, list) else [class_weight] * len(columns)
+        labels = np.arange(2)
+        pairs = zip(each, columns, strict=True)
+        by_class = np.array([_of_labels(weight, labels, column) for weight, column in pairs])
+    if not by_class.any():
+        raise ValueError(
+            f"class_weight must have a number above 0, got {class_weight!r}, which leaves no row "
+            "to train on"
+        )
+    return by_class
 
 
-def _check_numbers(class_weight: Any) -> None:
-    weights = class_weight.values() if isinstance(class_weight, dict) else ()
-    for weight in weights:
+def weighed(
+    by_class: np.ndarray | None, classes: np.ndarray, y: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray | None:
+    """Return ``weights`` times those of the classes of ``y``: (n,), or (n, k) for multi-label."""
+    if by_class is None:
+        return weights
+    if by_class.ndim == 1:
+        own: np.ndarray = by_class[np.searchsorted(classes, y)]
+    else:
+        own = np.where(_dense(y) > 0, by_class[:, 1], by_class[:, 0])
+    if weights is None:
+        return own
+    weights = weights[:, None] if weights.ndim < own.ndim else weights
+    return np.asarray(own * weights)
+
+
+def _dense(y: Any) -> np.ndarray:
+    return np.asarray(y.toarray() if issparse(y) else y)
+
+
+def row_and_label_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights (n, k) of labels as those of rows, (n,), their means, and the rest of each."""
+    rows = weights.mean(axis=1)
+    return rows, weights / np.where(rows == 0, 1, rows)[:, None]
+
+
+def _of_labels(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the weight of each class by {label: weight}, or so that each has the same sum."""
+    by_class = np.ones(len(classes))
+    if isinstance(class_weight, str):
+        present = np.isin(classes, y)
+        by_class[present] = compute_class_weight(class_weight, classes=classes[present], y=y)
+        return by_class
+    _check_numbers(class_weight)
+    labels = classes.tolist()
+    unknown = [key for key in class_weight if key not in labels]
+    missing = [label for label in labels if label not in class_weight]
+    if unknown and missing:  # as in a fold that lacks a class
+        raise ValueError(
+            f"class_weight has {unknown}, which y has not, and nothing for {missing}; its keys are "
+            f"the labels themselves, {labels}"
+        )
+    by_class[:] = [class_weight.get(label, 1) for label in labels]
+    return by_class
+
+
+def _check_numbers(class_weight: dict[Any, Any]) -> None:
+    for weight in class_weight.values():
         if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
             raise ValueError(
                 f"class_weight must have finite numbers of 0 or more, got {class_weight!r}; "
@@ -43,16 +124,20 @@ def _check_numbers(class_weight: Any) -> None:
             )
 
 
-def _checked(class_weight: Any, y: np.ndarray) -> Any:
-    if isinstance(class_weight, list) and not _fits(class_weight, y):
+def _check_columns(class_weight: Any, y: np.ndarray) -> None:
+    """Raise a ValueError unless ``class_weight`` has a dict for each column of ``y``."""
+    if isinstance(class_weight, dict):
+        raise ValueError(
+            "class_weight for a multi-label y must be a list of dicts, one for each column, or "
+            f"'balanced', got {class_weight!r}"
+        )
+    columns = y.shape[1] if y.ndim == 2 else 0
+    dicts = isinstance(class_weight, str) or (
+        len(class_weight) == columns and all(isinstance(each, dict) for each in class_weight)
+    )
+    if not dicts:
         raise ValueError(
             f"a class_weight list has a dict for each column of a multi-label y, but y has shape "
             f"{y.shape} and class_weight is {class_weight!r}; pass a dict or 'balanced' for one "
             "label a row"
         )
-    return class_weight
-
-
-def _fits(class_weight: Sequence[Any], y: np.ndarray) -> bool:
-    columns = y.shape[1] if y.ndim == 2 else 0
-    return len(class_weight) == columns and all(isinstance(each, dict) for each in class_weight)

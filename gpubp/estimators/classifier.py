@@ -21,15 +21,16 @@ from sklearn.utils.multiclass import (
 
 from gpubp.backends.foreign_arrays import device_of, is_on_device, labels_of, log, on_host
 from gpubp.backends.protocol import Array
-from gpubp.backprop.losses import LOSSES, Loss, smoothed
+from gpubp.backprop.losses import LABEL_WEIGHTED, LOSSES, Loss, smoothed
 from gpubp.estimators.check_input import check_input
-from gpubp.estimators.class_weights import row_weights
+from gpubp.estimators.class_weights import row_and_label_weights, weighed, weights_by_class
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
 from gpubp.estimators.given_weights import binarizer_of
 from gpubp.estimators.hyperparameters import set_parameters
 from gpubp.estimators.mlp import X_CHECKS, BaseMLP
 from gpubp.estimators.parameter_docs import documented
 from gpubp.kernels.cublas.gemm import Precision
+from gpubp.training.data import TrainingData
 
 
 @documented
@@ -43,8 +44,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Parameters
     ----------{parameters}
     class_weight : dict, list of dict, 'balanced' or None, default=None
-        Weight of each class in the loss, {class: weight}, times sample_weight; for multi-label
-        y, one dict a column. 'balanced' gives each class the same sum, for fit alone.
+        Weight of each class in the loss, {label: weight}, times sample_weight, with the labels of y
+        as keys; for multi-label y a dict for each column, whose weights count in the term of that
+        label alone. 'balanced' gives each class the same sum, for fit alone. Scores and losses of
+        validation rows, held out or given, are weighed by it too.
     label_smoothing : float, default=0.0
         Part of each row's probability that training spreads evenly over all classes, for a
         multi-label y over yes and no. Below 1.
@@ -172,11 +175,42 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return Y
         return smoothed(Y, self.label_smoothing, Y.shape[1] if loss.output == "softmax" else 2)
 
-    def _weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
-        return row_weights(self.class_weight, self.classes_, y, weights)
+    def _is_multilabel(self, y: np.ndarray) -> bool:
+        return bool(y.ndim == 2)
+
+    def _weights(
+        self, y: np.ndarray, weights: np.ndarray | None, incremental: bool
+    ) -> np.ndarray | None:
+        self._by_class = weights_by_class(self.class_weight, self.classes_, y)
+        weights = weighed(self._by_class, self.classes_, y, weights)
+        # A part of the data may have classes of weight 0 alone.
+        if weights is not None and not weights.any() and not incremental:
+            raise ValueError(
+                f"class_weight={self.class_weight!r}, times sample_weight, gives all rows the "
+                "weight 0, which leaves nothing to train on; give some class of y more"
+            )
+        self._by_label = weights is not None and weights.ndim == 2
+        return weights
+
+    def _held_rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> TrainingData:
+        return self._rows(X, y, weighed(self._by_class, self.classes_, y, weights))
+
+    def _rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> TrainingData:
+        targets = self._encode(y)
+        by_label = np.ones(targets.shape)
+        if weights is not None and weights.ndim == 2:
+            weights, by_label = row_and_label_weights(weights)
+        if self._by_label:
+            targets = np.hstack([targets, by_label])
+        return TrainingData(X, y, targets, weights)
+
+    def _training_loss(self) -> Loss:
+        return LABEL_WEIGHTED if self._by_label else self._loss()
 
     def _n_outputs(self, targets: np.ndarray) -> int:
-        return len(self.classes_) if targets.ndim == 1 else int(targets.shape[1])
+        if targets.ndim == 1:
+            return len(self.classes_)
+        return int(targets.shape[1]) // (2 if self._by_label else 1)
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
         # As scikit-learn: a multi-class problem is not stratified. Its strata are True and False,

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from gpubp.backends.foreign_arrays import empty_on_device_of, is_on_device, on_host, to_device_of
 from gpubp.backends.protocol import Array, Backend
@@ -26,11 +26,12 @@ from gpubp.estimators.callbacks import (
     with_callbacks,
 )
 from gpubp.estimators.check_input import check_input
+from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.fitted_attributes import continued, rollback, set_fitted, warn_why_stopped
 from gpubp.estimators.given_weights import check_columns_of_X, weights_of
 from gpubp.estimators.hyperparameters import Hyperparameters
 from gpubp.estimators.scoring import Scorer
-from gpubp.estimators.validation_split import check_columns, hold_out, named
+from gpubp.estimators.validation_split import check_columns, check_weights, hold_out, named
 from gpubp.training.data import TrainingData, as_matrix
 from gpubp.training.fit import Start, fit
 from gpubp.training.history import History, OnEpoch
@@ -46,20 +47,6 @@ def _described(dtype: np.dtype, backend: Backend) -> str:
     rounded = dtype == np.float32 and backend.precision != "float32"
     products = f" with {backend.precision} products" if rounded else ""
     return f"training on {backend.name} in {dtype}{products}: {backend.reason}"
-
-
-def _checked_weights(X: Any, sample_weight: Any) -> np.ndarray | None:
-    """Return the sample weights of the rows of ``X``, (n,), or None where all are alike."""
-    if sample_weight is None:
-        return None
-    weights: np.ndarray = _check_sample_weight(on_host(sample_weight), X)
-    if not weights.any():  # scikit-learn's words, which 1.7 does not have
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    with np.errstate(over="ignore"):
-        total = weights.sum()
-    if not np.isfinite(total):
-        raise ValueError(f"sample_weight adds up to {total}, beyond {weights.dtype}; scale it down")
-    return weights
 
 
 def fit_estimator(
@@ -101,9 +88,11 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
     ) -> Self:
         """Train on X (n_samples, n_features), dense or sparse, and y; return self.
 
-        sample_weight : (n_samples,) array-like or None, the weight of each row in the loss.
+        sample_weight : (n_samples,) array-like or None, the weight of each row in the loss; for a
+            multi-label y (n_samples, n_labels) too, the weight of each label.
         X_val, y_val, sample_weight_val : rows that early_stopping scores, instead of holding out
-            some of X.
+            some of X. These and rows held out are weighed alike: by their sample weight, times
+            the class weights of the rows to train on.
         """
         own = X_val, y_val, sample_weight_val
         given = None if all(each is None for each in own) else own
@@ -137,8 +126,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         rng = check_random_state(self.random_state)
         start = self._start(network, rows, recipe.dtype, rng, from_scratch, incremental)
         rows = rows.in_dtype(recipe.dtype, backend)
-        if held is None and self.early_stopping and self.solver != "lbfgs":
-            rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
+        rows, held = self._split(rows, held, rng)
         rows, held = self._in_training_units(rows, held, from_scratch)
         self._warn_of_batch_size(rows.n_rows)
         tasks = self._fit_tasks(X, y, sample_weight, recipe.epochs)
@@ -146,7 +134,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         fitted = fit(
             backend,
             network,
-            self._loss(),
+            self._training_loss(),
             rows,
             recipe,
             held=validation_set,
@@ -175,7 +163,8 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         X, y = self._validate_input(X, on_host(y), incremental, reset)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        return self._rows(X, y, self._weights(y, _checked_weights(y, sample_weight)))
+        weights = checked_weights(y, sample_weight, by_label=self._is_multilabel(y))
+        return self._rows(X, y, self._weights(y, weights, incremental))
 
     def _given_rows(self, X: Any, y: Any, sample_weight: Any, trained: np.ndarray) -> TrainingData:
         """Return the rows that were given to validate on, or raise.
@@ -197,15 +186,42 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         with named("X_val and y_val"):
             X, y = self._validate_held(X, y)
         with named("sample_weight_val"):
-            weights = _checked_weights(y, sample_weight)
-        return self._rows(X, y, weights)
+            weights = checked_weights(y, sample_weight, by_label=self._is_multilabel(y))
+        return self._held_rows(X, y, weights)
 
     def _rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> TrainingData:
         return TrainingData(X, y, self._encode(y), weights)
 
-    def _weights(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
-        """Return the weight of each row in the loss, (n,), from its sample weight."""
+    def _split(
+        self, rows: TrainingData, held: TrainingData | None, rng: np.random.RandomState
+    ) -> tuple[TrainingData, TrainingData | None]:
+        """Return the rows to train on and to validate on: ``held``, or some of ``rows``."""
+        if held is None and self.early_stopping and self.solver != "lbfgs":
+            rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
+        if held is not None:
+            check_weights(rows, held)
+        return rows, held
+
+    def _is_multilabel(self, y: np.ndarray) -> bool:
+        """Return whether each row of ``y`` has several labels, which may have weights each."""
+        return False
+
+    def _weights(
+        self, y: np.ndarray, weights: np.ndarray | None, incremental: bool
+    ) -> np.ndarray | None:
+        """Return the weight of each row in the loss, (n,), or of its labels, from sample weights.
+
+        Raises ValueError where nothing has one.
+        """
         return weights
+
+    def _held_rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> TrainingData:
+        """Return rows to validate on, weighed as those to train on are."""
+        return self._rows(X, y, weights)
+
+    def _training_loss(self) -> Loss:
+        """Return the loss for the targets of `_rows`."""
+        return self._loss()
 
     def _in_training_units(
         self, rows: TrainingData, held: TrainingData | None, from_scratch: bool

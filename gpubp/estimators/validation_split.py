@@ -30,6 +30,17 @@ def hold_out(
     return rows.take(kept), rows.take(held)
 
 
+def check_weights(rows: TrainingData, held: TrainingData) -> None:
+    """Raise a ValueError where either part of the rows has no weight at all."""
+    for part, purpose in ((rows, "train"), (held, "validate")):
+        if part.weights is not None and not part.weights.any():
+            raise ValueError(
+                f"the {part.n_rows} rows to {purpose} on all have weight 0, by sample_weight and "
+                "class_weight; give some of them more, or choose the rows to validate on yourself, "
+                "as X_val and y_val"
+            )
+
+
 @contextmanager
 def named(what: str) -> Iterator[None]:
     """Put ``what`` before the text of a ValueError or TypeError that is raised inside."""

@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from gpubp import MLPClassifier, ModelFileError, load, save
 from gpubp.backends.protocol import Backend
-from gpubp.estimators.class_weights import row_weights
+from gpubp.estimators.class_weights import weighed, weights_by_class
 from gpubp.storage.model_file import read_model, write_model
 from tests.estimators.cases import BASE, PROBLEMS, WEIGHTS, X, fit
 
@@ -40,6 +40,14 @@ def classifier(**options: Any) -> MLPClassifier:
     return MLPClassifier(**{**BASE, **options})
 
 
+def by_hand(class_weight: Any, y: np.ndarray) -> np.ndarray:
+    """The sample weights that class weights stand for: (n,), or (n, k) for multi-label."""
+    if y.ndim == 1:
+        return np.asarray(compute_sample_weight(class_weight, y))
+    each = [class_weight] * y.shape[1] if isinstance(class_weight, str) else class_weight
+    return np.stack([compute_sample_weight(w, c) for w, c in zip(each, y.T, strict=True)], 1)
+
+
 @pytest.mark.parametrize("given", [None, WEIGHTS], ids=["alone", "times sample_weight"])
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("case", CASES)
@@ -48,8 +56,8 @@ def test_they_are_the_same_sample_weights(
 ) -> None:
     problem, class_weight = CASES[case]
     y = PROBLEMS[problem][1]
-    by_hand = compute_sample_weight(class_weight, y) * (1 if given is None else given)
-    wanted = fit(classifier(early_stopping=early_stopping), X, y, sample_weight=by_hand)
+    weights = (by_hand(class_weight, y).T * (1 if given is None else given)).T
+    wanted = fit(classifier(early_stopping=early_stopping), X, y, sample_weight=weights)
     got = classifier(early_stopping=early_stopping, class_weight=class_weight)
     fit(got, X, y, sample_weight=given)
     assert_array_equal(weights_of(got), weights_of(wanted))
@@ -60,8 +68,7 @@ def test_they_are_the_same_sample_weights(
 
 def test_every_device_weighs_classes(backend: Backend) -> None:
     y, options = PROBLEMS["binary"][1], {"dtype": "float64", "device": backend.name}
-    by_hand = compute_sample_weight("balanced", y)
-    wanted = fit(classifier(**options), X, y, sample_weight=by_hand)
+    wanted = fit(classifier(**options), X, y, sample_weight=by_hand("balanced", y))
     got = fit(classifier(**options, class_weight="balanced"), X, y)
     assert_array_equal(weights_of(got), weights_of(wanted))
 
@@ -82,17 +89,19 @@ def test_a_class_that_a_part_of_the_data_lacks_keeps_its_weight() -> None:
     part = y > 0
     weight = {0: 9, 2: 3}  # and 1 for class 1: of 1 and 2, which are here, 0 is not
     got, wanted = classifier(class_weight=weight), classifier()
-    by_hand = np.array([9.0, 1, 3])[y]
+    weights = np.array([9.0, 1, 3])[y]
     got.partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X[part], y[part])
-    wanted.partial_fit(X, y, by_hand, classes=[0, 1, 2]).partial_fit(
-        X[part], y[part], by_hand[part]
+    wanted.partial_fit(X, y, weights, classes=[0, 1, 2]).partial_fit(
+        X[part], y[part], weights[part]
     )
     assert_array_equal(weights_of(got), weights_of(wanted))
 
 
 def test_without_weights_there_are_none() -> None:
-    assert row_weights(None, np.arange(3), PROBLEMS["multi-class"][1], None) is None
-    assert row_weights(None, np.arange(3), PROBLEMS["multi-class"][1], WEIGHTS) is WEIGHTS
+    y = PROBLEMS["multi-class"][1]
+    assert weights_by_class(None, np.arange(3), y) is None
+    assert weighed(None, np.arange(3), y, None) is None
+    assert weighed(None, np.arange(3), y, WEIGHTS) is WEIGHTS
 
 
 @pytest.mark.parametrize("fitted", [False, True])
@@ -110,8 +119,13 @@ def test_balanced_needs_all_of_the_data(fitted: bool) -> None:
         ({"class_weight": "even"}, "binary", InvalidParameterError,
          "'class_weight' parameter of MLPClassifier must be an instance of 'dict', .* Got 'even'"),
         ({"class_weight": 3}, "binary", InvalidParameterError, "'class_weight' .* Got 3"),
-        ({"class_weight": {5: 2}}, "binary", ValueError, r"\[0, 1\].*not in class_weight"),
-        ({"class_weight": {0: 1}}, "multi-label", ValueError, "list of dicts, or .*'balanced'"),
+        ({"class_weight": {5: 2}}, "binary", ValueError, r"has \[5\], .* nothing for \[0, 1\]"),
+        ({"class_weight": {"0": 1, "1": 5}}, "binary", ValueError, r"has \['0', '1'\], .* labels"),
+        ({"class_weight": {0: 0, 1: 0}}, "binary", ValueError, "leaves no row to train on"),
+        ({"class_weight": {1: 0}, "label_smoothing": 0.5}, "multi-label", ValueError, "list of"),
+        ({"class_weight": [{0: 0, 1: 0}] * 3}, "multi-label", ValueError, "leaves no row"),
+        ({"class_weight": [{2: 1}] * 3}, "multi-label", ValueError, r"has \[2\], .* labels"),
+        ({"class_weight": {0: 1}}, "multi-label", ValueError, "list of dicts, .* or 'balanced'"),
         ({"class_weight": [{0: 1, 1: 2}]}, "binary", ValueError, "one label a row"),
         ({"class_weight": MULTI_LABEL[:2]}, "multi-label", ValueError, r"y has shape \(90, 3\)"),
         ({"class_weight": [1, 2, 3]}, "multi-label", ValueError, "a dict for each column"),
