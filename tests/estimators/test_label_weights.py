@@ -121,6 +121,19 @@ def test_each_label_is_weighed_in_its_own_term(backend: Backend) -> None:
     assert_allclose(model.loss_, (BY_LABEL * terms).sum() / total, rtol=1e-10)
 
 
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_matrix])
+def test_a_device_weighs_labels_as_the_host_does(host_cupy: Any, form: Any) -> None:
+    """Rows that lie there, and sparse ones, which are streamed."""
+    options: dict[str, Any] = {"dtype": "float64", "early_stopping": True, "activation": "tanh"}
+    models = [
+        fit(classifier(device=device, **options), form(X), YES_NO, sample_weight=BY_LABEL)
+        for device in ("cuda", "cpu")
+    ]
+    assert models[0].device_.startswith("cuda")
+    assert_allclose(coefs(models[0]), coefs(models[1]), rtol=1e-9, atol=1e-12)
+    assert_allclose(models[0].validation_loss_curve_, models[1].validation_loss_curve_, rtol=1e-9)
+
+
 def test_a_label_of_weight_0_leaves_the_others_alone() -> None:
     options: dict[str, Any] = {"hidden_layer_sizes": (), "solver": "lbfgs", "alpha": 0}
     weights = np.ones(YES_NO.shape)
