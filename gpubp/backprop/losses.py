@@ -33,6 +33,7 @@ class Loss:
     parameters : what ``step`` takes after the share, and the bounds where it clips.
     doc : one sentence for a person.
     takes : the numbers that `make_loss` makes ``parameters`` of.
+    columns_per_output : of targets that are numbers; 2 where weights follow them.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Loss:
     parameters: tuple[float, ...] = ()
     doc: str = ""
     takes: tuple[HyperparameterSpec, ...] = ()
+    columns_per_output: int = 1
 
     @property
     def outputs_per_target(self) -> int:
@@ -244,6 +246,7 @@ LABEL_WEIGHTED = replace(
     LOSSES["sigmoid_cross_entropy"],
     name="label_weighted_cross_entropy",
     step=LABEL_WEIGHTED_CROSS_ENTROPY,
+    columns_per_output=2,
     formula="-sum(weight (target log(prediction) + (1 - target) log(1 - prediction)))",
     doc="Log loss of a yes or no for each output, each with a weight.",
 )

@@ -94,7 +94,7 @@ def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> t
     from gpubp.cli.options import read_data
     from gpubp.models.save_load import load
 
-    return of_model(load(model, device="cpu"), read_data(data), row), 0
+    return of_model(load(model, device="cpu"), read_data(data), row, model_name=model.name), 0
 
 
 def _variation(example: Example, name: str | None, row: int) -> Any:

@@ -47,17 +47,17 @@ def _check_data(network: Network, loss: Loss, data: TrainingData, name: str) -> 
         raise ValueError(f"{name}.X has {d} columns, but the network has {network.sizes[0]} inputs")
     if len(data.targets) != n or (data.weights is not None and data.weights.shape != (n,)):
         raise ValueError(f"{name} has {n} rows of X, and other numbers of targets or weights")
-    if data.weights is not None and not data.weights.any():
-        raise ValueError(f"{name}.weights are all 0; give one row a weight above 0")
     k = network.sizes[-1]
     if loss.targets == "index":
         y = data.targets
         if y.ndim != 1 or y.dtype.kind not in "iu" or int(y.min()) < 0 or int(y.max()) >= k:
             raise ValueError(f"{name}.targets must be classes from 0 to {k - 1}, int32 (n,)")
-    elif data.targets.ndim != 2 or data.targets.shape[1] * loss.outputs_per_target != k:
+        return
+    columns = k * loss.columns_per_output // loss.outputs_per_target
+    if data.targets.ndim != 2 or data.targets.shape[1] != columns or k % loss.outputs_per_target:
         raise ValueError(
             f"{name}.targets has shape {data.targets.shape}, but loss {loss.name!r} takes (n, "
-            f"{k // loss.outputs_per_target}) for a network of {k} outputs"
+            f"{columns}) for a network of {k} outputs"
         )
 
 
