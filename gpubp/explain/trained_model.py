@@ -42,7 +42,8 @@ def of_model(
     saved without its columns takes all columns but the target, as they are. model_name : of its
     file, for the reader.
 
-    Raises DataError for a row that is not there, and for columns or labels that do not fit.
+    Raises DataError for a row that is not there, for columns or labels that do not fit, and for a
+    row with an output that is not finite.
     """
     # Imported here: scikit-learn takes a second that the built-in examples need not wait for.
     from gpubp.estimators.fitted_network import loss_of, network_of, optimizer_of
@@ -58,6 +59,7 @@ def of_model(
     schema, estimator = known.schema, known.estimator
     loss, network = loss_of(estimator), network_of(estimator)
     _check_explainable(loss)
+    known.predict(table)  # raises where the output is not finite
     X = schema.transform(table, np.float64)
     targets, outputs = _targets(known, table)
     example = build(

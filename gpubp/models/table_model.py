@@ -26,6 +26,10 @@ from gpubp.training.history import History, OnEpoch
 Estimator = MLPClassifier | MLPRegressor
 
 
+class NonFiniteOutputError(DataError):
+    """A row for which the network's output is NaN or infinite, so that it says nothing."""
+
+
 @dataclass(eq=False)
 class TableModel:
     """An estimator with the columns it was trained on: raw rows in, labels or units out.
@@ -83,14 +87,22 @@ class TableModel:
 
         rows : a Table or frame, whose columns are matched by name, or an array (n, n_features)
             with the columns in the order of training.
+
+        Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
         """
-        return self.estimator.predict(self._transform(rows))  # type: ignore[no-any-return]
+        if isinstance(self.estimator, MLPClassifier):
+            labels: np.ndarray = self.classes_[np.argmax(self.predict_proba(rows), axis=1)]
+            return labels
+        return self._finite(self.estimator.predict, rows)
 
     def predict_proba(self, rows: Any) -> np.ndarray:
-        """Return the probability of each class, (n, n_classes), in the order of `classes_`."""
+        """Return the probability of each class, (n, n_classes), in the order of `classes_`.
+
+        Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
+        """
         if not isinstance(self.estimator, MLPClassifier):
             raise ValueError("this model is a regression and has no probabilities; use predict")
-        return self.estimator.predict_proba(self._transform(rows))  # type: ignore[no-any-return]
+        return self._finite(self.estimator.predict_proba, rows)
 
     def evaluate(self, table: Table, targets: Sequence[str] | None = None) -> dict[str, float]:
         """Return metrics on rows with known targets, in the units of training.
@@ -154,9 +166,34 @@ class TableModel:
             )
         return labels
 
-    def _transform(self, rows: Any) -> np.ndarray:
-        dtype = self.estimator.coefs_[0].dtype
-        return self.schema.transform(_as_table(rows, self.schema.features), dtype)
+    def _finite(self, predict: Callable[[np.ndarray], np.ndarray], rows: Any) -> np.ndarray:
+        """Return what ``predict`` gives for the standardised features of raw ``rows``."""
+        table = _as_table(rows, self.schema.features)
+        Z = self.schema.transform(table, self.estimator.coefs_[0].dtype)
+        outputs = predict(Z)
+        is_finite = np.isfinite(outputs.reshape(len(Z), -1)).all(axis=1)
+        if not is_finite.all():
+            row = int(np.argmin(is_finite))
+            raise NonFiniteOutputError(self._reason(table, row, np.abs(Z[row])))
+        return outputs
+
+    def _reason(self, table: Table, row: int, distances: np.ndarray) -> str:
+        """Return in a sentence why a row has an output that is not finite.
+
+        distances : (n_features,), of the row from the mean of training, in standard deviations.
+        """
+        largest = max(float(np.abs(W).max()) for W in self.estimator.coefs_)
+        j = int(np.argmax(distances))
+        where = table.where(row, self.schema.features[j])
+        if distances[j] < largest:
+            return (
+                f"{where.rpartition(', ')[0]}: the network's output is not finite, as its weights "
+                f"reach {largest:.3g}; train the model again with a smaller learning rate"
+            )
+        return (
+            f"{where}: the network's output is not finite, as this cell is {distances[j]:.3g} "
+            "standard deviations from the mean of training; correct the cell or remove the row"
+        )
 
 
 def with_columns_of(estimator: Estimator, table: Table) -> TableModel:
