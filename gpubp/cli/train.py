@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from gpubp.cli.options import (
 )
 from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_options import TableCommand, table_parameters
+from gpubp.cli.train_result import saved_result
 from gpubp.cli.train_test_split import count_held_out, note_unseen, split
 from gpubp.kernels.activations import ACTIVATIONS
 
@@ -163,26 +163,8 @@ def train(**options: Any) -> int:
         _tell_unheeded(options)
     if history.stopped_by == "interrupt" and not history.epochs:
         raise click.Abort
-    diverged = history.stopped_by == "non_finite" or math.isnan(model.estimator.loss_)
-    if history.epochs or not diverged:
-        _save(model, out)
-    if diverged:
-        raise click.ClickException(_divergence(history, options))
-    report.result(_result(model, history, rows, test_rows) | {"model": str(out)})
+    report.result(saved_result(model, history, rows, test_rows, options))
     return 130 if history.stopped_by == "interrupt" else 0
-
-
-def _save(model: TableModel, out: Path) -> None:
-    # not above: a missing file is told without scikit-learn
-    from gpubp.models.save_load import save
-    from gpubp.storage.model_file import ModelFileError
-
-    try:
-        save(model, out)
-    except ModelFileError as error:
-        raise click.ClickException(
-            f"{error}; the trained network is lost, so then train it again"
-        ) from None
 
 
 def _refuse_options_of_epochs() -> None:
@@ -288,48 +270,3 @@ def _estimator(task: str, options: dict[str, Any], rows: int) -> Estimator:
         compiled=options["compiled"],
         dropout=options["dropout"],
     )
-
-
-def _divergence(history: History, options: dict[str, Any]) -> str:
-    if history.minimum is not None:
-        return (
-            "training diverged: the loss of the initial weights is not finite; no model was saved; "
-            "look for huge values in the data"
-        )
-    lr, epoch = options["lr"], history.epochs + 1
-    kept = (
-        f"the last good model is saved in {options['out']}"
-        if history.epochs
-        else "no model was saved"
-    )
-    return (
-        f"training diverged in epoch {epoch} at learning rate {lr:g}: the loss or a weight is not "
-        f"finite; {kept}; try --lr {lr / 10:g}"
-    )
-
-
-def _result(
-    model: TableModel, history: History, rows: Table, test_rows: Table | None
-) -> dict[str, Any]:
-    """Return what the summary shows, and --json prints."""
-    seen = history.minimum.nfev * len(rows) if history.minimum else history.samples
-    estimator = model.estimator
-    sizes = (estimator.n_features_in_, *(len(b) for b in estimator.intercepts_))
-    return {
-        "task": model.schema.task,
-        "device": estimator.device_,
-        "dtype": str(estimator.coefs_[0].dtype),
-        "precision": estimator.precision_,
-        "rows": len(rows),
-        "features": estimator.n_features_in_,
-        "layers": list(sizes),
-        "parameters": sum(W.size + len(W[0]) for W in estimator.coefs_),
-        "seed": estimator.random_state,
-        "solver": estimator.solver,
-        "epochs": history.epochs,
-        "stopped_by": history.stopped_by,
-        "train": {"loss": estimator.loss_} | model.evaluate(rows),
-        "test": model.evaluate(test_rows) if test_rows is not None else None,
-        "seconds": history.seconds,
-        "rows_per_second": seen / history.seconds,
-    }

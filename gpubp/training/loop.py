@@ -35,15 +35,16 @@ def train(
     validate : scores the parameters on the validation set after each epoch. With it, training stops
     by the score, and ends with the parameters of the best epoch.
     on_epoch : is called after each epoch; returns True to stop.
-    A non-finite loss or parameter stops training with the parameters of the epoch before it, and
-    an interrupt with those of the moment.
+    A non-finite loss or parameter stops training with the parameters of the epoch of the lowest
+    loss, and an interrupt with those of the moment, if they are finite.
     """
     # Callbacks run under the error state of the caller.
     outside = np.errstate(**np.geterr())
     validate, on_epoch = validate and outside(validate), on_epoch and outside(on_epoch)
     started, best = perf_counter(), trainer.copy_theta() if validate else None
     history.epochs, history.stopped_by, history.minimum = 0, "max_epochs", None
-    epochs = _Epochs(trainer, recipe, history, best, validate, on_epoch, started)
+    kept = trainer.copy_theta()
+    epochs = _Epochs(trainer, recipe, history, kept, best, validate, on_epoch, started)
     try:
         with np.errstate(all="ignore"):
             if validate is not None:
@@ -51,6 +52,8 @@ def train(
             history.stopped_by = epochs.run(rng)
     except KeyboardInterrupt:
         history.stopped_by = "interrupt"
+        if not np.isfinite(trainer.backend.to_numpy(trainer.theta)).all():
+            trainer.theta[...] = kept
     if best is not None and history.best_score > -np.inf:
         trainer.theta[...] = best
     history.seconds = perf_counter() - started
@@ -69,11 +72,16 @@ def _forget_scores_of_others(history: History, validate: Validate, start: Parame
 
 @dataclass
 class _Epochs:
-    """The epochs of one training. ``best`` takes the best parameters, if there is validation."""
+    """The epochs of one training.
+
+    kept : takes the parameters of the epoch of the lowest loss, for a training that diverges.
+    best : takes those of the best score, if there is validation.
+    """
 
     trainer: Trainer
     recipe: Recipe
     history: History
+    kept: Array
     best: Array | None
     validate: Validate | None
     on_epoch: OnEpoch | None
@@ -82,16 +90,17 @@ class _Epochs:
     def run(self, rng: np.random.RandomState) -> StoppedBy:
         """Train until there is a reason to stop; return it."""
         trainer, recipe, history = self.trainer, self.recipe, self.history
-        theta, last_finite = trainer.theta, trainer.copy_theta()
+        theta, lowest = trainer.theta, math.inf
         orders = row_orders(trainer.batches.n_rows, recipe, rng)
         while history.epochs < recipe.epochs:
             rates = recipe.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
             loss = trainer.epoch(next(orders), rates)
             if not math.isfinite(loss):
                 history.finite_weights = math.isfinite(theta.sum(dtype=np.float64))
-                theta[...] = last_finite
+                theta[...] = self.kept
                 return "non_finite"
-            last_finite[...] = theta
+            if loss <= lowest:
+                lowest, self.kept[...] = loss, theta
             stop, asked = self._end_epoch(loss, rates)
             if asked:
                 return "callback"

@@ -598,7 +598,7 @@ def test_divergence_from_the_start(run: Run) -> None:
 
 
 @pytest.mark.parametrize("validation", [(), ("--validation-size", "0.2")])
-def test_divergence_leaves_the_last_good_model(
+def test_divergence_leaves_the_best_finite_epoch(
     run: Run, monkeypatch: pytest.MonkeyPatch, validation: tuple[str, ...]
 ) -> None:
     diverges, read_loss = iter([0.0, 0.0, np.nan]), Trainer.read_loss
@@ -608,9 +608,10 @@ def test_divergence_leaves_the_last_good_model(
         failed = run("train", "iris", *args, "--epochs", "9", "--json", code=1)
     message = _one_line(failed)
     assert "diverged in epoch 3 at learning rate 0.01" in message
-    assert "the last good model is saved in model.safetensors; try --lr 0.001" in message
+    assert "is saved in model.diverged.safetensors; try --lr 0.001" in message
     assert [event["event"] for event in failed.events] == ["epoch", "epoch"]
-    diverged = gpubp.load("model.safetensors")
+    assert not Path("model.safetensors").exists()
+    diverged = gpubp.load("model.diverged.safetensors")
     run("train", "iris", *args, "--epochs", "2", "-o", "two")
     two = gpubp.load("two")
     assert diverged.estimator.n_iter_ == 2

@@ -1,0 +1,133 @@
+"""How `gpubp train` ends: a model that is saved, or one that diverged and replaces nothing."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpubp.cli.output_files import free_name
+
+if TYPE_CHECKING:
+    from gpubp.models.table_model import TableModel
+    from gpubp.tables.table import Table
+    from gpubp.training.history import History
+
+Metrics = dict[str, float]
+
+
+def saved_result(
+    model: TableModel,
+    history: History,
+    rows: Table,
+    test_rows: Table | None,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Save the model to --out; return what the summary shows, and --json prints.
+
+    Raises ClickException for a training that diverged. The file at --out is then what it was; the
+    best epoch, if its outputs are finite, is saved next to it.
+    """
+    from gpubp.models.table_model import NonFiniteOutputError
+
+    problem, train, test = _divergence(model, history, options), None, None
+    try:
+        if history.epochs or problem is None:
+            train = model.evaluate(rows)
+            test = model.evaluate(test_rows) if test_rows is not None else None
+    except NonFiniteOutputError as error:
+        problem = problem or (_unusable(history, options) if train is None else str(error))
+    except BaseException:  # Ctrl-C, or too little memory: what was learned is not lost by it
+        if problem is None:
+            _save(model, options["out"])
+        raise
+    out: Path = options["out"]
+    if problem is not None or train is None:
+        raise click.ClickException(f"{problem}; {_kept(model, train, out)}{_advice(options)}")
+    _save(model, out)
+    return _result(model, history, rows, train, test) | {"model": str(out)}
+
+
+def _divergence(model: TableModel, history: History, options: dict[str, Any]) -> str | None:
+    """Return in what way training diverged, if it did."""
+    if history.stopped_by != "non_finite" and math.isfinite(model.estimator.loss_):
+        return None
+    if history.minimum is None:
+        return (
+            f"training diverged in epoch {history.epochs + 1} at learning rate "
+            f"{options['lr']:g}: the loss or a weight is not finite"
+        )
+    if not history.epochs:
+        return "training diverged: the loss of the initial weights is not finite"
+    return f"training diverged after iteration {history.epochs}: the loss is not finite"
+
+
+def _unusable(history: History, options: dict[str, Any]) -> str:
+    if history.minimum is not None:
+        return f"training diverged by iteration {history.epochs}: the outputs are not finite"
+    return (
+        f"training diverged by epoch {history.epochs} at learning rate {options['lr']:g}: the "
+        "outputs are not finite"
+    )
+
+
+def _kept(model: TableModel, train: Metrics | None, out: Path) -> str:
+    """Save what is left of a training that failed next to ``out``; return in words what it is.
+
+    train : the metrics of the model on the rows of training; None if its outputs are not finite.
+    """
+    from gpubp.reports.terminal import metrics_text
+
+    if train is None or (out.exists() and not out.is_file()):
+        return "no model was saved"
+    path = free_name(out, "diverged")
+    _save(model, path)
+    untouched = f", and {out} is what it was" if out.exists() else ""
+    return f"the best finite epoch ({metrics_text(train)}) is saved in {path}{untouched}"
+
+
+def _advice(options: dict[str, Any]) -> str:
+    if options["solver"] == "lbfgs":
+        return "; look for huge values in the data"
+    return f"; try --lr {options['lr'] / 10:g}"
+
+
+def _save(model: TableModel, path: Path) -> None:
+    # not above: a missing file is told without scikit-learn
+    from gpubp.models.save_load import save
+    from gpubp.storage.model_file import ModelFileError
+
+    try:
+        save(model, path)
+    except ModelFileError as error:
+        raise click.ClickException(
+            f"{error}; the trained network is lost, so then train it again"
+        ) from None
+
+
+def _result(
+    model: TableModel, history: History, rows: Table, train: Metrics, test: Metrics | None
+) -> dict[str, Any]:
+    seen = history.minimum.nfev * len(rows) if history.minimum else history.samples
+    estimator = model.estimator
+    sizes = (estimator.n_features_in_, *(len(b) for b in estimator.intercepts_))
+    return {
+        "task": model.schema.task,
+        "device": estimator.device_,
+        "dtype": str(estimator.coefs_[0].dtype),
+        "precision": estimator.precision_,
+        "rows": len(rows),
+        "features": estimator.n_features_in_,
+        "layers": list(sizes),
+        "parameters": sum(W.size + len(W[0]) for W in estimator.coefs_),
+        "seed": estimator.random_state,
+        "solver": estimator.solver,
+        "epochs": history.epochs,
+        "stopped_by": history.stopped_by,
+        "train": {"loss": estimator.loss_} | train,
+        "test": test,
+        "seconds": history.seconds,
+        "rows_per_second": seen / history.seconds,
+    }

@@ -1,0 +1,174 @@
+"""A run that fails costs nothing that was there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpubp
+from gpubp.__main__ import main
+from gpubp.models.table_model import NonFiniteOutputError, TableModel
+from gpubp.training.lbfgs import Objective
+from gpubp.training.trainer import Trainer
+
+FAST = ("--hidden", "6", "--epochs", "3", "--quiet")
+
+
+@pytest.fixture
+def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """What is in the file m, a model that was trained before; data.csv is its table."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2))
+    lines = [f"{a:.3f},{b:.3f},{'no' if a < b else 'yes'}" for a, b in X]
+    Path("data.csv").write_text("\n".join(["a,b,y", *lines, ""]), encoding="utf-8")
+    assert main(["train", "data.csv", *FAST, "-o", "m"]) == 0
+    return Path("m").read_bytes()
+
+
+def _error(capsys: pytest.CaptureFixture[str], *args: object, code: int = 1) -> str:
+    """The one line that a failing command prints on stderr."""
+    capsys.readouterr()
+    assert main([str(arg) for arg in args]) == code
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    return error.strip()
+
+
+def _diverge_at(monkeypatch: pytest.MonkeyPatch, *losses: float) -> None:
+    """Let the epochs have these losses."""
+    given = iter(losses)
+    monkeypatch.setattr(Trainer, "read_loss", lambda self: next(given))
+
+
+def test_a_training_that_diverges_replaces_no_model(
+    good: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ("train", "diabetes", "--solver", "sgd", "--lr", "0.5", "--quiet", "-o", "m")
+    error = _error(capsys, *args)
+    assert Path("m").read_bytes() == good
+    found = re.search(
+        r"the best finite epoch \(R2 (-\S+), .*\) is saved in m.diverged, and m is "
+        r"what it was; try --lr 0.05$",
+        error,
+    )
+    assert found, error
+    kept = gpubp.load("m.diverged")
+    assert kept.estimator.n_iter_ == 1
+    assert float(found[1]) < -1
+    # Nor does the next one replace what the first has left.
+    left = Path("m.diverged").read_bytes()
+    assert "is saved in m.diverged-2, and m is what it was" in _error(capsys, *args)
+    assert Path("m.diverged").read_bytes() == left
+
+
+def test_the_best_finite_epoch_is_kept_and_not_the_last(
+    good: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ("train", "data.csv", "--hidden", "6", "--lr", "0.01", "--quiet")
+    with monkeypatch.context() as patch:
+        _diverge_at(patch, 0.7, 0.5, 800.0, np.nan)
+        error = _error(capsys, *args, "--epochs", "9", "-o", "new.safetensors")
+    assert "diverged in epoch 4" in error
+    assert "is saved in new.diverged.safetensors; try" in error
+    assert not Path("new.safetensors").exists()
+    assert main([*args, "--epochs", "2", "-o", "two"]) == 0
+    kept, two = gpubp.load("new.diverged.safetensors"), gpubp.load("two")
+    assert np.array_equal(kept.estimator.coefs_[0], two.estimator.coefs_[0])
+
+
+def test_a_training_that_ends_in_useless_weights_is_not_saved(
+    good: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # In the second run the loss of the only epoch is finite, and so are the weights.
+    for epochs, message in (("100", "diverged in epoch 2"), ("1", "diverged by epoch 1")):
+        args = ("train", "data.csv", "--lr", "1e30", "--epochs", epochs, "--quiet", "-o", "m")
+        error = _error(capsys, *args)
+        assert f"training {message} at learning rate 1e+30" in error
+        assert error.endswith("; no model was saved; try --lr 1e+29")
+        assert Path("m").read_bytes() == good
+        assert {path.name for path in Path().iterdir()} == {"m", "data.csv"}
+
+
+def test_an_interrupt_amid_an_epoch_that_diverges_keeps_finite_weights(
+    good: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch, calls = Trainer.epoch, iter(range(9))
+
+    def interrupted(self: Trainer, *args: Any) -> float:
+        if next(calls) == 2:
+            self.theta[...] = np.nan
+            raise KeyboardInterrupt
+        return epoch(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "epoch", interrupted)
+        assert main(["train", "data.csv", *FAST, "-o", "stopped"]) == 130
+    assert main(["train", "data.csv", *FAST, "--epochs", "2", "-o", "two"]) == 0
+    stopped, two = gpubp.load("stopped"), gpubp.load("two")
+    assert np.array_equal(stopped.estimator.coefs_[0], two.estimator.coefs_[0])
+
+
+def test_an_interrupt_of_lbfgs_before_its_first_iteration(
+    good: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*args: Any) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "__call__", interrupt)
+    args = ("train", "data.csv", "--solver", "lbfgs", "--quiet", "-o", "m")
+    assert _error(capsys, *args, code=130) == "Interrupted."
+    assert Path("m").read_bytes() == good
+
+
+@pytest.mark.parametrize(("start", "expected"), [(0, "no model was saved"), (8, "m.diverged, and")])
+def test_lbfgs_that_diverges_replaces_no_model(
+    good: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    start: int,
+    expected: str,
+) -> None:
+    call, calls = Objective.__call__, iter(range(10**6))
+
+    def diverging(self: Objective, x: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, gradient = call(self, x)
+        return (loss, gradient) if next(calls) < start else (np.nan, gradient * np.nan)
+
+    monkeypatch.setattr(Objective, "__call__", diverging)
+    error = _error(capsys, "train", "data.csv", "--solver", "lbfgs", "--quiet", "-o", "m")
+    assert "training diverged" in error
+    assert expected in error
+    assert Path("m").read_bytes() == good
+
+
+def test_an_interrupt_after_training_saves_the_model(
+    good: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: Any) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TableModel, "evaluate", interrupt)
+    assert main(["train", "data.csv", *FAST, "-o", "new"]) == 130
+    assert gpubp.load("new").estimator.n_iter_ == 3
+
+
+def test_a_test_row_that_overflows_the_network_fails_the_run(
+    good: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate, calls = TableModel.evaluate, iter([0, 1])
+
+    def overflow(self: TableModel, table: Any) -> dict[str, float]:
+        if next(calls):
+            raise NonFiniteOutputError("data.csv, line 9, column 'b': far")
+        return evaluate(self, table)
+
+    monkeypatch.setattr(TableModel, "evaluate", overflow)
+    error = _error(capsys, "train", "data.csv", *FAST, "-o", "m")
+    assert "line 9, column 'b': far; the best finite epoch (accuracy" in error
+    assert "is saved in m.diverged, and m is what it was" in error
+    assert Path("m").read_bytes() == good
