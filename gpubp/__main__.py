@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 try:
@@ -18,6 +19,7 @@ _NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 def main(args: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 failure, 2 usage, 130 interrupted."""
+    _escape_what_the_terminal_lacks()
     try:
         result = gpubp.main(args, prog_name="gpubp", standalone_mode=False)
     except click.Abort:
@@ -34,6 +36,16 @@ def main(args: list[str] | None = None) -> int:
             raise
         return _tell(str(error) or type(error).__name__, code)
     return result if isinstance(result, int) else 0
+
+
+def _escape_what_the_terminal_lacks() -> None:
+    r"""Print a character that the encoding of the terminal has not, or of no text, as \uXXXX."""
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        # In UTF-8 the surrogates of a file name that is no text become the bytes that they were.
+        if (stream.encoding.lower(), stream.errors) != ("utf-8", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _tell(message: str, code: int) -> int:
