@@ -8,6 +8,7 @@ from typing import Any
 
 from gpubp.bench.cases import FLOOR, Case
 from gpubp.bench.results import Part, Results, Row, load
+from gpubp.storage.atomic_file import atomic_write
 
 _FACTS = {
     **dict.fromkeys(("gpubp", "python", "system", "cpu"), str),
@@ -39,6 +40,20 @@ def load_runs(path: Path) -> Results:
     raise ValueError(
         f"{str(path)!r} does not hold whole results of gpubp bench ({problem}); move it away"
     )
+
+
+def keep_measured(path: Path, suite: str) -> Path | None:
+    """Copy the results in the file ``path`` next to it, if ``suite`` has any there; return where.
+
+    A run that fails or is interrupted would cost them: it replaces them by its first measurement.
+    """
+    part = load(path).get(suite)
+    if part is None or not any(row.status == "ok" for row in part.rows):
+        return None
+    kept = path.with_name(f"{path.stem}.previous{path.suffix}")
+    with atomic_write(kept) as temporary:
+        temporary.write_bytes(path.read_bytes())
+    return kept
 
 
 def is_run(part: Part) -> bool:

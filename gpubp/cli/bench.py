@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.options import FiniteRange, refuse_input
+from gpubp.cli.output_files import (
+    OutputPath,
+    check_output,
+    lines_apart,
+    refuse_stdout,
+    whole_or_beside,
+    write_output,
+)
 from gpubp.cli.signals import signals_as_interrupts
 
 if TYPE_CHECKING:
@@ -39,7 +47,7 @@ class _Bench(click.Command):
     cls=_Bench, epilog="gpubp bench compare OLD.json NEW.json tells what has become faster."
 )
 @click.argument("suite", default="quick", metavar="[SUITE.toml|NAME]")
-@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Results file.")
+@click.option("-o", "--out", type=OutputPath(), help="Results file.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the results file.")
 @click.option("--dry-run", is_flag=True, help="List the cases, and measure nothing.")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Rounds, instead of the suite's.")
@@ -53,8 +61,8 @@ class _Bench(click.Command):
     help="Longest time of a case in a round.",
 )
 @click.option("--keep-env", is_flag=True, help="Keep variables that change the kernels of BLAS.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page with plots.")
-@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write a CSV table.")
+@click.option("--html", type=OutputPath(), help="Write a page with plots; - for stdout.")
+@click.option("--csv", "csv_path", type=OutputPath(), help="Write a CSV table; - for stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one a row.")
 @click.option(
     "--fail-below",
@@ -79,13 +87,14 @@ def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: 
     path = out or _default_path(plan)
     _check_files(path, suite, plan.suite.name, options)
     run, resumed = _run(plan, path, resume)
-    for line in [*heading(run.part()), f"results in {path}"] if not options["as_json"] else []:
-        click.echo(line)
+    with lines_apart(options["html"], options["csv_path"]):
+        for line in [*heading(run.part()), f"results in {path}"] if not options["as_json"] else []:
+            click.echo(line)
     if resume:
         click.echo(f"{resumed} measurements are there already", err=True)
     finished = _measure(run, plan)
     part = run.part()
-    _write(part, options)
+    _write(part, options, finished)
     return _verdict(part, options["fail_below"], finished)
 
 
@@ -160,8 +169,11 @@ def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any
     suite_name : what its results go by in the file at ``path``.
     """
     from gpubp.bench.saved_runs import is_run
-    from gpubp.storage.atomic_file import check_writable
+    from gpubp.storage.atomic_file import is_stream
 
+    refuse_stdout("-o", path, why := "--resume reads the results again")
+    if is_stream(path):
+        raise click.UsageError(f"-o {path} is a device or pipe, and {why}; give a file")
     files = {"-o": path, "--html": options["html"], "--csv": options["csv_path"]}
     taken: dict[Path, str] = {}
     for flag, file in files.items():
@@ -170,8 +182,9 @@ def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any
             raise click.UsageError(f"{other} and {flag} are both {file}; give two files")
     if path.parent == FOLDER:
         FOLDER.mkdir(exist_ok=True)
-    for file in filter(None, files.values()):
-        check_writable(file)
+    for flag, file in files.items():
+        if file is not None:
+            check_output(flag, file, options["as_json"])
     # Nobody means to replace the results of another suite, or what are no results at all.
     there = _results(path)
     if others := [name for name in there if name != suite_name or not is_run(there[name])]:
@@ -183,6 +196,7 @@ def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any
 def _run(plan: Plan, path: Path, resume: bool) -> tuple[Run, int]:
     """Return the run, and how many measurements the file has of it."""
     from gpubp.bench.runner import ResumeError, Run
+    from gpubp.bench.saved_runs import keep_measured
 
     run = Run(plan, path)
     if not resume:
@@ -191,6 +205,8 @@ def _run(plan: Plan, path: Path, resume: bool) -> tuple[Run, int]:
                 f"{str(path)!r} has a part of this run; go on with --resume, or give another file "
                 "with -o, or remove it"
             )
+        if kept := keep_measured(path, plan.suite.name):
+            click.echo(f"earlier results of this suite are kept in {kept}", err=True)
         return run, 0
     try:
         return run, run.resume()
@@ -235,25 +251,24 @@ def _told() -> Iterator[Any]:
         yield update
 
 
-def _write(part: Part, options: dict[str, Any]) -> None:
+def _write(part: Part, options: dict[str, Any], finished: bool) -> None:
     """Print the rows, and write the files that were asked for."""
     from gpubp.bench.report import table, to_csv
     from gpubp.bench.results import row_to_json
-    from gpubp.storage.atomic_file import atomic_write
 
-    if options["as_json"]:
-        for row in part.rows:
-            click.echo(row_to_json(row))
-    else:
-        click.echo(table(part))
-    if options["csv_path"] is not None:
-        with atomic_write(options["csv_path"]) as temporary:
-            temporary.write_text(to_csv(part), encoding="utf-8")
-    if options["html"] is not None:
+    html, csv_path = options["html"], options["csv_path"]
+    with lines_apart(html, csv_path):
+        if options["as_json"]:
+            for row in part.rows:
+                click.echo(row_to_json(row))
+        else:
+            click.echo(table(part))
+    if csv_path is not None:
+        write_output(whole_or_beside(csv_path, finished), to_csv(part))
+    if html is not None:
         from gpubp.bench.page import bench_page
 
-        with atomic_write(options["html"]) as temporary:
-            temporary.write_text(bench_page(part), encoding="utf-8")
+        write_output(whole_or_beside(html, finished), bench_page(part))
 
 
 def _verdict(part: Part, fail_below: float | None, finished: bool) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.options import refuse_input
+from gpubp.cli.output_files import OutputPath, check_output, is_stdout, lines_apart, write_output
 
 if TYPE_CHECKING:
     from gpubp.explain.example import Example
@@ -38,7 +39,7 @@ WIDTH = 80
 )
 @click.option("--vary", metavar="WEIGHT", help="Show what one weight, such as w1, does alone.")
 @click.option("--check", is_flag=True, help="Set each gradient beside its central difference.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page to look at.")
+@click.option("--html", type=OutputPath(), help="Write a page to look at; - for stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, in full float64.")
 def explain(model: Path | None, data: str | None, **options: Any) -> int:
     """Show every number of a step of backpropagation.
@@ -47,11 +48,11 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
     With a MODEL of gpubp and DATA, the step that the model would learn from one row.
     """
     from gpubp.explain.trace import trace_steps
-    from gpubp.storage.atomic_file import check_writable
 
-    if options["html"] is not None:
-        refuse_input("--html", options["html"], model, data)
-        check_writable(options["html"])
+    html: Path | None = options["html"]
+    if html is not None:
+        refuse_input("--html", html, model, data)
+        check_output("--html", html, options["as_json"])
     example, row = _example(model, data, options)
     traces = list(trace_steps(example, options["steps"], row))
     variation, checks = _variation(example, options["vary"], row), None
@@ -59,8 +60,8 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
         from gpubp.explain.gradient_check import check_gradients
 
         checks = check_gradients(example, row)
-    if options["html"] is not None:
-        _write_page(example, traces, options["html"])
+    if html is not None:
+        _write_page(example, traces, html)
     if options["as_json"]:
         from gpubp.explain import values as explain_values
 
@@ -72,9 +73,10 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
             values["vary"] = explain_values.variation_values(variation)
         click.echo(json.dumps(values))
     else:
-        _print(example, traces, variation, checks)
-        if options["html"] is not None:
-            click.echo(f"\nThe page is {options['html']}.")
+        with lines_apart(html):
+            _print(example, traces, variation, checks)
+            if html is not None and not is_stdout(html):
+                click.echo(f"\nThe page is {html}.")
     return 0 if checks is None or all(c.agrees or c.kink for c in checks) else 1
 
 
@@ -110,10 +112,8 @@ def _variation(example: Example, name: str | None, row: int) -> Any:
 
 def _write_page(example: Example, traces: Sequence[StepTrace], path: Path) -> None:
     from gpubp.explain.page import explain_page
-    from gpubp.storage.atomic_file import atomic_write
 
-    with atomic_write(path) as temporary:
-        temporary.write_text(explain_page(example, traces), encoding="utf-8")
+    write_output(path, explain_page(example, traces))
 
 
 def _print(example: Example, traces: Sequence[StepTrace], variation: Any, checks: Any) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gpubp.cli.output_files import is_stdout
+
 if TYPE_CHECKING:
     from gpubp.tables.table import Table
 
@@ -100,7 +102,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
 
 def refuse_input(flag: str, out: Path | None, *inputs: str | Path | None) -> None:
     """Raise UsageError if the file ``out``, which ``flag`` names, is one of those that are read."""
-    if out is None or not out.exists():
+    if out is None or is_stdout(out) or not out.exists():
         return
     for path in inputs:
         if path is not None and Path(path).exists() and out.samefile(path):

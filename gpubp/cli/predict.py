@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
 from gpubp.cli.options import device_option, refuse_input
+from gpubp.cli.output_files import OutputPath, open_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +25,7 @@ CHUNK_ROWS = 65_536
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="CSV to write.  [default: stdout]"
+    "-o", "--out", type=OutputPath(), help="CSV to write; - for stdout.  [default: stdout]"
 )
 @click.option("--proba", is_flag=True, help="Add the probability of each label.")
 @device_option
@@ -41,7 +39,7 @@ def predict(model: Path, data: str, out: Path | None, proba: bool, device: str) 
     table_model = load_table_model(model, device)
     if proba and table_model.schema.task != "classification":
         raise click.UsageError("--proba is for classification, and this model is a regression")
-    with _writer(out) as file:
+    with open_output(out) as file:
         rows = csv.writer(file, lineterminator="\n")
         for k, chunk in enumerate(_chunks(data)):
             lines = _lines(table_model, chunk, proba)
@@ -71,23 +69,6 @@ def _chunks(data: str) -> Iterator[Table]:
     if data in DATASETS:
         return iter([load_dataset(data)])
     return read_chunks(data, CHUNK_ROWS)
-
-
-@contextmanager
-def _writer(out: Path | None) -> Iterator[TextIO]:
-    """Yield standard output, or a file that replaces ``out`` when all is written."""
-    from gpubp.storage.atomic_file import atomic_write
-
-    if out is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # as in a file, whatever the terminal has
-        yield sys.stdout
-        return
-    with (
-        atomic_write(out) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        yield file
 
 
 def _header(model: TableModel, proba: bool) -> list[str]:

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.options import device_option
+from gpubp.cli.output_files import (
+    OutputPath,
+    check_output,
+    is_stdout,
+    lines_apart,
+    whole_or_beside,
+    write_output,
+)
 
 if TYPE_CHECKING:
     from gpubp.explain.search.comparison import Comparison, Settings
@@ -49,7 +57,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True
 )
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page with the curves.")
+@click.option("--html", type=OutputPath(), help="Write a page with the curves; - for stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one a line.")
 def search(example: str, html: Path | None, as_json: bool, **options: Any) -> int:
     """Look for the weights of a network in four ways, each within the same budget.
@@ -60,22 +68,23 @@ def search(example: str, html: Path | None, as_json: bool, **options: Any) -> in
     from gpubp.explain.examples import example_by_name
     from gpubp.explain.search.comparison import compare
     from gpubp.explain.search.report import JsonSearchReport, TextSearchReport
-    from gpubp.storage.atomic_file import check_writable
 
     settings = _settings(**options)
     network = example_by_name(example)
     if html is not None:
-        check_writable(html)
+        check_output("--html", html, as_json)
     report = JsonSearchReport() if as_json else TextSearchReport()
     try:
         comparison = compare(network, settings, report)
     finally:
         report.close()
     if html is not None:
+        html = whole_or_beside(html, whole=not comparison.interrupted)
         _write_page(comparison, html)
-    report.result(comparison)
-    if html is not None and not as_json:
-        click.echo(f"\nThe page is {html}.")
+    with lines_apart(html):
+        report.result(comparison)
+        if html is not None and not as_json and not is_stdout(html):
+            click.echo(f"\nThe page is {html}.")
     return 130 if comparison.interrupted else 0
 
 
@@ -91,7 +100,5 @@ def _settings(budget: str, span: tuple[float, float], **options: Any) -> Setting
 
 def _write_page(comparison: Comparison, path: Path) -> None:
     from gpubp.explain.search.page import search_page
-    from gpubp.storage.atomic_file import atomic_write
 
-    with atomic_write(path) as temporary:
-        temporary.write_text(search_page(comparison), encoding="utf-8")
+    write_output(path, search_page(comparison))

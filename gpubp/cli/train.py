@@ -18,6 +18,7 @@ from gpubp.cli.options import (
     read_data,
     refuse_input,
 )
+from gpubp.cli.output_files import OutputPath, refuse_stdout
 from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_options import TableCommand, table_parameters
 from gpubp.cli.train_result import saved_result
@@ -120,7 +121,7 @@ EPOCH_OPTIONS = {"lr", "schedule", "batch_size", "validation_size", "patience", 
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     default="model.safetensors",
     show_default=True,
     help="Where to save the model.",
@@ -151,6 +152,7 @@ def train(**options: Any) -> int:
     report = JsonReport(quiet) if options["as_json"] else TextReport(epochs, quiet)
     out: Path = options["out"]
     config = click.get_current_context().meta.get("config")
+    refuse_stdout("-o", out, "a model is no text")
     refuse_input("-o", out, options["data"], options["target_file"], config)
     check_writable(out)
     table = read_data(options["data"], options["target_file"])

@@ -1,4 +1,7 @@
-"""Files that are replaced only by finished ones: written beside, then renamed."""
+"""Files that are replaced only by finished ones: written beside, then renamed.
+
+Character devices and pipes (/dev/null, a FIFO) have nothing to replace and are written to.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,10 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
     Raises OSError, saying what to do. Leaves nothing behind and changes no file.
     """
+    if is_stream(path):
+        with clear_errors(path):
+            _check_access(Path(path))
+        return
     with _temporary_beside(path):
         pass
 
@@ -28,6 +35,8 @@ def check_room(path: str | os.PathLike[str], size: int) -> None:
 
     Raises OSError, saying what to do.
     """
+    if is_stream(path):
+        return
     with clear_errors(path):
         free = shutil.disk_usage(Path(os.path.realpath(path)).parent).free
         if free < size:
@@ -37,15 +46,29 @@ def check_room(path: str | os.PathLike[str], size: int) -> None:
             )
 
 
+def is_stream(path: str | os.PathLike[str]) -> bool:
+    """Return whether path is a character device or a pipe."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield the path of an empty temporary file that replaces path when the block succeeds.
 
     After any failure the old file is what it was and the temporary file is gone. Close the
-    temporary file within the block. Links are followed.
+    temporary file within the block, having opened it once. Links are followed. A device or pipe is
+    yielded itself.
 
     Raises OSError, in one sentence, when path cannot be written; errors of the block pass.
     """
+    if is_stream(path):
+        check_writable(path)
+        yield Path(path)
+        return
     with _temporary_beside(path) as (target, temporary):
         yield temporary
         with clear_errors(path):
@@ -95,11 +118,15 @@ def _check_target(target: Path) -> bool:
         return False
     if stat.S_ISDIR(mode):
         raise OSError("it is a directory; add a file name")
-    if not stat.S_ISREG(mode):  # root would replace /dev/null by a file
+    if not stat.S_ISREG(mode):  # root would replace a disk by a file
         raise OSError("it is not a regular file; choose another path")
+    _check_access(target)
+    return True
+
+
+def _check_access(target: Path) -> None:
     if not os.access(target, os.W_OK):
         raise OSError("the file there is write-protected; unprotect it or choose another path")
-    return True
 
 
 def _temporary_prefix(target: Path) -> str:
