@@ -21,8 +21,8 @@ from gpubp.backends.select import get_backend
 from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import SOLVERS
-from gpubp.training.data import TrainingData
 from gpubp.estimators.callbacks import CallbackSupportMixin
+from gpubp.training.data import TrainingData
 from gpubp.training.fit import Listeners, Start, fit
 from gpubp.training.history import Epoch
 from gpubp.training.recipe import Recipe
