@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -102,5 +103,14 @@ class _Collector:
                 if not self._captures and self._was_on:
                     gc.enable()
 
+    def after_fork_in_child(self) -> None:
+        """End the pauses of other threads, which the child does not have."""
+        self._lock = threading.Lock()
+        if self._captures and self._was_on:
+            gc.enable()
+        self._captures = 0
+
 
 _COLLECTOR = _Collector()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_COLLECTOR.after_fork_in_child)

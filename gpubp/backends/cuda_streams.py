@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -88,6 +89,17 @@ class _Engines:
 
 # By device and precision.
 _ENGINES: dict[tuple[int, str], _Engines] = {}
+_OF_THE_PARENT: list[Any] = []  # CUDA does not work in a forked child, which must not destroy them
+
+
+def _forget_engines() -> None:
+    """Begin without engines, whose locks another thread may have held."""
+    _OF_THE_PARENT.append(dict(_ENGINES))
+    _ENGINES.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_engines)
 
 
 def engine_of_this_thread(cupy: Any, device: Any, precision: Precision) -> Engine:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache, partial
-from threading import Lock
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpubp.backends.blas_threads import BLAS
 from gpubp.backends.protocol import ALIGNMENT, Array, Epilogues, Memory, Step
 from gpubp.backends.tape import Tape
 
@@ -125,50 +125,5 @@ class NumpyBackend:
         if threads is None:
             yield
             return
-        with _BLAS.limited_to(min(int(threads), os.cpu_count() or 1)):
+        with BLAS.limited_to(min(int(threads), os.cpu_count() or 1)):
             yield
-
-
-class _BlasThreads:
-    """The threads of the BLAS libraries, a number of the whole process.
-
-    Of several limits at a time the newest holds, and when the last has ended, what was before.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._limits: list[list[int]] = []
-        self._first: Any = None  # of the limits: it knows what was before
-
-    @contextmanager
-    def limited_to(self, threads: int) -> Iterator[None]:
-        """Return a context with so many threads at most."""
-        own = [threads]  # another object than any equal limit
-        with self._lock:
-            limit = self._set(threads)
-            self._first = self._first or limit
-            self._limits.append(own)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._limits = [each for each in self._limits if each is not own]
-                if self._limits:
-                    self._set(self._limits[-1][0])
-                else:
-                    self._first.restore_original_limits()
-                    self._first = None
-
-    def _set(self, threads: int) -> Any:
-        return _libraries().limit(limits=threads, user_api="blas")
-
-
-_BLAS = _BlasThreads()
-
-
-@cache
-def _libraries() -> Any:
-    """Return what sets the threads of the BLAS libraries; to look for them takes 2 ms."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -31,6 +32,16 @@ class _Uploaded(NamedTuple):
 # By the model that they are of. Beside it, not in it, so that they are freed with it and never
 # copied, pickled or saved.
 _UPLOADED: WeakKeyDictionary[Any, _Uploaded] = WeakKeyDictionary()
+_OF_THE_PARENT: list[Any] = []  # CUDA does not work in a forked child, which must not free them
+
+
+def _forget_uploads() -> None:
+    _OF_THE_PARENT.extend(_UPLOADED.values())
+    _UPLOADED.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_uploads)
 
 
 def parameters_of(
