@@ -50,9 +50,8 @@ def of_model(
     from gpubp.models.table_model import TableModel, with_columns_of
 
     if not 0 <= row < len(table):
-        raise DataError(
-            f"row {row} was asked for, but {table.source} has rows 0 to {len(table) - 1}"
-        )
+        last = len(table) - 1
+        raise DataError(f"row {row} was asked for, but {table.source} has rows 0 to {last}")
     line = None if table.lines is None else int(table.lines[row])
     table = table.take(np.array([row]))
     known = model if isinstance(model, TableModel) else with_columns_of(model, table)

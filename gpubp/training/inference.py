@@ -140,6 +140,38 @@ def infer_into(
         backend.free_unused()
 
 
+class RecordedInference:
+    """The outputs for so many rows at a time, on the CPU: bound once, then replayed.
+
+    It reads ``parameters`` as they are at each call. loss : with the `predict` of `Loss`.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        network: Network,
+        loss: Loss,
+        parameters: Parameters,
+        rows: int,
+        dtype: np.dtype,
+    ) -> None:
+        work = Workspace(backend, network, rows, dtype, deltas=False)
+        self._X, self._outputs = work.X, work.logits
+
+        def step() -> None:
+            forward(backend, network, parameters, work)
+            loss.predict(backend, work.logits, out=work.logits)
+
+        self._replay = backend.record(step)
+
+    def __call__(self, X: Array) -> np.ndarray:
+        """Return the outputs (rows, d_L) for ``X`` (rows, d_0), as `infer` does."""
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            self._X[...] = X
+            self._replay()
+        return self._outputs.copy()  # type: ignore[no-any-return]
+
+
 def _in_chunks(
     outputs: Array,
     backend: Backend,

@@ -1,0 +1,164 @@
+"""Predictions of few rows on the CPU, whose cost is Python around the products, not the products.
+
+The forward pass for a number of rows is recorded once and replayed as long as it would be the same.
+It reads the arrays of `coefs_` and `intercepts_` themselves, so what is written into them counts.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from operator import is_
+from threading import local
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp.backends.protocol import Array, Backend
+from gpubp.backprop.losses import Loss
+from gpubp.backprop.network import Network, Parameters
+from gpubp.estimators.check_input import is_finite_by_sum
+from gpubp.training.data import CsrData
+from gpubp.training.inference import RecordedInference
+
+MOST = 4  # passes that a thread keeps
+KEPT_BYTES = 1 << 22  # of one pass, its parameters among them: larger ones gain nothing
+_FLAT = 1024  # numbers that one product checks
+_ONES = {dtype: np.ones(_FLAT, dtype) for dtype in (np.dtype("f4"), np.dtype("f8"))}
+
+
+class _Pass(NamedTuple):
+    """A recorded pass, and all that it depends on.
+
+    owner : the estimator, by a weak reference. arrays : its parameters; shapes : theirs.
+    key : see `_key`. work : rows x parameters, by which the threads of BLAS are chosen.
+    """
+
+    owner: weakref.ref[Any]
+    key: tuple[Any, ...]
+    arrays: list[np.ndarray]
+    shapes: list[tuple[int, ...]]
+    backend: Backend
+    work: int
+    run: RecordedInference
+
+
+class _Passes(local):
+    """Those of this thread, the one used last at the end; beside the estimators, not in them."""
+
+    def __init__(self) -> None:
+        self.kept: list[_Pass] = []
+
+
+_PASSES = _Passes()
+
+
+def replayed(estimator: Any, X: Any) -> np.ndarray | None:
+    """Return the outputs (n, n_outputs) for ``X`` by a recorded pass; None if there is none.
+
+    None too for any X that scikit-learn would convert, refuse or warn of.
+    """
+    if type(X) is not np.ndarray:
+        return None
+    for found in reversed(_PASSES.kept):
+        if found.key[0] == X.shape and found.owner() is estimator:
+            break
+    else:
+        return None
+    arrays = [*getattr(estimator, "coefs_", ()), *getattr(estimator, "intercepts_", ())]
+    if found.key != _key(estimator, X) or not _are(found, arrays) or not _is_plain(estimator, X):
+        return None
+    kept = _PASSES.kept
+    _drop(kept, found)  # a signal handler that predicts meanwhile records its own
+    with found.backend.in_use(estimator.threads, found.work), np.errstate(all="ignore"):
+        outputs = found.run(X) if _is_finite(X) else None
+    kept.append(found)
+    return outputs
+
+
+def recorded(
+    estimator: Any,
+    X: Array | CsrData,
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    parameters: Parameters,
+) -> RecordedInference | None:
+    """Return the recorded pass for ``X``, and keep it for the next call; else None.
+
+    X, parameters : as ``backend`` takes them. Only dense rows on the CPU are recorded, and no more
+    than fit in KEPT_BYTES.
+    """
+    if backend.name != "cpu" or not isinstance(X, np.ndarray):
+        return None
+    arrays = [*estimator.coefs_, *estimator.intercepts_]
+    size = (len(X) * sum(network.sizes) + network.n_parameters) * X.dtype.itemsize
+    # A conversion of parameters would not see what is written into them.
+    same = all(map(np.may_share_memory, arrays, [*parameters.Ws, *parameters.bs]))
+    plain = X.dtype in _ONES and type(loss).predict is Loss.predict
+    if size > KEPT_BYTES or not (same and plain):
+        return None
+    key = _key(estimator, X)
+    if key is None:
+        return None
+    run = RecordedInference(backend, network, loss, parameters, len(X), X.dtype)
+    kept = _PASSES.kept
+
+    def forget(owner: weakref.ref[Any]) -> None:
+        for each in [*kept]:
+            if each.owner is owner:
+                _drop(kept, each)
+
+    for each in [*kept]:
+        if each.key[0] == X.shape and each.owner() is estimator:
+            _drop(kept, each)
+    work = len(X) * network.n_parameters
+    shapes = [array.shape for array in arrays]
+    kept.append(_Pass(weakref.ref(estimator, forget), key, arrays, shapes, backend, work, run))
+    del kept[:-MOST]
+    return run
+
+
+def forget_passes(estimator: Any) -> None:
+    """Free what this thread keeps for ``estimator``."""
+    for each in [*_PASSES.kept]:
+        if each.owner() is estimator:
+            _drop(_PASSES.kept, each)
+
+
+def _drop(kept: list[_Pass], one: _Pass) -> None:
+    # By identity: equal tuples would be compared array by array.
+    for k, each in enumerate(kept):
+        if each is one:
+            del kept[k]
+            return
+
+
+def _key(estimator: Any, X: np.ndarray) -> tuple[Any, ...] | None:
+    """Return all but the parameters that a pass depends on; None if that may change unseen."""
+    activation = estimator.activation
+    if isinstance(activation, list | tuple):
+        activation = tuple(activation)
+    elif not isinstance(activation, str):
+        return None
+    loss = estimator._loss()
+    options = estimator.device, estimator.precision, estimator.record
+    return X.shape, X.dtype, activation, type(loss), loss.output, *options
+
+
+def _are(found: _Pass, arrays: list[np.ndarray]) -> bool:
+    if len(arrays) != len(found.arrays) or not all(map(is_, arrays, found.arrays)):
+        return False
+    return [array.shape for array in arrays] == found.shapes
+
+
+def _is_plain(estimator: Any, X: np.ndarray) -> bool:
+    """Return whether scikit-learn's validation would pass ``X`` as it is, if it is finite."""
+    has = vars(estimator)
+    return X.shape[1] == has.get("n_features_in_") and "feature_names_in_" not in has
+
+
+def _is_finite(X: np.ndarray) -> bool:
+    if X.size > _FLAT:
+        return is_finite_by_sum(X)
+    return math.isfinite(X.ravel().dot(_ONES[X.dtype][: X.size]))
