@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,10 @@ def saved_result(
     out: Path = options["out"]
     if problem is not None or train is None:
         raise click.ClickException(f"{problem}; {_kept(model, train, out)}{_advice(options)}")
+    replaced = _description(out)
     _save(model, out)
+    if replaced is not None:
+        click.echo(f"{out} replaces {replaced}", err=True)
     return _result(model, history, rows, train, test) | {"model": str(out)}
 
 
@@ -105,6 +109,24 @@ def _save(model: TableModel, path: Path) -> None:
         raise click.ClickException(
             f"{error}; the trained network is lost, so then train it again"
         ) from None
+
+
+def _description(path: Path) -> str | None:
+    """Return in words what is in the file ``path``; None if there is no file to replace."""
+    from gpubp.storage.model_file import ModelFileError, read_model
+
+    if not path.is_file():
+        return None
+    saved = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+    try:
+        schema = read_model(path).header.get("schema")
+    except ModelFileError:
+        return f"a file of {saved} that was no model of this gpubp"
+    if not isinstance(schema, dict):
+        return f"a model of {saved}, an estimator that was saved in Python"
+    targets = ", ".join(map(repr, schema.get("targets", [])))
+    count = len(schema.get("features", []))
+    return f"a model of {saved}, a {schema.get('task')} of {targets} from {count} columns"
 
 
 def _result(

@@ -352,7 +352,7 @@ def test_quiet(run: Run) -> None:
     assert quiet.out.startswith("task ")
     assert "epoch 1" not in quiet.out
     assert quiet.err == ""
-    quiet = run("train", "iris", "--quiet", "--json", *FAST)
+    quiet = run("train", "iris", "--quiet", "--json", "-o", "second", *FAST)
     assert [event["event"] for event in quiet.events] == ["result"]
     assert quiet.err == ""
 
@@ -403,7 +403,7 @@ def test_a_validation_that_leaves_less_than_a_batch(run: Run, size: str) -> None
     _csv("data.csv", **_features(), y=Y)
     args = ("--validation-size", size, "--test-size", "0")
     assert run("train", "data.csv", *args, *FAST).err == ""
-    assert run("train", "data.csv", *args, "--batch-size", "40", *FAST).err == ""
+    assert run("train", "data.csv", *args, "--batch-size", "40", "-o", "second", *FAST).err == ""
 
 
 def test_the_options_reach_the_estimator(run: Run) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +174,57 @@ def test_a_test_row_that_overflows_the_network_fails_the_run(
     assert "line 9, column 'b': far; the best finite epoch (accuracy" in error
     assert "is saved in m.diverged, and m is what it was" in error
     assert Path("m").read_bytes() == good
+
+
+# What a run that succeeds replaces is said in a line.
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_model_that_is_replaced_is_told_of(
+    good: bytes, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]
+) -> None:
+    os.utime("m", (0, datetime(2024, 3, 5, 16, 7).timestamp()))
+    Path("m").rename("model.safetensors")  # the default
+    capsys.readouterr()
+    assert main(["train", "data.csv", *FAST, *flags]) == 0
+    assert capsys.readouterr().err == (
+        "model.safetensors replaces a model of 2024-03-05 16:07, a classification of 'y' from 2 "
+        "columns\n"
+    )
+    assert main(["train", "data.csv", *FAST, "-o", "new"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("text", r"m replaces a file of \S+ \S+ that was no model of this gpubp\n"),
+        ("estimator", r"m replaces a model of \S+ \S+, an estimator that was saved in Python\n"),
+    ],
+)
+def test_another_file_that_is_replaced_is_told_of(
+    good: bytes, capsys: pytest.CaptureFixture[str], content: str, expected: str
+) -> None:
+    if content == "text":
+        Path("m").write_text("my notes", encoding="utf-8")
+    else:
+        gpubp.save(gpubp.load("m").estimator, "m")
+    capsys.readouterr()
+    assert main(["train", "data.csv", *FAST, "-o", "m"]) == 0
+    assert re.fullmatch(expected, capsys.readouterr().err)
+
+
+def test_an_interrupted_training_tells_what_it_replaces(
+    good: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    epoch, calls = Trainer.epoch, iter([0, 1])
+
+    def interrupted(self: Trainer, *args: Any) -> float:
+        if next(calls):
+            raise KeyboardInterrupt
+        return epoch(self, *args)
+
+    monkeypatch.setattr(Trainer, "epoch", interrupted)
+    capsys.readouterr()
+    assert main(["train", "data.csv", *FAST, "-o", "m"]) == 130
+    assert "m replaces a model of" in capsys.readouterr().err
