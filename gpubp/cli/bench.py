@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpubp.cli.completion import SUITE
 from gpubp.cli.options import FiniteRange, refuse_input
 from gpubp.cli.output_files import (
     OutputPath,
@@ -46,7 +47,7 @@ class _Bench(click.Command):
 @click.command(
     cls=_Bench, epilog="gpubp bench compare OLD.json NEW.json tells what has become faster."
 )
-@click.argument("suite", default="quick", metavar="[SUITE.toml|NAME]")
+@click.argument("suite", type=SUITE, default="quick", metavar="[SUITE.toml|NAME]")
 @click.option("-o", "--out", type=OutputPath(), help="Results file.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the results file.")
 @click.option("--dry-run", is_flag=True, help="List the cases, and measure nothing.")

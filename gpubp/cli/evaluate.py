@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from gpubp.cli.completion import DATA
 from gpubp.cli.options import Names, device_option, read_data
 from gpubp.cli.predict import load_table_model
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data")
+@click.argument("data", type=DATA)
 @click.option("--target", type=Names(), help="Columns with the truth.  [default: as in training]")
 @click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
 @device_option

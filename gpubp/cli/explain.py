@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpubp.cli.completion import DATA, EXAMPLE
 from gpubp.cli.options import refuse_input
 from gpubp.cli.output_files import OutputPath, check_output, is_stdout, lines_apart, write_output
 
@@ -23,12 +24,13 @@ WIDTH = 80
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path), required=False)
-@click.argument("data", required=False)
+@click.argument("data", type=DATA, required=False)
 @click.option(
     "--row", default=0, show_default=True, type=click.IntRange(min=0), help="Row of DATA."
 )
 @click.option(
     "--example",
+    type=EXAMPLE,
     default="step-by-step",
     show_default=True,
     metavar="NAME|FILE.toml",

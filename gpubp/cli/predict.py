@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpubp.cli.completion import DATA
 from gpubp.cli.options import device_option, refuse_input
 from gpubp.cli.output_files import OutputPath, open_output
 
@@ -23,7 +24,7 @@ CHUNK_ROWS = 65_536
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data")
+@click.argument("data", type=DATA)
 @click.option(
     "-o", "--out", type=OutputPath(), help="CSV to write; - for stdout.  [default: stdout]"
 )

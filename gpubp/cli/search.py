@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpubp.cli.completion import EXAMPLE
 from gpubp.cli.options import device_option
 from gpubp.cli.output_files import (
     OutputPath,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--example",
+    type=EXAMPLE,
     default="two-weights",
     show_default=True,
     metavar="NAME|FILE.toml",

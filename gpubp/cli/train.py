@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
     FiniteRange,
     Names,
@@ -36,7 +37,7 @@ EPOCH_OPTIONS = {"lr", "schedule", "batch_size", "validation_size", "patience", 
 
 
 @click.command(cls=TableCommand)
-@click.argument("data", default="digits")
+@click.argument("data", type=DATA, default="digits")
 @click.option("--target", type=Names(), help="Target columns.  [default: the last; npz: y]")
 @click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
 @click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +146,10 @@ def example_by_name(name: str) -> Example:
     if name in EXAMPLES:
         return EXAMPLES[name]()
     if not name.endswith(".toml"):
-        raise ExampleError(
-            f"no example is called {name!r}; give one of {', '.join(EXAMPLES)}, or a .toml file"
-        )
+        near = get_close_matches(name, EXAMPLES, n=1)
+        known = f"give one of {', '.join(EXAMPLES)}, or a .toml file"
+        hint = f"did you mean {near[0]!r}?" if near else known
+        raise ExampleError(f"no example is called {name!r}; {hint}")
     return read_example(name)
 
 
