@@ -53,7 +53,7 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
 
     html: Path | None = options["html"]
     if html is not None:
-        refuse_input("--html", html, model, data)
+        refuse_input("--html", html, model, data, options["example"])
         check_output("--html", html, options["as_json"])
     example, row = _example(model, data, options)
     traces = list(trace_steps(example, options["steps"], row))

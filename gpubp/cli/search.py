@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.completion import EXAMPLE
-from gpubp.cli.options import device_option
+from gpubp.cli.options import device_option, refuse_input
 from gpubp.cli.output_files import (
     OutputPath,
     check_output,
@@ -74,6 +74,7 @@ def search(example: str, html: Path | None, as_json: bool, **options: Any) -> in
     settings = _settings(**options)
     network = example_by_name(example)
     if html is not None:
+        refuse_input("--html", html, example)
         check_output("--html", html, as_json)
     report = JsonSearchReport() if as_json else TextSearchReport()
     try:

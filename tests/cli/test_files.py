@@ -40,13 +40,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "predict model data.csv -o model",
         "explain model data.csv --html data.csv",
         "explain model data.csv --html model",
+        "explain --example options.toml --html options.toml",
+        "search --example xor.toml --budget 50 --html xor.toml",
     ],
 )
 def test_what_is_read_is_not_replaced(
     folder: Path, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("link.csv").symlink_to("data.csv")
-    kept = {name: Path(name).read_bytes() for name in ("data.csv", "options.toml", "model")}
+    network = "layers = [1, 1]\ninputs = [1]\ntargets = [1]\n"
+    Path("xor.toml").write_text(network, encoding="utf-8")
+    kept = {
+        name: Path(name).read_bytes() for name in ("data.csv", "options.toml", "xor.toml", "model")
+    }
     assert main(command.split()) == 2
     assert "is a file that is read; give another path" in capsys.readouterr().err
     assert {name: Path(name).read_bytes() for name in kept} == kept
