@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -66,6 +65,7 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
         _write_page(example, traces, html)
     if options["as_json"]:
         from gpubp.explain import values as explain_values
+        from gpubp.reports.terminal import to_json
 
         values = explain_values.example_values(example)
         values["steps"] = [explain_values.step_values(example, trace) for trace in traces]
@@ -73,7 +73,7 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
             values["check"] = explain_values.check_values(checks)
         if variation is not None:
             values["vary"] = explain_values.variation_values(variation)
-        click.echo(json.dumps(values))
+        click.echo(to_json(values))
     else:
         with lines_apart(html):
             _print(example, traces, variation, checks)

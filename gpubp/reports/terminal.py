@@ -121,19 +121,21 @@ def _tell(line: str) -> None:
 
 
 def json_line(event: str, values: dict[str, Any]) -> str:
-    """Return an event as a line of JSON, with null for NaN and infinity, which JSON has not."""
-    return json.dumps({"event": event} | _without_nan(values), allow_nan=False)
+    """Return an event as a line of JSON, as `to_json` does."""
+    return to_json({"event": event} | values)
 
 
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_nan(value)
-        if isinstance(value, dict)
-        else None
-        if isinstance(value, float) and not math.isfinite(value)
-        else value
-        for key, value in values.items()
-    }
+def to_json(values: dict[str, Any]) -> str:
+    """Return values as one line of JSON, with null for NaN and infinity, which JSON has not."""
+    return json.dumps(_without_nan(values), allow_nan=False)
+
+
+def _without_nan(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _without_nan(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_without_nan(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def epoch_line(epoch: Epoch, epochs: int) -> str:

@@ -203,3 +203,18 @@ def test_the_step_of_a_model_is_that_of_its_own_loss(loss, options):
     wanted = max(-0.2 * error, 0.8 * error) if loss == "quantile" else 3 * (abs(error) - 1.5)
     found = trace_step(of_model(model, table, 2)).loss
     np.testing.assert_allclose(found, wanted, rtol=1e-3)  # with the penalty
+
+
+def test_json_of_steps_that_diverge_is_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "far.toml"
+    path.write_text(
+        "layers = [1, 1]\ninputs = [1]\ntargets = [1]\n"
+        "learning_rate = 1e200\nweights = [[[0.5]]]\n",
+        encoding="utf-8",
+    )
+    with np.errstate(all="ignore"):
+        assert main(["explain", "--example", str(path), "--steps", "5", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert values["steps"][-1]["loss"] is None
