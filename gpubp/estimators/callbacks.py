@@ -114,17 +114,23 @@ class FitTasks:
 
 def listeners_of(
     estimator: Any,
-    tasks: FitTasks | None,
+    given: tuple[Any, Any, Any],
+    epochs: int,
     kept: np.ndarray | None,
     held: ValidationSet | None,
     on_epoch: OnEpoch | None,
     note: Note | None,
-) -> Listeners:
-    """Return the listeners of one fit.
+) -> tuple[FitTasks | None, Listeners]:
+    """Return the tasks of scikit-learn's callbacks, None without any, and the listeners of one fit.
 
-    tasks : scikit-learn's callbacks. kept : the rows trained on; None for all. held : the rows held
-    out, with their score. on_epoch, note : of the caller; see `Listeners`.
+    given : X, y and sample_weight, as they were given. epochs : the most that there will be.
+    kept : the rows trained on; None for all. held : the rows held out, with their score.
+    on_epoch, note : of the caller; see `Listeners`.
     """
+    tasks = None
+    if hasattr(estimator, "_skl_callbacks"):
+        name = "lbfgs-iter" if estimator.solver == "lbfgs" else "epoch"
+        tasks = FitTasks(estimator, *given, epochs, name)
     each = (_print if estimator.verbose else None, on_epoch, tasks and tasks.end_epoch)
     called = [listener for listener in each if listener]
 
@@ -139,7 +145,7 @@ def listeners_of(
         return any(stops)
 
     warn = partial(say, estimator, note, otherwise=partial(warnings.warn, stacklevel=2))
-    return Listeners(begin, report if called else None, warn)
+    return tasks, Listeners(begin, report if called else None, warn)
 
 
 def say(

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from gpubp.training.data import TrainingData
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History
 from gpubp.training.trainer import OptimizerState
@@ -87,17 +86,18 @@ def state_of(estimator: Any) -> tuple[str, bool]:
 
 
 def continued(
-    estimator: Any, rows: TrainingData, from_scratch: bool, incremental: bool
+    estimator: Any, digest: tuple[Any, ...] | None, from_scratch: bool, incremental: bool
 ) -> tuple[History | None, OptimizerState | None]:
     """Return the history and the optimizer's state that a training goes on with; None for anew.
 
     Both are copies, since training changes them: if it fails, the estimator keeps its own.
-    rows : to train on. from_scratch : whether the parameters are drawn anew.
+    digest : of the rows to train on, for a warm start.
+    from_scratch : whether the parameters are drawn anew.
     """
     history = None if from_scratch else history_of(estimator).copy()
-    if estimator.warm_start and not incremental:
+    if digest is not None:
         loss, before = estimator._loss(), getattr(estimator, "_minimised", None)
-        estimator._minimised = loss.name, loss.parameters, estimator.alpha, rows.digest()
+        estimator._minimised = loss.name, loss.parameters, estimator.alpha, digest
         if history and before not in (None, estimator._minimised):
             # A loss of other rows, or another loss, is no measure of those to come.
             history = replace(history, best_loss=np.inf, stale=0)

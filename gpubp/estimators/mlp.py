@@ -20,7 +20,6 @@ from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import STEPWISE
 from gpubp.estimators.callbacks import (
     CallbackSupportMixin,
-    FitTasks,
     listeners_of,
     say,
     with_callbacks,
@@ -32,7 +31,7 @@ from gpubp.estimators.given_weights import check_columns_of_X, weights_of
 from gpubp.estimators.hyperparameters import Hyperparameters
 from gpubp.estimators.scoring import Scorer
 from gpubp.estimators.small_predictions import forget_passes, recorded, replayed
-from gpubp.estimators.validation_split import check_columns, check_weights, hold_out, named
+from gpubp.estimators.validation_split import check_columns, hold_out, named
 from gpubp.training.data import TrainingData, as_matrix
 from gpubp.training.fit import Start, fit
 from gpubp.training.history import History, OnEpoch
@@ -120,7 +119,6 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         forget_passes(self)
         from_scratch = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows = self._validated(X, y, sample_weight, incremental, from_scratch)
-        held = None if given is None else self._given_rows(*given, rows.y)
         network = self._network(rows)
         backend = self._backend(self._batch_rows(rows.n_rows), network, compiled=self.compiled)
         recipe = self._recipe(rows, backend, 1 if incremental else int(self.max_iter))
@@ -128,11 +126,13 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         rng = check_random_state(self.random_state)
         start = self._start(network, rows, recipe.dtype, rng, from_scratch, incremental)
         rows = rows.in_dtype(recipe.dtype, backend)
-        rows, held = self._split(rows, held, rng)
+        rows, held = self._split(rows, given, rng)
         rows, held = self._in_training_units(rows, held, from_scratch)
         self._warn_of_batch_size(rows.n_rows)
-        tasks = self._fit_tasks(X, y, sample_weight, recipe.epochs)
         validation_set = held and ValidationSet(held, self._score(held))
+        tasks, listeners = listeners_of(
+            self, (X, y, sample_weight), recipe.epochs, rows.places, validation_set, on_epoch, note
+        )
         fitted = fit(
             backend,
             network,
@@ -141,19 +141,13 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
             recipe,
             held=validation_set,
             start=start,
-            listeners=listeners_of(self, tasks, rows.places, validation_set, on_epoch, note),
+            listeners=listeners,
             threads=self.threads,
         )
         set_fitted(self, fitted, self._loss().output)
         if tasks is not None:
             tasks.end()
         return fitted.history
-
-    def _fit_tasks(self, X: Any, y: Any, sample_weight: Any, epochs: int) -> FitTasks | None:
-        if not hasattr(self, "_skl_callbacks"):
-            return None
-        name = "lbfgs-iter" if self.solver == "lbfgs" else "epoch"
-        return FitTasks(self, X, y, sample_weight, epochs, name)
 
     def _validated(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, from_scratch: bool
@@ -168,11 +162,12 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         weights = checked_weights(y, sample_weight, by_label=self._is_multilabel(y))
         return self._rows(X, y, self._weights(y, weights, incremental))
 
-    def _given_rows(self, X: Any, y: Any, sample_weight: Any, trained: np.ndarray) -> TrainingData:
+    def _given_rows(self, given: tuple[Any, Any, Any], trained: tuple[int, ...]) -> TrainingData:
         """Return the rows that were given to validate on, or raise.
 
-        trained : the targets of the rows to train on, whose columns ``y`` must have.
+        trained : the shape of y of the rows to train on, whose columns ``y`` must have.
         """
+        X, y, sample_weight = given
         if X is None or y is None:
             raise ValueError(
                 "X_val and y_val go together; give both, or neither, and sample_weight_val only "
@@ -195,14 +190,17 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         return TrainingData(X, y, self._encode(y), weights)
 
     def _split(
-        self, rows: TrainingData, held: TrainingData | None, rng: np.random.RandomState
+        self,
+        rows: TrainingData,
+        given: tuple[Any, Any, Any] | None,
+        rng: np.random.RandomState,
     ) -> tuple[TrainingData, TrainingData | None]:
-        """Return the rows to train on and to validate on: ``held``, or some of ``rows``."""
-        if held is None and self.early_stopping and self.solver != "lbfgs":
-            rows, held = hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
-        if held is not None:
-            check_weights(rows, held)
-        return rows, held
+        """Return the rows to train on and to validate on: those given, or some of ``rows``."""
+        if given is not None:
+            return rows, self._given_rows(given, rows.y.shape)
+        if self.early_stopping and self.solver != "lbfgs":
+            return hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
+        return rows, None
 
     def _is_multilabel(self, y: np.ndarray) -> bool:
         """Return whether each row of ``y`` has several labels, which may have weights each."""
@@ -258,7 +256,8 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         incremental: bool,
     ) -> Start:
         """Return where training begins: anew, or from what was learned before."""
-        history, state = continued(self, rows, from_scratch, incremental)
+        digest = rows.digest() if self.warm_start and not incremental else None
+        history, state = continued(self, digest, from_scratch, incremental)
         if from_scratch:
             return Start(network.initial_theta(rng, dtype), rng, history, state)
         Ws, bs = ([np.asarray(p) for p in given] for given in (self.coefs_, self.intercepts_))

@@ -30,17 +30,6 @@ def hold_out(
     return rows.take(kept), rows.take(held)
 
 
-def check_weights(rows: TrainingData, held: TrainingData) -> None:
-    """Raise a ValueError where either part of the rows has no weight at all."""
-    for part, purpose in ((rows, "train"), (held, "validate")):
-        if part.weights is not None and not part.weights.any():
-            raise ValueError(
-                f"the {part.n_rows} rows to {purpose} on all have weight 0, by sample_weight and "
-                "class_weight; give some of them more, or choose the rows to validate on yourself, "
-                "as X_val and y_val"
-            )
-
-
 @contextmanager
 def named(what: str) -> Iterator[None]:
     """Put ``what`` before the text of a ValueError or TypeError that is raised inside."""
@@ -51,10 +40,10 @@ def named(what: str) -> Iterator[None]:
         raise kind(f"{what}: {error}") from None
 
 
-def check_columns(y_val: Any, y: Any) -> None:
-    """Raise a ValueError where ``y_val`` has not as many columns as ``y``, (n,) or (n, k)."""
+def check_columns(y_val: Any, trained: tuple[int, ...]) -> None:
+    """Raise a ValueError where ``y_val`` has not as many columns as y, of shape ``trained``."""
     with named("y_val"):
-        given, trained = np.shape(y_val), np.shape(y)
+        given = np.shape(y_val)
     if len(given) not in (1, 2):
         return  # scikit-learn says what is wrong
     columns, wanted = ((*shape, 1)[1] for shape in (given, trained))

@@ -25,6 +25,8 @@ def check_fit(
     _check_data(network, loss, data, "data")
     if held is not None and recipe.solver != "lbfgs":
         _check_data(network, loss, held, "held")
+        _check_weights(data, "train")
+        _check_weights(held, "validate")
     _check_start(network, recipe, theta, state)
 
 
@@ -58,6 +60,16 @@ def _check_data(network: Network, loss: Loss, data: TrainingData, name: str) -> 
         raise ValueError(
             f"{name}.targets has shape {data.targets.shape}, but loss {loss.name!r} takes (n, "
             f"{columns}) for a network of {k} outputs"
+        )
+
+
+def _check_weights(data: TrainingData, purpose: str) -> None:
+    """Raise ValueError for rows of which none has a weight."""
+    if data.weights is not None and not data.weights.any():
+        raise ValueError(
+            f"the {data.n_rows} rows to {purpose} on all have weight 0, by sample_weight and "
+            "class_weight; give some of them more, or choose the rows to validate on yourself, "
+            "as X_val and y_val"
         )
 
 
