@@ -528,7 +528,7 @@ def test_a_class_too_small_for_a_stratified_split_is_told_as_theirs_is(labels: l
     y = np.array(labels)[(np.arange(N) == 3).astype(int)]
     messages = []
     for model in pair("classifier", early_stopping=True):
-        with pytest.raises(ValueError, match="class.* too few") as caught:
+        with pytest.raises(ValueError, match=r"class.* too few") as caught:
             model.fit(X, y)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
