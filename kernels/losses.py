@@ -89,6 +89,22 @@ def _softmax_cross_entropy(
     np.copyto(_class_first(delta), work)
 
 
+def _log_losses(np: Any, Z: Any, Y: Any, low: float, high: float, scratch: Any) -> Any:
+    """Return max(z, 0) - z y + log(1 + exp(-|z|)) per entry, clipped; scratch is overwritten."""
+    e, value = np.empty_like(Z), np.empty_like(Z)
+    np.abs(Z, out=e)
+    np.negative(e, out=e)
+    np.exp(e, out=e)
+    np.multiply(Z, Y, out=value)
+    np.maximum(Z, np.zeros(Z.shape[-1:], Z.dtype), out=scratch)
+    np.subtract(scratch, value, out=value)
+    np.log1p(e, out=scratch)
+    np.add(value, scratch, out=value)
+    np.maximum(value, low, out=value)
+    np.minimum(value, high, out=value)
+    return value
+
+
 def _sigmoid_cross_entropy(
     np: Any,
     Z: Any,
@@ -100,18 +116,7 @@ def _sigmoid_cross_entropy(
     row_losses: Any,
     delta: Any,
 ) -> None:
-    e, value = np.empty_like(Z), np.empty_like(Z)
-    np.abs(Z, out=e)
-    np.negative(e, out=e)
-    np.exp(e, out=e)
-    # value = max(z, 0) - z y + log(1 + exp(-|z|))
-    np.multiply(Z, Y, out=value)
-    np.maximum(Z, np.zeros(Z.shape[-1:], Z.dtype), out=delta)
-    np.subtract(delta, value, out=value)
-    np.log1p(e, out=delta)
-    np.add(value, delta, out=value)
-    np.maximum(value, low, out=value)
-    np.minimum(value, high, out=value)
+    value = _log_losses(np, Z, Y, low, high, delta)
     _accumulate(np, row_sums(np, value), share, row_losses)
     logistic(np, Z, delta)
     np.subtract(delta, Y, out=delta)
@@ -130,17 +135,7 @@ def _label_weighted_cross_entropy(
     delta: Any,
 ) -> None:
     targets, weights = Y[..., :n_outputs], Y[..., n_outputs:]
-    e, value = np.empty_like(Z), np.empty_like(Z)
-    np.abs(Z, out=e)
-    np.negative(e, out=e)
-    np.exp(e, out=e)
-    np.multiply(Z, targets, out=value)
-    np.maximum(Z, np.zeros(Z.shape[-1:], Z.dtype), out=delta)
-    np.subtract(delta, value, out=value)
-    np.log1p(e, out=delta)
-    np.add(value, delta, out=value)
-    np.maximum(value, low, out=value)
-    np.minimum(value, high, out=value)
+    value = _log_losses(np, Z, targets, low, high, delta)
     np.multiply(value, weights, out=value)
     _accumulate(np, row_sums(np, value), share, row_losses)
     logistic(np, Z, delta)
