@@ -43,7 +43,7 @@ def _escape_what_the_terminal_lacks() -> None:
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):
             continue
-        # In UTF-8 the surrogates of a file name that is no text become the bytes that they were.
+        # In UTF-8 the surrogates of a file name that is not text become the bytes that they were.
         if (stream.encoding.lower(), stream.errors) != ("utf-8", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 

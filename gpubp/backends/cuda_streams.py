@@ -45,7 +45,7 @@ class Engine:
         self.lock = threading.RLock()
         make = cupy.cuda.Stream
         self.main, self.side, self.uploads = (make(non_blocking=True) for _ in range(3))
-        # Recorded anew at each fork and join: a wait is for what an event stands for at that time.
+        # Recorded again at each fork and join: a wait is for what an event stands for at that time.
         self.fork, self.join = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
         try:
             options = (device.compute_capability, precision)

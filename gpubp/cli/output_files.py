@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import click
 
-# To open the latter two anew would cut the file that a shell appends to.
+# To open the latter two again would cut the file that a shell appends to.
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
 

@@ -26,7 +26,7 @@ EPOCH_ATTRIBUTES = (
 def rollback(estimator: Any) -> Iterator[None]:
     """Put all attributes of ``estimator`` back if what is done inside raises.
 
-    Their values are not copied: inside, attributes are set anew, not changed in place.
+    Their values are not copied: inside, attributes are replaced, not changed in place.
     """
     before = dict(vars(estimator))
     try:
@@ -45,7 +45,7 @@ def set_fitted(estimator: Any, fitted: Fitted, output: str) -> None:
     estimator.out_activation_ = output
     set_history(estimator, history, bool(estimator.early_stopping))
     estimator.device_, estimator.precision_ = fitted.device, fitted.precision
-    # After a divergence its vectors may be NaN: the next call starts anew.
+    # After a divergence its vectors may be NaN: the next call starts from zeros.
     diverged = history.stopped_by == "non_finite"
     estimator._optimizer_state = fitted.state
     estimator._state_of = None if diverged else state_of(estimator)
@@ -81,18 +81,18 @@ def history_of(estimator: Any) -> History:
 
 
 def state_of(estimator: Any) -> tuple[str, bool]:
-    """Return what the optimizer's state is for: with another of these it starts anew."""
+    """Return what the optimizer's state is for: with another of these it starts from zeros."""
     return estimator.solver, bool(estimator.fit_intercept)
 
 
 def continued(
     estimator: Any, digest: tuple[Any, ...] | None, from_scratch: bool, incremental: bool
 ) -> tuple[History | None, OptimizerState | None]:
-    """Return the history and the optimizer's state that a training goes on with; None for anew.
+    """Return the history and the optimizer's state that a training goes on with, or None.
 
     Both are copies, since training changes them: if it fails, the estimator keeps its own.
     digest : of the rows to train on, for a warm start.
-    from_scratch : whether the parameters are drawn anew.
+    from_scratch : whether new parameters are drawn.
     """
     history = None if from_scratch else history_of(estimator).copy()
     if digest is not None:

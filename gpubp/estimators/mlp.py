@@ -255,7 +255,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         from_scratch: bool,
         incremental: bool,
     ) -> Start:
-        """Return where training begins: anew, or from what was learned before."""
+        """Return where training begins: at new parameters, or at those learned before."""
         digest = rows.digest() if self.warm_start and not incremental else None
         history, state = continued(self, digest, from_scratch, incremental)
         if from_scratch:

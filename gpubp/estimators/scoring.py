@@ -57,7 +57,7 @@ class Scorer:
         if not np.isfinite(outputs).all():
             return float("nan")
         view = self._view()
-        # Of other rows, or after a scorer has fitted it anew, outputs are computed.
+        # Of other rows, or after a scorer has fitted it again, outputs are computed.
         view._known = self._X, view.coefs_, outputs
         score = self._scorer(view, self._X, self._y, **self._weights)
         view._known = None

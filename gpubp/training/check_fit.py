@@ -89,5 +89,5 @@ def _check_start(
     if len(state.vectors) != len(names):
         raise ValueError(
             f"start.state has {len(state.vectors)} vectors, but solver {recipe.solver!r} keeps "
-            f"{', '.join(names)}; begin anew with state None"
+            f"{', '.join(names)}; start with state None"
         )

@@ -28,7 +28,7 @@ class Start:
     """Where a training begins.
 
     theta : (size,) on the host, the initial parameters. rng : draws dropout and row orders.
-    history, state : those of the training that is continued; None begins anew.
+    history, state : those of the training that is continued; None for a new training.
     """
 
     theta: np.ndarray

@@ -72,7 +72,7 @@ def ways(
             yield Way(Batches, batch_size, parts, f"each batch takes {parts} parts")
         return
     sparse = isinstance(X, CsrData)
-    # Sparse rows become dense on the host, window by window: for them that is no fall-back.
+    # Sparse rows become dense on the host, window by window: for them that is not a fall-back.
     streamed = "its rows are streamed from the host"
     yield Way(StreamedBatches if sparse else Batches, batch_size)
     if not sparse:

@@ -144,7 +144,7 @@ class Recipe:
         Raises
         ------
         ValueError
-            For a text that is no JSON object, an unknown name, or a value of another type.
+            For a text that is not a JSON object, an unknown name, or a value of another type.
         """
         try:
             values = json.loads(text, object_pairs_hook=_without_doubles)
