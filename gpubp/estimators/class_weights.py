@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from numbers import Real
 from typing import Any
 
@@ -50,7 +51,7 @@ def weights_by_class(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> n
 
     Raises ValueError for a class_weight that does not fit ``y``, or leaves nothing to train on.
     """
-    if class_weight is None:
+    if class_weight is None or by_row(class_weight):
         return None
     if y.ndim == 1 and not isinstance(class_weight, list):
         by_class = _of_labels(class_weight, classes, y)
@@ -79,10 +80,45 @@ def weighed(
         own: np.ndarray = by_class[np.searchsorted(classes, y)]
     else:
         own = np.where(_dense(y) > 0, by_class[:, 1], by_class[:, 0])
+    return times(own, weights)
+
+
+def times(own: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return the weights ``own``, (n,) or (n, k), times sample weights, of rows or of labels."""
     if weights is None:
         return own
     weights = weights[:, None] if weights.ndim < own.ndim else weights
     return np.asarray(own * weights)
+
+
+def by_row(class_weight: Any) -> bool:
+    """Return whether a class_weight has numbers by row and label, instead of by class."""
+    if class_weight is None or isinstance(class_weight, str | dict):
+        return False
+    return not isinstance(class_weight, list) or not any(isinstance(c, dict) for c in class_weight)
+
+
+def weights_by_row(class_weight: Any, y: np.ndarray) -> np.ndarray:
+    """Return a class_weight by row and label, (n, k), or raise ValueError if ``y`` is not alike."""
+    try:
+        weights = np.asarray(on_host(class_weight), np.float64)
+        got = f"shape {weights.shape}"
+    except (TypeError, ValueError):
+        weights, got = np.empty(0), "no numbers, or rows of different lengths"
+    if y.ndim != 2 or weights.shape != y.shape:
+        raise ValueError(
+            "class_weight without dicts must have numbers in the shape of a multi-label y, (n, "
+            f"n_labels), but y has shape {y.shape} and class_weight has {got}: "
+            f"{reprlib.repr(class_weight)}; pass a dict, for a multi-label y a dict for "
+            "each column, or use sample_weight"
+        )
+    with np.errstate(over="ignore"):
+        if not ((weights >= 0).all() and 0 < weights.sum() < np.inf):
+            raise ValueError(
+                "class_weight by row and label must have numbers of 0 or more, of a finite sum "
+                f"above 0, got numbers from {weights.min()} to {weights.max()}"
+            )
+    return weights
 
 
 def _dense(y: Any) -> np.ndarray:

@@ -23,7 +23,14 @@ from gpubp.backends.foreign_arrays import device_of, is_on_device, labels_of, lo
 from gpubp.backends.protocol import Array
 from gpubp.backprop.losses import LABEL_WEIGHTED, LOSSES, Loss, smoothed
 from gpubp.estimators.check_input import check_input
-from gpubp.estimators.class_weights import row_and_label_weights, weighed, weights_by_class
+from gpubp.estimators.class_weights import (
+    by_row,
+    row_and_label_weights,
+    times,
+    weighed,
+    weights_by_class,
+    weights_by_row,
+)
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
 from gpubp.estimators.given_weights import binarizer_of
 from gpubp.estimators.hyperparameters import set_parameters
@@ -43,11 +50,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     Parameters
     ----------{parameters}
-    class_weight : dict, list of dict, 'balanced' or None, default=None
+    class_weight : dict, list of dict, array-like (n, n_labels), 'balanced' or None, default=None
         Weight of each class in the loss, {label: weight}, times sample_weight, with the labels of y
         as keys; for multi-label y a dict for each column, whose weights count in the term of that
         label alone. 'balanced' gives each class the same sum, for fit alone. Scores and losses of
-        validation rows, held out or given, are weighed by it too.
+        validation rows, held out or given, are weighed by it too. For multi-label y also numbers of
+        0 or more, one for each row and label of the y to train on: X_val has sample_weight_val
+        alone then, and a saved model does not keep an array of them.
     label_smoothing : float, default=0.0
         Part of each row's probability that training spreads evenly over all classes, for a
         multi-label y over yes and no. Below 1.
@@ -62,7 +71,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     _LEARNED = (*BaseMLP._LEARNED, "classes_")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
-        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "class_weight": [dict, list, StrOptions({"balanced"}), "array-like", None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 
@@ -183,6 +192,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ) -> np.ndarray | None:
         self._by_class = weights_by_class(self.class_weight, self.classes_, y)
         weights = weighed(self._by_class, self.classes_, y, weights)
+        if by_row(self.class_weight):
+            weights = times(weights_by_row(self.class_weight, y), weights)
         # A part of the data may have classes of weight 0 alone.
         if weights is not None and not weights.any() and not incremental:
             raise ValueError(

@@ -98,10 +98,15 @@ def _named_loss(estimator: Estimator) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a parameter as JSON can hold it; a random generator or a function is not kept."""
+    """Return a parameter as JSON can hold it; None for what is not kept.
+
+    That is a random generator, a function, or an array of weights by row and label.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.random.RandomState | np.random.Generator) or callable(value):
+        return None
+    if len(getattr(value, "shape", ())) > 1:
         return None
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.utils.class_weight import compute_sample_weight
 
-from gpubp import MLPClassifier, MLPRegressor
+from gpubp import MLPClassifier, MLPRegressor, load, save
 from gpubp.backends.protocol import Backend
 from tests.estimators.cases import BASE, CLASSES, PROBLEMS, WEIGHTS, N, X, fit
 
@@ -21,6 +23,10 @@ BY_LABEL = np.random.RandomState(2).uniform(0, 3, YES_NO.shape)
 
 def classifier(**options: Any) -> MLPClassifier:
     return MLPClassifier(**{**BASE, **options})
+
+
+def pandas_frame(values: np.ndarray) -> Any:
+    return pytest.importorskip("pandas").DataFrame(values)
 
 
 def coefs(model: MLPClassifier) -> np.ndarray:
@@ -187,6 +193,59 @@ def test_weights_of_another_shape_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         classifier().fit(X, y, sample_weight=weights)
+
+
+@pytest.mark.parametrize("form", [np.asarray, np.ndarray.tolist, pandas_frame], ids=str)
+@pytest.mark.parametrize("given", [None, WEIGHTS, BY_LABEL[::-1]], ids=["alone", "rows", "labels"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_class_weights_by_row_are_sample_weights(
+    form: Any, given: np.ndarray | None, early_stopping: bool
+) -> None:
+    weights = BY_LABEL if given is None else (BY_LABEL.T * given.T).T
+    wanted = fit(classifier(early_stopping=early_stopping), X, YES_NO, sample_weight=weights)
+    got = clone(classifier(early_stopping=early_stopping, class_weight=form(BY_LABEL)))
+    fit(got, X, YES_NO, sample_weight=given)
+    assert_array_equal(coefs(got), coefs(wanted))
+    assert got.loss_curve_ == wanted.loss_curve_
+
+
+def test_class_weights_by_row_are_those_of_the_rows_to_train_on(tmp_path: Path) -> None:
+    model = classifier(early_stopping=True, scoring="loss", class_weight=BY_LABEL[20:])
+    fit(model, X[20:], YES_NO[20:], X_val=X[:20], y_val=YES_NO[:20])
+    wanted = classifier(early_stopping=True, scoring="loss")
+    fit(wanted, X[20:], YES_NO[20:], BY_LABEL[20:], X_val=X[:20], y_val=YES_NO[:20])
+    assert_array_equal(coefs(model), coefs(wanted))
+    assert_allclose(model.best_validation_score_, wanted.best_validation_score_)
+    save(model, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.class_weight is None
+    assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    part = classifier(class_weight=BY_LABEL).partial_fit(X, YES_NO, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"y has shape \(20, 3\) and class_weight .*\(90, 3\)"):
+        part.partial_fit(X[:20], YES_NO[:20])
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "y", "message"),
+    [
+        (BY_LABEL[:5], YES_NO, r"y has shape \(90, 3\) and class_weight has shape \(5, 3\)"),
+        (BY_LABEL[:, :1], YES_NO, r"class_weight has shape \(90, 1\)"),
+        (BY_LABEL[:, 0], YES_NO, r"class_weight has shape \(90,\)"),
+        (BY_LABEL, CLASSES, r"a multi-label y, .* but y has shape \(90,\)"),
+        (WEIGHTS, CLASSES, "use sample_weight"),
+        ([[1], [1, 2]], YES_NO, "rows of different lengths"),
+        ({0, 1}, YES_NO, "no numbers"),
+        (-BY_LABEL, YES_NO, "numbers of 0 or more, .* from -2"),
+        (np.where(BY_LABEL > 1, np.nan, 1), YES_NO, "from nan to nan"),
+        (np.where(BY_LABEL > 1, np.inf, 1), YES_NO, "from 1.0 to inf"),
+        (np.full(YES_NO.shape, 1e308), YES_NO, "of a finite sum"),
+        (np.zeros(YES_NO.shape), YES_NO, "sum above 0, got numbers from 0.0 to 0.0"),
+    ],
+    ids=str,
+)
+def test_class_weights_by_row_that_do_not_fit(class_weight: Any, y: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        classifier(class_weight=class_weight).fit(X, y)
 
 
 # ---- validation ----------------------------------------------------------------------------------
