@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from gpubp.cli.options import FiniteRange, refuse_input
 from gpubp.cli.output_files import (
     OutputPath,
     check_output,
+    is_same,
     lines_apart,
     refuse_stdout,
     whole_or_beside,
@@ -176,16 +178,16 @@ def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any
     if is_stream(path):
         raise click.UsageError(f"-o {path} is a device or pipe, and {why}; give a file")
     files = {"-o": path, "--html": options["html"], "--csv": options["csv_path"]}
-    taken: dict[Path, str] = {}
+    files = {flag: file for flag, file in files.items() if file is not None}
     for flag, file in files.items():
         refuse_input(flag, file, suite)
-        if file is not None and (other := taken.setdefault(file.resolve(), flag)) != flag:
-            raise click.UsageError(f"{other} and {flag} are both {file}; give two files")
+    for flag, other in combinations(files, 2):
+        if is_same(files[flag], files[other]):
+            raise click.UsageError(f"{flag} and {other} are both {files[other]}; give two files")
     if path.parent == FOLDER:
         FOLDER.mkdir(exist_ok=True)
     for flag, file in files.items():
-        if file is not None:
-            check_output(flag, file, options["as_json"])
+        check_output(flag, file, options["as_json"])
     # Nobody means to replace the results of another suite, or what are no results at all.
     there = _results(path)
     if others := [name for name in there if name != suite_name or not is_run(there[name])]:

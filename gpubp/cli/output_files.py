@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 import click
 
-# To open the latter two again would cut the file that a shell appends to.
-STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
+# To open those after - again would cut the file that a shell appends to.
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
 
 
@@ -31,8 +31,23 @@ class OutputPath(click.Path):
 
 
 def is_stdout(path: Path | None) -> bool:
-    """Return whether ``path`` is a name of standard output."""
-    return path is not None and path.as_posix() in STDOUT
+    """Return whether ``path`` is a name of standard output, or a link to one."""
+    for _ in range(40):  # a link to itself has no end
+        if path is None or path.as_posix() in STDOUT:
+            return path is not None
+        if not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    return False
+
+
+def is_same(path: Path, other: Path) -> bool:
+    """Return whether two paths, there or not, are one file, or both standard output."""
+    if is_stdout(path) or is_stdout(other):
+        return is_stdout(path) and is_stdout(other)
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()
 
 
 def check_output(flag: str, path: Path, as_json: bool = False) -> None:

@@ -95,6 +95,60 @@ def test_a_table_to_standard_output(folder: Path, capsys: pytest.CaptureFixture[
     assert "--html and --csv are both -; give two files" in err
 
 
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no /dev/stdout here")
+def test_a_link_to_standard_output_is_standard_output(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("out").symlink_to("/dev/stdout")
+    Path("loop").symlink_to("loop")
+    expected = _run(capsys, "predict m data.csv")
+    assert _run(capsys, "predict m data.csv -o out") == expected
+    assert "-o out is standard output" in _run(capsys, "train data.csv -o out", code=2)[1]
+    assert "cannot write 'loop'" in _run(capsys, "predict m data.csv -o loop", code=1)[1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize(
+    ("csv", "html"),
+    [
+        ("-", "/dev/stdout"),
+        ("/dev/fd/1", "-"),
+        ("/proc/self/fd/1", "/dev/stdout"),
+        ("to-stdout", "-"),
+        ("new", "./new"),
+        ("new", "{folder}/new"),
+        ("new", "sub/../new"),
+        ("link", "data.csv"),
+        ("hard-link", "data.csv"),
+        ("to-new", "new"),
+        ("{folder}/folder-link/new", "sub/new"),
+    ],
+)
+def test_two_outputs_are_two_files(
+    folder: Path, csv: str, html: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("sub").mkdir()
+    Path("link").symlink_to("data.csv")
+    Path("to-new").symlink_to("new")
+    Path("to-stdout").symlink_to("/dev/stdout")
+    Path("folder-link").symlink_to("sub")
+    Path("hard-link").hardlink_to("data.csv")
+    options = f"--csv {csv} --html {html}".format(folder=folder)
+    _, err = _run(capsys, f"bench tiny.toml -o r.json {options}", code=2)
+    assert "--html and --csv are both" in err
+    _, err = _run(capsys, f"bench tiny.toml {options.replace('--csv', '-o')}", code=2)
+    assert "-o and --html are both" in err or "is standard output" in err
+    assert not Path("r.json").exists()
+
+
+def test_standard_output_and_a_file_of_the_name_minus_are_two(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, _ = _run(capsys, "bench tiny.toml -o r.json --csv - --html ./-")
+    assert out.startswith("network,")
+    assert Path("./-").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
