@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -13,9 +15,11 @@ from typing import Any, TextIO
 
 import click
 
-# To open those after - again would cut the file that a shell appends to.
-STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
+# Other names of the files that this process has open. To open one of them again would cut the file
+# that a shell appends to, and to replace it would lose the file.
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})", re.ASCII)
+_STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EBADF)
 
 
 class OutputPath(click.Path):
@@ -30,15 +34,22 @@ class OutputPath(click.Path):
         return Path.cwd() / "-" if path == Path("-") and str(value) != "-" else path
 
 
+def _descriptor(path: Path | None) -> int | None:
+    """Return the descriptor of an open file that ``path``, or what it links to, is a name of."""
+    for _ in range(40):  # a link to itself has no end
+        if path is None:
+            break
+        if match := _DESCRIPTOR.fullmatch(name := path.as_posix()):
+            return int(match[1])
+        if name in _STANDARD or not path.is_symlink():
+            return _STANDARD.get(name)
+        path = path.parent / path.readlink()
+    return None
+
+
 def is_stdout(path: Path | None) -> bool:
     """Return whether ``path`` is a name of standard output, or a link to one."""
-    for _ in range(40):  # a link to itself has no end
-        if path is None or path.as_posix() in STDOUT:
-            return path is not None
-        if not path.is_symlink():
-            break
-        path = path.parent / path.readlink()
-    return False
+    return _descriptor(path) == 1
 
 
 def is_same(path: Path, other: Path) -> bool:
@@ -72,26 +83,34 @@ def refuse_stdout(flag: str, path: Path, why: str) -> None:
 
 
 @contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """Yield the file at ``path``, one that is open already as it is, at its place."""
+    from gpubp.storage.atomic_file import atomic_write
+
+    if (descriptor := _descriptor(path)) is not None:
+        with os.fdopen(os.dup(descriptor), "w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+@contextmanager
 def open_output(path: Path | None) -> Iterator[TextIO]:
     """Yield standard output for None and "-", else a file that replaces ``path`` when it is whole.
 
     Both are in UTF-8, whatever the terminal has.
     """
-    from gpubp.storage.atomic_file import atomic_write
-
     if path is None or is_stdout(path):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
         return
     try:
-        with (
-            atomic_write(path) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as file,
-        ):
+        with _opened(path) as file:
             yield file
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in _CANNOT_WRITE:
             raise
         problem = f"cannot write {str(path)!r}: {error.strerror}; choose another path"
         raise OSError(problem) from None

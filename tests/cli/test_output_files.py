@@ -74,6 +74,27 @@ def test_standard_output_that_is_appended_to_is_not_cut(folder: Path) -> None:
     assert Path("log").read_text(encoding="utf-8").startswith("before\nprediction\n")
 
 
+@pytest.mark.skipif(not Path("/dev/stderr").exists(), reason="no /dev/stderr here")
+@pytest.mark.parametrize("name", ["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2", "link"])
+def test_a_file_that_is_open_is_appended_to(folder: Path, name: str) -> None:
+    Path("log").write_text("before\n", encoding="utf-8")
+    Path("link").symlink_to("/dev/stderr")
+    with Path("log").open("a", encoding="utf-8") as log:
+        subprocess.run(
+            [sys.executable, "-m", "gpubp", "predict", "m", "data.csv", "-o", name],
+            stderr=log,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            check=True,
+        )
+    assert Path("log").read_text(encoding="utf-8").startswith("before\nprediction\n")
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no /dev/fd here")
+def test_a_descriptor_that_is_not_open(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = _run(capsys, "predict m data.csv -o /dev/fd/987", code=1)
+    assert err.startswith("Error: cannot write '/dev/fd/987': Bad file descriptor; choose")
+
+
 @pytest.mark.parametrize("command", ["explain", "search --budget 50", "bench tiny.toml -o r.json"])
 def test_a_page_to_standard_output(
     folder: Path, command: str, capsys: pytest.CaptureFixture[str]
