@@ -26,7 +26,12 @@ def weights_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> Weights:
 
     Numbers of another type than float32 are computed in float64.
     """
-    Ws, bs = [np.asarray(W) for W in coefs], [np.asarray(b) for b in intercepts]
+    try:
+        Ws, bs = [np.asarray(W) for W in coefs], [np.asarray(b) for b in intercepts]
+    except ValueError:
+        raise ValueError(
+            "coefs_ or intercepts_ has rows of different lengths; set both by layer, or fit again"
+        ) from None
     shapes, biases = [W.shape for W in Ws], [b.shape for b in bs]
     sizes = (*(shapes[0][:1] if shapes else ()), *(n for shape in biases for n in shape[:1]))
     if shapes != list(pairwise(sizes)) or any(len(shape) != 1 for shape in biases) or not Ws:
