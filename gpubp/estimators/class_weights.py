@@ -34,11 +34,16 @@ def checked_weights(y: Any, sample_weight: Any, *, by_label: bool = False) -> np
         weights = _check_sample_weight(weights, y)
     if not weights.any():  # scikit-learn's words, which 1.7 does not have
         raise ValueError("Sample weights must contain at least one non-zero number.")
+    check_sum(weights, "sample_weight")
+    return weights
+
+
+def check_sum(weights: np.ndarray, name: str) -> None:
+    """Raise a ValueError where ``weights``, which are called ``name``, have no finite sum."""
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total):
-        raise ValueError(f"sample_weight adds up to {total}, beyond {weights.dtype}; scale it down")
-    return weights
+        raise ValueError(f"{name} adds up to {total}, beyond {weights.dtype}; scale it down")
 
 
 def weights_by_class(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> np.ndarray | None:
@@ -88,7 +93,8 @@ def times(own: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     if weights is None:
         return own
     weights = weights[:, None] if weights.ndim < own.ndim else weights
-    return np.asarray(own * weights)
+    with np.errstate(over="ignore"):  # their sum is checked
+        return np.asarray(own * weights)
 
 
 def by_row(class_weight: Any) -> bool:

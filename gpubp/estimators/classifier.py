@@ -25,6 +25,7 @@ from gpubp.backprop.losses import LABEL_WEIGHTED, LOSSES, Loss, smoothed
 from gpubp.estimators.check_input import check_input
 from gpubp.estimators.class_weights import (
     by_row,
+    check_sum,
     row_and_label_weights,
     times,
     weighed,
@@ -194,6 +195,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         weights = weighed(self._by_class, self.classes_, y, weights)
         if by_row(self.class_weight):
             weights = times(weights_by_row(self.class_weight, y), weights)
+        if weights is not None:
+            check_sum(weights, "class_weight, times sample_weight,")
         # A part of the data may have classes of weight 0 alone.
         if weights is not None and not weights.any() and not incremental:
             raise ValueError(

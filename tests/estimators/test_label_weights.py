@@ -73,6 +73,10 @@ def test_weights_that_leave_nothing_are_refused() -> None:
         classifier(class_weight={0: 0, 1: 0}).partial_fit(X, y, classes=[0, 1])
     with pytest.raises(ValueError, match="at least one non-zero number"):
         classifier().fit(X, YES_NO, sample_weight=np.zeros(YES_NO.shape))
+    with pytest.raises(ValueError, match="class_weight, times sample_weight, adds up to inf"):
+        classifier(class_weight={0: 1e308, 1: 1e308}).fit(X, y)
+    with pytest.raises(ValueError, match="class_weight, times sample_weight, adds up to inf"):
+        classifier(class_weight=[{1: 1e300}] * 3).fit(X, YES_NO, sample_weight=WEIGHTS * 1e10)
     # A part of the data may have classes of weight 0 alone.
     part = classifier(class_weight={0: 0}, batch_size=10)
     part.partial_fit(X[y == 0], y[y == 0], classes=[0, 1])
