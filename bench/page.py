@@ -89,8 +89,8 @@ _TERMS = {
     "rows/s": "rows of data per second",
     "ratio": "speed over that of {baseline}: the median of the ratios within each round, given "
     "only where the losses show that both did the same work. Above 1 is faster",
-    "of products": "time of the floor over the time of the row: 100% would be matrix products "
-    "and nothing else",
+    "of products": "time of a step's matrix products alone over the time of the row: 100% would be "
+    "these products and nothing else",
     "of bytes": "time of a copy that moves as many bytes as a step has to, over the time of the "
     "row",
     "of floor": "the least time that the measured ceilings of the device allow, over the time of "

@@ -93,6 +93,8 @@ def test_every_term_of_the_tables_is_explained() -> None:
     assert {shown.get(head, head) for head in HEADS} < set(terms)
     assert {"case", "peer", FLOOR, "*", "-"} < set(terms)
     assert "of floor" not in terms
+    without = bench_page(made(peers=("gpubp", "sklearn_mlp")))
+    assert "floor" not in re.sub("<style>.*?</style>", "", without, flags=re.DOTALL)
     assert "matrix products of a step alone" in bench_page(made())
     alone = re.findall("<dt>(.*?)</dt>", bench_page(made(peers=PEERS[:3])))
     assert FLOOR not in alone
