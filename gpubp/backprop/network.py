@@ -101,11 +101,16 @@ class Network:
 
     def unpack(self, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return copies of the weights and biases in ``theta``; zeros for absent biases."""
-        views = self.views(theta)
-        Ws = [W.copy() for W in views.Ws]
-        if not self.bias:
-            return Ws, [np.zeros((*theta.shape[:-1], h), theta.dtype) for h in self.sizes[1:]]
-        return Ws, [np.array(b) for b in views.bs]
+        Ws, bs = self.arrays(theta)
+        return [W.copy() for W in Ws], [b.copy() for b in bs]
+
+    def arrays(self, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return the weights and biases in ``theta``, as views; zeros for absent biases."""
+        views, lead = self.views(theta), theta.shape[:-1]
+        absent = [np.zeros((*lead, h), theta.dtype) for h in self.sizes[1:]]
+        return views.Ws, [
+            zeros if b is None else b for b, zeros in zip(views.bs, absent, strict=True)
+        ]
 
     def initial_theta(self, rng: np.random.RandomState, dtype: np.dtype) -> np.ndarray:
         """Return Glorot-uniform parameters, drawn in scikit-learn's order: W, b, layer by layer.

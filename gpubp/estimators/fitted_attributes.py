@@ -13,7 +13,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History
-from gpubp.training.trainer import OptimizerState
 
 # Attributes that L-BFGS alone does not set, which has no epochs.
 EPOCH_ATTRIBUTES = (
@@ -37,13 +36,23 @@ def rollback(estimator: Any) -> Iterator[None]:
         raise
 
 
-def set_fitted(estimator: Any, fitted: Fitted, output: str) -> None:
-    """Set the attributes that a training leaves. output : the activation of the outputs."""
+def set_fitted(
+    estimator: Any,
+    fitted: Fitted,
+    output: str,
+    parameters: tuple[list[np.ndarray], list[np.ndarray]] | None = None,
+    best_before: int | None = None,
+) -> None:
+    """Set the attributes that a training leaves.
+
+    output : the activation of the outputs. parameters : `coefs_` and `intercepts_`; None copies
+    those that were trained. best_before : `best_epoch_` before an epoch of training, by its loss.
+    """
     network, history = fitted.network, fitted.history
-    estimator.coefs_, estimator.intercepts_ = network.unpack(fitted.theta)
+    estimator.coefs_, estimator.intercepts_ = parameters or network.unpack(fitted.theta)
     estimator.n_layers_, estimator.n_outputs_ = len(network.sizes), network.sizes[-1]
     estimator.out_activation_ = output
-    set_history(estimator, history, bool(estimator.early_stopping))
+    set_history(estimator, history, bool(estimator.early_stopping), best_before)
     estimator.device_, estimator.precision_ = fitted.device, fitted.precision
     # After a divergence its vectors may be NaN: the next call starts from zeros.
     diverged = history.stopped_by == "non_finite"
@@ -53,8 +62,10 @@ def set_fitted(estimator: Any, fitted: Fitted, output: str) -> None:
         estimator._scored_by = estimator.scoring
 
 
-def set_history(estimator: Any, history: History, early_stopping: bool) -> None:
-    """Set the attributes that tell how training went."""
+def set_history(
+    estimator: Any, history: History, early_stopping: bool, best_before: int | None = None
+) -> None:
+    """Set the attributes that tell how training went. best_before : see `set_fitted`."""
     # Without the time that it took: equal fits are to have equal attributes, pickles and hashes.
     estimator._history = replace(history, seconds=0.0)
     estimator.n_iter_, estimator.t_ = history.epochs, history.samples
@@ -64,14 +75,22 @@ def set_history(estimator: Any, history: History, early_stopping: bool) -> None:
     estimator.validation_scores_ = history.scores if early_stopping else None
     estimator.best_validation_score_ = history.best_score if early_stopping else None
     estimator.validation_loss_curve_ = history.validation_losses if early_stopping else None
-    curve = np.array(history.scores if early_stopping else history.losses)
-    curve = curve if early_stopping else -curve
-    estimator.best_epoch_ = int(np.nanargmax(curve)) + 1 if np.isfinite(curve).any() else None
+    if best_before is None:
+        estimator.best_epoch_ = _best_epoch(history, early_stopping)
+    else:
+        better = history.losses[-1] < history.losses[best_before - 1]
+        estimator.best_epoch_ = len(history.losses) if better else best_before
     if history.minimum is not None:
         estimator.loss_ = history.minimum.fun
         for name in () if history.losses else EPOCH_ATTRIBUTES:
             delattr(estimator, name)
     estimator.stopped_by_ = history.stopped_by
+
+
+def _best_epoch(history: History, early_stopping: bool) -> int | None:
+    curve = np.array(history.scores if early_stopping else history.losses)
+    curve = curve if early_stopping else -curve
+    return int(np.nanargmax(curve)) + 1 if np.isfinite(curve).any() else None
 
 
 def history_of(estimator: Any) -> History:
@@ -83,32 +102,6 @@ def history_of(estimator: Any) -> History:
 def state_of(estimator: Any) -> tuple[str, bool]:
     """Return what the optimizer's state is for: with another of these it starts from zeros."""
     return estimator.solver, bool(estimator.fit_intercept)
-
-
-def continued(
-    estimator: Any, digest: tuple[Any, ...] | None, from_scratch: bool, incremental: bool
-) -> tuple[History | None, OptimizerState | None]:
-    """Return the history and the optimizer's state that a training goes on with, or None.
-
-    Both are copies, since training changes them: if it fails, the estimator keeps its own.
-    digest : of the rows to train on, for a warm start.
-    from_scratch : whether new parameters are drawn.
-    """
-    history = None if from_scratch else history_of(estimator).copy()
-    if digest is not None:
-        loss, before = estimator._loss(), getattr(estimator, "_minimised", None)
-        estimator._minimised = loss.name, loss.parameters, estimator.alpha, digest
-        if history and before not in (None, estimator._minimised):
-            # A loss of other rows, or another loss, is no measure of those to come.
-            history = replace(history, best_loss=np.inf, stale=0)
-    scored_by = getattr(estimator, "_scored_by", estimator.scoring)
-    if history and estimator.early_stopping and scored_by != estimator.scoring:
-        # Scores of another kind are no measure of those to come.
-        history = replace(history, scores=[], best_score=-np.inf, stale=0)
-    goes_on = incremental or (estimator.keep_optimizer_state and not from_scratch)
-    if not goes_on or getattr(estimator, "_state_of", None) != state_of(estimator):
-        return history, None
-    return history, replace(estimator._optimizer_state)
 
 
 def _warn_unless_converged(history: History, max_iter: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -26,14 +25,16 @@ from gpubp.estimators.callbacks import (
 )
 from gpubp.estimators.check_input import check_input
 from gpubp.estimators.class_weights import checked_weights
-from gpubp.estimators.fitted_attributes import continued, rollback, set_fitted, warn_why_stopped
+from gpubp.estimators.fitted_attributes import rollback, set_fitted, warn_why_stopped
 from gpubp.estimators.given_weights import check_columns_of_X, weights_of
 from gpubp.estimators.hyperparameters import Hyperparameters
+from gpubp.estimators.kept_steps import forget_steps, keep, train_on
 from gpubp.estimators.scoring import Scorer
 from gpubp.estimators.small_predictions import forget_passes, recorded, replayed
+from gpubp.estimators.start import start_of
 from gpubp.estimators.validation_split import check_columns, hold_out, named
 from gpubp.training.data import TrainingData, as_matrix
-from gpubp.training.fit import Start, fit
+from gpubp.training.fit import fit
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.inference import free_device_parameters, infer_into, parameters_of
 from gpubp.training.validation import Score, ValidationSet, minus_loss
@@ -116,19 +117,28 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         """Validate the input, train, set the fitted attributes; the caller warns why it stopped."""
         self._note_parameters()
         free_device_parameters(self)  # those that predict keeps there are out of date
-        forget_passes(self)
         from_scratch = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows = self._validated(X, y, sample_weight, incremental, from_scratch)
+        if incremental:
+            self._warn_of_batch_size(rows.n_rows)
+            if (history := train_on(self, rows)) is not None:
+                return history
+        forget_steps(self)
+        forget_passes(self)
         network = self._network(rows)
         backend = self._backend(self._batch_rows(rows.n_rows), network, compiled=self.compiled)
         recipe = self._recipe(rows, backend, 1 if incremental else int(self.max_iter))
         say(self, note, _described(recipe.dtype, backend))
         rng = check_random_state(self.random_state)
-        start = self._start(network, rows, recipe.dtype, rng, from_scratch, incremental)
+        start = start_of(self, network, rows, recipe.dtype, rng, from_scratch, incremental)
         rows = rows.in_dtype(recipe.dtype, backend)
         rows, held = self._split(rows, given, rng)
         rows, held = self._in_training_units(rows, held, from_scratch)
-        self._warn_of_batch_size(rows.n_rows)
+        if incremental:
+            if (history := keep(self, backend, network, rows, recipe, start)) is not None:
+                return history
+        else:
+            self._warn_of_batch_size(rows.n_rows)
         validation_set = held and ValidationSet(held, self._score(held))
         tasks, listeners = listeners_of(
             self, (X, y, sample_weight), recipe.epochs, rows.places, validation_set, on_epoch, note
@@ -246,35 +256,6 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
             return minus_loss
         return Scorer(self.scoring, self, held)
 
-    def _start(
-        self,
-        network: Network,
-        rows: TrainingData,
-        dtype: np.dtype,
-        rng: np.random.RandomState,
-        from_scratch: bool,
-        incremental: bool,
-    ) -> Start:
-        """Return where training begins: at new parameters, or at those learned before."""
-        digest = rows.digest() if self.warm_start and not incremental else None
-        history, state = continued(self, digest, from_scratch, incremental)
-        if from_scratch:
-            return Start(network.initial_theta(rng, dtype), rng, history, state)
-        Ws, bs = ([np.asarray(p) for p in given] for given in (self.coefs_, self.intercepts_))
-        got = [W.shape for W in Ws]
-        if got != (wanted := list(pairwise(network.sizes))):
-            raise ValueError(
-                f"warm_start and partial_fit go on from coefs_ of shapes {got}, but the parameters "
-                f"and data ask for {wanted}; use the same hidden_layer_sizes or fit anew"
-            )
-        if not network.bias and any(np.any(b) for b in bs):
-            raise ValueError(
-                "warm_start and partial_fit with fit_intercept=False go on from intercepts_ that "
-                "are 0, but some are not; set them to 0 or fit anew"
-            )
-        theta = network.pack(Ws, bs, dtype)
-        return Start(theta, rng, history, state)
-
     def _warn_of_batch_size(self, n: int) -> None:
         if self.solver != "lbfgs" and self.batch_size != "auto" and int(self.batch_size) > n:
             warnings.warn(
@@ -310,6 +291,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         return to_device_of(outputs, X) if is_on_device(X) and not stays else outputs
 
     def __getstate__(self) -> dict[str, Any]:
+        forget_steps(self)  # a shallow copy may share the arrays
         return {name: value for name, value in super().__getstate__().items() if name != "_known"}
 
     def __sklearn_tags__(self) -> Any:

@@ -309,7 +309,11 @@ Elementwise or callable, default='squared_error'
     @available_if(BaseMLP._check_solver)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one more epoch; return self."""
+        """Train for one more epoch; return self.
+
+        As in scikit-learn, `coefs_`, `intercepts_` and `loss_curve_` may change in place; copy them
+        to keep their values.
+        """
         with rollback(self):
             history = self._train(X, y, sample_weight, incremental=True)
         warn_why_stopped(self, history, incremental=True)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from operator import is_
-from threading import local
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +16,7 @@ from gpubp.backends.protocol import Array, Backend
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network, Parameters
 from gpubp.estimators.check_input import is_finite_by_sum
+from gpubp.estimators.per_thread import PerThread, are_same
 from gpubp.training.data import CsrData
 from gpubp.training.inference import RecordedInference
 
@@ -43,14 +42,7 @@ class _Pass(NamedTuple):
     run: RecordedInference
 
 
-class _Passes(local):
-    """Those of this thread, the one used last at the end; beside the estimators, not in them."""
-
-    def __init__(self) -> None:
-        self.kept: list[_Pass] = []
-
-
-_PASSES = _Passes()
+_PASSES: PerThread[_Pass] = PerThread(MOST)
 
 
 def replayed(estimator: Any, X: Any) -> np.ndarray | None:
@@ -60,19 +52,17 @@ def replayed(estimator: Any, X: Any) -> np.ndarray | None:
     """
     if type(X) is not np.ndarray:
         return None
-    for found in reversed(_PASSES.kept):
-        if found.key[0] == X.shape and found.owner() is estimator:
-            break
-    else:
+    found = next((each for each in _PASSES.of(estimator) if each.key[0] == X.shape), None)
+    if found is None:
         return None
     arrays = [*getattr(estimator, "coefs_", ()), *getattr(estimator, "intercepts_", ())]
-    if found.key != _key(estimator, X) or not _are(found, arrays) or not _is_plain(estimator, X):
+    same = found.key == _key(estimator, X) and are_same(arrays, found.arrays, found.shapes)
+    if not same or not _is_plain(estimator, X):
         return None
-    kept = _PASSES.kept
-    _drop(kept, found)  # a signal handler that predicts meanwhile records its own
+    _PASSES.take(found)
     with found.backend.in_use(estimator.threads, found.work), np.errstate(all="ignore"):
         outputs = found.run(X) if _is_finite(X) else None
-    kept.append(found)
+    _PASSES.add(found)
     return outputs
 
 
@@ -102,36 +92,19 @@ def recorded(
     if key is None:
         return None
     run = RecordedInference(backend, network, loss, parameters, len(X), X.dtype)
-    kept = _PASSES.kept
-
-    def forget(owner: weakref.ref[Any]) -> None:
-        for each in [*kept]:
-            if each.owner is owner:
-                _drop(kept, each)
-
-    for each in [*kept]:
-        if each.key[0] == X.shape and each.owner() is estimator:
-            _drop(kept, each)
+    for each in _PASSES.of(estimator):
+        if each.key[0] == X.shape:
+            _PASSES.take(each)
+            break
     work = len(X) * network.n_parameters
     shapes = [array.shape for array in arrays]
-    kept.append(_Pass(weakref.ref(estimator, forget), key, arrays, shapes, backend, work, run))
-    del kept[:-MOST]
+    _PASSES.add(_Pass(_PASSES.owner(estimator), key, arrays, shapes, backend, work, run))
     return run
 
 
 def forget_passes(estimator: Any) -> None:
     """Free what this thread keeps for ``estimator``."""
-    for each in [*_PASSES.kept]:
-        if each.owner() is estimator:
-            _drop(_PASSES.kept, each)
-
-
-def _drop(kept: list[_Pass], one: _Pass) -> None:
-    # By identity: equal tuples would be compared array by array.
-    for k, each in enumerate(kept):
-        if each is one:
-            del kept[k]
-            return
+    _PASSES.forget(estimator)
 
 
 def _key(estimator: Any, X: np.ndarray) -> tuple[Any, ...] | None:
@@ -144,12 +117,6 @@ def _key(estimator: Any, X: np.ndarray) -> tuple[Any, ...] | None:
     loss = estimator._loss()
     options = estimator.device, estimator.precision, estimator.record
     return X.shape, X.dtype, activation, type(loss), loss.output, *options
-
-
-def _are(found: _Pass, arrays: list[np.ndarray]) -> bool:
-    if len(arrays) != len(found.arrays) or not all(map(is_, arrays, found.arrays)):
-        return False
-    return [array.shape for array in arrays] == found.shapes
 
 
 def _is_plain(estimator: Any, X: np.ndarray) -> bool:

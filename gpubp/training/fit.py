@@ -12,9 +12,10 @@ from gpubp.backends.protocol import Backend
 from gpubp.backprop.dropout import Dropout
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network, Parameters
+from gpubp.training.batches import Batches
 from gpubp.training.check_fit import check_fit
 from gpubp.training.data import TrainingData
-from gpubp.training.fit_memory import bytes_needed, place, ways, ways_over_all
+from gpubp.training.fit_memory import Way, bytes_needed, place, ways, ways_over_all
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.lbfgs import Objective, minimize
 from gpubp.training.loop import check_memory, train
@@ -136,7 +137,7 @@ def fit(
         _call_on_start(trainer, recipe, history, listeners)
         on_epoch = listeners.on_epoch
         train(trainer, recipe, start.rng, history, validate=validation, on_epoch=on_epoch)
-        return _fitted(trainer, recipe, history)
+        return fitted_of(trainer, recipe, history)
 
 
 def _check_precision(backend: Backend, recipe: Recipe) -> None:
@@ -157,12 +158,16 @@ def make_trainer(
     start: Start,
     allocate: Callable[[Parameters], object] | None = None,
     note: Callable[[str], None] = _ignore,
+    *,
+    kind: type[Batches] | None = None,
+    beside: Trainer | None = None,
 ) -> Trainer:
     """Return the trainer of a stochastic solver.
 
     Data that do not fit in device memory are streamed, and batches are split.
     data : in the dtype of ``recipe``. allocate : called once to check memory; it takes what
-    validation takes after each epoch. Call it within ``backend.in_use``.
+    validation takes after each epoch. kind : of batches; None streams where it has to.
+    beside : see `Trainer`. Call it within ``backend.in_use``.
     """
     optimizer, trained = recipe.optimizer, start.history.samples if start.history else 0
     make = partial(
@@ -176,11 +181,12 @@ def make_trainer(
         state=replace(start.state) if start.state else OptimizerState(recipe.learning_rate),
         dropout=_drawn_dropout(recipe, start.rng, trained),
         clip_norm=recipe.clip_norm,
+        beside=beside,
     )
     return place(
         backend,
         data,
-        ways(backend, data.X, recipe.batch_size),
+        [Way(kind, recipe.batch_size)] if kind else ways(backend, data.X, recipe.batch_size),
         make,
         partial(check_memory, recipe=recipe, allocate=allocate),
         bytes_needed(network, optimizer, recipe.dtype),
@@ -218,7 +224,7 @@ def _minimize(
     )
     _call_on_start(objective, recipe, history, listeners)
     minimize(objective, recipe, history, listeners.on_epoch)
-    return _fitted(objective, recipe, history)
+    return fitted_of(objective, recipe, history)
 
 
 def _call_on_start(
@@ -226,10 +232,11 @@ def _call_on_start(
 ) -> None:
     if listeners.on_start is not None:
         # On the CPU to_numpy returns the live arrays, which later steps overwrite.
-        listeners.on_start(lambda: _fitted(trainer, recipe, history).copy())
+        listeners.on_start(lambda: fitted_of(trainer, recipe, history).copy())
 
 
-def _fitted(trainer: Trainer | Objective, recipe: Recipe, history: History) -> Fitted:
+def fitted_of(trainer: Trainer | Objective, recipe: Recipe, history: History) -> Fitted:
+    """Return what ``trainer`` has learned; on the CPU its arrays are those in use."""
     backend = trainer.backend
     return Fitted(
         network=trainer.network,

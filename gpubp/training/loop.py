@@ -29,12 +29,14 @@ def train(
     *,
     validate: Validate | None = None,
     on_epoch: OnEpoch | None = None,
+    kept: Array | None = None,
 ) -> History:
     """Train for ``recipe.epochs`` epochs or until a reason to stop; continue ``history``.
 
     validate : scores the parameters on the validation set after each epoch. With it, training stops
     by the score, and ends with the parameters of the best epoch.
     on_epoch : is called after each epoch; returns True to stop.
+    kept : a copy of the initial parameters, which may be overwritten; None makes one.
     A non-finite loss or parameter stops training with the parameters of the epoch of the lowest
     loss, and an interrupt with those of the moment, if they are finite.
     """
@@ -43,7 +45,7 @@ def train(
     validate, on_epoch = validate and outside(validate), on_epoch and outside(on_epoch)
     started, best = perf_counter(), trainer.copy_theta() if validate else None
     history.epochs, history.stopped_by, history.minimum = 0, "max_epochs", None
-    kept = trainer.copy_theta()
+    kept = trainer.copy_theta() if kept is None else kept
     epochs = _Epochs(trainer, recipe, history, kept, best, validate, on_epoch, started)
     try:
         with np.errstate(all="ignore"):
@@ -99,7 +101,7 @@ class _Epochs:
                 history.finite_weights = math.isfinite(theta.sum(dtype=np.float64))
                 theta[...] = self.kept
                 return "non_finite"
-            if loss <= lowest:
+            if loss <= lowest and history.epochs + 1 < recipe.epochs:  # or nobody goes back to it
                 lowest, self.kept[...] = loss, theta
             stop, asked = self._end_epoch(loss, rates)
             if asked:

@@ -40,7 +40,9 @@ class Trainer:
     theta : (size,) host array, the initial parameters. alpha : the L2 penalty, of which a batch
     of weight s takes alpha / s. parts : a batch is computed in so many parts, whose gradients are
     added up: the same mathematics in less memory. dropout : None trains all units.
-    clip_norm : the longest that a gradient of the data loss may be.
+    clip_norm : the longest that a gradient of the data loss may be. beside : a trainer of the same
+    network and optimizer on the CPU, whose parameters, gradient and optimizer's vectors this one
+    trains too, as they are: ``theta`` says only their dtype.
     """
 
     def __init__(
@@ -57,12 +59,17 @@ class Trainer:
         parts: int = 1,
         dropout: Dropout | None = None,
         clip_norm: float | None = None,
+        beside: Trainer | None = None,
     ) -> None:
         self.backend, self.network, self.loss, self.optimizer = backend, network, loss, optimizer
         self.batches, self.alpha, self.state, self.parts = batches, alpha, state, parts
         dtype, size = theta.dtype, (len(theta),)
-        self.theta, self.gradient = backend.zeros(size, dtype), backend.zeros(size, dtype)
-        self._vectors = tuple(backend.zeros(size, dtype) for _ in optimizer.state_names)
+        if beside is None:
+            self.theta, self.gradient = backend.zeros(size, dtype), backend.zeros(size, dtype)
+            self.vectors = tuple(backend.zeros(size, dtype) for _ in optimizer.state_names)
+        else:
+            self.theta, self.gradient = beside.theta, beside.gradient
+            self.vectors = beside.vectors
         self._plan = backend.zeros((batches.steps, optimizer.plan(0, 0, np.ones(1)).size), dtype)
         self._plan_cache = PlanCache(optimizer, batches.steps, dtype)
         # The weight of the rows of each step, and the decay that follows from it.
@@ -87,7 +94,8 @@ class Trainer:
         self._tail: Recording | None = None
         if batches.tail:
             self._tail = backend.record(self._step(work, batches.tail, 1))
-        self._set(theta)
+        if beside is None:
+            self._set(theta)
 
     def _begin_sums(self) -> None:
         """Make room for what an epoch adds up, which the host reads in one go.
@@ -107,7 +115,7 @@ class Trainer:
     def _set(self, theta: np.ndarray) -> None:
         """Set the parameters and the optimizer's state, which recording may have changed."""
         self.theta[...] = self.backend.asarray(theta)
-        for k, vector in enumerate(self._vectors):
+        for k, vector in enumerate(self.vectors):
             vector[...] = 0
             if self.state.vectors:
                 # Packed anew, since the padding depends on the dtype, which may have changed.
@@ -143,7 +151,7 @@ class Trainer:
         # garbage collector would free its arrays.
         backend, network, batches = self.backend, self.network, self.batches
         optimizer, theta, plan, clip = self.optimizer, self.theta, self._plan, self._clip
-        flat, vectors = self.gradient, self._vectors
+        flat, vectors = self.gradient, self.vectors
         gradient = self._batch_gradient
         n_weights, has_penalty = network.n_weights(theta.dtype), self.alpha > 0
         row_losses, penalty = self._sums[self._sum(sums)], self._sums[self._sum(2)]
@@ -221,5 +229,5 @@ class Trainer:
 
     def host_state(self) -> OptimizerState:
         """Return the optimizer's state on the host; on the CPU its vectors are those in use."""
-        vectors = tuple(self.backend.to_numpy(v) for v in self._vectors)
+        vectors = tuple(self.backend.to_numpy(v) for v in self.vectors)
         return OptimizerState(self.state.rate, self.state.updates, vectors)

@@ -18,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.estimators import small_predictions
+from gpubp.estimators.per_thread import PerThread
 from gpubp.kernels.activations import ACTIVATIONS
 
 RNG = np.random.RandomState(0)
@@ -37,7 +38,7 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return make(*arguments)
 
     monkeypatch.setattr(small_predictions, "RecordedInference", counted)
-    monkeypatch.setattr(small_predictions, "_PASSES", small_predictions._Passes())
+    monkeypatch.setattr(small_predictions, "_PASSES", PerThread(small_predictions.MOST))
     return rows
 
 
@@ -49,7 +50,7 @@ def fitted(kind: Any = MLPClassifier, y: Any = LABELS, dtype: Any = float, **opt
 def unrecorded(model: Any, rows: np.ndarray, method: str = "predict") -> np.ndarray:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(small_predictions, "KEPT_BYTES", 0)
-        patch.setattr(small_predictions, "_PASSES", small_predictions._Passes())
+        patch.setattr(small_predictions, "_PASSES", PerThread(small_predictions.MOST))
         return getattr(model, method)(rows)  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,77 @@
+"""Where the training of an estimator begins: at new parameters, or at those learned before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from gpubp.backprop.network import Network
+from gpubp.estimators.fitted_attributes import history_of, state_of
+from gpubp.training.data import TrainingData
+from gpubp.training.fit import Start
+from gpubp.training.history import History
+from gpubp.training.trainer import OptimizerState
+
+
+def start_of(
+    estimator: Any,
+    network: Network,
+    rows: TrainingData,
+    dtype: np.dtype,
+    rng: np.random.RandomState,
+    from_scratch: bool,
+    incremental: bool,
+) -> Start:
+    """Return where training begins.
+
+    dtype : of training. rng : draws new parameters. from_scratch : whether it does.
+    incremental : whether this is a partial_fit. Raises ValueError if what was learned does not fit
+    ``network``.
+    """
+    digest = rows.digest() if estimator.warm_start and not incremental else None
+    history, state = _continued(estimator, digest, from_scratch, incremental)
+    if from_scratch:
+        return Start(network.initial_theta(rng, dtype), rng, history, state)
+    given = estimator.coefs_, estimator.intercepts_
+    Ws, bs = ([np.asarray(p) for p in of] for of in given)
+    got = [W.shape for W in Ws]
+    if got != (wanted := list(pairwise(network.sizes))):
+        raise ValueError(
+            f"warm_start and partial_fit go on from coefs_ of shapes {got}, but the parameters "
+            f"and data ask for {wanted}; use the same hidden_layer_sizes or fit anew"
+        )
+    if not network.bias and any(np.any(b) for b in bs):
+        raise ValueError(
+            "warm_start and partial_fit with fit_intercept=False go on from intercepts_ that "
+            "are 0, but some are not; set them to 0 or fit anew"
+        )
+    return Start(network.pack(Ws, bs, dtype), rng, history, state)
+
+
+def _continued(
+    estimator: Any, digest: tuple[Any, ...] | None, from_scratch: bool, incremental: bool
+) -> tuple[History | None, OptimizerState | None]:
+    """Return the history and the optimizer's state that a training goes on with, or None.
+
+    Both are copies, since training changes them: if it fails, the estimator keeps its own.
+    digest : of the rows to train on, for a warm start.
+    from_scratch : whether new parameters are drawn.
+    """
+    history = None if from_scratch else history_of(estimator).copy()
+    if digest is not None:
+        loss, before = estimator._loss(), getattr(estimator, "_minimised", None)
+        estimator._minimised = loss.name, loss.parameters, estimator.alpha, digest
+        if history and before not in (None, estimator._minimised):
+            # A loss of other rows, or another loss, is no measure of those to come.
+            history = replace(history, best_loss=np.inf, stale=0)
+    scored_by = getattr(estimator, "_scored_by", estimator.scoring)
+    if history and estimator.early_stopping and scored_by != estimator.scoring:
+        # Scores of another kind are no measure of those to come.
+        history = replace(history, scores=[], best_score=-np.inf, stale=0)
+    goes_on = incremental or (estimator.keep_optimizer_state and not from_scratch)
+    if not goes_on or getattr(estimator, "_state_of", None) != state_of(estimator):
+        return history, None
+    return history, replace(estimator._optimizer_state)
