@@ -1,4 +1,4 @@
-"""Options of the tables of solvers and schedules: a name, and each number that an entry takes."""
+"""Options of the tables of solvers, schedules and losses: a name, and each number of an entry."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def _options() -> tuple[click.Option, ...]:
 
 
 def _made() -> Iterator[click.Option]:
+    from gpubp.backprop.losses import LOSSES, REGRESSION_LOSSES
     from gpubp.backprop.optimizers import SOLVER_NUMBERS, SOLVERS
     from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
@@ -40,10 +41,21 @@ def _made() -> Iterator[click.Option]:
     yield from (_number(name, "--solver ", of) for name, of in SOLVER_NUMBERS.items())
     yield _choice("schedule", "constant", SCHEDULES)
     yield from (_number(name, "--schedule ", of) for name, of in SCHEDULE_NUMBERS.items())
+    losses = {name: LOSSES[name] for name in REGRESSION_LOSSES}
+    yield _choice("loss", "squared_error", losses, "Of a regression.")
+    yield from (_number(name, "--loss ", of) for name, of in _loss_numbers().items())
 
 
-def _choice(name: str, default: str, table: Mapping[str, Any]) -> click.Option:
-    text = " ".join(f"{entry}: {table[entry].doc}" for entry in sorted(table))
+def _loss_numbers() -> dict[str, dict[str, HyperparameterSpec]]:
+    """Return each number of a loss, by the loss that takes it."""
+    from gpubp.backprop.losses import LOSS_NUMBERS
+
+    return {name: {loss: number} for name, (loss, number) in LOSS_NUMBERS.items()}
+
+
+def _choice(name: str, default: str, table: Mapping[str, Any], text: str = "") -> click.Option:
+    docs = (f"{entry}: {table[entry].doc}" for entry in sorted(table))
+    text = " ".join([text, *docs] if text else docs)
     names = click.Choice(sorted(table))
     return click.Option([f"--{name}"], type=names, default=default, show_default=True, help=text)
 
@@ -86,6 +98,14 @@ def table_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
     numbers = _given(options, "solver", SOLVER_NUMBERS)
     numbers |= _given(options, "schedule", SCHEDULE_NUMBERS)
     return {"solver": solver, "learning_rate": schedule.name, **numbers}
+
+
+def loss_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a regression's loss that the options of the table set.
+
+    Raises UsageError for a number that the chosen loss does not take.
+    """
+    return {"loss": options["loss"], **_given(options, "loss", _loss_numbers())}
 
 
 def _given(
