@@ -54,7 +54,7 @@ def predict(model: Path, data: str, **options: Any) -> None:
         raise click.UsageError(
             f"--keep {','.join(keep)} gives two columns called {doubled[0]!r}; leave it out"
         )
-    chunks = _chunks(data, estimator, read_options(options, estimator.encoder_.na), keep)
+    chunks = _chunks(data, estimator, read_options(options, estimator.na), keep)
     blocks = (_block(estimator, chunk, keep, names) for chunk in chunks)
     if out is not None and is_parquet(out) and not is_stdout(out):
         check_output("-o", out)
@@ -67,11 +67,11 @@ def predict(model: Path, data: str, **options: Any) -> None:
 def load_table_model(path: Path, device: str) -> TableClassifier | TableRegressor:
     """Return the model at ``path``, which must know the columns it was trained on."""
     from gpubp.models.save_load import load
-    from gpubp.models.table_estimators import TableClassifier, TableRegressor
+    from gpubp.models.table_estimators import TableEstimator
     from gpubp.storage.model_file import ModelFileError
 
     model = load(path, device=device)
-    if not isinstance(model, TableClassifier | TableRegressor):
+    if not isinstance(model, TableEstimator):
         raise ModelFileError(
             f"{path}: an estimator that was saved without its columns; load it in Python with "
             "gpubp.load, or train with gpubp train"

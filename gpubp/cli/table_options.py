@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.options import FiniteRange
+from gpubp.cli.options import BY_SIZE, FiniteRange
 
 if TYPE_CHECKING:
     from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
@@ -37,12 +37,12 @@ def _made() -> Iterator[click.Option]:
     from gpubp.backprop.optimizers import SOLVER_NUMBERS, SOLVERS
     from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
-    yield _choice("solver", "adam", SOLVERS)
+    yield _choice("solver", SOLVERS)
     yield from (_number(name, "--solver ", of) for name, of in SOLVER_NUMBERS.items())
-    yield _choice("schedule", "constant", SCHEDULES)
+    yield _choice("schedule", SCHEDULES)
     yield from (_number(name, "--schedule ", of) for name, of in SCHEDULE_NUMBERS.items())
     losses = {name: LOSSES[name] for name in REGRESSION_LOSSES}
-    yield _choice("loss", "squared_error", losses, "Of a regression.")
+    yield _choice("loss", losses, "squared_error", "Of a regression.")
     yield from (_number(name, "--loss ", of) for name, of in _loss_numbers().items())
 
 
@@ -53,9 +53,13 @@ def _loss_numbers() -> dict[str, dict[str, HyperparameterSpec]]:
     return {name: {loss: number} for name, (loss, number) in LOSS_NUMBERS.items()}
 
 
-def _choice(name: str, default: str, table: Mapping[str, Any], text: str = "") -> click.Option:
+def _choice(
+    name: str, table: Mapping[str, Any], default: str | None = None, text: str = ""
+) -> click.Option:
     docs = (f"{entry}: {table[entry].doc}" for entry in sorted(table))
     text = " ".join([text, *docs] if text else docs)
+    if default is None:
+        text += f"  {BY_SIZE}"
     names = click.Choice(sorted(table))
     return click.Option([f"--{name}"], type=names, default=default, show_default=True, help=text)
 
@@ -88,16 +92,17 @@ def table_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
     from gpubp.backprop.optimizers import SOLVER_NUMBERS
     from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
-    solver, schedule = options["solver"], SCHEDULES[options["schedule"]]
-    if not schedule.is_for(solver):
-        only = " and ".join(schedule.solvers or ())
+    solver, schedule = options["solver"], options["schedule"]
+    if schedule is not None and not SCHEDULES[schedule].is_for(solver or ""):
+        only = " and ".join(SCHEDULES[schedule].solvers or ())
+        got = "and no --solver was given; give it" if solver is None else f"got --solver {solver}"
         raise click.UsageError(
-            f"--schedule {schedule.name} is for --solver {only}, got --solver {solver}; leave it "
-            "out, or take another schedule"
+            f"--schedule {schedule} is for --solver {only}, {got}, or take another schedule"
         )
     numbers = _given(options, "solver", SOLVER_NUMBERS)
     numbers |= _given(options, "schedule", SCHEDULE_NUMBERS)
-    return {"solver": solver, "learning_rate": schedule.name, **numbers}
+    names = {"solver": solver, "learning_rate": schedule}
+    return {name: entry for name, entry in names.items() if entry is not None} | numbers
 
 
 def loss_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,6 +121,10 @@ def _given(
     entry = options[table]
     for name, value in given.items():
         of, flag = numbers[name], f"--{name.replace('_', '-')}"
+        if entry is None:
+            raise click.UsageError(
+                f"{flag} is for --{table} {' and '.join(of)}, which was not given; give it too"
+            )
         if entry not in of:
             raise click.UsageError(
                 f"{flag} is for --{table} {' and '.join(of)}, got --{table} {entry}; leave it out"

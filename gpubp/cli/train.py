@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from gpubp.cli.completion import DATA
-from gpubp.cli.options import FiniteRange, Names, Sizes, computing, read_config, refuse_input
+from gpubp.cli.options import (
+    BY_SIZE,
+    FiniteRange,
+    Names,
+    Sizes,
+    computing,
+    read_config,
+    refuse_input,
+)
 from gpubp.cli.output_files import OutputPath, refuse_stdout
 from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
@@ -17,8 +25,6 @@ from gpubp.cli.train_model import fit
 from gpubp.cli.train_parameters import check_parameters
 from gpubp.cli.train_result import saved_result
 from gpubp.kernels.activations import ACTIVATIONS
-
-BY_SIZE = "[default: by the size of the table]"
 
 
 @click.command(cls=TableCommand)
@@ -37,20 +43,14 @@ BY_SIZE = "[default: by the size of the table]"
 @click.option(
     "--activation", type=click.Choice(sorted(ACTIVATIONS)), default="relu", show_default=True
 )
-@click.option(
-    "--lr", type=FiniteRange(min=0, min_open=True), help=f"Learning rate.  {BY_SIZE}"
-)
+@click.option("--lr", type=FiniteRange(min=0, min_open=True), help=f"Learning rate.  {BY_SIZE}")
 @click.option("--epochs", type=click.IntRange(min=1), help=f"At most so many.  {BY_SIZE}")
 @click.option("--batch-size", type=click.IntRange(min=1), help=f"Rows of a step.  {BY_SIZE}")
-@click.option(
-    "--alpha", type=FiniteRange(min=0), default=1e-4, show_default=True, help="L2 penalty."
-)
+@click.option("--alpha", type=FiniteRange(min=0), help=f"L2 penalty.  {BY_SIZE}")
 @click.option(
     "--dropout",
     type=FiniteRange(0, 1, max_open=True),
-    default=0.0,
-    show_default=True,
-    help="Part of the hidden units that each training step drops.",
+    help=f"Part of the hidden units that each training step drops.  {BY_SIZE}",
 )
 @click.option(
     "--test-size",
@@ -74,7 +74,7 @@ BY_SIZE = "[default: by the size of the table]"
     "--scoring",
     metavar="METRIC",
     help="What the validation compares: 'loss', or a metric of scikit-learn's, such as "
-    "balanced_accuracy.  [default: accuracy or R2]",
+    f"balanced_accuracy.  {BY_SIZE}",
 )
 @click.option(
     "--class-weight",

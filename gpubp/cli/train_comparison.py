@@ -13,30 +13,23 @@ NO_COMPARISON: dict[str, Any] = {"baselines": {}, "classes": [], "remarks": []}
 def compared(trained: Trained, test: Problem) -> dict[str, Any]:
     """Return the "baselines" by name, the scores of "classes", and "remarks", of the test rows."""
     from gpubp.models.baselines import baselines, remarks
-    from gpubp.models.scores import per_class
+    from gpubp.models.table_estimators import TableClassifier
 
     model, rows = trained.model, trained.rows
-    classes = None if rows.labels is None else model.classes_
-    weights = None if classes is None else model.class_weight
-    X, X_test = (model.encoder_.transform(of.table) for of in (rows, test))
     y, y_test = rows.truth(), test.truth()
-    others = baselines(
-        rows.task,
-        X,
-        y,
-        X_test,
-        y_test,
-        classes=classes,
-        class_weight=weights,
-        seed=trained.network.random_state,
-    )
-    outputs = model.predict(test.table) if classes is None else model.predict_proba(test.table)
-    said = remarks(rows.task, y_test, outputs, others, classes=classes, class_weight=weights)
-    table = []
-    if classes is not None:
-        table = per_class(classes, y_test, classes[outputs.argmax(axis=1)])
+    known: dict[str, Any] = {}
+    if isinstance(model, TableClassifier):
+        known = {"classes": model.classes_, "class_weight": model.class_weight}
+        outputs = model.predict_proba(test.table)
+        by_class = model.per_class(test.table)
+    else:
+        outputs, by_class = model.predict(test.table), []
+    X, X_test = model.transform(rows.table), model.transform(test.table)
+    others = baselines(rows.task, X, y, X_test, y_test, seed=model.random_state, **known)
     return {
-        "baselines": {other.name: {"model": other.text, "scores": other.scores} for other in others},
-        "classes": table,
-        "remarks": said,
+        "baselines": {
+            other.name: {"model": other.text, "scores": other.scores} for other in others
+        },
+        "classes": by_class,
+        "remarks": remarks(rows.task, y_test, outputs, others, **known),
     }

@@ -104,8 +104,8 @@ def _weights(given: str) -> dict[str, float]:
             weight = math.nan
         if not sign or not label.strip() or not 0 <= weight < math.inf:
             raise click.UsageError(
-                f"--class-weight {given!r}: {part!r} is not a label with its weight; give balanced, "
-                "or label=weight,label=weight with numbers of 0 or more, such as no=1,yes=5"
+                f"--class-weight {given!r}: {part!r} is not a label with its weight; give "
+                "balanced, or label=weight,label=weight with weights of 0 or more: no=1,yes=5"
             )
         weights[label.strip()] = weight
     return weights
@@ -149,6 +149,6 @@ def _refuse_loss(options: Mapping[str, Any]) -> None:
     for name in ("loss", *LOSS_NUMBERS):
         if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, None):
             raise click.UsageError(
-                f"--{name.replace('_', '-')} is for regression, and this is a classification, which "
-                "minimises the log loss; leave it out, or take --task regression"
+                f"--{name.replace('_', '-')} is for regression, and this is a classification, "
+                "which minimises the log loss; leave it out, or take --task regression"
             )

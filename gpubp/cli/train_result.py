@@ -13,7 +13,7 @@ from gpubp.cli.output_files import free_name
 from gpubp.cli.train_comparison import NO_COMPARISON, compared
 
 if TYPE_CHECKING:
-    from gpubp.cli.train_model import Problem, Trained
+    from gpubp.cli.train_model import Trained
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
 
     Model = TableClassifier | TableRegressor

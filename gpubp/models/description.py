@@ -11,7 +11,7 @@ from gpubp.backprop.optimizers import SOLVER_NUMBERS
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.mlp import BaseMLP
 from gpubp.models.save_load import load
-from gpubp.models.table_estimators import TableClassifier, TableRegressor
+from gpubp.models.table_estimators import TableEstimator
 from gpubp.storage.model_file import saved_by
 from gpubp.training.schedules import SCHEDULE_NUMBERS
 
@@ -43,7 +43,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises ModelFileError for anything that is not a whole model file this gpubp can read.
     """
     model = load(path, device="cpu")
-    is_table = isinstance(model, TableClassifier | TableRegressor)
+    is_table = isinstance(model, TableEstimator)
     network: BaseMLP = model.network_ if is_table else model
     classifies = isinstance(network, MLPClassifier)
     about = model.about_ if is_table else {}
@@ -92,6 +92,4 @@ def _recipe(network: Any) -> dict[str, Any]:
         recipe |= {name: given[name] for name, of in numbers.items() if entry in of}
     if not given["early_stopping"]:
         recipe.pop("validation")
-    return {
-        name: value for name, value in recipe.items() if name == "seed" or value not in _OFF
-    }
+    return {name: value for name, value in recipe.items() if name == "seed" or value not in _OFF}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gpubp.reports.columns import PIPE_WIDTH, columns_table
-from gpubp.reports.scores import metrics_text, scores_table
+from gpubp.reports.scores import scores_table
 
 LABELS_SHOWN = 10
 
@@ -42,8 +42,8 @@ def _facts(model: Mapping[str, Any]) -> dict[str, str]:
         "activation": f"{network['activation']}, outputs {network['output_activation']}",
         "recipe": ", ".join(f"{name} {_plain(value)}" for name, value in recipe.items()),
         "training": (
-            f"{training['epochs']} {unit} on {training['device']}, stopped by "
-            f"{training['stopped_by'].replace('_', ' ')}, {metrics_text({'loss': training['loss']})}"
+            f"{training['epochs']} {unit} on {training['device']}, loss {training['loss']:.4f}, "
+            f"stopped by {training['stopped_by'].replace('_', ' ')}"
         ),
         "versions": ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
     }

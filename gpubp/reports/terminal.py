@@ -190,16 +190,17 @@ def _summary(result: dict[str, Any]) -> dict[str, str]:
             f"{result['rows_per_second']:,.0f} rows/s on {result['device']}"
         ),
         "stopped by": result["stopped_by"].replace("_", " "),
-        "train": _line(result["train"]),
+        "train": metrics_line(result["train"]),
     }
     if result["test"]:
-        rows["test"] = _line(result["test"])
+        rows["test"] = metrics_line(result["test"])
     if result["model"]:
         rows["model"] = result["model"]
     return rows
 
 
-def _line(metrics: Mapping[str, Any]) -> str:
+def metrics_line(metrics: Mapping[str, Any]) -> str:
+    """Return the metrics that everybody knows, in a line."""
     return metrics_text({name: metrics[name] for name in _IN_A_LINE if name in metrics})
 
 
