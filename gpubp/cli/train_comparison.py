@@ -24,7 +24,7 @@ def compared(trained: Trained, test: Problem) -> dict[str, Any]:
         by_class = model.per_class(test.table)
     else:
         outputs, by_class = model.predict(test.table), []
-    X, X_test = model.transform(rows.table), model.transform(test.table)
+    X, X_test = model.encode(rows.table), model.encode(test.table)
     others = baselines(rows.task, X, y, X_test, y_test, seed=model.random_state, **known)
     return {
         "baselines": {

@@ -91,7 +91,7 @@ def _called(model: object, name: str) -> str:
 
 def _inputs(model: TableEstimator, table: Table) -> np.ndarray:
     """Return the inputs of the network, (n, d_0) in float64."""
-    X = model.transform(table, np.float64)
+    X = model.encode(table, np.float64)
     dense: np.ndarray = X.toarray() if issparse(X) else X
     return dense
 

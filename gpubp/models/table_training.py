@@ -39,6 +39,7 @@ from gpubp.training.history import History, OnEpoch
 from gpubp.version import __version__
 
 Note = Callable[[str], None]
+OnStart = Callable[[TableEncoder, Any], None]
 Held = tuple[Any, Any, Any]
 
 
@@ -92,12 +93,13 @@ class TableEstimator(BaseEstimator):
         table: Table,
         targets: Sequence[str],
         *,
+        on_start: OnStart | None = None,
         on_epoch: OnEpoch | None = None,
         note: Note | None = None,
     ) -> History:
         """Train on the columns of ``table`` besides ``targets``; return how training went.
 
-        on_epoch : called after each epoch; returns True to stop. note : called with lines for a
+        on_start : called with the fitted encoder and the network that is about to train. on_epoch : called after each epoch; returns True to stop. note : called with lines for a
         person: how many rows have no target, where training runs, and why there.
 
         Raises DataError for a table that cannot be learned from.
@@ -110,7 +112,9 @@ class TableEstimator(BaseEstimator):
             some = "row has" if left_out == 1 else "rows have"
             note(f"{left_out} {some} no {' and '.join(map(repr, names))} and are left out")
         with rollback(self):
-            history = self._train(rows_of_table(table, names, self.task), None, on_epoch, note)
+            history = self._train(
+                rows_of_table(table, names, self.task), None, on_epoch, note, on_start
+            )
             self.n_rows_without_target_ = left_out
         return history
 
@@ -120,6 +124,7 @@ class TableEstimator(BaseEstimator):
         given: Rows | None,
         on_epoch: OnEpoch | None = None,
         note: Note | None = None,
+        on_start: OnStart | None = None,
     ) -> History:
         """Fit the encoder and the network; set the fitted attributes."""
         goes_on = self.warm_start and hasattr(self, "network_")
@@ -129,6 +134,8 @@ class TableEstimator(BaseEstimator):
         if goes_on:
             network = copy(self.network_).set_params(**network.get_params(deep=False))
         network._validate_params()
+        if on_start is not None:
+            on_start(encoder, network)
         held = given and (_encoded(encoder, given.X), given.y, given.weights)
         if held is None and network.early_stopping and network.solver != "lbfgs":
             rng = check_random_state(self.random_state)
