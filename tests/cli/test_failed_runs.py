@@ -60,7 +60,7 @@ def test_a_training_that_diverges_replaces_no_model(
     )
     assert found, error
     kept = gpubp.load("m.diverged")
-    assert kept.estimator.n_iter_ == 1
+    assert kept.network_.n_iter_ == 1
     assert float(found[1]) < -1
     # Nor does the next one replace what the first has left.
     left = Path("m.diverged").read_bytes()
@@ -80,7 +80,7 @@ def test_the_best_finite_epoch_is_kept_and_not_the_last(
     assert not Path("new.safetensors").exists()
     assert main([*args, "--epochs", "2", "-o", "two"]) == 0
     kept, two = gpubp.load("new.diverged.safetensors"), gpubp.load("two")
-    assert np.array_equal(kept.estimator.coefs_[0], two.estimator.coefs_[0])
+    assert np.array_equal(kept.network_.coefs_[0], two.network_.coefs_[0])
 
 
 def test_a_training_that_ends_in_useless_weights_is_not_saved(
@@ -112,7 +112,7 @@ def test_an_interrupt_amid_an_epoch_that_diverges_keeps_finite_weights(
         assert main(["train", "data.csv", *FAST, "-o", "stopped"]) == 130
     assert main(["train", "data.csv", *FAST, "--epochs", "2", "-o", "two"]) == 0
     stopped, two = gpubp.load("stopped"), gpubp.load("two")
-    assert np.array_equal(stopped.estimator.coefs_[0], two.estimator.coefs_[0])
+    assert np.array_equal(stopped.network_.coefs_[0], two.network_.coefs_[0])
 
 
 def test_an_interrupt_of_lbfgs_before_its_first_iteration(
@@ -156,7 +156,7 @@ def test_an_interrupt_after_training_saves_the_model(
 
     monkeypatch.setattr(TableModel, "evaluate", interrupt)
     assert main(["train", "data.csv", *FAST, "-o", "new"]) == 130
-    assert gpubp.load("new").estimator.n_iter_ == 3
+    assert gpubp.load("new").network_.n_iter_ == 3
 
 
 def test_a_test_row_that_overflows_the_network_fails_the_run(
@@ -208,7 +208,7 @@ def test_another_file_that_is_replaced_is_told_of(
     if content == "text":
         Path("m").write_text("my notes", encoding="utf-8")
     else:
-        gpubp.save(gpubp.load("m").estimator, "m")
+        gpubp.save(gpubp.load("m").network_, "m")
     capsys.readouterr()
     assert main(["train", "data.csv", *FAST, "-o", "m"]) == 0
     assert re.fullmatch(expected, capsys.readouterr().err)

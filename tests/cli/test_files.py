@@ -106,7 +106,7 @@ def test_training_outlives_the_reader_of_its_lines(folder: Path) -> None:
     assert child.stderr is not None
     assert child.stderr.read() == ""
     child.stderr.close()
-    assert gpubp.load("new").estimator.n_iter_ > 1
+    assert gpubp.load("new").network_.n_iter_ > 1
 
 
 def test_predictions_on_standard_output_are_utf8_everywhere(folder: Path) -> None:
