@@ -17,10 +17,12 @@ from gpubp.tables.encoder import TableEncoder
 Estimator = TypeVar("Estimator", bound=type)
 Network = type[MLPClassifier] | type[MLPRegressor]
 
-# Parameters of the network that are "auto" here: chosen by the size of the table.
+# Parameters of the network that are "auto" here: the recipe chooses them by the size of the table,
+# and target_scaling goes by the loss.
 AUTO = (
-    *("hidden_layer_sizes", "batch_size", "learning_rate_init", "max_iter"),
-    *("early_stopping", "validation_fraction", "n_iter_no_change", "target_scaling"),
+    *("hidden_layer_sizes", "solver", "alpha", "batch_size", "learning_rate"),
+    *("learning_rate_init", "max_iter", "early_stopping", "validation_fraction"),
+    *("n_iter_no_change", "weight_decay", "dropout", "scoring", "target_scaling"),
 )
 # Parameters whose default is another one here: rows of tables are encoded in float32.
 _OTHERS = {"dtype": "float32"}
@@ -97,11 +99,9 @@ def documented(network: Network) -> Callable[[Estimator], Estimator]:
 
     def fill(estimator: Estimator) -> Estimator:
         ours = _table_defaults(network)
-        docs = parameter_docs(network) | {
-            names: entry
-            for names, entry in parameter_docs(TableEncoder).items()
-            if names != ("dtype",)
-        }
+        docs = parameter_docs(network) | parameter_docs(TableEncoder)
+        del docs[("dtype",)]  # of the encoder
+        docs |= parameter_docs(network)
         entries = [_with_default(entry, names[0], ours[names[0]]) for names, entry in docs.items()]
         text = "\n".join(entries).strip()
         estimator.__doc__ = (estimator.__doc__ or "").replace("{parameters}", text)
@@ -111,18 +111,12 @@ def documented(network: Network) -> Callable[[Estimator], Estimator]:
 
 
 def _with_default(entry: str, name: str, default: Any) -> str:
-    """Return the documentation of a parameter with ``default`` for its default."""
-    if name == "batch_size":
-        entry = entry.replace(
-            "'auto' is min(200, n_samples).", "'auto' goes by the size of the table."
-        )
-    elif name in _OTHERS:
-        entry = re.sub(r"default=.*", f"default={default!r}", entry, count=1)
-    elif name in AUTO:
-        entry = re.sub(r",\s*default=.*", " or 'auto', default='auto'", entry, count=1)
-        entry += "\n        'auto': " + (
-            "True where the loss takes scaled targets."
-            if name == "target_scaling"
-            else "by the size of the table."
-        )
-    return entry
+    """Return the documentation of a parameter with its default in a table estimator."""
+    if name in AUTO:
+        entry = re.sub(r"'auto' is [^;.]*\.", "", entry).rstrip()
+        entry = re.sub(r"( or 'auto')?,\s*default=.*", " or 'auto', default='auto'", entry, count=1)
+        by = "the loss" if name == "target_scaling" else "the recipe, by the size of the table"
+        return f"{entry}\n        'auto' leaves it to {by}."
+    return (
+        re.sub(r"default=.*", f"default={default!r}", entry, count=1) if name in _OTHERS else entry
+    )

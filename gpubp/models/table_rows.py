@@ -63,10 +63,9 @@ def rows_given(X: Any, y: Any, target: Any, weights: Any, task: Task, caller: st
                 f"{caller} requires y to be passed, but the target y is None; pass y, or the name "
                 "of a column of X as target"
             )
-        names = _names_of(y)
-        y = checked_y(on_host(y), task, caller)
-        check_consistent_length(X, y)
-        return Rows(X, y, names, weights)
+        checked = checked_y(on_host(y), task, caller)
+        check_consistent_length(X, checked)
+        return Rows(X, checked, _names_of(y, checked), weights)
     names = (target,) if isinstance(target, str) else tuple(target)
     return _rows_of_frame(X, names, weights, task)
 
@@ -101,15 +100,16 @@ def _labels_of_frame(cells: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _names_of(y: Any) -> tuple[str, ...]:
+def _names_of(y: Any, checked: np.ndarray) -> tuple[str, ...]:
     """Return the names of the targets in ``y``: a frame's, a series', or made-up ones."""
-    if (columns := getattr(y, "columns", None)) is not None:
-        return tuple(str(name) for name in columns)
-    if isinstance(name := getattr(y, "name", None), str) and name:
-        return (name,)
-    shape = np.shape(y)
-    several = len(shape) == 2 and shape[1] > 1
-    return tuple(f"y{j}" for j in range(shape[1])) if several else ("y",)
+    count = checked.shape[1] if checked.ndim > 1 else 1
+    names = getattr(y, "columns", None)
+    if names is None:
+        name = getattr(y, "name", None)
+        names = [name] if isinstance(name, str) and name else []
+    if len(names) == count:
+        return tuple(str(name) for name in names)
+    return tuple(f"y{j}" for j in range(count)) if count > 1 else ("y",)
 
 
 def checked_y(y: Any, task: Task, caller: str) -> np.ndarray:

@@ -83,8 +83,9 @@ class TableEstimator(BaseEstimator):
             if any(each is not None for each in (X_val, y_val, sample_weight_val)):
                 held = rows_given(X_val, y_val, target, sample_weight_val, self.task, caller)
             history = self._train(rows, held)
-        chosen = is_auto(self.max_iter) and history.stopped_by == "max_epochs"
-        if not chosen or history.minimum is not None:
+        # The recipe ends training after so many epochs: that is no reason for a warning.
+        by_recipe = is_auto(self.max_iter) or is_auto(self.n_iter_no_change)
+        if not by_recipe or history.stopped_by != "max_epochs":
             warn_why_stopped(self.network_, history)
         return self
 
@@ -160,7 +161,9 @@ class TableEstimator(BaseEstimator):
         """
         own = defaults(self._NETWORK)
         parameters = {name: getattr(self, name) for name in own}
-        chosen = own | recipe(self.task, *shape, self._count_outputs(y)) | self._chosen(y)
+        asked = {} if is_auto(self.solver) else {"solver": self.solver}
+        outputs = self._count_outputs(y)
+        chosen = own | recipe(self.task, *shape, outputs, **asked) | self._chosen(y)
         if given:
             chosen["early_stopping"] = True
         for name in AUTO:
