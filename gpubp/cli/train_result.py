@@ -47,6 +47,7 @@ def saved_result(trained: Trained, options: dict[str, Any]) -> dict[str, Any]:
     out: Path = options["out"]
     if problem is not None or train is None:
         raise click.ClickException(f"{problem}; {_kept(model, train, out)}{_advice(trained)}")
+    model.about_ |= {"rows": len(trained.rows), "scores": {"train": train, "test": test}}
     replaced = _description(out)
     _save(model, out)
     if replaced is not None:

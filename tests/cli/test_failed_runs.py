@@ -13,7 +13,7 @@ import pytest
 
 import gpubp
 from gpubp.__main__ import main
-from gpubp.models.table_model import NonFiniteOutputError, TableModel
+from gpubp.models.table_estimators import NonFiniteOutputError, TableClassifier
 from gpubp.training.lbfgs import Objective
 from gpubp.training.trainer import Trainer
 
@@ -154,7 +154,7 @@ def test_an_interrupt_after_training_saves_the_model(
     def interrupt(*args: Any) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TableModel, "evaluate", interrupt)
+    monkeypatch.setattr(TableClassifier, "evaluate", interrupt)
     assert main(["train", "data.csv", *FAST, "-o", "new"]) == 130
     assert gpubp.load("new").network_.n_iter_ == 3
 
@@ -162,14 +162,14 @@ def test_an_interrupt_after_training_saves_the_model(
 def test_a_test_row_that_overflows_the_network_fails_the_run(
     good: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate, calls = TableModel.evaluate, iter([0, 1])
+    evaluate, calls = TableClassifier.evaluate, iter([0, 1])
 
-    def overflow(self: TableModel, table: Any) -> dict[str, float]:
+    def overflow(self: TableClassifier, table: Any) -> dict[str, float]:
         if next(calls):
             raise NonFiniteOutputError("data.csv, line 9, column 'b': far")
         return evaluate(self, table)
 
-    monkeypatch.setattr(TableModel, "evaluate", overflow)
+    monkeypatch.setattr(TableClassifier, "evaluate", overflow)
     error = _error(capsys, "train", "data.csv", *FAST, "-o", "m")
     assert "line 9, column 'b': far; the best finite epoch (accuracy" in error
     assert "is saved in m.diverged, and m is what it was" in error

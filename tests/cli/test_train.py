@@ -37,7 +37,7 @@ def test_text_labels_and_a_target_in_the_middle(run: Run) -> None:
     write_csv("data.csv", a=a, kind=LABELS, b=b, **{"c, quoted": c})
     run("train", "data.csv", "--target", "kind", "-o", "m", *FAST)
     model = gpubp.load("m")
-    assert model.schema.features == ("a", "b", "c, quoted")
+    assert list(model.feature_names_in_) == ["a", "b", "c, quoted"]
     assert list(model.classes_) == ["may, be", "no", "yes"]
     predicted = run("predict", "m", "data.csv", "--proba")
     assert predicted.out.splitlines()[0] == 'prediction,"proba_may, be",proba_no,proba_yes'

@@ -11,7 +11,7 @@ import pytest
 import gpubp
 from gpubp.__main__ import main
 from gpubp.explain.trained_model import of_model
-from gpubp.models.table_model import NonFiniteOutputError
+from gpubp.models.table_estimators import NonFiniteOutputError
 from gpubp.storage.model_file import ModelRecord, read_model, write_model
 from gpubp.tables.read import read_table
 
