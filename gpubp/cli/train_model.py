@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,10 @@ class _Start:
         if self.test_rows is not None:  # a bad cell of the test is found now
             encoder.transform(self.test_rows.table)
         self._check_room(encoder.n_features_out_, network)
+        if network.batch_size != "auto":  # whose clipping would be warned of
+            held = ceil(len(self.rows) * network.validation_fraction)
+            most = len(self.rows) - held * bool(network.early_stopping)
+            network.set_params(batch_size=min(network.batch_size, max(1, most)))
 
     def _check_room(self, inputs: int, network: MLPClassifier | MLPRegressor) -> None:
         """Raise OSError where the disk has no room for the model."""

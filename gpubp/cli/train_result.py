@@ -122,14 +122,15 @@ def _description(path: Path) -> str | None:
         return None
     saved = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
     try:
-        schema = read_model(path).header.get("schema")
+        header = read_model(path).header
+        table = header.get("table") or header["schema"]  # as earlier versions called it
+        targets = ", ".join(map(repr, table["targets"]))
+        count = len(table["encoder"]["names"] if "encoder" in table else table["features"])
     except ModelFileError:
         return f"a file of {saved} that was no model of this gpubp"
-    if not isinstance(schema, dict):
+    except (KeyError, TypeError):
         return f"a model of {saved}, an estimator that was saved in Python"
-    targets = ", ".join(map(repr, schema.get("targets", [])))
-    count = len(schema.get("features", []))
-    return f"a model of {saved}, a {schema.get('task')} of {targets} from {count} columns"
+    return f"a model of {saved}, a {table.get('task')} of {targets} from {count} columns"
 
 
 def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -125,7 +126,8 @@ class TextReport:
             for line in lines:
                 self._show(Text(f"  {line}"))
         for remark in result["remarks"]:
-            self._show(Text(f"\n{remark}", style="yellow"))
+            lines = textwrap.wrap(remark, PIPE_WIDTH, break_on_hyphens=False)
+            self._show(Text("\n" + "\n".join(lines), style="yellow"))
 
     def _show(self, text: Text) -> None:
         if self._console.is_terminal:
