@@ -1,0 +1,373 @@
+"""Tables of numbers, categories and gaps as the rows of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, Literal, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+
+from gpubp.tables.column import Column
+from gpubp.tables.encode_dates import DateEncoding
+from gpubp.tables.encoded import Bound
+from gpubp.tables.encoder_parts import Parts, header_of, parts_from, tensors_of
+from gpubp.tables.encodings import (
+    BooleanEncoding,
+    CategoryEncoding,
+    Encoding,
+    NumberEncoding,
+)
+from gpubp.tables.frame import as_table, has_names
+from gpubp.tables.table import DataError, Table, listed
+from gpubp.tables.types import ColumnError, ColumnType, Kind, find_type
+
+Array = NDArray[Any]
+
+_DENSE_BYTES = 2**28  # a larger array of mostly zeros is stored as CSR
+_BLOCK_NUMBERS = 2**18  # rows are encoded in blocks that fit into the cache
+
+
+class TableEncoder(TransformerMixin, BaseEstimator):
+    """Encode the columns of a table as standardised numbers and one-hot categories.
+
+    Finds out what each column means (see `find_type`); columns of no use are left out, and
+    ``summary`` tells why. Numbers are standardised, with the median for gaps and an indicator of
+    gaps; categories are one-hot with outputs for other values and for gaps; dates become parts.
+
+    Parameters
+    ----------
+    features : sequence of str, default=None
+        The columns to use; None: all.
+    drop : sequence of str, default=()
+        Columns to leave out.
+    categorical, numeric, date : sequence of str, default=()
+        Columns that are categories, numbers or dates whatever their values look like.
+    min_frequency : int or "auto", default="auto"
+        The rows that a category needs for an output of its own. "auto": 2 below 1,000 rows, 10
+        above.
+    max_categories : int, default=255
+        The most categories of a column that have outputs of their own.
+    na : sequence of str, default=None
+        Texts in frames and arrays that mean "no value", besides the built-in list; a `Table` has
+        its gaps already.
+    dtype : {"float32", "float64"}, default="float32"
+        Of the encoded rows.
+    sparse : bool or "auto", default="auto"
+        Whether to return CSR; "auto": where the dense array would exceed 256 MiB and CSR takes
+        less than half of it.
+
+    Attributes
+    ----------
+    types_ : tuple of ColumnType
+        Of all columns that are not excluded by ``features`` and ``drop``.
+    encodings_ : tuple of Encoding
+        Of the used columns.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only if the data had names.
+    n_features_out_ : int
+    """
+
+    def __init__(
+        self,
+        *,
+        features: Sequence[str] | None = None,
+        drop: Sequence[str] = (),
+        categorical: Sequence[str] = (),
+        numeric: Sequence[str] = (),
+        date: Sequence[str] = (),
+        min_frequency: int | Literal["auto"] = "auto",
+        max_categories: int = 255,
+        na: Sequence[str] | None = None,
+        dtype: str = "float32",
+        sparse: bool | Literal["auto"] = "auto",
+    ) -> None:
+        self.features = features
+        self.drop = drop
+        self.categorical = categorical
+        self.numeric = numeric
+        self.date = date
+        self.min_frequency = min_frequency
+        self.max_categories = max_categories
+        self.na = na
+        self.dtype = dtype
+        self.sparse = sparse
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the types and encodings of all columns of X: a Table, a frame or an array."""
+        self._fit_table(self._read(X))
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
+        """Fit, and return X encoded."""
+        table = self._read(X)
+        self._fit_table(table)
+        return self._encode(table)
+
+    def transform(self, X: Any) -> Any:
+        """Encode rows as an array (n, d), or CSR where that is far smaller.
+
+        The columns of tables and frames are taken by name, in any order; others are ignored.
+        Raises DataError for missing columns and for cells that cannot be encoded.
+        """
+        check_is_fitted(self)
+        return self._encode(self._read_again(X))
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """The names of the encoded columns."""
+        check_is_fitted(self)
+        inputs = _check_feature_names_in(self, input_features)
+        if input_features is None:
+            inputs = self._names
+        new = dict(zip(self._names, map(str, inputs), strict=True))
+        names = [
+            output
+            for encoding in self.encodings_
+            for output in encoding.renamed(new[encoding.type.name]).outputs
+        ]
+        return np.array(names, dtype=object)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One dict per column: column, type, encoding, gaps, remarks, used."""
+        check_is_fitted(self)
+        encodings = {encoding.type.name: encoding.description for encoding in self.encodings_}
+        return [
+            {
+                "column": found.name,
+                "type": found.kind,
+                "encoding": encodings.get(found.name, ""),
+                "gaps": found.gaps,
+                "remarks": list(found.remarks),
+                "used": found.used,
+            }
+            for found in self.types_
+        ]
+
+    def to_header(self) -> dict[str, Any]:
+        """The part of the fitted encoder that JSON can hold."""
+        check_is_fitted(self)
+        return header_of(self._parts())
+
+    def tensors(self) -> dict[str, Array]:
+        """The arrays of the fitted encoder, by names that from_parts knows."""
+        check_is_fitted(self)
+        return tensors_of(self._parts())
+
+    @classmethod
+    def from_parts(cls, header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Self:
+        """The encoder of to_header and tensors; ValueError for anything that does not fit."""
+        parts = parts_from(header, tensors)
+        encoder = cls(dtype=parts.dtype, sparse=parts.sparse)
+        encoder._set(parts.names, parts.named, parts.types, parts.encodings)
+        return encoder
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def _read(self, X: Any) -> Table:
+        """X as a table, to learn from."""
+        named = has_names(X)
+        table = as_table(X, na=self.na, estimator=self, min_rows=1)
+        if not len(table):
+            raise DataError(f"{table.source} has no rows; give at least one")
+        self._named = named
+        return table
+
+    def _read_again(self, X: Any) -> Table:
+        """X as a table with the columns of fit."""
+        if has_names(X):
+            return as_table(X, na=self.na)
+        table = as_table(X, na=self.na, estimator=self)
+        if len(table.columns) != self.n_features_in_:
+            raise ValueError(
+                f"X has {len(table.columns)} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input"
+            )
+        columns = dict(zip(self._names, table.columns.values(), strict=True))
+        return replace(table, columns=columns)
+
+    def _fit_table(self, table: Table) -> None:
+        asked = self._asked(table)
+        types, problems = self._types(table, asked)
+        if problems:
+            raise DataError(_all_at_once(table.source, problems))
+        encodings = []
+        for i, found in enumerate(types):
+            if found.used:
+                encoding = self._encoding(found, table.columns[found.name], len(table))
+                types[i] = encoding.type
+                if encoding.type.used:
+                    encodings.append(encoding)
+        if not encodings:
+            reasons = "; ".join(f"{found.name!r} {', '.join(found.remarks)}" for found in types[:9])
+            if len(table) == 1:
+                reasons = "one sample (n_samples=1) tells nothing"
+            raise DataError(f"{table.source} has no column to learn from: {reasons or 'none'}")
+        self._set(table.names, self._named, tuple(types), tuple(encodings))
+
+    def _asked(self, table: Table) -> dict[str, Kind | None]:
+        """The columns to use, each with the kind that the user calls it."""
+        options = {
+            name: _names(name, getattr(self, name))
+            for name in ("features", "drop", "categorical", "numeric", "date")
+        }
+        for option, names in options.items():
+            try:
+                table.require(names)
+            except DataError as error:
+                raise DataError(f"{option}: {error}") from None
+        asked: dict[str, Kind | None] = dict.fromkeys(
+            name
+            for name in (table.names if self.features is None else options["features"])
+            if name not in options["drop"]
+        )
+        kinds: dict[str, Kind] = {"categorical": "category", "numeric": "number", "date": "date"}
+        for option, kind in kinds.items():
+            for name in options[option]:
+                if asked.get(name, kind) not in (None, kind):
+                    raise DataError(f"column {name!r} is given as two of {listed([*kinds])}")
+                if name in asked:
+                    asked[name] = kind
+        return asked
+
+    def _types(
+        self, table: Table, asked: Mapping[str, Kind | None]
+    ) -> tuple[list[ColumnType], dict[str, str]]:
+        """The types of the columns, and why some cannot be used."""
+        types, problems = [], {}
+        for name, kind in asked.items():
+            try:
+                column = table.columns[name]
+                types.append(find_type(name, column, asked=kind, decimal=table.decimal))
+            except ColumnError as error:
+                problems[name] = str(error)
+        return types, problems
+
+    def _encoding(self, found: ColumnType, column: Column, rows: int) -> Encoding:
+        if found.kind == "number":
+            return NumberEncoding(found)
+        if found.kind == "boolean":
+            return BooleanEncoding.fit(found, column)
+        if found.kind == "date":
+            return DateEncoding.fit(found, column)
+        least = self.min_frequency
+        if least == "auto":
+            least = 2 if rows < 1000 else 10
+        return CategoryEncoding.fit(found, column, least, self.max_categories)
+
+    def _set(
+        self,
+        names: Sequence[str],
+        named: bool,
+        types: tuple[ColumnType, ...],
+        encodings: tuple[Encoding, ...],
+    ) -> None:
+        self._names, self._named = tuple(names), named
+        self.types_, self.encodings_ = types, encodings
+        self.n_features_in_ = len(self._names)
+        self.n_features_out_ = sum(len(encoding.outputs) for encoding in encodings)
+        if named:
+            self.feature_names_in_ = np.array(self._names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _parts(self) -> Parts:
+        return Parts(
+            self._names, self._named, self.types_, self.encodings_, self.dtype, self.sparse
+        )
+
+    def _encode(self, table: Table) -> Any:
+        bound = self._bind(table)
+        rows, width = len(table), self.n_features_out_
+        entries = sum(column.entries for column in bound)
+        itemsize = np.dtype(self.dtype).itemsize
+        sparse = self.sparse
+        if sparse == "auto":
+            too_large = rows * width * itemsize > _DENSE_BYTES
+            sparse = too_large and 2 * entries * (itemsize + 4) < width * itemsize
+        starts = np.cumsum([0, *(len(encoding.outputs) for encoding in self.encodings_)])
+        if sparse:
+            return _csr(bound, starts, rows, self.dtype)
+        X = np.empty((rows, width), self.dtype)
+        for block in _blocks(rows, width):
+            for column, (start, stop) in zip(bound, pairwise(starts.tolist()), strict=True):
+                column.dense(block, X[block, start:stop])
+        return X
+
+    def _bind(self, table: Table) -> list[Bound]:
+        """The used columns of a table, checked."""
+        names = [encoding.type.name for encoding in self.encodings_]
+        table.require(names)
+        for name in names:
+            if name in table.doubled and f"{name}.1" not in self._names:
+                raise DataError(
+                    f"{table.source} has several columns {name!r}, but the model knows one; "
+                    "rename or remove the others"
+                )
+        bound, problems = [], []
+        for encoding in self.encodings_:
+            name = encoding.type.name
+            try:
+                bound.append(
+                    encoding.bind(
+                        table.columns[name],
+                        lambda row, name=name: table.where(row, name),  # type: ignore[misc]
+                        self.dtype,
+                    )
+                )
+            except DataError as error:
+                problems.append(str(error))
+        if problems:
+            raise DataError("; ".join(problems[:5]))
+        return bound
+
+
+def _csr(bound: list[Bound], starts: Array, rows: int, dtype: str) -> Any:
+    """Rows as CSR: every row has the same number of entries, zeros among them."""
+    entries = np.cumsum([0, *(column.entries for column in bound)])
+    count = int(entries[-1])
+    index = np.int32 if rows * count < 2**31 else np.int64
+    values = np.empty((rows, count), dtype)
+    places = np.empty((rows, count), index)
+    for block in _blocks(rows, count):
+        for column, start, (first, last) in zip(bound, starts, pairwise(entries), strict=False):
+            column.sparse(block, values[block, first:last], places[block, first:last])
+            places[block, first:last] += start
+    indptr = np.arange(rows + 1, dtype=index) * count
+    X = sp.csr_matrix(
+        (values.reshape(-1), places.reshape(-1), indptr), (rows, int(starts[-1])), copy=False
+    )
+    X.has_canonical_format = True
+    return X
+
+
+def _blocks(rows: int, width: int) -> Iterator[slice]:
+    step = max(1, _BLOCK_NUMBERS // max(1, width))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def _names(option: str, value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{option} is {value!r}; give a list of column names")
+    return tuple(value)
+
+
+def _all_at_once(source: str, problems: Mapping[str, str]) -> str:
+    """One message for all columns that cannot be used."""
+    noun = "a column" if len(problems) == 1 else f"{len(problems)} columns"
+    details = "; ".join(f"{name!r} {problem}" for name, problem in problems.items())
+    names = ",".join(problems)
+    return f"{source} has {noun} that cannot be used: {details}; leave out with --drop {names!r}"
