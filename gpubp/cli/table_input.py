@@ -66,7 +66,7 @@ class Encoding(click.ParamType):  # type: ignore[type-arg]
 
 
 class Markers(click.ParamType):  # type: ignore[type-arg]
-    """Cells that mean "no value", separated by commas; "" for none, as ()."""
+    """Cells that mean "no value", separated by commas; "" for the empty cell alone, as ("",)."""
 
     name = "VALUE[,VALUE]"
     takes_list = True  # in a TOML file
@@ -74,7 +74,7 @@ class Markers(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
         """Return the markers in ``value``."""
         parts = split_names(value) if isinstance(value, str) else value
-        return tuple(str(part) for part in parts if str(part))
+        return tuple(part for part in map(str, parts) if part) or ("",)
 
 
 def reading(command: F) -> F:

@@ -31,7 +31,7 @@ def assembled(
 ) -> TableEstimator:
     """Return a fitted table estimator of its parts. parameters : of the estimator."""
     kind = TableClassifier if isinstance(network, MLPClassifier) else TableRegressor
-    model = kind(**parameters)
+    model: TableEstimator = kind(**parameters)
     model._set_fitted(encoder, network, tuple(targets), 0)
     return model
 

@@ -72,7 +72,9 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         P, classes = self.predict_proba(X), self.classes_
         if self.network_._binarizer.y_type_.startswith("multilabel"):
             return (P > 0.5).astype(np.int64)
-        return classes[P.argmax(axis=1) if len(classes) > 1 else np.zeros(len(P), np.intp)]  # type: ignore[no-any-return]
+        places = P.argmax(axis=1) if len(classes) > 1 else np.zeros(len(P), np.intp)
+        labels: np.ndarray = classes[places]
+        return labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, (n, n_classes), in the order of `classes_`.
@@ -85,7 +87,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return log(predict_proba(X))."""
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            logs: np.ndarray = np.log(self.predict_proba(X))
+        return logs
 
     def evaluate(self, table: Any, targets: Sequence[str] | None = None) -> dict[str, Any]:
         """Return scores on the rows of a table or frame whose target is known.
@@ -120,7 +123,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
                 f"{table.where(row, name)}: {table.column(name).cell(row)!r} is no label of the "
                 f"model, which knows {listed([str(label) for label in self.classes_])}"
             )
-        return self.classes_[places]  # type: ignore[no-any-return]
+        return self.classes_[places]
 
     def unknown_labels(self, table: Any, target: str | None = None) -> list[str]:
         """Return the labels in a column that training had not, each once."""

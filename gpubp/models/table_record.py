@@ -43,7 +43,7 @@ def table_from(
     only_keys(header, ["class", "task", "targets", "left_out", "parameters", "encoder", "about"])
     kind = TABLES[choose(header, "class", TABLES)]
     choose(header, "task", [kind.task])
-    model = kind(**parameters_from(kind, require(header, "parameters", dict)))
+    model: TableEstimator = kind(**parameters_from(kind, require(header, "parameters", dict)))
     encoder = _encoder_from(require(header, "encoder", dict), model, tensors)
     targets = tuple(require_list(header, "targets", str))
     check_parts(model.task, encoder.n_features_out_, network, targets)
@@ -66,7 +66,8 @@ def _encoder_from(
         raise ModelFileError(f"{error}; {_RESTORE}") from None
     for name in own:
         tensors.pop(name, None)
-    return encoder.set_params(**{name: getattr(model, name) for name in encoder_parameters()})
+    encoder.set_params(**{name: getattr(model, name) for name in encoder_parameters()})
+    return encoder
 
 
 def check_parts(task: str, n_columns: int, network: Estimator, targets: tuple[str, ...]) -> None:

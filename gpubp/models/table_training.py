@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
+from gpubp.estimators.mlp import fit_estimator
 from gpubp.estimators.regressor import MLPRegressor
 from gpubp.models.finite_outputs import check_finite
 from gpubp.models.table_parameters import (
@@ -134,7 +135,6 @@ class TableEstimator(BaseEstimator):
         network = self._network(y, Z.shape, given is not None)
         if goes_on:
             network = copy(self.network_).set_params(**network.get_params(deep=False))
-        network._validate_params()
         if on_start is not None:
             on_start(encoder, network)
         held = given and (_encoded(encoder, given.X), given.y, given.weights)
@@ -143,7 +143,7 @@ class TableEstimator(BaseEstimator):
             kept, out = hold_out(y, network.validation_fraction, self.task, rng)
             held = Z[out], y[out], _taken(weights, out)
             Z, y, weights = Z[kept], y[kept], _taken(weights, kept)
-        history = network._train(Z, y, weights, given=held, on_epoch=on_epoch, note=note)
+        history = fit_estimator(network, Z, y, weights, given=held, on_epoch=on_epoch, note=note)
         self._set_fitted(encoder, network, rows.names, rows.left_out)
         return history
 

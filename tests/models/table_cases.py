@@ -1,0 +1,50 @@
+"""Small tables that the tests of table estimators share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpubp import TableClassifier, TableRegressor
+from gpubp.tables.column import Column, NumberColumn, TextColumn
+from gpubp.tables.table import Table
+
+N = 120
+RNG = np.random.default_rng(0)
+A, B = RNG.normal(size=N), 1e4 + 100 * RNG.normal(size=N)
+KIND = np.array(["u", "v", "w"])[RNG.integers(3, size=N)]
+B[5] = np.nan
+LABELS = np.where(A > 0.4, "high", np.where(A < -0.4, "low", "mid"))
+Y = np.stack([3e6 + 1e4 * A, (KIND == "u") - A], axis=1)
+SMALL: dict[str, Any] = {
+    "hidden_layer_sizes": (5,),
+    "max_iter": 4,
+    "early_stopping": False,
+    "random_state": 0,
+}
+
+
+def column(cells: Any) -> Column:
+    cells = np.asarray(cells)
+    return NumberColumn(cells) if cells.dtype.kind in "iuf" else TextColumn.of(cells.tolist())
+
+
+def table(**targets: Any) -> Table:
+    """Return the columns a, b and kind, and targets."""
+    columns = {"a": A, "b": B, "kind": KIND} | targets
+    made = {name: column(cells) for name, cells in columns.items()}
+    return Table(made, N, "rows.csv", tuple(targets))
+
+
+def classifier(labels: Any = LABELS, **parameters: Any) -> TableClassifier:
+    model = TableClassifier(**SMALL | parameters)
+    model.fit_table(table(y=labels), ["y"])
+    return model
+
+
+def regressor(outputs: int = 1, **parameters: Any) -> TableRegressor:
+    targets = {f"y{j}": Y[:, j] for j in range(outputs)}
+    model = TableRegressor(**SMALL | parameters)
+    model.fit_table(table(**targets), list(targets))
+    return model
