@@ -84,7 +84,7 @@ def _type_of_numbers(name: str, column: NumberColumn, asked: Kind | None) -> Col
     for number in (numbers.values[0], numbers.values[-1]):
         if np.isinf(number):
             row = int(np.argmax(column.values == number))
-            raise ColumnError(f"holds {float(number)} in row {row + 1}, which is no finite number")
+            raise ColumnError(f"holds {float(number)}, not a finite number,", row)
     if found.distinct == 1 and not found.gaps:
         value = written(numbers.values[:1])[0]
         return replace(found, kind="constant").noted(f"left out: {value} in every row")
