@@ -48,7 +48,7 @@ def _compiled(date: str) -> re.Pattern[str]:
 
 _ISO = _compiled(r"(?P<year>[0-9]{4})([-/.])(?P<month>[0-9]{1,2})\2" + _DAY)
 _NUMERIC = _compiled(rf"(?P<month>[0-9]{{1,2}})([-/.]\s?|\s)(?P<day>[0-9]{{1,2}})\2{_YEAR}")
-_COMPACT = _compiled(r"(?P<year>(?:1[89]|2[01])[0-9]{2})(?P<month>[0-9]{2})(?P<day>[0-9]{2})")
+_COMPACT = _compiled(r"(?P<year>[0-9]{4})(?P<month>[0-9]{2})(?P<day>[0-9]{2})")
 _OTHERS = (
     _compiled(rf"{_WEEKDAY}{_DAY}(?:st|nd|rd|th|\.)?[-/\s]+{_NAME},?[-/\s]+{_YEAR}"),
     _compiled(rf"{_WEEKDAY}{_NAME}[-/\s]+{_DAY}(?:st|nd|rd|th)?,?[-/\s]+{_YEAR}"),
@@ -234,6 +234,7 @@ def _times(fields: Array, order: str) -> Array:
         month, day = np.where(either, day, month), np.where(either, month, day)
     right = np.isin(kind, _KINDS[order])
     right &= (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31) & (year >= 1)
+    right &= (kind != _DIGITS) | ((year >= 1800) & (year < 2200))
     right &= (hour < 24) & (minute < 60) & (second < 60)
     months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
     days = months.astype("datetime64[D]") + (day - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,13 +30,14 @@ Array = NDArray[Any]
 BOOLEANS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
 
 ID_SHARE = 0.95  # distinct values per row, from which text is an id
-TEXT_SHARE = 0.5  # distinct values per row, from which text is no category
+TEXT_SHARE = 0.5  # of the rows have a value of their own, from which text is no category
 LONG_CELL = 50  # characters on average, from which text is free text
 LONG_TEXT_SHARE = 0.1  # distinct values per row, from which long cells are no category
 STRAY_SHARE = 0.1  # of the rows: a column of numbers may have so many cells that are none
 MOST_STRAYS = 3  # different ones, and ten times as many numbers
 
 _MOST_WORDS = 2**5 + 2**4  # true and false in any case
+_PLAIN = re.compile(r"[-+.0-9eE]*")
 _SAMPLE = 200  # values that are looked at before all are
 
 
@@ -161,8 +163,8 @@ def _number(
 
 
 def _reading(values: Array, mark: str, decimal: str | None) -> list[str]:
-    """A remark on what commas in numbers mean."""
-    example = next((value for value in values if "," in value), None)
+    """A remark on what commas and units in numbers mean."""
+    example = next((value for value in values if not _PLAIN.fullmatch(value)), None)
     doubtful = is_ambiguous(values) if decimal is None else None
     if doubtful is None and example is None:
         return []
@@ -223,7 +225,8 @@ def _other(found: ColumnType, texts: _Texts) -> ColumnType:
         return found
     if share >= ID_SHARE and length < LONG_CELL and not spaced:
         return replace(found, kind="id").noted(differ(count, rows))
-    if share > TEXT_SHARE or (length >= LONG_CELL and share > LONG_TEXT_SHARE):
+    alone = int((texts.counts == 1).sum())
+    if alone > TEXT_SHARE * rows or (length >= LONG_CELL and share > LONG_TEXT_SHARE):
         example = short(texts.values[0])
         remark = f"left out: {count:,} different texts in {rows_of(rows)}, such as {example}"
         return replace(found, kind="text").noted(remark)
