@@ -89,7 +89,12 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
         model = TableRegressor(**given)
     start = _Start(report, options["out"], rows, test_rows)
     history = model.fit_table(
-        rows.table, rows.targets, on_start=start, on_epoch=report.epoch, note=report.note
+        rows.table,
+        rows.targets,
+        whole=table,
+        on_start=start,
+        on_epoch=report.epoch,
+        note=report.note,
     )
     return Trained(model, history, rows, test_rows, start.columns)
 

@@ -95,12 +95,14 @@ class TableEstimator(BaseEstimator):
         table: Table,
         targets: Sequence[str],
         *,
+        whole: Table | None = None,
         on_start: OnStart | None = None,
         on_epoch: OnEpoch | None = None,
         note: Note | None = None,
     ) -> History:
         """Train on the columns of ``table`` besides ``targets``; return how training went.
 
+        whole : these rows and others, by which `TableEncoder.fit` finds the kinds of the columns.
         on_start : called with the fitted encoder and the network that is about to train. on_epoch : called after each epoch; returns True to stop. note : called with lines for a
         person: how many rows have no target, where training runs, and why there.
 
@@ -115,7 +117,7 @@ class TableEstimator(BaseEstimator):
             note(f"{left_out} {some} no {' and '.join(map(repr, names))} and are left out")
         with rollback(self):
             history = self._train(
-                rows_of_table(table, names, self.task), None, on_epoch, note, on_start
+                rows_of_table(table, names, self.task), None, on_epoch, note, on_start, whole
             )
             self.n_rows_without_target_ = left_out
         return history
@@ -127,10 +129,11 @@ class TableEstimator(BaseEstimator):
         on_epoch: OnEpoch | None = None,
         note: Note | None = None,
         on_start: OnStart | None = None,
+        whole: Table | None = None,
     ) -> History:
         """Fit the encoder and the network; set the fitted attributes."""
         goes_on = self.warm_start and hasattr(self, "network_")
-        encoder = self.encoder_ if goes_on else self._encoder().fit(rows.X)
+        encoder = self.encoder_ if goes_on else self._encoder().fit(rows.X, whole=whole)
         Z, y, weights = _encoded(encoder, rows.X), rows.y, rows.weights
         network = self._network(y, Z.shape, given is not None)
         if goes_on:

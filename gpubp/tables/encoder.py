@@ -98,9 +98,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.dtype = dtype
         self.sparse = sparse
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn the types and encodings of all columns of X: a Table, a frame or an array."""
-        self._fit_table(self._read(X))
+    def fit(self, X: Any, y: Any = None, *, whole: Table | None = None) -> Self:
+        """Learn the types and encodings of all columns of X: a Table, a frame or an array.
+
+        whole: a Table of these rows and others, such as those of a test: the kinds of the columns
+        are found by all of them, what is encoded by X alone.
+        """
+        self._fit_table(self._read(X), whole)
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> Any:
@@ -207,7 +211,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         columns = dict(zip(self._names, table.columns.values(), strict=True))
         return replace(table, columns=columns)
 
-    def _fit_table(self, table: Table) -> None:
+    def _fit_table(self, table: Table, whole: Table | None = None) -> None:
         options = ColumnOptions(
             features=None if self.features is None else _names("features", self.features),
             drop=_names("drop", self.drop),
@@ -218,7 +222,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             max_categories=self.max_categories,
         )
         self._check_output_options()
-        types, encodings = fit_columns(table, options)
+        types, encodings = fit_columns(table, options, whole)
         self._set(table.names, self._named, types, encodings)
 
     def _check_output_options(self) -> None:

@@ -10,6 +10,7 @@ from gpubp.tables.column import Column
 from gpubp.tables.column_type import ColumnError, ColumnType, Kind
 from gpubp.tables.encode_dates import DateEncoding
 from gpubp.tables.encodings import BooleanEncoding, CategoryEncoding, Encoding, NumberEncoding
+from gpubp.tables.part_types import type_of_part
 from gpubp.tables.table import DataError, Table, listed
 from gpubp.tables.types import find_type
 
@@ -43,19 +44,20 @@ class ColumnOptions:
 
 
 def fit_columns(
-    table: Table, options: ColumnOptions
+    table: Table, options: ColumnOptions, whole: Table | None = None
 ) -> tuple[tuple[ColumnType, ...], tuple[Encoding, ...]]:
     """The types of the columns that are not excluded, and the encodings of the used ones.
 
+    whole: these rows and others, by which the kinds of the columns are found.
     Raises one DataError for all columns that cannot be used as asked, or if none is left.
     """
     asked, orders = _asked(table, options)
     types, problems = [], {}
     for name, kind in asked.items():
         try:
-            types.append(_type(table, name, kind, orders.get(name)))
+            types.append(_type(table, name, kind, orders.get(name), whole))
         except ColumnError as error:
-            problems[name] = _located(table, error)
+            problems[name] = _located(table if whole is None else whole, error)
     if problems:
         raise DataError(_all_at_once(table.source, problems))
     if not any(found.used for found in types):
@@ -67,9 +69,18 @@ def fit_columns(
     return tuple(found for found, _ in pairs), encodings
 
 
-def _type(table: Table, name: str, kind: Kind | None, order: str | None = None) -> ColumnType:
-    column = table.columns[name]
-    return find_type(name, column, asked=kind, decimal=table.decimal, order=order)
+def _type(
+    table: Table,
+    name: str,
+    kind: Kind | None,
+    order: str | None = None,
+    whole: Table | None = None,
+) -> ColumnType:
+    column, decimal = table.columns[name], table.decimal
+    if whole is None:
+        return find_type(name, column, asked=kind, decimal=decimal, order=order)
+    every = whole.columns[name]
+    return type_of_part(name, column, every, asked=kind, decimal=decimal, order=order)
 
 
 def _asked(table: Table, options: ColumnOptions) -> tuple[dict[str, Kind | None], dict[str, str]]:
