@@ -120,6 +120,9 @@ def _block(
 
     chunk.require(keep)
     kept = {name: _as_written(chunk.columns[name]) for name in keep}
+    if not len(chunk):  # a header alone, which must have the columns of the model all the same
+        model.encode(chunk)
+        return kept | dict.fromkeys(names, np.empty(0))
     if not isinstance(model, TableClassifier):
         # In float64 even from a float32 network: the target's mean may dwarf its deviation.
         found = model.predict(chunk).reshape(len(chunk), len(names)).T

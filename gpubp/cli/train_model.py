@@ -128,7 +128,9 @@ def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
         raise DataError(f"{error} ({hint}; --target names another)") from None
     report.note(f"{task}: {reason}")
     if left_out:
-        report.note(f"{left_out:,} of {total:,} rows are left out, as they have no target")
+        verb, pronoun = ("is", "it has") if left_out == 1 else ("are", "they have")
+        text = f"{left_out:,} of {total:,} rows {verb} left out, as {pronoun} no target"
+        report.note(text)
     labels = labels_of(table.column(targets[0])) if task == "classification" else None
     return Problem(table, targets, task, labels)
 

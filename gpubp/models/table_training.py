@@ -103,7 +103,8 @@ class TableEstimator(BaseEstimator):
         """Train on the columns of ``table`` besides ``targets``; return how training went.
 
         whole : these rows and others, by which `TableEncoder.fit` finds the kinds of the columns.
-        on_start : called with the fitted encoder and the network that is about to train. on_epoch : called after each epoch; returns True to stop. note : called with lines for a
+        on_start : called with the fitted encoder and the network that is about to train.
+        on_epoch : called after each epoch; returns True to stop. note : called with lines for a
         person: how many rows have no target, where training runs, and why there.
 
         Raises DataError for a table that cannot be learned from.

@@ -36,6 +36,18 @@ class Result:
         return [json.loads(line, parse_constant=pytest.fail) for line in self.out.splitlines()]
 
     @property
+    def columns(self) -> list[dict[str, Any]]:
+        """How the columns were taken, by the first event."""
+        first = self.events[0]
+        assert first["event"] == "columns"
+        return list(first["columns"])
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The events of epochs."""
+        return [event for event in self.events if event["event"] == "epoch"]
+
+    @property
     def rows(self) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(self.out)))
 

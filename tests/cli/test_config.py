@@ -16,8 +16,9 @@ def test_config(run: Run) -> None:
         'data = "iris"\nhidden = [5, 4]\ntarget = ["target"]\nepochs = 4\nlr = 1e-2\n'
         'batch-size = 10\ntest_size = 0.5\njson = true\nout = "m"\nquiet = false\n'
     )
-    *epochs, result = run("train", "--config", "run.toml", "--epochs", "2").events
-    assert len(epochs) == 2  # flags win
+    trained = run("train", "--config", "run.toml", "--epochs", "2")
+    result = trained.events[-1]
+    assert len(trained.epochs) == 2  # flags win
     assert result["layers"] == [4, 5, 4, 3]
     assert (result["rows"], result["model"]) == (75, "m")
     parameters = gpubp.load("m").network_.get_params()

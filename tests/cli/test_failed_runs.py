@@ -50,7 +50,8 @@ def _diverge_at(monkeypatch: pytest.MonkeyPatch, *losses: float) -> None:
 def test_a_training_that_diverges_replaces_no_model(
     good: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = ("train", "diabetes", "--solver", "sgd", "--lr", "0.5", "--quiet", "-o", "m")
+    args = ("train", "diabetes", "--solver", "sgd", "--lr", "0.5", "--schedule", "constant")
+    args = (*args, "--hidden", "128,64", "--dropout", "0", "--quiet", "-o", "m")
     error = _error(capsys, *args)
     assert Path("m").read_bytes() == good
     found = re.search(
@@ -71,7 +72,8 @@ def test_a_training_that_diverges_replaces_no_model(
 def test_the_best_finite_epoch_is_kept_and_not_the_last(
     good: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = ("train", "data.csv", "--hidden", "6", "--lr", "0.01", "--quiet")
+    args = ("train", "data.csv", "--hidden", "6", "--lr", "0.01", "--schedule", "constant")
+    args = (*args, "--quiet")
     with monkeypatch.context() as patch:
         _diverge_at(patch, 0.7, 0.5, 800.0, np.nan)
         error = _error(capsys, *args, "--epochs", "9", "-o", "new.safetensors")
@@ -107,10 +109,11 @@ def test_an_interrupt_amid_an_epoch_that_diverges_keeps_finite_weights(
             raise KeyboardInterrupt
         return epoch(self, *args)
 
+    args = ("train", "data.csv", *FAST, "--schedule", "constant")
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "epoch", interrupted)
-        assert main(["train", "data.csv", *FAST, "-o", "stopped"]) == 130
-    assert main(["train", "data.csv", *FAST, "--epochs", "2", "-o", "two"]) == 0
+        assert main([*args, "-o", "stopped"]) == 130
+    assert main([*args, "--epochs", "2", "-o", "two"]) == 0
     stopped, two = gpubp.load("stopped"), gpubp.load("two")
     assert np.array_equal(stopped.network_.coefs_[0], two.network_.coefs_[0])
 
@@ -166,12 +169,12 @@ def test_a_test_row_that_overflows_the_network_fails_the_run(
 
     def overflow(self: TableClassifier, table: Any) -> dict[str, float]:
         if next(calls):
-            raise NonFiniteOutputError("data.csv, line 9, column 'b': far")
+            raise NonFiniteOutputError("data.csv, row 8, column 'b': far")
         return evaluate(self, table)
 
     monkeypatch.setattr(TableClassifier, "evaluate", overflow)
     error = _error(capsys, "train", "data.csv", *FAST, "-o", "m")
-    assert "line 9, column 'b': far; the best finite epoch (accuracy" in error
+    assert "row 8, column 'b': far; the best finite epoch (accuracy" in error
     assert "is saved in m.diverged, and m is what it was" in error
     assert Path("m").read_bytes() == good
 

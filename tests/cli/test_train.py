@@ -82,7 +82,9 @@ def test_labels_that_training_had_not_have_no_log_loss(run: Run) -> None:
         "no log loss: column 'y' has labels that training had not, 'never', 'perhaps'; leave"
     )
     told = run("evaluate", "model.safetensors", "more.csv", "--json")
-    assert set(told.events[0]) == {"event", "rows", "accuracy"}
+    found = told.events[0]
+    assert not {"log_loss", "roc_auc", "average_precision"} & set(found)
+    assert [of["label"] for of in found["classes"]][-2:] == ["never", "perhaps"]
     assert told.err.count("\n") == 1
 
 
@@ -109,7 +111,7 @@ def test_npy(run: Run) -> None:
 @pytest.mark.parametrize(
     ("name", "task", "features"),
     [
-        ("digits", "classification", 64),
+        ("digits", "classification", 61),  # three pixels are the same in each image
         ("breast_cancer", "classification", 30),
         ("wine", "classification", 13),
         ("iris", "classification", 4),
@@ -137,7 +139,7 @@ def test_a_target_far_from_zero_keeps_its_digits(run: Run) -> None:
 
 @pytest.mark.filterwarnings("ignore:The number of unique classes is greater:UserWarning")
 def test_a_forced_task(run: Run) -> None:
-    write_csv("data.csv", **features(), y=np.arange(40) % 3)
+    write_csv("data.csv", **features(), y=np.arange(40) % 2)
     inferred = run("train", "data.csv", "--json", *FAST).events[-1]
     assert inferred["task"] == "classification"
     forced = run("train", "data.csv", "--task", "regression", "--json", *FAST).events[-1]
@@ -157,10 +159,11 @@ def test_test_size(run: Run, size: float, rows: int) -> None:
 
 def test_validation_decides_when_to_stop(run: Run) -> None:
     args = ("--validation-size", "0.3", "--patience", "2", "--epochs", "500", "--lr", "0.05")
-    *epochs, result = run("train", "iris", "--json", *args).events
+    trained = run("train", "iris", "--json", *args)
+    result = trained.events[-1]
     assert result["stopped_by"] == "no_improvement"
-    assert len(epochs) == result["epochs"] < 500
-    best = max(event["validation"] for event in epochs)
+    assert len(trained.epochs) == result["epochs"] < 500
+    best = max(event["validation"] for event in trained.epochs)
     assert gpubp.load("model.safetensors").network_.best_validation_score_ == best
 
 
@@ -168,8 +171,9 @@ def test_validation_decides_when_to_stop(run: Run) -> None:
 def test_a_validation_that_leaves_less_than_a_batch(run: Run, size: str) -> None:
     write_csv("data.csv", **features(), y=Y)
     args = ("--validation-size", size, "--test-size", "0")
+    assert run("train", "data.csv", *args, "--quiet", *FAST).err == ""
+    args = (*args, "--quiet", "--batch-size", "40", "-o", "second")
     assert run("train", "data.csv", *args, *FAST).err == ""
-    assert run("train", "data.csv", *args, "--batch-size", "40", "-o", "second", *FAST).err == ""
 
 
 def test_the_options_reach_the_estimator(run: Run) -> None:
@@ -209,20 +213,20 @@ def test_options_of_cuda_are_told_to_have_no_effect_on_the_cpu(
     run: Run, options: str, told: str
 ) -> None:
     trained = run("train", "iris", "--device", "cpu", *options.split(), *FAST)
-    assert trained.err.startswith(told)
-    assert trained.err.count("\n") == 1
+    assert trained.err.splitlines()[-1].startswith(told)
+    assert trained.err.count("no effect on the CPU") == 1
 
 
 def test_options_of_cuda_are_not_told_of_on_cuda(run: Run, host_cupy: Any) -> None:
     options = ("--precision", "tf32", "--no-record", "--device", "cuda")
-    assert run("train", "iris", *options, *FAST).err == ""
+    assert run("train", "iris", "--quiet", *options, *FAST).err == ""
 
 
 def test_compiled_steps(run: Run) -> None:
     skip_without_compiler()
     curves = []
     for options in ((), ("--compiled",)):
-        *epochs, _ = run("train", "iris", "--dtype", "float64", "--json", *options, *FAST).events
-        curves.append([epoch["loss"] for epoch in epochs])
+        trained = run("train", "iris", "--dtype", "float64", "--json", *options, *FAST)
+        curves.append([epoch["loss"] for epoch in trained.epochs])
     assert curves[1] == pytest.approx(curves[0], rel=1e-9)
     assert gpubp.load("model.safetensors").network_.compiled

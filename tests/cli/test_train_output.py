@@ -11,6 +11,9 @@ import pytest
 import gpubp
 from tests.cli.running import FAST, Run, X, Y, features, write_csv
 
+METRICS = {
+    *("accuracy", "balanced_accuracy", "log_loss", "roc_auc", "average_precision", "f1"),
+}
 RESULT_KEYS = {
     "event",
     "task",
@@ -30,12 +33,23 @@ RESULT_KEYS = {
     "seconds",
     "rows_per_second",
     "model",
+    *("test_rows", "baselines", "classes", "remarks"),
 }
 
 
 def test_json_lines(run: Run) -> None:
     trained = run("train", "iris", "--json", "--seed", "3", "--device", "cpu", *FAST)
-    *epochs, result = trained.events
+    columns, *epochs, result = trained.events
+    assert columns["event"] == "columns"
+    assert columns["inputs"] == 4
+    assert columns["columns"][0] == {
+        "column": "sepal length (cm)",
+        "type": "number",
+        "encoding": "standardised",
+        "gaps": 0,
+        "remarks": [],
+        "used": True,
+    }
     assert [event["event"] for event in epochs] == ["epoch"] * 3
     assert [event["epoch"] for event in epochs] == [1, 2, 3]
     keys = {"event", "epoch", "loss", "best", "learning_rate", "seconds"}
@@ -47,8 +61,12 @@ def test_json_lines(run: Run) -> None:
     assert (result["rows"], result["features"], result["epochs"]) == (120, 4, 3)
     assert result["layers"] == [4, 6, 3]
     assert result["parameters"] == 4 * 6 + 6 + 6 * 3 + 3
-    assert set(result["train"]) == {"loss", "accuracy", "log_loss"}
-    assert set(result["test"]) == {"accuracy", "log_loss"}
+    assert set(result["train"]) == {"loss", *METRICS}
+    assert set(result["test"]) == METRICS
+    assert set(result["baselines"]) == {"trivial", "linear"}
+    assert all(set(of["scores"]) == METRICS for of in result["baselines"].values())
+    assert [of["label"] for of in result["classes"]] == ["setosa", "versicolor", "virginica"]
+    assert sum(of["rows"] for of in result["classes"]) == result["test_rows"] == 30
     assert result["train"]["loss"] == epochs[-1]["loss"]
     assert result["rows_per_second"] == pytest.approx(360 / result["seconds"])
     assert result["model"] == "model.safetensors"
@@ -59,8 +77,10 @@ def test_json_lines(run: Run) -> None:
 
 def test_json_lines_of_a_regression_with_validation(run: Run) -> None:
     args = ("--json", "--validation-size", "0.2", "--test-size", "0", *FAST)
-    *epochs, result = run("train", "diabetes", *args).events
-    assert all(-10 < event["validation"] < 1 for event in epochs)
+    trained = run("train", "diabetes", *args)
+    result = trained.events[-1]
+    assert len(trained.epochs) == 3
+    assert all(-10 < event["validation"] < 1 for event in trained.epochs)
     assert result["test"] is None
     assert result["rows"] == 442
     assert set(result["train"]) == {"loss", "r2", "rmse", "mae"}
@@ -70,9 +90,9 @@ def test_json_lines_of_a_regression_with_validation(run: Run) -> None:
 def test_json_has_no_nan(run: Run) -> None:
     write_csv("data.csv", **features(), y=Y)
     result = run("train", "data.csv", "--test-size", "0.001", "--json", *FAST).events[-1]
-    assert result["test"]["r2"] is None  # of one row
+    assert set(result["test"]) == {"rmse", "mae"}  # one row has no R2
     write_csv("row.csv", **features(X[:1]), y=Y[:1])
-    assert run("evaluate", "model.safetensors", "row.csv", "--json").events[0]["r2"] is None
+    assert "r2" not in run("evaluate", "model.safetensors", "row.csv", "--json").events[0]
 
 
 def test_text_in_a_pipe(run: Run) -> None:
@@ -128,4 +148,6 @@ def test_one_seed_gives_one_file(run: Run) -> None:
     a, c = gpubp.load("a"), gpubp.load("c")
     assert not np.array_equal(a.network_.coefs_[0], c.network_.coefs_[0])
     # The rows kept for the test differ as well.
-    assert not np.array_equal(a.encoder_.tensors()["encoder.statistics"], c.encoder_.tensors()["encoder.statistics"])
+    assert not np.array_equal(
+        a.encoder_.tensors()["encoder.statistics"], c.encoder_.tensors()["encoder.statistics"]
+    )
