@@ -153,8 +153,12 @@ def _times(array: Array) -> TextColumn:
     """Times (n,) datetime64 as ISO text; their order is that of the texts."""
     times, places = np.unique(array.astype("datetime64[us]"), return_inverse=True)
     known = times[~np.isnat(times)]  # NaT comes last
-    unit = next(unit for unit in ("D", "s", "us") if (known == known.astype(f"M8[{unit}]")).all())
-    texts = np.datetime_as_string(known, unit)
+    texts = known.astype(str)
+    for unit in ("D", "s"):  # without the time where it is always midnight
+        coarse = known.astype(f"M8[{unit}]")
+        if (known == coarse).all():
+            texts = coarse.astype(str)
+            break
     codes = np.where(places < len(known), places, -1).astype(np.int32)
     return TextColumn(codes, texts.astype(object))
 

@@ -158,7 +158,7 @@ def _number(
     values = np.append(read_numbers(texts.column.values, mark), np.nan)
     numbers = SortedNumbers.of(values[texts.column.codes])
     found = replace(found, kind="number", decimal=mark, strays=strays, gaps=numbers.gaps)
-    remarks = _reading(texts.values, mark, decimal)
+    remarks = _reading(texts.values[~np.isin(texts.values, strays)], mark, decimal)
     return with_statistics(found.noted(*remarks, *texts.notes(strays, "number")), numbers)
 
 
@@ -192,9 +192,9 @@ def _date(
         return replace(found, kind="constant").noted(f"left out: {texts.values[0]} in every row")
     found = replace(found, kind="date", order=dates.order, strays=strays, gaps=gaps)
     if dates.remark is not None:
-        found = found.noted(
-            dates.remark + (f"; see --date {found.name}:mdy" if dates.assumed else "")
-        )
+        other = "mdy" if dates.order == "dmy" else "dmy"
+        hint = f"; else give --date '{found.name}:{other}'" if dates.assumed else ""
+        found = found.noted(dates.remark + hint)
     if dates.zones:
         found = found.noted("time zones are ignored")
     ordered = SortedNumbers.of(dates.times[~wrong].astype(np.int64))
