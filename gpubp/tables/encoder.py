@@ -50,7 +50,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     min_frequency : int or "auto", default="auto"
         The rows that a category needs for an output of its own. "auto": 2 below 200 rows, 5
         above.
-    max_categories : int, default=255
+    max_categories : int, default=500
         The most categories of a column that have outputs of their own.
     na : sequence of str, default=None
         Texts in frames and arrays that mean "no value", besides the built-in list; a `Table` has
@@ -82,7 +82,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         numeric: Sequence[str] = (),
         date: Sequence[str] = (),
         min_frequency: int | Literal["auto"] = "auto",
-        max_categories: int = 255,
+        max_categories: int = 500,
         na: Sequence[str] | None = None,
         dtype: str = "float32",
         sparse: bool | Literal["auto"] = "auto",

@@ -32,7 +32,9 @@ class ColumnOptions:
     numeric: tuple[str, ...] = ()
     date: tuple[str, ...] = ()
     min_frequency: int | Literal["auto"] = "auto"
-    max_categories: int = 255
+    # Of two columns of 2,000 categories in 20,000 rows, 127, 255, 511 and 2,000 give R² .568 .588
+    # .603 .605 where categories matter much, and .566 .566 .563 .565 where they matter little.
+    max_categories: int = 500
 
     def __post_init__(self) -> None:
         least, most = self.min_frequency, self.max_categories

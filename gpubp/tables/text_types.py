@@ -33,7 +33,7 @@ ID_SHARE = 0.95  # distinct values per row, from which text is an id
 TEXT_SHARE = 0.5  # of the rows have a value of their own, from which text is no category
 LONG_CELL = 50  # characters on average, from which text is free text
 LONG_TEXT_SHARE = 0.1  # distinct values per row, from which long cells are no category
-STRAY_SHARE = 0.1  # of the rows: a column of numbers may have so many cells that are none
+STRAY_SHARE = 0.3  # of the rows: a column of numbers may have so many cells that are none
 MOST_STRAYS = 3  # different ones, and ten times as many numbers
 
 _MOST_WORDS = 2**5 + 2**4  # true and false in any case

@@ -43,7 +43,8 @@ def _type(column: TextColumn | NumberColumn, name: str = "a", **options: Any) ->
         ([None, ""], "empty"),
         ([f"C{i:03}" for i in range(30)], "id"),
         ([f"C{i:03}" for i in range(29)], "category"),
-        ([*(f"C{i:03}" for i in range(96)), *["C001"] * 4], "id"),
+        ([*(f"C{i:03}" for i in range(95)), *["C001"] * 5], "id"),
+        ([*(f"C{i:03}" for i in range(94)), *["C001"] * 6], "text"),
         ([f"name {i} of many" for i in range(40)], "text"),
         ([*(f"C{i:03}" for i in range(51)), *["x"] * 48], "text"),
         ([*(f"C{i:03}" for i in range(50)), *["x"] * 50], "category"),
@@ -126,11 +127,11 @@ def test_an_ambiguous_comma_names_the_option() -> None:
 
 def test_few_strays_among_numbers_are_gaps() -> None:
     cells = [str(i) for i in range(30)]
-    found = _type(_text(*cells, "unknown", "unknown"))
-    assert (found.kind, found.gaps, found.strays) == ("number", 2, ("unknown",))
-    assert found.remarks == ("'unknown' in 2 rows is no number and counts as a gap",)
+    found = _type(_text(*cells, *["unknown"] * 12))
+    assert (found.kind, found.gaps, found.strays) == ("number", 12, ("unknown",))
+    assert found.remarks == ("'unknown' in 12 rows is no number and counts as a gap",)
     # Too many rows, too many texts, too few numbers.
-    assert _type(_text(*cells, *["unknown"] * 4)).kind != "number"
+    assert _type(_text(*cells, *["unknown"] * 13)).kind != "number"
     assert _type(_text(*cells * 9, "u", "v", "w", "x")).kind != "number"
     assert _type(_text(*cells[:9], "x")).kind != "number"
 
