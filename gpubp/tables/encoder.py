@@ -148,6 +148,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             for found in self.types_
         ]
 
+    @property
+    def text_columns_(self) -> tuple[str, ...]:
+        """The used columns that a reader should take as written, also where all are numbers.
+
+        1.234 is 1234 in a column with decimal commas, and "1.0" may be a category.
+        """
+        check_is_fitted(self)
+        return tuple(encoding.type.name for encoding in self.encodings_ if encoding.as_written)
+
     def to_header(self) -> dict[str, Any]:
         """The part of the fitted encoder that JSON can hold."""
         check_is_fitted(self)

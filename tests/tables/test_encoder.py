@@ -238,6 +238,22 @@ def test_a_column_that_counts_rows_is_used_if_it_is_the_only_one() -> None:
     ]
 
 
+def test_columns_to_be_read_as_written() -> None:
+    table = _table(
+        comma=["1,5", "2"],
+        dot=["2,000", "1"],
+        code=["01", "x"],
+        group=[1, 2],
+        day=["12:30", "12:31"],
+    )
+    encoder = TableEncoder(categorical=["group"], min_frequency=1).fit(table)
+    assert len(encoder.encodings_) == 5
+    assert encoder.text_columns_ == ("comma", "code")
+    # As written, 1.234 is 1234 here; read as a number before, it would be 1.234.
+    X = encoder.transform(_table(comma=["1.234"], dot=[1], code=["x"], group=[1], day=["12:30"]))
+    assert X[0, 0] == pytest.approx((1234 - 1.75) / 0.25)
+
+
 def _mixed(rows: int, seed: int = 0) -> Table:
     rng = np.random.default_rng(seed)
     numbers = np.where(rng.random(rows) < 0.1, np.nan, rng.normal(5, 3, rows))
