@@ -37,6 +37,7 @@ STRAY_SHARE = 0.3  # of the rows: a column of numbers may have so many cells tha
 MOST_STRAYS = 3  # different ones, and ten times as many numbers
 
 _MOST_WORDS = 2**5 + 2**4  # true and false in any case
+_FEWEST_DATES = 10  # of which one may stand alone
 _PLAIN = re.compile(r"[-+.0-9eE]*")
 _SAMPLE = 200  # values that are looked at before all are
 
@@ -197,11 +198,20 @@ def _date(
         found = found.noted(dates.remark + hint)
     if dates.zones:
         found = found.noted("time zones are ignored")
-    ordered = SortedNumbers.of(dates.times[~wrong].astype(np.int64))
-    for number, _ in ordered.far_ends() if len(ordered.values) >= 10 else ():
-        place = int(np.flatnonzero(dates.times == np.int64(number).astype("datetime64[us]"))[0])
-        found = found.noted(_far(texts.values[place], int(texts.counts[place])))
+    if found.distinct >= _FEWEST_DATES:
+        found = found.noted(*_far_dates(texts, dates.times, ~wrong))
     return found.noted(*texts.notes(strays, "date"))
+
+
+def _far_dates(texts: _Texts, times: Array, known: Array) -> list[str]:
+    """Remarks on the first and the last date where they stand alone, such as 9999-12-31."""
+    numbers = SortedNumbers.of(times[known].astype(np.int64))
+    ends = [
+        times[known].min() if number == numbers.values[0] else times[known].max()
+        for number, _ in numbers.far_ends()
+    ]
+    places = [int(np.argmax(times == end)) for end in ends]
+    return [_far(texts.values[place], int(texts.counts[place])) for place in places]
 
 
 def _numbers(values: Array) -> Array:

@@ -153,6 +153,10 @@ def test_sentinels_are_pointed_out() -> None:
     days = [f"2020-01-{day:02}" for day in range(1, 31)]
     far = "9999-12-31 in 2 rows lies far outside: name it with --na if it means missing"
     assert _type(_text(*days, "9999-12-31", "9999-12-31")).remarks == (far,)
+    # float64 does not have the last digit of these microseconds.
+    assert "0001-01-01 00:00:00.000001 in 1 row lies" in str(
+        _type(_text(*days, "0001-01-01 00:00:00.000001")).remarks
+    )
 
 
 def test_an_assumed_order_names_the_option() -> None:
