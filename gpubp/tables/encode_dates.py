@@ -60,8 +60,8 @@ class DateEncoding:
     @property
     def description(self) -> str:
         words = {"seconds": "seconds since the first"}
-        parts = ", ".join(words.get(part, part) for part, _ in self.parts)
-        return parts + ", missing" * (self.type.gaps > 0)
+        parts = [words.get(part, part) for part, _ in self.parts]
+        return ", ".join([*parts, *["missing"] * (self.type.gaps > 0)])
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
         text = as_text(column)
@@ -82,6 +82,10 @@ class DateEncoding:
         table[:-1][unknown] = 0
         table[np.append(unknown, [True]), place:] = 1
         return Lookup(text.codes, table)
+
+    @property
+    def as_written(self) -> bool:
+        return False  # 20201231 is one number, however it is read
 
     def renamed(self, name: str) -> DateEncoding:
         return replace(self, type=replace(self.type, name=name))

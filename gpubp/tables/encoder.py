@@ -48,9 +48,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     date : sequence of str, default=()
         Columns that are dates; "name:dmy" or "name:mdy" tells that the day or the month is first.
     min_frequency : int or "auto", default="auto"
-        The rows that a category needs for an output of its own. "auto": 2 below 1,000 rows, 10
+        The rows that a category needs for an output of its own. "auto": 2 below 200 rows, 5
         above.
-    max_categories : int, default=255
+    max_categories : int, default=500
         The most categories of a column that have outputs of their own.
     na : sequence of str, default=None
         Texts in frames and arrays that mean "no value", besides the built-in list; a `Table` has
@@ -82,7 +82,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         numeric: Sequence[str] = (),
         date: Sequence[str] = (),
         min_frequency: int | Literal["auto"] = "auto",
-        max_categories: int = 255,
+        max_categories: int = 500,
         na: Sequence[str] | None = None,
         dtype: str = "float32",
         sparse: bool | Literal["auto"] = "auto",
@@ -151,6 +151,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             }
             for found in self.types_
         ]
+
+    @property
+    def text_columns_(self) -> tuple[str, ...]:
+        """The used columns that a reader should take as written, also where all are numbers.
+
+        1.234 is 1234 in a column with decimal commas, and "1.0" may be a category.
+        """
+        check_is_fitted(self)
+        return tuple(encoding.type.name for encoding in self.encodings_ if encoding.as_written)
 
     def to_header(self) -> dict[str, Any]:
         """The part of the fitted encoder that JSON can hold."""
@@ -323,10 +332,10 @@ def _blocks(rows: int, width: int) -> Iterator[slice]:
 
 
 def _names(option: str, value: Any) -> tuple[str, ...]:
-    if (
-        isinstance(value, str)
-        or not isinstance(value, Iterable)
-        or not all(isinstance(name, str) for name in value)
-    ):
+    names = () if value is None else value
+    if isinstance(names, str) or not isinstance(names, Iterable):
         raise ValueError(f"{option} is {value!r}; give a list of column names")
-    return tuple(value)
+    names = tuple(names)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{option} is {value!r}; give names as text")
+    return names

@@ -37,6 +37,10 @@ class Encoding(Protocol):
     def description(self) -> str:
         """For people."""
 
+    @property
+    def as_written(self) -> bool:
+        """Whether cells mean something else if they are read as numbers before."""
+
     def renamed(self, name: str) -> Encoding:
         """The same for a column of another name."""
 
@@ -71,6 +75,10 @@ class NumberEncoding:
     def statistics(self) -> Statistics:
         assert self.type.statistics is not None  # of every number column in use
         return self.type.statistics
+
+    @property
+    def as_written(self) -> bool:
+        return self.type.decimal == ","
 
     def renamed(self, name: str) -> NumberEncoding:
         return replace(self, type=replace(self.type, name=name))
@@ -134,6 +142,10 @@ class BooleanEncoding:
     def description(self) -> str:
         return f"1 for {self.words[1]}" + (", missing" if self.type.gaps else "")
 
+    @property
+    def as_written(self) -> bool:
+        return False
+
     def renamed(self, name: str) -> BooleanEncoding:
         return replace(self, type=replace(self.type, name=name))
 
@@ -179,9 +191,8 @@ class CategoryEncoding:
             )
         elif other and values:
             rare = found.distinct - len(values)
-            found = found.noted(
-                f"{rare:,} of {found.distinct:,} values are in fewer than {min_frequency} rows"
-            )
+            count = f"{rare:,} of {found.distinct:,} values {'is' if rare == 1 else 'are'}"
+            found = found.noted(f"{count} in fewer than {min_frequency} rows")
         return cls(found, values, other, isinstance(column, NumberColumn))
 
     @property
@@ -196,6 +207,10 @@ class CategoryEncoding:
         count = len(self.values)
         text = f"one-hot, {count:,} value{'' if count == 1 else 's'}"
         return text + " + other" * self.other + " + missing" * (self.type.gaps > 0)
+
+    @property
+    def as_written(self) -> bool:
+        return not self.from_numbers
 
     def renamed(self, name: str) -> CategoryEncoding:
         return replace(self, type=replace(self.type, name=name))

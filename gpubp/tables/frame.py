@@ -107,7 +107,10 @@ def _frame_columns(X: Any, missing: frozenset[str], source: str) -> dict[str, Co
     if len(set(texts)) < len(texts):
         doubled = next(name for name, count in Counter(texts).items() if count > 1)
         raise DataError(f"{source} has several columns {doubled!r}; rename them")
-    return {str(name): _series(frame[name], missing) for name in names}
+    return {
+        name: _series(series, missing)
+        for name, series in zip(texts, frame.iter_columns(), strict=True)
+    }
 
 
 def _series(series: Any, missing: frozenset[str]) -> Column:
@@ -153,8 +156,12 @@ def _times(array: Array) -> TextColumn:
     """Times (n,) datetime64 as ISO text; their order is that of the texts."""
     times, places = np.unique(array.astype("datetime64[us]"), return_inverse=True)
     known = times[~np.isnat(times)]  # NaT comes last
-    unit = next(unit for unit in ("D", "s", "us") if (known == known.astype(f"M8[{unit}]")).all())
-    texts = np.datetime_as_string(known, unit)
+    texts = known.astype(str)
+    for unit in ("D", "s"):  # without the time where it is always midnight
+        coarse = known.astype(f"M8[{unit}]")
+        if (known == coarse).all():
+            texts = coarse.astype(str)
+            break
     codes = np.where(places < len(known), places, -1).astype(np.int32)
     return TextColumn(codes, texts.astype(object))
 
@@ -171,7 +178,7 @@ def _objects(cells: list[Any], missing: frozenset[str]) -> Column:
         except (OverflowError, TypeError, ValueError):
             values = np.empty(0)
         found = values[~np.isnan(values)]
-        exact = not len(found) or np.abs(found).max() <= LARGEST_INTEGER or not _integers(cells)
+        exact = not len(found) or np.abs(found).max() < LARGEST_INTEGER or not _integers(cells)
         if len(values) == len(cells) and len(found) and exact:
             return _without_markers(NumberColumn(values), missing)
     return TextColumn.of([c if type(c) is str else _text(c) for c in cells], missing)

@@ -107,4 +107,5 @@ def _is_code(value: str, number: float) -> bool:
         return True
     digits = value.lstrip("+-\u2212")
     # 2**53 + 1 rounds to 2**53, so the number does not tell.
-    return abs(number) >= LARGEST_INTEGER and digits.isdecimal() and int(digits) > LARGEST_INTEGER
+    large = abs(number) >= LARGEST_INTEGER and digits.isdecimal()
+    return large and (len(digits) > 16 or int(digits) > LARGEST_INTEGER)

@@ -33,10 +33,11 @@ ID_SHARE = 0.95  # distinct values per row, from which text is an id
 TEXT_SHARE = 0.5  # of the rows have a value of their own, from which text is no category
 LONG_CELL = 50  # characters on average, from which text is free text
 LONG_TEXT_SHARE = 0.1  # distinct values per row, from which long cells are no category
-STRAY_SHARE = 0.1  # of the rows: a column of numbers may have so many cells that are none
+STRAY_SHARE = 0.3  # of the rows: a column of numbers may have so many cells that are none
 MOST_STRAYS = 3  # different ones, and ten times as many numbers
 
 _MOST_WORDS = 2**5 + 2**4  # true and false in any case
+_FEWEST_DATES = 10  # of which one may stand alone
 _PLAIN = re.compile(r"[-+.0-9eE]*")
 _SAMPLE = 200  # values that are looked at before all are
 
@@ -158,7 +159,7 @@ def _number(
     values = np.append(read_numbers(texts.column.values, mark), np.nan)
     numbers = SortedNumbers.of(values[texts.column.codes])
     found = replace(found, kind="number", decimal=mark, strays=strays, gaps=numbers.gaps)
-    remarks = _reading(texts.values, mark, decimal)
+    remarks = _reading(texts.values[~np.isin(texts.values, strays)], mark, decimal)
     return with_statistics(found.noted(*remarks, *texts.notes(strays, "number")), numbers)
 
 
@@ -192,16 +193,25 @@ def _date(
         return replace(found, kind="constant").noted(f"left out: {texts.values[0]} in every row")
     found = replace(found, kind="date", order=dates.order, strays=strays, gaps=gaps)
     if dates.remark is not None:
-        found = found.noted(
-            dates.remark + (f"; see --date {found.name}:mdy" if dates.assumed else "")
-        )
+        other = "mdy" if dates.order == "dmy" else "dmy"
+        hint = f"; else give --date '{found.name}:{other}'" if dates.assumed else ""
+        found = found.noted(dates.remark + hint)
     if dates.zones:
         found = found.noted("time zones are ignored")
-    ordered = SortedNumbers.of(dates.times[~wrong].astype(np.int64))
-    for number, _ in ordered.far_ends() if len(ordered.values) >= 10 else ():
-        place = int(np.flatnonzero(dates.times == np.int64(number).astype("datetime64[us]"))[0])
-        found = found.noted(_far(texts.values[place], int(texts.counts[place])))
+    if found.distinct >= _FEWEST_DATES:
+        found = found.noted(*_far_dates(texts, dates.times, ~wrong))
     return found.noted(*texts.notes(strays, "date"))
+
+
+def _far_dates(texts: _Texts, times: Array, known: Array) -> list[str]:
+    """Remarks on the first and the last date where they stand alone, such as 9999-12-31."""
+    numbers = SortedNumbers.of(times[known].astype(np.int64))
+    ends = [
+        times[known].min() if number == numbers.values[0] else times[known].max()
+        for number, _ in numbers.far_ends()
+    ]
+    places = [int(np.argmax(times == end)) for end in ends]
+    return [_far(texts.values[place], int(texts.counts[place])) for place in places]
 
 
 def _numbers(values: Array) -> Array:

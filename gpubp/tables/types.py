@@ -46,7 +46,7 @@ def find_type(
       the cells differ and have 50 characters on average;
     - a category. So 5,000 zip codes in 100,000 rows are a category, and 900 names of 1,000
       people are not.
-    Up to 3 other texts in a tenth of the rows of a column of numbers or dates are gaps.
+    Up to 3 other texts in 30 % of the rows of a column of numbers or dates are gaps.
 
     asked: number, category or date: what the user takes the column for.
     decimal: "." or ",", for numbers in text that could be either.
