@@ -128,5 +128,6 @@ def _as_numbers(column: TextColumn, decimal: str | None) -> NumberColumn | None:
     if not all(re.fullmatch(NUMBER, text) for text in texts):
         return None
     values = np.array([*map(float, texts), np.nan])
-    whole = all(re.fullmatch(r"[-+]?[0-9]+", text) for text in texts)
-    return NumberColumn(values[column.codes]) if _exact(values, whole) else None
+    whole = [bool(re.fullmatch(r"[-+]?[0-9]+", text)) for text in texts]
+    exact = _exact(values[:-1][whole], True) and _exact(values, False)
+    return NumberColumn(values[column.codes]) if exact else None

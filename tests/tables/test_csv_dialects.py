@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import sys
 
 import pytest
 
@@ -102,9 +104,14 @@ def test_a_zst_file(write, base, tmp_path):
     assert_equal(read_table(tmp_path / "packed.csv.zst"), base)
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode")
+def test_a_path_that_is_not_utf8(write, base):
+    assert_equal(read_table(write(BASE, os.fsdecode(b"caf\xe9.csv"))), base)
+
+
 def test_encodings_by_their_name(write):
     text = "größe,y\n1,Zürich\n2,Genève\n"
-    for codec in ("latin-1", "cp1252", "utf-16-le", "utf-16-be", "cp1250" if 0 else "iso8859_15"):
+    for codec in ("latin-1", "cp1252", "utf-16-le", "utf-16-be", "iso8859_15"):
         path = write(text.encode(codec), f"{codec}.csv")
         table = read_table(path, ReadOptions(encoding=codec))
         assert table.names == ("größe", "y")
@@ -164,7 +171,7 @@ def test_decimal_commas(write):
     # 1.234 has a thousands separator then, which is left to those who see the whole column.
     table = read_table(write("a;y\n1.234;1\n5;2\n"), ReadOptions(decimal=","))
     assert cells(table, "a") == ["1.234", "5"]
-    with pytest.raises(DataError, match="decimal is ';'; give '.' or ','"):
+    with pytest.raises(DataError, match=r"decimal is ';'; give '.' or ','"):
         ReadOptions(decimal=";")
 
 

@@ -17,7 +17,13 @@ def test_names_are_kept_as_they_are(write):
 def test_doubled_names(write):
     table = read_table(write("a,a,y,a,a.1\n1,2,3,4,5\n"))
     assert table.names == ("a", "a.2", "y", "a.3", "a.1")
-    assert [column.cell(0) for column in table.columns.values()] == ["1.0", "2.0", "3.0", "4.0", "5"]
+    assert [column.cell(0) for column in table.columns.values()] == [
+        "1.0",
+        "2.0",
+        "3.0",
+        "4.0",
+        "5",
+    ]
     assert table.doubled == {"a"}
     assert any("more than one column 'a'" in note for note in table.notes)
 
