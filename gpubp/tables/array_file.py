@@ -69,7 +69,7 @@ def _target(y: Array) -> Column:
         y = np.char.decode(y, "utf-8", "replace")
     if y.dtype.kind == "b":
         return TextColumn.of(y.astype(object))
-    return TextColumn.of(y.tolist()) if y.dtype.kind == "U" else NumberColumn(y)
+    return NumberColumn(y) if y.dtype.kind != "U" else TextColumn.of(y.tolist())
 
 
 def _check_array(source: str, name: str, array: Array, kinds: str, ndims: tuple[int, ...]) -> None:

@@ -23,6 +23,9 @@ _SAMPLE_BYTES, _SAMPLE_RECORDS, _FEWEST_LINES = 1 << 18, 1_000, 20
 _NUMBER = re.compile(r"\s*[-+]?[0-9][0-9.,]*(?:[eE][-+]?[0-9]+)?%?\s*")
 _FIELD_LIMIT = threading.Lock()
 
+# A record with the number of its first line, from 1, and of the line behind it.
+Record = tuple[int, int, list[str]]
+
 
 @dataclass(frozen=True)
 class Dialect:
@@ -55,16 +58,17 @@ class Dialect:
 class Sample:
     """The first records of a file.
 
-    records: each with the number of its first line, from 1, and of the line behind it.
     whole: whether the file has no others.
     longest: characters of the longest line.
+    quoted: numbers of the lines with a quote.
     """
 
     dialect: Dialect
-    records: list[tuple[int, int, list[str]]]
+    records: list[Record]
     width: int
     whole: bool
     longest: int
+    quoted: frozenset[int]
 
 
 @contextmanager
@@ -129,11 +133,12 @@ def find_dialect(
             (_, width), records, dialect = best
         elif delimiter is None and (spaced := _spaces(lines, start, whole)):
             records, dialect = spaced
-            width = _width(records)[0]
+            width = _width(records)
         else:
             records, dialect = _parse(Dialect(delimiter or "\x1f"), lines, start, whole)
             width = 1
-    return Sample(dialect, records, width, whole, longest)
+    quoted = frozenset(n for n, line in enumerate(lines, 1) if dialect.quote in line)
+    return Sample(dialect, records, width, whole, longest, quoted)
 
 
 def _candidates(
@@ -154,7 +159,7 @@ def _candidates(
 
 def _parse(
     dialect: Dialect, lines: Sequence[str], start: int, whole: bool
-) -> tuple[list[tuple[int, int, list[str]]], Dialect]:
+) -> tuple[list[Record], Dialect]:
     """Records that are not blank; the last is left out where the file goes on."""
     records = []
     reader = dialect.reader(iter(lines[start:]))
@@ -174,21 +179,21 @@ def _parse(
     return records, dialect
 
 
-def _width(records: Sequence[tuple[int, int, list[str]]]) -> tuple[int, float]:
-    """The usual number of fields, and the share of records that have it."""
+def _width(records: Sequence[Record]) -> int:
+    """The most common number of fields above 1, or 1."""
     widths = Counter(len(fields) for _, _, fields in records)
-    usual = [(count, width) for width, count in widths.items() if width > 1]
-    if not usual:
-        return 1, 0.0
-    count, width = max(usual)
-    return width, count / len(records)
+    return max((count, width) for width, count in {**widths, 1: 0}.items())[1]
 
 
-def _score(records: Sequence[tuple[int, int, list[str]]]) -> tuple[float, int]:
+def _score(records: Sequence[Record]) -> tuple[float, int]:
     """How well the records look like a table, and their number of fields; 0 for no table."""
-    width, share = _width(records)
-    # One title line over one row is still a table.
-    if share < (0.5 if len(records) < 8 else 0.7):
+    width = _width(records)
+    widths = [len(fields) for _, _, fields in records]
+    if width == 1:
+        return 0.0, 1
+    first = widths.index(width)  # behind titles
+    share = widths.count(width) / (len(widths) - first)
+    if share < (0.7 if first else 0.5) or (first and widths.count(width) < 2):
         return 0.0, width
     cells = [cell for _, _, fields in records[:200] for cell in fields[:200] if len(fields) > 1]
     clean = sum(map(_is_clean, cells)) / max(1, len(cells))
@@ -205,14 +210,12 @@ def _is_clean(cell: str) -> bool:
     return not any(mark in text for mark in (*DELIMITERS, '"'))
 
 
-def _spaces(
-    lines: Sequence[str], start: int, whole: bool
-) -> tuple[list[tuple[int, int, list[str]]], Dialect] | None:
+def _spaces(lines: Sequence[str], start: int, whole: bool) -> tuple[list[Record], Dialect] | None:
     """The records of columns with blanks between them, where one column is numbers."""
     records, dialect = _parse(Dialect(" ", spaces=True), lines, start, whole)
-    width, share = _width(records)
-    if share < 0.9 or len(records) < 2:
-        return None
+    width = _width(records)
     body = [fields for _, _, fields in records[1:] if len(fields) == width]
+    if width == 1 or len(body) < 0.9 * (len(records) - 1):  # R's header has one field less
+        return None
     numeric = any(all(_NUMBER.fullmatch(fields[j]) for fields in body) for j in range(width))
     return (records, dialect) if numeric and body else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from gpubp.tables.column import MISSING
-from gpubp.tables.csv_dialect import Sample
+from gpubp.tables.csv_dialect import Record, Sample
 from gpubp.tables.table import DataError, listed
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9][0-9.,]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?%?")
@@ -63,7 +63,7 @@ def find_header(
     return Header(behind - 1, names, unnamed, doubled, notes, rows)
 
 
-def _without_titles(sample: Sample) -> list[tuple[int, int, list[str]]]:
+def _without_titles(sample: Sample) -> list[Record]:
     """The records from the header on: comments and titles before it are left out."""
     records = list(sample.records)
     while records and records[0][2][0].lstrip().startswith("#") and _is_comment(records, sample):
@@ -80,7 +80,7 @@ def _without_titles(sample: Sample) -> list[tuple[int, int, list[str]]]:
     return records
 
 
-def _is_comment(records: list[tuple[int, int, list[str]]], sample: Sample) -> bool:
+def _is_comment(records: list[Record], sample: Sample) -> bool:
     """Whether a line with # at its start is no header: "#id,x" is one, of the usual length."""
     fields = records[0][2]
     if sample.width > 1:

@@ -30,6 +30,7 @@ class CsvFile:
     header: Header
     skip: int
     longest: int
+    plain: bool
 
     def sql(self) -> str:
         """The rows, with columns c0, c1, ...; each is text as it is written."""
@@ -49,18 +50,25 @@ class CsvFile:
         path, longest = rewrite(
             self.path, copy, self.file.source, self.dialect, header.skip, len(header.names)
         )
-        return replace(self, path=path, dialect=CLEAN, skip=0, longest=longest)
+        return replace(self, path=path, dialect=CLEAN, skip=0, longest=longest, plain=True)
 
 
 def find_csv(file: InputFile, options: ReadOptions, known: Collection[str]) -> CsvFile:
-    """A file's dialect and header."""
+    """A file's dialect and header.
+
+    plain: in the result, whether DuckDB reads the file as it is.
+    """
     suffix_mark = "\t" if file.source.lower().endswith((".tsv", ".tab")) else None
     delimiter = _delimiter(options.delimiter)
     sample = find_dialect(file.path, file.source, delimiter, options.decimal)
     if delimiter is None and suffix_mark and sample.width == 1 and sample.records:
         sample = find_dialect(file.path, file.source, suffix_mark, options.decimal)
     header = find_header(sample, file.source, options.header, known)
-    return CsvFile(file, file.path, sample.dialect, header, header.skip, sample.longest)
+    # DuckDB skips records instead of lines, knows no runs of blanks, and takes a blank line of one
+    # column as a row.
+    quoted = any(number < header.skip for number in sample.quoted)
+    plain = not (quoted or sample.dialect.spaces or len(header.names) == 1)
+    return CsvFile(file, file.path, sample.dialect, header, header.skip, sample.longest, plain)
 
 
 def _delimiter(given: str | None) -> str | None:
@@ -77,10 +85,12 @@ def csv_relation(files: Sequence[CsvFile], options: ReadOptions, source: str) ->
     missing = MISSING if options.na is None else options.na
     first = files[0].header
     names = list(dict.fromkeys(name for file in files for name in file.header.names))
-    columns = [_column(name, j, files, missing, options) for j, name in enumerate(names)]
+    places = [{name: j for j, name in enumerate(file.header.names)} for file in files]
+    pairs = list(zip(files, places, strict=True))
+    columns = [_column(name, j, pairs, missing, options) for j, name in enumerate(names)]
     notes = list(dict.fromkeys(note for file in files for note in file.header.notes))
-    for file in files:
-        if absent := [name for name in names if name not in file.header.names]:
+    for file, place in pairs:
+        if absent := [name for name in names if name not in place]:
             notes.append(f"{file.file.source} has no column {listed(absent)}: its cells are gaps")
     return Relation(
         _union(files, names),
@@ -95,14 +105,18 @@ def csv_relation(files: Sequence[CsvFile], options: ReadOptions, source: str) ->
 
 
 def _column(
-    name: str, place: int, files: Sequence[CsvFile], missing: Collection[str], options: ReadOptions
+    name: str,
+    place: int,
+    files: Sequence[tuple[CsvFile, dict[str, int]]],
+    missing: Collection[str],
+    options: ReadOptions,
 ) -> SourceColumn:
     """A column of text cells, with a guess from the first rows of each file."""
     guesses, unnamed = set(), True
-    for file in files:
-        if name not in file.header.names:
+    for file, places in files:
+        if name not in places:
             continue
-        j = file.header.names.index(name)
+        j = places[name]
         unnamed = unnamed and j in file.header.unnamed
         cells = [row[j] for row in file.header.rows]
         guesses.add(guess_of(cells, {*missing, ""}, options.decimal))

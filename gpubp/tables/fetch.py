@@ -26,20 +26,25 @@ def fetch_columns(
     as_text: columns of cells that stay text, as they are written, even if all are numbers.
     where: condition on the rows, with its keyword.
     """
+    columns = relation.columns
+    numeric = {j for j, column in enumerate(columns) if _is_numeric(column, as_text)}
+    # One column of text, often the target, comes with the numbers, which saves a second query.
+    first = sorted(numeric) + [j for j in range(len(columns)) if j not in numeric][:1]
+    selected = [
+        _number_sql(relation, columns[j]) if j in numeric else _text_sql(columns[j]) for j in first
+    ]
+    arrays = session.arrays(_select(selected, relation, where))
+    n_rows = len(arrays[0])
     found: dict[int, Column] = {}
-    numeric = [j for j, c in enumerate(relation.columns) if _is_numeric(c, as_text)]
-    n_rows: int | None = None
-    if numeric:
-        selected = [_number_sql(relation, relation.columns[j]) for j in numeric]
-        arrays = session.arrays(_select(selected, relation, where))
-        n_rows = len(arrays[0])
-        for j in numeric:  # arrays are freed one by one
-            column = _numbers(arrays.pop(0), relation.columns[j])
-            if column is not None:
-                found[j] = column
-    texts = [j for j in range(len(relation.columns)) if j not in found]
+    for j in first:
+        array = arrays.pop(0)  # so that it is freed before the next
+        if j not in numeric:
+            found[j] = _text(relation, columns[j], array)
+        elif (numbers := _numbers(array, columns[j])) is not None:
+            found[j] = numbers
+    texts = [j for j in range(len(columns)) if j not in found]
     for j, cells in _text_cells(session, relation, texts, n_rows, where):
-        found[j] = _text(relation, relation.columns[j], cells)
+        found[j] = _text(relation, columns[j], cells)
     return {
         relation.columns[j].name: found[j]
         for j in sorted(found)
@@ -86,24 +91,21 @@ def _exact(values: Array, whole: bool) -> bool:
 
 
 def _text_cells(
-    session: Session, relation: Relation, columns: Sequence[int], n_rows: int | None, where: str
+    session: Session, relation: Relation, columns: Sequence[int], n_rows: int, where: str
 ) -> Iterator[tuple[int, Array]]:
     """Each column's cells (n,) as str objects, a few columns in one query."""
-    start = 0
-    while start < len(columns):
-        # The first query has one column where the number of rows is not known yet.
-        several = 1 if n_rows is None else max(1, _TEXT_CELLS // max(1, n_rows))
+    several = max(1, _TEXT_CELLS // max(1, n_rows))
+    for start in range(0, len(columns), several):
         part = columns[start : start + several]
-        selected = [f"coalesce({_text_sql(relation.columns[j])}, '')" for j in part]
+        selected = [_text_sql(relation.columns[j]) for j in part]
         arrays = session.arrays(_select(selected, relation, where))
-        n_rows = len(arrays[0])
         for j in part:
             yield j, arrays.pop(0)
-        start += len(part)
 
 
 def _text_sql(column: SourceColumn) -> str:
-    return f"CAST({column.sql} AS VARCHAR)" if column.kind == "numbers" else column.sql
+    cell = f"CAST({column.sql} AS VARCHAR)" if column.kind == "numbers" else column.sql
+    return f"coalesce({cell}, '')"
 
 
 def _text(relation: Relation, column: SourceColumn, cells: Array) -> Column:
@@ -126,5 +128,6 @@ def _as_numbers(column: TextColumn, decimal: str | None) -> NumberColumn | None:
     if not all(re.fullmatch(NUMBER, text) for text in texts):
         return None
     values = np.array([*map(float, texts), np.nan])
-    whole = all(re.fullmatch(r"[-+]?[0-9]+", text) for text in texts)
-    return NumberColumn(values[column.codes]) if _exact(values, whole) else None
+    whole = [bool(re.fullmatch(r"[-+]?[0-9]+", text)) for text in texts]
+    exact = _exact(values[:-1][whole], True) and _exact(values, False)
+    return NumberColumn(values[column.codes]) if exact else None

@@ -178,8 +178,8 @@ def _head(path: Path) -> bytes:
 
 
 def _plain_name(path: Path, copy: Path) -> Path:
-    """The path, or a link to it where DuckDB would take its name as a pattern."""
-    if not any(mark in str(path) for mark in "*?[{"):
+    """The path, or a link to it where DuckDB takes the name as a pattern or as no text."""
+    if re.fullmatch(r"[^*?\[{\ud800-\udfff]*", str(path)):
         return path
     link = copy.with_suffix(".link")
     try:

@@ -78,6 +78,8 @@ def _opened(
         for file in files:
             names = csv_files[0].header.names if csv_files else known
             csv_files.append(find_csv(file, options, names))
+    if not all(file.plain for file in csv_files):
+        csv_files = clean_copies(session, csv_files)
     if kind == "database":
         attach(session, files[0])
     if bounded:

@@ -16,6 +16,8 @@ NUMBER = r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4
 # From here on a float64 does not hold every integer.
 FIRST_INEXACT = 2**53
 
+# What `str.strip` takes off.
+_BLANKS = literal(" \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\xa0\u2003\u2009\u202f\u3000")
 Guess = Literal["integer", "decimal", "text"]
 
 
@@ -72,13 +74,13 @@ class Relation:
         number = f"coalesce({number}, CASE WHEN {gap} THEN 'nan'::DOUBLE END)"
         stated = [text for text in self.missing if re.fullmatch(NUMBER, text)]  # --na -999
         if stated:
-            gap = f"trim({column.sql}) IN ({_texts(stated)})"
+            gap = f"trim({column.sql}, {_BLANKS}) IN ({_texts(stated)})"
             number = f"CASE WHEN {gap} THEN 'nan'::DOUBLE ELSE {number} END"
         return number
 
     def gap(self, column: SourceColumn) -> str:
         """SQL of whether a cell has no value."""
-        return f"{column.sql} IS NULL OR trim({column.sql}) IN ({_texts(self.missing)})"
+        return f"{column.sql} IS NULL OR trim({column.sql}, {_BLANKS}) IN ({_texts(self.missing)})"
 
     def notes_on(self, names: Collection[str]) -> tuple[str, ...]:
         """The notes, and one for each of the columns ``names`` whose name is made up."""

@@ -73,7 +73,9 @@ def _typed(name: str, kind: str) -> SourceColumn:
     if kind in ("UBIGINT", "HUGEINT", "UHUGEINT"):
         return SourceColumn(name, f"CAST({cell} AS VARCHAR)", "cells")
     if kind == "BOOLEAN":
-        return SourceColumn(name, f"CASE {cell} WHEN true THEN 'True' ELSE 'False' END", "text")
+        return SourceColumn(
+            name, f"CASE WHEN {cell} THEN 'True' WHEN NOT {cell} THEN 'False' END", "text"
+        )
     if kind == "TIMESTAMP WITH TIME ZONE":  # its own cast wants the extension icu
         utc = f"CAST(make_timestamp(epoch_us({cell})) AS VARCHAR) || '+00:00'"
         return SourceColumn(name, utc, "text")
@@ -116,7 +118,7 @@ def run_query(session: Session, query: str) -> str:
         statements = session.connection.extract_statements(query)
     except duckdb.Error as error:
         raise DataError(f"query: {first_sentence(error)}") from None
-    except UnicodeError:
+    except (TypeError, UnicodeError):  # half of a surrogate pair
         raise DataError("query: the text is not UTF-8") from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = [statement.type.name for statement in statements]
@@ -149,9 +151,7 @@ def _view_sql(session: Session, relation: Relation, column: SourceColumn) -> str
     if column.kind != "cells":
         return column.sql
     if column.guess == "text":
-        texts = ", ".join(literal(text) for text in sorted({*relation.missing, ""}))
-        cell = f"trim({column.sql})"
-        return f"CASE WHEN {cell} IN ({texts}) THEN NULL ELSE {cell} END"
+        return f"CASE WHEN {relation.gap(column)} THEN NULL ELSE trim({column.sql}) END"
     number = f"nullif({relation.number(column)}, 'nan'::DOUBLE)"
     whole = (
         column.guess == "integer"
