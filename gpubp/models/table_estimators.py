@@ -98,6 +98,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
         targets : the column with the truth, by default that of training.
         """
+        check_is_fitted(self)
         rows, truth, _ = self._truth(table, targets)
         return class_scores(np.arange(len(self.classes_)), truth, self.predict_proba(rows))
 
@@ -204,6 +205,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
 
         targets : columns with the truth, by default those of training.
         """
+        check_is_fitted(self)
         names = self._names_of_truth(targets)
         rows, _ = rows_with_target(as_table(table), names)
         return number_scores(numbers_of(rows, names), self.predict(rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ from gpubp.tables.target import (
     rows_with_target,
     without_targets,
 )
+
+
+_BOOLEANS = {bool, np.bool_}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,7 @@ def rows_given(X: Any, y: Any, target: Any, weights: Any, task: Task, caller: st
                 "of a column of X as target"
             )
         checked = checked_y(on_host(y), task, caller)
-        check_consistent_length(X, checked)
+        check_consistent_length(_first_column(X), checked)
         return Rows(X, checked, _names_of(y, checked), weights)
     names = (target,) if isinstance(target, str) else tuple(target)
     return _rows_of_frame(X, names, weights, task)
@@ -82,9 +85,14 @@ def _rows_of_frame(X: Any, names: tuple[str, ...], weights: Any, task: Task) -> 
         y = _labels_of_frame(np.asarray(X[names[0]])[kept], y)
     if weights is not None:
         weights = on_host(weights)
-        check_consistent_length(X, weights)
+        check_consistent_length(_first_column(X), weights)
         weights = weights[kept]
     return Rows(rows.X, y, rows.names, weights, rows.left_out)
+
+
+def _first_column(X: Any) -> Any:
+    """Return what has as many entries as X has rows: of a dict, its length is no such number."""
+    return next(iter(X.values()), ()) if isinstance(X, Mapping) else X
 
 
 def _labels_of_frame(cells: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -93,7 +101,7 @@ def _labels_of_frame(cells: np.ndarray, labels: np.ndarray) -> np.ndarray:
     labels : those of a file, whose cells have no type.
     """
     kinds = {type(cell) for cell in cells.tolist()}
-    if kinds <= {bool, np.bool_}:
+    if kinds <= _BOOLEANS:
         return cells.astype(np.bool_)
     if kinds == {str} and labels.dtype.kind != "U":
         return labels.astype(np.str_)
@@ -119,8 +127,12 @@ def checked_y(y: Any, task: Task, caller: str) -> np.ndarray:
     )
     if checked.ndim == 2 and checked.shape[1] == 1:
         checked = column_or_1d(checked, warn=True)
-    if checked.dtype.kind == "O" and any(cell is None for cell in checked.ravel().tolist()):
-        raise ValueError("Input y contains None; leave rows without a target out")
+    if checked.dtype.kind == "O":
+        kinds = set(map(type, checked.ravel().tolist()))
+        if type(None) in kinds:
+            raise ValueError("Input y contains None; leave rows without a target out")
+        if kinds <= _BOOLEANS:
+            checked = checked.astype(np.bool_)
     if task == "classification":
         check_classification_targets(checked)
     return checked

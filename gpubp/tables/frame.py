@@ -105,7 +105,7 @@ def _frame_columns(X: Any, missing: frozenset[str], source: str) -> dict[str, Co
     doubled = [name for name in names if list(names).count(name) > 1] if len(names) < 9999 else []
     if doubled or len({str(name) for name in names}) < len(names):
         raise DataError(f"{source} has several columns {doubled[0]!r}; rename them")
-    return {str(name): _series(frame[name], missing) for name in names}
+    return {str(s.name): _series(s, missing) for s in frame.iter_columns()}
 
 
 def _series(series: Any, missing: frozenset[str]) -> Column:

@@ -22,6 +22,7 @@ from gpubp.tables.column import TextColumn
 from gpubp.tables.table import Table
 from gpubp.training.history import Epoch
 from tests.models.table_cases import (
+    COLUMNS,
     KIND,
     LABELS,
     SMALL,
@@ -37,8 +38,6 @@ from tests.models.table_cases import (
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 X = np.column_stack([A, B])
-COLUMNS = {"a": A, "b": B, "kind": KIND}
-
 
 # scikit-learn's contract.
 
@@ -353,7 +352,7 @@ def test_labels_of_a_frame_keep_their_type(kind: str) -> None:
     pd = pytest.importorskip("pandas", reason="needs pandas")
     yes = A > 0
     y, classes = {
-        "bool": (pd.Series(yes), [False, True]),
+        "bool": (pd.Series(yes.astype(object)), [False, True]),
         "str": (pd.Series(np.where(yes, "1", "2")), ["1", "2"]),
         "category": (pd.Series(np.where(yes, "p", "q")).astype("category"), ["p", "q"]),
         "int": (pd.Series(np.where(yes, 3, 5)), [3, 5]),
@@ -374,7 +373,7 @@ def test_several_targets() -> None:
     assert model.target_names_ == ("p", "q")
     again = TableRegressor(**SMALL).fit(frame[["a", "b", "kind"]], frame[["p", "q"]])
     assert again.target_names_ == ("p", "q")
-    assert_array_equal(again.predict(frame), model.predict(frame))
+    assert_allclose(again.predict(frame), model.predict(frame), rtol=1e-5)
     assert TableRegressor(**SMALL).fit(X, Y).target_names_ == ("y0", "y1")
     assert TableRegressor(**SMALL).fit(X, frame.p).target_names_ == ("p",)
 
@@ -402,7 +401,7 @@ def test_one_class() -> None:
         ({"y": np.where(A > 0, "x", None)}, "Input y contains None|contains NaN"),
         ({"y": np.where(A > 1, np.nan, 1.0)}, "Input y contains NaN"),
         ({"y": A}, "Unknown label type"),
-        ({"y": LABELS, "sample_weight": [1.0]}, "sample_weight.shape"),
+        ({"y": LABELS, "sample_weight": [1.0]}, r"sample_weight.shape == \(1,\)"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
@@ -415,7 +414,7 @@ def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     [
         (TableClassifier, {"y": np.full(N, "u")}, "the target has one class only, 'u'"),
         (TableClassifier, {"y": A}, "different labels in 120 rows"),
-        (TableRegressor, {"y": LABELS}, "row 1, column 'y': '.*' is not a number, which"),
+        (TableRegressor, {"y": LABELS}, "row 3, column 'y': 'high' is not a number, which"),
         (TableRegressor, {"y": np.ones(N)}, "the target is 1.0 in every row"),
         (TableRegressor, {"y": np.full(N, np.nan)}, "'y' is missing in every row"),
     ],
@@ -483,8 +482,8 @@ def test_gaps_and_values_that_training_had_not() -> None:
     ("cell", "message"),
     [
         ("abc", "X, row 5, column 'a': 'abc' is no number"),
-        (np.inf, "X, row 5, column 'a' is inf, not a finite number"),
-        (1e300, r"X, row 5, column 'a' is 1e\+300, too large"),
+        (np.inf, "X, row 5, column 'a': inf is not a finite number"),
+        (1e300, r"X, row 5, column 'a': 1e\+300 is too large"),
     ],
 )
 def test_wrong_cells(cell: Any, message: str) -> None:
