@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y
@@ -22,7 +23,6 @@ from gpubp.tables.target import (
     rows_with_target,
     without_targets,
 )
-
 
 _BOOLEANS = {bool, np.bool_}
 
@@ -54,8 +54,13 @@ def rows_of_table(table: Table, targets: Sequence[str], task: Task) -> Rows:
     return Rows(without_targets(table, names), y, names, None, left_out)
 
 
-def rows_given(X: Any, y: Any, target: Any, weights: Any, task: Task, caller: str) -> Rows:
-    """Return the rows of fit(X, y), or of fit(X, target=...), or raise as scikit-learn does."""
+def rows_given(
+    X: Any, y: Any, target: Any, weights: Any, task: Task, caller: str, na: Any = None
+) -> Rows:
+    """Return the rows of fit(X, y), or of fit(X, target=...), or raise as scikit-learn does.
+
+    caller : the estimator's name. na : texts that mean "no value", as `as_table` takes them.
+    """
     if target is not None and y is not None:
         raise ValueError(f"y and target={target!r} were both given; give one of the two")
     if target is None and y is None and isinstance(X, Table):
@@ -70,11 +75,10 @@ def rows_given(X: Any, y: Any, target: Any, weights: Any, task: Task, caller: st
         check_consistent_length(_first_column(X), checked)
         return Rows(X, checked, _names_of(y, checked), weights)
     names = (target,) if isinstance(target, str) else tuple(target)
-    return _rows_of_frame(X, names, weights, task)
+    return _rows_of_frame(X, as_table(X, na=na), names, weights, task)
 
 
-def _rows_of_frame(X: Any, names: tuple[str, ...], weights: Any, task: Task) -> Rows:
-    table = as_table(X)
+def _rows_of_frame(X: Any, table: Table, names: tuple[str, ...], weights: Any, task: Task) -> Rows:
     rows = rows_of_table(table, names, task)
     y = rows.y
     kept = slice(None)
@@ -92,7 +96,8 @@ def _rows_of_frame(X: Any, names: tuple[str, ...], weights: Any, task: Task) -> 
 
 def _first_column(X: Any) -> Any:
     """Return what has as many entries as X has rows: of a dict, its length is no such number."""
-    return next(iter(X.values()), ()) if isinstance(X, Mapping) else X
+    named = isinstance(X, Mapping) and not issparse(X)
+    return next(iter(X.values()), ()) if named else X
 
 
 def _labels_of_frame(cells: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -452,6 +452,23 @@ def test_wide_tables_are_sparse() -> None:
 # What predict takes.
 
 
+def test_no_rows() -> None:
+    none = table(y=LABELS).rows(0, 0)
+    assert classifier().predict(none).tolist() == []
+    assert classifier().predict_proba(none).shape == (0, 3)
+    assert regressor(2).predict(none).shape == (0, 2)
+    assert classifier().evaluate(none) == {}
+
+
+def test_texts_that_mean_no_value() -> None:
+    cells = np.where(np.arange(N) % 6 == 0, "none given", LABELS)
+    model = TableClassifier(**SMALL, na=["none given"]).fit(COLUMNS | {"y": cells}, target="y")
+    assert_array_equal(model.classes_, ["high", "low", "mid"])
+    assert model.n_rows_without_target_ == N / 6
+    assert model.evaluate(COLUMNS | {"y": cells})["accuracy"] >= 0
+    assert model.unknown_labels(COLUMNS | {"y": cells}) == []
+
+
 def test_shapes() -> None:
     assert classifier().predict(table()).shape == (N,)
     assert classifier().predict_proba(table()).shape == (N, 3)
@@ -522,3 +539,70 @@ def test_a_network_alone_takes_the_encoded_rows() -> None:
     model = classifier()
     network: MLPClassifier = model.network_
     assert_array_equal(network.predict(model.encode(table())), model.predict(table()))
+
+
+# Scores.
+
+
+def test_scores_of_classes_by_hand() -> None:
+    model = classifier()
+    P = model.predict_proba(table()).astype(float)
+    labels = LABELS.copy()
+    labels[:30] = "NA"
+    known = P[30:] / P[30:].sum(axis=1, keepdims=True)
+    places = np.searchsorted(model.classes_, LABELS[30:])
+    scores = model.evaluate(table(y=labels))
+    assert scores["accuracy"] == (known.argmax(axis=1) == places).mean()
+    assert_allclose(scores["log_loss"], -np.log(known[np.arange(90), places]).mean(), rtol=1e-6)
+    under_another_name = model.evaluate(table(y=LABELS[::-1], truth=labels), ["truth"])
+    assert under_another_name == scores == model.evaluate(table(truth=labels), "truth")
+
+
+def test_scores_with_labels_that_training_had_not() -> None:
+    model = classifier()
+    labels = LABELS.astype("<U9")
+    labels[3:6] = "elsewhere"
+    scores = model.evaluate(table(y=labels))
+    assert scores["accuracy"] == (model.predict(table()) == labels).mean()
+    assert "log_loss" not in scores
+    assert model.unknown_labels(table(y=labels)) == ["elsewhere"]
+    rows = model.per_class(table(y=labels))
+    assert [row["label"] for row in rows] == ["high", "low", "mid", "elsewhere"]
+    assert rows[3]["rows"] == 3
+    assert rows[3]["recall"] == 0
+    with pytest.raises(
+        DataError, match="row 4, column 'y': 'elsewhere' is no label of the model, w"
+    ):
+        model.known_labels(table(y=labels))
+    with pytest.raises(DataError, match="row 1, column 'y': the label is missing"):
+        model.known_labels(table(y=np.where(np.arange(N) == 0, "", LABELS)))
+    assert_array_equal(model.known_labels(table(y=LABELS)), LABELS)
+    assert_array_equal(model.known_labels(table(other=LABELS), "other"), LABELS)
+
+
+def test_labels_of_another_kind() -> None:
+    with pytest.raises(
+        DataError, match=r"has labels such as .*, but the model's are such as 'high'"
+    ):
+        classifier().evaluate(table(y=A))
+
+
+def test_scores_of_numbers_by_hand() -> None:
+    model = regressor(2)
+    residuals = Y - model.predict(table())
+    truth = {"y0": Y[:, 0], "y1": Y[:, 1]}
+    scores = model.evaluate(table(**truth))
+    assert_allclose(scores["mae"], np.abs(residuals).mean(), rtol=1e-12)
+    assert_allclose(scores["rmse"], np.sqrt((residuals**2).mean(axis=0)).mean(), rtol=1e-12)
+    assert_allclose(
+        scores["r2"], (1 - (residuals**2).mean(axis=0) / Y.var(axis=0)).mean(), rtol=1e-12
+    )
+    assert_allclose(scores["per_output"][1]["mae"], np.abs(residuals[:, 1]).mean(), rtol=1e-12)
+    gaps = truth | {"y1": np.where(np.arange(N) < 20, np.nan, Y[:, 1])}
+    assert_allclose(model.evaluate(table(**gaps))["mae"], np.abs(residuals[20:]).mean())
+    with pytest.raises(DataError, match="1 targets were given, but the model has 2: y0, y1"):
+        model.evaluate(table(**truth), ["y0"])
+    with pytest.raises(DataError, match="has no column 'y0'"):
+        model.evaluate(table())
+    with pytest.raises(DataError, match="is not a number, which a regression needs"):
+        model.evaluate(table(y0=Y[:, 0], y1=LABELS))
