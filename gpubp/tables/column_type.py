@@ -16,7 +16,14 @@ FEWEST_IDS = 30  # in fewer rows, different values are no sign of an id
 
 
 class ColumnError(DataError):
-    """A column that cannot be used as asked; the message goes on behind the column's name."""
+    """A column that cannot be used as asked; the message goes on behind the column's name.
+
+    row: the position of the cell that the message ends with; None for no cell.
+    """
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 @dataclass(frozen=True)
@@ -64,10 +71,5 @@ def differ(distinct: int, rows: int | None = None) -> str:
 
 
 def rows_of(count: int) -> str:
-    """12 rows."""
-    return count_of(count, "row")
-
-
-def count_of(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """A count of rows."""
+    return f"{count:,} row{'' if count == 1 else 's'}"

@@ -23,7 +23,7 @@ class Bound(Protocol):
         """Numbers per row that are stored in CSR."""
 
     def dense(self, rows: slice, out: Array) -> None:
-        """Write some rows into ``out`` (rows, width), whatever it holds."""
+        """Write some rows into ``out`` (rows, width), which holds zeros."""
 
     def sparse(self, rows: slice, values: Array, places: Array) -> None:
         """Write some rows as ``values`` (rows, entries) and their ``places`` among the outputs."""
@@ -57,7 +57,6 @@ class OneHot:
     entries: int = 1
 
     def dense(self, rows: slice, out: Array) -> None:
-        out[:] = 0
         places = self.places[self.codes[rows]]
         known = np.flatnonzero(places >= 0)
         out[known, places[known]] = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Literal, Self
@@ -13,24 +13,21 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from gpubp.tables.column import Column
-from gpubp.tables.encode_dates import DateEncoding
+from gpubp.tables.column_type import ColumnType
 from gpubp.tables.encoded import Bound
 from gpubp.tables.encoder_parts import Parts, header_of, parts_from, tensors_of
-from gpubp.tables.encodings import (
-    BooleanEncoding,
-    CategoryEncoding,
-    Encoding,
-    NumberEncoding,
-)
+from gpubp.tables.encodings import Encoding, NumberEncoding
+from gpubp.tables.fit_columns import ColumnOptions, fit_columns
 from gpubp.tables.frame import as_table, has_names
-from gpubp.tables.table import DataError, Table, listed
-from gpubp.tables.types import ColumnError, ColumnType, Kind, find_type
+from gpubp.tables.statistics import Statistics
+from gpubp.tables.table import DataError, Table
 
 Array = NDArray[Any]
 
 _DENSE_BYTES = 2**28  # a larger array of mostly zeros is stored as CSR
-_BLOCK_NUMBERS = 2**18  # rows are encoded in blocks that fit into the cache
+# Rows are encoded in blocks that fit into the cache, but not too many of them.
+_BLOCK_NUMBERS = 2**18
+_BLOCK_ROWS = 2**12
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -46,8 +43,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         The columns to use; None: all.
     drop : sequence of str, default=()
         Columns to leave out.
-    categorical, numeric, date : sequence of str, default=()
-        Columns that are categories, numbers or dates whatever their values look like.
+    categorical, numeric : sequence of str, default=()
+        Columns that are categories or numbers whatever their values look like.
+    date : sequence of str, default=()
+        Columns that are dates; "name:dmy" or "name:mdy" tells that the day or the month is first.
     min_frequency : int or "auto", default="auto"
         The rows that a category needs for an output of its own. "auto": 2 below 1,000 rows, 10
         above.
@@ -167,6 +166,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         encoder._set(parts.names, parts.named, parts.types, parts.encodings)
         return encoder
 
+    @classmethod
+    def from_numbers(cls, names: Sequence[str], mean: Array, scale: Array) -> Self:
+        """The encoder of plain number columns with a known standardisation (d,); gaps are 0."""
+        types = tuple(
+            ColumnType(name, "number", 0, 0, statistics=Statistics(low, low, low, low, width))
+            for name, low, width in zip(names, mean.tolist(), scale.tolist(), strict=True)
+        )
+        encoder = cls(sparse=False)
+        encoder._set(names, True, types, tuple(map(NumberEncoding, types)))
+        return encoder
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
@@ -198,73 +208,24 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return replace(table, columns=columns)
 
     def _fit_table(self, table: Table) -> None:
-        asked = self._asked(table)
-        types, problems = self._types(table, asked)
-        if problems:
-            raise DataError(_all_at_once(table.source, problems))
-        encodings = []
-        for i, found in enumerate(types):
-            if found.used:
-                encoding = self._encoding(found, table.columns[found.name], len(table))
-                types[i] = encoding.type
-                if encoding.type.used:
-                    encodings.append(encoding)
-        if not encodings:
-            reasons = "; ".join(f"{found.name!r} {', '.join(found.remarks)}" for found in types[:9])
-            if len(table) == 1:
-                reasons = "one sample (n_samples=1) tells nothing"
-            raise DataError(f"{table.source} has no column to learn from: {reasons or 'none'}")
-        self._set(table.names, self._named, tuple(types), tuple(encodings))
-
-    def _asked(self, table: Table) -> dict[str, Kind | None]:
-        """The columns to use, each with the kind that the user calls it."""
-        options = {
-            name: _names(name, getattr(self, name))
-            for name in ("features", "drop", "categorical", "numeric", "date")
-        }
-        for option, names in options.items():
-            try:
-                table.require(names)
-            except DataError as error:
-                raise DataError(f"{option}: {error}") from None
-        asked: dict[str, Kind | None] = dict.fromkeys(
-            name
-            for name in (table.names if self.features is None else options["features"])
-            if name not in options["drop"]
+        options = ColumnOptions(
+            features=None if self.features is None else _names("features", self.features),
+            drop=_names("drop", self.drop),
+            categorical=_names("categorical", self.categorical),
+            numeric=_names("numeric", self.numeric),
+            date=_names("date", self.date),
+            min_frequency=self.min_frequency,
+            max_categories=self.max_categories,
         )
-        kinds: dict[str, Kind] = {"categorical": "category", "numeric": "number", "date": "date"}
-        for option, kind in kinds.items():
-            for name in options[option]:
-                if asked.get(name, kind) not in (None, kind):
-                    raise DataError(f"column {name!r} is given as two of {listed([*kinds])}")
-                if name in asked:
-                    asked[name] = kind
-        return asked
+        self._check_output_options()
+        types, encodings = fit_columns(table, options)
+        self._set(table.names, self._named, types, encodings)
 
-    def _types(
-        self, table: Table, asked: Mapping[str, Kind | None]
-    ) -> tuple[list[ColumnType], dict[str, str]]:
-        """The types of the columns, and why some cannot be used."""
-        types, problems = [], {}
-        for name, kind in asked.items():
-            try:
-                column = table.columns[name]
-                types.append(find_type(name, column, asked=kind, decimal=table.decimal))
-            except ColumnError as error:
-                problems[name] = str(error)
-        return types, problems
-
-    def _encoding(self, found: ColumnType, column: Column, rows: int) -> Encoding:
-        if found.kind == "number":
-            return NumberEncoding(found)
-        if found.kind == "boolean":
-            return BooleanEncoding.fit(found, column)
-        if found.kind == "date":
-            return DateEncoding.fit(found, column)
-        least = self.min_frequency
-        if least == "auto":
-            least = 2 if rows < 1000 else 10
-        return CategoryEncoding.fit(found, column, least, self.max_categories)
+    def _check_output_options(self) -> None:
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype is {self.dtype!r}; give 'float32' or 'float64'")
+        if self.sparse not in ("auto", True, False):
+            raise ValueError(f"sparse is {self.sparse!r}; give True, False or 'auto'")
 
     def _set(
         self,
@@ -299,7 +260,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         starts = np.cumsum([0, *(len(encoding.outputs) for encoding in self.encodings_)])
         if sparse:
             return _csr(bound, starts, rows, self.dtype)
-        X = np.empty((rows, width), self.dtype)
+        X = np.zeros((rows, width), self.dtype)
         for block in _blocks(rows, width):
             for column, (start, stop) in zip(bound, pairwise(starts.tolist()), strict=True):
                 column.dense(block, X[block, start:stop])
@@ -353,21 +314,15 @@ def _csr(bound: list[Bound], starts: Array, rows: int, dtype: str) -> Any:
 
 
 def _blocks(rows: int, width: int) -> Iterator[slice]:
-    step = max(1, _BLOCK_NUMBERS // max(1, width))
+    step = max(_BLOCK_ROWS, _BLOCK_NUMBERS // max(1, width))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def _names(option: str, value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+    if (
+        isinstance(value, str)
+        or not isinstance(value, Iterable)
+        or not all(isinstance(name, str) for name in value)
+    ):
         raise ValueError(f"{option} is {value!r}; give a list of column names")
     return tuple(value)
-
-
-def _all_at_once(source: str, problems: Mapping[str, str]) -> str:
-    """One message for all columns that cannot be used."""
-    noun = "a column" if len(problems) == 1 else f"{len(problems)} columns"
-    details = "; ".join(f"{name!r} {problem}" for name, problem in problems.items())
-    names = ",".join(problems)
-    return f"{source} has {noun} that cannot be used: {details}; leave out with --drop {names!r}"

@@ -50,6 +50,14 @@ class NumberEncoding:
 
     type: ColumnType
 
+    @classmethod
+    def fit(cls, found: ColumnType) -> NumberEncoding:
+        """Say what gaps become; all else is in the statistics of the type."""
+        if found.gaps and found.statistics is not None:
+            gaps = "1 gap" if found.gaps == 1 else f"{found.gaps:,} gaps"
+            found = found.noted(f"{gaps}: median {found.statistics.median:.6g}")
+        return cls(found)
+
     @property
     def outputs(self) -> tuple[str, ...]:
         name = self.type.name
@@ -165,6 +173,16 @@ class CategoryEncoding:
         order = frequent[np.argsort(-counts[frequent], kind="stable")][:max_categories]
         values = tuple(text.values[np.sort(order)])
         other = len(values) < int(np.count_nonzero(counts))
+        if len(order) < len(frequent):
+            found = found.noted(
+                f"{found.distinct:,} values, the {len(order):,} most frequent are kept"
+            )
+        elif other and values:
+            rare = found.distinct - len(values)
+            found = found.noted(
+                f"{rare:,} of {found.distinct:,} values {'is' if rare == 1 else 'are'} in fewer than "
+                f"{min_frequency} rows"
+            )
         return cls(found, values, other, isinstance(column, NumberColumn))
 
     @property

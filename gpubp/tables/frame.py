@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -101,11 +102,13 @@ def _frame_columns(X: Any, missing: frozenset[str], source: str) -> dict[str, Co
         frame = nw.from_native(X, eager_only=True)
         names = frame.columns
     except Exception as error:  # of pandas, polars or narwhals
-        raise DataError(f"{source} cannot be read: {error}") from None
-    doubled = [name for name in names if list(names).count(name) > 1] if len(names) < 9999 else []
-    if doubled or len({str(name) for name in names}) < len(names):
-        raise DataError(f"{source} has several columns {doubled[0]!r}; rename them")
-    return {str(s.name): _series(s, missing) for s in frame.iter_columns()}
+        raise DataError(f"{source} cannot be read: {' '.join(str(error).split())}") from None
+    texts = [str(name) for name in names]
+    if len(set(texts)) < len(texts):
+        doubled = next(name for name, count in Counter(texts).items() if count > 1)
+        raise DataError(f"{source} has several columns {doubled!r}; rename them")
+    columns = zip(texts, frame.iter_columns(), strict=True)
+    return {text: _series(series, missing) for text, series in columns}
 
 
 def _series(series: Any, missing: frozenset[str]) -> Column:
@@ -113,7 +116,7 @@ def _series(series: Any, missing: frozenset[str]) -> Column:
 
     dtype = series.dtype
     if dtype == nw.Boolean:
-        cells = [None if cell is None else bool(cell) for cell in series.to_list()]
+        cells = [None if _is_null(cell) else bool(cell) for cell in series.to_list()]
         return TextColumn.of(map(_text, cells), missing)
     if dtype.is_decimal():
         series, dtype = series.cast(nw.Float64), nw.Float64()
@@ -121,10 +124,10 @@ def _series(series: Any, missing: frozenset[str]) -> Column:
         if series.null_count() and not dtype.is_float():
             series = series.cast(nw.Float64)
         return _column(series.to_numpy(), missing)
-    if dtype == nw.Duration:
-        seconds = np.asarray(series.to_numpy()).astype("timedelta64[us]")
-        values = seconds.astype(np.int64) / 1e6
-        return NumberColumn(np.where(np.isnat(seconds), np.nan, values))
+    if dtype == nw.Datetime:
+        series = series.dt.replace_time_zone(None)  # the hour on the clock is kept
+    if dtype in (nw.Duration, nw.Datetime, nw.Date):
+        return _column(np.asarray(series.to_numpy()), missing)
     if dtype.is_nested():
         raise DataError(f"column {series.name!r} has cells of type {dtype}; flatten or drop it")
     return _objects(series.to_list(), missing)
@@ -137,11 +140,28 @@ def _column(array: Array, missing: frozenset[str]) -> Column:
         return TextColumn.of(map(str, array.tolist()), missing)
     if kind in "biuf":
         return _without_markers(NumberColumn(array), missing)
-    if kind in "mM":
-        return _objects(array.astype(str).tolist(), missing | {"NaT"})
+    if kind == "m":
+        seconds = array.astype("timedelta64[us]").astype(np.float64) / 1e6
+        return NumberColumn(np.where(np.isnat(array), np.nan, seconds))
+    if kind == "M":
+        return _times(array)
     if kind == "S":
         array = np.char.decode(array, "utf-8", "replace")
     return _objects(array.tolist(), missing)
+
+
+def _times(array: Array) -> TextColumn:
+    """Times (n,) datetime64 as ISO text; their order is that of the texts."""
+    times, places = np.unique(array.astype("datetime64[us]"), return_inverse=True)
+    known = times[~np.isnat(times)]  # NaT comes last
+    texts = known.astype(str)
+    for unit in ("D", "s"):  # without the time where it is always midnight
+        coarse = known.astype(f"M8[{unit}]")
+        if (known == coarse).all():
+            texts = coarse.astype(str)
+            break
+    codes = np.where(places < len(known), places, -1).astype(np.int32)
+    return TextColumn(codes, texts.astype(object))
 
 
 def _beyond(array: Array) -> bool:
@@ -159,7 +179,7 @@ def _objects(cells: list[Any], missing: frozenset[str]) -> Column:
         exact = not len(found) or np.abs(found).max() <= LARGEST_INTEGER or not _integers(cells)
         if len(values) == len(cells) and len(found) and exact:
             return _without_markers(NumberColumn(values), missing)
-    return TextColumn.of(map(_text, cells), missing)
+    return TextColumn.of([c if type(c) is str else _text(c) for c in cells], missing)
 
 
 def _integers(cells: Iterable[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Numbers written as text: decimal commas, thousands separators."""
+"""Numbers written as text: decimal commas, thousands separators, currencies, percent."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ LARGEST_INTEGER = 2**53
 
 # Thin, no-break and plain spaces, and the apostrophe of Swiss numbers.
 _SPACES = " \u00a0\u2009\u202f'\u2019"
+_UNITS = "$\u20ac\u00a3\u00a5%"  # before or behind a number, and not read
 
 
 def _pattern(decimal: str, separator: str) -> re.Pattern[str]:
     # A separated number starts with 1 to 9, so "0,288" can only be a decimal comma.
     whole = rf"(?:[1-9][0-9]{{0,2}}(?:([{separator}{_SPACES}])[0-9]{{3}})(?:\1[0-9]{{3}})*|[0-9]*)"
-    return re.compile(
-        rf"[+\u2212-]?(?=\{decimal}?[0-9]){whole}(?:\{decimal}[0-9]*)?(?:[eE][+-]?[0-9]+)?"
-    )
+    start = rf"(?:[+\u2212-]?[{_UNITS}]?|[{_UNITS}][+\u2212-])[{_SPACES}]?(?=\{decimal}?[0-9])"
+    end = rf"(?:\{decimal}[0-9]*)?(?:[eE][+-]?[0-9]+)?(?:[{_SPACES}]?[{_UNITS}])?"
+    return re.compile(start + whole + end)
 
 
 _PATTERNS: dict[str, re.Pattern[str]] = {".": _pattern(".", ","), ",": _pattern(",", ".")}
 _TO_FLOAT = {
-    ".": str.maketrans({"\u2212": "-"} | dict.fromkeys("," + _SPACES)),
-    ",": str.maketrans({"\u2212": "-", ",": "."} | dict.fromkeys("." + _SPACES)),
+    ".": str.maketrans({"\u2212": "-"} | dict.fromkeys("," + _SPACES + _UNITS)),
+    ",": str.maketrans({"\u2212": "-", ",": "."} | dict.fromkeys("." + _SPACES + _UNITS)),
 }
-_LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
+_LEADING_ZERO = re.compile(r"[+\u2212-]?0[0-9]")
 
 
 def parse_numbers(values: Sequence[str] | Array, decimal: str | None = None) -> Array | None:
@@ -102,6 +103,9 @@ def written(values: Array) -> list[str]:
 
 def _is_code(value: str, number: float) -> bool:
     """Whether digits are a code rather than a quantity: "01", or more digits than float64 has."""
-    return _LEADING_ZERO.match(value) is not None or (
-        abs(number) > LARGEST_INTEGER and value.lstrip("+-\u2212").isdecimal()
-    )
+    if _LEADING_ZERO.match(value):
+        return True
+    digits = value.lstrip("+-\u2212")
+    # 2**53 + 1 rounds to 2**53, so the number does not tell.
+    large = abs(number) >= LARGEST_INTEGER and digits.isdecimal()
+    return large and (len(digits) > 16 or int(digits) > LARGEST_INTEGER)

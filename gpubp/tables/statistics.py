@@ -58,12 +58,12 @@ class SortedNumbers:
         """
         values, count = self.values, len(self.values)
         low, high = float(values[0]), float(values[-1])
-        middle = values[(count - 1) // 2 : count // 2 + 1]
-        median = float(middle[0] + (middle[-1] - middle[0]) / 2)
         with np.errstate(over="ignore"):
             width = float(values[-1] - values[0])
         if not np.isfinite(width):
             raise ValueError(f"it reaches from {low!r} to {high!r}, too far for float64")
+        middle = values[(count - 1) // 2 : count // 2 + 1]
+        median = float(middle[0] + (middle[-1] - middle[0]) / 2)
         if width == 0:
             return Statistics(low, high, median, low, 1.0)
         unit = (values - low) / width

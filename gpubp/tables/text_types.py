@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,12 +16,11 @@ from gpubp.tables.column_type import (
     ColumnError,
     ColumnType,
     Kind,
-    count_of,
     differ,
     rows_of,
     short,
 )
-from gpubp.tables.dates import EXAMPLES, find_dates, parse_dates, several_zones
+from gpubp.tables.dates import find_dates, parse_dates
 from gpubp.tables.numbers import find_decimal, is_ambiguous, parse_numbers, read_numbers, written
 from gpubp.tables.statistics import SortedNumbers, is_sentinel
 
@@ -30,12 +30,14 @@ Array = NDArray[Any]
 BOOLEANS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
 
 ID_SHARE = 0.95  # distinct values per row, from which text is an id
-TEXT_SHARE = 0.5  # distinct values per row, from which text is no category
+TEXT_SHARE = 0.5  # of the rows have a value of their own, from which text is no category
 LONG_CELL = 50  # characters on average, from which text is free text
 LONG_TEXT_SHARE = 0.1  # distinct values per row, from which long cells are no category
 STRAY_SHARE = 0.1  # of the rows: a column of numbers may have so many cells that are none
 MOST_STRAYS = 3  # different ones, and ten times as many numbers
 
+_MOST_WORDS = 2**5 + 2**4  # true and false in any case
+_PLAIN = re.compile(r"[-+.0-9eE]*")
 _SAMPLE = 200  # values that are looked at before all are
 
 
@@ -69,14 +71,15 @@ class _Texts:
             return tuple(self.values[wrong])
         return None
 
-    def complaint(self, wrong: Array, noun: str) -> str:
+    def complaint(self, wrong: Array, noun: str) -> ColumnError:
         """How many cells are ``wrong``, with the first of them."""
         values = self.values[wrong]
         rows = np.flatnonzero(
             np.append(np.isin(self.column.values, values), [False])[self.column.codes]
         )
         cell = short(self.column.cell(int(rows[0])))
-        return f"has {count_of(len(rows), 'cell')} not {noun}, such as {cell} in row {rows[0] + 1}"
+        count = f"{len(rows):,} of {self.rows:,} cells"
+        return ColumnError(f"has no {noun} in {count}, such as {cell}", int(rows[0]))
 
     def notes(self, strays: tuple[str, ...], noun: str) -> list[str]:
         """Remarks on the values that are taken as gaps."""
@@ -113,6 +116,8 @@ def type_of_text(
 
 def boolean_pair(values: Array) -> tuple[str, str] | None:
     """The words for false and true that all texts are; None for other texts."""
+    if len(values) > _MOST_WORDS:
+        return None
     words = {value.casefold() for value in values}
     return next((pair for pair in BOOLEANS if words <= set(pair)), None)
 
@@ -133,7 +138,10 @@ def _number(
     found: ColumnType, texts: _Texts, asked: Kind | None, decimal: str | None
 ) -> ColumnType | None:
     """The type of text that is all numbers, or nearly all; None for other text."""
-    strict, strays = asked is None, ()
+    strict = asked is None
+    strays: tuple[str, ...] = ()
+    if strict and not texts.mostly(lambda some: ~np.isnan(_numbers(some))):
+        return None
     mark: str | None = find_decimal(texts.values, decimal)
     if mark is not None and strict and parse_numbers(texts.values, mark) is None:
         return None  # codes such as 01
@@ -144,23 +152,23 @@ def _number(
         few = texts.strays(wrong[mark])
         if few is None:
             if asked == "number":
-                raise ColumnError(texts.complaint(wrong[mark], "a number"))
+                raise texts.complaint(wrong[mark], "number")
             return None
         strays = few
     values = np.append(read_numbers(texts.column.values, mark), np.nan)
     numbers = SortedNumbers.of(values[texts.column.codes])
     found = replace(found, kind="number", decimal=mark, strays=strays, gaps=numbers.gaps)
-    remarks = _reading(texts.values, mark, decimal)
+    remarks = _reading(texts.values[~np.isin(texts.values, strays)], mark, decimal)
     return with_statistics(found.noted(*remarks, *texts.notes(strays, "number")), numbers)
 
 
 def _reading(values: Array, mark: str, decimal: str | None) -> list[str]:
-    """A remark on what commas in numbers mean."""
-    example = next((value for value in values if "," in value), None)
+    """A remark on what commas and units in numbers mean."""
+    example = next((value for value in values if not _PLAIN.fullmatch(value)), None)
     doubtful = is_ambiguous(values) if decimal is None else None
     if doubtful is None and example is None:
         return []
-    number = written(read_numbers([doubtful or example], mark))[0]
+    number = written(read_numbers([str(doubtful or example)], mark))[0]
     return [
         f"{doubtful or example!r} is read as {number}" + ("; see --decimal" if doubtful else "")
     ]
@@ -177,23 +185,29 @@ def _date(
     strays = texts.strays(wrong)
     if dates is None or strays is None:
         if asked == "date":
-            raise ColumnError(texts.complaint(wrong, f"a date such as {EXAMPLES['ymd']}"))
+            raise texts.complaint(wrong, "date")
         return None
     gaps = found.gaps + int(texts.counts[wrong].sum())
     if not gaps and (dates.times == dates.times[0]).all():
         return replace(found, kind="constant").noted(f"left out: {texts.values[0]} in every row")
     found = replace(found, kind="date", order=dates.order, strays=strays, gaps=gaps)
     if dates.remark is not None:
-        found = found.noted(
-            dates.remark + (f"; see --date {found.name}:mdy" if dates.assumed else "")
-        )
-    if several_zones(texts.values):
+        other = "mdy" if dates.order == "dmy" else "dmy"
+        hint = f"; else give --date '{found.name}:{other}'" if dates.assumed else ""
+        found = found.noted(dates.remark + hint)
+    if dates.zones:
         found = found.noted("time zones are ignored")
     ordered = SortedNumbers.of(dates.times[~wrong].astype(np.int64))
     for number, _ in ordered.far_ends() if len(ordered.values) >= 10 else ():
         place = int(np.flatnonzero(dates.times == np.int64(number).astype("datetime64[us]"))[0])
         found = found.noted(_far(texts.values[place], int(texts.counts[place])))
     return found.noted(*texts.notes(strays, "date"))
+
+
+def _numbers(values: Array) -> Array:
+    """The numbers with the mark that gives more of them, NaN for others."""
+    both = [read_numbers(values, mark) for mark in (".", ",")]
+    return min(both, key=lambda numbers: int(np.isnan(numbers).sum()))
 
 
 def _times(values: Array, order: str | None) -> Array:
@@ -211,7 +225,8 @@ def _other(found: ColumnType, texts: _Texts) -> ColumnType:
         return found
     if share >= ID_SHARE and length < LONG_CELL and not spaced:
         return replace(found, kind="id").noted(differ(count, rows))
-    if share > TEXT_SHARE or (length >= LONG_CELL and share > LONG_TEXT_SHARE):
+    alone = int((texts.counts == 1).sum())
+    if alone > TEXT_SHARE * rows or (length >= LONG_CELL and share > LONG_TEXT_SHARE):
         example = short(texts.values[0])
         remark = f"left out: {count:,} different texts in {rows_of(rows)}, such as {example}"
         return replace(found, kind="text").noted(remark)

@@ -18,6 +18,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from gpubp import DataError, MLPClassifier, MLPRegressor, TableClassifier, TableRegressor
 from gpubp.models.finite_outputs import NonFiniteOutputError
+from gpubp.models.table_rows import hold_out
 from gpubp.tables.column import TextColumn
 from gpubp.tables.table import Table
 from gpubp.training.history import Epoch
@@ -236,9 +237,24 @@ def test_sample_weights_follow_their_rows() -> None:
         sample_weight=weights[kept],
     )
     assert_array_equal(model.network_.coefs_[0], by_hand.network_.coefs_[0], strict=True)
-    stopped = SMALL | {"early_stopping": True}
-    model = TableClassifier(**stopped).fit(columns, target="y", sample_weight=weights)
-    assert np.isfinite(model.network_.best_validation_score_)
+
+
+def test_rows_held_out_are_as_by_hand() -> None:
+    weights = np.where(LABELS == "low", 0.25, 1.0)
+    parameters = SMALL | {"early_stopping": True, "validation_fraction": 0.3}
+    model = TableClassifier(**parameters).fit(table(), LABELS, sample_weight=weights)
+    Z = model.encode(table())
+    kept, out = hold_out(LABELS, 0.3, "classification", np.random.RandomState(0))
+    by_hand = MLPClassifier(**model.network_.get_params()).fit(
+        Z[kept],
+        LABELS[kept],
+        weights[kept],
+        X_val=Z[out],
+        y_val=LABELS[out],
+        sample_weight_val=weights[out],
+    )
+    assert_array_equal(model.network_.coefs_[0], by_hand.coefs_[0], strict=True)
+    assert model.network_.validation_scores_ == by_hand.validation_scores_
 
 
 def test_a_warm_start_goes_on() -> None:

@@ -172,6 +172,8 @@ def test_text_that_is_half_numbers_is_labels() -> None:
         (["9223372036854775808", "1"], np.array(["9223372036854775808", "1"])),
         ([3.0, 1.0], np.array([3, 1])),
         ([0.5, 1.0], np.array(["0.5", "1.0"])),
+        ([2.0**53, 1.0], np.array([2**53, 1])),
+        ([1e30, 1.0], np.array(["1e+30", "1.0"])),
         (["True", "False"], np.array(["True", "False"])),
     ],
 )
