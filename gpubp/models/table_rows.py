@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y
 
 from gpubp.backends.foreign_arrays import on_host
-from gpubp.tables.frame import as_table
+from gpubp.tables.frame import as_table, has_names
 from gpubp.tables.table import Table
 from gpubp.tables.target import (
     Task,
@@ -74,8 +74,10 @@ def rows_given(
         checked = checked_y(on_host(y), task, caller)
         check_consistent_length(_first_column(X), checked)
         return Rows(X, checked, _names_of(y, checked), weights)
-    names = (target,) if isinstance(target, str) else tuple(target)
-    return _rows_of_frame(X, as_table(X, na=na), names, weights, task)
+    names = (target,) if isinstance(target, str) else target
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"target is {target!r}; give the name of a column of X, or a list of them")
+    return _rows_of_frame(X, as_table(X, na=na), tuple(names), weights, task)
 
 
 def _rows_of_frame(X: Any, table: Table, names: tuple[str, ...], weights: Any, task: Task) -> Rows:
@@ -85,7 +87,7 @@ def _rows_of_frame(X: Any, table: Table, names: tuple[str, ...], weights: Any, t
     if rows.left_out:
         gaps = np.any([table.column(name).is_gap() for name in rows.names], axis=0)
         kept = np.flatnonzero(~gaps)  # type: ignore[assignment]
-    if task == "classification" and not isinstance(X, Table):
+    if task == "classification" and has_names(X) and not isinstance(X, Table):
         y = _labels_of_frame(np.asarray(X[names[0]])[kept], y)
     if weights is not None:
         weights = on_host(weights)
@@ -105,6 +107,8 @@ def _labels_of_frame(cells: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     labels : those of a file, whose cells have no type.
     """
+    if cells.dtype.kind == "f":
+        check_classification_targets(cells)  # fractions are no classes
     kinds = {type(cell) for cell in cells.tolist()}
     if kinds <= _BOOLEANS:
         return cells.astype(np.bool_)
@@ -125,19 +129,26 @@ def _names_of(y: Any, checked: np.ndarray) -> tuple[str, ...]:
     return tuple(f"y{j}" for j in range(count)) if count > 1 else ("y",)
 
 
+def _is_missing(cell: object) -> bool:
+    """Return whether a cell is None, NaN, or pandas' NA or NaT."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(cell, float) and cell != cell  # noqa: PLR0124 (NaN alone)
+
+
 def checked_y(y: Any, task: Task, caller: str) -> np.ndarray:
     """Return y as training takes it, (n,) or (n, k), or raise as scikit-learn does."""
+    if not issparse(y):
+        y = np.asarray(y)
+    if y.dtype.kind == "O" and any(_is_missing(cell) for cell in y.ravel().tolist()):
+        raise ValueError(f"Input y of {caller} contains NaN: a value is missing; leave its row out")
     checked: np.ndarray = _check_y(
         y, multi_output=True, y_numeric=task == "regression", estimator=caller
     )
     if checked.ndim == 2 and checked.shape[1] == 1:
         checked = column_or_1d(checked, warn=True)
-    if checked.dtype.kind == "O":
-        kinds = set(map(type, checked.ravel().tolist()))
-        if type(None) in kinds:
-            raise ValueError("Input y contains None; leave rows without a target out")
-        if kinds <= _BOOLEANS:
-            checked = checked.astype(np.bool_)
+    if checked.dtype.kind == "O" and set(map(type, checked.ravel().tolist())) <= _BOOLEANS:
+        checked = checked.astype(np.bool_)
     if task == "classification":
         check_classification_targets(checked)
     return checked

@@ -29,7 +29,7 @@ from gpubp.models.table_recipe import recipe
 from gpubp.models.table_rows import Rows, hold_out, rows_given, rows_of_table
 from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.frame import as_table
-from gpubp.tables.table import DataError, Table
+from gpubp.tables.table import DataError, Table, listed
 from gpubp.tables.target import (
     Task,
     check_targets,
@@ -110,8 +110,7 @@ class TableEstimator(BaseEstimator):
         table, left_out = rows_with_target(table, names)
         check_targets(table, names, self.task)
         if left_out and note:
-            some = "row has" if left_out == 1 else "rows have"
-            note(f"{left_out} {some} no {' and '.join(map(repr, names))} and are left out")
+            note(_left_out(left_out, names))
         with rollback(self):
             history = self._train(rows_of_table(table, names, self.task), None, on_epoch, note)
             self.n_rows_without_target_ = left_out
@@ -253,6 +252,13 @@ def _encoded(transform: Callable[[Any], Any], X: Any) -> Any:
     """Return what an encoder makes of X, whatever output scikit-learn is set to."""
     with sklearn.config_context(transform_output="default"):
         return transform(X)
+
+
+def _left_out(rows: int, targets: Sequence[str]) -> str:
+    """Return a line that says how many rows have no target."""
+    what = "target" if len(targets) == 1 else "value in one of the targets"
+    count = f"1 row has no {what}" if rows == 1 else f"{rows:,} rows have no {what}"
+    return f"{count} ({listed(targets)}) and {'is' if rows == 1 else 'are'} left out"
 
 
 def _taken(weights: Any, places: np.ndarray) -> Any:

@@ -238,6 +238,29 @@ def test_a_table_estimator_of_an_array(tmp_path: Path) -> None:
     assert loaded.encoder_.na == ("-9",)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "y", "parameters"),
+    [
+        (TableClassifier, Y[:, :1] > [3e6, 3.01e6, 2.99e6], {}),
+        (TableClassifier, Y[:, 0] > 3e6, {"scoring": "roc_auc", "early_stopping": True}),
+        (TableClassifier, np.full(120, 5), {}),
+        (TableClassifier, LABELS, {"class_weight": {"low": 2.0, "mid": 1, "high": 0.5}}),
+        (TableRegressor, Y, {"loss": "quantile", "quantile": (0.1, 0.9)}),
+        (TableRegressor, Y[:, 0], {"loss": "poisson", "random_state": np.random.RandomState(0)}),
+        (TableRegressor, Y[:, 0], {"sparse": True, "features": ["kind", "a"], "dtype": "float64"}),
+    ],
+)
+def test_targets_of_all_kinds(
+    estimator: Any, y: Any, parameters: dict[str, Any], tmp_path: Path
+) -> None:
+    model = estimator(**SMALL | parameters).fit(table(), y.astype(int) if y.ndim > 1 else y)
+    loaded = _round_trip(model, tmp_path / "model")
+    assert_array_equal(loaded.predict(table()), model.predict(table()), strict=True)
+    assert loaded.target_names_ == model.target_names_
+    if parameters.get("loss") == "quantile":
+        assert_array_equal(loaded.predict_quantiles(table()), model.predict_quantiles(table()))
+
+
 def test_the_device_of_a_table_estimator(tmp_path: Path) -> None:
     model = table_model("classes")
     loaded = _round_trip(model, tmp_path / "model", device="cpu")

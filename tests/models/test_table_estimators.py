@@ -79,12 +79,13 @@ def test_cross_validation_pipelines_and_grids() -> None:
     grid = {"hidden_layer_sizes": [(3,), (6,)], "min_frequency": [1, 100]}
     search = GridSearchCV(TableRegressor(**SMALL), grid, cv=2).fit(frame, Y[:, 0])
     assert set(search.best_params_) == set(grid)
-    assert (
-        len(search.best_estimator_.network_.coefs_[0])
-        == search.best_estimator_.n_features_in_
-        + (4 if search.best_params_["min_frequency"] == 1 else 2)
-        - 1
-    )
+    widths = [
+        len(TableRegressor(**SMALL, min_frequency=least).fit(frame, Y[:, 0]).network_.coefs_[0])
+        for least in grid["min_frequency"]
+    ]
+    assert widths[0] == 6 > widths[1]  # a, b, gaps of b and three kinds
+    best = widths[grid["min_frequency"].index(search.best_params_["min_frequency"])]
+    assert len(search.best_estimator_.network_.coefs_[0]) == best
 
 
 def test_clones_and_pickles() -> None:
@@ -137,7 +138,7 @@ def test_fit_table_returns_the_history_and_tells_of_each_epoch() -> None:
     assert [epoch.loss for epoch in epochs] == history.losses == model.network_.loss_curve_
     assert history.stopped_by == "max_epochs"
     assert model.n_iter_ == 4
-    assert notes[0] == "1 row has no 'y' and are left out"
+    assert notes[0] == "1 row has no target ('y') and is left out"
     assert "cpu" in notes[1]
     assert (model.n_rows_without_target_, model.target_names_) == (1, ("y",))
     assert_array_equal(model.classes_, ["high", "low", "mid"])
@@ -375,10 +376,20 @@ def test_labels_of_a_frame_keep_their_type(kind: str) -> None:
         "float": (pd.Series(np.where(yes, 3.0, 5.0)), [3, 5]),
         "nullable": (pd.Series(np.where(yes, 3, 5)).astype("Int64"), [3, 5]),
     }[kind]
+    assert_array_equal(TableClassifier(**SMALL).fit(X, y).classes_, classes)
     y[3] = None
+    with pytest.raises(ValueError, match="contains NaN"):
+        TableClassifier(**SMALL).fit(X, y)
     model = TableClassifier(**SMALL).fit(pd.DataFrame(COLUMNS).assign(y=y), target="y")
     assert_array_equal(model.classes_, np.array(classes), strict=True)
     assert model.n_rows_without_target_ == 1
+
+
+def test_a_column_of_an_array_as_the_target() -> None:
+    model = TableClassifier(**SMALL).fit(np.column_stack([X, LABELS]).astype(object), target="x2")
+    assert_array_equal(model.classes_, ["high", "low", "mid"])
+    assert_array_equal(model.feature_names_in_, ["x0", "x1"])
+    assert model.predict(X).shape == (N,)
 
 
 def test_several_targets() -> None:
@@ -414,9 +425,12 @@ def test_one_class() -> None:
         ({}, "TableClassifier requires y to be passed, but the target y is None; pass y, or the"),
         ({"y": LABELS[:-1]}, "inconsistent numbers of samples"),
         ({"target": "z"}, "X has no column 'z'"),
-        ({"y": np.where(A > 0, "x", None)}, "Input y contains None|contains NaN"),
+        ({"y": np.where(A > 0, "x", None)}, "Input y of TableClassifier contains NaN: a value"),
+        ({"target": 3}, "target is 3; give the name of a column of X, or a list of them"),
+        ({"target": ["y", 0]}, r"target is \['y', 0\]; give the name"),
         ({"y": np.where(A > 1, np.nan, 1.0)}, "Input y contains NaN"),
         ({"y": A}, "Unknown label type"),
+        ({"target": "a"}, "Unknown label type"),
         ({"y": LABELS, "sample_weight": [1.0]}, r"sample_weight.shape == \(1,\)"),
     ],
 )

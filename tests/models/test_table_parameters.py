@@ -89,7 +89,7 @@ def test_unknown_parameters(given: dict[str, Any], message: str) -> None:
         ({"dtype": "int8"}, "The 'dtype' parameter of TableClassifier .* Got 'int8' instead."),
         ({"class_weight": {"x": 1}}, "class_weight has .'x'., which y has not"),
         ({"categorical": "a"}, "categorical"),
-        ({"drop": ["z"]}, "drop: rows.csv has no column 'z'"),
+        ({"drop": ["z"]}, "rows.csv has no column 'z'"),
     ],
 )
 def test_wrong_values(parameters: dict[str, Any], message: str) -> None:

@@ -66,5 +66,5 @@ def test_the_draw_goes_by_the_seed() -> None:
 
 @pytest.mark.parametrize(("n", "part"), [(5, 0.1), (10, 0.0), (3, 0.99), (1, 0.5)])
 def test_too_few_rows(n: int, part: float) -> None:
-    with pytest.raises(ValueError, match="The validation set is too small. Increase"):
+    with pytest.raises(ValueError, match="The validation set is too small"):
         held(np.arange(n), part, "classification")

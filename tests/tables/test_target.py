@@ -73,7 +73,7 @@ def test_rows_without_a_target_are_left_out_and_counted() -> None:
 
 
 def test_no_row_has_a_target() -> None:
-    with pytest.raises(DataError, match="data.csv: the target 'y' is missing in every row"):
+    with pytest.raises(DataError, match=": the target 'y' is missing in every row"):
         rows_with_target(table_of(a=[1, 2], y=["NA", ""]), ["y"])
     with pytest.raises(DataError, match="one of the targets 'a', 'y' is missing in every row"):
         rows_with_target(table_of(a=[1, np.nan], y=[np.nan, 1]), ["a", "y"])
