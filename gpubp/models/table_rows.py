@@ -133,7 +133,7 @@ def _is_missing(cell: object) -> bool:
     """Return whether a cell is None, NaN, or pandas' NA or NaT."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
-    return isinstance(cell, float) and cell != cell  # noqa: PLR0124 (NaN alone)
+    return isinstance(cell, float) and cell != cell
 
 
 def checked_y(y: Any, task: Task, caller: str) -> np.ndarray:

@@ -60,8 +60,8 @@ class DateEncoding:
     @property
     def description(self) -> str:
         words = {"seconds": "seconds since the first"}
-        parts = ", ".join(words.get(part, part) for part, _ in self.parts)
-        return parts + ", missing" * (self.type.gaps > 0)
+        parts = [words.get(part, part) for part, _ in self.parts]
+        return ", ".join([*parts, *["missing"] * (self.type.gaps > 0)])
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
         text = as_text(column)

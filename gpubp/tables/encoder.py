@@ -48,7 +48,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     date : sequence of str, default=()
         Columns that are dates; "name:dmy" or "name:mdy" tells that the day or the month is first.
     min_frequency : int or "auto", default="auto"
-        The rows that a category needs for an output of its own. "auto": 2 below 1,000 rows, 10
+        The rows that a category needs for an output of its own. "auto": 2 below 200 rows, 5
         above.
     max_categories : int, default=255
         The most categories of a column that have outputs of their own.
@@ -319,10 +319,10 @@ def _blocks(rows: int, width: int) -> Iterator[slice]:
 
 
 def _names(option: str, value: Any) -> tuple[str, ...]:
-    if (
-        isinstance(value, str)
-        or not isinstance(value, Iterable)
-        or not all(isinstance(name, str) for name in value)
-    ):
+    names = () if value is None else value
+    if isinstance(names, str) or not isinstance(names, Iterable):
         raise ValueError(f"{option} is {value!r}; give a list of column names")
-    return tuple(value)
+    names = tuple(names)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{option} is {value!r}; give names as text")
+    return names

@@ -165,7 +165,7 @@ def _encoding_from(
         other, numbers = (require(column, key, bool) for key in ("other", "from_numbers"))
         return CategoryEncoding(found, values, other, numbers)
     parts = require_list(column, "parts", str)
-    if parts != [part for part in PARTS if part in parts] or not parts:
+    if parts != [part for part in PARTS if part in parts] or not (parts or found.gaps):
         raise ModelFileError(f"the parts of a date are {parts!r:.200}; they are among {PARTS}")
     pairs = [(part, None if part in CIRCLES else _next(statistics)) for part in parts]
     return DateEncoding(found, tuple(pairs))

@@ -179,10 +179,8 @@ class CategoryEncoding:
             )
         elif other and values:
             rare = found.distinct - len(values)
-            found = found.noted(
-                f"{rare:,} of {found.distinct:,} values {'is' if rare == 1 else 'are'} in fewer than "
-                f"{min_frequency} rows"
-            )
+            count = f"{rare:,} of {found.distinct:,} values {'is' if rare == 1 else 'are'}"
+            found = found.noted(f"{count} in fewer than {min_frequency} rows")
         return cls(found, values, other, isinstance(column, NumberColumn))
 
     @property

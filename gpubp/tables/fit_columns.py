@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from gpubp.tables.column import Column
 from gpubp.tables.column_type import ColumnError, ColumnType, Kind
 from gpubp.tables.encode_dates import DateEncoding
@@ -13,7 +15,11 @@ from gpubp.tables.encodings import BooleanEncoding, CategoryEncoding, Encoding, 
 from gpubp.tables.table import DataError, Table, listed
 from gpubp.tables.types import find_type
 
-_MANY_ROWS = 1000
+# Measured with two columns of 60 to 1,000 categories in 300 to 5,000 rows (R² of an MLP, mean of 3
+# or 4 seeds). Where categories matter much, 1, 2, 5 and 10 rows give .526 .509 .533 .492 (300 rows)
+# to .656 .650 .635 .619 (5,000); where they matter little, .531 .528 .518 .548 (1,000). So 5 loses
+# little in either case, but in 40 rows it would leave nothing of a column with ten values.
+_MANY_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -30,16 +36,20 @@ class ColumnOptions:
 
     def __post_init__(self) -> None:
         least, most = self.min_frequency, self.max_categories
-        if least != "auto" and (isinstance(least, bool) or least < 1):
+        if least != "auto" and not _is_count(least):
             raise ValueError(f"min_frequency is {least!r}; give 'auto' or an integer from 1 on")
-        if isinstance(most, bool) or most < 1:
+        if not _is_count(most):
             raise ValueError(f"max_categories is {most!r}; give an integer from 1 on")
 
     def least(self, rows: int) -> int:
         """The rows that a category needs for an output of its own."""
         if self.min_frequency == "auto":
-            return 2 if rows < _MANY_ROWS else 10
+            return 2 if rows < _MANY_ROWS else 5
         return self.min_frequency
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0
 
 
 def fit_columns(

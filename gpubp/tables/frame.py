@@ -107,8 +107,10 @@ def _frame_columns(X: Any, missing: frozenset[str], source: str) -> dict[str, Co
     if len(set(texts)) < len(texts):
         doubled = next(name for name, count in Counter(texts).items() if count > 1)
         raise DataError(f"{source} has several columns {doubled!r}; rename them")
-    columns = zip(texts, frame.iter_columns(), strict=True)
-    return {text: _series(series, missing) for text, series in columns}
+    return {
+        name: _series(series, missing)
+        for name, series in zip(texts, frame.iter_columns(), strict=True)
+    }
 
 
 def _series(series: Any, missing: frozenset[str]) -> Column:
@@ -176,7 +178,7 @@ def _objects(cells: list[Any], missing: frozenset[str]) -> Column:
         except (OverflowError, TypeError, ValueError):
             values = np.empty(0)
         found = values[~np.isnan(values)]
-        exact = not len(found) or np.abs(found).max() <= LARGEST_INTEGER or not _integers(cells)
+        exact = not len(found) or np.abs(found).max() < LARGEST_INTEGER or not _integers(cells)
         if len(values) == len(cells) and len(found) and exact:
             return _without_markers(NumberColumn(values), missing)
     return TextColumn.of([c if type(c) is str else _text(c) for c in cells], missing)

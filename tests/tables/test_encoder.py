@@ -149,6 +149,14 @@ def test_dates_become_the_parts_that_vary() -> None:
     assert_array_equal(X[:2, 5], [0, 0])
 
 
+def test_one_date_or_none_is_an_indicator() -> None:
+    encoder = TableEncoder().fit(_table(d=["2020-01-31", None]))
+    assert encoder.encodings_[0].description == "missing"
+    assert_array_equal(encoder.transform(_table(d=["2021-12-31", None])), [[0], [1]])
+    again = TableEncoder.from_parts(encoder.to_header(), encoder.tensors())
+    assert again.encodings_ == encoder.encodings_
+
+
 def test_dates_keep_the_order_of_training() -> None:
     encoder = TableEncoder(dtype="float64").fit(_table(d=["31/01/2020", "02/01/2020"]))
     later, iso = (encoder.transform(_table(d=[text])) for text in ("03/01/2020", "2020-01-03"))
