@@ -12,6 +12,7 @@ from typing import Any, Literal
 Task = Literal["classification", "regression"]
 
 HELD_OUT_FROM = 5000  # rows; fewer lose more by a tenth held out than the best epoch gains
+EPOCHS, LEAST_EPOCHS = 60, 10
 MOST_STEPS = 20_000  # of the optimizer, for up to 1,000 columns: half a minute on one core
 LEAST_DROPOUT = 0.03  # masks take a third of a step's time, so that a lower rate is none
 # What the rule's own solver and schedule take; another solver has defaults of its own.
@@ -41,12 +42,11 @@ def recipe(
     if solver == "lbfgs":
         return parameters
     batch_size = _power_of_two(max(n_rows / 40, n_columns / 8), 32, 256)
-    epochs = round(60 + 140 * min(1, 300 / n_rows))
     most = MOST_STEPS * min(1, 1000 / n_columns) * batch_size / n_rows
     dropout = 0.3 * min(1, 1500 / n_rows)
     parameters |= {
         "batch_size": min(batch_size, n_rows),
-        "max_iter": max(min(epochs, round(most)), 10),
+        "max_iter": max(min(EPOCHS, round(most)), LEAST_EPOCHS),
         "dropout": round(dropout, 2) if dropout >= LEAST_DROPOUT else 0.0,
     }
     parameters |= _stopping(task, n_rows, parameters["max_iter"])
