@@ -61,7 +61,9 @@ def fit_estimator(
 ) -> History:
     """Fit ``estimator`` as its fit does; return how training went, without a warning of it.
 
-    given : X, y and sample weights of rows to validate on, for early_stopping. on_epoch : called after each epoch; returns True to stop. note : called with lines for a person.
+    given : X, y and sample weights of the rows that early_stopping scores.
+    on_epoch : called after each epoch; returns True to stop.
+    note : called with lines for a person.
     """
     estimator._validate_params()
     with rollback(estimator):

@@ -84,6 +84,11 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
 def _model_from(header: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> Model:
     """Return the model of a header and its tensors, or raise ModelFileError."""
     only_keys(header, ["estimator", "schema", "table"])
+    if "table" in header and "schema" in header:
+        raise ModelFileError(
+            "the header has both 'table' and 'schema', of which one belongs; restore the file or "
+            "save the model again"
+        )
     estimator = from_record(require(header, "estimator", dict), tensors)
     if "table" in header:
         model: Model = table_from(require(header, "table", dict), estimator, tensors)

@@ -16,7 +16,6 @@ from gpubp.models.finite_outputs import NonFiniteOutputError
 from gpubp.models.scores import class_scores, number_scores, per_class
 from gpubp.models.table_parameters import constraints, documented, initializer
 from gpubp.models.table_training import TableEstimator
-from gpubp.tables.frame import as_table
 from gpubp.tables.table import DataError, Table, listed
 from gpubp.tables.target import class_indices, numbers_of, rows_with_target
 
@@ -98,6 +97,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
         targets : the column with the truth, by default that of training.
         """
+        check_is_fitted(self)
         rows, truth, _ = self._truth(table, targets)
         return class_scores(np.arange(len(self.classes_)), truth, self.predict_proba(rows))
 
@@ -112,7 +112,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     def known_labels(self, table: Any, target: str | None = None) -> np.ndarray:
         """Return the labels (n,) in a column; DataError for one that training had not."""
         name = target or self.target_names_[0]
-        table = as_table(table)
+        table = self._table(table)
         gaps = table.column(name).is_gap()
         if gaps.any():
             raise DataError(f"{table.where(int(np.argmax(gaps)), name)}: the label is missing")
@@ -137,7 +137,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         The unknown ones count on from len(classes_).
         """
         (name,) = self._names_of_truth(targets)
-        rows, _ = rows_with_target(as_table(table), (name,))
+        rows, _ = rows_with_target(self._table(table), (name,))
         return rows, *class_indices(rows, name, self.classes_)
 
     def __sklearn_tags__(self) -> Any:
@@ -204,8 +204,9 @@ class TableRegressor(RegressorMixin, TableEstimator):
 
         targets : columns with the truth, by default those of training.
         """
+        check_is_fitted(self)
         names = self._names_of_truth(targets)
-        rows, _ = rows_with_target(as_table(table), names)
+        rows, _ = rows_with_target(self._table(table), names)
         return number_scores(numbers_of(rows, names), self.predict(rows))
 
     def _chosen(self, y: np.ndarray) -> dict[str, Any]:

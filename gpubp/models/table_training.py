@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -29,7 +30,7 @@ from gpubp.models.table_recipe import recipe
 from gpubp.models.table_rows import Rows, hold_out, rows_given, rows_of_table
 from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.frame import as_table
-from gpubp.tables.table import DataError, Table
+from gpubp.tables.table import DataError, Table, listed
 from gpubp.tables.target import (
     Task,
     check_targets,
@@ -41,7 +42,6 @@ from gpubp.version import __version__
 
 Note = Callable[[str], None]
 OnStart = Callable[[TableEncoder, Any], None]
-Held = tuple[Any, Any, Any]
 
 
 class TableEstimator(BaseEstimator):
@@ -79,10 +79,12 @@ class TableEstimator(BaseEstimator):
         self._validate_params()
         caller = type(self).__name__
         with rollback(self):
-            rows = rows_given(X, y, target, sample_weight, self.task, caller)
+            rows = rows_given(X, y, target, sample_weight, self.task, caller, self.na)
             held = None
             if any(each is not None for each in (X_val, y_val, sample_weight_val)):
-                held = rows_given(X_val, y_val, target, sample_weight_val, self.task, caller)
+                held = rows_given(
+                    X_val, y_val, target, sample_weight_val, self.task, caller, self.na
+                )
             history = self._train(rows, held)
         # The recipe ends training after so many epochs: that is no reason for a warning.
         by_recipe = is_auto(self.max_iter) or is_auto(self.n_iter_no_change)
@@ -114,8 +116,7 @@ class TableEstimator(BaseEstimator):
         table, left_out = rows_with_target(table, names)
         check_targets(table, names, self.task)
         if left_out and note:
-            some = "row has" if left_out == 1 else "rows have"
-            note(f"{left_out} {some} no {' and '.join(map(repr, names))} and are left out")
+            note(_left_out(left_out, names))
         with rollback(self):
             history = self._train(
                 rows_of_table(table, names, self.task), None, on_epoch, note, on_start, whole
@@ -134,14 +135,18 @@ class TableEstimator(BaseEstimator):
     ) -> History:
         """Fit the encoder and the network; set the fitted attributes."""
         goes_on = self.warm_start and hasattr(self, "network_")
-        encoder = self.encoder_ if goes_on else self._encoder().fit(rows.X, whole=whole)
-        Z, y, weights = _encoded(encoder, rows.X), rows.y, rows.weights
+        encoder = self.encoder_ if goes_on else self._encoder()
+        fit_transform = partial(encoder.fit_transform, whole=whole)
+        Z = _encoded(encoder.transform if goes_on else fit_transform, rows.X)
+        y, weights = rows.y, rows.weights
         network = self._network(y, Z.shape, given is not None)
         if goes_on:
             network = copy(self.network_).set_params(**network.get_params(deep=False))
         if on_start is not None:
             on_start(encoder, network)
-        held = given and (_encoded(encoder, given.X), given.y, given.weights)
+        held = None
+        if given is not None:
+            held = _encoded(encoder.transform, given.X), given.y, given.weights
         if held is None and network.early_stopping and network.solver != "lbfgs":
             rng = check_random_state(self.random_state)
             kept, out = hold_out(y, network.validation_fraction, self.task, rng)
@@ -210,16 +215,21 @@ class TableEstimator(BaseEstimator):
         encoder = self.encoder_
         if dtype is not None:
             encoder = copy(encoder).set_params(dtype=np.dtype(dtype).name)
-        return _encoded(encoder, X)
+        return _encoded(encoder.transform, X)
 
     def _finite(self, predict: Callable[[Any], np.ndarray], X: Any) -> np.ndarray:
         """Return what ``predict`` gives for the encoded rows of X; NonFiniteOutputError."""
         Z = self.encode(X)
+        if not Z.shape[0]:  # as of a file with a header alone
+            return predict(np.zeros((1, Z.shape[1]), Z.dtype))[:0]
         outputs = predict(Z)
         if not np.isfinite(outputs).all():
             sources = [e.type.name for e in self.encoder_.encodings_ for _ in e.outputs]
-            check_finite(outputs, Z, self.network_.coefs_, as_table(X), sources)
+            check_finite(outputs, Z, self.network_.coefs_, self._table(X), sources)
         return outputs
+
+    def _table(self, X: Any) -> Table:
+        return as_table(X, na=self.na)
 
     def _names_of_truth(self, targets: Sequence[str] | None) -> tuple[str, ...]:
         names = (targets,) if isinstance(targets, str) else tuple(targets or self.target_names_)
@@ -251,10 +261,17 @@ class TableEstimator(BaseEstimator):
             raise InvalidParameterError(f"{error}{hint}") from None
 
 
-def _encoded(encoder: TableEncoder, X: Any) -> Any:
-    """Return what the encoder makes of X, whatever output scikit-learn is set to."""
+def _encoded(transform: Callable[[Any], Any], X: Any) -> Any:
+    """Return what an encoder makes of X, whatever output scikit-learn is set to."""
     with sklearn.config_context(transform_output="default"):
-        return encoder.transform(X)
+        return transform(X)
+
+
+def _left_out(rows: int, targets: Sequence[str]) -> str:
+    """Return a line that says how many rows have no target."""
+    what = "target" if len(targets) == 1 else "value in one of the targets"
+    count = f"1 row has no {what}" if rows == 1 else f"{rows:,} rows have no {what}"
+    return f"{count} ({listed(targets)}) and {'is' if rows == 1 else 'are'} left out"
 
 
 def _taken(weights: Any, places: np.ndarray) -> Any:

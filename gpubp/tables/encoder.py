@@ -107,10 +107,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self._fit_table(self._read(X), whole)
         return self
 
-    def fit_transform(self, X: Any, y: Any = None) -> Any:
-        """Fit, and return X encoded."""
+    def fit_transform(self, X: Any, y: Any = None, *, whole: Table | None = None) -> Any:
+        """Fit, and return X encoded; the arguments are those of fit."""
         table = self._read(X)
-        self._fit_table(table)
+        self._fit_table(table, whole)
         return self._encode(table)
 
     def transform(self, X: Any) -> Any:

@@ -18,10 +18,12 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from gpubp import DataError, MLPClassifier, MLPRegressor, TableClassifier, TableRegressor
 from gpubp.models.finite_outputs import NonFiniteOutputError
+from gpubp.models.table_rows import hold_out
 from gpubp.tables.column import TextColumn
 from gpubp.tables.table import Table
 from gpubp.training.history import Epoch
 from tests.models.table_cases import (
+    COLUMNS,
     KIND,
     LABELS,
     SMALL,
@@ -37,8 +39,6 @@ from tests.models.table_cases import (
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 X = np.column_stack([A, B])
-COLUMNS = {"a": A, "b": B, "kind": KIND}
-
 
 # scikit-learn's contract.
 
@@ -79,12 +79,13 @@ def test_cross_validation_pipelines_and_grids() -> None:
     grid = {"hidden_layer_sizes": [(3,), (6,)], "min_frequency": [1, 100]}
     search = GridSearchCV(TableRegressor(**SMALL), grid, cv=2).fit(frame, Y[:, 0])
     assert set(search.best_params_) == set(grid)
-    assert (
-        len(search.best_estimator_.network_.coefs_[0])
-        == search.best_estimator_.n_features_in_
-        + (4 if search.best_params_["min_frequency"] == 1 else 2)
-        - 1
-    )
+    widths = [
+        len(TableRegressor(**SMALL, min_frequency=least).fit(frame, Y[:, 0]).network_.coefs_[0])
+        for least in grid["min_frequency"]
+    ]
+    assert widths[0] == 6 > widths[1]  # a, b, gaps of b and three kinds
+    best = widths[grid["min_frequency"].index(search.best_params_["min_frequency"])]
+    assert len(search.best_estimator_.network_.coefs_[0]) == best
 
 
 def test_clones_and_pickles() -> None:
@@ -137,7 +138,7 @@ def test_fit_table_returns_the_history_and_tells_of_each_epoch() -> None:
     assert [epoch.loss for epoch in epochs] == history.losses == model.network_.loss_curve_
     assert history.stopped_by == "max_epochs"
     assert model.n_iter_ == 4
-    assert notes[0] == "1 row has no 'y' and are left out"
+    assert notes[0] == "1 row has no target ('y') and is left out"
     assert "cpu" in notes[1]
     assert (model.n_rows_without_target_, model.target_names_) == (1, ("y",))
     assert_array_equal(model.classes_, ["high", "low", "mid"])
@@ -237,9 +238,24 @@ def test_sample_weights_follow_their_rows() -> None:
         sample_weight=weights[kept],
     )
     assert_array_equal(model.network_.coefs_[0], by_hand.network_.coefs_[0], strict=True)
-    stopped = SMALL | {"early_stopping": True}
-    model = TableClassifier(**stopped).fit(columns, target="y", sample_weight=weights)
-    assert np.isfinite(model.network_.best_validation_score_)
+
+
+def test_rows_held_out_are_as_by_hand() -> None:
+    weights = np.where(LABELS == "low", 0.25, 1.0)
+    parameters = SMALL | {"early_stopping": True, "validation_fraction": 0.3}
+    model = TableClassifier(**parameters).fit(table(), LABELS, sample_weight=weights)
+    Z = model.encode(table())
+    kept, out = hold_out(LABELS, 0.3, "classification", np.random.RandomState(0))
+    by_hand = MLPClassifier(**model.network_.get_params()).fit(
+        Z[kept],
+        LABELS[kept],
+        weights[kept],
+        X_val=Z[out],
+        y_val=LABELS[out],
+        sample_weight_val=weights[out],
+    )
+    assert_array_equal(model.network_.coefs_[0], by_hand.coefs_[0], strict=True)
+    assert model.network_.validation_scores_ == by_hand.validation_scores_
 
 
 def test_a_warm_start_goes_on() -> None:
@@ -353,17 +369,27 @@ def test_labels_of_a_frame_keep_their_type(kind: str) -> None:
     pd = pytest.importorskip("pandas", reason="needs pandas")
     yes = A > 0
     y, classes = {
-        "bool": (pd.Series(yes), [False, True]),
+        "bool": (pd.Series(yes.astype(object)), [False, True]),
         "str": (pd.Series(np.where(yes, "1", "2")), ["1", "2"]),
         "category": (pd.Series(np.where(yes, "p", "q")).astype("category"), ["p", "q"]),
         "int": (pd.Series(np.where(yes, 3, 5)), [3, 5]),
         "float": (pd.Series(np.where(yes, 3.0, 5.0)), [3, 5]),
         "nullable": (pd.Series(np.where(yes, 3, 5)).astype("Int64"), [3, 5]),
     }[kind]
+    assert_array_equal(TableClassifier(**SMALL).fit(X, y).classes_, classes)
     y[3] = None
+    with pytest.raises(ValueError, match="contains NaN"):
+        TableClassifier(**SMALL).fit(X, y)
     model = TableClassifier(**SMALL).fit(pd.DataFrame(COLUMNS).assign(y=y), target="y")
     assert_array_equal(model.classes_, np.array(classes), strict=True)
     assert model.n_rows_without_target_ == 1
+
+
+def test_a_column_of_an_array_as_the_target() -> None:
+    model = TableClassifier(**SMALL).fit(np.column_stack([X, LABELS]).astype(object), target="x2")
+    assert_array_equal(model.classes_, ["high", "low", "mid"])
+    assert_array_equal(model.feature_names_in_, ["x0", "x1"])
+    assert model.predict(X).shape == (N,)
 
 
 def test_several_targets() -> None:
@@ -374,7 +400,7 @@ def test_several_targets() -> None:
     assert model.target_names_ == ("p", "q")
     again = TableRegressor(**SMALL).fit(frame[["a", "b", "kind"]], frame[["p", "q"]])
     assert again.target_names_ == ("p", "q")
-    assert_array_equal(again.predict(frame), model.predict(frame))
+    assert_allclose(again.predict(frame), model.predict(frame), rtol=1e-5)
     assert TableRegressor(**SMALL).fit(X, Y).target_names_ == ("y0", "y1")
     assert TableRegressor(**SMALL).fit(X, frame.p).target_names_ == ("p",)
 
@@ -399,10 +425,13 @@ def test_one_class() -> None:
         ({}, "TableClassifier requires y to be passed, but the target y is None; pass y, or the"),
         ({"y": LABELS[:-1]}, "inconsistent numbers of samples"),
         ({"target": "z"}, "X has no column 'z'"),
-        ({"y": np.where(A > 0, "x", None)}, "Input y contains None|contains NaN"),
+        ({"y": np.where(A > 0, "x", None)}, "Input y of TableClassifier contains NaN: a value"),
+        ({"target": 3}, "target is 3; give the name of a column of X, or a list of them"),
+        ({"target": ["y", 0]}, r"target is \['y', 0\]; give the name"),
         ({"y": np.where(A > 1, np.nan, 1.0)}, "Input y contains NaN"),
         ({"y": A}, "Unknown label type"),
-        ({"y": LABELS, "sample_weight": [1.0]}, "sample_weight.shape"),
+        ({"target": "a"}, "Unknown label type"),
+        ({"y": LABELS, "sample_weight": [1.0]}, r"sample_weight.shape == \(1,\)"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
@@ -415,7 +444,7 @@ def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     [
         (TableClassifier, {"y": np.full(N, "u")}, "the target has one class only, 'u'"),
         (TableClassifier, {"y": A}, "different labels in 120 rows"),
-        (TableRegressor, {"y": LABELS}, "row 1, column 'y': '.*' is not a number, which"),
+        (TableRegressor, {"y": LABELS}, "row 3, column 'y': 'high' is not a number, which"),
         (TableRegressor, {"y": np.ones(N)}, "the target is 1.0 in every row"),
         (TableRegressor, {"y": np.full(N, np.nan)}, "'y' is missing in every row"),
     ],
@@ -453,6 +482,23 @@ def test_wide_tables_are_sparse() -> None:
 # What predict takes.
 
 
+def test_no_rows() -> None:
+    none = table(y=LABELS).rows(0, 0)
+    assert classifier().predict(none).tolist() == []
+    assert classifier().predict_proba(none).shape == (0, 3)
+    assert regressor(2).predict(none).shape == (0, 2)
+    assert classifier().evaluate(none) == {}
+
+
+def test_texts_that_mean_no_value() -> None:
+    cells = np.where(np.arange(N) % 6 == 0, "none given", LABELS)
+    model = TableClassifier(**SMALL, na=["none given"]).fit(COLUMNS | {"y": cells}, target="y")
+    assert_array_equal(model.classes_, ["high", "low", "mid"])
+    assert model.n_rows_without_target_ == N / 6
+    assert model.evaluate(COLUMNS | {"y": cells})["accuracy"] >= 0
+    assert model.unknown_labels(COLUMNS | {"y": cells}) == []
+
+
 def test_shapes() -> None:
     assert classifier().predict(table()).shape == (N,)
     assert classifier().predict_proba(table()).shape == (N, 3)
@@ -483,8 +529,8 @@ def test_gaps_and_values_that_training_had_not() -> None:
     ("cell", "message"),
     [
         ("abc", "X, row 5, column 'a': 'abc' is no number"),
-        (np.inf, "X, row 5, column 'a' is inf, not a finite number"),
-        (1e300, r"X, row 5, column 'a' is 1e\+300, too large"),
+        (np.inf, "X, row 5, column 'a': inf is not a finite number"),
+        (1e300, r"X, row 5, column 'a': 1e\+300 is too large"),
     ],
 )
 def test_wrong_cells(cell: Any, message: str) -> None:
@@ -523,3 +569,70 @@ def test_a_network_alone_takes_the_encoded_rows() -> None:
     model = classifier()
     network: MLPClassifier = model.network_
     assert_array_equal(network.predict(model.encode(table())), model.predict(table()))
+
+
+# Scores.
+
+
+def test_scores_of_classes_by_hand() -> None:
+    model = classifier()
+    P = model.predict_proba(table()).astype(float)
+    labels = LABELS.copy()
+    labels[:30] = "NA"
+    known = P[30:] / P[30:].sum(axis=1, keepdims=True)
+    places = np.searchsorted(model.classes_, LABELS[30:])
+    scores = model.evaluate(table(y=labels))
+    assert scores["accuracy"] == (known.argmax(axis=1) == places).mean()
+    assert_allclose(scores["log_loss"], -np.log(known[np.arange(90), places]).mean(), rtol=1e-6)
+    under_another_name = model.evaluate(table(y=LABELS[::-1], truth=labels), ["truth"])
+    assert under_another_name == scores == model.evaluate(table(truth=labels), "truth")
+
+
+def test_scores_with_labels_that_training_had_not() -> None:
+    model = classifier()
+    labels = LABELS.astype("<U9")
+    labels[3:6] = "elsewhere"
+    scores = model.evaluate(table(y=labels))
+    assert scores["accuracy"] == (model.predict(table()) == labels).mean()
+    assert "log_loss" not in scores
+    assert model.unknown_labels(table(y=labels)) == ["elsewhere"]
+    rows = model.per_class(table(y=labels))
+    assert [row["label"] for row in rows] == ["high", "low", "mid", "elsewhere"]
+    assert rows[3]["rows"] == 3
+    assert rows[3]["recall"] == 0
+    with pytest.raises(
+        DataError, match="row 4, column 'y': 'elsewhere' is no label of the model, w"
+    ):
+        model.known_labels(table(y=labels))
+    with pytest.raises(DataError, match="row 1, column 'y': the label is missing"):
+        model.known_labels(table(y=np.where(np.arange(N) == 0, "", LABELS)))
+    assert_array_equal(model.known_labels(table(y=LABELS)), LABELS)
+    assert_array_equal(model.known_labels(table(other=LABELS), "other"), LABELS)
+
+
+def test_labels_of_another_kind() -> None:
+    with pytest.raises(
+        DataError, match=r"has labels such as .*, but the model's are such as 'high'"
+    ):
+        classifier().evaluate(table(y=A))
+
+
+def test_scores_of_numbers_by_hand() -> None:
+    model = regressor(2)
+    residuals = Y - model.predict(table())
+    truth = {"y0": Y[:, 0], "y1": Y[:, 1]}
+    scores = model.evaluate(table(**truth))
+    assert_allclose(scores["mae"], np.abs(residuals).mean(), rtol=1e-12)
+    assert_allclose(scores["rmse"], np.sqrt((residuals**2).mean(axis=0)).mean(), rtol=1e-12)
+    assert_allclose(
+        scores["r2"], (1 - (residuals**2).mean(axis=0) / Y.var(axis=0)).mean(), rtol=1e-12
+    )
+    assert_allclose(scores["per_output"][1]["mae"], np.abs(residuals[:, 1]).mean(), rtol=1e-12)
+    gaps = truth | {"y1": np.where(np.arange(N) < 20, np.nan, Y[:, 1])}
+    assert_allclose(model.evaluate(table(**gaps))["mae"], np.abs(residuals[20:]).mean())
+    with pytest.raises(DataError, match="1 targets were given, but the model has 2: y0, y1"):
+        model.evaluate(table(**truth), ["y0"])
+    with pytest.raises(DataError, match="has no column 'y0'"):
+        model.evaluate(table())
+    with pytest.raises(DataError, match="is not a number, which a regression needs"):
+        model.evaluate(table(y0=Y[:, 0], y1=LABELS))
