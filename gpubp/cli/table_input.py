@@ -163,17 +163,25 @@ def read_data(
     return replace(table, targets=tuple(targets)) if targets else table
 
 
-def column_choices(options: Mapping[str, Any], table: Table) -> dict[str, tuple[str, ...] | None]:
+def column_choices(
+    options: Mapping[str, Any], table: Table, targets: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
     """Return the parameters of the encoder that the options of columns set.
 
     A value is the name of a column, commas and all, or else names separated by commas.
-    Raises BadParameter for an empty name.
+    Raises UsageError for an empty name and for a target.
     """
-    choices: dict[str, tuple[str, ...] | None] = {}
+    choices: dict[str, tuple[str, ...]] = {}
     for name in COLUMNS:
         found: dict[str, None] = {}
         for value in options[name]:
             found |= dict.fromkeys([value] if value in table.columns else _names(name, value))
+        for target in targets:
+            if target in found:
+                raise click.UsageError(
+                    f"--{name} names {target!r}, which is the target; leave it out, or take another "
+                    "--target"
+                )
         if found:
             choices[name] = tuple(found)
     return choices

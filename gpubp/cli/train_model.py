@@ -80,7 +80,7 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
         if note:
             report.note(note)
     check_validation(len(rows), rows.labels, options)
-    given = parameters(problem.task, options) | column_choices(options, table)
+    given = parameters(problem.task, options) | column_choices(options, table, rows.targets)
     model: TableClassifier | TableRegressor
     if rows.labels is not None:
         weights = class_weight(options["class_weight"], rows.labels)

@@ -22,7 +22,9 @@ from tests.cli.running import FAST, LABELS, Run, X, Y, features, one_line, write
         ("digit", 1, "digit: no such file; did you mean the data set 'digits'?"),
         ("folder", 1, "folder is a directory; give a file"),
         ("folder.csv", 1, "folder.csv is a directory; give a file"),
-        ("notes.txt", 1, "notes.txt has suffix '.txt'; give one of .csv, .npz, .npy"),
+        ("notes.docx", 1, "notes.docx has suffix '.docx'"),
+        ("sheet.xlsx", 1, "save the sheet as CSV"),
+        ("http://a.b/c.csv", 1, "is an address; download the file and give its path"),
         ("bad.npz", 1, "bad.npz is not a readable .npz file"),
         ("bad.npy", 1, "bad.npy is not a readable .npy file"),
         ("X.npy", 1, "X.npy has no target"),
@@ -36,10 +38,30 @@ from tests.cli.running import FAST, LABELS, Run, X, Y, features, one_line, write
         ("data.csv --target zzz", 1, "has no column 'zzz'; it has 'a', 'b', 'c', 'label'"),
         ("data.csv --target a,a", 1, "targets are 'a', 'a'; name every column once"),
         ("data.csv --target a,,b", 2, "'--target': 'a,,b' has an empty name"),
-        ("data.csv --target a", 1, "column 'label': 'no' is not a number; encode the column"),
         ("data.csv --target a,b --task classification", 1, "classification takes one"),
-        ("data.csv --task regression", 1, "column 'label': 'no' is not a number"),
-        ("diabetes --task classification --target bmi", 1, "is no class; use regression"),
+        ("data.csv --task regression", 1, "'label' was taken as the target, since it is the last"),
+        ("data.csv --class-weight no=1,sure=2", 2, "has 'sure', which is no label of the target"),
+        ("data.csv --class-weight no", 2, "'no' is not a label with its weight; give balanced"),
+        ("data.csv --class-weight no=-1", 2, "'no=-1' is not a label with its weight"),
+        ("diabetes --class-weight balanced", 2, "--class-weight is for classification, and this"),
+        ("data.csv --loss huber", 2, "--loss is for regression, and this is a classification"),
+        ("data.csv --huber-delta 2", 2, "--huber-delta is for --loss huber, got --loss squared"),
+        (
+            "data.csv --scoring acuracy",
+            2,
+            "is no metric of scikit-learn's; did you mean 'accuracy'",
+        ),
+        ("data.csv --momentum 0.5", 2, "--momentum is for --solver sgd, which was not given"),
+        ("data.csv --schedule adaptive", 2, "is for --solver sgd, and no --solver was given"),
+        ("data.csv --delimiter ab", 2, "'ab' is not one character between fields"),
+        ("data.csv --encoding klingon", 2, "'klingon' is not an encoding; give one, such as"),
+        ("data.csv --decimal x", 2, "'x' is not one of '.', ','"),
+        ("iris --decimal ,", 2, "is a built-in data set, which takes no options of reading"),
+        ("data.csv --drop a,,b", 2, "--drop: 'a,,b' has an empty name"),
+        ("data.csv --drop aa", 1, "data.csv has no column 'aa'; did you mean 'a'?"),
+        ("data.csv --numeric a --categorical a", 1, "choose one"),
+        ("data.csv --drop a,label", 2, "--drop names 'label', which is the target; leave it out"),
+        ("data.csv --query delete", 1, "query"),
         ("data.csv --test-size 0.99", 2, "--test-size 0.99 leaves 0 of 40 rows to train on"),
         ("data.csv --test-size 1", 2, "'--test-size': 1.0 is not in the range 0<=x<1"),
         ("data.csv --test-size nan", 2, "'--test-size': 'nan' is not a finite number"),
@@ -50,7 +72,6 @@ from tests.cli.running import FAST, LABELS, Run, X, Y, features, one_line, write
             2,
             "needs 2 rows of each class to train on",
         ),
-        ("rare.csv --test-size 0.8", 2, "leaves only rows of 'p' to train on"),
         ("data.csv --hidden 0", 2, "'--hidden': '0' is not a list of layer sizes"),
         ("data.csv --hidden 8,,8", 2, "'--hidden': '8,,8' is not a list of layer sizes"),
         (
@@ -87,7 +108,7 @@ def test_bad_arguments_of_train(run: Run, args: str, code: int, message: str) ->
     write_csv("rare.csv", a=np.arange(12), label=["p"] * 11 + ["q"])
     for folder in ("folder", "folder.csv"):
         Path(folder).mkdir()
-    for name in ("bad.npz", "bad.npy", "notes.txt"):
+    for name in ("bad.npz", "bad.npy", "notes.docx", "sheet.xlsx"):
         Path(name).write_text("hello")
     np.save("X.npy", X)
     np.save("short.npy", [1, 2, 3])
@@ -110,8 +131,10 @@ def test_bad_arguments_of_train(run: Run, args: str, code: int, message: str) ->
         ("predict", "text -", 1, "standard input is empty"),
         ("predict", "text fewer.csv", 1, "fewer.csv has no column 'c'; did you mean 'C'?"),
         ("predict", "text iris", 1, "iris has no 3 columns 'a', 'b', 'c'"),
-        ("predict", "text hole.csv", 1, "hole.csv, line 32, column 'b': '' is not a number"),
-        ("predict", "text large.csv", 1, "column 'b': 1e+300 is out of the range of float32"),
+        ("predict", "text word.csv", 1, "word.csv, row 31, column 'b': 'x' is no number"),
+        ("predict", "text large.csv", 1, "large.csv, row 31, column 'b': 1e+300 is too large"),
+        ("predict", "text data.csv --keep zz", 1, "data.csv has no column 'zz'"),
+        ("predict", "text data.csv --keep a,a", 2, "--keep a,a gives two columns called 'a'"),
         ("predict", "number data.csv --proba", 2, "--proba is for classification, and this"),
         ("predict", "text data.csv --device gpu", 2, "must be auto, cpu, cuda or cuda:N, got"),
         ("predict", "text data.csv --device cuda:99", 2, "check the package"),
@@ -122,7 +145,7 @@ def test_bad_arguments_of_train(run: Run, args: str, code: int, message: str) ->
         ("evaluate", "text data.csv --target lable", 1, "no column 'lable'; did you mean 'label'"),
         ("evaluate", "text data.csv --target a", 1, "column 'a' has labels such as"),
         ("evaluate", "text data.csv --target label,a", 1, "2 targets were given, but the model"),
-        ("evaluate", "number data.csv --target label", 1, "'label': 'no' is not a number"),
+        ("evaluate", "number data.csv --target label", 1, "'label': 'may, be' is not a number"),
         ("evaluate", "text data.csv --target ,", 2, "has an empty name"),
         ("evaluate", "text data.csv --device gpu", 2, "must be auto, cpu, cuda or cuda:N"),
         ("evaluate", "text data.csv --target-file y.npy", 1, "a target file goes with an .npy"),
@@ -141,14 +164,14 @@ def test_bad_arguments_of_predict_and_evaluate(
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with models and tables, some of them bad."""
     folder = tmp_path_factory.mktemp("models")
-    hole, large = X.astype(object), X.copy()
-    hole[30, 1], large[30, 1] = "", 1e300
+    word, large = X.astype(object), X.copy()
+    word[30, 1], large[30, 1] = "x", 1e300
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         Path("folder").mkdir()
         Path("empty.csv").touch()
         write_csv("data.csv", **features(), label=LABELS)
-        write_csv("hole.csv", **features(hole))
+        write_csv("word.csv", **features(word))
         write_csv("large.csv", **features(large))
         write_csv("fewer.csv", a=X[:, 0], b=X[:, 1], C=X[:, 2])
         write_csv("numbers.csv", **features(), y=Y)
@@ -167,8 +190,8 @@ def test_a_failed_prediction_leaves_the_output(
 ) -> None:
     monkeypatch.setattr("gpubp.cli.predict.CHUNK_ROWS", 7)
     Path("out.csv").write_text("old")
-    args = (models / "text", models / "hole.csv", "-o", "out.csv")
-    assert "hole.csv, line 32, column 'b'" in one_line(run("predict", *args, code=1))
+    args = (models / "text", models / "word.csv", "-o", "out.csv")
+    assert "word.csv, row 31, column 'b'" in one_line(run("predict", *args, code=1))
     assert Path("out.csv").read_text() == "old"
     assert os.listdir() == ["out.csv"]  # noqa: PTH208
 
