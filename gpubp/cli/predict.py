@@ -54,10 +54,11 @@ def predict(model: Path, data: str, **options: Any) -> None:
         raise click.UsageError(
             f"--keep {','.join(keep)} gives two columns called {doubled[0]!r}; leave it out"
         )
+    if out is not None:
+        check_output("-o", out)
     chunks = _chunks(data, estimator, read_options(options, estimator.na), keep)
     blocks = (_block(estimator, chunk, keep, names) for chunk in chunks)
     if out is not None and is_parquet(out) and not is_stdout(out):
-        check_output("-o", out)
         write_parquet(out, blocks)
         return
     with open_output(out) as file:

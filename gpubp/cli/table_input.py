@@ -179,8 +179,8 @@ def column_choices(
         for target in targets:
             if target in found:
                 raise click.UsageError(
-                    f"--{name} names {target!r}, which is the target; leave it out, or take another "
-                    "--target"
+                    f"--{name} names {target!r}, which is the target; leave it out, or take "
+                    "another --target"
                 )
         if found:
             choices[name] = tuple(found)

@@ -62,7 +62,8 @@ class Trained:
     @property
     def network(self) -> MLPClassifier | MLPRegressor:
         """The estimator that was trained on the encoded rows."""
-        return self.model.network_
+        network: MLPClassifier | MLPRegressor = self.model.network_
+        return network
 
 
 def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:

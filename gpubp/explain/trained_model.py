@@ -120,8 +120,10 @@ def _in_units(model: TableEstimator, table: Table, X: np.ndarray) -> np.ndarray:
     for encoding in model.encoder_.encodings_:
         if isinstance(encoding, NumberEncoding):
             found, column = encoding.type, table.columns[encoding.type.name]
-            is_text = isinstance(column, TextColumn)
-            numbers = read_numbers(column.texts(), found.decimal) if is_text else column.values
+            if isinstance(column, TextColumn):
+                numbers = read_numbers(column.texts(), found.decimal)
+            else:
+                numbers = column.values
             raw[:, at] = np.where(np.isnan(numbers), encoding.statistics.median, numbers)
         at += len(encoding.outputs)
     return raw

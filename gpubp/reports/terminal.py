@@ -211,7 +211,7 @@ def _scores(result: dict[str, Any]) -> list[tuple[str, Sequence[str]]]:
     test, baselines = result["test"], result["baselines"]
     if not test:
         return []
-    found = []
+    found: list[tuple[str, Sequence[str]]] = []
     if baselines:
         scores = {"network": test} | {name: of["scores"] for name, of in baselines.items()}
         legend = [f"{name}: {of['model']}" for name, of in baselines.items()]

@@ -83,5 +83,5 @@ def test_an_unwritable_output_is_found_before_anything_else(
     monkeypatch.setattr("gpubp.tables.read.read_table", unexpected)
     assert message in one_line(run("train", "data.csv", "-o", out, code=1))
     monkeypatch.setattr("gpubp.models.table_estimators.TableClassifier.predict_proba", unexpected)
-    monkeypatch.setattr("gpubp.tables.read.csv_tables", unexpected)
+    monkeypatch.setattr("gpubp.tables.read.read_chunks", unexpected)
     assert message in one_line(run("predict", "model.safetensors", "data.csv", "-o", out, code=1))

@@ -100,7 +100,8 @@ def test_text_in_a_pipe(run: Run) -> None:
     out.parent.mkdir(parents=True)
     trained = run("train", "iris", "--validation-size", "0.2", "-o", out, *FAST)
     notes, epochs, summary = trained.out[:0], [], {}
-    for line in trained.out.splitlines():
+    head, _, rest = trained.out.partition("\n\n")
+    for line in head.splitlines():
         if line.startswith("epoch"):
             epochs.append(line)
         elif epochs:
@@ -117,7 +118,20 @@ def test_text_in_a_pipe(run: Run) -> None:
     assert summary["network"] == "4-6-3, 51 parameters, float32"
     assert re.fullmatch(r"accuracy \d\.\d{4}, log loss \d\.\d{4}", summary["test"])
     assert summary["model"] == str(out)
-    assert trained.err == ""
+    assert rest.startswith("The 30 test rows, next to simpler models\n")
+    assert re.search(r"^ +network +trivial +linear$", rest, re.M)
+    assert re.search(r"^  balanced accuracy( +\d\.\d{4}){3}$", rest, re.M)
+    assert "  trivial: the most frequent class, 'setosa'\n" in rest
+    assert re.search(r"^  class +rows +predicted +precision +recall +F1$", rest, re.M)
+    assert re.search(r"^  virginica +10 ", rest, re.M)
+    assert trained.err == (
+        "column             type    encoded as    gaps\n"
+        "sepal length (cm)  number  standardised\n"
+        "sepal width (cm)   number  standardised\n"
+        "petal length (cm)  number  standardised\n"
+        "petal width (cm)   number  standardised\n"
+        "4 columns as 4 inputs of the network\n"
+    )
 
 
 def test_quiet(run: Run) -> None:
