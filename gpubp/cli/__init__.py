@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "Train a network on a table.",
     "predict": "Predict the rows of a table with a trained model.",
     "evaluate": "Score a trained model on a table with known targets.",
+    "inspect": "Show what a model file holds.",
     "explain": "Show every number of a step of backpropagation.",
     "search": "Compare searches for the weights with backpropagation.",
     "bench": "Measure how fast gpubp and its peers are on this machine.",

@@ -61,6 +61,7 @@ def _suites() -> Sequence[str]:
     return [*suite_names(), "compare"]
 
 
-DATA = NameOrFile(_datasets, ".csv", ".npz", ".npy")
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".gz", ".zst", ".npz", ".npy")
+DATA = NameOrFile(_datasets, *TABLES)
 EXAMPLE = NameOrFile(_examples, ".toml")
 SUITE = NameOrFile(_suites, ".toml")

@@ -1,14 +1,21 @@
-"""`gpubp evaluate`: the score of a trained model on a table with known targets."""
+"""`gpubp evaluate`: the scores of a trained model on a table with known targets."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpubp.cli.completion import DATA
-from gpubp.cli.options import Names, device_option, read_data
+from gpubp.cli.options import Names, device_option
 from gpubp.cli.predict import load_table_model
+from gpubp.cli.table_input import read_data, read_options, reading
+
+if TYPE_CHECKING:
+    from gpubp.models.table_estimators import TableClassifier, TableRegressor
+    from gpubp.tables.table import Table
 
 
 @click.command()
@@ -16,32 +23,62 @@ from gpubp.cli.predict import load_table_model
 @click.argument("data", type=DATA)
 @click.option("--target", type=Names(), help="Columns with the truth.  [default: as in training]")
 @click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
+@reading
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def evaluate(
-    model: Path,
+def evaluate(model: Path, data: str, **options: Any) -> None:
+    """Score MODEL on DATA, whose target columns are known; rows without a target are left out."""
+    from gpubp.models.table_estimators import TableClassifier
+    from gpubp.reports.scores import classes_table, scores_table
+    from gpubp.reports.terminal import json_line, metrics_line
+
+    estimator = load_table_model(model, options["device"])
+    targets: Sequence[str] = options["target"] or estimator.target_names_
+    table, left_out = _rows(estimator, data, targets, options)
+    metrics = estimator.evaluate(table, targets)
+    classes = None
+    if isinstance(estimator, TableClassifier):
+        classes = estimator.per_class(table, targets)
+        _tell_unknown(estimator, table, targets[0])
+    if options["as_json"]:
+        found = {"rows": len(table), "left_out": left_out} | metrics
+        click.echo(json_line("result", found | ({} if classes is None else {"classes": classes})))
+        return
+    click.echo(f"{len(table):,} rows: {metrics_line(metrics)}")
+    if left_out:
+        click.echo(f"{left_out:,} more rows are left out, as they have no target", err=True)
+    if classes is not None:
+        lines = [*scores_table({"": metrics}), "", *classes_table(classes)]
+        click.echo("\n".join(["", *(line.rstrip() for line in lines)]))
+
+
+def _rows(
+    estimator: TableClassifier | TableRegressor,
     data: str,
-    target: tuple[str, ...] | None,
-    target_file: Path | None,
-    device: str,
-    as_json: bool,
-) -> None:
-    """Score MODEL on DATA, whose target columns are known."""
-    from gpubp.reports.terminal import json_line, metrics_text
+    targets: Sequence[str],
+    options: dict[str, Any],
+) -> tuple[Table, int]:
+    """Return the rows with a target, and how many have none."""
+    from gpubp.tables.target import rows_with_target
+
+    known = (*estimator.encoder_.feature_names_in_, *estimator.target_names_)
+    table = read_data(
+        data,
+        read_options(options, estimator.na),
+        target_file=options["target_file"],
+        targets=targets,
+        known=known,
+    )
+    table.require(targets)
+    return rows_with_target(table, targets)
+
+
+def _tell_unknown(estimator: TableClassifier, table: Table, target: str) -> None:
     from gpubp.tables.table import listed
 
-    table_model = load_table_model(model, device)
-    table = read_data(data, target_file)
-    metrics = table_model.evaluate(table, target)
-    if "accuracy" in metrics and "log_loss" not in metrics:
-        column = (target or table_model.schema.targets)[0]
-        labels = [str(label) for label in table_model.unknown_labels(table, column)]
+    if labels := estimator.unknown_labels(table, target):
         click.echo(
-            f"no log loss: column {column!r} has labels that training had not, "
+            f"no log loss: column {target!r} has labels that training had not, "
             f"{listed(labels, 5)}; leave their rows out, or train with some",
             err=True,
         )
-    if as_json:
-        click.echo(json_line("result", {"rows": len(table)} | metrics))
-    else:
-        click.echo(f"{len(table):,} rows: {metrics_text(metrics)}")

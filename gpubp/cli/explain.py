@@ -13,6 +13,7 @@ import click
 from gpubp.cli.completion import DATA, EXAMPLE
 from gpubp.cli.options import refuse_input
 from gpubp.cli.output_files import OutputPath, check_output, is_stdout, lines_apart, write_output
+from gpubp.cli.table_input import read_data, read_options, reading
 
 if TYPE_CHECKING:
     from gpubp.explain.example import Example
@@ -27,6 +28,7 @@ WIDTH = 80
 @click.option(
     "--row", default=0, show_default=True, type=click.IntRange(min=0), help="Row of DATA."
 )
+@reading
 @click.option(
     "--example",
     type=EXAMPLE,
@@ -85,7 +87,6 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
 def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> tuple[Example, int]:
     """Return what to explain, and the row to begin with."""
     from gpubp.explain.examples import example_by_name
-    from gpubp.explain.trained_model import of_model
 
     row = options["row"]
     if model is None:
@@ -95,10 +96,20 @@ def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> t
         return example, row
     if data is None:
         raise click.UsageError("a model is explained on a row of data: gpubp explain MODEL DATA")
-    from gpubp.cli.options import read_data
-    from gpubp.models.save_load import load
+    return _of_model(model, data, row, options), 0
 
-    return of_model(load(model, device="cpu"), read_data(data), row, model_name=model.name), 0
+
+def _of_model(path: Path, data: str, row: int, options: dict[str, Any]) -> Example:
+    from gpubp.explain.trained_model import of_model
+    from gpubp.models.save_load import load
+    from gpubp.models.table_estimators import TableEstimator
+
+    model, known, targets, na = load(path, device="cpu"), (), None, None
+    if isinstance(model, TableEstimator):
+        targets, na = model.target_names_, model.na
+        known = (*model.encoder_.feature_names_in_, *targets)
+    table = read_data(data, read_options(options, na), targets=targets, known=known)
+    return of_model(model, table, row, model_name=path.name)
 
 
 def _variation(example: Example, name: str | None, row: int) -> Any:

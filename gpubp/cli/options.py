@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import glob
 import math
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from gpubp.cli.output_files import is_stdout
 
-if TYPE_CHECKING:
-    from gpubp.tables.table import Table
-
+BY_SIZE = "[default: by the size of the table]"
 MOST_UNITS = 1_000_000  # of a layer: its weights fit in no memory long before
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def split_names(text: str) -> list[str]:
+    """Return the parts between commas; a part in double quotes may hold some itself."""
+    if '"' not in text:  # which csv would take for no part at all, if it is empty
+        return text.split(",")
+    try:
+        return next(csv.reader([text], skipinitialspace=True))
+    except csv.Error:  # of line breaks
+        return text.split(",")
+
+
 class Names(click.ParamType):  # type: ignore[type-arg]
-    """Names separated by commas, as a tuple."""
+    """Names separated by commas, as a tuple; a name with a comma is quoted by "..."."""
 
     name = "COLUMN[,COLUMN]"
+    takes_list = True  # in a TOML file
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
         """Return the names in ``value``."""
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = split_names(value) if isinstance(value, str) else value
         names = tuple(part.strip() for part in parts)
         if not all(names):
             self.fail(f"{value!r} has an empty name; separate names by single commas", param, ctx)
@@ -39,6 +50,7 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]
     """Units of the hidden layers, separated by commas, as a tuple; "none" is ()."""
 
     name = "N[,N]"
+    takes_list = True
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
         """Return the sizes in ``value``."""
@@ -91,12 +103,13 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
             near = difflib.get_close_matches(option, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it may be one of {sorted(known)}"
             raise click.BadParameter(f"{path}: unknown key {key!r}; {hint}", ctx, param)
-        takes_list = isinstance(known[option].type, Names | Sizes)
+        takes_list = getattr(known[option].type, "takes_list", False) or known[option].multiple
         if isinstance(value, dict) or (isinstance(value, list) and not takes_list):
             raise click.BadParameter(f"{path}: {key!r} is {value!r}; give one value", ctx, param)
         # As text, so that a value passes the checks that the flag's would.
-        is_list = isinstance(value, list)
-        defaults[known[option].name] = [str(item) for item in value] if is_list else str(value)
+        as_text = [str(item) for item in value] if isinstance(value, list) else str(value)
+        one_of_many = known[option].multiple and not isinstance(value, list)
+        defaults[known[option].name] = [as_text] if one_of_many else as_text
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 
@@ -105,8 +118,9 @@ def refuse_input(flag: str, out: Path | None, *inputs: str | Path | None) -> Non
     if out is None or is_stdout(out) or not out.exists():
         return
     for path in inputs:
-        if path is not None and Path(path).exists() and out.samefile(path):
-            raise click.UsageError(f"{flag} {out} is a file that is read; give another path")
+        for found in () if path is None else {str(path), *glob.glob(str(path))}:  # noqa: PTH207
+            if Path(found).exists() and out.samefile(found):
+                raise click.UsageError(f"{flag} {out} is a file that is read; give another path")
 
 
 def computing(command: F) -> F:
@@ -136,14 +150,3 @@ def _check_device(ctx: click.Context, param: click.Parameter, value: str) -> str
     if value not in ("auto", "cpu", "cuda") and not (kind == "cuda" and index.isdecimal()):
         raise click.BadParameter(f"must be auto, cpu, cuda or cuda:N, got {value!r}", ctx, param)
     return value
-
-
-def read_data(data: str, target_file: Path | None = None) -> Table:
-    """Return the table at the path ``data``, or the built-in data set of that name."""
-    from gpubp.tables.read import DATASETS, load_dataset, read_table
-
-    if data in DATASETS:  # a file that can be read has a suffix
-        if target_file is not None:
-            raise click.UsageError(f"--target-file goes with an .npy file, not with {data!r}")
-        return load_dataset(data)
-    return read_table(data, target_file=target_file)

@@ -2,61 +2,77 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpubp.cli.completion import DATA
-from gpubp.cli.options import device_option, refuse_input
-from gpubp.cli.output_files import OutputPath, open_output
+from gpubp.cli.options import Names, device_option, refuse_input
+from gpubp.cli.output_files import OutputPath, check_output, is_stdout, open_output
+from gpubp.cli.table_input import read_options, reading
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from gpubp.models.table_model import TableModel
+    from gpubp.models.table_estimators import TableClassifier, TableRegressor
+    from gpubp.tables.column import Column
+    from gpubp.tables.read import ReadOptions
     from gpubp.tables.table import Table
+    from gpubp.tables.write import Block
 
 CHUNK_ROWS = 65_536
+CHUNK_CELLS = 4_000_000  # of the columns that the model knows: fewer rows of wide tables
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=DATA)
 @click.option(
-    "-o", "--out", type=OutputPath(), help="CSV to write; - for stdout.  [default: stdout]"
+    "-o",
+    "--out",
+    type=OutputPath(),
+    help="CSV to write, or Parquet by the suffix .parquet; - for stdout.  [default: stdout]",
 )
 @click.option("--proba", is_flag=True, help="Add the probability of each label.")
+@click.option("--keep", type=Names(), help="Columns of DATA to pass through, as they are written.")
+@reading
 @device_option
-def predict(model: Path, data: str, out: Path | None, proba: bool, device: str) -> None:
-    """Write the predictions of MODEL for the rows of DATA as CSV.
+def predict(model: Path, data: str, **options: Any) -> None:
+    """Write the predictions of MODEL for the rows of DATA.
 
-    DATA is a .csv, .npz or .npy, a built-in data set, or - for CSV on standard input. Columns are
-    matched by name, and those that the model does not know are ignored.
+    DATA is a file as gpubp train takes, a built-in data set, or - for CSV on standard input.
+    Columns are matched by name, and those that the model does not know are ignored.
     """
+    from gpubp.tables.write import is_parquet, write_csv, write_parquet
+
+    out: Path | None = options["out"]
     refuse_input("-o", out, model, data)
-    table_model = load_table_model(model, device)
-    if proba and table_model.schema.task != "classification":
-        raise click.UsageError("--proba is for classification, and this model is a regression")
+    estimator = load_table_model(model, options["device"])
+    names = _names(estimator, options["proba"])
+    keep: tuple[str, ...] = options["keep"] or ()
+    if doubled := [name for k, name in enumerate(keep) if name in names or name in keep[:k]]:
+        raise click.UsageError(
+            f"--keep {','.join(keep)} gives two columns called {doubled[0]!r}; leave it out"
+        )
+    if out is not None:
+        check_output("-o", out)
+    chunks = _chunks(data, estimator, read_options(options, estimator.na), keep)
+    blocks = (_block(estimator, chunk, keep, names) for chunk in chunks)
+    if out is not None and is_parquet(out) and not is_stdout(out):
+        write_parquet(out, blocks)
+        return
     with open_output(out) as file:
-        rows = csv.writer(file, lineterminator="\n")
-        for k, chunk in enumerate(_chunks(data)):
-            lines = _lines(table_model, chunk, proba)
-            if k == 0:  # not before the first rows are known to be good
-                rows.writerow(_header(table_model, proba))
-            rows.writerows(lines)
+        write_csv(file, blocks)
 
 
-def load_table_model(path: Path, device: str) -> TableModel:
+def load_table_model(path: Path, device: str) -> TableClassifier | TableRegressor:
     """Return the model at ``path``, which must know the columns it was trained on."""
     from gpubp.models.save_load import load
-    from gpubp.models.table_model import TableModel
+    from gpubp.models.table_estimators import TableEstimator
     from gpubp.storage.model_file import ModelFileError
 
     model = load(path, device=device)
-    if not isinstance(model, TableModel):
+    if not isinstance(model, TableEstimator):
         raise ModelFileError(
             f"{path}: an estimator that was saved without its columns; load it in Python with "
             "gpubp.load, or train with gpubp train"
@@ -64,33 +80,60 @@ def load_table_model(path: Path, device: str) -> TableModel:
     return model
 
 
-def _chunks(data: str) -> Iterator[Table]:
-    from gpubp.tables.read import DATASETS, load_dataset, read_chunks
+def _chunks(
+    data: str,
+    model: TableClassifier | TableRegressor,
+    options: ReadOptions,
+    keep: Sequence[str],
+) -> Iterator[Table]:
+    from gpubp.cli.table_input import read_data
+    from gpubp.tables.read import DATASETS, read_chunks
 
     if data in DATASETS:
-        return iter([load_dataset(data)])
-    return read_chunks(data, CHUNK_ROWS)
+        return iter([read_data(data, options)])
+    known = tuple(model.encoder_.feature_names_in_)
+    rows = min(CHUNK_ROWS, max(1, CHUNK_CELLS // len(known)))
+    return read_chunks(data, rows, options, known=known, as_text=keep)
 
 
-def _header(model: TableModel, proba: bool) -> list[str]:
-    targets = model.schema.targets
+def _names(model: TableClassifier | TableRegressor, proba: bool) -> list[str]:
+    """Return the names of the columns of predictions; UsageError where there are none to give."""
+    from gpubp.models.table_estimators import TableClassifier
+
+    is_classifier = isinstance(model, TableClassifier)
+    if proba and not is_classifier:
+        raise click.UsageError("--proba is for classification, and this model is a regression")
+    targets = model.target_names_
     names = ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
     return names + ([f"proba_{label}" for label in model.classes_] if proba else [])
 
 
-def _lines(model: TableModel, chunk: Table, proba: bool) -> Iterator[tuple[object, ...]]:
-    """Yield the rows of the output; numbers have the digits that their dtype has."""
+def _block(
+    model: TableClassifier | TableRegressor,
+    chunk: Table,
+    keep: Sequence[str],
+    names: Sequence[str],
+) -> Block:
+    """Return the columns to write for the rows of ``chunk``."""
     import numpy as np
 
-    if model.schema.task == "regression":
+    from gpubp.models.table_estimators import TableClassifier
+
+    chunk.require(keep)
+    kept = {name: _as_written(chunk.columns[name]) for name in keep}
+    if not len(chunk):  # a header alone, which must have the columns of the model all the same
+        model.encode(chunk)
+        return kept | dict.fromkeys(names, np.empty(0))
+    if not isinstance(model, TableClassifier):
         # In float64 even from a float32 network: the target's mean may dwarf its deviation.
-        return _as_text(model.predict(chunk).reshape(len(chunk), -1))
+        found = model.predict(chunk).reshape(len(chunk), len(names)).T
+        return kept | dict(zip(names, found, strict=True))
     P = model.predict_proba(chunk)
-    labels = model.classes_[np.argmax(P, axis=1)].tolist()
-    if not proba:
-        return ((label,) for label in labels)
-    return ((label, *row) for label, row in zip(labels, _as_text(P), strict=True))
+    labels = model.classes_[np.argmax(P, axis=1)]
+    return kept | dict(zip(names, [labels, *P.T], strict=False))
 
 
-def _as_text(numbers: np.ndarray) -> Iterator[tuple[object, ...]]:
-    return (tuple(str(number) for number in row) for row in numbers)
+def _as_written(column: Column) -> Any:
+    from gpubp.tables.column import TextColumn
+
+    return column.texts() if isinstance(column, TextColumn) else column.values

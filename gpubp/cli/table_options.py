@@ -1,4 +1,4 @@
-"""Options of the tables of solvers and schedules: a name, and each number that an entry takes."""
+"""Options of the tables of solvers, schedules and losses: a name, and each number of an entry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.options import FiniteRange
+from gpubp.cli.options import BY_SIZE, FiniteRange
 
 if TYPE_CHECKING:
     from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
@@ -33,17 +33,33 @@ def _options() -> tuple[click.Option, ...]:
 
 
 def _made() -> Iterator[click.Option]:
+    from gpubp.backprop.losses import LOSSES, REGRESSION_LOSSES
     from gpubp.backprop.optimizers import SOLVER_NUMBERS, SOLVERS
     from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
-    yield _choice("solver", "adam", SOLVERS)
+    yield _choice("solver", SOLVERS)
     yield from (_number(name, "--solver ", of) for name, of in SOLVER_NUMBERS.items())
-    yield _choice("schedule", "constant", SCHEDULES)
+    yield _choice("schedule", SCHEDULES)
     yield from (_number(name, "--schedule ", of) for name, of in SCHEDULE_NUMBERS.items())
+    losses = {name: LOSSES[name] for name in REGRESSION_LOSSES}
+    yield _choice("loss", losses, "squared_error", "Of a regression.")
+    yield from (_number(name, "--loss ", of) for name, of in _loss_numbers().items())
 
 
-def _choice(name: str, default: str, table: Mapping[str, Any]) -> click.Option:
-    text = " ".join(f"{entry}: {table[entry].doc}" for entry in sorted(table))
+def _loss_numbers() -> dict[str, dict[str, HyperparameterSpec]]:
+    """Return each number of a loss, by the loss that takes it."""
+    from gpubp.backprop.losses import LOSS_NUMBERS
+
+    return {name: {loss: number} for name, (loss, number) in LOSS_NUMBERS.items()}
+
+
+def _choice(
+    name: str, table: Mapping[str, Any], default: str | None = None, text: str = ""
+) -> click.Option:
+    docs = (f"{entry}: {table[entry].doc}" for entry in sorted(table))
+    text = " ".join([text, *docs] if text else docs)
+    if default is None:
+        text += f"  {BY_SIZE}"
     names = click.Choice(sorted(table))
     return click.Option([f"--{name}"], type=names, default=default, show_default=True, help=text)
 
@@ -76,16 +92,25 @@ def table_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
     from gpubp.backprop.optimizers import SOLVER_NUMBERS
     from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
-    solver, schedule = options["solver"], SCHEDULES[options["schedule"]]
-    if not schedule.is_for(solver):
-        only = " and ".join(schedule.solvers or ())
+    solver, schedule = options["solver"], options["schedule"]
+    if schedule is not None and not SCHEDULES[schedule].is_for(solver or ""):
+        only = " and ".join(SCHEDULES[schedule].solvers or ())
+        got = "and no --solver was given; give it" if solver is None else f"got --solver {solver}"
         raise click.UsageError(
-            f"--schedule {schedule.name} is for --solver {only}, got --solver {solver}; leave it "
-            "out, or take another schedule"
+            f"--schedule {schedule} is for --solver {only}, {got}, or take another schedule"
         )
     numbers = _given(options, "solver", SOLVER_NUMBERS)
     numbers |= _given(options, "schedule", SCHEDULE_NUMBERS)
-    return {"solver": solver, "learning_rate": schedule.name, **numbers}
+    names = {"solver": solver, "learning_rate": schedule}
+    return {name: entry for name, entry in names.items() if entry is not None} | numbers
+
+
+def loss_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a regression's loss that the options of the table set.
+
+    Raises UsageError for a number that the chosen loss does not take.
+    """
+    return {"loss": options["loss"], **_given(options, "loss", _loss_numbers())}
 
 
 def _given(
@@ -96,6 +121,10 @@ def _given(
     entry = options[table]
     for name, value in given.items():
         of, flag = numbers[name], f"--{name.replace('_', '-')}"
+        if entry is None:
+            raise click.UsageError(
+                f"{flag} is for --{table} {' and '.join(of)}, which was not given; give it too"
+            )
         if entry not in of:
             raise click.UsageError(
                 f"{flag} is for --{table} {' and '.join(of)}, got --{table} {entry}; leave it out"

@@ -10,79 +10,82 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.output_files import free_name
+from gpubp.cli.train_comparison import NO_COMPARISON, compared
 
 if TYPE_CHECKING:
-    from gpubp.models.table_model import TableModel
-    from gpubp.tables.table import Table
-    from gpubp.training.history import History
+    from gpubp.cli.train_model import Trained
+    from gpubp.models.table_estimators import TableClassifier, TableRegressor
 
-Metrics = dict[str, float]
+    Model = TableClassifier | TableRegressor
+
+Metrics = dict[str, Any]
 
 
-def saved_result(
-    model: TableModel,
-    history: History,
-    rows: Table,
-    test_rows: Table | None,
-    options: dict[str, Any],
-) -> dict[str, Any]:
+def saved_result(trained: Trained, options: dict[str, Any]) -> dict[str, Any]:
     """Save the model to --out; return what the summary shows, and --json prints.
 
     Raises ClickException for a training that diverged. The file at --out is then what it was; the
     best epoch, if its outputs are finite, is saved next to it.
     """
-    from gpubp.models.table_model import NonFiniteOutputError
+    from gpubp.models.table_estimators import NonFiniteOutputError
 
-    problem, train, test = _divergence(model, history, options), None, None
+    model, problem = trained.model, _divergence(trained)
+    train, test, comparison = None, None, NO_COMPARISON
     try:
-        if history.epochs or problem is None:
-            train = model.evaluate(rows)
-            test = model.evaluate(test_rows) if test_rows is not None else None
+        if trained.history.epochs or problem is None:
+            train = model.evaluate(trained.rows.table)
+            if trained.test_rows is not None:
+                test = model.evaluate(trained.test_rows.table)
+        if problem is None and trained.test_rows is not None:
+            comparison = compared(trained, trained.test_rows)
     except NonFiniteOutputError as error:
-        problem = problem or (_unusable(history, options) if train is None else str(error))
+        problem = problem or (_unusable(trained) if train is None else str(error))
     except BaseException:  # Ctrl-C, or too little memory: what was learned is not lost by it
         if problem is None:
             _save(model, options["out"])
         raise
     out: Path = options["out"]
     if problem is not None or train is None:
-        raise click.ClickException(f"{problem}; {_kept(model, train, out)}{_advice(options)}")
+        raise click.ClickException(f"{problem}; {_kept(model, train, out)}{_advice(trained)}")
+    model.about_ |= {"rows": len(trained.rows), "scores": {"train": train, "test": test}}
     replaced = _description(out)
     _save(model, out)
     if replaced is not None:
         click.echo(f"{out} replaces {replaced}", err=True)
-    return _result(model, history, rows, train, test) | {"model": str(out)}
+    return _result(trained, train, test) | {"model": str(out)} | comparison
 
 
-def _divergence(model: TableModel, history: History, options: dict[str, Any]) -> str | None:
+def _divergence(trained: Trained) -> str | None:
     """Return in what way training diverged, if it did."""
-    if history.stopped_by != "non_finite" and math.isfinite(model.estimator.loss_):
+    history, network = trained.history, trained.network
+    if history.stopped_by != "non_finite" and math.isfinite(network.loss_):
         return None
     if history.minimum is None:
         return (
             f"training diverged in epoch {history.epochs + 1} at learning rate "
-            f"{options['lr']:g}: the loss or a weight is not finite"
+            f"{network.learning_rate_init:g}: the loss or a weight is not finite"
         )
     if not history.epochs:
         return "training diverged: the loss of the initial weights is not finite"
     return f"training diverged after iteration {history.epochs}: the loss is not finite"
 
 
-def _unusable(history: History, options: dict[str, Any]) -> str:
-    if history.minimum is not None:
-        return f"training diverged by iteration {history.epochs}: the outputs are not finite"
+def _unusable(trained: Trained) -> str:
+    epochs = trained.history.epochs
+    if trained.history.minimum is not None:
+        return f"training diverged by iteration {epochs}: the outputs are not finite"
     return (
-        f"training diverged by epoch {history.epochs} at learning rate {options['lr']:g}: the "
-        "outputs are not finite"
+        f"training diverged by epoch {epochs} at learning rate "
+        f"{trained.network.learning_rate_init:g}: the outputs are not finite"
     )
 
 
-def _kept(model: TableModel, train: Metrics | None, out: Path) -> str:
+def _kept(model: Model, train: Metrics | None, out: Path) -> str:
     """Save what is left of a training that failed next to ``out``; return in words what it is.
 
     train : the metrics of the model on the rows of training; None if its outputs are not finite.
     """
-    from gpubp.reports.terminal import metrics_text
+    from gpubp.reports.scores import metrics_text
 
     if train is None or (out.exists() and not out.is_file()):
         return "no model was saved"
@@ -92,13 +95,13 @@ def _kept(model: TableModel, train: Metrics | None, out: Path) -> str:
     return f"the best finite epoch ({metrics_text(train)}) is saved in {path}{untouched}"
 
 
-def _advice(options: dict[str, Any]) -> str:
-    if options["solver"] == "lbfgs":
+def _advice(trained: Trained) -> str:
+    if trained.network.solver == "lbfgs":
         return "; look for huge values in the data"
-    return f"; try --lr {options['lr'] / 10:g}"
+    return f"; try --lr {trained.network.learning_rate_init / 10:g}"
 
 
-def _save(model: TableModel, path: Path) -> None:
+def _save(model: Model, path: Path) -> None:
     # not above: a missing file is told without scikit-learn
     from gpubp.models.save_load import save
     from gpubp.storage.model_file import ModelFileError
@@ -119,36 +122,36 @@ def _description(path: Path) -> str | None:
         return None
     saved = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
     try:
-        schema = read_model(path).header.get("schema")
+        header = read_model(path).header
+        table = header.get("table") or header["schema"]  # as earlier versions called it
+        targets = ", ".join(map(repr, table["targets"]))
+        count = len(table["encoder"]["names"] if "encoder" in table else table["features"])
     except ModelFileError:
         return f"a file of {saved} that was no model of this gpubp"
-    if not isinstance(schema, dict):
+    except (KeyError, TypeError):
         return f"a model of {saved}, an estimator that was saved in Python"
-    targets = ", ".join(map(repr, schema.get("targets", [])))
-    count = len(schema.get("features", []))
-    return f"a model of {saved}, a {schema.get('task')} of {targets} from {count} columns"
+    return f"a model of {saved}, a {table.get('task')} of {targets} from {count} columns"
 
 
-def _result(
-    model: TableModel, history: History, rows: Table, train: Metrics, test: Metrics | None
-) -> dict[str, Any]:
-    seen = history.minimum.nfev * len(rows) if history.minimum else history.samples
-    estimator = model.estimator
-    sizes = (estimator.n_features_in_, *(len(b) for b in estimator.intercepts_))
+def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str, Any]:
+    history, network, rows = trained.history, trained.network, len(trained.rows)
+    seen = history.minimum.nfev * rows if history.minimum else history.samples
+    sizes = (network.n_features_in_, *(len(b) for b in network.intercepts_))
     return {
-        "task": model.schema.task,
-        "device": estimator.device_,
-        "dtype": str(estimator.coefs_[0].dtype),
-        "precision": estimator.precision_,
-        "rows": len(rows),
-        "features": estimator.n_features_in_,
+        "task": trained.rows.task,
+        "device": network.device_,
+        "dtype": str(network.coefs_[0].dtype),
+        "precision": network.precision_,
+        "rows": rows,
+        "test_rows": 0 if trained.test_rows is None else len(trained.test_rows),
+        "features": network.n_features_in_,
         "layers": list(sizes),
-        "parameters": sum(W.size + len(W[0]) for W in estimator.coefs_),
-        "seed": estimator.random_state,
-        "solver": estimator.solver,
+        "parameters": sum(W.size + len(W[0]) for W in network.coefs_),
+        "seed": network.random_state,
+        "solver": network.solver,
         "epochs": history.epochs,
         "stopped_by": history.stopped_by,
-        "train": {"loss": estimator.loss_} | train,
+        "train": {"loss": network.loss_} | train,
         "test": test,
         "seconds": history.seconds,
         "rows_per_second": seen / history.seconds,

@@ -1,4 +1,4 @@
-"""The rows of `gpubp train`: which train, which are kept for the test, which validate."""
+"""The rows of `gpubp train`: which train, and which are kept for the test."""
 
 from __future__ import annotations
 
@@ -8,63 +8,71 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gpubp.reports.terminal import Report
+    import numpy as np
+
     from gpubp.tables.table import Table
 
 
-def note_unseen(rows: Table, test_rows: Table, class_column: str, report: Report) -> None:
-    """Say which classes have rows in the test alone, so that the network does not learn them."""
-    unseen = sorted(set(test_rows.labels(class_column)) - set(rows.labels(class_column)))
-    if unseen:
-        names = ", ".join(str(label) for label in unseen[:5]) + (", ..." if unseen[5:] else "")
-        report.note(
-            f"the only rows of {names} are in the test, so the network does not know "
-            f"{'it' if len(unseen) == 1 else 'them'}; add rows, or take --test-size 0"
-        )
-
-
 def split(
-    table: Table, class_column: str | None, options: dict[str, Any]
-) -> tuple[Table, Table | None]:
-    """Return the rows to train on and those kept for the test, each class in proportion."""
+    table: Table, labels: np.ndarray | None, options: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the places of the rows to train on, and of those kept for the test.
+
+    labels : of a classification, (n,); each class then has its part of the test, and the only row
+    of a class trains, unless the test is too small for that.
+    """
     import numpy as np
     from sklearn.model_selection import train_test_split
 
     n, fraction = len(table), options["test_size"]
     n_test = math.ceil(n * fraction)
     if n_test == 0:
-        return table, None
+        return np.arange(n), None
     if n - n_test < 2:
         raise click.UsageError(
             f"--test-size {fraction} leaves {n - n_test} of {n} rows to train on; make it smaller"
         )
-    strata = None
-    if class_column is not None:
-        labels = table.labels(class_column)
-        counts = np.unique(labels, return_counts=True)[1]
-        if counts.min() > 1 and min(n_test, n - n_test) >= len(counts):
-            strata = labels
-    index = np.arange(n)
+    drawn, alone, strata = np.arange(n), np.arange(0), None
+    if labels is not None:
+        _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        repeats = counts[places] > 1
+        if min(n_test, repeats.sum() - n_test) >= (counts > 1).sum() > 0:
+            drawn, alone, strata = drawn[repeats], drawn[~repeats], labels[repeats]
     kept, tested = train_test_split(
-        index, test_size=n_test, random_state=options["seed"], stratify=strata
+        drawn, test_size=n_test, random_state=options["seed"], stratify=strata
     )
-    return table.take(kept), table.take(tested)
+    return np.concatenate([kept, alone]), tested
 
 
-def count_held_out(rows: Table, class_column: str | None, options: dict[str, Any]) -> int:
-    """Return how many of the training rows validate; UsageError where training needs more rows."""
+def unseen_classes(labels: np.ndarray, test_labels: np.ndarray) -> str:
+    """Say which classes have rows in the test alone, so that the network does not learn them."""
+    unseen = sorted(set(test_labels.tolist()) - set(labels.tolist()))
+    if not unseen:
+        return ""
+    names = ", ".join(repr(label) for label in unseen[:5]) + (", ..." if unseen[5:] else "")
+    return (
+        f"the only rows of {names} are in the test, so the network does not know "
+        f"{'it' if len(unseen) == 1 else 'them'}; add rows, or take --test-size 0"
+    )
+
+
+def check_validation(n: int, labels: np.ndarray | None, options: dict[str, Any]) -> None:
+    """Raise UsageError where the rows to train on do not do for training and validation.
+
+    n : how many there are. labels : of a classification, (n,).
+    """
     import numpy as np
 
-    n, fraction = len(rows), options["validation_size"]
-    held_out: int = math.ceil(n * fraction)
+    fraction = options["validation_size"] or 0
+    held_out = math.ceil(n * fraction)
     if fraction > 0 and not 2 <= held_out <= n - 2:
         raise click.UsageError(
             f"--validation-size {fraction} splits {n} rows into {n - held_out} and {held_out}; "
             "give at least 2 to each, or 0 for no validation"
         )
-    if class_column is None:
-        return held_out
-    classes, counts = np.unique(rows.labels(class_column), return_counts=True)
+    if labels is None:
+        return
+    classes, counts = np.unique(labels, return_counts=True)
     if len(classes) == 1:
         raise click.UsageError(
             f"--test-size {options['test_size']} leaves only rows of {classes[0].item()!r} to "
@@ -76,4 +84,3 @@ def count_held_out(rows: Table, class_column: str | None, options: dict[str, Any
             f"--validation-size {fraction} needs 2 rows of each class to train on, but there is 1 "
             f"of {rare!r}; make it 0, or give more rows"
         )
-    return held_out

@@ -54,17 +54,23 @@ def fit_estimator(
     estimator: BaseMLP,
     X: Any,
     y: Any,
+    sample_weight: Any = None,
     *,
+    given: tuple[Any, Any, Any] | None = None,
     on_epoch: OnEpoch | None = None,
     note: Callable[[str], None] | None = None,
 ) -> History:
     """Fit ``estimator`` as its fit does; return how training went, without a warning of it.
 
-    on_epoch : called after each epoch; returns True to stop. note : called with lines for a person.
+    given : X, y and sample weights of the rows that early_stopping scores.
+    on_epoch : called after each epoch; returns True to stop.
+    note : called with lines for a person.
     """
     estimator._validate_params()
     with rollback(estimator):
-        history: History = estimator._train(X, y, on_epoch=on_epoch, note=note)
+        history: History = estimator._train(
+            X, y, sample_weight, given=given, on_epoch=on_epoch, note=note
+        )
     return history
 
 

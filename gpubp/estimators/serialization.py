@@ -52,12 +52,10 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
     fitted = {name: estimator._of_fit(name) for name in estimator._OF_FIT} | _named_loss(estimator)
     header: dict[str, Any] = {
         "class": type(estimator).__name__,
-        "parameters": {k: _plain(v) for k, v in estimator.get_params(deep=False).items()},
+        "parameters": {k: plain(v) for k, v in estimator.get_params(deep=False).items()},
         "history": _history_header(estimator),
     }
-    fitted = {
-        k: plain for k, v in fitted.items() if (plain := _plain(v)) != header["parameters"][k]
-    }
+    fitted = {k: kept for k, v in fitted.items() if (kept := plain(v)) != header["parameters"][k]}
     if fitted:  # what was changed since
         header["fitted"] = fitted
     if isinstance(estimator, MLPClassifier):
@@ -97,7 +95,7 @@ def _named_loss(estimator: Estimator) -> dict[str, str]:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a parameter as JSON can hold it; None for what is not kept.
 
     That is a random generator, a function, or an array of weights by row and label.
@@ -111,9 +109,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
     if isinstance(value, dict):  # JSON has text for keys only
-        return {"pairs": [[_plain(k), _plain(v)] for k, v in value.items()]}
+        return {"pairs": [[plain(k), plain(v)] for k, v in value.items()]}
     if not isinstance(value, str) and isinstance(value, Iterable):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
@@ -179,7 +177,7 @@ def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
     kind = ESTIMATORS[choose(header, "class", ESTIMATORS)]
     own = "labels" if kind is MLPClassifier else "target_scaling"
     only_keys(header, ["class", "parameters", "fitted", "history", "feature_names", own])
-    estimator = kind(**_parameters(kind, require(header, "parameters", dict)))
+    estimator = kind(**parameters_from(kind, require(header, "parameters", dict)))
     try:
         estimator._validate_params()
         hidden = estimator._hidden_sizes()
@@ -222,14 +220,15 @@ def _set_fitted_with(estimator: Estimator, header: dict[str, Any]) -> None:
     estimator._fitted_with = as_fitted._fitted_with
 
 
-def _parameters(kind: type[Estimator], header: dict[str, Any]) -> dict[str, Any]:
+def parameters_from(kind: type[Any], header: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of an estimator of ``kind`` that `plain` has made a header of."""
     header = {k: v for k, v in header.items() if k not in RETIRED}
     only_keys(header, kind().get_params(deep=False))
     return {k: _parameter(v) for k, v in header.items()}
 
 
 def _parameter(value: Any) -> Any:
-    """Return a parameter as `_plain` has found it; a sequence of numbers or names as a tuple."""
+    """Return a parameter as `plain` has found it; a sequence of numbers or names as a tuple."""
     if isinstance(value, list):
         items = [_parameter(item) for item in value]
         return items if any(isinstance(item, dict) for item in items) else tuple(items)

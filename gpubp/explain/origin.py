@@ -11,8 +11,8 @@ import numpy as np
 class Origin:
     """The table and the trained model of an example, and how the network's numbers were scaled.
 
-    table : its name, "" for a built-in example. row : number in the table, counted from 0, and
-    line : in its file, of the example's first row. model : its name and kind, "" for none.
+    table : its name, "" for a built-in example. row : number in the table of the example's first
+    row, counted from 0. model : its name and kind, "" for none.
     X : (n, d_0), the inputs before standardisation; None where the network takes them as they are.
     mean, scale : (d_L,), a target of the table is mean + scale * the network's; None where the
     network has the targets as they are.
@@ -20,7 +20,6 @@ class Origin:
 
     table: str = ""
     row: int = 0
-    line: int | None = None
     model: str = ""
     X: np.ndarray | None = None
     mean: np.ndarray | None = None
@@ -41,8 +40,7 @@ class Origin:
     @property
     def facts(self) -> list[str]:
         """The model and the row, each as a few words; [] for a built-in example."""
-        line = "" if self.line is None else f" (line {self.line})"
-        row = f"row {self.row} of {self.table}{line}"
+        row = f"row {self.row} of {self.table}"
         return [*([f"model {self.model}"] if self.model else []), *([row] if self.table else [])]
 
     def input(self, row: int, i: int) -> float:

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import issparse
 
 from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.explain.example import PLAIN_SGD, Example, build
 from gpubp.explain.origin import Origin
+from gpubp.tables.column import TextColumn
 from gpubp.tables.table import DataError, Table
 
 if TYPE_CHECKING:
-    from gpubp.models.table_model import Estimator, TableModel
+    from gpubp.estimators.serialization import Estimator
+    from gpubp.models.table_estimators import TableEstimator
 
 
 def _check_explainable(loss: Loss) -> None:
@@ -33,7 +36,7 @@ def _check_explainable(loss: Loss) -> None:
 
 
 def of_model(
-    model: Estimator | TableModel, table: Table, row: int, *, model_name: str = ""
+    model: Estimator | TableEstimator, table: Table, row: int, *, model_name: str = ""
 ) -> Example:
     """Return the network of a trained ``model`` with one row of ``table`` to learn from.
 
@@ -47,19 +50,19 @@ def of_model(
     """
     # Imported here: scikit-learn takes a second that the built-in examples need not wait for.
     from gpubp.estimators.fitted_network import loss_of, network_of, optimizer_of
-    from gpubp.models.table_model import TableModel, with_columns_of
+    from gpubp.models.number_columns import with_columns_of
+    from gpubp.models.table_estimators import TableEstimator
 
     if not 0 <= row < len(table):
         last = len(table) - 1
         raise DataError(f"row {row} was asked for, but {table.source} has rows 0 to {last}")
-    line = None if table.lines is None else int(table.lines[row])
     table = table.take(np.array([row]))
-    known = model if isinstance(model, TableModel) else with_columns_of(model, table)
-    schema, estimator = known.schema, known.estimator
+    known = model if isinstance(model, TableEstimator) else with_columns_of(model, table)
+    estimator = known.network_
     loss, network = loss_of(estimator), network_of(estimator)
     _check_explainable(loss)
     known.predict(table)  # raises where the output is not finite
-    X = schema.transform(table, np.float64)
+    X = _inputs(known, table)
     targets, outputs = _targets(known, table)
     example = build(
         Path(table.source).name,
@@ -74,39 +77,67 @@ def of_model(
         optimizer=optimizer_of(estimator) or PLAIN_SGD,
         alpha=float(estimator.alpha),
     )
-    names = (schema.features, *example.names[1:-1], tuple(outputs))
-    origin = Origin(example.name, row, line, _called(estimator, model_name), *_scales(known, table))
+    inputs = tuple(str(name) for name in known.encoder_.get_feature_names_out())
+    names = (inputs, *example.names[1:-1], tuple(outputs))
+    called = _called(model, model_name)
+    origin = Origin(example.name, row, called, *_scales(known, table, X))
     return replace(example, names=names, loss_parameters=loss.parameters, origin=origin)
 
 
-def _called(estimator: Estimator, name: str) -> str:
-    kind = type(estimator).__name__
+def _called(model: object, name: str) -> str:
+    kind = type(model).__name__
     return f"{name} ({kind})" if name else kind
 
 
+def _inputs(model: TableEstimator, table: Table) -> np.ndarray:
+    """Return the inputs of the network, (n, d_0) in float64."""
+    X = model.encode(table, np.float64)
+    dense: np.ndarray = X.toarray() if issparse(X) else X
+    return dense
+
+
 def _scales(
-    model: TableModel, table: Table
+    model: TableEstimator, table: Table, X: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """Return the inputs in the units of the table, and the mean and the scale of the targets.
 
-    None where the network has the numbers of the table.
+    X : the inputs of the network. None where the network has the numbers of the table.
     """
-    raw = table.matrix(model.schema.features)
-    same = np.array_equal(raw, model.schema.transform(table, np.float64))
-    scaling = getattr(model.estimator, "_target_scaling", None)
+    raw = _in_units(model, table, X)
+    same = np.array_equal(raw, X)
+    scaling = getattr(model.network_, "_target_scaling", None)
     if scaling is None:
         return None if same else raw, None, None
     return None if same else raw, scaling.mean, scaling.scale
 
 
-def _targets(model: TableModel, table: Table) -> tuple[np.ndarray, Sequence[str]]:
-    """Return the targets of ``table`` as training has them, and a name for each output."""
-    from gpubp.estimators.classifier import MLPClassifier
-    from gpubp.estimators.fitted_network import encoded_targets
+def _in_units(model: TableEstimator, table: Table, X: np.ndarray) -> np.ndarray:
+    """Return the inputs with numbers as they are in the table; those of other kinds as they are."""
+    from gpubp.tables.encodings import NumberEncoding
+    from gpubp.tables.numbers import read_numbers
 
-    schema, estimator = model.schema, model.estimator
-    if not isinstance(estimator, MLPClassifier):
-        return encoded_targets(estimator, table.matrix(schema.targets)), schema.targets
-    labels = [str(label) for label in estimator.classes_]
-    outputs = labels if estimator.n_outputs_ > 1 else labels[-1:]
-    return encoded_targets(estimator, model.known_labels(table, schema.targets[0])), outputs
+    raw, at = X.copy(), 0
+    for encoding in model.encoder_.encodings_:
+        if isinstance(encoding, NumberEncoding):
+            found, column = encoding.type, table.columns[encoding.type.name]
+            if isinstance(column, TextColumn):
+                numbers = read_numbers(column.texts(), found.decimal)
+            else:
+                numbers = column.values
+            raw[:, at] = np.where(np.isnan(numbers), encoding.statistics.median, numbers)
+        at += len(encoding.outputs)
+    return raw
+
+
+def _targets(model: TableEstimator, table: Table) -> tuple[np.ndarray, Sequence[str]]:
+    """Return the targets of ``table`` as training has them, and a name for each output."""
+    from gpubp.estimators.fitted_network import encoded_targets
+    from gpubp.models.table_estimators import TableClassifier
+    from gpubp.tables.target import numbers_of
+
+    network = model.network_
+    if not isinstance(model, TableClassifier):
+        return encoded_targets(network, numbers_of(table, model.target_names_)), model.target_names_
+    labels = [str(label) for label in model.classes_]
+    outputs = labels if network.n_outputs_ > 1 else labels[-1:]
+    return encoded_targets(network, model.known_labels(table)), outputs

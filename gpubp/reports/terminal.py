@@ -6,27 +6,34 @@ import json
 import math
 import os
 import sys
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from gpubp.reports.columns import PIPE_WIDTH, Summary, columns_table
+from gpubp.reports.scores import classes_table, metrics_text, scores_table
+
 if TYPE_CHECKING:
     from gpubp.training.history import Epoch
 
-_METRICS = {
-    "accuracy": "accuracy",
-    "log_loss": "log loss",
-    "r2": "R2",
-    "rmse": "RMSE",
-    "mae": "mean absolute error",
-    "loss": "loss",
-}
+# Of a training, in its line; the table of scores has all.
+_IN_A_LINE = ("loss", "accuracy", "log_loss", "r2", "rmse", "mae")
 
 
 class Report(Protocol):
-    """Where a training tells what it does."""
+    """Where a training tells what it does.
+
+    epochs : at most so many, known before the first one ends.
+    """
+
+    epochs: int
+
+    def columns(self, summary: Summary, inputs: int) -> None:
+        """Show how the columns are taken, and how many inputs of the network they become."""
 
     def note(self, text: str) -> None:
         """Say something in a line."""
@@ -44,8 +51,14 @@ class Report(Protocol):
 class JsonReport:
     """JSON objects on stdout, one a line; notes go to stderr."""
 
+    epochs = 0
+
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
+
+    def columns(self, summary: Summary, inputs: int) -> None:
+        if not self._quiet:
+            _tell(json_line("columns", {"columns": list(summary), "inputs": inputs}))
 
     def note(self, text: str) -> None:
         if not self._quiet:
@@ -74,10 +87,19 @@ class JsonReport:
 class TextReport:
     """Lines for a person: one live line on a terminal, one line an epoch in a pipe."""
 
-    def __init__(self, epochs: int, quiet: bool) -> None:
-        self._epochs, self._quiet = epochs, quiet
+    epochs = 0
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
         self._console = Console(highlight=False, soft_wrap=True)
         self._live: Live | None = None
+
+    def columns(self, summary: Summary, inputs: int) -> None:
+        if self._quiet:
+            return
+        errors = Console(stderr=True)
+        width = errors.width if errors.is_terminal else PIPE_WIDTH
+        print("\n".join(columns_table(summary, inputs, width)), file=sys.stderr)
 
     def note(self, text: str) -> None:
         if not self._quiet:
@@ -86,7 +108,7 @@ class TextReport:
     def epoch(self, epoch: Epoch) -> None:
         if self._quiet:
             return
-        line = epoch_line(epoch, self._epochs)
+        line = epoch_line(epoch, self.epochs)
         if not self._console.is_terminal:
             _tell(line)
             return
@@ -99,6 +121,13 @@ class TextReport:
         self.close()
         for name, text in _summary(result).items():
             self._show(Text.assemble((f"{name:<12}", "bold"), text))
+        for title, lines in _scores(result):
+            self._show(Text.assemble("\n", (title, "bold")))
+            for line in lines:
+                self._show(Text(f"  {line}"))
+        for remark in result["remarks"]:
+            lines = textwrap.wrap(remark, PIPE_WIDTH, break_on_hyphens=False)
+            self._show(Text("\n" + "\n".join(lines), style="yellow"))
 
     def _show(self, text: Text) -> None:
         if self._console.is_terminal:
@@ -150,11 +179,6 @@ def epoch_line(epoch: Epoch, epochs: int) -> str:
     )
 
 
-def metrics_text(metrics: dict[str, float]) -> str:
-    """Return metrics as "accuracy 0.9750, log loss 0.0901"."""
-    return ", ".join(f"{_METRICS[name]} {value:.4f}" for name, value in metrics.items())
-
-
 def _summary(result: dict[str, Any]) -> dict[str, str]:
     layers = "-".join(str(size) for size in result["layers"])
     dtype, precision = result["dtype"], result["precision"]
@@ -168,10 +192,31 @@ def _summary(result: dict[str, Any]) -> dict[str, str]:
             f"{result['rows_per_second']:,.0f} rows/s on {result['device']}"
         ),
         "stopped by": result["stopped_by"].replace("_", " "),
-        "train": metrics_text(result["train"]),
+        "train": metrics_line(result["train"]),
     }
     if result["test"]:
-        rows["test"] = metrics_text(result["test"])
+        rows["test"] = metrics_line(result["test"])
     if result["model"]:
         rows["model"] = result["model"]
     return rows
+
+
+def metrics_line(metrics: Mapping[str, Any]) -> str:
+    """Return the metrics that everybody knows, in a line."""
+    return metrics_text({name: metrics[name] for name in _IN_A_LINE if name in metrics})
+
+
+def _scores(result: dict[str, Any]) -> list[tuple[str, Sequence[str]]]:
+    """Return tables of the scores of the test rows, each with its title."""
+    test, baselines = result["test"], result["baselines"]
+    if not test:
+        return []
+    found: list[tuple[str, Sequence[str]]] = []
+    if baselines:
+        scores = {"network": test} | {name: of["scores"] for name, of in baselines.items()}
+        legend = [f"{name}: {of['model']}" for name, of in baselines.items()]
+        title = f"The {result['test_rows']:,} test rows, next to simpler models"
+        found.append((title, [*scores_table(scores), *legend]))
+    if result["classes"]:
+        found.append(("Class by class", classes_table(result["classes"])))
+    return found

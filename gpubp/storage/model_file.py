@@ -85,6 +85,14 @@ def read_model(path: str | os.PathLike[str]) -> ModelRecord:
         return ModelRecord(header, tensors)
 
 
+def saved_by(path: str | os.PathLike[str]) -> str:
+    """Return the version of gpubp that wrote the model file at path; raises as `read_model`."""
+    with errors_of(path):
+        size = _regular_size(Path(path))
+        with Path(path).open("rb") as file:
+            return require(_envelope_of(_read_outer_header(file, size)), "gpubp_version", str)
+
+
 @contextmanager
 def errors_of(path: str | os.PathLike[str]) -> Iterator[None]:
     """Put the file's name in front of a ModelFileError raised inside, once."""
@@ -275,6 +283,13 @@ def _parse(text: str | bytes, what: str) -> Any:
 
 def _header_of(outer: Any) -> tuple[dict[str, Any], str | None]:
     """Return the model's header and its checksum out of the metadata of a safetensors header."""
+    envelope = _envelope_of(outer)
+    header: dict[str, Any] = require(envelope, "header", dict)
+    return header, require(envelope, _DIGEST, str) if _DIGEST in envelope else None
+
+
+def _envelope_of(outer: Any) -> dict[str, Any]:
+    """Return what is around the model's header, in the metadata of a safetensors header."""
     metadata = outer.get("__metadata__") if isinstance(outer, dict) else None
     text = metadata.get(FORMAT) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
@@ -289,8 +304,7 @@ def _header_of(outer: Any) -> tuple[dict[str, Any], str | None]:
     _check_version(require(envelope, "format_version", int))
     only_keys(envelope, ["format", "format_version", "gpubp_version", _DIGEST, "header"])
     require(envelope, "gpubp_version", str)
-    header: dict[str, Any] = require(envelope, "header", dict)
-    return header, require(envelope, _DIGEST, str) if _DIGEST in envelope else None
+    return envelope
 
 
 def _check_version(version: int) -> None:

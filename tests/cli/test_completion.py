@@ -25,7 +25,7 @@ ROOT = Path(gpubp.__file__).parents[1]
         ("TRAIN", "No such command 'TRAIN'; did you mean 'train'?"),
         ("evalute m iris", "did you mean 'evaluate'?"),
         ("benhc", "did you mean 'bench'?"),
-        ("zzz", "No such command 'zzz'; give one of train, predict, evaluate, explain, search"),
+        ("zzz", "No such command 'zzz'; give one of train, predict, evaluate, inspect, explain"),
         ("bench infrence", "did you mean 'inference'?"),
         ("explain --example iriss", "no example is called 'iriss'; did you mean 'iris'?"),
     ],
@@ -47,7 +47,7 @@ def test_a_mistyped_option_of_the_program(capsys: pytest.CaptureFixture[str]) ->
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name in ("iris_more.csv", "digits.NPZ", "notes.txt", "xor_of_mine.toml", ".hidden.csv"):
+    for name in ("iris_more.csv", "digits.NPZ", "notes.md", "xor_of_mine.toml", ".hidden.csv"):
         Path(name).touch()
     Path("inputs").mkdir()
     return tmp_path

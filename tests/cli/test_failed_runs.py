@@ -13,7 +13,7 @@ import pytest
 
 import gpubp
 from gpubp.__main__ import main
-from gpubp.models.table_model import NonFiniteOutputError, TableModel
+from gpubp.models.table_estimators import NonFiniteOutputError, TableClassifier
 from gpubp.training.lbfgs import Objective
 from gpubp.training.trainer import Trainer
 
@@ -50,7 +50,8 @@ def _diverge_at(monkeypatch: pytest.MonkeyPatch, *losses: float) -> None:
 def test_a_training_that_diverges_replaces_no_model(
     good: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = ("train", "diabetes", "--solver", "sgd", "--lr", "0.5", "--quiet", "-o", "m")
+    args = ("train", "diabetes", "--solver", "sgd", "--lr", "0.5", "--schedule", "constant")
+    args = (*args, "--hidden", "128,64", "--dropout", "0", "--quiet", "-o", "m")
     error = _error(capsys, *args)
     assert Path("m").read_bytes() == good
     found = re.search(
@@ -60,7 +61,7 @@ def test_a_training_that_diverges_replaces_no_model(
     )
     assert found, error
     kept = gpubp.load("m.diverged")
-    assert kept.estimator.n_iter_ == 1
+    assert kept.network_.n_iter_ == 1
     assert float(found[1]) < -1
     # Nor does the next one replace what the first has left.
     left = Path("m.diverged").read_bytes()
@@ -71,7 +72,8 @@ def test_a_training_that_diverges_replaces_no_model(
 def test_the_best_finite_epoch_is_kept_and_not_the_last(
     good: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = ("train", "data.csv", "--hidden", "6", "--lr", "0.01", "--quiet")
+    args = ("train", "data.csv", "--hidden", "6", "--lr", "0.01", "--schedule", "constant")
+    args = (*args, "--quiet")
     with monkeypatch.context() as patch:
         _diverge_at(patch, 0.7, 0.5, 800.0, np.nan)
         error = _error(capsys, *args, "--epochs", "9", "-o", "new.safetensors")
@@ -80,7 +82,7 @@ def test_the_best_finite_epoch_is_kept_and_not_the_last(
     assert not Path("new.safetensors").exists()
     assert main([*args, "--epochs", "2", "-o", "two"]) == 0
     kept, two = gpubp.load("new.diverged.safetensors"), gpubp.load("two")
-    assert np.array_equal(kept.estimator.coefs_[0], two.estimator.coefs_[0])
+    assert np.array_equal(kept.network_.coefs_[0], two.network_.coefs_[0])
 
 
 def test_a_training_that_ends_in_useless_weights_is_not_saved(
@@ -107,12 +109,13 @@ def test_an_interrupt_amid_an_epoch_that_diverges_keeps_finite_weights(
             raise KeyboardInterrupt
         return epoch(self, *args)
 
+    args = ("train", "data.csv", *FAST, "--schedule", "constant")
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "epoch", interrupted)
-        assert main(["train", "data.csv", *FAST, "-o", "stopped"]) == 130
-    assert main(["train", "data.csv", *FAST, "--epochs", "2", "-o", "two"]) == 0
+        assert main([*args, "-o", "stopped"]) == 130
+    assert main([*args, "--epochs", "2", "-o", "two"]) == 0
     stopped, two = gpubp.load("stopped"), gpubp.load("two")
-    assert np.array_equal(stopped.estimator.coefs_[0], two.estimator.coefs_[0])
+    assert np.array_equal(stopped.network_.coefs_[0], two.network_.coefs_[0])
 
 
 def test_an_interrupt_of_lbfgs_before_its_first_iteration(
@@ -154,24 +157,24 @@ def test_an_interrupt_after_training_saves_the_model(
     def interrupt(*args: Any) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TableModel, "evaluate", interrupt)
+    monkeypatch.setattr(TableClassifier, "evaluate", interrupt)
     assert main(["train", "data.csv", *FAST, "-o", "new"]) == 130
-    assert gpubp.load("new").estimator.n_iter_ == 3
+    assert gpubp.load("new").network_.n_iter_ == 3
 
 
 def test_a_test_row_that_overflows_the_network_fails_the_run(
     good: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate, calls = TableModel.evaluate, iter([0, 1])
+    evaluate, calls = TableClassifier.evaluate, iter([0, 1])
 
-    def overflow(self: TableModel, table: Any) -> dict[str, float]:
+    def overflow(self: TableClassifier, table: Any) -> dict[str, float]:
         if next(calls):
-            raise NonFiniteOutputError("data.csv, line 9, column 'b': far")
+            raise NonFiniteOutputError("data.csv, row 8, column 'b': far")
         return evaluate(self, table)
 
-    monkeypatch.setattr(TableModel, "evaluate", overflow)
+    monkeypatch.setattr(TableClassifier, "evaluate", overflow)
     error = _error(capsys, "train", "data.csv", *FAST, "-o", "m")
-    assert "line 9, column 'b': far; the best finite epoch (accuracy" in error
+    assert "row 8, column 'b': far; the best finite epoch (accuracy" in error
     assert "is saved in m.diverged, and m is what it was" in error
     assert Path("m").read_bytes() == good
 
@@ -208,7 +211,7 @@ def test_another_file_that_is_replaced_is_told_of(
     if content == "text":
         Path("m").write_text("my notes", encoding="utf-8")
     else:
-        gpubp.save(gpubp.load("m").estimator, "m")
+        gpubp.save(gpubp.load("m").network_, "m")
     capsys.readouterr()
     assert main(["train", "data.csv", *FAST, "-o", "m"]) == 0
     assert re.fullmatch(expected, capsys.readouterr().err)

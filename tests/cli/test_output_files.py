@@ -238,7 +238,7 @@ def test_a_pipe_is_written_to(
         assert found[0].startswith(b"prediction\n")
     else:
         Path("copy").write_bytes(found[0])
-        assert gpubp.load("copy").estimator.n_iter_ > 0
+        assert gpubp.load("copy").network_.n_iter_ > 0
 
 
 @needs_full

@@ -28,7 +28,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(*options: str) -> dict[str, Any]:
     """Return the parameters of the model that `gpubp train iris` saves."""
     assert main(["train", "iris", *FAST, *options]) == 0
-    return gpubp.load("model.safetensors").estimator.get_params()  # type: ignore[no-any-return]
+    return gpubp.load("model.safetensors").network_.get_params()  # type: ignore[no-any-return]
 
 
 def refused(capsys: pytest.CaptureFixture[str], *options: str) -> str:

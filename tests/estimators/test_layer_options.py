@@ -16,6 +16,7 @@ from gpubp.backends.protocol import Backend
 from gpubp.backprop.optimizers import SOLVERS, STEPWISE
 from gpubp.explain.trace import trace_step
 from gpubp.explain.trained_model import of_model
+from gpubp.tables.column import Column, NumberColumn, TextColumn
 from gpubp.tables.table import Table
 from tests.estimators.cases import BASE, OURS, PROBLEMS, TARGETS, WEIGHTS, X, assert_agree, fit
 
@@ -224,7 +225,9 @@ def test_a_step_of_such_a_model_is_shown(options: dict[str, Any]) -> None:
     y = PROBLEMS["multi-class"][1]
     model = fit(classifier(**options), X, y)
     names = ("a", "b", "c", "d")
-    table = Table((*names, "y"), X, {"y": y}, "rows", names, ("y",))
+    columns: dict[str, Column] = {name: NumberColumn(X[:, j]) for j, name in enumerate(names)}
+    columns["y"] = NumberColumn(y) if y.dtype.kind in "iuf" else TextColumn.of(y.tolist())
+    table = Table(columns, len(X), "rows", ("y",))
     trace = trace_step(of_model(model, table, 5))
     assert_allclose(trace.prediction, model.predict_proba(X)[5], rtol=1e-9)
     assert trace.new_loss < trace.loss

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gpubp import MLPClassifier, MLPRegressor, TableModel
+from gpubp import MLPClassifier, MLPRegressor, TableRegressor
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
 from gpubp.backprop.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES
 from gpubp.backprop.optimizers import SGD, SOLVERS, STEPWISE, AdamW, make_optimizer, own_numbers
 from gpubp.estimators.hyperparameters import NUMBERS
 from gpubp.kernels.activations import ACTIVATIONS
+from gpubp.tables.column import NumberColumn
 from gpubp.tables.table import Table
 from gpubp.training.recipe import Recipe
 from gpubp.training.schedules import SCHEDULES
@@ -165,10 +166,9 @@ def test_a_schedule_that_is_unknown_is_refused() -> None:
     ],
 )
 def test_the_fit_of_a_table_model_refuses_them(parameters: dict[str, Any], message: str) -> None:
-    names = ("a", "b", "y")
-    table = Table(names, X[:, :3], {}, "rows", names[:2], names[2:])
+    columns = {name: NumberColumn(X[:, j]) for j, name in enumerate(("a", "b", "y"))}
     with pytest.raises(ValueError, match=message):
-        TableModel.fit(MLPRegressor(**BASE | parameters), table, ["y"])
+        TableRegressor(**BASE | parameters).fit_table(Table(columns, len(X), "rows"), ["y"])
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

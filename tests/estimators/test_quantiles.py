@@ -17,8 +17,9 @@ from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import SGD
 from gpubp.estimators.quantiles import by_level, nearest_to_the_median
 from gpubp.explain.trained_model import of_model
-from gpubp.models.table_model import TableModel
+from gpubp.models.table_estimators import TableRegressor
 from gpubp.storage.model_file import read_model, write_model
+from gpubp.tables.column import NumberColumn
 from gpubp.tables.table import Table
 from gpubp.training.batches import Batches
 from gpubp.training.trainer import OptimizerState, Trainer
@@ -250,9 +251,12 @@ def test_a_file_with_other_levels_is_refused(wrong: Any, tmp_path: Path) -> None
 
 def test_a_table_s_model_predicts_the_median_in_units(tmp_path: Path) -> None:
     names = ("a", "b", "c", "d", "y", "z")
-    table = Table(names, np.column_stack([X, TWO]), {}, "rows", names, ("y", "z"))
+    cells = zip(names, np.column_stack([X, TWO]).T, strict=True)
+    columns = {name: NumberColumn(column) for name, column in cells}
+    table = Table(columns, len(X), "rows", ("y", "z"))
     options = {"max_iter": 100, "learning_rate_init": 0.01, "n_iter_no_change": 99}
-    model, _ = TableModel.fit(regressor(**options), table, ("y", "z"))
+    model = TableRegressor(**regressor(**options).get_params() | {"target_scaling": "auto"})
+    model.fit_table(table, ("y", "z"))
     save(model, tmp_path / "model")
     found = load(tmp_path / "model").predict(table)
     assert found.shape == TWO.shape

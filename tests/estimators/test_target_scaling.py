@@ -19,6 +19,7 @@ from gpubp.backprop.losses import LOSSES
 from gpubp.explain.trace import trace_step
 from gpubp.explain.trained_model import of_model
 from gpubp.storage.model_file import read_model, write_model
+from gpubp.tables.column import NumberColumn
 from gpubp.tables.table import Table
 from tests.estimators.cases import BASE, WEIGHTS, X, fit
 
@@ -237,7 +238,9 @@ def test_a_file_that_does_not_tell_of_its_scale_is_refused(wrong: Any, tmp_path:
 def test_an_explanation_is_in_the_units_of_training() -> None:
     model = fit(regressor(), X, ONE)
     names = ("a", "b", "c", "d", "y")
-    table = Table(names, np.column_stack([X, ONE]), {}, "rows", names, ("y",))
+    cells = zip(names, np.column_stack([X, ONE]).T, strict=True)
+    columns = {name: NumberColumn(column) for name, column in cells}
+    table = Table(columns, len(X), "rows", ("y",))
     example = of_model(model, table, 3)
     assert_allclose(example.Y, [[(ONE[3] - model.target_mean_[0]) / model.target_scale_[0]]])
     outputs = np.ravel(trace_step(example).layers[-1].A)

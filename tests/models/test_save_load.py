@@ -14,15 +14,23 @@ from sklearn.datasets import load_diabetes
 from sklearn.exceptions import NotFittedError
 
 import gpubp
-from gpubp import MLPClassifier, MLPRegressor, ModelFileError, TableModel
+from gpubp import (
+    DataError,
+    MLPClassifier,
+    MLPRegressor,
+    ModelFileError,
+    TableClassifier,
+    TableRegressor,
+)
 from gpubp.storage.model_file import ModelRecord, read_model, write_model
-from gpubp.tables.table import Table
+from tests.models.table_cases import COLUMNS, LABELS, Y, full_table, table, table_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore:X does not have valid feature names"),
 ]
 
+DATA = Path(__file__).parents[1] / "data"
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 3))
 THREE = np.arange(24) % 3
@@ -194,6 +202,72 @@ def test_files_from_before_there_were_validation_losses(tmp_path: Path) -> None:
     assert_array_equal(loaded.predict(X), model.predict(X))
 
 
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_table_estimators(kind: str, tmp_path: Path) -> None:
+    model = table_model(kind)
+    model.about_["scores"] = {"test": {"r2": 0.5}}
+    loaded = _round_trip(model, tmp_path / "model")
+    assert type(loaded) is type(model)
+    assert loaded.get_params() == model.get_params()
+    assert loaded.network_.get_params() == model.network_.get_params()
+    assert loaded.encoder_.get_params() == model.encoder_.get_params()
+    assert loaded.encoder_.summary() == model.encoder_.summary()
+    assert loaded.about_ == model.about_
+    assert loaded.target_names_ == model.target_names_
+    assert loaded.n_rows_without_target_ == model.n_rows_without_target_ == 1
+    assert_array_equal(loaded.predict(full_table()), model.predict(full_table()), strict=True)
+    assert_array_equal(loaded.feature_names_in_, model.feature_names_in_)
+    if kind == "classes":
+        assert_array_equal(loaded.predict_proba(full_table()), model.predict_proba(full_table()))
+        assert_array_equal(loaded.classes_, model.classes_, strict=True)
+    gpubp.save(loaded, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "model").read_bytes()
+    gpubp.save(table_model(kind), tmp_path / "twin")
+    gpubp.save(table_model(kind), tmp_path / "twins")
+    assert (tmp_path / "twin").read_bytes() == (tmp_path / "twins").read_bytes()
+    refitted = clone(loaded).fit(full_table(), Y if kind == "numbers" else LABELS)
+    assert refitted.predict(full_table()).shape == model.predict(full_table()).shape
+
+
+def test_a_table_estimator_of_an_array(tmp_path: Path) -> None:
+    cells = np.column_stack([COLUMNS["kind"], COLUMNS["a"].astype(str)]).astype(object)
+    model = TableClassifier(**SMALL, na=("-9",)).fit(cells, THREE[:1].repeat(120) + (Y[:, 1] > 0))
+    loaded = _round_trip(model, tmp_path / "model")
+    assert not hasattr(loaded, "feature_names_in_")
+    assert_array_equal(loaded.predict_proba(cells), model.predict_proba(cells))
+    assert loaded.encoder_.na == ("-9",)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y", "parameters"),
+    [
+        (TableClassifier, Y[:, :1] > [3e6, 3.01e6, 2.99e6], {}),
+        (TableClassifier, Y[:, 0] > 3e6, {"scoring": "roc_auc", "early_stopping": True}),
+        (TableClassifier, np.full(120, 5), {}),
+        (TableClassifier, LABELS, {"class_weight": {"low": 2.0, "mid": 1, "high": 0.5}}),
+        (TableRegressor, Y, {"loss": "quantile", "quantile": (0.1, 0.9)}),
+        (TableRegressor, Y[:, 0], {"loss": "poisson", "random_state": np.random.RandomState(0)}),
+        (TableRegressor, Y[:, 0], {"sparse": True, "features": ["kind", "a"], "dtype": "float64"}),
+    ],
+)
+def test_targets_of_all_kinds(
+    estimator: Any, y: Any, parameters: dict[str, Any], tmp_path: Path
+) -> None:
+    model = estimator(**SMALL | parameters).fit(table(), y.astype(int) if y.ndim > 1 else y)
+    loaded = _round_trip(model, tmp_path / "model")
+    assert_array_equal(loaded.predict(table()), model.predict(table()), strict=True)
+    assert loaded.target_names_ == model.target_names_
+    if parameters.get("loss") == "quantile":
+        assert_array_equal(loaded.predict_quantiles(table()), model.predict_quantiles(table()))
+
+
+def test_the_device_of_a_table_estimator(tmp_path: Path) -> None:
+    model = table_model("classes")
+    loaded = _round_trip(model, tmp_path / "model", device="cpu")
+    assert loaded.device == loaded.network_.device == "cpu"
+    assert _round_trip(model, tmp_path / "model").network_.device == "auto"
+
+
 # What cannot be saved is refused, and the file that was there stays.
 
 
@@ -203,9 +277,14 @@ def test_unfitted(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_an_unfitted_table_estimator(tmp_path: Path) -> None:
+    with pytest.raises(NotFittedError, match="TableClassifier instance is not fitted yet"):
+        gpubp.save(TableClassifier(), tmp_path / "model")
+
+
 @pytest.mark.parametrize("wrong", [None, {"coefs_": []}, MLPClassifier, np.zeros(3)])
 def test_wrong_type(wrong: Any, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="takes an MLPClassifier, MLPRegressor or TableModel, got"):
+    with pytest.raises(TypeError, match=r"save takes an MLPClassifier, MLPRegressor, Table.*, got"):
         gpubp.save(wrong, tmp_path / "model")
 
 
@@ -247,6 +326,14 @@ def test_a_class_of_ones_own_is_refused(tmp_path: Path) -> None:
         gpubp.save(Mine(**SMALL).fit(X, THREE), tmp_path / "model")
 
 
+def test_a_table_estimator_of_ones_own_is_refused(tmp_path: Path) -> None:
+    class Mine(TableRegressor):
+        pass
+
+    with pytest.raises(ModelFileError, match="'Mine'"):
+        gpubp.save(Mine(**SMALL).fit(table(), Y), tmp_path / "model")
+
+
 def test_unwritable_path(tmp_path: Path) -> None:
     model = MLPClassifier(**SMALL).fit(X, THREE)
     with pytest.raises(ModelFileError, match="does not exist; create it"):
@@ -254,14 +341,6 @@ def test_unwritable_path(tmp_path: Path) -> None:
 
 
 # A file that was tampered with gives ModelFileError, or a model that works.
-
-
-def _table_model(kind: str) -> TableModel:
-    estimator, y = TARGETS[kind]
-    names = ("a", "b", "c")
-    targets = {f"y{j}": column for j, column in enumerate(np.transpose([*np.atleast_2d(y.T)]).T)}
-    table = Table((*names, *targets), X, targets, "rows", names, tuple(targets))
-    return TableModel.fit(estimator(**SMALL), table, tuple(targets))[0]
 
 
 @pytest.fixture(scope="module")
@@ -275,8 +354,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         gpubp.save(model, folder / kind)
     model = MLPRegressor(**SMALL, early_stopping=True, validation_fraction=0.25).fit(X, X[:, 0])
     gpubp.save(model, folder / "early stopping")
-    for kind in ("text", "three outputs"):
-        gpubp.save(_table_model(kind), folder / f"table {kind}")
+    for kind in ("classes", "numbers"):
+        gpubp.save(table_model(kind), folder / f"table {kind}")
+    for name in ("iris", "two_targets"):  # which have their columns in a "schema"
+        (folder / name).write_bytes((DATA / f"{name}.safetensors").read_bytes())
     return {file.name: file for file in folder.iterdir()}
 
 
@@ -286,9 +367,17 @@ KINDS = (
     "floats",
     "three outputs",
     "early stopping",
-    "table text",
-    "table three outputs",
+    "table classes",
+    "table numbers",
+    "iris",
+    "two_targets",
 )
+# What each file predicts for.
+ROWS = dict.fromkeys(KINDS, X) | {
+    "table classes": full_table(),
+    "table numbers": full_table(),
+    "iris": np.ones((24, 4)),
+}
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -318,8 +407,16 @@ def _loads(path: Path, record: ModelRecord, monkeypatch: pytest.MonkeyPatch) -> 
         model = None
     assert message.startswith(str(path))
     assert "\n" not in message
-    assert model is None or len(model.predict(X)) == len(X)
+    assert model is None or _predicts(model, ROWS[path.name])
     return model is not None
+
+
+def _predicts(model: Any, rows: Any) -> bool:
+    """Whether a model gives something for each row, or says why not."""
+    try:
+        return len(model.predict(rows)) == len(rows)
+    except DataError:  # such as of a column that the table has not
+        return True
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -338,7 +435,11 @@ def test_a_header_with_a_key_missing(
     curves = {
         place for place in loads if place[2:3] in (("losses",), ("scores",), ("validation_losses",))
     }
-    allowed = {("estimator", "feature_names")}
+    defaults |= {place for place in loads if place[:2] == ("table", "parameters")}
+    defaults |= {place for place in loads if place[:2] == ("table", "about")}
+    defaults |= {place for place in loads if place[-2:-1] in (("remarks",), ("strays",))}
+    # The sixth column is one that is not encoded.
+    allowed = {("estimator", "feature_names"), ("table", "encoder", "columns", 5)}
     assert loads - defaults - curves <= allowed
     assert ("estimator", "parameters", "hidden_layer_sizes") not in loads
 
@@ -384,11 +485,20 @@ def test_a_header_with_a_wrong_value(
         ("text", "estimator.parameters.activation", "no_such_one", "'activation' parameter"),
         ("text", "estimator.parameters.colour", 1, "unknown key 'colour'"),
         ("text", "colour", 1, "unknown key 'colour'"),
-        ("table text", "schema.task", "regression", "a regression of 3 columns does not fit"),
-        ("table text", "schema.features", ["a", "b"], "3 columns for 2 features"),
-        ("table text", "schema.features", ["a", "b", "a"], "every name once"),
-        ("table three outputs", "schema.task", "classification", "classification has one target"),
-        ("table three outputs", "schema.targets", ["y0", "y1"], "does not fit the MLPRegressor"),
+        ("table classes", "table.class", "os.system", "'class' is 'os.system', but this gpubp"),
+        ("table classes", "table.class", "TableRegressor", "'task' is 'classification', but"),
+        ("table classes", "table.targets", ["y", "z"], "of 2 targets from .* does not fit"),
+        ("table classes", "table.targets", [3], "item 0 of 'targets'"),
+        ("table classes", "table.parameters.colour", 1, "unknown key 'colour'"),
+        ("table classes", "table.parameters.alpha", -1, "'alpha' parameter"),
+        ("table classes", "table.parameters.na", 3, "'na' is 3, which is no list of texts"),
+        ("table classes", "table.encoder", {}, "missing from the header"),
+        ("table numbers", "table.targets", ["y0"], "a regression of 1 targets from"),
+        ("iris", "schema.task", "regression", "a regression of 1 targets from 4 encoded columns"),
+        ("iris", "schema.features", ["a", "b"], "4 columns for 2 features"),
+        ("iris", "schema.features", ["a", "b", "c", "a"], "every name once"),
+        ("two_targets", "schema.task", "classification", "does not fit the MLPRegressor"),
+        ("two_targets", "schema.targets", ["p", "y1", "z"], "does not fit the MLPRegressor"),
     ],
 )
 def test_the_message_says_what_is_wrong(
@@ -402,21 +512,31 @@ def test_the_message_says_what_is_wrong(
         gpubp.load(tmp_path / "model")
 
 
-def test_a_schema_of_another_estimator(files: dict[str, Path], tmp_path: Path) -> None:
-    text, numbers = (read_model(files[f"table {kind}"]) for kind in ("text", "three outputs"))
-    header = {"estimator": text.header["estimator"], "schema": numbers.header["schema"]}
-    write_model(tmp_path / "model", ModelRecord(header, {**numbers.tensors, **text.tensors}))
-    with pytest.raises(ModelFileError, match="does not fit the MLPClassifier of 3 features"):
-        gpubp.load(tmp_path / "model")
+def test_columns_of_another_estimator(files: dict[str, Path], tmp_path: Path) -> None:
+    for kind, other, key in (("table classes", "table numbers", "table"), ("iris", "text", "")):
+        ours, theirs = read_model(files[kind]), read_model(files[other])
+        header = ours.header | {"estimator": theirs.header["estimator"]}
+        tensors = {k: v for k, v in ours.tensors.items() if "." in k and k[0] not in "ci"}
+        write_model(tmp_path / "model", ModelRecord(header, theirs.tensors | tensors))
+        with pytest.raises(ModelFileError, match=f"does not fit the MLP|unknown key|{key}"):
+            gpubp.load(tmp_path / "model")
 
 
 def test_a_schema_of_fewer_features(files: dict[str, Path], tmp_path: Path) -> None:
-    record = read_model(files["table text"])
+    record = read_model(files["iris"])
     record.header["schema"]["features"] = ["a", "b"]
     for name in ("features.mean", "features.scale"):
         record.tensors[name] = record.tensors[name][:2]
     write_model(tmp_path / "model", record)
-    with pytest.raises(ModelFileError, match="of 2 columns does not fit the MLPClassifier of 3"):
+    with pytest.raises(ModelFileError, match="from 2 encoded columns does not fit the MLPCl"):
+        gpubp.load(tmp_path / "model")
+
+
+def test_both_a_table_and_a_schema(files: dict[str, Path], tmp_path: Path) -> None:
+    record = read_model(files["table classes"])
+    record.header["schema"] = {}
+    write_model(tmp_path / "model", record)
+    with pytest.raises(ModelFileError, match="both"):
         gpubp.load(tmp_path / "model")
 
 
@@ -437,7 +557,8 @@ def _tampered(tensors: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, n
         }
         if array.ndim == 2:
             changes["transposed"] = array.T
-        if array.ndim == 2 and name != "coefs.0":  # whose rows are the features
+        # The rows of coefs.0 are the features.
+        if array.ndim == 2 and (name != "coefs.0" or "encoder.statistics" in tensors):
             changes["taller"] = np.concatenate([array, array[:1]])
         for what, changed in changes.items():
             yield f"{name} {what}", {**others, name: changed}
@@ -474,13 +595,7 @@ def test_a_model_of_a_later_version(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         gpubp.load(tmp_path / "model")
 
 
-def _earlier(name: str) -> Any:
-    """Return a model that `gpubp train` has saved while estimators had the parameter `tune`."""
-    path = Path(__file__).parents[1] / "data" / f"{name}.safetensors"
-    assert "tune" in read_model(path).header["estimator"]["parameters"]
-    model = gpubp.load(path, device="cpu")
-    assert "tune" not in model.estimator.get_params()
-    return model
+# Files of gpubp before TableEncoder.
 
 
 def test_an_earlier_classifier_predicts_what_it_did() -> None:
@@ -490,9 +605,50 @@ def test_an_earlier_classifier_predicts_what_it_did() -> None:
         [0.001311532687395811, 0.9896132349967957, 0.009075253270566463],
         [3.064447082579136e-05, 0.0019087144173681736, 0.9980606436729431],
     ]
-    assert_allclose(_earlier("iris").predict_proba(np.array(rows)), expected, rtol=1e-5)
+    model = _earlier("iris", TableClassifier)
+    assert "tune" not in model.get_params()  # which files of that time have
+    assert_allclose(model.predict_proba(np.array(rows)), expected, rtol=1e-5)
+    assert_array_equal(model.classes_, ["setosa", "versicolor", "virginica"])
+    shuffled = {name: [row[j] for row in rows] for j, name in enumerate(model.feature_names_in_)}
+    shuffled = dict(reversed(shuffled.items())) | {"target": ["setosa", "versicolor", "setosa"]}
+    assert_allclose(model.predict_proba(shuffled), expected, rtol=1e-5)
+    assert model.evaluate(shuffled)["accuracy"] == 2 / 3
 
 
 def test_an_earlier_regressor_predicts_what_it_did() -> None:
     expected = [216.53654635070973, 104.1186176936026, 208.3773938867957]
-    assert_allclose(_earlier("diabetes").predict(load_diabetes().data[::200]), expected, rtol=1e-5)
+    model = _earlier("diabetes", TableRegressor)
+    assert_allclose(model.predict(load_diabetes().data[::200]), expected, rtol=1e-5)
+    assert model.target_names_ == ("target",)
+
+
+def test_an_earlier_regressor_of_two_targets_predicts_what_it_did() -> None:
+    rows = [
+        [0.1257302210933933, 9986.78951367087, 5.000640422650443],
+        [0.10490011715303971, 9946.43306268389, 5.000361595054909],
+        [1.3040000451301372, 10094.708096312925, 4.999296264764193],
+    ]
+    expected = [
+        [3003247.22171871, -34.212564783377545],
+        [2999777.3284857683, -66.39980737930568],
+        [3009978.9398463503, 68.82181660554497],
+    ]
+    model = _earlier("two_targets", TableRegressor)
+    assert_allclose(model.predict(np.array(rows)), expected, rtol=1e-5)
+    assert model.target_names_ == ("p", "q")
+
+
+def test_an_earlier_model_is_saved_as_one_of_today(tmp_path: Path) -> None:
+    model = _earlier("iris", TableClassifier)
+    again = _round_trip(model, tmp_path / "model")
+    assert "schema" not in read_model(tmp_path / "model").header
+    assert_array_equal(again.predict_proba(np.ones((3, 4))), model.predict_proba(np.ones((3, 4))))
+
+
+def _earlier(name: str, kind: type) -> Any:
+    """Return a model that `gpubp train` has saved while models had a "schema"."""
+    path = DATA / f"{name}.safetensors"
+    assert "schema" in read_model(path).header
+    model = gpubp.load(path, device="cpu")
+    assert type(model) is kind
+    return model

@@ -1,0 +1,175 @@
+"""What `gpubp train` does between a table and a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpubp.cli.table_input import column_choices
+from gpubp.cli.train_parameters import class_weight, parameters
+from gpubp.cli.train_test_split import check_validation, split, unseen_classes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gpubp.estimators.classifier import MLPClassifier
+    from gpubp.estimators.regressor import MLPRegressor
+    from gpubp.models.table_estimators import TableClassifier, TableRegressor
+    from gpubp.reports.terminal import Report
+    from gpubp.tables.encoder import TableEncoder
+    from gpubp.tables.table import Table
+    from gpubp.tables.target import Task
+    from gpubp.training.history import History
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Rows with their targets, and what is to be learned from them."""
+
+    table: Table
+    targets: tuple[str, ...]
+    task: Task
+    labels: np.ndarray | None  # (n,) of a classification
+
+    def take(self, places: np.ndarray) -> Problem:
+        """The rows of an array of places, copied."""
+        labels = None if self.labels is None else self.labels[places]
+        return Problem(self.table.take(places), self.targets, self.task, labels)
+
+    def truth(self) -> np.ndarray:
+        """The labels (n,), or the numbers (n, k)."""
+        from gpubp.tables.target import numbers_of
+
+        return numbers_of(self.table, self.targets) if self.labels is None else self.labels
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained model, how training went, and the rows trained on and kept for the test."""
+
+    model: TableClassifier | TableRegressor
+    history: History
+    rows: Problem
+    test_rows: Problem | None
+    columns: Sequence[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def network(self) -> MLPClassifier | MLPRegressor:
+        """The estimator that was trained on the encoded rows."""
+        network: MLPClassifier | MLPRegressor = self.model.network_
+        return network
+
+
+def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
+    """Train on ``table`` as the options say, but for the rows kept for the test."""
+    from gpubp.models.table_estimators import TableClassifier, TableRegressor
+
+    for note in table.notes:
+        report.note(note)
+    problem = _problem(table, options, report)
+    kept, tested = split(problem.table, problem.labels, options)
+    rows = problem.take(kept)
+    test_rows = None if tested is None else problem.take(tested)
+    if rows.labels is not None and test_rows is not None and test_rows.labels is not None:
+        note = unseen_classes(rows.labels, test_rows.labels)
+        if note:
+            report.note(note)
+    check_validation(len(rows), rows.labels, options)
+    given = parameters(problem.task, options) | column_choices(options, table, rows.targets)
+    model: TableClassifier | TableRegressor
+    if rows.labels is not None:
+        weights = class_weight(options["class_weight"], rows.labels)
+        model = TableClassifier(**given, class_weight=weights)
+    else:
+        model = TableRegressor(**given)
+    start = _Start(report, options["out"], rows, test_rows)
+    history = model.fit_table(
+        rows.table,
+        rows.targets,
+        whole=table,
+        on_start=start,
+        on_epoch=report.epoch,
+        note=report.note,
+    )
+    return Trained(model, history, rows, test_rows, start.columns)
+
+
+def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
+    """Return the rows of ``table`` that have a target, and the task; say which and why."""
+    from gpubp.tables.table import DataError, listed
+    from gpubp.tables.target import (
+        check_targets,
+        infer_task,
+        labels_of,
+        resolve_targets,
+        rows_with_target,
+    )
+
+    targets = resolve_targets(table, options["target"])
+    by_default = options["target"] is None and not table.only_targets
+    total = len(table)
+    try:
+        table, left_out = rows_with_target(table, targets)
+        task: Task
+        if options["task"] == "auto":
+            task, reason = infer_task(table, targets, by_default=by_default)
+        else:
+            task, reason = options["task"], f"as asked for, target {listed(targets)}"
+        check_targets(table, targets, task)
+    except DataError as error:
+        if not by_default:
+            raise
+        hint = f"{listed(targets)} was taken as the target, since it is the last column"
+        raise DataError(f"{error} ({hint}; --target names another)") from None
+    report.note(f"{task}: {reason}")
+    if left_out:
+        verb, pronoun = ("is", "it has") if left_out == 1 else ("are", "they have")
+        text = f"{left_out:,} of {total:,} rows {verb} left out, as {pronoun} no target"
+        report.note(text)
+    labels = labels_of(table.column(targets[0])) if task == "classification" else None
+    return Problem(table, targets, task, labels)
+
+
+@dataclass(eq=False)
+class _Start:
+    """What is said and checked when the columns are encoded, before anything is learned."""
+
+    report: Report
+    out: Path
+    rows: Problem
+    test_rows: Problem | None
+    columns: Sequence[dict[str, Any]] = field(default_factory=list)
+
+    def __call__(self, encoder: TableEncoder, network: MLPClassifier | MLPRegressor) -> None:
+        self.columns = encoder.summary()
+        self.report.columns(self.columns, encoder.n_features_out_)
+        self.report.epochs = int(network.max_iter)
+        if self.test_rows is not None:  # a bad cell of the test is found now
+            encoder.transform(self.test_rows.table)
+        self._check_room(encoder.n_features_out_, network)
+        if network.batch_size != "auto":  # whose clipping would be warned of
+            held = ceil(len(self.rows) * network.validation_fraction)
+            most = len(self.rows) - held * bool(network.early_stopping)
+            network.set_params(batch_size=min(network.batch_size, max(1, most)))
+
+    def _check_room(self, inputs: int, network: MLPClassifier | MLPRegressor) -> None:
+        """Raise OSError where the disk has no room for the model."""
+        import numpy as np
+
+        from gpubp.backprop.network import Network
+        from gpubp.storage.atomic_file import check_room
+
+        outputs = len(self.rows.targets)
+        if self.rows.labels is not None:
+            classes = len(np.unique(self.rows.labels))
+            outputs = 1 if classes == 2 else classes
+        hidden = network._hidden_sizes()
+        shape = Network((inputs, *hidden, outputs), network._activations(len(hidden)))
+        # What fits in no memory is told of as such: this raises a MemoryError.
+        check_room(self.out, np.empty(shape.n_parameters, network.dtype).nbytes)

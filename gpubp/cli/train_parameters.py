@@ -1,0 +1,154 @@
+"""The options of `gpubp train` as parameters of the model that it fits."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from gpubp.cli.table_options import loss_parameters, table_parameters
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Options that only training by epochs heeds.
+EPOCH_OPTIONS = {
+    *("lr", "schedule", "batch_size", "validation_size", "patience", "dropout", "scoring"),
+}
+# Parameters by the option that sets them; one that is not given is left to the model.
+_PARAMETERS = {
+    "hidden": "hidden_layer_sizes",
+    "activation": "activation",
+    "alpha": "alpha",
+    "batch_size": "batch_size",
+    "lr": "learning_rate_init",
+    "epochs": "max_iter",
+    "seed": "random_state",
+    "patience": "n_iter_no_change",
+    "scoring": "scoring",
+    "dropout": "dropout",
+    "device": "device",
+    "dtype": "dtype",
+    "threads": "threads",
+    "precision": "precision",
+    "compiled": "compiled",
+    "na": "na",
+}
+
+
+def check_parameters(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for options that do not go together, whatever the data are."""
+    if options["solver"] == "lbfgs":
+        _refuse_options_of_epochs()
+    table_parameters(options)
+    loss_parameters(options)
+    if options["scoring"] is not None:
+        _check_scoring(options["scoring"])
+    if (given := options["class_weight"]) not in (None, "balanced"):
+        _weights(given)
+
+
+def parameters(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model's parameters that the options set for this task.
+
+    Raises UsageError for options of the other task.
+    """
+    found = {
+        parameter: options[option]
+        for option, parameter in _PARAMETERS.items()
+        if options[option] is not None
+    }
+    found |= {"record": not options["no_record"], **table_parameters(options)}
+    if (size := options["validation_size"]) is not None:
+        found["early_stopping"] = size > 0
+        if size > 0:
+            found["validation_fraction"] = size
+    if task == "regression":
+        _refuse_class_weight(options)
+        return found | loss_parameters(options)
+    _refuse_loss(options)
+    return found
+
+
+def class_weight(given: str | None, labels: np.ndarray) -> Any:
+    """Return --class-weight as the estimator takes it: None, "balanced" or weights by label.
+
+    Raises UsageError for a label that no row has.
+    """
+    if given is None or given == "balanced":
+        return given
+    by_text = {str(label): label for label in dict.fromkeys(labels.tolist())}
+    weights = _weights(given)
+    for name in weights:
+        if name not in by_text:
+            near = difflib.get_close_matches(name, by_text, n=1) or sorted(by_text)[:10]
+            raise click.UsageError(
+                f"--class-weight has {name!r}, which is no label of the target; give labels such "
+                f"as {', '.join(map(repr, near))}"
+            )
+    return {by_text[name]: weight for name, weight in weights.items()}
+
+
+def _weights(given: str) -> dict[str, float]:
+    """Return label=weight,label=weight as a dict; UsageError for anything else."""
+    weights = {}
+    for part in given.split(","):
+        label, sign, text = part.rpartition("=")
+        try:
+            weight = float(text)
+        except ValueError:
+            weight = math.nan
+        if not sign or not label.strip() or not 0 <= weight < math.inf:
+            raise click.UsageError(
+                f"--class-weight {given!r}: {part!r} is not a label with its weight; give "
+                "balanced, or label=weight,label=weight with weights of 0 or more: no=1,yes=5"
+            )
+        weights[label.strip()] = weight
+    return weights
+
+
+def _check_scoring(name: str) -> None:
+    from gpubp.estimators.hyperparameters import SCORINGS
+
+    if name not in SCORINGS.options:
+        near = difflib.get_close_matches(name, SCORINGS.options, n=3)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "give one, or 'loss'"
+        raise click.UsageError(f"--scoring {name!r} is no metric of scikit-learn's; {hint}")
+
+
+def _refuse_options_of_epochs() -> None:
+    """Raise a UsageError for an option that was given and that L-BFGS would not heed."""
+    from gpubp.backprop.optimizers import STEPWISE
+
+    context = click.get_current_context()
+    for name in sorted(EPOCH_OPTIONS.intersection(context.params)):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} is for --solver {', '.join(STEPWISE)}: lbfgs takes "
+                "all rows in every step and finds the length of its steps; leave it out"
+            )
+
+
+def _refuse_class_weight(options: Mapping[str, Any]) -> None:
+    if options["class_weight"] is not None:
+        raise click.UsageError(
+            "--class-weight is for classification, and this is a regression; leave it out, or take "
+            "--task classification"
+        )
+
+
+def _refuse_loss(options: Mapping[str, Any]) -> None:
+    """Raise a UsageError for a loss, or a number of one, that was given for a classification."""
+    from gpubp.backprop.losses import LOSS_NUMBERS
+
+    context = click.get_current_context()
+    for name in ("loss", *LOSS_NUMBERS):
+        if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, None):
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} is for regression, and this is a classification, "
+                "which minimises the log loss; leave it out, or take --task regression"
+            )

@@ -1,0 +1,95 @@
+"""A model file in plain values: its columns, network, recipe, scores and versions."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gpubp.backprop.optimizers import SOLVER_NUMBERS
+from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.mlp import BaseMLP
+from gpubp.models.save_load import load
+from gpubp.models.table_estimators import TableEstimator
+from gpubp.storage.model_file import saved_by
+from gpubp.training.schedules import SCHEDULE_NUMBERS
+
+# Of the recipe, in the order shown; those of the solver and the schedule follow.
+_RECIPE = {
+    "solver": "solver",
+    "learning_rate_init": "rate",
+    "learning_rate": "schedule",
+    "batch_size": "batch",
+    "max_iter": "epochs",
+    "random_state": "seed",
+    "alpha": "alpha",
+    "dropout": "dropout",
+    "loss": "loss",
+    "class_weight": "class_weight",
+    "early_stopping": "early_stopping",
+    "validation_fraction": "validation",
+    "n_iter_no_change": "patience",
+    "scoring": "scoring",
+}
+_OFF = (None, 0, False, ())
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what the model file at ``path`` holds, as values for JSON.
+
+    "columns" and "scores" are None, and "targets" empty, for an estimator that was saved without.
+
+    Raises ModelFileError for anything that is not a whole model file this gpubp can read.
+    """
+    model = load(path, device="cpu")
+    is_table = isinstance(model, TableEstimator)
+    network: BaseMLP = model.network_ if is_table else model
+    classifies = isinstance(network, MLPClassifier)
+    about = model.about_ if is_table else {}
+    file = Path(path).stat()
+    return {
+        "file": str(path),
+        "bytes": file.st_size,
+        "saved": datetime.fromtimestamp(file.st_mtime).isoformat(" ", "seconds"),
+        "class": type(model).__name__,
+        "task": "classification" if classifies else "regression",
+        "targets": list(model.target_names_) if is_table else [],
+        "classes": model.classes_.tolist() if classifies else None,
+        "columns": model.encoder_.summary() if is_table else None,
+        "inputs": network.n_features_in_,
+        "network": _network(network),
+        "recipe": _recipe(network),
+        "training": {
+            "epochs": network.n_iter_,
+            "stopped_by": network.stopped_by_,
+            "loss": network.loss_,
+            "device": network.device_,
+        },
+        "scores": about.get("scores"),
+        "versions": about.get("versions") or {"gpubp": saved_by(path)},
+    }
+
+
+def _network(network: Any) -> dict[str, Any]:
+    activation = network._of_fit("activation")
+    return {
+        "layers": [network.n_features_in_, *(len(b) for b in network.intercepts_)],
+        "parameters": sum(W.size + len(W[0]) for W in network.coefs_),
+        "activation": activation if isinstance(activation, str) else ", ".join(activation),
+        "output_activation": network.out_activation_,
+        "dtype": str(network.coefs_[0].dtype),
+    }
+
+
+def _recipe(network: Any) -> dict[str, Any]:
+    """Return the parameters that training heeds, but for those that are off."""
+    given = network.get_params(deep=False)
+    solver, schedule = given["solver"], given["learning_rate"]
+    recipe = {name: given[key] for key, name in _RECIPE.items() if key in given}
+    of_entries = (SOLVER_NUMBERS, solver), (SCHEDULE_NUMBERS, schedule)
+    for numbers, entry in of_entries:
+        recipe |= {name: given[name] for name, of in numbers.items() if entry in of}
+    if not given["early_stopping"]:
+        recipe.pop("validation")
+    return {name: value for name, value in recipe.items() if name == "seed" or value not in _OFF}

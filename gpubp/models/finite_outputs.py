@@ -1,0 +1,55 @@
+"""The check that the outputs of a network say something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+
+from gpubp.tables.table import DataError, Table
+
+
+class NonFiniteOutputError(DataError):
+    """A row for which the network's output is NaN or infinite, so that it says nothing."""
+
+
+def check_finite(
+    outputs: np.ndarray, Z: Any, weights: list[np.ndarray], table: Table, sources: Sequence[str]
+) -> None:
+    """Raise NonFiniteOutputError unless all outputs (n, ...) are finite.
+
+    Z : the encoded rows (n, D). sources : the column of ``table`` that each of the D is made of.
+    """
+    is_finite = np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)
+    if is_finite.all():
+        return
+    row = int(np.argmin(is_finite))
+    cells = Z[row].toarray().ravel() if issparse(Z) else Z[row]
+    raise NonFiniteOutputError(_reason(np.abs(cells), weights, table, row, sources))
+
+
+def _reason(
+    distances: np.ndarray,
+    weights: list[np.ndarray],
+    table: Table,
+    row: int,
+    sources: Sequence[str],
+) -> str:
+    """Return in a sentence why a row has an output that is not finite.
+
+    distances : (D,), of the row from the mean of training, in standard deviations.
+    """
+    largest = max(float(np.abs(W).max()) for W in weights)
+    j = int(np.argmax(distances))
+    if distances[j] < largest:
+        return (
+            f"{table.where(row)}: the network's output is not finite, as its weights reach "
+            f"{largest:.3g}; train the model again with a smaller learning rate"
+        )
+    return (
+        f"{table.where(row, sources[j])}: the network's output is not finite, as this cell is "
+        f"{distances[j]:.3g} standard deviations from the mean of training; correct the cell or "
+        "remove the row"
+    )

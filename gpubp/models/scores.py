@@ -1,0 +1,163 @@
+"""Scores on rows with known targets.
+
+The arithmetic is scikit-learn's. A score that is undefined for the rows at hand is left out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sklearn import metrics
+
+Scores = dict[str, float]
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep scikit-learn's warnings (undefined scores, no convergence) from the user."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def indices_of(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the position (n,) in ``classes`` of each label; unknown labels count on from k."""
+    unknown = np.setdiff1d(y, classes)
+    order = {label: i for i, label in enumerate([*classes.tolist(), *unknown.tolist()])}
+    labels, inverse = np.unique(y, return_inverse=True)
+    return np.array([order[label] for label in labels.tolist()], dtype=np.intp)[inverse]
+
+
+def positive_class(classes: np.ndarray, y: np.ndarray) -> Any:
+    """Return that of two ``classes`` which F1 and average precision are about.
+
+    y : (n,), labels of the training rows. It is the second class, as scikit-learn takes it (1 of 0
+    and 1), or of text labels, whose order means nothing, the rarer one.
+    """
+    if classes.dtype.kind in "OUST":
+        counts = [np.count_nonzero(y == label) for label in classes]
+        return classes[0 if counts[0] < counts[1] else 1].item()
+    return classes[1].item()
+
+
+def class_scores(
+    classes: np.ndarray, y: np.ndarray, P: np.ndarray, *, positive: Any = None
+) -> Scores:
+    """Return the scores of probabilities ``P`` (n, k) for rows with the labels ``y`` (n,).
+
+    classes : (k,), the label of each column of P. positive : see `positive_class`; by default the
+    second of two classes.
+
+    accuracy, balanced_accuracy : the latter is the mean recall of the classes in y.
+    log_loss : natural logarithm. f1 : of the positive of two classes; of more classes, the mean
+    over those in y or predicted. roc_auc, average_precision : of the positive of two classes; of
+    more, the mean over the classes in y, each against the rest.
+
+    A label that is not in ``classes`` counts as wrong in accuracy, balanced accuracy and F1, and
+    leaves the others undefined. roc_auc and average_precision need rows of two classes.
+    """
+    if not len(y):
+        return {}
+    k, truth = len(classes), indices_of(classes, y)
+    P = P.astype(np.float64)
+    P /= P.sum(axis=1, keepdims=True)
+    one = 1 if positive is None else int(np.flatnonzero(classes == positive)[0])
+    found = P.argmax(axis=1)
+    with quietly():
+        scores = {
+            "accuracy": metrics.accuracy_score(truth, found),
+            "balanced_accuracy": metrics.balanced_accuracy_score(truth, found),
+        }
+        if truth.max() < k:
+            scores["log_loss"] = metrics.log_loss(truth, P, labels=np.arange(k)) if k > 1 else 0.0
+            scores |= _ranking_scores(truth, P, one)
+        if (f1 := _f1(truth, found, k, one)) is not None:
+            scores["f1"] = f1
+    return {name: float(score) for name, score in scores.items()}
+
+
+def _f1(truth: np.ndarray, found: np.ndarray, k: int, one: int) -> float | None:
+    if k == 2:
+        truth, found = truth == one, found == one
+        if not (truth | found).any():
+            return None
+        return float(metrics.f1_score(truth, found, zero_division=0))
+    return float(metrics.f1_score(truth, found, average="macro", zero_division=0))
+
+
+def _ranking_scores(truth: np.ndarray, P: np.ndarray, one: int) -> Scores:
+    """Return ROC AUC and average precision; nothing where all rows have one class."""
+    present = np.unique(truth)
+    if len(present) < 2:
+        return {}
+    columns = np.array([one]) if P.shape[1] == 2 else present
+    is_class = truth[:, None] == columns
+    ranked = [(is_class[:, j], P[:, c]) for j, c in enumerate(columns)]
+    return {
+        "roc_auc": float(np.mean([metrics.roc_auc_score(*pair) for pair in ranked])),
+        "average_precision": float(
+            np.mean([metrics.average_precision_score(*pair) for pair in ranked])
+        ),
+    }
+
+
+def per_class(classes: np.ndarray, y: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+    """Return how well each class is found: those of the model, then other labels in ``y``.
+
+    labels : (n,), the predicted ones.
+
+    Each has its label, rows (in y), predicted (rows), precision, recall and f1; None where these
+    are undefined: precision without predictions, recall without rows, f1 without either.
+    """
+    names = [*classes.tolist(), *np.setdiff1d(y, classes).tolist()]
+    truth, found = indices_of(classes, y), indices_of(classes, labels)
+    kinds = np.arange(len(names))
+    rows, predicted = (np.bincount(of, minlength=len(names)) for of in (truth, found))
+    with quietly():
+        precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+            truth, found, labels=kinds, zero_division=0
+        )
+    return [
+        {
+            "label": names[c],
+            "rows": int(rows[c]),
+            "predicted": int(predicted[c]),
+            "precision": float(precision[c]) if predicted[c] else None,
+            "recall": float(recall[c]) if rows[c] else None,
+            "f1": float(f1[c]) if rows[c] or predicted[c] else None,
+        }
+        for c in kinds
+    ]
+
+
+def number_scores(Y: np.ndarray, found: np.ndarray) -> dict[str, Any]:
+    """Return r2, rmse and mae in the units of the targets ``Y`` (n,) or (n, k).
+
+    Of several targets they are means, and "per_output" has a dict for each target. r2 needs two
+    rows.
+    """
+    Y, found = as_columns(Y), as_columns(found)
+    if not len(Y):
+        return {}
+    scores: dict[str, Any] = _number_scores(Y, found)
+    if Y.shape[1] > 1:
+        scores["per_output"] = [_number_scores(Y[:, [j]], found[:, [j]]) for j in range(Y.shape[1])]
+    return scores
+
+
+def _number_scores(Y: np.ndarray, found: np.ndarray) -> Scores:
+    scores = {
+        "rmse": float(metrics.root_mean_squared_error(Y, found)),
+        "mae": float(metrics.mean_absolute_error(Y, found)),
+    }
+    return {"r2": float(metrics.r2_score(Y, found)), **scores} if len(Y) > 1 else scores
+
+
+def as_columns(Y: np.ndarray) -> np.ndarray:
+    """Return numbers (n,) or (n, k) as float64 (n, k)."""
+    Y = np.asarray(Y, dtype=np.float64)
+    return Y[:, None] if Y.ndim == 1 else Y

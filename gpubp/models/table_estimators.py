@@ -1,0 +1,214 @@
+"""TableClassifier and TableRegressor: networks that learn from tables as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.regressor import MLPRegressor, can_scale_targets
+from gpubp.models.finite_outputs import NonFiniteOutputError
+from gpubp.models.scores import class_scores, number_scores, per_class
+from gpubp.models.table_parameters import constraints, documented, initializer
+from gpubp.models.table_training import TableEstimator
+from gpubp.tables.table import DataError, Table, listed
+from gpubp.tables.target import class_indices, numbers_of, rows_with_target
+
+__all__ = ["NonFiniteOutputError", "TableClassifier", "TableEstimator", "TableRegressor"]
+
+
+@documented(MLPClassifier)
+class TableClassifier(ClassifierMixin, TableEstimator):
+    """Network for the classes of a table with numbers, categories, dates and gaps.
+
+    Columns become numbers by `TableEncoder`, and an `MLPClassifier` learns from these. Parameters
+    are those of the two; "auto" chooses by the size of the table.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    encoder_ : TableEncoder
+        How columns become numbers.
+    network_ : MLPClassifier
+        The network, with all it learned: coefs_, loss_curve_, validation_scores_ and so on.
+    classes_ : ndarray
+        The labels as they were given, in the order of predict_proba's columns.
+    target_names_ : tuple of str
+        The names of the targets.
+    n_rows_without_target_ : int
+        Rows that were left out, since their target is missing.
+    n_features_in_, feature_names_in_ : int, ndarray
+        Columns of X, and their names, where X had names.
+    n_iter_ : int
+        Epochs of the last fit.
+    about_ : dict
+        What a model file says of the training: versions, and what `gpubp train` adds.
+    """
+
+    task = "classification"
+    _NETWORK = MLPClassifier
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = constraints(MLPClassifier)
+    __init__ = initializer(MLPClassifier)
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels, in the order of predict_proba's columns."""
+        return self.network_.classes_  # type: ignore[no-any-return]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the labels (n,) of the rows of X, a Table, a frame or an array.
+
+        Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
+        """
+        P, classes = self.predict_proba(X), self.classes_
+        if self.network_._binarizer.y_type_.startswith("multilabel"):
+            return (P > 0.5).astype(np.int64)
+        places = P.argmax(axis=1) if len(classes) > 1 else np.zeros(len(P), np.intp)
+        labels: np.ndarray = classes[places]
+        return labels
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, (n, n_classes), in the order of `classes_`.
+
+        Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
+        """
+        check_is_fitted(self)
+        return self._finite(self.network_.predict_proba, X)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return log(predict_proba(X))."""
+        with np.errstate(divide="ignore"):
+            logs: np.ndarray = np.log(self.predict_proba(X))
+        return logs
+
+    def evaluate(self, table: Any, targets: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return scores on the rows of a table or frame whose target is known.
+
+        "accuracy", "balanced_accuracy", "log_loss" (natural logarithm), "roc_auc",
+        "average_precision" and "f1"; what the rows leave undefined is absent.
+
+        targets : the column with the truth, by default that of training.
+        """
+        check_is_fitted(self)
+        rows, truth, _ = self._truth(table, targets)
+        return class_scores(np.arange(len(self.classes_)), truth, self.predict_proba(rows))
+
+    def per_class(self, table: Any, targets: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Return for each class how well it is found: see `gpubp.models.scores.per_class`."""
+        rows, truth, unknown = self._truth(table, targets)
+        labels = [*self.classes_.tolist(), *unknown]
+        places = np.arange(len(self.classes_))
+        table_of_places = per_class(places, truth, self.predict_proba(rows).argmax(axis=1))
+        return [row | {"label": labels[row["label"]]} for row in table_of_places]
+
+    def known_labels(self, table: Any, target: str | None = None) -> np.ndarray:
+        """Return the labels (n,) in a column; DataError for one that training had not."""
+        name = target or self.target_names_[0]
+        table = self._table(table)
+        gaps = table.column(name).is_gap()
+        if gaps.any():
+            raise DataError(f"{table.where(int(np.argmax(gaps)), name)}: the label is missing")
+        places, unknown = class_indices(table, name, self.classes_)
+        if unknown:
+            row = int(np.argmax(places >= len(self.classes_)))
+            raise DataError(
+                f"{table.where(row, name)}: {table.column(name).cell(row)!r} is no label of the "
+                f"model, which knows {listed([str(label) for label in self.classes_])}"
+            )
+        return self.classes_[places]
+
+    def unknown_labels(self, table: Any, target: str | None = None) -> list[str]:
+        """Return the labels in a column that training had not, each once."""
+        return self._truth(table, target and (target,))[2]
+
+    def _truth(
+        self, table: Any, targets: Sequence[str] | None
+    ) -> tuple[Table, np.ndarray, list[str]]:
+        """Return the rows with a label, its place in `classes_`, and the unknown labels.
+
+        The unknown ones count on from len(classes_).
+        """
+        (name,) = self._names_of_truth(targets)
+        rows, _ = rows_with_target(self._table(table), (name,))
+        return rows, *class_indices(rows, name, self.classes_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+@documented(MLPRegressor)
+class TableRegressor(RegressorMixin, TableEstimator):
+    """Network for the numbers of a table with numbers, categories, dates and gaps.
+
+    Columns become numbers by `TableEncoder`, and an `MLPRegressor` learns from these. Parameters
+    are those of the two; "auto" chooses by the size of the table, and target_scaling by the loss.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    encoder_ : TableEncoder
+        How columns become numbers.
+    network_ : MLPRegressor
+        The network, with all it learned: coefs_, loss_curve_, validation_scores_ and so on.
+    target_names_ : tuple of str
+        The names of the targets.
+    n_rows_without_target_ : int
+        Rows that were left out, since a target is missing.
+    n_features_in_, feature_names_in_ : int, ndarray
+        Columns of X, and their names, where X had names.
+    n_iter_ : int
+        Epochs of the last fit.
+    about_ : dict
+        What a model file says of the training: versions, and what `gpubp train` adds.
+    """
+
+    task = "regression"
+    _NETWORK = MLPRegressor
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = constraints(MLPRegressor)
+    __init__ = initializer(MLPRegressor)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return numbers (n,) or (n, n_targets) for the rows of X, a Table, a frame or an array.
+
+        Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
+        """
+        check_is_fitted(self)
+        return self._finite(self.network_.predict, X)
+
+    @available_if(lambda self: self.loss == "quantile")  # type: ignore[untyped-decorator]
+    def predict_quantiles(self, X: Any) -> np.ndarray:
+        """Return all levels of `quantile` for X: (n, n_levels), or (n, n_targets, n_levels).
+
+        Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
+        """
+        check_is_fitted(self)
+        return self._finite(self.network_.predict_quantiles, X)
+
+    def evaluate(self, table: Any, targets: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return scores on the rows of a table or frame whose targets are known.
+
+        "r2", "rmse" and "mae" in the units of the targets; of several, means and "per_output".
+
+        targets : columns with the truth, by default those of training.
+        """
+        check_is_fitted(self)
+        names = self._names_of_truth(targets)
+        rows, _ = rows_with_target(self._table(table), names)
+        return number_scores(numbers_of(rows, names), self.predict(rows))
+
+    def _chosen(self, y: np.ndarray) -> dict[str, Any]:
+        n_targets = int(np.prod(y.shape[1:]))
+        return {"target_scaling": can_scale_targets(self, n_targets)}

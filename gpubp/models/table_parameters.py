@@ -1,0 +1,122 @@
+"""The parameters of the table estimators: those of their network and of their encoder."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from sklearn.utils._param_validation import StrOptions
+
+from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.regressor import MLPRegressor
+from gpubp.tables.encoder import TableEncoder
+
+Estimator = TypeVar("Estimator", bound=type)
+Network = type[MLPClassifier] | type[MLPRegressor]
+
+# Parameters of the network that are "auto" here: the recipe chooses them by the size of the table,
+# and target_scaling goes by the loss.
+AUTO = (
+    *("hidden_layer_sizes", "solver", "alpha", "batch_size", "learning_rate"),
+    *("learning_rate_init", "max_iter", "early_stopping", "validation_fraction"),
+    *("n_iter_no_change", "weight_decay", "dropout", "scoring", "target_scaling"),
+)
+# Parameters whose default is another one here: rows of tables are encoded in float32.
+_OTHERS = {"dtype": "float32"}
+
+
+def defaults(of: type) -> dict[str, Any]:
+    """Return the parameters of a class with their defaults."""
+    return {name: p.default for name, p in inspect.signature(of).parameters.items()}
+
+
+def encoder_parameters() -> dict[str, Any]:
+    """Return the encoder's parameters with their defaults; its dtype is that of the network."""
+    return {name: value for name, value in defaults(TableEncoder).items() if name != "dtype"}
+
+
+def is_auto(value: object) -> bool:
+    """Return whether a parameter is left to the recipe."""
+    return isinstance(value, str) and value == "auto"
+
+
+def _table_defaults(network: Network) -> dict[str, Any]:
+    own = defaults(network)
+    chosen = {name: "auto" for name in AUTO if name in own}
+    return own | chosen | _OTHERS | encoder_parameters()
+
+
+def constraints(network: Network) -> dict[str, list[Any]]:
+    """Return what scikit-learn's validation checks of the parameters."""
+    own = dict(network._parameter_constraints)
+    for name in AUTO:
+        if name in own and name != "batch_size":  # which may be "auto" already
+            own[name] = [*own[name], StrOptions({"auto"})]
+    return own | {
+        name: allowed
+        for name, allowed in getattr(TableEncoder, "_parameter_constraints", {}).items()
+        if name != "dtype"
+    }
+
+
+def initializer(network: Network) -> Callable[..., None]:
+    """Return an __init__ with the parameters of ``network`` and of the encoder, by keyword only."""
+    parameters = _table_defaults(network)
+
+    def __init__(self: Any, **given: Any) -> None:
+        for name in given:
+            if name not in parameters:
+                near = get_close_matches(name, parameters, n=1)
+                raise TypeError(
+                    f"{type(self).__name__}.__init__() got an unexpected keyword argument {name!r}"
+                    f"{f'. Did you mean {near[0]!r}?' if near else ''}"
+                )
+        vars(self).update(parameters | given)
+
+    kinds = inspect.Parameter
+    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            kinds("self", kinds.POSITIONAL_OR_KEYWORD),
+            *(kinds(name, kinds.KEYWORD_ONLY, default=value) for name, value in parameters.items()),
+        ]
+    )
+    return __init__
+
+
+def parameter_docs(of: type) -> dict[tuple[str, ...], str]:
+    """Return the entries under "Parameters" in a numpydoc docstring, by the names they document."""
+    text = (of.__doc__ or "").partition("Parameters\n    ----------\n")[2]
+    text = re.split(r"\n\n    \w+\n    -+\n", text)[0]
+    entries = re.split(r"\n(?=    \w)", text.rstrip())
+    return {tuple(entry.partition(" : ")[0].strip().split(", ")): entry for entry in entries}
+
+
+def documented(network: Network) -> Callable[[Estimator], Estimator]:
+    """Fill the parameters of ``network`` and of the encoder in a docstring, with their defaults."""
+
+    def fill(estimator: Estimator) -> Estimator:
+        ours = _table_defaults(network)
+        docs = parameter_docs(network) | parameter_docs(TableEncoder)
+        del docs[("dtype",)]  # of the encoder
+        docs |= parameter_docs(network)
+        entries = [_with_default(entry, names[0], ours[names[0]]) for names, entry in docs.items()]
+        text = "\n".join(entries).strip()
+        estimator.__doc__ = (estimator.__doc__ or "").replace("{parameters}", text)
+        return estimator
+
+    return fill
+
+
+def _with_default(entry: str, name: str, default: Any) -> str:
+    """Return the documentation of a parameter with its default in a table estimator."""
+    if name in AUTO:
+        entry = re.sub(r"'auto' is [^;.]*\.", "", entry).rstrip()
+        entry = re.sub(r"( or 'auto')?,\s*default=.*", " or 'auto', default='auto'", entry, count=1)
+        by = "the loss" if name == "target_scaling" else "the recipe, by the size of the table"
+        return f"{entry}\n        'auto' leaves it to {by}."
+    return (
+        re.sub(r"default=.*", f"default={default!r}", entry, count=1) if name in _OTHERS else entry
+    )

@@ -1,0 +1,180 @@
+"""What fit of a table estimator is given: rows with their targets, and rows to validate on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_y
+
+from gpubp.backends.foreign_arrays import on_host
+from gpubp.tables.frame import as_table, has_names
+from gpubp.tables.table import Table
+from gpubp.tables.target import (
+    Task,
+    labels_of,
+    numbers_of,
+    resolve_targets,
+    rows_with_target,
+    without_targets,
+)
+
+_BOOLEANS = {bool, np.bool_}
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows to learn from.
+
+    X : what the encoder takes. y : labels or numbers, (n,) or (n, k). names : of the targets.
+    weights : (n,) or None. left_out : how many rows have no target.
+    """
+
+    X: Any
+    y: np.ndarray
+    names: tuple[str, ...]
+    weights: Any = None
+    left_out: int = 0
+
+
+def rows_of_table(table: Table, targets: Sequence[str], task: Task) -> Rows:
+    """Return the rows of a table in which no target is missing; DataError where none is left."""
+    names = resolve_targets(table, targets)
+    table, left_out = rows_with_target(table, names)
+    if task == "classification":
+        y = labels_of(table.column(names[0]))
+    else:
+        y = numbers_of(table, names)
+        y = y.ravel() if len(names) == 1 else y
+    return Rows(without_targets(table, names), y, names, None, left_out)
+
+
+def rows_given(
+    X: Any, y: Any, target: Any, weights: Any, task: Task, caller: str, na: Any = None
+) -> Rows:
+    """Return the rows of fit(X, y), or of fit(X, target=...), or raise as scikit-learn does.
+
+    caller : the estimator's name. na : texts that mean "no value", as `as_table` takes them.
+    """
+    if target is not None and y is not None:
+        raise ValueError(f"y and target={target!r} were both given; give one of the two")
+    if target is None and y is None and isinstance(X, Table):
+        target = X.targets
+    if target is None:
+        if y is None:
+            raise ValueError(
+                f"{caller} requires y to be passed, but the target y is None; pass y, or the name "
+                "of a column of X as target"
+            )
+        checked = checked_y(on_host(y), task, caller)
+        check_consistent_length(_first_column(X), checked)
+        return Rows(X, checked, _names_of(y, checked), weights)
+    names = (target,) if isinstance(target, str) else target
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"target is {target!r}; give the name of a column of X, or a list of them")
+    return _rows_of_frame(X, as_table(X, na=na), tuple(names), weights, task)
+
+
+def _rows_of_frame(X: Any, table: Table, names: tuple[str, ...], weights: Any, task: Task) -> Rows:
+    rows = rows_of_table(table, names, task)
+    y = rows.y
+    kept = slice(None)
+    if rows.left_out:
+        gaps = np.any([table.column(name).is_gap() for name in rows.names], axis=0)
+        kept = np.flatnonzero(~gaps)  # type: ignore[assignment]
+    if task == "classification" and has_names(X) and not isinstance(X, Table):
+        y = _labels_of_frame(np.asarray(X[names[0]])[kept], y)
+    if weights is not None:
+        weights = on_host(weights)
+        check_consistent_length(_first_column(X), weights)
+        weights = weights[kept]
+    return Rows(rows.X, y, rows.names, weights, rows.left_out)
+
+
+def _first_column(X: Any) -> Any:
+    """Return what has as many entries as X has rows: of a dict, its length is no such number."""
+    named = isinstance(X, Mapping) and not issparse(X)
+    return next(iter(X.values()), ()) if named else X
+
+
+def _labels_of_frame(cells: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the labels of a frame's column in its own type: text "1" stays text, as True a bool.
+
+    labels : those of a file, whose cells have no type.
+    """
+    if cells.dtype.kind == "f":
+        check_classification_targets(cells)  # fractions are no classes
+    kinds = {type(cell) for cell in cells.tolist()}
+    if kinds <= _BOOLEANS:
+        return cells.astype(np.bool_)
+    if kinds == {str} and labels.dtype.kind != "U":
+        return labels.astype(np.str_)
+    return labels
+
+
+def _names_of(y: Any, checked: np.ndarray) -> tuple[str, ...]:
+    """Return the names of the targets in ``y``: a frame's, a series', or made-up ones."""
+    count = checked.shape[1] if checked.ndim > 1 else 1
+    names = getattr(y, "columns", None)
+    if names is None:
+        name = getattr(y, "name", None)
+        names = [name] if isinstance(name, str) and name else []
+    if len(names) == count:
+        return tuple(str(name) for name in names)
+    return tuple(f"y{j}" for j in range(count)) if count > 1 else ("y",)
+
+
+def _is_missing(cell: object) -> bool:
+    """Return whether a cell is None, NaN, or pandas' NA or NaT."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(cell, float) and cell != cell
+
+
+def checked_y(y: Any, task: Task, caller: str) -> np.ndarray:
+    """Return y as training takes it, (n,) or (n, k), or raise as scikit-learn does."""
+    if not issparse(y):
+        y = np.asarray(y)
+    if y.dtype.kind == "O" and any(_is_missing(cell) for cell in y.ravel().tolist()):
+        raise ValueError(f"Input y of {caller} contains NaN: a value is missing; leave its row out")
+    checked: np.ndarray = _check_y(
+        y, multi_output=True, y_numeric=task == "regression", estimator=caller
+    )
+    if checked.ndim == 2 and checked.shape[1] == 1:
+        checked = column_or_1d(checked, warn=True)
+    if checked.dtype.kind == "O" and set(map(type, checked.ravel().tolist())) <= _BOOLEANS:
+        checked = checked.astype(np.bool_)
+    if task == "classification":
+        check_classification_targets(checked)
+    return checked
+
+
+def hold_out(
+    y: np.ndarray, part: float, task: Task, rng: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of rows to train on and to validate on, both ascending.
+
+    The rows are drawn evenly over the sorted y, so that each class, and each range of a number,
+    has its share; one row of each class is never held out. part : of the rows to hold out.
+    """
+    n = len(y)
+    draws = rng.permutation(n)
+    order = draws if y.ndim > 1 else np.lexsort((draws, np.unique(y, return_inverse=True)[1]))
+    at = (np.arange(int(np.ceil(part * n))) + rng.uniform()) / max(part, 1 / n)
+    held = order[at[at < n].astype(np.int64)]
+    if task == "classification" and y.ndim == 1:
+        firsts = order[np.unique(y[order], return_index=True)[1]]
+        held = np.setdiff1d(held, firsts)
+    if len(held) < 2 or len(held) == n:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of "
+            "your dataset."
+        )
+    is_held = np.zeros(n, np.bool_)
+    is_held[held] = True
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)

@@ -1,0 +1,288 @@
+"""Training from tables: what TableClassifier and TableRegressor share."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from copy import copy
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import sklearn
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import check_is_fitted
+
+from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
+from gpubp.estimators.mlp import fit_estimator
+from gpubp.estimators.regressor import MLPRegressor
+from gpubp.models.finite_outputs import check_finite
+from gpubp.models.table_parameters import (
+    AUTO,
+    defaults,
+    encoder_parameters,
+    is_auto,
+)
+from gpubp.models.table_recipe import recipe
+from gpubp.models.table_rows import Rows, hold_out, rows_given, rows_of_table
+from gpubp.tables.encoder import TableEncoder
+from gpubp.tables.frame import as_table
+from gpubp.tables.table import DataError, Table, listed
+from gpubp.tables.target import (
+    Task,
+    check_targets,
+    resolve_targets,
+    rows_with_target,
+)
+from gpubp.training.history import History, OnEpoch
+from gpubp.version import __version__
+
+Note = Callable[[str], None]
+OnStart = Callable[[TableEncoder, Any], None]
+
+
+class TableEstimator(BaseEstimator):
+    """What TableClassifier and TableRegressor share; not for use by itself.
+
+    A table estimator is an encoder of columns, `encoder_`, and a network, `network_`, whose rows
+    the encoder makes.
+    """
+
+    task: ClassVar[Task]
+    _NETWORK: ClassVar[type[MLPClassifier] | type[MLPRegressor]]
+    _parameter_constraints: ClassVar[dict[str, list[Any]]]
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        target: str | Sequence[str] | None = None,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train on the columns of X and y, or on those of X besides ``target``; return self.
+
+        X : a Table, a frame of pandas, polars or pyarrow, or an array (n, n_features), with
+            numbers, text, dates and gaps.
+        y : labels or numbers, (n,) or (n, n_targets); without it, ``target`` names columns of X.
+            Rows whose target is missing are left out then; see `n_rows_without_target_`.
+        sample_weight : (n,) or None, the weight of each row in the loss.
+        X_val, y_val, sample_weight_val : rows that early_stopping scores, instead of holding out
+            some of X; y_val too may be left out where ``target`` is given.
+        """
+        self._validate_params()
+        caller = type(self).__name__
+        with rollback(self):
+            rows = rows_given(X, y, target, sample_weight, self.task, caller, self.na)
+            held = None
+            if any(each is not None for each in (X_val, y_val, sample_weight_val)):
+                held = rows_given(
+                    X_val, y_val, target, sample_weight_val, self.task, caller, self.na
+                )
+            history = self._train(rows, held)
+        # The recipe ends training after so many epochs: that is no reason for a warning.
+        by_recipe = is_auto(self.max_iter) or is_auto(self.n_iter_no_change)
+        if not by_recipe or history.stopped_by != "max_epochs":
+            warn_why_stopped(self.network_, history)
+        return self
+
+    def fit_table(
+        self,
+        table: Table,
+        targets: Sequence[str],
+        *,
+        whole: Table | None = None,
+        on_start: OnStart | None = None,
+        on_epoch: OnEpoch | None = None,
+        note: Note | None = None,
+    ) -> History:
+        """Train on the columns of ``table`` besides ``targets``; return how training went.
+
+        whole : these rows and others, by which `TableEncoder.fit` finds the kinds of the columns.
+        on_start : called with the fitted encoder and the network that is about to train.
+        on_epoch : called after each epoch; returns True to stop. note : called with lines for a
+        person: how many rows have no target, where training runs, and why there.
+
+        Raises DataError for a table that cannot be learned from.
+        """
+        self._validate_params()
+        names = resolve_targets(table, targets)
+        table, left_out = rows_with_target(table, names)
+        check_targets(table, names, self.task)
+        if left_out and note:
+            note(_left_out(left_out, names))
+        with rollback(self):
+            history = self._train(
+                rows_of_table(table, names, self.task), None, on_epoch, note, on_start, whole
+            )
+            self.n_rows_without_target_ = left_out
+        return history
+
+    def _train(
+        self,
+        rows: Rows,
+        given: Rows | None,
+        on_epoch: OnEpoch | None = None,
+        note: Note | None = None,
+        on_start: OnStart | None = None,
+        whole: Table | None = None,
+    ) -> History:
+        """Fit the encoder and the network; set the fitted attributes."""
+        goes_on = self.warm_start and hasattr(self, "network_")
+        encoder = self.encoder_ if goes_on else self._encoder()
+        fit_transform = partial(encoder.fit_transform, whole=whole)
+        Z = _encoded(encoder.transform if goes_on else fit_transform, rows.X)
+        y, weights = rows.y, rows.weights
+        network = self._network(y, Z.shape, given is not None)
+        if goes_on:
+            network = copy(self.network_).set_params(**network.get_params(deep=False))
+        if on_start is not None:
+            on_start(encoder, network)
+        held = None
+        if given is not None:
+            held = _encoded(encoder.transform, given.X), given.y, given.weights
+        if held is None and network.early_stopping and network.solver != "lbfgs":
+            rng = check_random_state(self.random_state)
+            kept, out = hold_out(y, network.validation_fraction, self.task, rng)
+            held = Z[out], y[out], _taken(weights, out)
+            Z, y, weights = Z[kept], y[kept], _taken(weights, kept)
+        history = fit_estimator(network, Z, y, weights, given=held, on_epoch=on_epoch, note=note)
+        self._set_fitted(encoder, network, rows.names, rows.left_out)
+        return history
+
+    def _encoder(self) -> TableEncoder:
+        """Return an encoder with this estimator's parameters."""
+        dtype = "float64" if self.dtype == "float64" else "float32"
+        return TableEncoder(
+            **{name: getattr(self, name) for name in encoder_parameters()}, dtype=dtype
+        )
+
+    def _network(self, y: np.ndarray, shape: tuple[int, int], given: bool) -> Any:
+        """Return a network with this estimator's parameters, and the recipe's for "auto".
+
+        shape : of the encoded rows. given : whether rows to validate on were given.
+        """
+        own = defaults(self._NETWORK)
+        parameters = {name: getattr(self, name) for name in own}
+        asked = {} if is_auto(self.solver) else {"solver": self.solver}
+        outputs = self._count_outputs(y)
+        chosen = own | recipe(self.task, *shape, outputs, **asked) | self._chosen(y)
+        if given:
+            chosen["early_stopping"] = True
+        for name in AUTO:
+            if name in own and is_auto(parameters[name]):
+                parameters[name] = chosen[name]
+        return self._NETWORK(**parameters)
+
+    def _count_outputs(self, y: np.ndarray) -> int:
+        """Return how many classes, or columns, y has."""
+        classes = self.task == "classification" and y.ndim == 1
+        return len(np.unique(y)) if classes else int(np.prod(y.shape[1:]))
+
+    def _chosen(self, y: np.ndarray) -> dict[str, Any]:
+        """Return parameters that follow from others."""
+        return {}
+
+    def _set_fitted(
+        self, encoder: TableEncoder, network: Any, targets: tuple[str, ...], left_out: int
+    ) -> None:
+        self.encoder_, self.network_ = encoder, network
+        self.target_names_, self.n_rows_without_target_ = targets, left_out
+        self.n_iter_ = network.n_iter_
+        self.about_: dict[str, Any] = {"versions": versions()}
+        self._set_columns()
+
+    def _set_columns(self) -> None:
+        """Set the attributes that tell of the columns of X."""
+        self.n_features_in_ = self.encoder_.n_features_in_
+        if hasattr(self.encoder_, "feature_names_in_"):
+            self.feature_names_in_ = self.encoder_.feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def encode(self, X: Any, dtype: Any = None) -> Any:
+        """Return the rows (n, D) that the network sees: an array, or a CSR matrix for wide ones.
+
+        dtype : np.float32 or np.float64; None for that of training.
+        """
+        check_is_fitted(self)
+        encoder = self.encoder_
+        if dtype is not None:
+            encoder = copy(encoder).set_params(dtype=np.dtype(dtype).name)
+        return _encoded(encoder.transform, X)
+
+    def _finite(self, predict: Callable[[Any], np.ndarray], X: Any) -> np.ndarray:
+        """Return what ``predict`` gives for the encoded rows of X; NonFiniteOutputError."""
+        Z = self.encode(X)
+        if not Z.shape[0]:  # as of a file with a header alone
+            return predict(np.zeros((1, Z.shape[1]), Z.dtype))[:0]
+        outputs = predict(Z)
+        if not np.isfinite(outputs).all():
+            sources = [e.type.name for e in self.encoder_.encodings_ for _ in e.outputs]
+            check_finite(outputs, Z, self.network_.coefs_, self._table(X), sources)
+        return outputs
+
+    def _table(self, X: Any) -> Table:
+        return as_table(X, na=self.na)
+
+    def _names_of_truth(self, targets: Sequence[str] | None) -> tuple[str, ...]:
+        names = (targets,) if isinstance(targets, str) else tuple(targets or self.target_names_)
+        if len(names) != len(self.target_names_):
+            raise DataError(
+                f"{len(names)} targets were given, but the model has {len(self.target_names_)}: "
+                f"{', '.join(self.target_names_)}"
+            )
+        return names
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        inputs = tags.input_tags
+        inputs.string = inputs.categorical = inputs.allow_nan = True
+        return tags
+
+    def _validate_params(self) -> None:
+        """Raise scikit-learn's InvalidParameterError, and say what may have been meant."""
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            name = str(error).split("'")[1]  # The 'name' parameter of ...
+            own = {name: getattr(self, name) for name in defaults(self._NETWORK)}
+            meant = self._NETWORK(**own)._meant_by(name)
+            hint = f" Did you mean {meant}?" if meant else ""
+            raise InvalidParameterError(f"{error}{hint}") from None
+
+
+def _encoded(transform: Callable[[Any], Any], X: Any) -> Any:
+    """Return what an encoder makes of X, whatever output scikit-learn is set to."""
+    with sklearn.config_context(transform_output="default"):
+        return transform(X)
+
+
+def _left_out(rows: int, targets: Sequence[str]) -> str:
+    """Return a line that says how many rows have no target."""
+    what = "target" if len(targets) == 1 else "value in one of the targets"
+    count = f"1 row has no {what}" if rows == 1 else f"{rows:,} rows have no {what}"
+    return f"{count} ({listed(targets)}) and {'is' if rows == 1 else 'are'} left out"
+
+
+def _taken(weights: Any, places: np.ndarray) -> Any:
+    return None if weights is None else np.asarray(weights)[places]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that train a model."""
+    return {
+        "gpubp": __version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "scikit-learn": sklearn.__version__,
+    }

@@ -1,0 +1,102 @@
+"""Dates as numbers: their parts, those that come round again on a circle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from gpubp.tables.column import Column
+from gpubp.tables.column_type import ColumnType
+from gpubp.tables.dates import EXAMPLES, date_parts, parse_dates
+from gpubp.tables.encoded import Bound, Lookup
+from gpubp.tables.encodings import Where, refuse
+from gpubp.tables.statistics import SortedNumbers, Statistics
+from gpubp.tables.types import as_text
+
+Array = NDArray[Any]
+
+# How many there are; the others are standardised.
+CIRCLES = {"month": 12, "weekday": 7, "hour": 24}
+PARTS = ("year", "month", "day", "weekday", "hour", "minute", "second", "seconds")
+
+
+@dataclass(frozen=True)
+class DateEncoding:
+    """The parts of a date that vary in training: standardised, or as sine and cosine.
+
+    Gaps become 0 in each part, the mean, with an indicator if training had any.
+
+    parts: by name; the statistics of a part that is standardised, None for one on a circle.
+    """
+
+    type: ColumnType
+    parts: tuple[tuple[str, Statistics | None], ...]
+
+    @classmethod
+    def fit(cls, found: ColumnType, column: Column) -> DateEncoding:
+        """Learn which parts vary, and how."""
+        text = as_text(column)
+        times, counts = parse_dates(text.values, found.order), text.counts()
+        known = ~np.isnat(times) & (counts > 0)
+        parts: list[tuple[str, Statistics | None]] = []
+        for name, values in date_parts(times[known]).items():
+            if (values != values[0]).any():
+                numbers = SortedNumbers.of(np.repeat(values, counts[known]))
+                parts.append((name, None if name in CIRCLES else numbers.statistics()))
+        return cls(found, tuple(parts))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        name = self.type.name
+        outputs = []
+        for part, _ in self.parts:
+            ends = (" sine", " cosine") if part in CIRCLES else ("",)
+            outputs += [f"{name} {part}{end}" for end in ends]
+        return (*outputs, *[f"{name} is missing"] * (self.type.gaps > 0))
+
+    @property
+    def description(self) -> str:
+        words = {"seconds": "seconds since the first"}
+        parts = [words.get(part, part) for part, _ in self.parts]
+        return ", ".join([*parts, *["missing"] * (self.type.gaps > 0)])
+
+    def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
+        text = as_text(column)
+        times = parse_dates(text.values, self.type.order)
+        unknown = np.isnat(times)
+        wrong = unknown & ~np.isin(text.values, self.type.strays)
+        refuse(text, wrong, where, f"is no date such as {EXAMPLES[self.type.order]}")
+        times[unknown] = 0
+        table = np.zeros((len(times) + 1, len(self.outputs)), dtype)
+        place = 0
+        found = date_parts(times)
+        for part, statistics in self.parts:
+            if statistics is not None:
+                table[:-1, place] = (found[part] - statistics.mean) / statistics.scale
+            else:
+                table[:-1, place : place + 2] = _circle(CIRCLES[part])[_turn(part, found[part])]
+            place += 1 if statistics is not None else 2
+        table[:-1][unknown] = 0
+        table[np.append(unknown, [True]), place:] = 1
+        return Lookup(text.codes, table)
+
+    @property
+    def as_written(self) -> bool:
+        return False  # 20201231 is one number, however it is read
+
+    def renamed(self, name: str) -> DateEncoding:
+        return replace(self, type=replace(self.type, name=name))
+
+
+def _turn(part: str, values: Array) -> Array:
+    """Values of a part that count from 0."""
+    return values.astype(np.int64) - (part == "month")
+
+
+def _circle(count: int) -> Array:
+    """(count, 2) float64: sine and cosine of ``count`` points on a circle."""
+    angles = 2 * np.pi * np.arange(count) / count
+    return np.stack([np.sin(angles), np.cos(angles)], axis=1)

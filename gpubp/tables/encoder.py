@@ -1,0 +1,341 @@
+"""Tables of numbers, categories and gaps as the rows of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, Literal, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+
+from gpubp.tables.column_type import ColumnType
+from gpubp.tables.encoded import Bound
+from gpubp.tables.encoder_parts import Parts, header_of, parts_from, tensors_of
+from gpubp.tables.encodings import Encoding, NumberEncoding
+from gpubp.tables.fit_columns import ColumnOptions, fit_columns
+from gpubp.tables.frame import as_table, has_names
+from gpubp.tables.statistics import Statistics
+from gpubp.tables.table import DataError, Table
+
+Array = NDArray[Any]
+
+_DENSE_BYTES = 2**28  # a larger array of mostly zeros is stored as CSR
+# Rows are encoded in blocks that fit into the cache, but not too many of them.
+_BLOCK_NUMBERS = 2**18
+_BLOCK_ROWS = 2**12
+
+
+class TableEncoder(TransformerMixin, BaseEstimator):
+    """Encode the columns of a table as standardised numbers and one-hot categories.
+
+    Finds out what each column means (see `find_type`); columns of no use are left out, and
+    ``summary`` tells why. Numbers are standardised, with the median for gaps and an indicator of
+    gaps; categories are one-hot with outputs for other values and for gaps; dates become parts.
+
+    Parameters
+    ----------
+    features : sequence of str, default=None
+        The columns to use; None: all.
+    drop : sequence of str, default=()
+        Columns to leave out.
+    categorical, numeric : sequence of str, default=()
+        Columns that are categories or numbers whatever their values look like.
+    date : sequence of str, default=()
+        Columns that are dates; "name:dmy" or "name:mdy" tells that the day or the month is first.
+    min_frequency : int or "auto", default="auto"
+        The rows that a category needs for an output of its own. "auto": 2 below 200 rows, 5
+        above.
+    max_categories : int, default=500
+        The most categories of a column that have outputs of their own.
+    na : sequence of str, default=None
+        Texts in frames and arrays that mean "no value", besides the built-in list; a `Table` has
+        its gaps already.
+    dtype : {"float32", "float64"}, default="float32"
+        Of the encoded rows.
+    sparse : bool or "auto", default="auto"
+        Whether to return CSR; "auto": where the dense array would exceed 256 MiB and CSR takes
+        less than half of it.
+
+    Attributes
+    ----------
+    types_ : tuple of ColumnType
+        Of all columns that are not excluded by ``features`` and ``drop``.
+    encodings_ : tuple of Encoding
+        Of the used columns.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only if the data had names.
+    n_features_out_ : int
+    """
+
+    def __init__(
+        self,
+        *,
+        features: Sequence[str] | None = None,
+        drop: Sequence[str] = (),
+        categorical: Sequence[str] = (),
+        numeric: Sequence[str] = (),
+        date: Sequence[str] = (),
+        min_frequency: int | Literal["auto"] = "auto",
+        max_categories: int = 500,
+        na: Sequence[str] | None = None,
+        dtype: str = "float32",
+        sparse: bool | Literal["auto"] = "auto",
+    ) -> None:
+        self.features = features
+        self.drop = drop
+        self.categorical = categorical
+        self.numeric = numeric
+        self.date = date
+        self.min_frequency = min_frequency
+        self.max_categories = max_categories
+        self.na = na
+        self.dtype = dtype
+        self.sparse = sparse
+
+    def fit(self, X: Any, y: Any = None, *, whole: Table | None = None) -> Self:
+        """Learn the types and encodings of all columns of X: a Table, a frame or an array.
+
+        whole: a Table of these rows and others, such as those of a test: the kinds of the columns
+        are found by all of them, what is encoded by X alone.
+        """
+        self._fit_table(self._read(X), whole)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None, *, whole: Table | None = None) -> Any:
+        """Fit, and return X encoded; the arguments are those of fit."""
+        table = self._read(X)
+        self._fit_table(table, whole)
+        return self._encode(table)
+
+    def transform(self, X: Any) -> Any:
+        """Encode rows as an array (n, d), or CSR where that is far smaller.
+
+        The columns of tables and frames are taken by name, in any order; others are ignored.
+        Raises DataError for missing columns and for cells that cannot be encoded.
+        """
+        check_is_fitted(self)
+        return self._encode(self._read_again(X))
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """The names of the encoded columns."""
+        check_is_fitted(self)
+        inputs = _check_feature_names_in(self, input_features)
+        if input_features is None:
+            inputs = self._names
+        new = dict(zip(self._names, map(str, inputs), strict=True))
+        names = [
+            output
+            for encoding in self.encodings_
+            for output in encoding.renamed(new[encoding.type.name]).outputs
+        ]
+        return np.array(names, dtype=object)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One dict per column: column, type, encoding, gaps, remarks, used."""
+        check_is_fitted(self)
+        encodings = {encoding.type.name: encoding.description for encoding in self.encodings_}
+        return [
+            {
+                "column": found.name,
+                "type": found.kind,
+                "encoding": encodings.get(found.name, ""),
+                "gaps": found.gaps,
+                "remarks": list(found.remarks),
+                "used": found.used,
+            }
+            for found in self.types_
+        ]
+
+    @property
+    def text_columns_(self) -> tuple[str, ...]:
+        """The used columns that a reader should take as written, also where all are numbers.
+
+        1.234 is 1234 in a column with decimal commas, and "1.0" may be a category.
+        """
+        check_is_fitted(self)
+        return tuple(encoding.type.name for encoding in self.encodings_ if encoding.as_written)
+
+    def to_header(self) -> dict[str, Any]:
+        """The part of the fitted encoder that JSON can hold."""
+        check_is_fitted(self)
+        return header_of(self._parts())
+
+    def tensors(self) -> dict[str, Array]:
+        """The arrays of the fitted encoder, by names that from_parts knows."""
+        check_is_fitted(self)
+        return tensors_of(self._parts())
+
+    @classmethod
+    def from_parts(cls, header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Self:
+        """The encoder of to_header and tensors; ValueError for anything that does not fit."""
+        parts = parts_from(header, tensors)
+        encoder = cls(dtype=parts.dtype, sparse=parts.sparse)
+        encoder._set(parts.names, parts.named, parts.types, parts.encodings)
+        return encoder
+
+    @classmethod
+    def from_numbers(cls, names: Sequence[str], mean: Array, scale: Array) -> Self:
+        """The encoder of plain number columns with a known standardisation (d,); gaps are 0."""
+        types = tuple(
+            ColumnType(name, "number", 0, 0, statistics=Statistics(low, low, low, low, width))
+            for name, low, width in zip(names, mean.tolist(), scale.tolist(), strict=True)
+        )
+        encoder = cls(sparse=False)
+        encoder._set(names, True, types, tuple(map(NumberEncoding, types)))
+        return encoder
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def _read(self, X: Any) -> Table:
+        """X as a table, to learn from."""
+        named = has_names(X)
+        table = as_table(X, na=self.na, estimator=self, min_rows=1)
+        if not len(table):
+            raise DataError(f"{table.source} has no rows; give at least one")
+        self._named = named
+        return table
+
+    def _read_again(self, X: Any) -> Table:
+        """X as a table with the columns of fit."""
+        if has_names(X):
+            return as_table(X, na=self.na)
+        table = as_table(X, na=self.na, estimator=self)
+        if len(table.columns) != self.n_features_in_:
+            raise ValueError(
+                f"X has {len(table.columns)} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input"
+            )
+        columns = dict(zip(self._names, table.columns.values(), strict=True))
+        return replace(table, columns=columns)
+
+    def _fit_table(self, table: Table, whole: Table | None = None) -> None:
+        options = ColumnOptions(
+            features=None if self.features is None else _names("features", self.features),
+            drop=_names("drop", self.drop),
+            categorical=_names("categorical", self.categorical),
+            numeric=_names("numeric", self.numeric),
+            date=_names("date", self.date),
+            min_frequency=self.min_frequency,
+            max_categories=self.max_categories,
+        )
+        self._check_output_options()
+        types, encodings = fit_columns(table, options, whole)
+        self._set(table.names, self._named, types, encodings)
+
+    def _check_output_options(self) -> None:
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype is {self.dtype!r}; give 'float32' or 'float64'")
+        if self.sparse not in ("auto", True, False):
+            raise ValueError(f"sparse is {self.sparse!r}; give True, False or 'auto'")
+
+    def _set(
+        self,
+        names: Sequence[str],
+        named: bool,
+        types: tuple[ColumnType, ...],
+        encodings: tuple[Encoding, ...],
+    ) -> None:
+        self._names, self._named = tuple(names), named
+        self.types_, self.encodings_ = types, encodings
+        self.n_features_in_ = len(self._names)
+        self.n_features_out_ = sum(len(encoding.outputs) for encoding in encodings)
+        if named:
+            self.feature_names_in_ = np.array(self._names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _parts(self) -> Parts:
+        return Parts(
+            self._names, self._named, self.types_, self.encodings_, self.dtype, self.sparse
+        )
+
+    def _encode(self, table: Table) -> Any:
+        bound = self._bind(table)
+        rows, width = len(table), self.n_features_out_
+        entries = sum(column.entries for column in bound)
+        itemsize = np.dtype(self.dtype).itemsize
+        sparse = self.sparse
+        if sparse == "auto":
+            too_large = rows * width * itemsize > _DENSE_BYTES
+            sparse = too_large and 2 * entries * (itemsize + 4) < width * itemsize
+        starts = np.cumsum([0, *(len(encoding.outputs) for encoding in self.encodings_)])
+        if sparse:
+            return _csr(bound, starts, rows, self.dtype)
+        X = np.zeros((rows, width), self.dtype)
+        for block in _blocks(rows, width):
+            for column, (start, stop) in zip(bound, pairwise(starts.tolist()), strict=True):
+                column.dense(block, X[block, start:stop])
+        return X
+
+    def _bind(self, table: Table) -> list[Bound]:
+        """The used columns of a table, checked."""
+        names = [encoding.type.name for encoding in self.encodings_]
+        table.require(names)
+        for name in names:
+            if name in table.doubled and f"{name}.1" not in self._names:
+                raise DataError(
+                    f"{table.source} has several columns {name!r}, but the model knows one; "
+                    "rename or remove the others"
+                )
+        bound, problems = [], []
+        for encoding in self.encodings_:
+            name = encoding.type.name
+            try:
+                bound.append(
+                    encoding.bind(
+                        table.columns[name],
+                        lambda row, name=name: table.where(row, name),  # type: ignore[misc]
+                        self.dtype,
+                    )
+                )
+            except DataError as error:
+                problems.append(str(error))
+        if problems:
+            raise DataError("; ".join(problems[:5]))
+        return bound
+
+
+def _csr(bound: list[Bound], starts: Array, rows: int, dtype: str) -> Any:
+    """Rows as CSR: every row has the same number of entries, zeros among them."""
+    entries = np.cumsum([0, *(column.entries for column in bound)])
+    count = int(entries[-1])
+    index = np.int32 if rows * count < 2**31 else np.int64
+    values = np.empty((rows, count), dtype)
+    places = np.empty((rows, count), index)
+    for block in _blocks(rows, count):
+        for column, start, (first, last) in zip(bound, starts, pairwise(entries), strict=False):
+            column.sparse(block, values[block, first:last], places[block, first:last])
+            places[block, first:last] += start
+    indptr = np.arange(rows + 1, dtype=index) * count
+    X = sp.csr_matrix(
+        (values.reshape(-1), places.reshape(-1), indptr), (rows, int(starts[-1])), copy=False
+    )
+    X.has_canonical_format = True
+    return X
+
+
+def _blocks(rows: int, width: int) -> Iterator[slice]:
+    step = max(_BLOCK_ROWS, _BLOCK_NUMBERS // max(1, width))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def _names(option: str, value: Any) -> tuple[str, ...]:
+    names = () if value is None else value
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ValueError(f"{option} is {value!r}; give a list of column names")
+    names = tuple(names)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{option} is {value!r}; give names as text")
+    return names

@@ -1,0 +1,258 @@
+"""How a column becomes numbers: one class per kind of column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from gpubp.tables.column import Column, NumberColumn, TextColumn
+from gpubp.tables.column_type import ColumnType, short
+from gpubp.tables.encoded import Bound, Lookup, OneHot, Standardised
+from gpubp.tables.numbers import LARGEST_INTEGER, read_numbers
+from gpubp.tables.statistics import Statistics
+from gpubp.tables.table import DataError
+from gpubp.tables.text_types import BOOLEANS, boolean_pair
+from gpubp.tables.types import as_text
+
+Array = NDArray[Any]
+Where = Callable[[int], str]  # the place of a row of the column, for messages
+
+
+class Encoding(Protocol):
+    """How one column is encoded."""
+
+    @property
+    def type(self) -> ColumnType:
+        """What the column means."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the numbers per row."""
+
+    @property
+    def description(self) -> str:
+        """For people."""
+
+    @property
+    def as_written(self) -> bool:
+        """Whether cells mean something else if they are read as numbers before."""
+
+    def renamed(self, name: str) -> Encoding:
+        """The same for a column of another name."""
+
+    def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
+        """Check a column of new rows; DataError for a cell that cannot be encoded."""
+
+
+@dataclass(frozen=True)
+class NumberEncoding:
+    """Standardised; gaps become the median, with an indicator if training had any."""
+
+    type: ColumnType
+
+    @classmethod
+    def fit(cls, found: ColumnType) -> NumberEncoding:
+        """Say what gaps become; all else is in the statistics of the type."""
+        if found.gaps and found.statistics is not None:
+            gaps = "1 gap" if found.gaps == 1 else f"{found.gaps:,} gaps"
+            found = found.noted(f"{gaps}: median {found.statistics.median:.6g}")
+        return cls(found)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        name = self.type.name
+        return (name, f"{name} is missing") if self.type.gaps else (name,)
+
+    @property
+    def description(self) -> str:
+        return "standardised" + (", missing" if self.type.gaps else "")
+
+    @property
+    def statistics(self) -> Statistics:
+        assert self.type.statistics is not None  # of every number column in use
+        return self.type.statistics
+
+    @property
+    def as_written(self) -> bool:
+        return self.type.decimal == ","
+
+    def renamed(self, name: str) -> NumberEncoding:
+        return replace(self, type=replace(self.type, name=name))
+
+    def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
+        if isinstance(column, NumberColumn):
+            return self._standardised(column.values, where, dtype)
+        numbers = read_numbers(column.values, self.type.decimal)
+        wrong = np.isnan(numbers) & ~np.isin(column.values, self.type.strays)
+        refuse(column, wrong, where, "is no number")
+        used = np.append(np.where(column.counts() > 0, numbers, np.nan), np.nan)
+        bound = self._standardised(used, lambda place: where(_row_of(column, place)), dtype)
+        table = np.empty((len(used), bound.entries), dtype)
+        bound.dense(slice(None), table)
+        return Lookup(column.codes, table)
+
+    def _standardised(self, values: Array, where: Where, dtype: DTypeLike) -> Standardised:
+        found = self.statistics
+        if len(values):
+            for number in (np.fmin.reduce(values), np.fmax.reduce(values)):
+                with np.errstate(over="ignore", invalid="ignore"):
+                    scaled = (np.float64(number) - found.mean) / found.scale
+                    fits = np.isnan(number) or np.isfinite(scaled.astype(dtype))
+                if not fits:
+                    row = int(np.argmax(values == number))
+                    raise DataError(
+                        f"{where(row)}: {float(number)!r} is "
+                        + ("too large" if np.isfinite(number) else "not a finite number")
+                        + f"; training had {found.low:g} to {found.high:g}"
+                    )
+        fill = (found.median - found.mean) / found.scale
+        return Standardised(values, found.mean, found.scale, fill, self.type.gaps > 0)
+
+
+@dataclass(frozen=True)
+class BooleanEncoding:
+    """0 or 1; gaps become ``common``, the more frequent one, with an indicator if training had any.
+
+    words: for false and true, casefolded.
+    """
+
+    type: ColumnType
+    words: tuple[str, str]
+    common: bool
+
+    @classmethod
+    def fit(cls, found: ColumnType, column: Column) -> BooleanEncoding:
+        """Learn the words and the more frequent value."""
+        text = as_text(column)
+        counts = text.counts()
+        words = boolean_pair(text.values[counts > 0]) or BOOLEANS[0]
+        true = [value.casefold() == words[1] for value in text.values]
+        return cls(found, words, 2 * int(counts[true].sum()) > int(counts.sum()))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        name = self.type.name
+        return (name, f"{name} is missing") if self.type.gaps else (name,)
+
+    @property
+    def description(self) -> str:
+        return f"1 for {self.words[1]}" + (", missing" if self.type.gaps else "")
+
+    @property
+    def as_written(self) -> bool:
+        return False
+
+    def renamed(self, name: str) -> BooleanEncoding:
+        return replace(self, type=replace(self.type, name=name))
+
+    def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
+        text = as_text(column)
+        meanings = {"0": 0, "1": 1, "false": 0, "true": 1, self.words[0]: 0, self.words[1]: 1}
+        bits = np.array([meanings.get(value.casefold(), -1) for value in text.values], np.int64)
+        allowed = f"is neither {self.words[0]!r} nor {self.words[1]!r}"
+        refuse(text, bits < 0, where, allowed)
+        table = np.zeros((len(bits) + 1, len(self.outputs)), dtype)
+        table[:, 0] = np.append(bits, self.common)
+        table[-1, 1:] = 1
+        return Lookup(text.codes, table)
+
+
+@dataclass(frozen=True)
+class CategoryEncoding:
+    """One-hot: the kept values, then the others, then gaps, the last two if training had any.
+
+    values: as written, in ascending order.
+    from_numbers: whether training had a column of numbers, so that "1.0" is 1.
+    """
+
+    type: ColumnType
+    values: tuple[str, ...]
+    other: bool
+    from_numbers: bool
+
+    @classmethod
+    def fit(
+        cls, found: ColumnType, column: Column, min_frequency: int, max_categories: int
+    ) -> CategoryEncoding:
+        """Keep the most frequent values that ``min_frequency`` rows have; ties go by the value."""
+        text = as_text(column)
+        counts = text.counts()
+        frequent = np.flatnonzero(counts >= min_frequency)
+        order = frequent[np.argsort(-counts[frequent], kind="stable")][:max_categories]
+        values = tuple(text.values[np.sort(order)])
+        other = len(values) < int(np.count_nonzero(counts))
+        if len(order) < len(frequent):
+            found = found.noted(
+                f"{found.distinct:,} values, the {len(order):,} most frequent are kept"
+            )
+        elif other and values:
+            rare = found.distinct - len(values)
+            count = f"{rare:,} of {found.distinct:,} values {'is' if rare == 1 else 'are'}"
+            found = found.noted(f"{count} in fewer than {min_frequency} rows")
+        return cls(found, values, other, isinstance(column, NumberColumn))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        name = self.type.name
+        others = [f"{name} is another"] * self.other
+        gaps = [f"{name} is missing"] * (self.type.gaps > 0)
+        return (*(f"{name}={value}" for value in self.values), *others, *gaps)
+
+    @property
+    def description(self) -> str:
+        count = len(self.values)
+        text = f"one-hot, {count:,} value{'' if count == 1 else 's'}"
+        return text + " + other" * self.other + " + missing" * (self.type.gaps > 0)
+
+    @property
+    def as_written(self) -> bool:
+        return not self.from_numbers
+
+    def renamed(self, name: str) -> CategoryEncoding:
+        return replace(self, type=replace(self.type, name=name))
+
+    def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
+        text, count = as_text(column), len(self.values)
+        unseen = count if self.other else -1
+        gap = count + self.other if self.type.gaps else unseen
+        known = {value: place for place, value in enumerate(self.values)}
+        places = [known.get(value, -1) for value in text.values]
+        if self.from_numbers or isinstance(column, NumberColumn):
+            self._match_numbers(text.values, places)
+        found = np.array([*(unseen if place < 0 else place for place in places), gap], np.int32)
+        return OneHot(text.codes, found)
+
+    def _match_numbers(self, texts: Array, places: list[int]) -> None:
+        """Find the values that are equal as numbers, such as 1 and "1.0", where one alone is."""
+        by_number: dict[float, list[int]] = {}
+        for place, value in enumerate(self.values):
+            for number in _exact_number(value):
+                by_number.setdefault(number, []).append(place)
+        for i, text in enumerate(texts):
+            for number in _exact_number(text) if places[i] < 0 else ():
+                equal = by_number.get(number, [])
+                places[i] = equal[0] if len(equal) == 1 else -1
+
+
+def _exact_number(text: str) -> Iterator[float]:
+    """The number that a text is, if float64 tells it from its neighbours."""
+    for number in read_numbers([text], "."):
+        if abs(number) < LARGEST_INTEGER:
+            yield float(number)
+
+
+def refuse(column: TextColumn, wrong: Array, where: Where, reason: str) -> None:
+    """Raise DataError for the first row with a value that is ``wrong``."""
+    cells = np.flatnonzero(np.append(wrong, [False])[column.codes])
+    if len(cells):
+        row = int(cells[0])
+        more = f" ({len(cells):,} such cells)" if len(cells) > 1 else ""
+        raise DataError(f"{where(row)}: {short(column.cell(row))} {reason}{more}")
+
+
+def _row_of(column: TextColumn, code: int) -> int:
+    return int(np.argmax(column.codes == code))

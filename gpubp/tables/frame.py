@@ -1,0 +1,223 @@
+"""Frames and arrays as tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array
+
+from gpubp.tables.column import MISSING, Column, NumberColumn, TextColumn
+from gpubp.tables.numbers import LARGEST_INTEGER, written
+from gpubp.tables.table import DataError, Table, listed
+
+Array = NDArray[Any]
+
+
+def as_table(
+    X: Any,
+    names: Sequence[str] | None = None,
+    *,
+    na: Sequence[str] | None = None,
+    source: str = "X",
+    estimator: Any = None,
+    min_rows: int = 0,
+) -> Table:
+    """The table of a frame (pandas, polars, pyarrow), a dict of columns, or an array (n, d).
+
+    names: of the columns of an array; None: x0, x1, ...
+    na: texts that mean "no value" besides the built-in list; ("",): the empty text alone does.
+    source: what messages call the data.
+    estimator, min_rows: for scikit-learn's messages about arrays.
+    Raises ValueError for arrays that scikit-learn refuses, DataError for columns of no use.
+    """
+    if isinstance(X, Table):
+        return X
+    missing = missing_markers(na)
+    if _is_dict(X):
+        columns = {str(name): _column(np.asarray(cells), missing) for name, cells in X.items()}
+        return _table(columns, source)
+    if is_frame(X):
+        return _table(_frame_columns(X, missing, source), source)
+    array = check_array(
+        X,
+        dtype=None,
+        ensure_all_finite=False,
+        ensure_min_samples=min_rows,
+        estimator=estimator,
+        input_name="X",
+    )
+    if names is None:
+        names = [f"x{j}" for j in range(array.shape[1])]
+    if len(names) != array.shape[1] or len(set(names)) < len(names):
+        raise DataError(
+            f"{source} has {array.shape[1]} columns for the names {listed(names)}; give one name "
+            "per column, each once"
+        )
+    columns = {name: _column(array[:, j], missing) for j, name in enumerate(names)}
+    return _table(columns, source)
+
+
+def has_names(X: Any) -> bool:
+    """Whether X is a table, a dict of columns or a frame, whose columns are taken by name."""
+    return isinstance(X, Table) or _is_dict(X) or is_frame(X)
+
+
+def _is_dict(X: Any) -> bool:
+    # Sparse DOK matrices are mappings too.
+    return isinstance(X, Mapping) and not hasattr(X, "tocsr")
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a frame that narwhals knows; imports nothing for arrays and lists."""
+    if isinstance(X, np.ndarray | list | tuple) or hasattr(X, "tocsr"):
+        return False
+    import narwhals.stable.v1 as nw
+
+    return nw.dependencies.is_into_dataframe(X)
+
+
+def missing_markers(na: Sequence[str] | None) -> frozenset[str]:
+    """The texts that mean "no value": the built-in list and ``na``; for ("",) the empty text."""
+    if na is None:
+        return MISSING
+    extra = (na,) if isinstance(na, str) else tuple(na)
+    return frozenset(("",)) if extra == ("",) else MISSING.union(extra)
+
+
+def _table(columns: dict[str, Column], source: str) -> Table:
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"{source} has columns of different lengths: {lengths}; give equal ones")
+    return Table(columns, next(iter(lengths.values()), 0), source)
+
+
+def _frame_columns(X: Any, missing: frozenset[str], source: str) -> dict[str, Column]:
+    import narwhals.stable.v1 as nw
+
+    try:
+        frame = nw.from_native(X, eager_only=True)
+        names = frame.columns
+    except Exception as error:  # of pandas, polars or narwhals
+        raise DataError(f"{source} cannot be read: {' '.join(str(error).split())}") from None
+    texts = [str(name) for name in names]
+    if len(set(texts)) < len(texts):
+        doubled = next(name for name, count in Counter(texts).items() if count > 1)
+        raise DataError(f"{source} has several columns {doubled!r}; rename them")
+    return {
+        name: _series(series, missing)
+        for name, series in zip(texts, frame.iter_columns(), strict=True)
+    }
+
+
+def _series(series: Any, missing: frozenset[str]) -> Column:
+    import narwhals.stable.v1 as nw
+
+    dtype = series.dtype
+    if dtype == nw.Boolean:
+        cells = [None if _is_null(cell) else bool(cell) for cell in series.to_list()]
+        return TextColumn.of(map(_text, cells), missing)
+    if dtype.is_decimal():
+        series, dtype = series.cast(nw.Float64), nw.Float64()
+    if dtype.is_numeric():
+        if series.null_count() and not dtype.is_float():
+            series = series.cast(nw.Float64)
+        return _column(series.to_numpy(), missing)
+    if dtype == nw.Datetime:
+        series = series.dt.replace_time_zone(None)  # the hour on the clock is kept
+    if dtype in (nw.Duration, nw.Datetime, nw.Date):
+        return _column(np.asarray(series.to_numpy()), missing)
+    if dtype.is_nested():
+        raise DataError(f"column {series.name!r} has cells of type {dtype}; flatten or drop it")
+    return _objects(series.to_list(), missing)
+
+
+def _column(array: Array, missing: frozenset[str]) -> Column:
+    """The column of an array (n,)."""
+    kind = array.dtype.kind
+    if kind in "iu" and len(array) and _beyond(array):
+        return TextColumn.of(map(str, array.tolist()), missing)
+    if kind in "biuf":
+        return _without_markers(NumberColumn(array), missing)
+    if kind == "m":
+        seconds = array.astype("timedelta64[us]").astype(np.float64) / 1e6
+        return NumberColumn(np.where(np.isnat(array), np.nan, seconds))
+    if kind == "M":
+        return _times(array)
+    if kind == "S":
+        array = np.char.decode(array, "utf-8", "replace")
+    return _objects(array.tolist(), missing)
+
+
+def _times(array: Array) -> TextColumn:
+    """Times (n,) datetime64 as ISO text; their order is that of the texts."""
+    times, places = np.unique(array.astype("datetime64[us]"), return_inverse=True)
+    known = times[~np.isnat(times)]  # NaT comes last
+    texts = known.astype(str)
+    for unit in ("D", "s"):  # without the time where it is always midnight
+        coarse = known.astype(f"M8[{unit}]")
+        if (known == coarse).all():
+            texts = coarse.astype(str)
+            break
+    codes = np.where(places < len(known), places, -1).astype(np.int32)
+    return TextColumn(codes, texts.astype(object))
+
+
+def _beyond(array: Array) -> bool:
+    return int(array.max()) > LARGEST_INTEGER or int(array.min()) < -LARGEST_INTEGER
+
+
+def _objects(cells: list[Any], missing: frozenset[str]) -> Column:
+    """The column of Python objects: numbers if all are, else text."""
+    if all(cell is None or type(cell) in (int, float) or _is_number(cell) for cell in cells):
+        try:
+            values = np.array([np.nan if _is_null(cell) else cell for cell in cells], np.float64)
+        except (OverflowError, TypeError, ValueError):
+            values = np.empty(0)
+        found = values[~np.isnan(values)]
+        exact = not len(found) or np.abs(found).max() < LARGEST_INTEGER or not _integers(cells)
+        if len(values) == len(cells) and len(found) and exact:
+            return _without_markers(NumberColumn(values), missing)
+    return TextColumn.of([c if type(c) is str else _text(c) for c in cells], missing)
+
+
+def _integers(cells: Iterable[Any]) -> bool:
+    return any(isinstance(cell, int | np.integer) for cell in cells)
+
+
+def _is_number(cell: Any) -> bool:
+    number = isinstance(cell, int | float | np.integer | np.floating)
+    return _is_null(cell) or (number and not isinstance(cell, bool))
+
+
+def _is_null(cell: Any) -> bool:
+    """None, NaN, NaT or pandas' NA."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(cell, float | np.floating) and bool(cell != cell)
+
+
+def _text(cell: Any) -> str | None:
+    """A cell as it would be written in a file."""
+    if _is_null(cell):
+        return None
+    if isinstance(cell, float | np.floating):
+        return written(np.array([cell]))[0]
+    return cell.isoformat(sep=" ") if hasattr(cell, "hour") and hasattr(cell, "year") else str(cell)
+
+
+def _without_markers(column: NumberColumn, missing: frozenset[str]) -> NumberColumn:
+    """The numbers that the user calls missing, such as -999, as gaps."""
+    numbers = []
+    for marker in missing - MISSING:
+        try:
+            numbers.append(float(marker))
+        except ValueError:
+            continue
+    if not numbers or column.values.dtype.kind == "b":
+        return column
+    hit = np.isin(column.values, numbers)
+    return NumberColumn(np.where(hit, np.nan, column.values)) if hit.any() else column

@@ -1,0 +1,111 @@
+"""Numbers written as text: decimal commas, thousands separators, currencies, percent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Decimal = Literal[".", ","]
+
+# Integers beyond this are not all numbers of float64: they are ids, not quantities.
+LARGEST_INTEGER = 2**53
+
+# Thin, no-break and plain spaces, and the apostrophe of Swiss numbers.
+_SPACES = " \u00a0\u2009\u202f'\u2019"
+_UNITS = "$\u20ac\u00a3\u00a5%"  # before or behind a number, and not read
+
+
+def _pattern(decimal: str, separator: str) -> re.Pattern[str]:
+    # A separated number starts with 1 to 9, so "0,288" can only be a decimal comma.
+    whole = rf"(?:[1-9][0-9]{{0,2}}(?:([{separator}{_SPACES}])[0-9]{{3}})(?:\1[0-9]{{3}})*|[0-9]*)"
+    start = rf"(?:[+\u2212-]?[{_UNITS}]?|[{_UNITS}][+\u2212-])[{_SPACES}]?(?=\{decimal}?[0-9])"
+    end = rf"(?:\{decimal}[0-9]*)?(?:[eE][+-]?[0-9]+)?(?:[{_SPACES}]?[{_UNITS}])?"
+    return re.compile(start + whole + end)
+
+
+_PATTERNS: dict[str, re.Pattern[str]] = {".": _pattern(".", ","), ",": _pattern(",", ".")}
+_TO_FLOAT = {
+    ".": str.maketrans({"\u2212": "-"} | dict.fromkeys("," + _SPACES + _UNITS)),
+    ",": str.maketrans({"\u2212": "-", ",": "."} | dict.fromkeys("." + _SPACES + _UNITS)),
+}
+_LEADING_ZERO = re.compile(r"[+\u2212-]?0[0-9]")
+
+
+def parse_numbers(values: Sequence[str] | Array, decimal: str | None = None) -> Array | None:
+    """(k,) float64 of distinct texts that are all numbers; None where one of them is not.
+
+    decimal: "." or ","; None: find out from all values by `find_decimal`.
+    A leading zero ("01"), an integer beyond 2**53 and a number beyond float64 are text.
+    """
+    found = find_decimal(values) if decimal is None else decimal
+    if found is None:
+        return None
+    numbers = read_numbers(values, found, strict=True)
+    return None if np.isnan(numbers).any() else numbers
+
+
+def find_decimal(values: Sequence[str] | Array, preferred: str | None = None) -> Decimal | None:
+    """The decimal mark with which all values are numbers; None where there is none.
+
+    Where both fit, as in "2,288", it is ``preferred``, or "." without that.
+    """
+    order: tuple[Decimal, ...] = (",", ".") if preferred == "," else (".", ",")
+    for decimal in order:
+        if all(map(_PATTERNS[decimal].fullmatch, values)):
+            return decimal
+    return None
+
+
+def is_ambiguous(values: Iterable[str]) -> str | None:
+    """A value with a comma that may be decimal or not; None where there is none, or one decides."""
+    example = None
+    for value in values:
+        if example is None and "," in value:
+            example = value
+        if not (_PATTERNS["."].fullmatch(value) and _PATTERNS[","].fullmatch(value)):
+            return None
+    return example
+
+
+def read_numbers(values: Sequence[str] | Array, decimal: str, *, strict: bool = False) -> Array:
+    """(k,) float64: each text as a number, NaN for one that is none.
+
+    strict: leading zeros and integers that float64 cannot hold are no numbers either.
+    """
+    match, table = _PATTERNS[decimal].fullmatch, _TO_FLOAT[decimal]
+    numbers = np.full(len(values), np.nan)
+    for place, value in enumerate(values):
+        if match(value):
+            number = float(value.translate(table))
+            if not (strict and _is_code(value, number)):
+                numbers[place] = number
+    numbers[np.isinf(numbers)] = np.nan
+    return numbers
+
+
+def written(values: Array) -> list[str]:
+    """Numbers as a person writes them: whole ones without a decimal point."""
+    if values.dtype.kind == "b":
+        return [str(bool(value)) for value in values]
+    if values.dtype.kind in "iu":
+        return [str(value) for value in values.tolist()]
+    whole = np.equal(np.trunc(values), values) & (np.abs(values) < LARGEST_INTEGER)
+    return [
+        str(int(value)) if is_whole else str(value)
+        for value, is_whole in zip(values, whole, strict=True)
+    ]
+
+
+def _is_code(value: str, number: float) -> bool:
+    """Whether digits are a code rather than a quantity: "01", or more digits than float64 has."""
+    if _LEADING_ZERO.match(value):
+        return True
+    digits = value.lstrip("+-\u2212")
+    # 2**53 + 1 rounds to 2**53, so the number does not tell.
+    large = abs(number) >= LARGEST_INTEGER and digits.isdecimal()
+    return large and (len(digits) > 16 or int(digits) > LARGEST_INTEGER)

@@ -1,0 +1,330 @@
+"""The target of a table: which columns it is, its task, and its cells as labels or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from gpubp.tables.column import Array, Column, NumberColumn, TextColumn
+from gpubp.tables.numbers import parse_numbers
+from gpubp.tables.table import DataError, Table, listed
+
+Task = Literal["classification", "regression"]
+TASKS: tuple[Task, ...] = ("classification", "regression")
+
+# Whole numbers are classes up to this many, from 0 or 1 without gaps, each in so many rows.
+MOST_NUMBERED_CLASSES = 100
+FEWEST_ROWS_OF_A_NUMBERED_CLASS = 20
+# Text with more different values than this is rather numbers with a stray cell, or no classes.
+MOST_TEXTS = 20
+LONGEST_LABEL = 1000
+_EXACT = 2**53  # float64 holds every whole number up to here
+
+
+def resolve_targets(table: Table, asked: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return the columns asked for, else the table's own targets.
+
+    Raises DataError for an unknown column, one asked for twice, and a table without a target.
+    """
+    targets = tuple(asked) if asked else table.targets
+    if not targets:
+        raise DataError(f"{table.source} has no target; add an array y or name the target column")
+    table.require(targets)
+    if len(set(targets)) < len(targets):
+        raise DataError(f"targets are {listed(targets)}; name every column once")
+    return targets
+
+
+def without_targets(table: Table, targets: Sequence[str]) -> Table:
+    """Return the columns to learn from: all that are no target; DataError where none is left."""
+    left_out = {*targets, *(table.targets if table.only_targets else ())}
+    names = tuple(name for name in table.names if name not in left_out)
+    if not names:
+        raise DataError(
+            f"{table.source} has no column besides the target {listed(targets)}; add features"
+        )
+    return table.select(names)
+
+
+def rows_with_target(table: Table, targets: Sequence[str]) -> tuple[Table, int]:
+    """Return the rows in which no target is missing, and how many were left out.
+
+    Raises DataError where no row is left.
+    """
+    gap = np.zeros(len(table), np.bool_)
+    for name in targets:
+        gap |= table.column(name).is_gap()
+    left_out = int(gap.sum())
+    if not left_out:
+        return table, 0
+    if left_out == len(table):
+        noun = "the target" if len(targets) == 1 else "one of the targets"
+        raise DataError(
+            f"{table.source}: {noun} {listed(targets)} is missing in every row; name another column"
+        )
+    return table.take(np.flatnonzero(~gap)), left_out
+
+
+def infer_task(
+    table: Table, targets: Sequence[str], *, by_default: bool = False
+) -> tuple[Task, str]:
+    """Return classification or regression, and the reason in a line for the user.
+
+    One target is classified if it is text, if it has two different values, or if it is whole
+    numbers that count classes: from 0 or 1 without gaps, up to MOST_NUMBERED_CLASSES, each in
+    FEWEST_ROWS_OF_A_NUMBERED_CLASS rows or more. Everything else is regression.
+
+    by_default : whether nobody has asked for this target, which the reason then says.
+
+    Raises DataError for numbers with stray text in them.
+    """
+    if len(targets) > 1:
+        return "regression", f"{len(targets)} targets: {listed(targets)}"
+    name = targets[0]
+    column = table.column(name)
+    default = by_default and not table.only_targets
+    what = f"target {name!r}{' (the last column; --target names another)' if default else ''}"
+    numbers, counts = _distinct_numbers(column, table.decimal)
+    if numbers is None:
+        _check_stray_text(table, name)
+        return "classification", f"{what} is text"
+    count, whole = len(numbers), bool((numbers == np.floor(numbers)).all())
+    kind = "whole number" if whole else "number"
+    found = f"{what} has {count} distinct {kind}{'' if count == 1 else 's'} in {len(table)} rows"
+    found += _read_as(column, table.decimal)
+    if count == 2 or (whole and _counts_classes(numbers, counts)):
+        return "classification", f"{found}, taken as classes; --task regression takes numbers"
+    hint = "; --task classification takes classes" if whole else ""
+    return "regression", f"{found}{hint}"
+
+
+def _counts_classes(numbers: Array, counts: Array) -> bool:
+    """Whether whole numbers, ascending, are from 0 or 1 without gaps, each in enough rows."""
+    return bool(
+        1 < len(numbers) <= MOST_NUMBERED_CLASSES
+        and numbers[0] in (0, 1)
+        and numbers[-1] - numbers[0] == len(numbers) - 1
+        and counts.min() >= FEWEST_ROWS_OF_A_NUMBERED_CLASS
+    )
+
+
+def _distinct_numbers(column: Column, decimal: str | None) -> tuple[Array | None, Array]:
+    """Return the distinct numbers of a column, ascending, and their rows; None where it is text."""
+    if isinstance(column, NumberColumn):
+        values = column.values[~column.is_gap()]
+        return np.unique(values.astype(np.float64), return_counts=True)
+    texts, counts = _used(column)
+    numbers = parse_numbers(texts, decimal)
+    if numbers is None or not len(texts):
+        return None, counts
+    distinct, places = np.unique(numbers, return_inverse=True)
+    return distinct, np.bincount(places, weights=counts).astype(np.int64)
+
+
+def _used(column: TextColumn) -> tuple[Array, Array]:
+    """Return the distinct texts that a row has, and how many rows have each."""
+    counts = column.counts()
+    return column.values[counts > 0], counts[counts > 0]
+
+
+def _read_as(column: Column, decimal: str | None) -> str:
+    """Return how numbers with thousands separators or decimal commas were read; "" for others."""
+    if isinstance(column, NumberColumn):
+        return ""
+    texts, _ = _used(column)
+    odd = next((j for j, text in enumerate(texts) if "," in text or "'" in text), None)
+    if odd is None:
+        return ""
+    numbers = parse_numbers(texts, decimal)
+    assert numbers is not None
+    return f", such as {texts[odd]!r}, read as {float(numbers[odd])!r}"
+
+
+def _check_stray_text(table: Table, name: str) -> None:
+    """Raise DataError for a column of many numbers with a cell that is none."""
+    column = table.column(name)
+    assert isinstance(column, TextColumn)
+    texts, _ = _used(column)
+    if len(texts) <= MOST_TEXTS:
+        return
+    is_text = _is_text(texts, table.decimal)
+    if 2 * is_text.sum() >= len(texts):
+        return
+    stray = texts[np.argmax(is_text)]
+    raise DataError(
+        f"{_place(table, name, stray)}: {stray!r} is not a number, as most cells of this target "
+        f"are; correct it, make it a gap by --na {stray!r}, or ask for --task classification"
+    )
+
+
+def _is_text(texts: Array, decimal: str | None) -> Array:
+    """Return which of ``texts`` are no numbers by themselves."""
+    return np.array([parse_numbers(texts[j : j + 1], decimal) is None for j in range(len(texts))])
+
+
+def _place(table: Table, name: str, text: str) -> str:
+    """Return the first row that has ``text`` in a column of text, for messages."""
+    column = table.column(name)
+    assert isinstance(column, TextColumn)
+    code = int(np.flatnonzero(column.values == text)[0])
+    return table.where(int(np.argmax(column.codes == code)), name)
+
+
+def labels_of(column: Column) -> Array:
+    """Return labels (n,) as they were written: str, or int64 if each is a whole number's text.
+
+    "01", and whole numbers beyond int64, stay text. Raises ValueError for a gap.
+    """
+    if (gaps := column.is_gap()).any():
+        raise ValueError(f"row {int(np.argmax(gaps))} (from 0) has no label; leave it out")
+    if isinstance(column, TextColumn):
+        used = column.counts() > 0
+        values = np.where(used, column.values, "0")
+        labels = _as_integers(values) if used.any() else None
+        return (values.astype(np.str_) if labels is None else labels)[column.codes]
+    values = column.values
+    if values.dtype.kind in "ib" or (values.dtype.kind == "u" and values.itemsize < 8):
+        return values.astype(np.int64)
+    if values.dtype.kind == "f" and _is_whole(values):
+        return values.astype(np.int64)
+    distinct, places = np.unique(values, return_inverse=True)
+    texts = np.array([str(value) for value in distinct.tolist()], object)
+    return labels_of(TextColumn(places.astype(np.int32), texts))
+
+
+def _is_whole(values: Array) -> bool:
+    return bool(((values == np.floor(values)) & (np.abs(values) <= _EXACT)).all())
+
+
+def _as_integers(texts: Array) -> Array | None:
+    """Return int64 where each text is just what Python writes for a whole number, else None."""
+    try:
+        numbers = np.array([int(text) for text in texts.tolist()], np.int64)
+    except (ValueError, OverflowError):
+        return None
+    return numbers if [str(n) for n in numbers.tolist()] == texts.tolist() else None
+
+
+def numbers_of(table: Table, targets: Sequence[str]) -> Array:
+    """Return targets (n, k) as float64; DataError for a cell that is no finite number."""
+    Y = np.empty((len(table), len(targets)))
+    for j, name in enumerate(targets):
+        column = table.column(name)
+        if isinstance(column, NumberColumn):
+            Y[:, j] = column.values
+        else:
+            Y[:, j] = _parsed(table, name, column)
+        _check_finite(table, name, Y[:, j])
+    return Y
+
+
+def _parsed(table: Table, name: str, column: TextColumn) -> Array:
+    """Return the numbers (n,) of a column of text, NaN in gaps."""
+    used = column.counts() > 0
+    numbers = np.full(len(column.values) + 1, np.nan)  # the last is that of gaps
+    texts = column.values[used]
+    parsed = parse_numbers(texts, table.decimal)
+    if parsed is None:
+        stray = texts[np.argmax(_is_text(texts, table.decimal))]
+        raise DataError(
+            f"{_place(table, name, stray)}: {stray!r} is not a number, which a regression needs; "
+            "correct it, or use classification"
+        )
+    numbers[:-1][used] = parsed
+    cells: Array = numbers[column.codes]
+    return cells
+
+
+def _check_finite(table: Table, name: str, y: Array) -> None:
+    is_finite = np.isfinite(y)
+    if is_finite.all():
+        return
+    row = int(np.argmin(is_finite))
+    if np.isnan(y[row]):
+        raise DataError(f"{table.where(row, name)}: the target is missing; leave the row out")
+    raise DataError(f"{table.where(row, name)}: {float(y[row])!r} is not a finite number")
+
+
+def check_targets(table: Table, targets: Sequence[str], task: Task) -> None:
+    """Raise DataError unless the targets can be learned as the task says."""
+    if task == "classification":
+        if len(targets) > 1:
+            raise DataError(
+                f"targets are {listed(targets)}, but classification takes one; name one, or use "
+                "regression"
+            )
+        _check_labels(table, targets[0])
+        return
+    Y = numbers_of(table, targets)
+    for name, y in zip(targets, Y.T, strict=True):
+        if y.min() == y.max():
+            raise DataError(
+                f"{table.source}, column {name!r}: the target is {float(y[0])!r} in every row; "
+                "give a target that varies"
+            )
+
+
+def _check_labels(table: Table, name: str) -> None:
+    """Raise DataError for one class only, endless labels, and labels that hardly repeat."""
+    column, where = table.column(name), f"{table.source}, column {name!r}"
+    if (
+        isinstance(column, TextColumn)
+        and len(longest := max(_used(column)[0], key=len)) > LONGEST_LABEL
+    ):
+        raise DataError(
+            f"{_place(table, name, longest)}: a label of {len(longest)} characters, "
+            f"{longest!r:.60}; labels have at most {LONGEST_LABEL}: choose another target"
+        )
+    labels = labels_of(column)
+    classes = np.unique(labels)
+    if len(classes) == 1:
+        raise DataError(
+            f"{where}: the target has one class only, {classes[0].item()!r:.200}; give rows of at "
+            "least two classes"
+        )
+    if len(classes) > max(MOST_TEXTS, len(labels) // 2):
+        raise DataError(
+            f"{where}: the target has {len(classes)} different labels in {len(labels)} rows; "
+            "choose a column with classes that repeat"
+        )
+
+
+def class_indices(table: Table, name: str, classes: Array) -> tuple[Array, list[str]]:
+    """Return the places (n,) of a column's labels in ``classes``, and the labels not in there.
+
+    The places of these are from len(classes) on. "1" and 1 are one label, and so are 1 and 1.0. No
+    cell may be a gap.
+
+    Raises DataError where no label is there at all.
+    """
+    column, labels = table.column(name), classes.tolist()
+    if isinstance(column, TextColumn):
+        distinct, places = column.values, column.codes
+    else:
+        distinct, places = np.unique(column.values, return_inverse=True)
+    by_text = {_text(label): k for k, label in enumerate(labels)}
+    is_text = classes.dtype.kind in "UO"
+    by_number = {} if is_text else {float(label): k for k, label in enumerate(labels)}
+    known = [by_text.get(_text(value), _by_number(value, by_number)) for value in distinct.tolist()]
+    unknown = [j for j in np.unique(places).tolist() if known[j] < 0]
+    if unknown and len(unknown) == len(np.unique(places)):
+        raise DataError(
+            f"{table.source}: column {name!r} has labels such as {column.cell(0)!r}, but the "
+            f"model's are such as {labels[0]!r}; name the column with the labels of training"
+        )
+    for k, j in enumerate(unknown, start=len(labels)):
+        known[j] = k
+    return np.array(known, np.intp)[places], [_text(distinct[j]) for j in unknown]
+
+
+def _text(label: object) -> str:
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
+def _by_number(value: object, places: dict[float, int]) -> int:
+    try:
+        return places.get(float(value), -1)  # type: ignore[arg-type]
+    except ValueError:
+        return -1

@@ -1,0 +1,247 @@
+"""What a column of text means, by its distinct values and how many rows have each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.tables.column import TextColumn
+from gpubp.tables.column_type import (
+    FEWEST_IDS,
+    ColumnError,
+    ColumnType,
+    Kind,
+    differ,
+    rows_of,
+    short,
+)
+from gpubp.tables.dates import find_dates, parse_dates
+from gpubp.tables.numbers import find_decimal, is_ambiguous, parse_numbers, read_numbers, written
+from gpubp.tables.statistics import SortedNumbers, is_sentinel
+
+Array = NDArray[Any]
+
+# False first. A column is boolean if its values are those of one pair, in any case.
+BOOLEANS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
+
+ID_SHARE = 0.95  # distinct values per row, from which text is an id
+TEXT_SHARE = 0.5  # of the rows have a value of their own, from which text is no category
+LONG_CELL = 50  # characters on average, from which text is free text
+LONG_TEXT_SHARE = 0.1  # distinct values per row, from which long cells are no category
+STRAY_SHARE = 0.3  # of the rows: a column of numbers may have so many cells that are none
+MOST_STRAYS = 3  # different ones, and ten times as many numbers
+
+_MOST_WORDS = 2**5 + 2**4  # true and false in any case
+_FEWEST_DATES = 10  # of which one may stand alone
+_PLAIN = re.compile(r"[-+.0-9eE]*")
+_SAMPLE = 200  # values that are looked at before all are
+
+
+@dataclass(frozen=True, eq=False)
+class _Texts:
+    """The values of a column that have rows, and how many."""
+
+    column: TextColumn
+    values: Array
+    counts: Array
+
+    @classmethod
+    def of(cls, column: TextColumn) -> _Texts:
+        counts = column.counts()
+        return cls(column, column.values[counts > 0], counts[counts > 0])
+
+    @property
+    def rows(self) -> int:
+        return int(self.counts.sum())
+
+    def mostly(self, right: Callable[[Array], Array]) -> bool:
+        """Whether most values of a sample are ``right``, so that it pays to look at all."""
+        sample = self.values[:: max(1, len(self.values) // _SAMPLE)]
+        return bool(np.mean(right(sample)) >= 0.5)
+
+    def strays(self, wrong: Array) -> tuple[str, ...] | None:
+        """The values that are ``wrong`` where these are few; None where they are many."""
+        count = int(wrong.sum())
+        few = count <= MOST_STRAYS and 10 * count <= len(wrong) - count
+        if few and self.counts[wrong].sum() <= STRAY_SHARE * self.rows:
+            return tuple(self.values[wrong])
+        return None
+
+    def complaint(self, wrong: Array, noun: str) -> ColumnError:
+        """How many cells are ``wrong``, with the first of them."""
+        values = self.values[wrong]
+        rows = np.flatnonzero(
+            np.append(np.isin(self.column.values, values), [False])[self.column.codes]
+        )
+        cell = short(self.column.cell(int(rows[0])))
+        count = f"{len(rows):,} of {self.rows:,} cells"
+        return ColumnError(f"has no {noun} in {count}, such as {cell}", int(rows[0]))
+
+    def notes(self, strays: tuple[str, ...], noun: str) -> list[str]:
+        """Remarks on the values that are taken as gaps."""
+        rows = [int(self.counts[np.flatnonzero(self.values == stray)[0]]) for stray in strays]
+        return [
+            f"{short(stray)} in {rows_of(count)} is no {noun} and counts as a gap"
+            for stray, count in zip(strays, rows, strict=True)
+        ]
+
+
+def type_of_text(
+    name: str,
+    column: TextColumn,
+    asked: Kind | None = None,
+    decimal: str | None = None,
+    order: str | None = None,
+) -> ColumnType:
+    """What text means; the arguments are those of `find_type`."""
+    texts = _Texts.of(column)
+    found = ColumnType(name, "category", len(column) - texts.rows, len(texts.values))
+    if not texts.rows:
+        return replace(found, kind="empty").noted("left out: no cell has a value")
+    if found.distinct == 1 and not found.gaps:
+        value = short(texts.values[0])
+        return replace(found, kind="constant").noted(f"left out: {value} in every row")
+    if asked == "category":
+        return found
+    if asked is None and found.distinct > 1 and boolean_pair(texts.values) is not None:
+        return replace(found, kind="boolean")
+    number = None if asked == "date" else _number(found, texts, asked, decimal)
+    date = None if asked == "number" or number else _date(found, texts, asked, order)
+    return number or date or _other(found, texts)
+
+
+def boolean_pair(values: Array) -> tuple[str, str] | None:
+    """The words for false and true that all texts are; None for other texts."""
+    if len(values) > _MOST_WORDS:
+        return None
+    words = {value.casefold() for value in values}
+    return next((pair for pair in BOOLEANS if words <= set(pair)), None)
+
+
+def with_statistics(found: ColumnType, numbers: SortedNumbers) -> ColumnType:
+    """The type of a number column with its statistics, and a remark on numbers far outside."""
+    try:
+        found = replace(found, statistics=numbers.statistics())
+    except ValueError as error:
+        raise ColumnError(f"cannot be standardised: {error}") from None
+    for number, rows in numbers.far_ends():
+        if is_sentinel(number):
+            found = found.noted(_far(written(np.array([number]))[0], rows))
+    return found
+
+
+def _number(
+    found: ColumnType, texts: _Texts, asked: Kind | None, decimal: str | None
+) -> ColumnType | None:
+    """The type of text that is all numbers, or nearly all; None for other text."""
+    strict = asked is None
+    strays: tuple[str, ...] = ()
+    if strict and not texts.mostly(lambda some: ~np.isnan(_numbers(some))):
+        return None
+    mark: str | None = find_decimal(texts.values, decimal)
+    if mark is not None and strict and parse_numbers(texts.values, mark) is None:
+        return None  # codes such as 01
+    if mark is None:
+        marks = (",", ".") if decimal == "," else (".", ",")
+        wrong = {mark: np.isnan(read_numbers(texts.values, mark, strict=strict)) for mark in marks}
+        mark = min(marks, key=lambda mark: int(wrong[mark].sum()))
+        few = texts.strays(wrong[mark])
+        if few is None:
+            if asked == "number":
+                raise texts.complaint(wrong[mark], "number")
+            return None
+        strays = few
+    values = np.append(read_numbers(texts.column.values, mark), np.nan)
+    numbers = SortedNumbers.of(values[texts.column.codes])
+    found = replace(found, kind="number", decimal=mark, strays=strays, gaps=numbers.gaps)
+    remarks = _reading(texts.values[~np.isin(texts.values, strays)], mark, decimal)
+    return with_statistics(found.noted(*remarks, *texts.notes(strays, "number")), numbers)
+
+
+def _reading(values: Array, mark: str, decimal: str | None) -> list[str]:
+    """A remark on what commas and units in numbers mean."""
+    example = next((value for value in values if not _PLAIN.fullmatch(value)), None)
+    doubtful = is_ambiguous(values) if decimal is None else None
+    if doubtful is None and example is None:
+        return []
+    number = written(read_numbers([str(doubtful or example)], mark))[0]
+    return [
+        f"{doubtful or example!r} is read as {number}" + ("; see --decimal" if doubtful else "")
+    ]
+
+
+def _date(
+    found: ColumnType, texts: _Texts, asked: Kind | None, order: str | None
+) -> ColumnType | None:
+    """The type of text that is all dates, or nearly all; None for other text."""
+    if asked is None and not texts.mostly(lambda some: ~np.isnat(_times(some, order))):
+        return None
+    dates = find_dates(texts.values, order)
+    wrong = np.ones(found.distinct, np.bool_) if dates is None else np.isnat(dates.times)
+    strays = texts.strays(wrong)
+    if dates is None or strays is None:
+        if asked == "date":
+            raise texts.complaint(wrong, "date")
+        return None
+    gaps = found.gaps + int(texts.counts[wrong].sum())
+    if not gaps and (dates.times == dates.times[0]).all():
+        return replace(found, kind="constant").noted(f"left out: {texts.values[0]} in every row")
+    found = replace(found, kind="date", order=dates.order, strays=strays, gaps=gaps)
+    if dates.remark is not None:
+        other = "mdy" if dates.order == "dmy" else "dmy"
+        hint = f"; else give --date '{found.name}:{other}'" if dates.assumed else ""
+        found = found.noted(dates.remark + hint)
+    if dates.zones:
+        found = found.noted("time zones are ignored")
+    if found.distinct >= _FEWEST_DATES:
+        found = found.noted(*_far_dates(texts, dates.times, ~wrong))
+    return found.noted(*texts.notes(strays, "date"))
+
+
+def _far_dates(texts: _Texts, times: Array, known: Array) -> list[str]:
+    """Remarks on the first and the last date where they stand alone, such as 9999-12-31."""
+    numbers = SortedNumbers.of(times[known].astype(np.int64))
+    ends = [
+        times[known].min() if number == numbers.values[0] else times[known].max()
+        for number, _ in numbers.far_ends()
+    ]
+    places = [int(np.argmax(times == end)) for end in ends]
+    return [_far(texts.values[place], int(texts.counts[place])) for place in places]
+
+
+def _numbers(values: Array) -> Array:
+    """The numbers with the mark that gives more of them, NaN for others."""
+    both = [read_numbers(values, mark) for mark in (".", ",")]
+    return min(both, key=lambda numbers: int(np.isnan(numbers).sum()))
+
+
+def _times(values: Array, order: str | None) -> Array:
+    dates = find_dates(values, order)
+    return parse_dates(values, "ymd") if dates is None else dates.times
+
+
+def _other(found: ColumnType, texts: _Texts) -> ColumnType:
+    """Ids, free text or a category."""
+    rows, count = texts.rows, found.distinct
+    share = count / rows
+    length = sum(map(len, texts.values)) / count
+    spaced = sum(" " in value for value in texts.values) > count / 2
+    if rows < FEWEST_IDS:
+        return found
+    if share >= ID_SHARE and length < LONG_CELL and not spaced:
+        return replace(found, kind="id").noted(differ(count, rows))
+    alone = int((texts.counts == 1).sum())
+    if alone > TEXT_SHARE * rows or (length >= LONG_CELL and share > LONG_TEXT_SHARE):
+        example = short(texts.values[0])
+        remark = f"left out: {count:,} different texts in {rows_of(rows)}, such as {example}"
+        return replace(found, kind="text").noted(remark)
+    return found
+
+
+def _far(text: str, rows: int) -> str:
+    return f"{text} in {rows_of(rows)} lies far outside: name it with --na if it means missing"

@@ -1,0 +1,129 @@
+"""What the columns of a table mean: numbers, categories, dates, and columns of no use."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.tables.column import Column, NumberColumn, TextColumn
+from gpubp.tables.column_type import FEWEST_IDS, ColumnError, ColumnType, Kind, differ
+from gpubp.tables.dates import parse_dates
+from gpubp.tables.numbers import written
+from gpubp.tables.statistics import SortedNumbers
+from gpubp.tables.text_types import type_of_text, with_statistics
+
+__all__ = ["ColumnError", "ColumnType", "Kind", "as_text", "find_type"]
+
+Array = NDArray[Any]
+
+FEWEST_DATES = 5  # different numbers such as 20201231, from which they are dates
+
+_ID_NAME = re.compile(r"(?:^|.*[_\W])(?:id|uuid|guid|index|rowid|row|nr)|unnamed.*", re.IGNORECASE)
+_CAMEL_ID = re.compile(r".*[a-z]I[dD]")
+
+
+def find_type(
+    name: str,
+    column: Column,
+    *,
+    asked: Kind | None = None,
+    decimal: str | None = None,
+    order: str | None = None,
+) -> ColumnType:
+    """What the values of a column mean, by rules that look at nothing else.
+
+    A column without values is empty, one with a single value and no gaps is constant.
+    Numbers are numbers however many values they have, but for ids: whole numbers that count up
+    by 1 from row to row, or that all differ under a name such as "id" (30 rows or more).
+    Text is boolean (true/false, yes/no, t/f, y/n), numbers (with decimal commas or thousands
+    separators), dates, or else one of these:
+    - id, where at least 95 % of 30 or more values differ, and text where these are long;
+    - text, where more than half of the rows have a value that no other row has, or a tenth of
+      the cells differ and have 50 characters on average;
+    - a category. So 5,000 zip codes in 100,000 rows are a category, and 900 names of 1,000
+      people are not.
+    Up to 3 other texts in 30 % of the rows of a column of numbers or dates are gaps.
+
+    asked: number, category or date: what the user takes the column for.
+    decimal: "." or ",", for numbers in text that could be either.
+    order: "dmy" or "mdy", for dates that could be either.
+    Raises ColumnError where the column cannot be what was asked, or has an infinite number.
+    """
+    if isinstance(column, TextColumn):
+        return type_of_text(name, column, asked, decimal, order)
+    if asked in ("category", "date"):
+        return type_of_text(name, as_text(column), asked, decimal, order)
+    return _type_of_numbers(name, column, asked)
+
+
+def as_text(column: Column) -> TextColumn:
+    """The column as text, numbers as a person writes them: 1 and not 1.0."""
+    if isinstance(column, TextColumn):
+        return column
+    gaps = column.is_gap()
+    numbers, places = np.unique(column.values[~gaps], return_inverse=True)
+    texts = written(numbers)
+    order = np.array(sorted(range(len(texts)), key=texts.__getitem__), np.intp)
+    rank = np.empty(len(texts), np.int32)
+    rank[order] = np.arange(len(texts), dtype=np.int32)
+    codes = np.full(len(column), -1, np.int32)
+    codes[~gaps] = rank[places]
+    values = np.empty(len(texts), object)
+    values[:] = [texts[place] for place in order]
+    return TextColumn(codes, values)
+
+
+def _type_of_numbers(name: str, column: NumberColumn, asked: Kind | None) -> ColumnType:
+    numbers = SortedNumbers.of(column.values)
+    kind: Kind = "boolean" if column.values.dtype.kind == "b" else "number"
+    found = ColumnType(name, kind, numbers.gaps, numbers.distinct())
+    if not found.distinct:
+        return replace(found, kind="empty").noted("left out: no cell has a value")
+    for number in (numbers.values[0], numbers.values[-1]):
+        if np.isinf(number):
+            row = int(np.argmax(column.values == number))
+            raise ColumnError(f"holds {float(number)}, not a finite number,", row)
+    if found.distinct == 1 and not found.gaps:
+        value = written(numbers.values[:1])[0]
+        return replace(found, kind="constant").noted(f"left out: {value} in every row")
+    if asked is None and kind == "number" and _counts_rows(name, column.values, numbers):
+        return replace(found, kind="id").noted(differ(found.distinct))
+    if asked is None and kind == "number" and _like_dates(numbers):
+        found = type_of_text(name, as_text(column), "date")
+        return found.noted(f"{written(numbers.values[:1])[0]} is read as a date; see --numeric")
+    return found if kind == "boolean" else with_statistics(found, numbers)
+
+
+def _counts_rows(name: str, values: Array, numbers: SortedNumbers) -> bool:
+    """Whether numbers are ids: whole, all different, and counting rows or named like an id."""
+    count = len(numbers.values)
+    if count < FEWEST_IDS or numbers.gaps or not numbers.is_whole():
+        return False
+    if numbers.distinct() < count:
+        return False
+    if _is_id_name(name):
+        return True
+    # Years count up too.
+    years = numbers.values[0] >= 1500 and numbers.values[-1] <= 2200
+    return not years and bool((values[1:] - values[:-1] == 1).all())
+
+
+def _like_dates(numbers: SortedNumbers) -> bool:
+    """Whether numbers such as 20201231 are all dates."""
+    if not (numbers.values[0] >= 18000101 and numbers.values[-1] <= 21991231):
+        return False
+    if not numbers.is_whole():
+        return False
+    distinct = np.unique(numbers.values)
+    return (
+        len(distinct) >= FEWEST_DATES
+        and not np.isnat(parse_dates(written(distinct), "compact")).any()
+    )
+
+
+def _is_id_name(name: str) -> bool:
+    return bool(_ID_NAME.fullmatch(name) or _CAMEL_ID.fullmatch(name))

@@ -1,0 +1,167 @@
+"""What `gpubp train` prints: JSON lines, lines in a pipe, a live line; files of one seed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpubp
+from tests.cli.running import FAST, Run, X, Y, features, write_csv
+
+METRICS = {
+    *("accuracy", "balanced_accuracy", "log_loss", "roc_auc", "average_precision", "f1"),
+}
+RESULT_KEYS = {
+    "event",
+    "task",
+    "device",
+    "dtype",
+    "precision",
+    "rows",
+    "features",
+    "layers",
+    "parameters",
+    "seed",
+    "solver",
+    "epochs",
+    "stopped_by",
+    "train",
+    "test",
+    "seconds",
+    "rows_per_second",
+    "model",
+    *("test_rows", "baselines", "classes", "remarks"),
+}
+
+
+def test_json_lines(run: Run) -> None:
+    trained = run("train", "iris", "--json", "--seed", "3", "--device", "cpu", *FAST)
+    columns, *epochs, result = trained.events
+    assert columns["event"] == "columns"
+    assert columns["inputs"] == 4
+    assert columns["columns"][0] == {
+        "column": "sepal length (cm)",
+        "type": "number",
+        "encoding": "standardised",
+        "gaps": 0,
+        "remarks": [],
+        "used": True,
+    }
+    assert [event["event"] for event in epochs] == ["epoch"] * 3
+    assert [event["epoch"] for event in epochs] == [1, 2, 3]
+    keys = {"event", "epoch", "loss", "best", "learning_rate", "seconds"}
+    assert all(set(event) == keys for event in epochs)
+    assert set(result) == RESULT_KEYS
+    assert result["event"] == "result"
+    assert result["task"] == "classification"
+    assert (result["device"], result["dtype"], result["seed"]) == ("cpu", "float32", 3)
+    assert (result["rows"], result["features"], result["epochs"]) == (120, 4, 3)
+    assert result["layers"] == [4, 6, 3]
+    assert result["parameters"] == 4 * 6 + 6 + 6 * 3 + 3
+    assert set(result["train"]) == {"loss", *METRICS}
+    assert set(result["test"]) == METRICS
+    assert set(result["baselines"]) == {"trivial", "linear"}
+    assert all(set(of["scores"]) == METRICS for of in result["baselines"].values())
+    assert [of["label"] for of in result["classes"]] == ["setosa", "versicolor", "virginica"]
+    assert sum(of["rows"] for of in result["classes"]) == result["test_rows"] == 30
+    assert result["train"]["loss"] == epochs[-1]["loss"]
+    assert result["rows_per_second"] == pytest.approx(360 / result["seconds"])
+    assert result["model"] == "model.safetensors"
+    assert "classification: target 'target' is text" in trained.err
+    model = gpubp.load("model.safetensors")
+    assert model.network_.loss_curve_ == [event["loss"] for event in epochs]
+
+
+def test_json_lines_of_a_regression_with_validation(run: Run) -> None:
+    args = ("--json", "--validation-size", "0.2", "--test-size", "0", *FAST)
+    trained = run("train", "diabetes", *args)
+    result = trained.events[-1]
+    assert len(trained.epochs) == 3
+    assert all(-10 < event["validation"] < 1 for event in trained.epochs)
+    assert result["test"] is None
+    assert result["rows"] == 442
+    assert set(result["train"]) == {"loss", "r2", "rmse", "mae"}
+    assert result["train"]["rmse"] > 10
+
+
+def test_json_has_no_nan(run: Run) -> None:
+    write_csv("data.csv", **features(), y=Y)
+    result = run("train", "data.csv", "--test-size", "0.001", "--json", *FAST).events[-1]
+    assert set(result["test"]) == {"rmse", "mae"}  # one row has no R2
+    write_csv("row.csv", **features(X[:1]), y=Y[:1])
+    assert "r2" not in run("evaluate", "model.safetensors", "row.csv", "--json").events[0]
+
+
+def test_text_in_a_pipe(run: Run) -> None:
+    out = Path("a" * 60, "b" * 60, "model.safetensors")
+    out.parent.mkdir(parents=True)
+    trained = run("train", "iris", "--validation-size", "0.2", "-o", out, *FAST)
+    notes, epochs, summary = trained.out[:0], [], {}
+    head, _, rest = trained.out.partition("\n\n")
+    for line in head.splitlines():
+        if line.startswith("epoch"):
+            epochs.append(line)
+        elif epochs:
+            summary[line[:12].strip()] = line[12:]
+        else:
+            notes += line
+    assert "classification: target 'target' is text" in notes
+    assert "training on cpu in float32: " in notes
+    assert len(epochs) == 3
+    form = r"epoch 1/3  loss \d\.\d{6}  validation \d\.\d{4}  [\d,]+ rows/s  \d+ s left  best"
+    assert re.fullmatch(form, epochs[0])
+    names = ["task", "network", "training", "stopped by", "train", "test", "model"]
+    assert list(summary) == names
+    assert summary["network"] == "4-6-3, 51 parameters, float32"
+    assert re.fullmatch(r"accuracy \d\.\d{4}, log loss \d\.\d{4}", summary["test"])
+    assert summary["model"] == str(out)
+    assert rest.startswith("The 30 test rows, next to simpler models\n")
+    assert re.search(r"^ +network +trivial +linear$", rest, re.M)
+    assert re.search(r"^  balanced accuracy( +\d\.\d{4}){3}$", rest, re.M)
+    assert "  trivial: the most frequent class, 'setosa'\n" in rest
+    assert re.search(r"^  class +rows +predicted +precision +recall +F1$", rest, re.M)
+    assert re.search(r"^  virginica +10 ", rest, re.M)
+    assert trained.err == (
+        "column             type    encoded as    gaps\n"
+        "sepal length (cm)  number  standardised\n"
+        "sepal width (cm)   number  standardised\n"
+        "petal length (cm)  number  standardised\n"
+        "petal width (cm)   number  standardised\n"
+        "4 columns as 4 inputs of the network\n"
+    )
+
+
+def test_quiet(run: Run) -> None:
+    quiet = run("train", "iris", "--quiet", *FAST)
+    assert quiet.out.startswith("task ")
+    assert "epoch 1" not in quiet.out
+    assert quiet.err == ""
+    quiet = run("train", "iris", "--quiet", "--json", "-o", "second", *FAST)
+    assert [event["event"] for event in quiet.events] == ["result"]
+    assert quiet.err == ""
+
+
+def test_a_terminal_has_one_live_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    shown = run("train", "iris", *FAST).out
+    assert "epoch 3/3" in shown
+    assert shown.count("\nepoch") == 0
+    assert "\x1b[?25h" in shown  # the cursor is back
+
+
+def test_one_seed_gives_one_file(run: Run) -> None:
+    for name, seed in (("a", 4), ("b", 4), ("c", 5)):
+        args = ("--validation-size", "0.2", "--seed", seed, "-o", name)
+        run("train", "wine", *args, "--threads", "1", *FAST)
+    assert Path("a").read_bytes() == Path("b").read_bytes()
+    assert Path("a").read_bytes() != Path("c").read_bytes()
+    a, c = gpubp.load("a"), gpubp.load("c")
+    assert not np.array_equal(a.network_.coefs_[0], c.network_.coefs_[0])
+    # The rows kept for the test differ as well.
+    assert not np.array_equal(
+        a.encoder_.tensors()["encoder.statistics"], c.encoder_.tensors()["encoder.statistics"]
+    )

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import inspect
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.regressor import MLPRegressor
+from gpubp.models.table_recipe import recipe
+
+
+def chosen(rows: int, columns: int = 20, **options: Any) -> dict[str, Any]:
+    return recipe("classification", rows, columns, 3, **options)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "batch_size"),
+    [
+        (20, 4, 20),  # no batch is larger than the table
+        (300, 20, 32),
+        (3000, 20, 64),  # 75 rows: 64 is nearer than 128
+        (337_000, 20, 256),
+        (1500, 800, 128),  # 100 by its columns
+        (1500, 15_000, 256),
+    ],
+)
+def test_batches_are_a_fortieth_of_the_rows_within_bounds(
+    rows: int, columns: int, batch_size: int
+) -> None:
+    assert chosen(rows, columns)["batch_size"] == batch_size
+
+
+def test_what_few_rows_need_falls_with_their_number() -> None:
+    few, some, many = (chosen(rows) for rows in (100, 3000, 100_000))
+    assert [of["weight_decay"] for of in (few, some, many)] == [1.0, 0.1, 0.003]
+    assert [of["dropout"] for of in (few, some, many)] == [0.3, 0.15, 0.0]
+
+
+def test_many_rows_have_a_tenth_held_out_and_few_have_none() -> None:
+    assert not chosen(4999)["early_stopping"]
+    many = chosen(5000)
+    assert (many["early_stopping"], many["validation_fraction"]) == (True, 0.1)
+    assert many["n_iter_no_change"] == many["max_iter"] // 2
+    assert many["scoring"] == "loss"
+    assert recipe("regression", 5000, 20, 1)["scoring"] is None  # R²
+
+
+def test_steps_are_bounded_and_fewer_for_wide_rows() -> None:
+    long, longer, wide = chosen(200_000), chosen(10_000_000), chosen(200_000, 5000)
+    assert long["max_iter"] == 26  # 20,000 steps of 256 rows are 25.6 epochs
+    assert longer["max_iter"] == wide["max_iter"] == 10
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("solver", [None, "adamw", "adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("rows", [2, 300, 6000])
+def test_the_estimators_have_these_parameters(task: Any, solver: str | None, rows: int) -> None:
+    kind = MLPClassifier if task == "classification" else MLPRegressor
+    parameters = recipe(task, rows, 5, 2, solver=solver)
+    assert set(parameters) <= set(inspect.signature(kind).parameters)
+    network = kind(**parameters, random_state=0, device="cpu")
+    if solver is not None:
+        network.set_params(solver=solver)
+    X = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
+    y = X[:, 0] > 0 if task == "classification" else X[:, 0].astype(np.float64)
+    network.set_params(max_iter=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(X, y)
+    assert np.isfinite(network.predict(X)).all()
+
+
+def test_another_solver_keeps_its_own_rates() -> None:
+    adam = chosen(300, solver="adam")
+    assert {"learning_rate", "learning_rate_init", "weight_decay", "alpha"}.isdisjoint(adam)
+    assert adam["max_iter"] == chosen(300)["max_iter"]
+    assert chosen(300, solver="lbfgs") == {"hidden_layer_sizes": (256,)}
+    assert chosen(300, solver="adamw") == chosen(300)
+
+
+def test_the_recipe_learns_a_small_and_noisy_table() -> None:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(700, 10)).astype(np.float32)
+    y = X[:, 0] * X[:, 1] + X[:, 2] + 0.3 * rng.normal(size=700)
+    parameters = recipe("regression", 350, 10, 1)
+    network = MLPRegressor(random_state=0, device="cpu", target_scaling=True, **parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(X[:350], y[:350])
+    # A linear model explains half of it.
+    assert network.score(X[350:], y[350:]) > 0.7

@@ -1,0 +1,60 @@
+"""The kind of a column is found by all rows, its numbers by those that are learned from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpubp.tables.column import Column, NumberColumn, TextColumn
+from gpubp.tables.column_type import ColumnType
+from gpubp.tables.encoder import TableEncoder
+from gpubp.tables.part_types import type_of_part
+from gpubp.tables.table import Table
+
+NUMBERS = [str(k * k % 97) for k in range(60)]
+FIRST = np.arange(40)
+
+
+def _of_first(column: Column) -> ColumnType:
+    return type_of_part("a", column.take(FIRST), column)
+
+
+@pytest.mark.parametrize("row", [3, 50])
+def test_a_stray_cell_is_a_gap_wherever_it_is(row: int) -> None:
+    cells = [*NUMBERS[:row], "abc", *NUMBERS[row + 1 :]]
+    found = _of_first(TextColumn.of(cells))
+    assert (found.kind, found.strays) == ("number", ("abc",))
+    assert found.gaps == (row < 40)
+    assert found.statistics is not None
+    kept = [float(cell) for cell in cells[:40] if cell != "abc"]
+    assert found.statistics.mean == pytest.approx(np.mean(kept))
+    assert any("'abc' in 1 row" in remark for remark in found.remarks)
+
+
+def test_text_in_many_other_rows_makes_categories() -> None:
+    found = _of_first(TextColumn.of(["1", "2"] * 20 + ["x", "y"] * 10))
+    assert found.kind == "category"
+    assert found.distinct == 2
+
+
+def test_numbers_that_count_the_rows_are_ids_in_any_part() -> None:
+    counted = NumberColumn(np.arange(100.0))
+    part = counted.take(np.random.default_rng(0).permutation(100)[:80])
+    assert type_of_part("n", part, counted).kind == "id"
+    assert type_of_part("n", part, counted.take(np.arange(100)[::-1])).kind == "number"
+
+
+def test_dates_are_read_as_all_rows_say() -> None:
+    days = [f"{k % 12 + 1:02}/{k % 11 + 1:02}/2020" for k in range(40)]
+    found = _of_first(TextColumn.of([*days, *["25/01/2020", "26/02/2020"] * 10]))
+    assert (found.kind, found.order) == ("date", "dmy")
+
+
+def test_the_encoder_takes_all_rows_by_whole() -> None:
+    column = TextColumn.of([*NUMBERS[:50], "abc", *NUMBERS[51:]])
+    whole = Table({"a": column}, 60, "t")
+    encoder = TableEncoder().fit(whole.take(FIRST), whole=whole)
+    Z = encoder.transform(whole)
+    assert Z.shape == (60, 1)
+    statistics = encoder.types_[0].statistics
+    assert Z[50, 0] == pytest.approx((statistics.median - statistics.mean) / statistics.scale)
