@@ -44,7 +44,8 @@ def recipe(
     parameters: dict[str, Any] = {"hidden_layer_sizes": (256,)}
     if solver == "lbfgs":
         return parameters
-    batch_size = _power_of_two(max(n_rows / 40, n_columns / 8), 32, 256)
+    least = _power_of_two(n_rows / 4, 8, 32)  # so that an epoch of few rows has several steps
+    batch_size = _power_of_two(max(n_rows / 40, n_columns / 8), least, 256)
     most = MOST_STEPS * min(1, 1000 / n_columns) * batch_size / n_rows
     dropout = 0.3 * min(1, 1500 / n_rows)
     parameters |= {

@@ -20,7 +20,9 @@ def chosen(rows: int, columns: int = 20, **options: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rows", "columns", "batch_size"),
     [
-        (20, 4, 20),  # no batch is larger than the table
+        (5, 4, 5),  # no batch is larger than the table
+        (32, 4, 8),  # a quarter of very few
+        (64, 4, 16),
         (300, 20, 32),
         (3000, 20, 64),  # 75 rows: 64 is nearer than 128
         (337_000, 20, 256),
