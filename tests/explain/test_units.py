@@ -186,3 +186,14 @@ def test_encoded_columns_have_names_and_the_numbers_of_the_network(table) -> Non
     assert example.origin.X is not None
     assert example.origin.X[0].tolist() == [np.nanmedian(area), 1, 0, 0, 1]
     assert "color=red" in explain_page(example, steps(example))
+
+
+def test_parts_of_dates_are_in_their_units(table) -> None:
+    days = [f"{2001 + k % 5}-{k % 12 + 1:02}-{k % 28 + 1:02}" for k in range(40)]
+    columns = {"day": TextColumn.of(days), "price": table.columns["price"]}
+    table = replace(table, columns=columns)
+    example = of_model(regression(table), table, 3)
+    assert example.origin.X is not None
+    raw = dict(zip(example.names[0], example.origin.X[0].tolist(), strict=True))
+    assert (raw["day year"], raw["day day"]) == (2004, 4)
+    assert raw["day month sine"] == pytest.approx(1)  # April is a quarter of the year
