@@ -142,11 +142,12 @@ def test_patterns_match_columns_by_name(write, tmp_path):
 
 
 def test_patterns_of_parquet(tmp_path):
-    for name, sql in (("p1", "1 AS a, 'x' AS y"), ("p2", "'z' AS y, 2 AS a")):
+    for name, sql in (("p1", "1 AS a, 'x' AS y"), ("p2", "0 AS b, 'z' AS y, 2 AS a")):
         duckdb.sql(f"COPY (SELECT {sql}) TO '{tmp_path}/{name}.parquet' (FORMAT parquet)")
     table = read_table(str(tmp_path / "*.parquet"))
     assert cells(table, "a") == [1, 2]
     assert cells(table, "y") == ["x", "z"]
+    assert cells(table, "b") == [None, 0]
 
 
 def test_paths_like_hive_partitions_add_no_column(write, tmp_path):
