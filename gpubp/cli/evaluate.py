@@ -48,8 +48,8 @@ def evaluate(model: Path, data: str, **options: Any) -> None:
     if left_out:
         click.echo(f"{left_out:,} more rows are left out, as they have no target", err=True)
     if classes is not None:
-        lines = [*scores_table({"": metrics}), "", *classes_table(classes)]
-        click.echo("\n".join(["", *(line.rstrip() for line in lines)]))
+        lines = [*scores_table({"": metrics})[1:], "", *classes_table(classes)]
+        click.echo("\n".join(["", *lines]))
 
 
 def _rows(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from gpubp.cli.table_input import column_choices
 from gpubp.cli.train_parameters import class_weight, parameters
@@ -88,16 +90,33 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
         model = TableClassifier(**given, class_weight=weights)
     else:
         model = TableRegressor(**given)
-    start = _Start(report, options["out"], rows, test_rows)
-    history = model.fit_table(
-        rows.table,
-        rows.targets,
-        whole=table,
-        on_start=start,
-        on_epoch=report.epoch,
-        note=report.note,
-    )
+    start = _Start(report, options, rows, test_rows)
+    with _refused_targets(options):
+        history = model.fit_table(
+            rows.table,
+            rows.targets,
+            whole=table,
+            on_start=start,
+            on_epoch=report.epoch,
+            note=report.note,
+        )
     return Trained(model, history, rows, test_rows, start.columns)
+
+
+@contextmanager
+def _refused_targets(options: dict[str, Any]) -> Iterator[None]:
+    """Turn the estimator's ValueError, where options fit no targets like these, into one of use."""
+    from gpubp.tables.table import DataError
+
+    asked = options["loss"] != "squared_error" or options["class_weight"] or options["scoring"]
+    try:
+        yield
+    except DataError:
+        raise
+    except ValueError as error:
+        if not asked:
+            raise
+        raise click.UsageError(str(error)) from None
 
 
 def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
@@ -141,7 +160,7 @@ class _Start:
     """What is said and checked when the columns are encoded, before anything is learned."""
 
     report: Report
-    out: Path
+    options: dict[str, Any]
     rows: Problem
     test_rows: Problem | None
     columns: Sequence[dict[str, Any]] = field(default_factory=list)
@@ -153,10 +172,18 @@ class _Start:
         if self.test_rows is not None:  # a bad cell of the test is found now
             encoder.transform(self.test_rows.table)
         self._check_room(encoder.n_features_out_, network)
+        self._note_unheeded(network)
         if network.batch_size != "auto":  # whose clipping would be warned of
             held = ceil(len(self.rows) * network.validation_fraction)
             most = len(self.rows) - held * bool(network.early_stopping)
             network.set_params(batch_size=min(network.batch_size, max(1, most)))
+
+    def _note_unheeded(self, network: MLPClassifier | MLPRegressor) -> None:
+        if self.options["scoring"] is not None and not network.early_stopping:
+            self.report.note(
+                "--scoring has no effect, as no rows are held out to validate on; for some give "
+                "--validation-size 0.1"
+            )
 
     def _check_room(self, inputs: int, network: MLPClassifier | MLPRegressor) -> None:
         """Raise OSError where the disk has no room for the model."""
@@ -172,4 +199,4 @@ class _Start:
         hidden = network._hidden_sizes()
         shape = Network((inputs, *hidden, outputs), network._activations(len(hidden)))
         # What fits in no memory is told of as such: this raises a MemoryError.
-        check_room(self.out, np.empty(shape.n_parameters, network.dtype).nbytes)
+        check_room(self.options["out"], np.empty(shape.n_parameters, network.dtype).nbytes)

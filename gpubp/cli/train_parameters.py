@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from gpubp.cli.options import split_names
 from gpubp.cli.table_options import loss_parameters, table_parameters
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def class_weight(given: str | None, labels: np.ndarray) -> Any:
 def _weights(given: str) -> dict[str, float]:
     """Return label=weight,label=weight as a dict; UsageError for anything else."""
     weights = {}
-    for part in given.split(","):
+    for part in split_names(given):
         label, sign, text = part.rpartition("=")
         try:
             weight = float(text)

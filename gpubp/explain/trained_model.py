@@ -13,12 +13,13 @@ from scipy.sparse import issparse
 from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.explain.example import PLAIN_SGD, Example, build
 from gpubp.explain.origin import Origin
-from gpubp.tables.column import TextColumn
+from gpubp.tables.column import Column, TextColumn
 from gpubp.tables.table import DataError, Table
 
 if TYPE_CHECKING:
     from gpubp.estimators.serialization import Estimator
     from gpubp.models.table_estimators import TableEstimator
+    from gpubp.tables.encodings import NumberEncoding
 
 
 def _check_explainable(loss: Loss) -> None:
@@ -112,21 +113,36 @@ def _scales(
 
 
 def _in_units(model: TableEstimator, table: Table, X: np.ndarray) -> np.ndarray:
-    """Return the inputs with numbers as they are in the table; those of other kinds as they are."""
+    """Return the inputs with numbers and parts of dates as they are in the table.
+
+    The others are 0 and 1, or points on a circle, as the network has them.
+    """
+    from gpubp.tables.encode_dates import DateEncoding
     from gpubp.tables.encodings import NumberEncoding
-    from gpubp.tables.numbers import read_numbers
 
     raw, at = X.copy(), 0
     for encoding in model.encoder_.encodings_:
         if isinstance(encoding, NumberEncoding):
-            found, column = encoding.type, table.columns[encoding.type.name]
-            if isinstance(column, TextColumn):
-                numbers = read_numbers(column.texts(), found.decimal)
-            else:
-                numbers = column.values
-            raw[:, at] = np.where(np.isnan(numbers), encoding.statistics.median, numbers)
+            raw[:, at] = _numbers(encoding, table.columns[encoding.type.name])
+        elif isinstance(encoding, DateEncoding):
+            place = at
+            for _, found in encoding.parts:
+                if found is not None:  # microseconds are the smallest parts
+                    raw[:, place] = np.round(found.mean + found.scale * X[:, place], 6)
+                place += 1 if found is not None else 2
         at += len(encoding.outputs)
     return raw
+
+
+def _numbers(encoding: NumberEncoding, column: Column) -> np.ndarray:
+    """Return the numbers of a column, the median of training for gaps."""
+    from gpubp.tables.numbers import read_numbers
+
+    if isinstance(column, TextColumn):
+        numbers = read_numbers(column.texts(), encoding.type.decimal)
+    else:
+        numbers = column.values
+    return np.where(np.isnan(numbers), encoding.statistics.median, numbers)
 
 
 def _targets(model: TableEstimator, table: Table) -> tuple[np.ndarray, Sequence[str]]:

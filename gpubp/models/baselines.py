@@ -22,7 +22,7 @@ from gpubp.models.scores import (
 Task = Literal["classification", "regression"]
 
 # The linear model is a yardstick, not a product: at most so many rows, and so many numbers in
-# them times outputs. 1 to 3 s on one core of a 2026 Xeon at most, and 0.1 s for most tables.
+# them times outputs. One core of a Xeon needs a second at most for it, and 0.1 s for most tables.
 LINEAR_ROWS, LINEAR_WORK, LINEAR_ITERATIONS = 50_000, 50_000_000, 100
 # Differences within so many standard errors count as noise of the test rows.
 NOISE = 2.0
@@ -99,7 +99,9 @@ def _rows_for_linear(task: Task, X: Any, y: np.ndarray, seed: int) -> np.ndarray
     most = min(LINEAR_ROWS, max(1000, int(LINEAR_WORK / (max(per_row, 1) * outputs))))
     if n <= most:
         return np.arange(n)
-    return np.union1d(np.random.default_rng(seed).permutation(n)[:most], first)
+    others = np.setdiff1d(np.arange(n), first)
+    drawn = np.random.default_rng(seed).permutation(others)[: max(0, most - len(first))]
+    return np.union1d(drawn, first)
 
 
 def _ridge(X: Any, Y: np.ndarray, X_test: Any) -> np.ndarray:

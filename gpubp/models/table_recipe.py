@@ -14,6 +14,9 @@ Task = Literal["classification", "regression"]
 HELD_OUT_FROM = 5000  # rows; fewer lose more by a tenth held out than the best epoch gains
 EPOCHS, LEAST_EPOCHS = 60, 10
 MOST_STEPS = 20_000  # of the optimizer, for up to 1,000 columns: half a minute on one core
+CLIP_NORM = (
+    0.1  # of a regression: below nearly every gradient, so that no outlier takes a long step
+)
 LEAST_DROPOUT = 0.03  # masks take a third of a step's time, so that a lower rate is none
 # What the rule's own solver and schedule take; another solver has defaults of its own.
 RATES = {
@@ -36,12 +39,13 @@ def recipe(
     Few rows are soon known by heart: they get weight decay and dropout, which fall as 1 / n_rows.
     Many rows have a tenth held out: training stops after half the epochs without improvement, and
     the epoch with the best loss, or R², is kept. Fewer rows are all trained on, to the end of the
-    schedule, whose last epochs are the best ones.
+    schedule, whose last epochs are the best ones. Targets of a regression are to be standardised.
     """
     parameters: dict[str, Any] = {"hidden_layer_sizes": (256,)}
     if solver == "lbfgs":
         return parameters
-    batch_size = _power_of_two(max(n_rows / 40, n_columns / 8), 32, 256)
+    least = _power_of_two(n_rows / 4, 8, 32)  # so that an epoch of few rows has several steps
+    batch_size = _power_of_two(max(n_rows / 40, n_columns / 8), least, 256)
     most = MOST_STEPS * min(1, 1000 / n_columns) * batch_size / n_rows
     dropout = 0.3 * min(1, 1500 / n_rows)
     parameters |= {
@@ -49,6 +53,8 @@ def recipe(
         "max_iter": max(min(EPOCHS, round(most)), LEAST_EPOCHS),
         "dropout": round(dropout, 2) if dropout >= LEAST_DROPOUT else 0.0,
     }
+    if task == "regression":
+        parameters["clip_norm"] = CLIP_NORM
     parameters |= _stopping(task, n_rows, parameters["max_iter"])
     if solver in (None, RATES["solver"]):
         parameters |= RATES | {"weight_decay": min(1.0, 300 / n_rows)}

@@ -34,21 +34,33 @@ def chunks(
 
 def _stored(session: Session, relation: Relation, as_text: Collection[str]) -> Relation:
     """The relation as a table, with the kinds of its columns decided for all rows."""
-    columns = [_as_asked(column, as_text) for column in relation.columns]
-    selected = ", ".join(f"{column.sql} AS c{j}" for j, column in enumerate(columns))
-    session.run(f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {selected} FROM {relation.sql}")
-    columns = [replace(column, sql=f"c{j}") for j, column in enumerate(columns)]
-    stored = replace(relation, sql="stored", columns=tuple(columns)).with_kinds(session)
-    kept = [
-        column
-        for column in stored.columns
-        if not column.unnamed or _has_cells(session, stored, column)
-    ]
+    relation = replace(relation, columns=tuple(_as_asked(c, as_text) for c in relation.columns))
+    session.run(_create(relation))
+    columns = relation.with_kinds(session, stored=True).columns
+    if columns != relation.columns:  # some cell is no number
+        relation = replace(relation, columns=columns)
+        session.run(_create(relation))
+    kept = []
+    for j, column in enumerate(columns):
+        numeric = column.may_be_numbers()
+        stored = replace(column, sql=f"c{j}", kind="numbers" if numeric else column.kind)
+        stored = replace(stored, guess="decimal") if numeric else stored
+        if not stored.unnamed or _has_cells(session, relation, stored):
+            kept.append(stored)
     if not kept:
         raise DataError(f"{relation.source} has no columns with cells; give a header line and rows")
-    notes = stored.notes_on([column.name for column in kept])
+    notes = relation.notes_on([column.name for column in kept])
     kept = [replace(column, unnamed=False) for column in kept]
-    return replace(stored, columns=tuple(kept), notes=notes)
+    return replace(relation, sql="stored", columns=tuple(kept), notes=notes)
+
+
+def _create(relation: Relation) -> str:
+    """SQL that stores numbers as such, with NULL for a cell that is none."""
+    selected = ", ".join(
+        f"{relation.number(column) if column.may_be_numbers() else column.sql} AS c{j}"
+        for j, column in enumerate(relation.columns)
+    )
+    return f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {selected} FROM {relation.sql}"
 
 
 def _as_asked(column: SourceColumn, as_text: Collection[str]) -> SourceColumn:
@@ -58,5 +70,5 @@ def _as_asked(column: SourceColumn, as_text: Collection[str]) -> SourceColumn:
 
 
 def _has_cells(session: Session, relation: Relation, column: SourceColumn) -> bool:
-    gap = relation.gap(column)
-    return bool(session.rows(f"SELECT count(*) FROM {relation.sql} WHERE NOT ({gap})")[0][0])
+    gap = f"isnan({column.sql})" if column.kind == "numbers" else relation.gap(column)
+    return bool(session.rows(f"SELECT count(*) FROM stored WHERE NOT ({gap})")[0][0])

@@ -248,10 +248,6 @@ def _check_text(head: bytes, source: str) -> None:
     if max(zeros) > len(head) // 4:
         guess = "utf-16-le" if zeros[1] >= zeros[0] else "utf-16-be"
         raise DataError(f"{source} is not in UTF-8; try --encoding {guess}")
-    if any(zeros):
-        raise DataError(
-            f"{source} has zero bytes, which a text file has not; save the table as CSV in UTF-8"
-        )
 
 
 def not_utf8(source: str, line: int | None = None) -> DataError:

@@ -37,6 +37,10 @@ class SourceColumn:
     guess: Guess = "integer"
     unnamed: bool = False
 
+    def may_be_numbers(self) -> bool:
+        """Whether its cells are text that may all be numbers."""
+        return self.kind == "cells" and self.guess != "text"
+
 
 @dataclass(frozen=True)
 class Relation:
@@ -103,30 +107,31 @@ class Relation:
             notes=self.notes_on(columns),
         )
 
-    def with_kinds(self, session: Session, as_text: Collection[str] = ()) -> Relation:
-        """The same with guess "text" for each column of cells that has one that is no number."""
-        asked = [j for j, column in enumerate(self.columns) if _may_be_numbers(column, as_text)]
+    def with_kinds(self, session: Session, *, stored: bool = False) -> Relation:
+        """The same with guess "text" for each column of cells that has one that is no number.
+
+        stored: whether the table "stored" has the numbers as c0, c1, ...
+        """
+        asked = [j for j, column in enumerate(self.columns) if column.may_be_numbers()]
         if not asked:
             return self
-        checks = [self._all_numbers(self.columns[j]) for j in asked]
-        answers = session.rows(f"SELECT {', '.join(checks)} FROM {self.sql}")[0]
         columns = list(self.columns)
+        checks = [
+            _all_exact(f"c{j}" if stored else self.number(columns[j]), columns[j]) for j in asked
+        ]
+        source = "stored" if stored else self.sql
+        answers = session.rows(f"SELECT {', '.join(checks)} FROM {source}")[0]
         for j, numeric in zip(asked, answers, strict=True):
             if numeric is False:
                 columns[j] = replace(columns[j], guess="text")
         return replace(self, columns=tuple(columns))
 
-    def _all_numbers(self, column: SourceColumn) -> str:
-        number = self.number(column)
-        limit = float(FIRST_INEXACT) if column.guess == "integer" else 1.7976931348623157e308
-        usable = f"isnan({number}) OR abs({number}) < {limit!r}::DOUBLE"
-        if column.guess == "decimal":
-            usable = f"isnan({number}) OR isfinite({number})"
-        return f"bool_and(coalesce({usable}, false))"
 
-
-def _may_be_numbers(column: SourceColumn, as_text: Collection[str]) -> bool:
-    return column.kind == "cells" and column.guess != "text" and column.name not in as_text
+def _all_exact(number: str, column: SourceColumn) -> str:
+    """SQL of whether all are numbers or gaps, finite, and exact where they are whole."""
+    limit = f"{float(FIRST_INEXACT)}" if column.guess == "integer" else "'inf'"
+    # NaN, a gap, is above infinity.
+    return f"bool_and(coalesce(abs({number}) NOT BETWEEN {limit}::DOUBLE AND 'inf', false))"
 
 
 def _texts(texts: Collection[str]) -> str:

@@ -53,6 +53,9 @@ from tests.cli.running import FAST, LABELS, Run, X, Y, features, one_line, write
         ),
         ("data.csv --momentum 0.5", 2, "--momentum is for --solver sgd, which was not given"),
         ("data.csv --schedule adaptive", 2, "is for --solver sgd, and no --solver was given"),
+        ("data.csv --scoring r2 --validation-size 0.2", 2, "r2"),
+        ("rare.csv --class-weight p=0,q=0", 2, "class_weight must have a number above 0"),
+        ("negative.csv --loss poisson", 2, "loss='poisson' is for targets of 0 or more"),
         ("data.csv --delimiter ab", 2, "'ab' is not one character between fields"),
         ("data.csv --encoding klingon", 2, "'klingon' is not an encoding; give one, such as"),
         ("data.csv --decimal x", 2, "'x' is not one of '.', ','"),
@@ -105,6 +108,7 @@ from tests.cli.running import FAST, LABELS, Run, X, Y, features, one_line, write
 )
 def test_bad_arguments_of_train(run: Run, args: str, code: int, message: str) -> None:
     write_csv("data.csv", **features(), label=LABELS)
+    write_csv("negative.csv", **features(), y=Y - 600)
     write_csv("rare.csv", a=np.arange(12), label=["p"] * 11 + ["q"])
     for folder in ("folder", "folder.csv"):
         Path(folder).mkdir()

@@ -85,3 +85,64 @@ def test_an_unwritable_output_is_found_before_anything_else(
     monkeypatch.setattr("gpubp.models.table_estimators.TableClassifier.predict_proba", unexpected)
     monkeypatch.setattr("gpubp.tables.read.read_chunks", unexpected)
     assert message in one_line(run("predict", "model.safetensors", "data.csv", "-o", out, code=1))
+
+
+@pytest.fixture
+def model(run: Run) -> str:
+    """A model of the columns a, b and c of data.csv, which has id and day too."""
+    ids = [f"0{k}" for k in range(40)]
+    days = [f"2024-02-{k % 28 + 1:02}" for k in range(40)]
+    write_csv("t.csv", **features(), y=LABELS)
+    run("train", "t.csv", *FAST, "-o", "m")
+    write_csv("data.csv", id=ids, **features(), day=days, number=["1.50", "NA"] * 20)
+    return "m"
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_columns_are_passed_through_as_they_are_written(
+    run: Run, model: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpubp.cli.predict.CHUNK_ROWS", rows)
+    expected = run("predict", model, "data.csv").rows
+    kept = run("predict", model, "data.csv", "--keep", "day,id,number")
+    assert kept.out.startswith("day,id,number,prediction\n2024-02-01,00,1.50,")
+    assert [row["prediction"] for row in kept.rows] == [row["prediction"] for row in expected]
+    assert [row["id"] for row in kept.rows] == [f"0{k}" for k in range(40)]
+    # A column that the model takes, too.
+    kept = run("predict", model, "data.csv", "--keep", "a")
+    assert kept.column("a").tolist() == X[:, 0].tolist()
+    assert [row["prediction"] for row in kept.rows] == [row["prediction"] for row in expected]
+
+
+def test_a_kept_column_must_not_have_the_name_of_a_new_one(run: Run, model: str) -> None:
+    write_csv("more.csv", **features(), prediction=LABELS)
+    failed = run("predict", model, "more.csv", "--keep", "prediction", code=2)
+    assert "gives two columns called 'prediction'; leave it out" in one_line(failed)
+
+
+def test_predictions_as_parquet(run: Run, model: str) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
+    flags = ("--proba", "--keep", "id")
+    expected = run("predict", model, "data.csv", *flags).rows
+    assert run("predict", model, "data.csv", *flags, "-o", "out.parquet").out == ""
+    found = duckdb.sql("from 'out.parquet'")
+    assert found.columns == list(expected[0])
+    assert [str(kind) for kind in found.types] == ["VARCHAR", "VARCHAR", *["FLOAT"] * 3]
+    for row, want in zip(found.fetchall(), expected, strict=True):
+        assert row[:2] == (want["id"], want["prediction"])
+        assert [np.float32(p) for p in row[2:]] == [np.float32(p) for p in list(want.values())[2:]]
+    run("predict", model, "missing.csv", "-o", "out.parquet", code=1)
+    assert len(duckdb.sql("from 'out.parquet'").fetchall()) == 40
+
+
+@pytest.mark.parametrize("out", ["out.csv", "out.parquet"])
+def test_a_header_without_rows_gives_one(run: Run, model: str, out: str) -> None:
+    Path("none.csv").write_text("a,b,c,id\n", encoding="utf-8")
+    run("predict", model, "none.csv", "--proba", "--keep", "id", "-o", out)
+    duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
+    found = duckdb.sql(f"from '{out}'")
+    names = [f"proba_{label}" for label in ("may, be", "no", "yes")]
+    assert found.columns == ["id", "prediction", *names]
+    assert found.fetchall() == []
+    Path("few.csv").write_text("a,b\n", encoding="utf-8")
+    assert "few.csv has no column 'c'" in one_line(run("predict", model, "few.csv", code=1))

@@ -179,7 +179,7 @@ def test_a_validation_that_leaves_less_than_a_batch(run: Run, size: str) -> None
 def test_the_options_reach_the_estimator(run: Run) -> None:
     options = "--hidden 5,4 --activation tanh --solver sgd --lr 0.02 --epochs 2 --batch-size 10"
     options += " --alpha 0.5 --seed 9 --dtype float64 --patience 3 --threads 1 --device cpu"
-    options += " --dropout 0.25"
+    options += " --dropout 0.25 --class-weight setosa=2,virginica=0.5"
     run("train", "iris", *options.split())
     found = gpubp.load("model.safetensors").network_.get_params()
     expected = {
@@ -191,14 +191,42 @@ def test_the_options_reach_the_estimator(run: Run) -> None:
         "batch_size": 10,
         "alpha": 0.5,
         "dropout": 0.25,
+        "class_weight": {"setosa": 2.0, "virginica": 0.5},
         "random_state": 9,
         "dtype": "float64",
         "n_iter_no_change": 3,
         "threads": 1,
     }
     assert {name: found[name] for name in expected} == expected
-    run("train", "iris", "--hidden", "none", "--epochs", "1")
-    assert gpubp.load("model.safetensors").network_.hidden_layer_sizes == ()
+    run("train", "iris", "--hidden", "none", "--epochs", "1", "--class-weight", "balanced")
+    model = gpubp.load("model.safetensors")
+    assert model.network_.hidden_layer_sizes == ()
+    assert model.class_weight == "balanced"
+    options = "--loss huber --huber-delta 20 --scoring neg_mean_absolute_error"
+    options += " --validation-size 0.2 --epochs 1"
+    run("train", "diabetes", *options.split())
+    found = gpubp.load("model.safetensors").network_.get_params()
+    assert (found["loss"], found["huber_delta"]) == ("huber", 20)
+    assert (found["scoring"], found["validation_fraction"]) == ("neg_mean_absolute_error", 0.2)
+
+
+def test_a_metric_without_rows_to_validate_on_is_told_of(run: Run) -> None:
+    told = run("train", "iris", "--scoring", "f1_macro", *FAST).out
+    assert "--scoring has no effect, as no rows are held out" in told
+    told = run("train", "iris", "--scoring", "f1_macro", "--validation-size", "0.2", *FAST).out
+    assert "no effect" not in told
+
+
+def test_a_label_with_a_comma_has_a_weight(run: Run) -> None:
+    write_csv("data.csv", **features(), y=LABELS)
+    run("train", "data.csv", "--class-weight", '"may, be=2",no=3', *FAST)
+    assert gpubp.load("model.safetensors").class_weight == {"may, be": 2.0, "no": 3.0}
+
+
+def test_labels_that_are_numbers_have_weights_too(run: Run) -> None:
+    write_csv("data.csv", **features(), y=np.arange(40) % 2 + 7)
+    run("train", "data.csv", "--class-weight", "7=3", *FAST)
+    assert gpubp.load("model.safetensors").class_weight == {7: 3.0}
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_a_row_of_a_trained_model(data, tmp_path, capsys):
     want = model.predict(row) if data == "diabetes" else model.predict_proba(row)[:, 1:]
     found = np.array(values["steps"][0]["prediction"])
     if data == "diabetes":
-        found = found * model.estimator.target_scale_ + model.estimator.target_mean_
+        found = found * model.network_.target_scale_ + model.network_.target_mean_
     if data == "iris":
         found = found[1:]
     np.testing.assert_allclose(found, want.ravel(), rtol=1e-4)
@@ -180,7 +180,8 @@ def test_a_row_of_a_trained_model(data, tmp_path, capsys):
 
 def test_an_estimator_that_was_saved_alone(tmp_path, capsys):
     table = load_dataset("diabetes")
-    X, y = table.matrix(table.features), table.labels("target")
+    X, y = np.split(np.stack([c.values for c in table.columns.values()], axis=1), [-1], axis=1)
+    y = y.ravel()
     model = MLPRegressor(hidden_layer_sizes=(3,), max_iter=1, random_state=0, device="cpu")
     model.partial_fit(X, y)
     save(model, tmp_path / "m.safetensors")
@@ -195,7 +196,8 @@ def test_an_estimator_that_was_saved_alone(tmp_path, capsys):
 )
 def test_the_step_of_a_model_is_that_of_its_own_loss(loss, options):
     table = load_dataset("diabetes")
-    X, y = table.matrix(table.features), table.labels("target")
+    X, y = np.split(np.stack([c.values for c in table.columns.values()], axis=1), [-1], axis=1)
+    y = y.ravel()
     model = MLPRegressor(loss, (3,), max_iter=1, random_state=0, device="cpu", **options)
     model.partial_fit(X, y)
     error = model.predict(X[2:3])[0] - y[2]

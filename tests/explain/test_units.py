@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gpubp import MLPClassifier, MLPRegressor
+from gpubp import MLPRegressor
 from gpubp.__main__ import main
 from gpubp.explain.curves import curves
 from gpubp.explain.example import Example
@@ -20,8 +20,8 @@ from gpubp.explain.text import sections
 from gpubp.explain.trace import StepTrace, trace_steps
 from gpubp.explain.trained_model import of_model
 from gpubp.models.save_load import save
-from gpubp.models.table_model import TableModel
-from gpubp.tables.csv_file import read_csv
+from gpubp.models.table_estimators import TableClassifier, TableRegressor
+from gpubp.tables.column import NumberColumn, TextColumn
 from gpubp.tables.table import Table
 
 OPTIONS = {"hidden_layer_sizes": (4,), "max_iter": 3, "random_state": 0, "device": "cpu"}
@@ -32,14 +32,19 @@ def table(tmp_path) -> Table:
     rng = np.random.default_rng(0)
     area, year = rng.normal(90, 30, 40).round(1), rng.integers(1900, 2020, 40)
     price = (3000 * area + 500 * (year - 1900)).round()
-    lines = [f"{a},{y},{p:.0f}" for a, y, p in zip(area, year, price, strict=True)]
-    path = tmp_path / "houses.csv"
-    path.write_text("\n".join(["area,built,price", *lines]) + "\n")
-    return read_csv(path)
+    columns = {"area": area, "built": year, "price": price}
+    numbers = {name: NumberColumn(values) for name, values in columns.items()}
+    return Table(numbers, 40, "houses.csv", ("price",))
 
 
-def regression(table: Table) -> TableModel:
-    return TableModel.fit(MLPRegressor(**OPTIONS), table, ("price",))[0]
+def values_of(table: Table, *names: str) -> np.ndarray:
+    return np.stack([table.columns[name].values for name in names], axis=1)
+
+
+def regression(table: Table) -> TableRegressor:
+    model = TableRegressor(**OPTIONS)
+    model.fit_table(table, ("price",))
+    return model
 
 
 def steps(example: Example, count: int = 3) -> list[StepTrace]:
@@ -64,19 +69,19 @@ def cells(text: str) -> list[str]:
 def test_the_head_names_model_row_and_what_is_standardised(table) -> None:
     example = of_model(regression(table), table, 7, model_name="m.safetensors")
     head = stages_of(explain_page(example, steps(example)))["0"]
-    assert "model m.safetensors (MLPRegressor)" in head
-    assert "row 7 of houses.csv (line 9)" in head
+    assert "model m.safetensors (TableRegressor)" in head
+    assert "row 7 of houses.csv" in head
     assert "Inputs, target and prediction are standardised" in head
     assert "in the training data" in head
     unnamed = of_model(regression(table), table, 7)
-    assert "model MLPRegressor ·" in stages_of(explain_page(unnamed, steps(unnamed)))["0"]
+    assert "model TableRegressor ·" in stages_of(explain_page(unnamed, steps(unnamed)))["0"]
 
 
 def test_the_row_is_shown_in_the_units_of_the_table(table) -> None:
     example = of_model(regression(table), table, 7)
     stages = stages_of(explain_page(example, steps(example)))
     assert "In the table" in stages["1"]
-    area, built, price = table.matrix(("area", "built", "price"))[7]
+    area, built, price = values_of(table, "area", "built", "price")[7]
     for value, scaled in zip((area, built), example.X[0], strict=True):
         at = cells(stages["1"]).index(f"{value:.12g}")
         assert float(cells(stages["1"])[at + 1]) == pytest.approx(scaled, rel=1e-9)
@@ -95,7 +100,7 @@ def test_the_prediction_is_shown_in_the_units_of_the_table(table) -> None:
     words = cells(stages["3"].split("In the units of the table")[1])
     prediction, target, difference = map(float, words[4:7])
     assert prediction == pytest.approx(float(model.predict(row)[0]), rel=1e-5)
-    assert target == float(table.labels("price")[7])
+    assert target == float(values_of(table, "price")[7, 0])
     assert difference == pytest.approx(prediction - target, rel=1e-6)
     before, after = map(float, cells(stages["8"].split("in the units of the table")[1])[:2])
     assert before == pytest.approx(prediction)
@@ -107,23 +112,23 @@ def test_the_prediction_is_shown_in_the_units_of_the_table(table) -> None:
 
 
 def test_nothing_is_called_standardised_that_is_not(table) -> None:
-    X, y = table.matrix(("area", "built")), table.labels("price")
+    X, y = values_of(table, "area", "built"), values_of(table, "price").ravel()
     estimator = MLPRegressor(**OPTIONS).partial_fit(X, y)
     alone = of_model(estimator, replace(table, targets=("price",)), 2)
     text = explain_page(alone, steps(alone))
     assert "andardised" not in text
-    assert "row 2 of houses.csv (line 4)" in text
+    assert "row 2 of houses.csv" in text
     assert "andardised" not in explain_page(EXAMPLES["xor"](), steps(EXAMPLES["xor"]()))
 
 
 def test_a_classifier_has_its_inputs_standardised_alone(table) -> None:
-    table = replace(table, others={"kind": np.array(["a", "b"] * 20)})
-    table = replace(table, names=(*table.names, "kind"), features=(*table.features, "kind"))
-    model = TableModel.fit(MLPClassifier(**OPTIONS), table, ("kind",))[0]
+    table = replace(table, columns={**table.columns, "kind": TextColumn.of(["a", "b"] * 20)})
+    model = TableClassifier(**OPTIONS)
+    model.fit_table(table, ("kind",))
     example = of_model(model, table, 3)
     assert example.origin.standardised == "inputs"
     assert example.origin.mean is None
-    assert "model MLPClassifier" in example.origin.facts
+    assert "model TableClassifier" in example.origin.facts
 
 
 def test_the_built_in_flowers_are_shown_in_centimetres_row_by_row() -> None:
@@ -143,18 +148,52 @@ def test_the_built_in_flowers_are_shown_in_centimetres_row_by_row() -> None:
 def test_the_terminal_says_the_same(table) -> None:
     example = of_model(regression(table), table, 7)
     found = {s.title: "\n".join(s.lines) for s in sections(example, steps(example)[0])}
-    assert "model MLPRegressor, row 7 of houses.csv (line 9)" in found["The network"]
+    assert "model TableRegressor, row 7 of houses.csv" in found["The network"]
     assert "standardised: inputs, target and prediction" in found["The network"]
-    area, built, price = table.matrix(("area", "built", "price"))[7]
+    area, built, price = values_of(table, "area", "built", "price")[7]
     assert f"in the table: area {area:g}, built {built:g}" in found["The network"]
     assert f"target {price:.6g}" in found["The error"].split("price in the table")[1]
 
 
 def test_json_holds_the_row_as_it_is_in_the_table(table, tmp_path, capsys) -> None:
     save(regression(table), tmp_path / "m.safetensors")
-    call = ["explain", str(tmp_path / "m.safetensors"), table.source, "--row", "7", "--json"]
+    names = ("area", "built", "price")
+    lines = [",".join(map(str, row)) for row in values_of(table, *names).tolist()]
+    (tmp_path / "houses.csv").write_text("\n".join([",".join(names), *lines]) + "\n")
+    data = str(tmp_path / "houses.csv")
+    call = ["explain", str(tmp_path / "m.safetensors"), data, "--row", "7", "--json"]
     assert main(call) == 0
     origin = json.loads(capsys.readouterr().out)["origin"]
-    assert (origin["table"], origin["row"], origin["line"]) == ("houses.csv", 7, 9)
-    np.testing.assert_array_equal(origin["X"], table.matrix(("area", "built"))[[7]])
-    assert origin["mean"][0] == pytest.approx(table.labels("price").mean(), rel=0.1)
+    assert (origin["table"], origin["row"]) == ("houses.csv", 7)
+    np.testing.assert_array_equal(origin["X"], values_of(table, "area", "built")[[7]])
+    assert origin["mean"][0] == pytest.approx(values_of(table, "price").mean(), rel=0.1)
+
+
+def test_encoded_columns_have_names_and_the_numbers_of_the_network(table) -> None:
+    area = table.columns["area"].values.copy()
+    area[3] = np.nan
+    columns = {
+        "area": NumberColumn(area),
+        "color": TextColumn.of(["red", "blue", "green", "red"] * 10),
+        "price": table.columns["price"],
+    }
+    table = replace(table, columns=columns)
+    example = of_model(regression(table), table, 3)
+    names = ("area", "area is missing", "color=blue", "color=green", "color=red")
+    assert example.names[0] == names
+    assert example.X[0, 1:].tolist() == [1, 0, 0, 1]
+    # A gap is the median of the 39 others, in the units of the table.
+    assert example.origin.X is not None
+    assert example.origin.X[0].tolist() == [np.nanmedian(area), 1, 0, 0, 1]
+    assert "color=red" in explain_page(example, steps(example))
+
+
+def test_parts_of_dates_are_in_their_units(table) -> None:
+    days = [f"{2001 + k % 5}-{k % 12 + 1:02}-{k % 28 + 1:02}" for k in range(40)]
+    columns = {"day": TextColumn.of(days), "price": table.columns["price"]}
+    table = replace(table, columns=columns)
+    example = of_model(regression(table), table, 3)
+    assert example.origin.X is not None
+    raw = dict(zip(example.names[0], example.origin.X[0].tolist(), strict=True))
+    assert (raw["day year"], raw["day day"]) == (2004, 4)
+    assert raw["day month sine"] == pytest.approx(1)  # April is a quarter of the year

@@ -20,7 +20,9 @@ def chosen(rows: int, columns: int = 20, **options: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rows", "columns", "batch_size"),
     [
-        (20, 4, 20),  # no batch is larger than the table
+        (5, 4, 5),  # no batch is larger than the table
+        (32, 4, 8),  # a quarter of very few
+        (64, 4, 16),
         (300, 20, 32),
         (3000, 20, 64),  # 75 rows: 64 is nearer than 128
         (337_000, 20, 256),
@@ -47,6 +49,23 @@ def test_many_rows_have_a_tenth_held_out_and_few_have_none() -> None:
     assert many["n_iter_no_change"] == many["max_iter"] // 2
     assert many["scoring"] == "loss"
     assert recipe("regression", 5000, 20, 1)["scoring"] is None  # R²
+
+
+def test_gradients_of_a_regression_are_clipped() -> None:
+    # One target in 100 is far out: the error of the others is .5, without clipping 2.7.
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(600, 5)).astype(np.float32)
+    y = X[:, 0] + X[:, 1] * X[:, 2]
+    far = np.where(np.arange(600) % 100 == 0, 300.0, y)
+    parameters = recipe("regression", 600, 5, 1)
+    network = MLPRegressor(random_state=0, device="cpu", target_scaling=True, **parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(X, far)
+    near = y == far
+    error = np.abs(network.predict(X[near]) - y[near])
+    assert np.median(error) < np.median(np.abs(y - np.median(y)))
+    assert "clip_norm" not in chosen(600)
 
 
 def test_steps_are_bounded_and_fewer_for_wide_rows() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gpubp.tables.column import NumberColumn
+from gpubp.tables.open_relation import open_relation
 from gpubp.tables.read import DataError, ReadOptions, read_chunks, read_table
+from gpubp.tables.session import thread_count
 from tests.tables.conftest import cells
 
 ROWS = "age,city,zip,y\n30,Paris,01234,a\nNA,Rome,00501,b\n41.5, Paris ,90210,a\n50,?,10001,b\n"
@@ -75,7 +77,7 @@ def test_a_random_query_gives_one_table(path):
         ("SET threads = 1", "'SET'"),
         ("RESET lock_configuration", "'SET'"),
         ("PRAGMA threads = 1", "'SET'|'PRAGMA'"),
-        ("PRAGMA database_list", "'PRAGMA'|'SELECT'|pragma|name"),
+        ("PRAGMA database_list", "query"),
         ("CREATE TABLE t AS SELECT 1", "'CREATE'"),
         ("INSERT INTO data VALUES (1)", "'INSERT'"),
         ("EXPLAIN ANALYZE SELECT 1", "'EXPLAIN'"),
@@ -110,6 +112,27 @@ def test_a_query_is_one_select_that_reads_its_data_only(path, query, message):
     assert path.read_text() == ROWS
     assert sorted(folder.iterdir()) == before
     assert secret == [1, 2, 3]
+
+
+def test_the_settings_of_a_session(path):
+    with open_relation(path, ReadOptions(query="FROM data"), ()) as opened:
+        session = opened.session
+        names = (
+            *("python_enable_replacements", "enable_external_access", "lock_configuration"),
+            *("autoinstall_known_extensions", "autoload_known_extensions"),
+            *("preserve_insertion_order", "threads", "temp_directory", "allowed_paths"),
+        )
+        asked = ", ".join(f"current_setting('{name}')" for name in names)
+        found = dict(zip(names, session.rows(f"SELECT {asked}")[0], strict=True))
+    assert found == {
+        **dict.fromkeys(names[:5], False),
+        "lock_configuration": True,
+        "preserve_insertion_order": True,
+        "threads": thread_count(),
+        "temp_directory": str(session.folder / "spill"),
+        "allowed_paths": [str(path)],
+    }
+    assert not session.folder.exists()
 
 
 def test_a_query_that_takes_all_memory(path, monkeypatch):
