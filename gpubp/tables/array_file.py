@@ -1,0 +1,125 @@
+"""Tables from NumPy's array files and from scikit-learn's small data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gpubp.tables.column import Column, NumberColumn, TextColumn
+from gpubp.tables.datasets import DATASETS
+from gpubp.tables.table import Array, DataError, Table, listed
+
+
+def read_array_file(path: Path, target_file: str | Path | None = None) -> Table:
+    """The table of an .npz file, or of an .npy file with the targets of another."""
+    if path.suffix.lower() == ".npz":
+        arrays = _load(path)
+        names = arrays.get("feature_names"), arrays.get("target_names")
+        return _from_arrays(str(path), arrays["X"], arrays.get("y"), *names)
+    y = None if target_file is None else _load(Path(target_file))["X"]
+    return _from_arrays(str(path), _load(path)["X"], y)
+
+
+def load_dataset(name: str) -> Table:
+    """One of the data sets of DATASETS, which come with scikit-learn; its target is "target"."""
+    if name not in DATASETS:
+        raise DataError(f"unknown data set {name!r}; give one of {', '.join(DATASETS)}")
+    from sklearn import datasets
+
+    data = getattr(datasets, f"load_{name}")()
+    y = data.target
+    if name in ("breast_cancer", "wine", "iris"):
+        y = np.asarray(data.target_names, dtype=np.str_)[y]
+    feature_names = np.asarray(data.feature_names, dtype=np.str_)
+    return _from_arrays(name, data.data, y, feature_names, np.array(["target"]))
+
+
+def _from_arrays(
+    source: str,
+    X: Array,
+    y: Array | None,
+    x_names: Array | None = None,
+    y_names: Array | None = None,
+) -> Table:
+    """The table of features X (n, d) and targets y (n,) or (n, k), with or without names."""
+    _check_array(source, "X", X, "fiub", (2,))
+    features = _array_names(source, "feature_names", x_names, X.shape[1], "x")
+    columns: list[Column] = [NumberColumn(X[:, j]) for j in range(X.shape[1])]
+    targets: tuple[str, ...] = ()
+    if y is not None:
+        _check_array(source, "y", y, "fiubUS", (1, 2))
+        if len(y) != len(X):
+            raise DataError(f"{source}: X has {len(X)} rows and y {len(y)}; give equal numbers")
+        Y = y[:, None] if y.ndim == 1 else y
+        targets = _array_names(source, "target_names", y_names, Y.shape[1], "y")
+        columns += [_target(Y[:, j]) for j in range(Y.shape[1])]
+    names = (*features, *targets)
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise DataError(f"{source} has two columns named {doubled[0]!r}; give each its own name")
+    if not all(name.strip() for name in names):
+        raise DataError(f"{source} has a column without a name; give each a name")
+    pairs = dict(zip(names, columns, strict=True))
+    return Table(pairs, len(X), source, targets, only_targets=bool(targets))
+
+
+def _target(y: Array) -> Column:
+    if y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8", "replace")
+    if y.dtype.kind == "b":
+        return TextColumn.of(y.astype(object))
+    return NumberColumn(y) if y.dtype.kind != "U" else TextColumn.of(y.tolist())
+
+
+def _check_array(source: str, name: str, array: Array, kinds: str, ndims: tuple[int, ...]) -> None:
+    """Raise DataError unless the array has rows and columns, and a dtype of one of the kinds."""
+    if array.dtype.kind not in kinds:
+        allowed = "numbers or text" if "U" in kinds else "real numbers"
+        raise DataError(f"{source}: {name} has dtype {array.dtype}; give {allowed}")
+    if array.ndim not in ndims or 0 in array.shape:
+        allowed = " or ".join(("(n,)", "(n, d)")[ndim - 1] for ndim in ndims)
+        raise DataError(f"{source}: {name} has shape {array.shape}; give {allowed}, none of them 0")
+
+
+def _array_names(
+    source: str, key: str, given: Array | None, count: int, letter: str
+) -> tuple[str, ...]:
+    """The names of the columns as given, or x0, x1, ...; a single y is y."""
+    if given is None:
+        if letter == "y" and count == 1:
+            return ("y",)
+        return tuple(f"{letter}{j}" for j in range(count))
+    if given.dtype.kind not in "US" or given.size != count:
+        raise DataError(
+            f"{source}: {key} has dtype {given.dtype} and {given.size} entries; give "
+            f"{count} names as an array of str"
+        )
+    text = np.char.decode(given, "utf-8", "replace") if given.dtype.kind == "S" else given
+    return tuple(str(name) for name in text.ravel())
+
+
+def _load(path: Path) -> dict[str, Array]:
+    """The arrays of an .npz file by name, or the one of an .npy file, mapped, as "X"."""
+    try:
+        if path.suffix.lower() == ".npy":
+            return {"X": np.lib.format.open_memmap(path, mode="r")}
+        # np.load leaves the file open when it holds garbage.
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+            wanted = {"X", "y", "feature_names", "target_names"}.intersection(archive.files)
+            if "X" not in wanted:
+                raise DataError(f"{path} has arrays {listed(archive.files)} but no 'X'; add it")
+            # A member that is no array comes as bytes; asarray makes that an array of text.
+            return {name: np.asarray(archive[name]) for name in wanted}
+    except DataError:
+        raise
+    # On garbage NumPy raises exceptions of at least eleven types.
+    except Exception as error:
+        kind = path.suffix.lower()
+        reason = str(error).split("\n")[0] or type(error).__name__
+        if "Object arrays" in reason:
+            raise DataError(
+                f"{path} holds an array of Python objects, which is not loaded; save text as "
+                "y.astype(str), numbers as float or int"
+            ) from None
+        raise DataError(f"{path} is not a readable {kind} file: {reason}") from None

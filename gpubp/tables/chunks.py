@@ -1,0 +1,74 @@
+"""A file of any length in tables of some rows each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from gpubp.tables.fetch import fetch_columns
+from gpubp.tables.open_relation import open_relation
+from gpubp.tables.read_options import ReadOptions
+from gpubp.tables.relation import Relation, SourceColumn
+from gpubp.tables.session import Session
+from gpubp.tables.table import DataError, Table
+
+
+def chunks(
+    path: str | Path,
+    rows: int,
+    options: ReadOptions,
+    known: Collection[str],
+    as_text: Collection[str],
+) -> Iterator[Table]:
+    """Tables of at most ``rows`` rows; the file is read once, into a table that spills to disk."""
+    with open_relation(path, options, known, bounded=True) as opened:
+        stored = opened.run(lambda session, relation: _stored(session, relation, as_text))
+        session = opened.session
+        n_rows = session.rows(f"SELECT count(*) FROM {stored.sql}")[0][0]
+        for start in range(0, max(1, n_rows), rows):
+            where = f"WHERE rowid >= {start} AND rowid < {start + rows}"
+            table = stored.table(fetch_columns(session, stored, where=where), ())
+            yield replace(table, targets=table.names[-1:], first_row=start + 1)
+
+
+def _stored(session: Session, relation: Relation, as_text: Collection[str]) -> Relation:
+    """The relation as a table, with the kinds of its columns decided for all rows."""
+    relation = replace(relation, columns=tuple(_as_asked(c, as_text) for c in relation.columns))
+    session.run(_create(relation))
+    columns = relation.with_kinds(session, stored=True).columns
+    if columns != relation.columns:  # some cell is no number
+        relation = replace(relation, columns=columns)
+        session.run(_create(relation))
+    kept = []
+    for j, column in enumerate(columns):
+        numeric = column.may_be_numbers()
+        stored = replace(column, sql=f"c{j}", kind="numbers" if numeric else column.kind)
+        stored = replace(stored, guess="decimal") if numeric else stored
+        if not stored.unnamed or _has_cells(session, relation, stored):
+            kept.append(stored)
+    if not kept:
+        raise DataError(f"{relation.source} has no columns with cells; give a header line and rows")
+    notes = relation.notes_on([column.name for column in kept])
+    kept = [replace(column, unnamed=False) for column in kept]
+    return replace(relation, sql="stored", columns=tuple(kept), notes=notes)
+
+
+def _create(relation: Relation) -> str:
+    """SQL that stores numbers as such, with NULL for a cell that is none."""
+    selected = ", ".join(
+        f"{relation.number(column) if column.may_be_numbers() else column.sql} AS c{j}"
+        for j, column in enumerate(relation.columns)
+    )
+    return f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {selected} FROM {relation.sql}"
+
+
+def _as_asked(column: SourceColumn, as_text: Collection[str]) -> SourceColumn:
+    if column.name not in as_text:
+        return column
+    return replace(column, sql=f"CAST({column.sql} AS VARCHAR)", kind="text")
+
+
+def _has_cells(session: Session, relation: Relation, column: SourceColumn) -> bool:
+    gap = f"isnan({column.sql})" if column.kind == "numbers" else relation.gap(column)
+    return bool(session.rows(f"SELECT count(*) FROM stored WHERE NOT ({gap})")[0][0])

@@ -1,0 +1,156 @@
+"""CSV files as a relation whose columns are cells of text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gpubp.tables.column import MISSING
+from gpubp.tables.csv_dialect import Dialect, find_dialect
+from gpubp.tables.csv_header import Header, find_header
+from gpubp.tables.csv_rewrite import CLEAN, rewrite
+from gpubp.tables.input_files import InputFile
+from gpubp.tables.read_options import ReadOptions
+from gpubp.tables.relation import Guess, Relation, SourceColumn, guess_of
+from gpubp.tables.session import Session, literal
+from gpubp.tables.table import DataError, listed
+
+# DuckDB's own limit; its buffer has 16 times as many bytes per thread.
+_LINE_SIZE = 2_000_000
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """One file, its dialect and its header."""
+
+    file: InputFile
+    path: Path
+    dialect: Dialect
+    header: Header
+    skip: int
+    longest: int
+    plain: bool
+
+    def sql(self) -> str:
+        """The rows, with columns c0, c1, ...; each is text as it is written."""
+        columns = ", ".join(f"'c{j}': 'VARCHAR'" for j in range(len(self.header.names)))
+        size = max(_LINE_SIZE, 4 * self.longest)
+        return (
+            f"read_csv({literal(str(self.path))}, auto_detect=false, header=false, "
+            f"skip={self.skip}, delim={literal(self.dialect.delimiter)}, "
+            f"quote={literal(self.dialect.quote)}, escape={literal(self.dialect.escape)}, "
+            f"comment='', compression='none', max_line_size={size}, strict_mode=true, "
+            f"null_padding=false, hive_partitioning=false, columns={{{columns}}})"
+        )
+
+    def rewritten(self, copy: Path) -> CsvFile:
+        """The file as a clean copy; DataError where it is no table."""
+        header = self.header
+        path, longest = rewrite(
+            self.path, copy, self.file.source, self.dialect, header.skip, len(header.names)
+        )
+        return replace(self, path=path, dialect=CLEAN, skip=0, longest=longest, plain=True)
+
+
+def find_csv(file: InputFile, options: ReadOptions, known: Collection[str]) -> CsvFile:
+    """A file's dialect and header.
+
+    plain: in the result, whether DuckDB reads the file as it is.
+    """
+    suffix_mark = "\t" if file.source.lower().endswith((".tsv", ".tab")) else None
+    delimiter = _delimiter(options.delimiter)
+    sample = find_dialect(file.path, file.source, delimiter, options.decimal)
+    if delimiter is None and suffix_mark and sample.width == 1 and sample.records:
+        sample = find_dialect(file.path, file.source, suffix_mark, options.decimal)
+    header = find_header(sample, file.source, options.header, known)
+    # DuckDB skips records instead of lines, knows no runs of blanks, and takes a blank line of one
+    # column as a row.
+    quoted = any(number < header.skip for number in sample.quoted)
+    plain = not (quoted or sample.dialect.spaces or len(header.names) == 1)
+    return CsvFile(file, file.path, sample.dialect, header, header.skip, sample.longest, plain)
+
+
+def _delimiter(given: str | None) -> str | None:
+    if given is None:
+        return None
+    mark = {"\\t": "\t", "tab": "\t", "space": " "}.get(given, given)
+    if len(mark) != 1 or mark in '"\r\n\0':
+        raise DataError(f"delimiter is {given!r}; give one character, or \\t")
+    return mark
+
+
+def csv_relation(files: Sequence[CsvFile], options: ReadOptions, source: str) -> Relation:
+    """The rows of the files, one behind the other, with columns matched by name."""
+    missing = MISSING if options.na is None else options.na
+    first = files[0].header
+    names = list(dict.fromkeys(name for file in files for name in file.header.names))
+    places = [{name: j for j, name in enumerate(file.header.names)} for file in files]
+    pairs = list(zip(files, places, strict=True))
+    columns = [_column(name, j, pairs, missing, options) for j, name in enumerate(names)]
+    notes = list(dict.fromkeys(note for file in files for note in file.header.notes))
+    for file, place in pairs:
+        if absent := [name for name in names if name not in place]:
+            notes.append(f"{file.file.source} has no column {listed(absent)}: its cells are gaps")
+    return Relation(
+        _union(files, names),
+        tuple(columns),
+        source,
+        missing,
+        options.decimal,
+        any(_has_underscore(file) for file in files),
+        frozenset().union(*(file.header.doubled for file in files)) or first.doubled,
+        tuple(notes),
+    )
+
+
+def _column(
+    name: str,
+    place: int,
+    files: Sequence[tuple[CsvFile, dict[str, int]]],
+    missing: Collection[str],
+    options: ReadOptions,
+) -> SourceColumn:
+    """A column of text cells, with a guess from the first rows of each file."""
+    guesses, unnamed = set(), True
+    for file, places in files:
+        if name not in places:
+            continue
+        j = places[name]
+        unnamed = unnamed and j in file.header.unnamed
+        cells = [row[j] for row in file.header.rows]
+        guesses.add(guess_of(cells, {*missing, ""}, options.decimal))
+    # A file whose cells are all decimals may have codes such as 01 in another.
+    order: tuple[Guess, ...] = ("text", "integer", "decimal")
+    guess = next(kind for kind in order if kind in guesses)
+    return SourceColumn(name, f"c{place}", "cells", guess, unnamed)
+
+
+def _union(files: Sequence[CsvFile], names: Sequence[str]) -> str:
+    if len(files) == 1:
+        return files[0].sql()
+    parts = []
+    for file in files:
+        places = {name: f"c{j}" for j, name in enumerate(file.header.names)}
+        cells = [f"{places.get(name, 'NULL::VARCHAR')} AS c{j}" for j, name in enumerate(names)]
+        parts.append(f"SELECT {', '.join(cells)} FROM {file.sql()}")
+    return f"({' UNION ALL '.join(parts)})"
+
+
+def _has_underscore(file: CsvFile) -> bool:
+    """Whether any row has a "_", which DuckDB ignores within numbers."""
+    with file.path.open("rb") as data:
+        for _ in range(file.skip):
+            if not data.readline(1 << 24).endswith(b"\n"):  # ends of lines as on old Macs
+                return True
+        while part := data.read(1 << 20):
+            if b"_" in part:
+                return True
+    return False
+
+
+def clean_copies(session: Session, files: Sequence[CsvFile]) -> list[CsvFile]:
+    """The files as clean copies; DataError names the line that DuckDB did not read."""
+    return [
+        file.rewritten(session.folder / f"clean{index}.csv") for index, file in enumerate(files)
+    ]

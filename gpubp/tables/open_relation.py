@@ -1,0 +1,110 @@
+"""A path as a relation in a locked session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from gpubp.tables.csv_source import CsvFile, clean_copies, csv_relation, find_csv
+from gpubp.tables.input_files import InputFile, open_files, shown
+from gpubp.tables.read_options import ReadOptions
+from gpubp.tables.relation import Relation
+from gpubp.tables.session import RefusedError, Session, open_session
+from gpubp.tables.typed_source import (
+    attach,
+    create_data_view,
+    json_relation,
+    only_table,
+    parquet_relation,
+    run_query,
+    typed_relation,
+)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session, and the rows of a path in it; ``files`` are those of CSV without a query."""
+
+    session: Session
+    relation: Relation
+    options: ReadOptions
+    files: tuple[CsvFile, ...] = ()
+
+    def run(self, work: Callable[[Session, Relation], Result]) -> Result:
+        """The result of ``work``; CSV that DuckDB refuses is rewritten once.
+
+        Rewriting also finds the line at fault, which DataError names.
+        """
+        try:
+            return work(self.session, self.relation)
+        except RefusedError:
+            if not self.files:
+                raise
+            files = clean_copies(self.session, self.files)
+        return work(self.session, csv_relation(files, self.options, self.session.source))
+
+
+@contextmanager
+def open_relation(
+    path: str | Path, options: ReadOptions, known: Collection[str], *, bounded: bool = False
+) -> Iterator[Opened]:
+    """The rows of a path, pattern or "-".
+
+    known: the names of a model's columns, which tell whether the first line of CSV is a header.
+    bounded: whether DuckDB shall keep to little memory, and go to disk beyond.
+    """
+    with open_session(shown(path)) as session:
+        files = open_files(path, session, options.encoding)
+        opened = _opened(session, files, options, known, bounded)
+        yield opened if options.query is None else _queried(opened, files[0].kind)
+
+
+def _opened(
+    session: Session,
+    files: list[InputFile],
+    options: ReadOptions,
+    known: Collection[str],
+    bounded: bool,
+) -> Opened:
+    """The rows of the files as they are; of a DuckDB file only where there is no query."""
+    paths, kind = [file.path for file in files], files[0].kind
+    csv_files: list[CsvFile] = []
+    if kind == "text":
+        for file in files:
+            names = csv_files[0].header.names if csv_files else known
+            csv_files.append(find_csv(file, options, names))
+    if not all(file.plain for file in csv_files):
+        csv_files = clean_copies(session, csv_files)
+    if kind == "database":
+        attach(session, files[0])
+    if bounded:
+        session.bound_memory(len(csv_files[0].header.names) if csv_files else 100)
+    session.lock(paths)
+    if kind == "text":
+        relation = csv_relation(csv_files, options, session.source)
+    elif kind == "parquet":
+        relation = parquet_relation(session, files, options.na)
+    elif kind == "json":
+        relation = json_relation(session, files, options.na)
+    elif options.query is None:
+        relation = typed_relation(session, only_table(session), options.na)
+    else:
+        relation = Relation("", (), session.source)
+    return Opened(session, relation, options, tuple(csv_files))
+
+
+def _queried(opened: Opened, kind: str) -> Opened:
+    """The rows of the query of the options."""
+    session, query = opened.session, opened.options.query or ""
+    if kind == "database":
+        session.run("USE source_file")
+    else:
+        opened.run(create_data_view)
+    result = run_query(session, query)
+    relation = typed_relation(session, result, opened.options.na, opened.relation.notes)
+    return Opened(session, relation, opened.options)
