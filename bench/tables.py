@@ -34,8 +34,8 @@ cpu = used.ru_utime + used.ru_stime
 print(json.dumps(dict(rows=rows, seconds=seconds, cpu=cpu, megabytes=megabytes)))
 """
 _GPUBP = """
-import gpubp.tables.session, gpubp.tables.read, duckdb
-gpubp.tables.session.thread_count = lambda: {threads}
+import gpubp.tables.files.session, gpubp.tables.read, duckdb
+gpubp.tables.files.session.thread_count = lambda: {threads}
 """
 _WHOLE = "len(gpubp.tables.read.read_table(path))"
 _CHUNKS = "sum(map(len, gpubp.tables.read.read_chunks(path, 65_536)))"

@@ -19,7 +19,7 @@ from gpubp.tables.table import DataError, Table
 if TYPE_CHECKING:
     from gpubp.estimators.serialization import Estimator
     from gpubp.models.table_estimators import TableEstimator
-    from gpubp.tables.encodings import NumberEncoding
+    from gpubp.tables.encoding.encodings import NumberEncoding
 
 
 def _check_explainable(loss: Loss) -> None:
@@ -117,8 +117,8 @@ def _in_units(model: TableEstimator, table: Table, X: np.ndarray) -> np.ndarray:
 
     The others are 0 and 1, or points on a circle, as the network has them.
     """
-    from gpubp.tables.encode_dates import DateEncoding
-    from gpubp.tables.encodings import NumberEncoding
+    from gpubp.tables.encoding.encode_dates import DateEncoding
+    from gpubp.tables.encoding.encodings import NumberEncoding
 
     raw, at = X.copy(), 0
     for encoding in model.encoder_.encodings_:
@@ -136,7 +136,7 @@ def _in_units(model: TableEstimator, table: Table, X: np.ndarray) -> np.ndarray:
 
 def _numbers(encoding: NumberEncoding, column: Column) -> np.ndarray:
     """Return the numbers of a column, the median of training for gaps."""
-    from gpubp.tables.numbers import read_numbers
+    from gpubp.tables.column_types.numbers import read_numbers
 
     if isinstance(column, TextColumn):
         numbers = read_numbers(column.texts(), encoding.type.decimal)

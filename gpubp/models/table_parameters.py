@@ -22,7 +22,8 @@ Network = type[MLPClassifier] | type[MLPRegressor]
 AUTO = (
     *("hidden_layer_sizes", "solver", "alpha", "batch_size", "learning_rate"),
     *("learning_rate_init", "max_iter", "early_stopping", "validation_fraction"),
-    *("n_iter_no_change", "weight_decay", "dropout", "scoring", "target_scaling"),
+    *("n_iter_no_change", "weight_decay", "dropout", "scoring", "clip_norm"),
+    "target_scaling",
 )
 # Parameters whose default is another one here: rows of tables are encoded in float32.
 _OTHERS = {"dtype": "float32"}

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from gpubp.tables.column_type import ColumnType
-from gpubp.tables.encoded import Bound
-from gpubp.tables.encoder_parts import Parts, header_of, parts_from, tensors_of
-from gpubp.tables.encodings import Encoding, NumberEncoding
-from gpubp.tables.fit_columns import ColumnOptions, fit_columns
+from gpubp.tables.column_types.column_type import ColumnType
+from gpubp.tables.column_types.statistics import Statistics
+from gpubp.tables.encoding.encoded import Bound
+from gpubp.tables.encoding.encoder_parts import Parts, header_of, parts_from, tensors_of
+from gpubp.tables.encoding.encodings import Encoding, NumberEncoding
+from gpubp.tables.encoding.fit_columns import ColumnOptions, fit_columns
 from gpubp.tables.frame import as_table, has_names
-from gpubp.tables.statistics import Statistics
 from gpubp.tables.table import DataError, Table
 
 Array = NDArray[Any]

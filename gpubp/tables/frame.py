@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
 from gpubp.tables.column import MISSING, Column, NumberColumn, TextColumn
-from gpubp.tables.numbers import LARGEST_INTEGER, written
+from gpubp.tables.column_types.numbers import LARGEST_INTEGER, written
 from gpubp.tables.table import DataError, Table, listed
 
 Array = NDArray[Any]

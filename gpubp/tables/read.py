@@ -6,15 +6,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gpubp.tables.array_file import load_dataset, read_array_file
-from gpubp.tables.chunks import chunks
 from gpubp.tables.datasets import DATASETS
-from gpubp.tables.fetch import fetch_columns
-from gpubp.tables.input_files import ARRAY_SUFFIXES, find_paths, suffix_of
-from gpubp.tables.open_relation import open_relation
-from gpubp.tables.read_options import ReadOptions
-from gpubp.tables.relation import Relation
-from gpubp.tables.session import Session
+from gpubp.tables.files.array_file import load_dataset, read_array_file
+from gpubp.tables.files.chunks import chunks
+from gpubp.tables.files.fetch import fetch_columns
+from gpubp.tables.files.input_files import ARRAY_SUFFIXES, find_paths, suffix_of
+from gpubp.tables.files.open_relation import open_relation
+from gpubp.tables.files.read_options import ReadOptions
+from gpubp.tables.files.relation import Relation
+from gpubp.tables.files.session import Session
 from gpubp.tables.table import DataError, Table
 
 __all__ = [

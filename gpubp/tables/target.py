@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from gpubp.tables.column import Array, Column, NumberColumn, TextColumn
-from gpubp.tables.numbers import parse_numbers
+from gpubp.tables.column_types.numbers import parse_numbers
 from gpubp.tables.table import DataError, Table, listed
 
 Task = Literal["classification", "regression"]

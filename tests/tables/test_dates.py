@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gpubp.tables.dates import date_parts, find_dates, parse_dates
+from gpubp.tables.column_types.dates import date_parts, find_dates, parse_dates
 
 NONE = "NaT"
 

@@ -10,9 +10,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gpubp.tables.column import NumberColumn, TextColumn
-from gpubp.tables.dates import find_dates, parse_dates
+from gpubp.tables.column_types.dates import find_dates, parse_dates
+from gpubp.tables.column_types.numbers import find_decimal, parse_numbers, read_numbers, written
 from gpubp.tables.encoder import TableEncoder
-from gpubp.tables.numbers import find_decimal, parse_numbers, read_numbers, written
 from gpubp.tables.table import DataError, Table
 
 pytest.importorskip("hypothesis", reason="needs hypothesis")

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gpubp.tables.numbers import find_decimal, is_ambiguous, parse_numbers, read_numbers, written
+from gpubp.tables.column_types.numbers import (
+    find_decimal,
+    is_ambiguous,
+    parse_numbers,
+    read_numbers,
+    written,
+)
 
 
 @pytest.mark.parametrize(

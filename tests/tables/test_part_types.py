@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
-from gpubp.tables.column_type import ColumnType
+from gpubp.tables.column_types.column_type import ColumnType
+from gpubp.tables.column_types.part_types import type_of_part
 from gpubp.tables.encoder import TableEncoder
-from gpubp.tables.part_types import type_of_part
 from gpubp.tables.table import Table
 
 NUMBERS = [str(k * k % 97) for k in range(60)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import gpubp.tables.fetch
-import gpubp.tables.session
+import gpubp.tables.files.fetch
+import gpubp.tables.files.session
 from gpubp.tables.column import NumberColumn, TextColumn
 from gpubp.tables.read import ReadOptions, read_chunks, read_table
 from tests.tables.conftest import assert_equal, cells
@@ -122,7 +122,7 @@ def test_a_target_stays_as_it_is_written(write):
 
 
 def test_a_target_with_very_many_numbers_is_numbers(write, monkeypatch):
-    monkeypatch.setattr(gpubp.tables.fetch, "MOST_LABELS", 3)
+    monkeypatch.setattr(gpubp.tables.files.fetch, "MOST_LABELS", 3)
     four = "".join(f"1,{value}\n" for value in ("1.0", "2", "NA", "3e2", "4.5"))
     column = read_table(write("a,y\n" + four)).column("y")
     assert type(column) is NumberColumn
@@ -138,7 +138,7 @@ def test_a_target_with_very_many_numbers_is_numbers(write, monkeypatch):
 
 
 def test_many_columns_of_text_in_several_queries(write, monkeypatch):
-    monkeypatch.setattr(gpubp.tables.fetch, "_TEXT_CELLS", 6)
+    monkeypatch.setattr(gpubp.tables.files.fetch, "_TEXT_CELLS", 6)
     names = [f"t{j}" for j in range(7)]
     lines = [",".join(f"v{i * j % 3}" for j in range(7)) for i in range(1, 4)]
     table = read_table(write("\n".join([",".join(names), *lines])))
@@ -155,7 +155,9 @@ def test_the_same_table_with_one_and_two_threads(write, monkeypatch):
     path = write("a,b,y,i\n" + "".join(rows))
     tables = {}
     for threads in (1, 2):
-        monkeypatch.setattr(gpubp.tables.session, "thread_count", lambda threads=threads: threads)
+        monkeypatch.setattr(
+            gpubp.tables.files.session, "thread_count", lambda threads=threads: threads
+        )
         tables[threads] = read_table(path, targets=["y"])
         chunks = list(read_chunks(path, 40_000))
         assert [len(chunk) for chunk in chunks] == [40_000, 40_000, 40_000, 30_000]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gpubp.tables.column import NumberColumn
-from gpubp.tables.open_relation import open_relation
+from gpubp.tables.files.open_relation import open_relation
+from gpubp.tables.files.session import thread_count
 from gpubp.tables.read import DataError, ReadOptions, read_chunks, read_table
-from gpubp.tables.session import thread_count
 from tests.tables.conftest import cells
 
 ROWS = "age,city,zip,y\n30,Paris,01234,a\nNA,Rome,00501,b\n41.5, Paris ,90210,a\n50,?,10001,b\n"
@@ -136,7 +136,7 @@ def test_the_settings_of_a_session(path):
 
 
 def test_a_query_that_takes_all_memory(path, monkeypatch):
-    from gpubp.tables.session import Session
+    from gpubp.tables.files.session import Session
 
     lock = Session.lock
 

@@ -16,8 +16,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from gpubp.tables.files.session import open_session
 from gpubp.tables.read import DataError, read_chunks, read_table
-from gpubp.tables.session import open_session
 from tests.tables.conftest import cells
 
 CSV = b"a,y\n1,u\n2,v\n"

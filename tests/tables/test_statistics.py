@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gpubp.tables.statistics import SortedNumbers, Statistics, is_sentinel
+from gpubp.tables.column_types.statistics import SortedNumbers, Statistics, is_sentinel
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.float32, np.float64])

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gpubp.tables.column import NumberColumn, TextColumn
-from gpubp.tables.types import ColumnError, ColumnType, as_text, find_type
+from gpubp.tables.column_types.find_type import ColumnError, ColumnType, as_text, find_type
 
 
 def _text(*cells: Any) -> TextColumn:

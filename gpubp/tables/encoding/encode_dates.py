@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpubp.tables.column import Column
-from gpubp.tables.column_type import ColumnType
-from gpubp.tables.dates import EXAMPLES, date_parts, parse_dates
-from gpubp.tables.encoded import Bound, Lookup
-from gpubp.tables.encodings import Where, refuse
-from gpubp.tables.statistics import SortedNumbers, Statistics
-from gpubp.tables.types import as_text
+from gpubp.tables.column_types.column_type import ColumnType
+from gpubp.tables.column_types.dates import EXAMPLES, date_parts, parse_dates
+from gpubp.tables.column_types.find_type import as_text
+from gpubp.tables.column_types.statistics import SortedNumbers, Statistics
+from gpubp.tables.encoding.encoded import Bound, Lookup
+from gpubp.tables.encoding.encodings import Where, refuse
 
 Array = NDArray[Any]
 

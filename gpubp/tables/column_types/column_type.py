@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from gpubp.tables.statistics import Statistics
+from gpubp.tables.column_types.statistics import Statistics
 from gpubp.tables.table import DataError
 
 Kind = Literal["number", "boolean", "category", "date", "text", "constant", "id", "empty"]

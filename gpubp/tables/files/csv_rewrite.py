@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from gpubp.tables.csv_dialect import LONGEST_LINE, Dialect, long_fields
-from gpubp.tables.input_files import not_utf8
+from gpubp.tables.files.csv_dialect import LONGEST_LINE, Dialect, long_fields
+from gpubp.tables.files.input_files import not_utf8
 from gpubp.tables.table import DataError
 
 # Of a clean copy; DuckDB reads it with the same one.

@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Sequence
 
 from gpubp.tables.column import MISSING
-from gpubp.tables.input_files import InputFile
-from gpubp.tables.relation import Relation, SourceColumn
-from gpubp.tables.session import Session, first_sentence, identifier, literal
+from gpubp.tables.files.input_files import InputFile
+from gpubp.tables.files.relation import Relation, SourceColumn
+from gpubp.tables.files.session import Session, first_sentence, identifier, literal
 from gpubp.tables.table import DataError, listed
 
 _SMALL = ("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from gpubp.tables.column import MISSING
-from gpubp.tables.csv_dialect import Record, Sample
+from gpubp.tables.files.csv_dialect import Record, Sample
 from gpubp.tables.table import DataError, listed
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9][0-9.,]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?%?")

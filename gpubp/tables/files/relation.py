@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from gpubp.tables.column import MISSING, Column
-from gpubp.tables.session import Session, literal
+from gpubp.tables.files.session import Session, literal
 from gpubp.tables.table import Table
 
 # Numbers as everybody writes them: no leading zeros (01 is a code), no 0x10, 1_000, inf or nan.

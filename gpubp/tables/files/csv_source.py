@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gpubp.tables.column import MISSING
-from gpubp.tables.csv_dialect import Dialect, find_dialect
-from gpubp.tables.csv_header import Header, find_header
-from gpubp.tables.csv_rewrite import CLEAN, rewrite
-from gpubp.tables.input_files import InputFile
-from gpubp.tables.read_options import ReadOptions
-from gpubp.tables.relation import Guess, Relation, SourceColumn, guess_of
-from gpubp.tables.session import Session, literal
+from gpubp.tables.files.csv_dialect import Dialect, find_dialect
+from gpubp.tables.files.csv_header import Header, find_header
+from gpubp.tables.files.csv_rewrite import CLEAN, rewrite
+from gpubp.tables.files.input_files import InputFile
+from gpubp.tables.files.read_options import ReadOptions
+from gpubp.tables.files.relation import Guess, Relation, SourceColumn, guess_of
+from gpubp.tables.files.session import Session, literal
 from gpubp.tables.table import DataError, listed
 
 # DuckDB's own limit; its buffer has 16 times as many bytes per thread.

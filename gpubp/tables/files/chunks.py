@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from gpubp.tables.fetch import fetch_columns
-from gpubp.tables.open_relation import open_relation
-from gpubp.tables.read_options import ReadOptions
-from gpubp.tables.relation import Relation, SourceColumn
-from gpubp.tables.session import Session
+from gpubp.tables.files.fetch import fetch_columns
+from gpubp.tables.files.open_relation import open_relation
+from gpubp.tables.files.read_options import ReadOptions
+from gpubp.tables.files.relation import Relation, SourceColumn
+from gpubp.tables.files.session import Session
 from gpubp.tables.table import DataError, Table
 
 

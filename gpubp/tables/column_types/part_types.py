@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
-from gpubp.tables.column_type import ColumnType, Kind
-from gpubp.tables.types import find_type
+from gpubp.tables.column_types.column_type import ColumnType, Kind
+from gpubp.tables.column_types.find_type import find_type
 
 _FIRST_ROWS = 100
 

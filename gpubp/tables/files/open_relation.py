@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from gpubp.tables.csv_source import CsvFile, clean_copies, csv_relation, find_csv
-from gpubp.tables.input_files import InputFile, open_files, shown
-from gpubp.tables.read_options import ReadOptions
-from gpubp.tables.relation import Relation
-from gpubp.tables.session import RefusedError, Session, open_session
-from gpubp.tables.typed_source import (
+from gpubp.tables.files.csv_source import CsvFile, clean_copies, csv_relation, find_csv
+from gpubp.tables.files.input_files import InputFile, open_files, shown
+from gpubp.tables.files.read_options import ReadOptions
+from gpubp.tables.files.relation import Relation
+from gpubp.tables.files.session import RefusedError, Session, open_session
+from gpubp.tables.files.typed_source import (
     attach,
     create_data_view,
     json_relation,

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
-from gpubp.tables.column_type import ColumnType, short
-from gpubp.tables.encoded import Bound, Lookup, OneHot, Standardised
-from gpubp.tables.numbers import LARGEST_INTEGER, read_numbers
-from gpubp.tables.statistics import Statistics
+from gpubp.tables.column_types.column_type import ColumnType, short
+from gpubp.tables.column_types.find_type import as_text
+from gpubp.tables.column_types.numbers import LARGEST_INTEGER, read_numbers
+from gpubp.tables.column_types.statistics import Statistics
+from gpubp.tables.column_types.text_types import BOOLEANS, boolean_pair
+from gpubp.tables.encoding.encoded import Bound, Lookup, OneHot, Standardised
 from gpubp.tables.table import DataError
-from gpubp.tables.text_types import BOOLEANS, boolean_pair
-from gpubp.tables.types import as_text
 
 Array = NDArray[Any]
 Where = Callable[[int], str]  # the place of a row of the column, for messages

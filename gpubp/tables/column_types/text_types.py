@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.tables.column import TextColumn
-from gpubp.tables.column_type import (
+from gpubp.tables.column_types.column_type import (
     FEWEST_IDS,
     ColumnError,
     ColumnType,
@@ -20,9 +20,15 @@ from gpubp.tables.column_type import (
     rows_of,
     short,
 )
-from gpubp.tables.dates import find_dates, parse_dates
-from gpubp.tables.numbers import find_decimal, is_ambiguous, parse_numbers, read_numbers, written
-from gpubp.tables.statistics import SortedNumbers, is_sentinel
+from gpubp.tables.column_types.dates import find_dates, parse_dates
+from gpubp.tables.column_types.numbers import (
+    find_decimal,
+    is_ambiguous,
+    parse_numbers,
+    read_numbers,
+    written,
+)
+from gpubp.tables.column_types.statistics import SortedNumbers, is_sentinel
 
 Array = NDArray[Any]
 

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
-from gpubp.tables.relation import FIRST_INEXACT, NUMBER, Relation, SourceColumn
-from gpubp.tables.session import Session
+from gpubp.tables.files.relation import FIRST_INEXACT, NUMBER, Relation, SourceColumn
+from gpubp.tables.files.session import Session
 from gpubp.tables.table import Array, DataError
 
 # A cell of text takes about 70 bytes until it has its code.

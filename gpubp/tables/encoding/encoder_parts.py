@@ -17,12 +17,17 @@ from gpubp.storage.model_file import (
     require_list,
     require_tensor,
 )
-from gpubp.tables.column_type import KINDS, ColumnType, Kind
-from gpubp.tables.dates import ORDERS
-from gpubp.tables.encode_dates import CIRCLES, PARTS, DateEncoding
-from gpubp.tables.encodings import BooleanEncoding, CategoryEncoding, Encoding, NumberEncoding
-from gpubp.tables.statistics import Statistics
-from gpubp.tables.text_types import BOOLEANS
+from gpubp.tables.column_types.column_type import KINDS, ColumnType, Kind
+from gpubp.tables.column_types.dates import ORDERS
+from gpubp.tables.column_types.statistics import Statistics
+from gpubp.tables.column_types.text_types import BOOLEANS
+from gpubp.tables.encoding.encode_dates import CIRCLES, PARTS, DateEncoding
+from gpubp.tables.encoding.encodings import (
+    BooleanEncoding,
+    CategoryEncoding,
+    Encoding,
+    NumberEncoding,
+)
 
 Array = NDArray[Any]
 STATISTICS = "encoder.statistics"  # (k, 5), a row for each standardised output

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from gpubp.tables.datasets import DATASETS
-from gpubp.tables.session import Session, literal
+from gpubp.tables.files.session import Session, literal
 from gpubp.tables.table import DataError, listed
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".txt", ".dat", ".data")

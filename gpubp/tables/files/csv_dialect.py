@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpubp.tables.input_files import not_utf8
+from gpubp.tables.files.input_files import not_utf8
 from gpubp.tables.table import DataError
 
 DELIMITERS = (",", ";", "\t", "|")

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
-from gpubp.tables.column_type import FEWEST_IDS, ColumnError, ColumnType, Kind, differ
-from gpubp.tables.dates import parse_dates
-from gpubp.tables.numbers import written
-from gpubp.tables.statistics import SortedNumbers
-from gpubp.tables.text_types import type_of_text, with_statistics
+from gpubp.tables.column_types.column_type import FEWEST_IDS, ColumnError, ColumnType, Kind, differ
+from gpubp.tables.column_types.dates import parse_dates
+from gpubp.tables.column_types.numbers import written
+from gpubp.tables.column_types.statistics import SortedNumbers
+from gpubp.tables.column_types.text_types import type_of_text, with_statistics
 
 __all__ = ["ColumnError", "ColumnType", "Kind", "as_text", "find_type"]
 

@@ -1,0 +1,1 @@
+"""How each type of column becomes numbers for a network."""
