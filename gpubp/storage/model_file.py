@@ -48,10 +48,12 @@ class ModelRecord:
 
     header: JSON values only; tuples come back as lists, and NaN and infinity are refused.
     tensors: float32, float64, int64 or bool arrays of any shape, finite throughout.
+    gpubp_version: of the gpubp that wrote the file.
     """
 
     header: dict[str, Any]
     tensors: dict[str, NDArray[Any]]
+    gpubp_version: str = __version__
 
 
 def write_model(path: str | os.PathLike[str], record: ModelRecord) -> None:
@@ -78,19 +80,11 @@ def read_model(path: str | os.PathLike[str]) -> ModelRecord:
     Raises ModelFileError for whatever is not a whole model file that this gpubp can read.
     """
     with errors_of(path):
-        header, digest, data = _read_checked(Path(path))
-        tensors = _tensors(data)
-        if digest is not None and digest != _digest(header, tensors):
+        envelope, data = _read_checked(Path(path))
+        header, tensors = envelope["header"], _tensors(data)
+        if _DIGEST in envelope and envelope[_DIGEST] != _digest(header, tensors):
             raise ModelFileError(f"its contents do not fit its checksum; {_DAMAGED}")
-        return ModelRecord(header, tensors)
-
-
-def saved_by(path: str | os.PathLike[str]) -> str:
-    """Return the version of gpubp that wrote the model file at path; raises as `read_model`."""
-    with errors_of(path):
-        size = _regular_size(Path(path))
-        with Path(path).open("rb") as file:
-            return require(_envelope_of(_read_outer_header(file, size)), "gpubp_version", str)
+        return ModelRecord(header, tensors, envelope["gpubp_version"])
 
 
 @contextmanager
@@ -221,15 +215,14 @@ def _digest(header: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
     return found.hexdigest()
 
 
-def _read_checked(path: Path) -> tuple[dict[str, Any], str | None, bytes]:
-    """Return the model's header, its checksum, and the whole file, read once the header is ours."""
+def _read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Return what is around the model's header, and the whole file, read once that is ours."""
     size = _regular_size(path)
     try:
         with path.open("rb") as file:
-            outer = _read_outer_header(file, size)
-            header, digest = _header_of(outer)
+            envelope = _envelope_of(_read_outer_header(file, size))
             file.seek(0)
-            return header, digest, file.read()
+            return envelope, file.read()
     except OSError as error:
         raise ModelFileError(
             f"cannot be read ({error.strerror or error}); check the permissions and the disk"
@@ -281,15 +274,8 @@ def _parse(text: str | bytes, what: str) -> Any:
     return value
 
 
-def _header_of(outer: Any) -> tuple[dict[str, Any], str | None]:
-    """Return the model's header and its checksum out of the metadata of a safetensors header."""
-    envelope = _envelope_of(outer)
-    header: dict[str, Any] = require(envelope, "header", dict)
-    return header, require(envelope, _DIGEST, str) if _DIGEST in envelope else None
-
-
 def _envelope_of(outer: Any) -> dict[str, Any]:
-    """Return what is around the model's header, in the metadata of a safetensors header."""
+    """Return what is around the model's header, out of the metadata of a safetensors header."""
     metadata = outer.get("__metadata__") if isinstance(outer, dict) else None
     text = metadata.get(FORMAT) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
@@ -303,7 +289,9 @@ def _envelope_of(outer: Any) -> dict[str, Any]:
     choose(envelope, "format", [FORMAT])
     _check_version(require(envelope, "format_version", int))
     only_keys(envelope, ["format", "format_version", "gpubp_version", _DIGEST, "header"])
-    require(envelope, "gpubp_version", str)
+    for key, kind in (("gpubp_version", str), ("header", dict), (_DIGEST, str)):
+        if key in envelope or key != _DIGEST:
+            require(envelope, key, kind)
     return envelope
 
 
