@@ -12,7 +12,7 @@ from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.mlp import BaseMLP
 from gpubp.models.save_load import load
 from gpubp.models.table_estimators import TableEstimator
-from gpubp.storage.model_file import saved_by
+from gpubp.storage.model_file import read_model, saved_by
 from gpubp.training.schedules import SCHEDULE_NUMBERS
 
 # Of the recipe, in the order shown; those of the solver and the schedule follow.
@@ -67,8 +67,14 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             "device": network.device_,
         },
         "scores": about.get("scores"),
-        "versions": about.get("versions") or {"gpubp": saved_by(path)},
+        "versions": _versions(path),
     }
+
+
+def _versions(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the versions that trained a model, as far as its file says."""
+    table = read_model(path).header.get("table") or {}
+    return table.get("about", {}).get("versions") or {"gpubp": saved_by(path)}
 
 
 def _network(network: Any) -> dict[str, Any]:
