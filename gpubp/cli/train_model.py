@@ -108,7 +108,9 @@ def _refused_targets(options: dict[str, Any]) -> Iterator[None]:
     """Turn the estimator's ValueError, where options fit no targets like these, into one of use."""
     from gpubp.tables.table import DataError
 
-    asked = options["loss"] != "squared_error" or options["class_weight"] or options["scoring"]
+    asked = {name: options[name] for name in ("class_weight", "scoring") if options[name]}
+    if options["loss"] != "squared_error":
+        asked["loss"] = options["loss"]
     try:
         yield
     except DataError:
@@ -116,7 +118,8 @@ def _refused_targets(options: dict[str, Any]) -> Iterator[None]:
     except ValueError as error:
         if not asked:
             raise
-        raise click.UsageError(str(error)) from None
+        flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in asked.items())
+        raise click.UsageError(f"{flags} does not fit the target: {error}") from None
 
 
 def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:

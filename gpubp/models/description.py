@@ -67,8 +67,15 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             "device": network.device_,
         },
         "scores": about.get("scores"),
-        "versions": about.get("versions") or {"gpubp": read_model(path).gpubp_version},
+        "versions": _versions(path),
     }
+
+
+def _versions(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the versions that trained a model, as far as its file says."""
+    record = read_model(path)
+    table = record.header.get("table") or {}
+    return table.get("about", {}).get("versions") or {"gpubp": record.gpubp_version}
 
 
 def _network(network: Any) -> dict[str, Any]:

@@ -53,7 +53,7 @@ from tests.cli.running import FAST, LABELS, Run, X, Y, features, one_line, write
         ),
         ("data.csv --momentum 0.5", 2, "--momentum is for --solver sgd, which was not given"),
         ("data.csv --schedule adaptive", 2, "is for --solver sgd, and no --solver was given"),
-        ("data.csv --scoring r2 --validation-size 0.2", 2, "r2"),
+        ("data.csv --scoring r2 --validation-size 0.2", 2, "--scoring r2 does not fit the target"),
         ("rare.csv --class-weight p=0,q=0", 2, "class_weight must have a number above 0"),
         ("negative.csv --loss poisson", 2, "loss='poisson' is for targets of 0 or more"),
         ("data.csv --delimiter ab", 2, "'ab' is not one character between fields"),

@@ -91,6 +91,7 @@ def test_a_training_that_ends_in_useless_weights_is_not_saved(
     # In the second run the loss of the only epoch is finite, and so are the weights.
     for epochs, message in (("100", "diverged in epoch 2"), ("1", "diverged by epoch 1")):
         args = ("train", "data.csv", "--lr", "1e30", "--epochs", epochs, "--quiet", "-o", "m")
+        args += ("--batch-size", "32", "--hidden", "128,64", "--dropout", "0")
         error = _error(capsys, *args)
         assert f"training {message} at learning rate 1e+30" in error
         assert error.endswith("; no model was saved; try --lr 1e+29")

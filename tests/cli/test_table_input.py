@@ -110,6 +110,7 @@ def test_the_list_of_markers_can_be_turned_off(run: Run) -> None:
     assert run("train", "t.csv", "--json", *FAST).events[-1]["layers"][0] == 3
     trained = run("train", "t.csv", "--na", "", "--json", *FAST, "-o", "m")
     assert trained.events[-1]["layers"][0] == 4
+    assert gpubp.load("m").na == ("",)
     assert trained.columns[0]["gaps"] == 0
     assert len(set(run("predict", "m", "t.csv").column())) == 4
 
