@@ -29,7 +29,7 @@ PARAMETERS = """
 {solver_docs}
 
     alpha : float, default=0.0001
-        L2 penalty on the weights, not on the biases: alpha / (2 n) |W|^2 in a batch of n rows.
+        L2 penalty on the weights, not on the biases: ``alpha / (2 n) |W|^2`` in a batch of n rows.
     batch_size : int or 'auto', default='auto'
         Rows of a mini-batch; 'auto' is min(200, n_samples).
     learning_rate : {schedules}, \
@@ -91,7 +91,7 @@ default='constant'
         subnormal numbers count as 0 then.
     {weight_decay}
     fit_intercept : bool, default=True
-        Whether layers have biases; without, intercepts_ are 0.
+        Whether layers have biases; without, `intercepts_` are 0.
     dropout : float or sequence of float, default=0.0
         Part of the hidden units that each step of training drops, from 0 on and below 1: one
         rate, or one for each hidden layer. Prediction uses all units.
@@ -125,7 +125,7 @@ ATTRIBUTES = """
         in float64.
     loss_, best_loss_ : float
         Loss of the last and of the best epoch, with the penalty. As scikit-learn's,
-        solver='lbfgs' sets of the losses and scores loss_ alone.
+        solver='lbfgs' sets of the losses and scores `loss_` alone.
     loss_curve_ : list of float
         Loss of each epoch.
     validation_scores_, best_validation_score_ : list of float, float, or None

@@ -68,7 +68,7 @@ Elementwise or callable, default='squared_error'
     Attributes
     ----------{attributes}
     target_mean_, target_scale_ : ndarray, one number a column of y, or None
-        With target_scaling, y is target_mean_ plus target_scale_ times what the network gives.
+        With target_scaling, y is `target_mean_` plus `target_scale_` times what the network gives.
     """
 
     _OF_FIT = (*BaseMLP._OF_FIT, "loss", *LOSS_NUMBERS)
