@@ -81,11 +81,10 @@ def _arguments_as_list(
     for paragraph in text.split("\n\n"):
         if _ITEM.match(paragraph.lstrip()):
             joined = " ".join(line.strip() for line in paragraph.splitlines())
-            paragraph = "\n".join(
-                f"- **{item[1]}** : {item[2]}" if (item := _ITEM.match(part)) else part
-                for part in _NEXT_ITEM.split(joined)
-            )
-        paragraphs.append(paragraph)
+            items = [_ITEM.sub(r"- **\1** : \2", part) for part in _NEXT_ITEM.split(joined)]
+            paragraphs.append("\n".join(items))
+        else:
+            paragraphs.append(paragraph)
     lines[:] = "\n\n".join(paragraphs).splitlines()
 
 
