@@ -9,8 +9,8 @@ file and trains on it, first on the command line, then in Python.
 
 # %%
 # The table: who cancels a contract? Some cells are empty, and one column is an id.
+import contextlib
 import csv
-import os
 import random
 import tempfile
 from pathlib import Path
@@ -34,15 +34,15 @@ def customer(number):
 
 names = ["id", "plan", "price", "support", "since", "left"]
 rows = [customer(number) for number in range(1500)]
-started_in, folder = Path.cwd(), tempfile.TemporaryDirectory()
-os.chdir(folder.name)
-with Path("customers.csv").open("w", newline="") as file:
+folder = tempfile.TemporaryDirectory()
+with Path(folder.name, "customers.csv").open("w", newline="") as file:
     csv.writer(file).writerows([names, *rows])
 
 # %%
 # ``main`` is the command ``gpubp``. The summary compares the network with a linear model, and with
 # always predicting the most frequent class.
-main(["train", "customers.csv", "--target", "left", "--quiet", "-o", "customers.safetensors"])
+with contextlib.chdir(folder.name):
+    main(["train", "customers.csv", "--target", "left", "--quiet", "-o", "customers.safetensors"])
 
 # %%
 # The model keeps the encoding, so that it predicts raw rows. A plan that training has not seen, and
@@ -53,7 +53,7 @@ new = {
     "support": ["no", "no", "no"],
     "since": ["2021-03-04", "2024-01-31", "2023-07-15"],
 }
-model = load("customers.safetensors")
+model = load(Path(folder.name, "customers.safetensors"))
 for plan, probabilities in zip(new["plan"], model.predict_proba(new), strict=True):
     print(f"{plan:<9} leaves with probability {probabilities[1]:.2f}")
 
@@ -66,5 +66,4 @@ for column in model.encoder_.summary():
     used = column["encoding"] if column["used"] else "left out"
     print(f"{column['column']:<8} {column['type']:<9} {used}")
 
-os.chdir(started_in)
 folder.cleanup()

@@ -33,6 +33,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not {target: why for target, why in problems.items() if why}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_tests_and_files_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
+        assert f"def {name}(" in (DOCS.parent / file).read_text(encoding="utf-8"), (file, name)
+    paths = re.findall(r"`((?:gpubp|kernels|bench|tests|docs)/[\w./]*)`", text)
+    assert not [path for path in paths if not (DOCS.parent / path).exists()]
+
+
 def test_the_index_lists_every_page() -> None:
     (toctree,) = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), re.S)
     listed = {line for line in toctree.splitlines() if line and not line.startswith(":")}
