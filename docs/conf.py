@@ -25,7 +25,7 @@ exclude_patterns = ["_build", "_templates"]
 # Sphinx cannot pickle a function of sphinx-gallery's settings, and says so in a warning.
 suppress_warnings = ["config.cache"]
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 # Headings down to "###" can be linked to as page.md#heading, as on GitHub.
 myst_heading_anchors = 3
 
@@ -53,13 +53,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"gpubp {__version__}"
+html_static_path = ["_static"]
+html_css_files = ["guide.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_sidebars = {"**": ["globaltoc.html"]}
 html_theme_options = {
     "navigation_with_keys": False,
-    "show_nav_level": 1,
     "show_prev_next": True,
-    "header_links_before_dropdown": 6,
+    "navbar_center": [],  # the sidebar lists all pages
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],
 }
