@@ -1,6 +1,6 @@
 """
-A loss of one's own
-===================
+A loss of your own
+==================
 
 A loss is a function of the outputs and the targets that returns the loss of each row and its slope
 by output. ``check_loss`` compares the slope with central differences before any training.
