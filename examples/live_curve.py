@@ -7,7 +7,9 @@ trains, and ends training when the loss is low enough.
 """
 
 # %%
-# Older versions of scikit-learn have no callbacks; then this script says so and ends.
+# Older versions of scikit-learn have no callbacks; then this script prints so and ends.
+from importlib.util import find_spec
+
 import numpy as np
 from rich.console import Console
 from rich.live import Live
@@ -16,13 +18,9 @@ from sklearn.datasets import load_digits
 
 from gpubp import MLPClassifier
 
-try:
-    import sklearn.callback  # noqa: F401
-except ImportError:
+CALLBACKS = find_spec("sklearn.callback") is not None
+if not CALLBACKS:
     print("skipped: callbacks need scikit-learn 1.9 or newer")
-    CALLBACKS = False
-else:
-    CALLBACKS = True
 
 # %%
 # A callback has these four methods. ``on_fit_task_end`` is called after each epoch, and at the end
