@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from gpubp.cli.output_files import is_stdout
+from gpubp.settings import is_device_name
 
 BY_SIZE = "[default: by the size of the table]"
 MOST_UNITS = 1_000_000  # of a layer: its weights fit in no memory long before
@@ -128,7 +129,8 @@ def computing(command: F) -> F:
     command = click.option(
         "--threads",
         type=click.IntRange(1, 4096),
-        help="BLAS threads on the CPU.  [default: 1 for small networks, else all]",
+        help="BLAS threads on the CPU.  [default: GPUBP_THREADS; else 1 for small networks, or "
+        "all]",
     )(command)
     return device_option(command)
 
@@ -141,12 +143,11 @@ def device_option(command: F) -> F:
         show_default=True,
         callback=_check_device,
         metavar="DEVICE",
-        help="auto, cpu, cuda or cuda:N.",
+        help="auto, cpu, cuda or cuda:N; auto is GPUBP_DEVICE if that is set.",
     )(command)
 
 
 def _check_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    kind, _, index = value.partition(":")
-    if value not in ("auto", "cpu", "cuda") and not (kind == "cuda" and index.isdecimal()):
+    if not is_device_name(value):
         raise click.BadParameter(f"must be auto, cpu, cuda or cuda:N, got {value!r}", ctx, param)
     return value

@@ -102,9 +102,10 @@ from gpubp.kernels.activations import ACTIVATIONS
     help="Run each step on CUDA launch by launch, for debugging; the numbers stay the same.",
 )
 @click.option(
-    "--compiled",
-    is_flag=True,
-    help="Compile elementwise steps for this CPU with the C++ compiler, once; they are cached.",
+    "--compiled/--no-compiled",
+    default=None,
+    help="Compile elementwise steps for this CPU with the C++ compiler, once; they are cached.  "
+    "[default: GPUBP_COMPILED; else no]",
 )
 @click.option(
     "-o",

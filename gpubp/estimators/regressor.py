@@ -112,7 +112,7 @@ Elementwise or callable, default='squared_error'
         threads: int | None = None,
         precision: Precision = "float32",
         record: bool = True,
-        compiled: bool = False,
+        compiled: bool | None = None,
         weight_decay: float = 0.01,
         fit_intercept: bool = True,
         dropout: Any = 0.0,
@@ -237,7 +237,7 @@ Elementwise or callable, default='squared_error'
                 "hand, or choose another loss"
             )
 
-    def _backend(self, rows: int, network: Network, *, compiled: bool = False) -> Backend:
+    def _backend(self, rows: int, network: Network, *, compiled: bool | None = False) -> Backend:
         if self.device == "auto" and isinstance(self._loss(), FunctionLoss):
             return NumpyBackend("the loss is a Python function")
         return super()._backend(rows, network, compiled=compiled)
