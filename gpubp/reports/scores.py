@@ -31,12 +31,14 @@ def metrics_text(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{METRICS.get(name, name)} {value:.4f}" for name, value in metrics.items())
 
 
-def scores_table(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
+def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the metrics of several models as lines, one for each metric.
 
     scores : metrics by the name of the model. A metric that one lacks or that is NaN is a "-".
+    "per_output", the scores of each of several targets, is no metric and is left out.
     """
     names = dict.fromkeys(name for metrics in scores.values() for name in metrics)
+    names.pop("per_output", None)
     head = ["", *scores]
     rows = [
         [METRICS.get(name, name), *(_number(name, of.get(name)) for of in scores.values())]

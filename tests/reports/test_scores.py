@@ -42,3 +42,9 @@ def test_many_classes_are_counted() -> None:
     lines = classes_table([_class(k) for k in range(MOST_CLASSES + 4)])
     assert len(lines) == 1 + MOST_CLASSES + 1
     assert lines[-1] == "... and 4 more classes with 4,800 rows"
+
+
+def test_scores_of_each_target_are_not_in_the_table_of_models() -> None:
+    of = {"r2": 0.5, "per_output": [{"r2": 0.4}, {"r2": 0.6}]}
+    lines = scores_table({"network": of, "trivial": of})
+    assert [line.split() for line in lines] == [["network", "trivial"], ["R2", "0.5000", "0.5000"]]
