@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def evaluate(model: Path, data: str, **options: Any) -> None:
     """Score MODEL on DATA, whose target columns are known; rows without a target are left out."""
     from gpubp.models.table_estimators import TableClassifier
-    from gpubp.reports.scores import classes_table, scores_table
+    from gpubp.reports.scores import classes_table, scores_table, targets_table
     from gpubp.reports.terminal import json_line, metrics_line
 
     estimator = load_table_model(model, options["device"])
@@ -49,6 +49,8 @@ def evaluate(model: Path, data: str, **options: Any) -> None:
         click.echo(f"{left_out:,} more rows are left out, as they have no target", err=True)
     if classes is not None:
         lines = [*scores_table({"": metrics})[1:], "", *classes_table(classes)]
+        click.echo("\n".join(["", *lines]))
+    elif lines := targets_table(targets, metrics):
         click.echo("\n".join(["", *lines]))
 
 
