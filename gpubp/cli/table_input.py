@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +29,7 @@ COLUMNS = {
     "numeric": "Columns to take as numbers.",
     "date": "Columns to take as dates.",
 }
+SLOW_QUERY = 10  # seconds
 _NAMED = {r"\t": "\t", "tab": "\t", "space": " "}
 
 
@@ -152,7 +155,8 @@ def read_data(
 
     options = options or ReadOptions()
     if data not in DATASETS:  # a file that can be read has a suffix
-        return read_table(data, options, target_file=target_file, targets=targets, known=known)
+        with told_if_slow(options):
+            return read_table(data, options, target_file=target_file, targets=targets, known=known)
     if target_file is not None:
         raise click.UsageError(f"--target-file goes with an .npy file, not with {data!r}")
     if options != ReadOptions(na=options.na):
@@ -161,6 +165,20 @@ def read_data(
         )
     table = load_dataset(data)
     return replace(table, targets=tuple(targets)) if targets else table
+
+
+@contextmanager
+def told_if_slow(options: ReadOptions) -> Iterator[None]:
+    """Say in a line on stderr that a query takes long, which may be an endless one."""
+    text = f"the query has run for {SLOW_QUERY} s and goes on; Ctrl-C ends it"
+    timer = threading.Timer(SLOW_QUERY, lambda: click.echo(text, err=True))
+    timer.daemon = True
+    if options.query is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def column_choices(
