@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,22 @@ def test_errors_leave_no_temporary_files(write, tmp_path, monkeypatch):
     chunks.close()
     assert list(folder.iterdir()) == []
     assert {path.name for path in tmp_path.iterdir()} == {"temporary", "data.csv"}
+
+
+def test_a_last_line_that_duckdb_would_leave_out(tmp_path):
+    path = tmp_path / "end.csv"
+    rows = "".join(f"{i},{i}.5\n" for i in range(100))
+    path.write_text(f"a,y\n{rows}{'x' * 33_000_000}\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 102: got 1 field, but the table has 2 columns"):
+        read_table(path)
+    path.write_text(f"a,y\n{rows}{'x' * 33_000_000},7\n", encoding="utf-8")
+    assert len(read_table(path)) == 101
+
+
+def test_zeros_are_seen_before_they_are_unpacked(tmp_path):
+    path = tmp_path / "zeros.csv.gz"
+    path.write_bytes(gzip.compress(bytes(1 << 24)) * 20)  # 320 MB
+    start = time.perf_counter()
+    with pytest.raises(DataError, match="is not in UTF-8; try --encoding utf-16-le"):
+        read_table(path)
+    assert time.perf_counter() - start < 1

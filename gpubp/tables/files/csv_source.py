@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +69,7 @@ def find_csv(file: InputFile, options: ReadOptions, known: Collection[str]) -> C
     # column as a row.
     quoted = any(number < header.skip for number in sample.quoted)
     plain = not (quoted or sample.dialect.spaces or len(header.names) == 1)
+    plain = plain and not _has_long_end(file.path)
     return CsvFile(file, file.path, sample.dialect, header, header.skip, sample.longest, plain)
 
 
@@ -135,6 +137,17 @@ def _union(files: Sequence[CsvFile], names: Sequence[str]) -> str:
         cells = [f"{places.get(name, 'NULL::VARCHAR')} AS c{j}" for j, name in enumerate(names)]
         parts.append(f"SELECT {', '.join(cells)} FROM {file.sql()}")
     return f"({' UNION ALL '.join(parts)})"
+
+
+def _has_long_end(path: Path) -> bool:
+    """Whether the last line may be so long that DuckDB leaves it out in silence (32 MB)."""
+    with path.open("rb") as data:
+        size = data.seek(0, os.SEEK_END)
+        if size <= _LINE_SIZE:
+            return False
+        data.seek(size - _LINE_SIZE)
+        end = data.read().rstrip(b"\r\n")
+    return b"\n" not in end and b"\r" not in end
 
 
 def _has_underscore(file: CsvFile) -> bool:

@@ -147,6 +147,8 @@ def _ready(
         suffix = path.suffix.lower()
         if suffix == ".gz" or (not regular and head.startswith(b"\x1f\x8b")):
             with gzip.open(place) as unpacked:
+                if encoding is None:  # before gigabytes of zeros are unpacked
+                    _check_text_of(unpacked, source, suffix_of(path) if regular else "")
                 place = _copied(unpacked, copy.with_suffix(".unpacked"))
         elif suffix == ".zst" or (not regular and head.startswith(b"\x28\xb5\x2f\xfd")):
             place = _unpacked_zst(session, _plain_name(place, copy), copy, source)
@@ -235,6 +237,14 @@ def _codec(encoding: str) -> str:
             f"encoding is {encoding!r}; give a codec that Python knows, such as utf-8, utf-16, "
             "cp1252 or latin-1"
         ) from None
+
+
+def _check_text_of(unpacked: gzip.GzipFile, source: str, suffix: str) -> None:
+    """Raise DataError where the first bytes of a packed file are no text, though they should be."""
+    head = unpacked.read(4096)
+    unpacked.seek(0)
+    if _kind(head, suffix) == "text" and not head.startswith(tuple(_MARKS)):
+        _check_text(head, source)
 
 
 def _check_text(head: bytes, source: str) -> None:
