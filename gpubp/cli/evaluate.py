@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.completion import DATA
-from gpubp.cli.options import Names, device_option
+from gpubp.cli.options import Names, Repeatable, device_option
 from gpubp.cli.predict import load_table_model
 from gpubp.cli.table_input import read_data, read_options, reading
 
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=DATA)
-@click.option("--target", type=Names(), help="Columns with the truth.  [default: as in training]")
+@click.option(
+    "--target",
+    cls=Repeatable,
+    type=Names(),
+    help="Columns with the truth.  [default: as in training]",
+)
 @click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
 @reading
 @device_option
@@ -44,7 +49,7 @@ def evaluate(model: Path, data: str, **options: Any) -> None:
         found = {"rows": len(table), "left_out": left_out} | metrics
         click.echo(json_line("result", found | ({} if classes is None else {"classes": classes})))
         return
-    click.echo(f"{len(table):,} rows: {metrics_line(metrics)}")
+    click.echo(f"{len(table):,} row{'s'[: len(table) != 1]}: {metrics_line(metrics)}")
     if left_out:
         click.echo(f"{left_out:,} more rows are left out, as they have no target", err=True)
     if classes is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gpubp.cli.options import Names, split_names
+from gpubp.cli.options import Names, Repeatable, split_names
 
 if TYPE_CHECKING:
     from gpubp.tables.read import ReadOptions
@@ -30,6 +30,8 @@ COLUMNS = {
     "date": "Columns to take as dates.",
 }
 SLOW_QUERY = 10  # seconds
+# Codecs of Python that are for names of hosts and for its own literals.
+NOT_OF_FILES = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape")
 _NAMED = {r"\t": "\t", "tab": "\t", "space": " "}
 
 
@@ -61,7 +63,8 @@ class Encoding(click.ParamType):  # type: ignore[type-arg]
             codec = codecs.lookup(value)
         except (LookupError, ValueError):
             codec = None
-        if codec is None or not getattr(codec, "_is_text_encoding", True):
+        no_file = codec is not None and codec.name in NOT_OF_FILES
+        if codec is None or no_file or not getattr(codec, "_is_text_encoding", True):
             self.fail(
                 f"{value!r} is not an encoding; give one, such as latin-1 or utf-16", param, ctx
             )
@@ -94,6 +97,7 @@ def reading(command: F) -> F:
             click.option("--no-header", is_flag=True, help="The first line is data, not names."),
             click.option(
                 "--na",
+                cls=Repeatable,
                 type=Markers(),
                 help="Cells that mean 'no value', besides '', NA, null, ?, - and the like; '' for "
                 "the empty cell alone.",

@@ -12,6 +12,7 @@ from gpubp.cli.options import (
     BY_SIZE,
     FiniteRange,
     Names,
+    Repeatable,
     Sizes,
     computing,
     read_config,
@@ -29,7 +30,9 @@ from gpubp.kernels.activations import ACTIVATIONS
 
 @click.command(cls=TableCommand)
 @click.argument("data", type=DATA, default="digits")
-@click.option("--target", type=Names(), help="Target columns.  [default: the last; npz: y]")
+@click.option(
+    "--target", cls=Repeatable, type=Names(), help="Target columns.  [default: the last; npz: y]"
+)
 @click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
 @click.option(
     "--task",
