@@ -119,7 +119,13 @@ def _refused_targets(options: dict[str, Any]) -> Iterator[None]:
         if not asked:
             raise
         flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in asked.items())
-        raise click.UsageError(f"{flags} does not fit the target: {error}") from None
+        hint = ""
+        if options["scoring"]:
+            hint = (
+                "; metrics for any classes are accuracy, balanced_accuracy, f1_macro, neg_log_loss "
+                "and roc_auc_ovr, for numbers r2 and neg_root_mean_squared_error"
+            )
+        raise click.UsageError(f"{flags} does not fit the target: {error}{hint}") from None
 
 
 def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:

@@ -116,18 +116,16 @@ Column = NumberColumn | TextColumn
 
 
 def told_markers(columns: Iterable[Column]) -> str:
-    """In brackets, how many cells are gaps by what of MISSING, and how to keep them; "" for none.
-
-    Markers that the user has named are not among them.
-    """
+    """In brackets, how many cells are gaps by which text, and how to keep them; "" for none."""
     marked: Counter[str] = Counter()
     for column in columns:
         if isinstance(column, TextColumn):
-            marked.update({text: rows for text, rows in column.marked.items() if text in MISSING})
+            marked.update(column.marked)
     if not marked:
         return ""
     counts = [f"{n:,} row{'s'[: n > 1]} with {text!r}" for text, n in sorted(marked.items())]
-    return f" ({', '.join(counts)} taken as missing; --na '' keeps such cells)"
+    advice = "--na '' keeps such cells" if MISSING.issuperset(marked) else "see --na"
+    return f" ({', '.join(counts)} taken as missing; {advice})"
 
 
 def _objects(texts: list[str]) -> Array:

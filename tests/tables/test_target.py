@@ -72,6 +72,13 @@ def test_rows_without_a_target_are_left_out_and_counted() -> None:
     assert (whole is table, left_out) == (True, 0)
 
 
+def test_markers_that_the_user_has_named() -> None:
+    table = Table({"y": TextColumn.of(["yes", "no", "yes"], {"yes"})}, 3, "data.csv", ("y",))
+    rows, _ = rows_with_target(table, ("y",))
+    with pytest.raises(DataError, match=r"'no' \(2 rows with 'yes' taken as missing; see --na\);"):
+        check_targets(rows, ("y",), "classification")
+
+
 def test_no_row_has_a_target() -> None:
     with pytest.raises(DataError, match=": the target 'y' is missing in every row"):
         rows_with_target(table_of(a=[1, 2], y=["NA", ""]), ["y"])
