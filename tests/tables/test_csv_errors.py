@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -162,10 +161,19 @@ def test_a_last_line_that_duckdb_would_leave_out(tmp_path):
     assert len(read_table(path)) == 101
 
 
-def test_zeros_are_seen_before_they_are_unpacked(tmp_path):
+def test_zeros_are_seen_before_they_are_unpacked(tmp_path, monkeypatch):
     path = tmp_path / "zeros.csv.gz"
-    path.write_bytes(gzip.compress(bytes(1 << 24)) * 20)  # 320 MB
-    start = time.perf_counter()
+    path.write_bytes(gzip.compress(bytes(1 << 20)))
+    monkeypatch.setattr("shutil.copyfileobj", lambda *_: pytest.fail("unpacked"))
     with pytest.raises(DataError, match="is not in UTF-8; try --encoding utf-16-le"):
         read_table(path)
-    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_too_many_columns(tmp_path, rows):
+    path = tmp_path / "wide.csv"
+    names = ",".join(f"c{j}" for j in range(200_000))
+    path.write_text(names + "\n" + (",".join(["1"] * 200_000) + "\n") * rows, encoding="utf-8")
+    for read in (read_table, lambda path: next(iter(read_chunks(path, 9)))):
+        with pytest.raises(DataError, match=r"has 200,000 columns, but .* may have 10,000; choose"):
+            read(path)

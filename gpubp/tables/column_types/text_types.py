@@ -79,10 +79,9 @@ class _Texts:
 
     def complaint(self, wrong: Array, noun: str) -> ColumnError:
         """How many cells are ``wrong``, with the first of them."""
-        values = self.values[wrong]
-        rows = np.flatnonzero(
-            np.append(np.isin(self.column.values, values), [False])[self.column.codes]
-        )
+        is_wrong = np.zeros(len(self.column.values) + 1, np.bool_)
+        is_wrong[:-1][self.column.counts() > 0] = wrong
+        rows = np.flatnonzero(is_wrong[self.column.codes])
         cell = short(self.column.cell(int(rows[0])))
         count = f"{len(rows):,} of {self.rows:,} cells"
         return ColumnError(f"has no {noun} in {count}, such as {cell}", int(rows[0]))

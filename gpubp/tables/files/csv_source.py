@@ -13,7 +13,7 @@ from gpubp.tables.files.csv_header import Header, find_header
 from gpubp.tables.files.csv_rewrite import CLEAN, rewrite
 from gpubp.tables.files.input_files import InputFile
 from gpubp.tables.files.read_options import ReadOptions
-from gpubp.tables.files.relation import Guess, Relation, SourceColumn, guess_of
+from gpubp.tables.files.relation import Guess, Relation, SourceColumn, check_width, guess_of
 from gpubp.tables.files.session import Session, literal
 from gpubp.tables.table import DataError, listed
 
@@ -64,6 +64,7 @@ def find_csv(file: InputFile, options: ReadOptions, known: Collection[str]) -> C
     sample = find_dialect(file.path, file.source, delimiter, options.decimal)
     if delimiter is None and suffix_mark and sample.width == 1 and sample.records:
         sample = find_dialect(file.path, file.source, suffix_mark, options.decimal)
+    check_width(sample.width, file.source)
     header = find_header(sample, file.source, options.header, known)
     # DuckDB skips records instead of lines, knows no runs of blanks, and takes a blank line of one
     # column as a row.

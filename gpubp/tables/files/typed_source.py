@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from gpubp.tables.column import MISSING
 from gpubp.tables.files.input_files import InputFile
-from gpubp.tables.files.relation import Relation, SourceColumn
+from gpubp.tables.files.relation import Relation, SourceColumn, check_width
 from gpubp.tables.files.session import RefusedError, Session, first_sentence, identifier, literal
 from gpubp.tables.table import DataError, listed
 
@@ -58,6 +58,7 @@ def _relation(
 ) -> Relation:
     if not columns:
         raise DataError(f"{session.source} has no columns; give a table with names")
+    check_width(len(columns), session.source)
     return Relation(sql, tuple(columns), session.source, missing, notes=notes)
 
 
