@@ -8,6 +8,7 @@ import glob
 import math
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -132,7 +133,9 @@ def refuse_input(flag: str, out: Path | None, *inputs: str | Path | None) -> Non
         return
     for path in inputs:
         for found in () if path is None else {str(path), *glob.glob(str(path))}:  # noqa: PTH207
-            if Path(found).exists() and out.samefile(found):
+            with suppress(OSError, ValueError):  # no such file, or no name of one
+                if not out.samefile(found):
+                    continue
                 raise click.UsageError(f"{flag} {out} is a file that is read; give another path")
 
 

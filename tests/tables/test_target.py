@@ -272,6 +272,7 @@ def test_cells_that_are_no_numbers(cells: list[Any], message: str) -> None:
         ([3.5] * 4, "regression", "column 'y': the target is 3.5 in every row"),
         (["u", "v"], "regression", "data.csv, row 1, column 'y': 'u' is not a number"),
         ([f"id{j}" for j in range(30)], "classification", "has 30 different labels in 30 rows"),
+        ([j // 9 for j in range(9009)], "classification", "has 1001 different labels in 9009 rows"),
         (
             [*"abcdefghijklmnopqrstuvwxyz", *"abcde", *"abcde"],
             "classification",
