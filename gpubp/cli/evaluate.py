@@ -11,6 +11,7 @@ import click
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import Names, Repeatable, device_option
 from gpubp.cli.predict import load_table_model
+from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_input import read_data, read_options, reading
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def evaluate(model: Path, data: str, **options: Any) -> None:
 
     estimator = load_table_model(model, options["device"])
     targets: Sequence[str] = options["target"] or estimator.target_names_
-    table, left_out = _rows(estimator, data, targets, options)
+    with signals_as_interrupts():  # for the temporary copies of what is read
+        table, left_out = _rows(estimator, data, targets, options)
     metrics = estimator.evaluate(table, targets)
     classes = None
     if isinstance(estimator, TableClassifier):

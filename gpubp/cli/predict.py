@@ -11,6 +11,7 @@ import click
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import Names, Repeatable, device_option, refuse_input
 from gpubp.cli.output_files import OutputPath, check_output, is_stdout, open_output
+from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_input import read_options, reading
 
 if TYPE_CHECKING:
@@ -67,11 +68,12 @@ def predict(model: Path, data: str, **options: Any) -> None:
         check_output("-o", out)
     chunks = _chunks(data, estimator, read_options(options, estimator.na), keep)
     blocks = (_block(estimator, chunk, keep, names) for chunk in chunks)
-    if out is not None and is_parquet(out) and not is_stdout(out):
-        write_parquet(out, blocks)
-        return
-    with open_output(out) as file:
-        write_csv(file, blocks)
+    with signals_as_interrupts():  # for the temporary copies of what is read
+        if out is not None and is_parquet(out) and not is_stdout(out):
+            write_parquet(out, blocks)
+            return
+        with open_output(out) as file:
+            write_csv(file, blocks)
 
 
 def _check_suffix(out: Path) -> None:

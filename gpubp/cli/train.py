@@ -146,12 +146,13 @@ def train(**options: Any) -> int:
     refuse_stdout("-o", out, "a model is no text")
     refuse_input("-o", out, options["data"], options["target_file"], config)
     check_writable(out)
-    table = read_data(
-        options["data"],
-        read_options(options),
-        target_file=options["target_file"],
-        targets=options["target"],
-    )
+    with signals_as_interrupts():  # for the temporary copies of what is read
+        table = read_data(
+            options["data"],
+            read_options(options),
+            target_file=options["target_file"],
+            targets=options["target"],
+        )
     try:
         with signals_as_interrupts():
             trained = fit(table, options, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import tempfile
 from pathlib import Path
@@ -177,3 +178,15 @@ def test_too_many_columns(tmp_path, rows):
     for read in (read_table, lambda path: next(iter(read_chunks(path, 9)))):
         with pytest.raises(DataError, match=r"has 200,000 columns, but .* may have 10,000; choose"):
             read(path)
+
+
+def test_no_room_for_a_copy(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(ROWS.encode()))
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    message = r"needs a copy in .*: No space left on device; make room, or name .* by TMPDIR"
+    with pytest.raises(DataError, match=message):
+        read_table(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import errno
 import glob
 import gzip
 import io
@@ -11,6 +12,7 @@ import re
 import shutil
 import stat
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -280,4 +282,9 @@ def _errors_as_data_errors(source: str | Path) -> Iterator[None]:
     except (gzip.BadGzipFile, zlib.error, EOFError):
         raise DataError(f"{source} is not a whole .gz file; pack it again") from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise DataError(
+                f"{source} needs a copy in {tempfile.gettempdir()}: {_reason(error)}; make room, "
+                "or name another folder by TMPDIR"
+            ) from None
         raise DataError(f"{source} cannot be read: {_reason(error)}") from None
