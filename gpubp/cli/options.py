@@ -8,6 +8,8 @@ import glob
 import math
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +47,17 @@ class Names(click.ParamType):  # type: ignore[type-arg]
         if not all(names):
             self.fail(f"{value!r} has an empty name; separate names by single commas", param, ctx)
         return names
+
+
+class Repeatable(click.Option):
+    """An option whose lists add up where it is given several times; None without any."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **(kwargs | {"multiple": True}))
+
+    def process_value(self, ctx: click.Context, value: Any) -> tuple[str, ...] | None:
+        """Return all that the option was given, one behind the other."""
+        return tuple(chain.from_iterable(super().process_value(ctx, value))) or None
 
 
 class Sizes(click.ParamType):  # type: ignore[type-arg]
@@ -109,7 +122,8 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
             raise click.BadParameter(f"{path}: {key!r} is {value!r}; give one value", ctx, param)
         # As text, so that a value passes the checks that the flag's would.
         as_text = [str(item) for item in value] if isinstance(value, list) else str(value)
-        one_of_many = known[option].multiple and not isinstance(value, list)
+        is_whole = not isinstance(value, list) or isinstance(known[option], Repeatable)
+        one_of_many = known[option].multiple and is_whole
         defaults[known[option].name] = [as_text] if one_of_many else as_text
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
@@ -120,7 +134,9 @@ def refuse_input(flag: str, out: Path | None, *inputs: str | Path | None) -> Non
         return
     for path in inputs:
         for found in () if path is None else {str(path), *glob.glob(str(path))}:  # noqa: PTH207
-            if Path(found).exists() and out.samefile(found):
+            with suppress(OSError, ValueError):  # no such file, or no name of one
+                if not out.samefile(found):
+                    continue
                 raise click.UsageError(f"{flag} {out} is a file that is read; give another path")
 
 

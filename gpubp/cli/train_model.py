@@ -119,11 +119,18 @@ def _refused_targets(options: dict[str, Any]) -> Iterator[None]:
         if not asked:
             raise
         flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in asked.items())
-        raise click.UsageError(f"{flags} does not fit the target: {error}") from None
+        hint = ""
+        if options["scoring"]:
+            hint = (
+                "; metrics for any classes are accuracy, balanced_accuracy, f1_macro, neg_log_loss "
+                "and roc_auc_ovr, for numbers r2 and neg_root_mean_squared_error"
+            )
+        raise click.UsageError(f"{flags} does not fit the target: {error}{hint}") from None
 
 
 def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
     """Return the rows of ``table`` that have a target, and the task; say which and why."""
+    from gpubp.tables.column import told_markers
     from gpubp.tables.table import DataError, listed
     from gpubp.tables.target import (
         check_targets,
@@ -153,7 +160,7 @@ def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
     if left_out:
         verb, pronoun = ("is", "it has") if left_out == 1 else ("are", "they have")
         text = f"{left_out:,} of {total:,} rows {verb} left out, as {pronoun} no target"
-        report.note(text)
+        report.note(text + told_markers(map(table.column, targets)))
     labels = labels_of(table.column(targets[0])) if task == "classification" else None
     return Problem(table, targets, task, labels)
 

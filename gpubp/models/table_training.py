@@ -114,7 +114,7 @@ class TableEstimator(BaseEstimator):
         self._validate_params()
         names = resolve_targets(table, targets)
         table, left_out = rows_with_target(table, names)
-        check_targets(table, names, self.task)
+        check_targets(table, names, self.task, whole)
         if left_out and note:
             note(_left_out(left_out, names))
         with rollback(self):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from gpubp.reports.scores import MOST_CLASSES, classes_table, metrics_text, scores_table
+from gpubp.reports.scores import (
+    MOST_CLASSES,
+    classes_table,
+    metrics_text,
+    scores_table,
+    targets_table,
+)
 
 
 def test_metrics_in_a_line() -> None:
@@ -22,6 +28,19 @@ def test_models_next_to_each_other() -> None:
         "RMSE                 1.2346e+05        2",
         "mean absolute error       1e-07        -",
     ]
+
+
+def test_several_targets_have_means_and_a_table_of_their_own() -> None:
+    metrics = {"r2": 0.5, "mae": 2.0, "per_output": [{"r2": 0.25, "mae": 1.0}, {"mae": 3.0}]}
+    assert metrics_text(metrics) == "R2 0.5000, mean absolute error 2.0000"
+    assert scores_table({"network": metrics})[1].split() == ["R2", "0.5000"]
+    assert len(scores_table({"network": metrics})) == 3
+    assert targets_table(["a", "b"], metrics) == [
+        "target      R2  mean absolute error",
+        "a       0.2500                    1",
+        "b            -                    3",
+    ]
+    assert targets_table(["a"], {"r2": 0.5}) == []
 
 
 def _class(label: object, **more: object) -> dict[str, object]:

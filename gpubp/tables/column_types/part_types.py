@@ -28,7 +28,8 @@ def type_of_part(
     a gap in the test too. part, whole: the column in the rows to learn from, and in all.
     The other arguments, and what is raised, are those of `find_type`.
     """
-    if isinstance(whole, NumberColumn) and not _may_count_rows(whole):
+    as_numbers = asked in (None, "number")
+    if isinstance(whole, NumberColumn) and as_numbers and not _may_count_rows(whole):
         return find_type(name, part, asked=asked, decimal=decimal, order=order)
     found = find_type(name, whole, asked=asked, decimal=decimal, order=order)
     if not found.used:

@@ -82,7 +82,7 @@ def fit_columns(
     pairs = [_encoded(found, table, options) if found.used else (found, None) for found in types]
     encodings = tuple(encoding for _, encoding in pairs if encoding is not None)
     if not encodings:
-        raise DataError(_nothing_left(table, types))
+        raise DataError(_nothing_left(table, types, options))
     return tuple(found for found, _ in pairs), encodings
 
 
@@ -115,6 +115,13 @@ def _asked(table: Table, options: ColumnOptions) -> tuple[dict[str, Kind | None]
     }
     features = table.names if options.features is None else options.features
     wanted = [*features, *options.drop, *options.categorical, *options.numeric, *dates]
+    for name in dates:
+        text, colon, order = name.rpartition(":")
+        if colon and name not in table.columns and text in table.columns:
+            raise DataError(
+                f"{name!r} gives the order {order!r} for dates in {text!r}; give dmy or mdy, or "
+                "none for dates that begin with the year"
+            )
     table.require(tuple(dict.fromkeys(wanted)))
     asked: dict[str, Kind | None] = dict.fromkeys(features)
     for kind, names in kinds.items():
@@ -178,7 +185,10 @@ def _all_at_once(source: str, problems: Mapping[str, str]) -> str:
     return f"{source} has {noun} that cannot be used: {details}; to leave out: --drop {names!r}"
 
 
-def _nothing_left(table: Table, types: list[ColumnType]) -> str:
+def _nothing_left(table: Table, types: list[ColumnType], options: ColumnOptions) -> str:
+    if not types:
+        dropped = listed([name for name in options.features or table.names if name in options.drop])
+        return f"{table.source} has no column to learn from: --drop names {dropped}; keep one"
     if len(table) == 1:
         return f"{table.source} has 1 sample (n_samples=1), from which nothing can be learned"
     reasons = [f"{found.name!r} {found.remarks[-1]}" for found in types[:5] if found.remarks]
