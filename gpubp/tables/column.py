@@ -35,6 +35,10 @@ class NumberColumn:
         """The rows of an array of positions, copied."""
         return NumberColumn(self.values[index])
 
+    def reorder(self, index: Array) -> NumberColumn:
+        """The rows in another order, in the memory of this column where that can be written."""
+        return NumberColumn(_reordered(self.values, index))
+
     def is_gap(self) -> Array:
         """(n,) bool: the rows without a value."""
         if self.values.dtype.kind != "f":
@@ -93,6 +97,10 @@ class TextColumn:
         """The rows of an array of positions, copied."""
         return TextColumn(self.codes[index], self.values, self.marked)
 
+    def reorder(self, index: Array) -> TextColumn:
+        """The rows in another order, in the memory of this column where that can be written."""
+        return TextColumn(_reordered(self.codes, index), self.values, self.marked)
+
     def is_gap(self) -> Array:
         """(n,) bool: the rows without a value."""
         gaps: Array = self.codes < 0
@@ -126,6 +134,15 @@ def told_markers(columns: Iterable[Column]) -> str:
     counts = [f"{n:,} row{'s'[: n > 1]} with {text!r}" for text, n in sorted(marked.items())]
     advice = "--na '' keeps such cells" if MISSING.issuperset(marked) else "see --na"
     return f" ({', '.join(counts)} taken as missing; {advice})"
+
+
+def _reordered(array: Array, index: Array) -> Array:
+    """``array[index]``, in the memory of ``array`` where that can be written."""
+    ordered = array[index]
+    if not array.flags.writeable:
+        return ordered
+    array[:] = ordered
+    return array
 
 
 def _objects(texts: list[str]) -> Array:

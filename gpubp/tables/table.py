@@ -68,14 +68,26 @@ class Table:
 
     def take(self, index: Array) -> Table:
         """The rows of an array of positions, copied."""
-        numbers = index + self.first_row if self.row_numbers is None else self.row_numbers[index]
         return replace(
             self,
             columns={name: column.take(index) for name, column in self.columns.items()},
             n_rows=len(index),
-            row_numbers=numbers,
+            row_numbers=self._numbers(index),
             written={name: cells[index] for name, cells in self.written.items()},
         )
+
+    def reorder(self, index: Array) -> Table:
+        """All rows in another order, column by column in the memory of this table.
+
+        That takes half the memory of `take`, but this table must not be used any more.
+        """
+        columns = {name: column.reorder(index) for name, column in self.columns.items()}
+        written = {name: cells[index] for name, cells in self.written.items()}
+        numbers = self._numbers(index)
+        return replace(self, columns=columns, row_numbers=numbers, written=written)
+
+    def _numbers(self, index: Array) -> Array:
+        return index + self.first_row if self.row_numbers is None else self.row_numbers[index]
 
     def column(self, name: str) -> Column:
         """One column; DataError, with the nearest names, where there is none of that name."""
