@@ -59,9 +59,10 @@ def baselines(
 ) -> list[Baseline]:
     """Return the trivial baseline and the linear one: the scores to beat.
 
-    X, X_test : encoded rows, arrays or CSR. rows : places in y of the rows of X, from
-    `rows_for_linear` with the same ``seed``; None where X has all rows. classes : (k,), those of the network; those of y by
-    default. class_weight : that of the network.
+    X, X_test : encoded rows, arrays or CSR.
+    rows : places in y of the rows of X, from `rows_for_linear` with the same ``seed``; None where
+    X has all rows.
+    classes : (k,), those of the network; those of y by default. class_weight : that of the network.
 
     Trivial: each class with its part of y, or the mean. Linear: LogisticRegression or Ridge of
     scikit-learn with their defaults and at most 100 iterations, on at most 50,000 rows drawn by
