@@ -53,7 +53,8 @@ def type_of_part(
 def _may_count_rows(column: NumberColumn) -> bool:
     """Whether numbers count up by 1 from row to row, as far as the first ones tell."""
     first = column.values[:_FIRST_ROWS]
-    return bool((first[1:] - first[:-1] == 1).all())
+    with np.errstate(invalid="ignore"):  # of infinite numbers
+        return bool((first[1:] - first[:-1] == 1).all())
 
 
 def _without(column: Column, strays: tuple[str, ...]) -> Column:
