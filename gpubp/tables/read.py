@@ -52,6 +52,8 @@ def read_table(
     else:
         with open_relation(path, options, known) as opened:
             table = opened.run(lambda session, relation: _fetched(session, relation, targets))
+        if not len(table) and options.query is not None:
+            raise DataError(f"{table.source}: the query gives no rows; give one that does")
         if not len(table):
             raise DataError(f"{table.source} has a header but no rows; give at least one row")
     if targets is None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
-from gpubp.tables.column_types.column_type import ColumnType
+from gpubp.tables.column_types.column_type import ColumnError, ColumnType
 from gpubp.tables.column_types.part_types import type_of_part
 from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.table import DataError, Table
@@ -76,3 +76,9 @@ def test_the_encoder_takes_all_rows_by_whole() -> None:
     assert Z.shape == (60, 1)
     statistics = encoder.types_[0].statistics
     assert Z[50, 0] == pytest.approx((statistics.median - statistics.mean) / statistics.scale)
+
+
+def test_infinite_numbers_are_told_without_a_warning() -> None:
+    column = NumberColumn(np.full(40, np.inf))
+    with pytest.raises(ColumnError, match="holds inf, not a finite number"):
+        type_of_part("x", column.rows(0, 30), column)

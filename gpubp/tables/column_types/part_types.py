@@ -60,7 +60,8 @@ def _may_count_rows(column: NumberColumn, source_order: NDArray[Any] | None) -> 
     """Whether numbers count up by 1 from row to row, as far as the first ones tell."""
     rows = slice(_FIRST_ROWS) if source_order is None else source_order[:_FIRST_ROWS]
     first = column.values[rows]
-    return bool((first[1:] - first[:-1] == 1).all())
+    with np.errstate(invalid="ignore"):  # of infinite numbers
+        return bool((first[1:] - first[:-1] == 1).all())
 
 
 def _without(column: Column, strays: tuple[str, ...]) -> Column:

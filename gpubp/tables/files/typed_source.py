@@ -123,7 +123,8 @@ def run_query(session: Session, query: str) -> str:
         raise DataError("query: the text is not UTF-8") from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = [statement.type.name for statement in statements]
-        raise DataError(f"query has statements {listed(kinds)}; give one SELECT and nothing else")
+        found = f"has statements {listed(kinds)}" if kinds else "is empty"
+        raise DataError(f"query {found}; give one SELECT and nothing else")
     try:
         query = re.sub(r"[;\s]+$", "", query)
         session.run(f"CREATE TEMP TABLE {_RESULT} AS\n{query}\n")
