@@ -55,7 +55,7 @@ def test_a_training_that_diverges_replaces_no_model(
     error = _error(capsys, *args)
     assert Path("m").read_bytes() == good
     found = re.search(
-        r"the best finite epoch \(R2 (-\S+), .*\) is saved in m.diverged, and m is "
+        r"the best finite epoch \(R² (-\S+), .*\) is saved in m.diverged, and m is "
         r"what it was; try --lr 0.05$",
         error,
     )
