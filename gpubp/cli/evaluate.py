@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.completion import DATA
-from gpubp.cli.options import Names, device_option
+from gpubp.cli.options import Names, Repeatable, device_option
 from gpubp.cli.predict import load_table_model
+from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_input import read_data, read_options, reading
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=DATA)
-@click.option("--target", type=Names(), help="Columns with the truth.  [default: as in training]")
+@click.option(
+    "--target",
+    cls=Repeatable,
+    type=Names(),
+    help="Columns with the truth.  [default: as in training]",
+)
 @click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
 @reading
 @device_option
@@ -34,7 +40,8 @@ def evaluate(model: Path, data: str, **options: Any) -> None:
 
     estimator = load_table_model(model, options["device"])
     targets: Sequence[str] = options["target"] or estimator.target_names_
-    table, left_out = _rows(estimator, data, targets, options)
+    with signals_as_interrupts():  # for the temporary copies of what is read
+        table, left_out = _rows(estimator, data, targets, options)
     metrics = estimator.evaluate(table, targets)
     classes, positive = None, None
     if isinstance(estimator, TableClassifier):
@@ -53,7 +60,8 @@ def evaluate(model: Path, data: str, **options: Any) -> None:
     lines = scores_table({"": metrics}, positive=positive, classes=n_classes)[1:]
     if classes is not None:
         lines += ["", *classes_table(classes)]
-    click.echo("\n".join([f"{len(table):,} rows of {data}", "", *lines]))
+    head = f"{len(table):,} row{'s'[: len(table) != 1]} of {data}"
+    click.echo("\n".join([head, "", *lines]))
 
 
 def _rows(

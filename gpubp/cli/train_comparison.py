@@ -22,7 +22,7 @@ def compared(trained: Trained, test: Problem, train: Metrics, own: Metrics) -> d
 
     test : the rows kept for the test. train, own : the network's scores on the others and on these.
     """
-    from gpubp.models.baselines import baselines
+    from gpubp.models.baselines import baselines, rows_for_linear
     from gpubp.models.table_estimators import TableClassifier
     from gpubp.models.verdict import class_remarks, is_better, overfit_remarks, verdict
 
@@ -38,8 +38,10 @@ def compared(trained: Trained, test: Problem, train: Metrics, own: Metrics) -> d
         known = {"targets": rows.targets}
         classes, outputs = None, model.predict(test.table)
         by_class, about_classes = [], []
-    X, X_test = model.encode(rows.table), model.encode(test.table)
-    known |= {"classes": classes, "seed": model.random_state}
+    seed = model.random_state
+    few = rows_for_linear(rows.task, y, seed)
+    X, X_test = model.encode(rows.table.take(few)), model.encode(test.table)
+    known |= {"rows": few, "classes": classes, "seed": seed}
     others = baselines(rows.task, X, y, X_test, y_test, **known)
     text = verdict(rows.task, y_test, outputs, own, others, classes=classes)
     remarks = about_classes + overfit_remarks(train, own, len(test), _advice(trained))

@@ -146,6 +146,7 @@ def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str,
     return {
         "data": trained.data | {"validation": held, "train": rows - held},
         "task": trained.rows.task,
+        "targets": list(trained.rows.targets),
         "device": network.device_,
         "dtype": str(network.coefs_[0].dtype),
         "precision": network.precision_,

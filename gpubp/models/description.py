@@ -84,7 +84,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def columns_of(encoder: TableEncoder) -> list[dict[str, Any]]:
-    """Return the encoder's summary, and of each column how many "inputs" of the network it gives."""
+    """Return the encoder's summary, with the number of "inputs" of the network by column."""
     inputs = {encoding.type.name: len(encoding.outputs) for encoding in encoder.encodings_}
     return [row | {"inputs": inputs.get(row["column"], 0)} for row in encoder.summary()]
 

@@ -303,7 +303,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             except DataError as error:
                 problems.append(str(error))
         if problems:
-            raise DataError("; ".join(problems[:5]))
+            more = f"; and {len(problems) - 5} more columns" if len(problems) > 5 else ""
+            raise DataError(
+                f"{'; '.join(problems[:5])}{more}; correct the cells, or name those that mean "
+                "'missing' by --na"
+            )
         return bound
 
 

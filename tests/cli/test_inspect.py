@@ -37,7 +37,7 @@ def test_a_model_of_a_table(run: Run) -> None:
         assert line in told.splitlines()
     assert max(map(len, told.splitlines())) <= 80
     words = " ".join(told.split())
-    assert "kind', 3 classes (training rows): may, be (10), no (11), yes (11)" in words
+    assert "kind', 3 classes (training rows): may, be (11), no (11), yes (10)" in words
     assert "recipe solver sgd, rate 0.05, epochs 3, seed 7," in words
     assert re.search(r"chosen schedule \w+, batch 8, .*\(by the size of the table\)", words)
     assert "patience" not in words

@@ -68,7 +68,8 @@ def test_several_targets(run: Run) -> None:
     assert_array_equal(predicted.column("prediction_y0"), found[:, 1])
     # In the units of each target: 500 and -0.0005.
     assert_allclose(found.mean(axis=0), [-Y.mean() / 1e6, Y.mean()], rtol=0.5)
-    run("evaluate", "model.safetensors", "data.csv", "--target", "y1,y0")
+    scored = run("evaluate", "model.safetensors", "data.csv", "--target", "y1,y0")
+    assert [line.split()[0] for line in scored.out.splitlines()[2:5]] == ["R²", "y1", "y0"]
 
 
 def test_labels_that_training_had_not_have_no_log_loss(run: Run) -> None:

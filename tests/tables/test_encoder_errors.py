@@ -108,7 +108,8 @@ def test_a_needed_column_must_not_be_doubled() -> None:
     ("column", "cells", "message"),
     [
         ("a", ["1", "abc", "abc"], "row 2, column 'a': 'abc' is no number (2 such cells)"),
-        ("a", ["1", "2", "3,5"], "row 3, column 'a': '3,5' is no number"),
+        ("a", ["1", "2", "3,5"], "row 3, column 'a': '3,5' is no number; see --decimal ','"),
+        ("a", ["1", "x", "3,5"], "row 2, column 'a': 'x' is no number (2 such cells); correct"),
         ("a", [1, 2, np.inf], "row 3, column 'a': inf is not a finite number; training had 1 to 4"),
         ("a", [1, -np.inf, 2], "row 2, column 'a': -inf is not a finite number"),
         ("a", [1, 2, 1e39], "row 3, column 'a': 1e+39 is too large; training had 1 to 4"),
@@ -139,7 +140,8 @@ def test_cells_of_several_columns_are_named_with_their_row_of_the_source() -> No
         encoder.transform(replace(bad, first_row=101))
     assert str(caught.value) == (
         "data.csv, row 102, column 'a': 'u' is no number; "
-        "data.csv, row 101, column 'c': 'v' is neither 'no' nor 'yes'"
+        "data.csv, row 101, column 'c': 'v' is neither 'no' nor 'yes'; correct the cells, or name "
+        "those that mean 'missing' by --na"
     )
 
 
@@ -153,3 +155,15 @@ def test_bad_cells_without_a_row_do_no_harm() -> None:
     for cell in ("u", "1e39"):
         bad = _table(a=["1", cell], b=["x", "x"], c=["no", "v"], d=["2020-01-01", "w"])
         assert encoder.transform(bad.take(np.array([0, 0]))).shape == (2, encoder.n_features_out_)
+
+
+def test_columns_that_are_all_left_out_by_the_user() -> None:
+    with pytest.raises(DataError, match="--drop names 'a', 'b', 'c', 'd'; keep one"):
+        TableEncoder(drop=["a", "b", "c", "d"]).fit(TRAINING)
+    with pytest.raises(DataError, match="--drop names 'a'; keep one"):
+        TableEncoder(drop=["a"], features=["a"]).fit(TRAINING)
+
+
+def test_an_order_of_dates_that_is_none() -> None:
+    with pytest.raises(DataError, match="'d:ymd' gives the order 'ymd' for dates in 'd'; give dmy"):
+        TableEncoder(date=["d:ymd"]).fit(TRAINING)

@@ -88,7 +88,10 @@ class NumberEncoding:
             return self._standardised(column.values, where, dtype)
         numbers = read_numbers(column.values, self.type.decimal)
         wrong = np.isnan(numbers) & ~np.isin(column.values, self.type.strays)
-        refuse(column, wrong, where, "is no number")
+        commas = (
+            self.type.decimal == "." and bool(wrong.any()) and _are_decimal_commas(column, wrong)
+        )
+        refuse(column, wrong, where, "is no number" + "; see --decimal ','" * commas)
         used = np.append(np.where(column.counts() > 0, numbers, np.nan), np.nan)
         bound = self._standardised(used, lambda place: where(_row_of(column, place)), dtype)
         table = np.empty((len(used), bound.entries), dtype)
@@ -252,6 +255,12 @@ def refuse(column: TextColumn, wrong: Array, where: Where, reason: str) -> None:
         row = int(cells[0])
         more = f" ({len(cells):,} such cells)" if len(cells) > 1 else ""
         raise DataError(f"{where(row)}: {short(column.cell(row))} {reason}{more}")
+
+
+def _are_decimal_commas(column: TextColumn, wrong: Array) -> bool:
+    """Whether the values that are ``wrong`` are numbers with decimal commas."""
+    used = wrong & (column.counts() > 0)
+    return bool(used.any()) and not np.isnan(read_numbers(column.values[used], ",")).any()
 
 
 def _row_of(column: TextColumn, code: int) -> int:
