@@ -120,20 +120,19 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
             on_epoch=report.epoch,
             note=report.note,
         )
-    data = {
-        "source": _name_of(table.source),
+    data = _about_rows(table, problem, test_rows) | {"seed": options["seed"]}
+    return Trained(model, history, rows, test_rows, data, start.columns)
+
+
+def _about_rows(table: Table, problem: Problem, test_rows: Problem | None) -> dict[str, Any]:
+    """Return where the rows came from, and how many there are."""
+    return {
+        "source": Path(table.source).name or table.source,
         "rows": len(table),
         "columns": len(table.columns),
         "without_target": len(table) - len(problem),
         "test": 0 if test_rows is None else len(test_rows),
-        "seed": options["seed"],
     }
-    return Trained(model, history, rows, test_rows, data, start.columns)
-
-
-def _name_of(source: str) -> str:
-    """Return a path's last part, or the name of a data set."""
-    return Path(source).name or source
 
 
 @contextmanager

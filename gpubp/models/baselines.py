@@ -74,15 +74,8 @@ def baselines(
     part = f" on {len(chosen):,} of {len(y):,} rows" if len(chosen) < len(y) else ""
     if task == "regression":
         Y = as_columns(y)
-        means = np.broadcast_to(Y.mean(axis=0), (len(y_test), Y.shape[1]))
-        scores = number_scores(y_test, means, targets)
-        found = [Baseline("trivial", "the mean", len(y), scores, means, "mean")]
-        outputs = _ridge(X[at], Y[chosen], X_test)
-        if np.isfinite(outputs).all():
-            scores = number_scores(y_test, outputs, targets)
-            text = f"linear regression{part}"
-            found.append(Baseline("linear", text, len(chosen), scores, outputs, "linear"))
-        return found
+        linear = _ridge(X[at], Y[chosen], X_test)
+        return _of_numbers(Y, linear, y_test, targets, part, len(chosen))
     classes = np.unique(y) if classes is None else classes
     score = partial(class_scores, classes, y_test, positive=positive)
     priors = np.bincount(indices_of(classes, y), minlength=len(classes)) / len(y)
@@ -94,6 +87,24 @@ def baselines(
         P = _logistic(classes, X[at], y[chosen], X_test, class_weight)
         text = f"logistic regression{part}"
         found.append(Baseline("linear", text, len(chosen), score(P), P, "logistic"))
+    return found
+
+
+def _of_numbers(
+    Y: np.ndarray,
+    linear: np.ndarray,
+    y_test: np.ndarray,
+    targets: Sequence[str] | None,
+    part: str,
+    rows: int,
+) -> list[Baseline]:
+    """Return the baselines of numbers Y (n, k), given what the linear one predicts."""
+    means = np.broadcast_to(Y.mean(axis=0), linear.shape)
+    score = partial(number_scores, y_test, names=targets)
+    found = [Baseline("trivial", "the mean", len(Y), score(means), means, "mean")]
+    if np.isfinite(linear).all():
+        text = f"linear regression{part}"
+        found.append(Baseline("linear", text, rows, score(linear), linear, "linear"))
     return found
 
 
