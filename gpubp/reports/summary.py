@@ -78,11 +78,11 @@ def score_sections(result: Mapping[str, Any]) -> Sections:
     train = {name: value for name, value in result["train"].items() if name != "loss"}
     test, baselines = result["test"], result["baselines"]
     n_classes = result["layers"][-1] if result["task"] == "classification" else 0
-    scores, title = {"train": train}, f"Scores on the {result['rows']:,} training rows"
+    scores, title = {"train": train}, f"Scores on the {_counted(result['rows'], 'training row')}"
     if test:
         title = (
-            f"Scores on {result['test_rows']:,} test rows (train: the network on the "
-            f"{result['rows']:,} rows it learned from)"
+            f"Scores on {_counted(result['test_rows'], 'test row')} (train: the network on the "
+            f"{_counted(result['rows'], 'row')} it learned from)"
         )
         scores |= {"network": test}
         scores |= {_head(name, of): of["scores"] for name, of in baselines.items()}
