@@ -13,7 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.regressor import MLPRegressor, can_scale_targets
 from gpubp.models.finite_outputs import NonFiniteOutputError
-from gpubp.models.scores import class_scores, number_scores, per_class
+from gpubp.models.scores import (
+    class_scores,
+    indices_of,
+    number_scores,
+    per_class,
+    positive_class,
+)
 from gpubp.models.table_parameters import constraints, documented, initializer
 from gpubp.models.table_training import TableEstimator
 from gpubp.tables.table import DataError, Table, listed
@@ -64,6 +70,18 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         """The labels, in the order of predict_proba's columns."""
         return self.network_.classes_  # type: ignore[no-any-return]
 
+    @property
+    def positive_class_(self) -> Any:
+        """Of two classes, the label that F1 and average precision are about; else None.
+
+        It is the second one, or of text labels the rarer one of the training rows.
+        """
+        if len(self.classes_) != 2:
+            return None
+        labels = self.classes_.tolist()
+        known = self.about_.get("positive_class")
+        return known if known in labels else labels[1]
+
     def predict(self, X: Any) -> np.ndarray:
         """Return the labels (n,) of the rows of X, a Table, a frame or an array.
 
@@ -94,13 +112,17 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         """Return scores on the rows of a table or frame whose target is known.
 
         "accuracy", "balanced_accuracy", "log_loss" (natural logarithm), "roc_auc",
-        "average_precision" and "f1"; what the rows leave undefined is absent.
+        "average_precision" and "f1", the latter two of `positive_class_`, or means of more classes;
+        what the rows leave undefined is absent.
 
         targets : the column with the truth, by default that of training.
         """
         check_is_fitted(self)
         rows, truth, _ = self._truth(table, targets)
-        return class_scores(np.arange(len(self.classes_)), truth, self.predict_proba(rows))
+        labels, positive = self.classes_.tolist(), self.positive_class_
+        place = None if positive is None else labels.index(positive)
+        P = self.predict_proba(rows)
+        return class_scores(np.arange(len(labels)), truth, P, positive=place)
 
     def per_class(self, table: Any, targets: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return for each class how well it is found: see `gpubp.models.scores.per_class`."""
@@ -129,6 +151,17 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     def unknown_labels(self, table: Any, target: str | None = None) -> list[str]:
         """Return the labels in a column that training had not, each once."""
         return self._truth(table, target and (target,))[2]
+
+    def _about_targets(self, y: np.ndarray) -> dict[str, Any]:
+        if y.ndim > 1:  # of a multilabel problem
+            return {}
+        classes = self.classes_
+        counts = np.bincount(indices_of(classes, y), minlength=len(classes))
+        about: dict[str, Any] = {"class_rows": counts.tolist()}
+        positive = positive_class(classes, y) if len(classes) == 2 else None
+        if isinstance(positive, str | int | float):  # which a model file can hold
+            about["positive_class"] = positive
+        return about
 
     def _truth(
         self, table: Any, targets: Sequence[str] | None
@@ -202,14 +235,15 @@ class TableRegressor(RegressorMixin, TableEstimator):
     def evaluate(self, table: Any, targets: Sequence[str] | None = None) -> dict[str, Any]:
         """Return scores on the rows of a table or frame whose targets are known.
 
-        "r2", "rmse" and "mae" in the units of the targets; of several, means and "per_output".
+        "r2", "rmse" and "mae" in the units of the targets; of several, means, "per_output" and, by
+        name, "per_target".
 
         targets : columns with the truth, by default those of training.
         """
         check_is_fitted(self)
         names = self._names_of_truth(targets)
         rows, _ = rows_with_target(self._table(table), names)
-        return number_scores(numbers_of(rows, names), self.predict(rows))
+        return number_scores(numbers_of(rows, names), self.predict(rows), self.target_names_)
 
     def _chosen(self, y: np.ndarray) -> dict[str, Any]:
         n_targets = int(np.prod(y.shape[1:]))

@@ -153,8 +153,10 @@ class TableEstimator(BaseEstimator):
             kept, out = hold_out(y, network.validation_fraction, self.task, rng)
             held = Z[out], y[out], _taken(weights, out)
             Z, y, weights = _compacted(Z, kept), y[kept], _taken(weights, kept)
+        held_rows = 0 if held is None else len(held[1])
         history = fit_estimator(network, Z, y, weights, given=held, on_epoch=on_epoch, note=note)
         self._set_fitted(encoder, network, rows.names, rows.left_out)
+        self.about_ |= {"validation_rows": held_rows} | self._about_targets(rows.y)
         return history
 
     def _encoder(self) -> TableEncoder:
@@ -188,6 +190,10 @@ class TableEstimator(BaseEstimator):
 
     def _chosen(self, y: np.ndarray) -> dict[str, Any]:
         """Return parameters that follow from others."""
+        return {}
+
+    def _about_targets(self, y: np.ndarray) -> dict[str, Any]:
+        """Return what a model file says of the targets of the training rows."""
         return {}
 
     def _set_fitted(
