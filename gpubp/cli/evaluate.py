@@ -68,6 +68,7 @@ def _rows(
         target_file=options["target_file"],
         targets=targets,
         known=known,
+        as_text=estimator.encoder_.text_columns_,
     )
     table.require(targets)
     return rows_with_target(table, targets)

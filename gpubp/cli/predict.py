@@ -93,7 +93,8 @@ def _chunks(
         return iter([read_data(data, options)])
     known = tuple(model.encoder_.feature_names_in_)
     rows = min(CHUNK_ROWS, max(1, CHUNK_CELLS // len(known)))
-    return read_chunks(data, rows, options, known=known, as_text=keep)
+    as_text = {*keep, *model.encoder_.text_columns_}
+    return read_chunks(data, rows, options, known=known, as_text=as_text)
 
 
 def _names(model: TableClassifier | TableRegressor, proba: bool) -> list[str]:
@@ -134,6 +135,12 @@ def _block(
 
 
 def _as_written(column: Column) -> Any:
-    from gpubp.tables.column import TextColumn
+    import numpy as np
 
-    return column.texts() if isinstance(column, TextColumn) else column.values
+    from gpubp.tables.column import TextColumn
+    from gpubp.tables.column_types.numbers import written
+
+    if isinstance(column, TextColumn):
+        return column.texts()
+    # As text, so that one block with gaps does not turn whole numbers into floats.
+    return np.where(column.is_gap(), "", np.array(written(column.values), object))

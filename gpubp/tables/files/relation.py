@@ -61,6 +61,19 @@ class Relation:
     doubled: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
+    def with_text(self, names: Collection[str]) -> Relation:
+        """The same with the cells of the columns ``names`` as they are written.
+
+        Columns of a numeric type stay numbers: nobody wrote their text.
+        """
+        columns = tuple(
+            replace(column, kind="text")
+            if column.kind == "cells" and column.name in names
+            else column
+            for column in self.columns
+        )
+        return replace(self, columns=columns)
+
     def number(self, column: SourceColumn) -> str:
         """SQL of a column's numbers: NaN for a gap, NULL for a cell that is no number."""
         cell = column.sql
