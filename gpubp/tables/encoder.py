@@ -21,6 +21,7 @@ from gpubp.tables.encoding.encodings import Encoding, NumberEncoding
 from gpubp.tables.encoding.fit_columns import ColumnOptions, fit_columns
 from gpubp.tables.frame import as_table, has_names
 from gpubp.tables.table import DataError, Table
+from gpubp.tables.target import without_targets
 
 Array = NDArray[Any]
 
@@ -199,9 +200,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return tags
 
     def _read(self, X: Any) -> Table:
-        """X as a table, to learn from."""
+        """X as a table, to learn from: without the columns that cannot be features."""
         named = has_names(X)
         table = as_table(X, na=self.na, estimator=self, min_rows=1)
+        if table.only_targets:
+            table = without_targets(table, ())
         if not len(table):
             raise DataError(f"{table.source} has no rows; give at least one")
         self._named = named

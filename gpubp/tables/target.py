@@ -43,7 +43,8 @@ def without_targets(table: Table, targets: Sequence[str]) -> Table:
     names = tuple(name for name in table.names if name not in left_out)
     if not names:
         raise DataError(
-            f"{table.source} has no column besides the target {listed(targets)}; add features"
+            f"{table.source} has no column besides the target {listed(targets or table.targets)}; "
+            "add features"
         )
     return table.select(names)
 
