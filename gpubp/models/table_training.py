@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
+from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
 from gpubp.estimators.mlp import fit_estimator
@@ -148,6 +149,7 @@ class TableEstimator(BaseEstimator):
         if given is not None:
             held = _encoded(encoder.transform, given.X), given.y, given.weights
         if held is None and network.early_stopping and network.solver != "lbfgs":
+            weights = checked_weights(y, weights, by_label=network._is_multilabel(y))
             rng = check_random_state(self.random_state)
             kept, out = hold_out(y, network.validation_fraction, self.task, rng)
             held = Z[out], y[out], _taken(weights, out)

@@ -1,0 +1,52 @@
+"""What fit of a table estimator learns from: columns, weights, and rows held out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from gpubp import DataError, TableClassifier, TableRegressor
+from gpubp.tables.encoder import TableEncoder
+from gpubp.tables.read import load_dataset
+from gpubp.tables.target import labels_of
+from tests.models.table_cases import COLUMNS, LABELS, SMALL, A, N
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+HELD = SMALL | {"early_stopping": True, "validation_fraction": 0.2}
+
+
+def test_a_target_that_is_no_feature_is_not_learned_from() -> None:
+    iris = load_dataset("iris")
+    model = TableClassifier(**SMALL).fit(iris, labels_of(iris.columns["target"]))
+    assert model.feature_names_in_.tolist() == list(iris.names[:4])
+    assert "target" not in TableEncoder().fit(iris).feature_names_in_
+    with pytest.raises(DataError, match=r"no column besides the target 'target'; add features"):
+        TableEncoder().fit(iris.select(["target"]))
+
+
+@pytest.mark.parametrize("parameters", [SMALL, HELD])
+@pytest.mark.parametrize("rows", [N - 10, N + 10])
+def test_weights_of_another_length_are_refused(parameters: dict[str, Any], rows: int) -> None:
+    weights = np.ones(rows)
+    with pytest.raises(ValueError, match="sample_weight"):
+        TableClassifier(**parameters).fit(COLUMNS, LABELS, sample_weight=weights)
+    with pytest.raises(ValueError, match="sample_weight"):
+        TableClassifier(**parameters).fit(
+            COLUMNS | {"y": LABELS}, target="y", sample_weight=weights
+        )
+
+
+@pytest.mark.parametrize("parameters", [SMALL, HELD])
+@pytest.mark.parametrize("target", [None, "y"])
+def test_one_weight_is_that_of_each_row(parameters: dict[str, Any], target: str | None) -> None:
+    y = np.where(np.arange(N) == 3, np.nan, A) if target else A
+    X, y = (COLUMNS | {"y": y}, None) if target else (COLUMNS, y)
+    models = [
+        TableRegressor(**parameters).fit(X, y, target=target, sample_weight=weight)
+        for weight in (2.0, np.full(N, 2.0))
+    ]
+    assert_array_equal(models[0].predict(COLUMNS), models[1].predict(COLUMNS))
