@@ -106,7 +106,10 @@ def _names(model: TableClassifier | TableRegressor, proba: bool) -> list[str]:
         raise click.UsageError("--proba is for classification, and this model is a regression")
     targets = model.target_names_
     names = ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
-    return names + ([f"proba_{label}" for label in model.classes_] if proba else [])
+    if not proba:
+        return names
+    labels = targets if model.is_multilabel_ else model.classes_
+    return names + [f"proba_{label}" for label in labels]
 
 
 def _block(
@@ -130,8 +133,8 @@ def _block(
         found = model.predict(chunk).reshape(len(chunk), len(names)).T
         return kept | dict(zip(names, found, strict=True))
     P = model.predict_proba(chunk)
-    labels = model.classes_[np.argmax(P, axis=1)]
-    return kept | dict(zip(names, [labels, *P.T], strict=False))
+    labels = model.most_probable(P).reshape(len(P), -1).T
+    return kept | dict(zip(names, [*labels, *P.T], strict=False))  # P where it was asked for
 
 
 def _as_written(column: Column) -> Any:

@@ -18,6 +18,7 @@ from gpubp.tables.frame import as_table, has_names
 from gpubp.tables.table import Table
 from gpubp.tables.target import (
     Task,
+    check_count,
     labels_of,
     numbers_of,
     resolve_targets,
@@ -46,6 +47,7 @@ class Rows:
 def rows_of_table(table: Table, targets: Sequence[str], task: Task) -> Rows:
     """Return the rows of a table in which no target is missing; DataError where none is left."""
     names = resolve_targets(table, targets)
+    check_count(names, task)
     table, left_out = rows_with_target(table, names)
     if task == "classification":
         y = labels_of(table.column(names[0]))

@@ -248,14 +248,19 @@ def _check_finite(table: Table, name: str, y: Array) -> None:
     raise DataError(f"{table.where(row, name)}: {float(y[row])!r} is not a finite number")
 
 
+def check_count(targets: Sequence[str], task: Task) -> None:
+    """Raise DataError for several targets of a classification."""
+    if task == "classification" and len(targets) > 1:
+        raise DataError(
+            f"targets are {listed(targets)}, but classification takes one; name one, or use "
+            "regression"
+        )
+
+
 def check_targets(table: Table, targets: Sequence[str], task: Task) -> None:
     """Raise DataError unless the targets can be learned as the task says."""
+    check_count(targets, task)
     if task == "classification":
-        if len(targets) > 1:
-            raise DataError(
-                f"targets are {listed(targets)}, but classification takes one; name one, or use "
-                "regression"
-            )
         _check_labels(table, targets[0])
         return
     Y = numbers_of(table, targets)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cli.running import FAST, Run
+from gpubp import TableClassifier, save
+from tests.cli.running import FAST, Run, one_line, write_csv
 
 HIDDEN = ("--hidden", "6", "--epochs", "30")
 
@@ -87,3 +88,25 @@ def test_kept_columns_of_parquet_change_no_prediction(
         np.testing.assert_allclose(kept.column("a"), np.arange(60) / 7)
         run("predict", "m", path, "--keep", "i", "-o", "out.parquet")
         assert duckdb.sql("SELECT count(*) FROM 'out.parquet'").fetchall() == [(60,)]
+
+
+def test_several_labels_are_columns_of_0_and_1(run: Run) -> None:
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    a = np.linspace(-1, 1, 40)
+    Y = pd.DataFrame({"p": a > 0, "q": a > -0.5}).astype(int)
+    frame = pd.DataFrame({"a": a})
+    model = TableClassifier(hidden_layer_sizes=(8,), max_iter=60, random_state=0).fit(frame, Y)
+    save(model, "m")
+    write_csv("d.csv", a=a, **{name: Y[name] for name in Y})
+    found = run("predict", "m", "d.csv", "--proba")
+    assert list(found.rows[0]) == ["prediction_p", "prediction_q", "proba_p", "proba_q"]
+    for k, name in enumerate("pq"):
+        np.testing.assert_array_equal(
+            found.column(f"prediction_{name}"), model.predict(frame)[:, k]
+        )
+        np.testing.assert_array_equal(
+            found.column(f"prediction_{name}"), found.column(f"proba_{name}") > 0.5
+        )
+    for command in ("evaluate", "explain"):
+        failed = run(command, "m", "d.csv", code=1)
+        assert "the model gives several labels to a row, 'p', 'q'" in one_line(failed)

@@ -50,3 +50,17 @@ def test_one_weight_is_that_of_each_row(parameters: dict[str, Any], target: str 
         for weight in (2.0, np.full(N, 2.0))
     ]
     assert_array_equal(models[0].predict(COLUMNS), models[1].predict(COLUMNS))
+
+
+def test_a_classifier_learns_one_target_of_a_frame() -> None:
+    frame = COLUMNS | {"p": LABELS, "q": LABELS}
+    with pytest.raises(DataError, match="targets are 'p', 'q', but classification takes one"):
+        TableClassifier(**SMALL).fit(frame, target=["p", "q"])
+
+
+def test_several_labels_are_predicted_but_not_scored() -> None:
+    Y = np.stack([A > 0, A > 1], axis=1).astype(int)
+    model = TableClassifier(**SMALL).fit(COLUMNS, Y)
+    assert_array_equal(model.predict(COLUMNS), model.predict_proba(COLUMNS) > 0.5)
+    with pytest.raises(DataError, match=r"gives several labels to a row, 'y0', 'y1', which only"):
+        model.evaluate(COLUMNS | {"y0": Y[:, 0], "y1": Y[:, 1]})
