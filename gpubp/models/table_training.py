@@ -137,10 +137,16 @@ class TableEstimator(BaseEstimator):
         """Fit the encoder and the network; set the fitted attributes."""
         goes_on = self.warm_start and hasattr(self, "network_")
         encoder = self.encoder_ if goes_on else self._encoder()
-        fit_transform = partial(encoder.fit_transform, whole=whole)
-        Z = _encoded(encoder.transform if goes_on else fit_transform, rows.X)
         y, weights = rows.y, rows.weights
-        network = self._network(y, Z.shape, given is not None)
+        parts = self._parts(y, given is not None)
+        if goes_on:
+            Z = _encoded(encoder.transform, rows.X)
+            encoded = [Z] if parts is None else [Z[part] for part in parts]
+        elif parts is None:
+            encoded = [_encoded(partial(encoder.fit_transform, whole=whole), rows.X)]
+        else:  # rows that are held out tell the encoder nothing
+            encoded = list(encoder.fit_transform_parts(rows.X, *parts, whole=whole))
+        network = self._network(y, (len(y), encoded[0].shape[1]), given is not None)
         if goes_on:
             network = copy(self.network_).set_params(**network.get_params(deep=False))
         if on_start is not None:
@@ -148,15 +154,28 @@ class TableEstimator(BaseEstimator):
         held = None
         if given is not None:
             held = _encoded(encoder.transform, given.X), given.y, given.weights
-        if held is None and network.early_stopping and network.solver != "lbfgs":
+        elif parts is not None:
             weights = checked_weights(y, weights, by_label=network._is_multilabel(y))
-            rng = check_random_state(self.random_state)
-            kept, out = hold_out(y, network.validation_fraction, self.task, rng)
-            held = Z[out], y[out], _taken(weights, out)
-            Z, y, weights = Z[kept], y[kept], _taken(weights, kept)
-        history = fit_estimator(network, Z, y, weights, given=held, on_epoch=on_epoch, note=note)
+            kept, out = parts
+            held = encoded.pop(), y[out], _taken(weights, out)
+            y, weights = y[kept], _taken(weights, kept)
+        history = fit_estimator(
+            network, encoded[0], y, weights, given=held, on_epoch=on_epoch, note=note
+        )
         self._set_fitted(encoder, network, rows.names, rows.left_out)
         return history
+
+    def _parts(self, y: np.ndarray, given: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the places of rows to train on and to validate on; None where all are trained on.
+
+        given : whether rows to validate on were given.
+        """
+        # Neither of the three goes by the number of encoded columns, which is not known yet.
+        network = self._network(y, (len(y), 1), given)
+        if given or not network.early_stopping or network.solver == "lbfgs":
+            return None
+        rng = check_random_state(self.random_state)
+        return hold_out(y, network.validation_fraction, self.task, rng)
 
     def _encoder(self) -> TableEncoder:
         """Return an encoder with this estimator's parameters."""

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from gpubp.tables.column_types.column_type import ColumnType
-from gpubp.tables.column_types.statistics import Statistics
+from gpubp.tables.encoding.encode_rows import Layout
 from gpubp.tables.encoding.encoded import Bound
 from gpubp.tables.encoding.encoder_parts import Parts, header_of, parts_from, tensors_of
-from gpubp.tables.encoding.encodings import Encoding, NumberEncoding
+from gpubp.tables.encoding.encodings import Encoding
 from gpubp.tables.encoding.fit_columns import ColumnOptions, fit_columns
 from gpubp.tables.frame import as_table, has_names
-from gpubp.tables.table import DataError, Table
+from gpubp.tables.table import DataError, Table, TakenColumns
 from gpubp.tables.target import without_targets
 
 Array = NDArray[Any]
-
-_DENSE_BYTES = 2**28  # a larger array of mostly zeros is stored as CSR
-# Rows are encoded in blocks that fit into the cache, but not too many of them.
-_BLOCK_NUMBERS = 2**18
-_BLOCK_ROWS = 2**12
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -114,6 +107,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self._fit_table(table, whole)
         return self._encode(table)
 
+    def fit_transform_parts(
+        self, X: Any, *parts: Array, whole: Table | None = None
+    ) -> tuple[Any, ...]:
+        """Fit to the rows at the places of the first part; return each part of X encoded.
+
+        whole: as fit takes it; the rows of X without it.
+        """
+        table = self._read(X)
+        learned = replace(
+            table, columns=TakenColumns(table.columns, parts[0]), n_rows=len(parts[0])
+        )
+        self._fit_table(learned, table if whole is None else whole)
+        layout = self._layout(table)
+        return tuple(layout.rows(len(part), part) for part in parts)
+
     def transform(self, X: Any) -> Any:
         """Encode rows as an array (n, d), or CSR where that is far smaller.
 
@@ -178,17 +186,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         parts = parts_from(header, tensors)
         encoder = cls(dtype=parts.dtype, sparse=parts.sparse)
         encoder._set(parts.names, parts.named, parts.types, parts.encodings)
-        return encoder
-
-    @classmethod
-    def from_numbers(cls, names: Sequence[str], mean: Array, scale: Array) -> Self:
-        """The encoder of plain number columns with a known standardisation (d,); gaps are 0."""
-        types = tuple(
-            ColumnType(name, "number", 0, 0, statistics=Statistics(low, low, low, low, width))
-            for name, low, width in zip(names, mean.tolist(), scale.tolist(), strict=True)
-        )
-        encoder = cls(sparse=False)
-        encoder._set(names, True, types, tuple(map(NumberEncoding, types)))
         return encoder
 
     def __sklearn_tags__(self) -> Any:
@@ -265,22 +262,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         )
 
     def _encode(self, table: Table) -> Any:
-        bound = self._bind(table)
-        rows, width = len(table), self.n_features_out_
-        entries = sum(column.entries for column in bound)
-        itemsize = np.dtype(self.dtype).itemsize
-        sparse = self.sparse
-        if sparse == "auto":
-            too_large = rows * width * itemsize > _DENSE_BYTES
-            sparse = too_large and 2 * entries * (itemsize + 4) < width * itemsize
-        starts = np.cumsum([0, *(len(encoding.outputs) for encoding in self.encodings_)])
-        if sparse:
-            return _csr(bound, starts, rows, self.dtype)
-        X = np.zeros((rows, width), self.dtype)
-        for block in _blocks(rows, width):
-            for column, (start, stop) in zip(bound, pairwise(starts.tolist()), strict=True):
-                column.dense(block, X[block, start:stop])
-        return X
+        return self._layout(table).rows(len(table))
+
+    def _layout(self, table: Table) -> Layout:
+        """How the rows of a table are encoded."""
+        widths = [len(encoding.outputs) for encoding in self.encodings_]
+        return Layout.of(self._bind(table), widths, len(table), self.dtype, self.sparse)
 
     def _bind(self, table: Table) -> list[Bound]:
         """The used columns of a table, checked."""
@@ -308,30 +295,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if problems:
             raise DataError("; ".join(problems[:5]))
         return bound
-
-
-def _csr(bound: list[Bound], starts: Array, rows: int, dtype: str) -> Any:
-    """Rows as CSR: every row has the same number of entries, zeros among them."""
-    entries = np.cumsum([0, *(column.entries for column in bound)])
-    count = int(entries[-1])
-    index = np.int32 if rows * count < 2**31 else np.int64
-    values = np.empty((rows, count), dtype)
-    places = np.empty((rows, count), index)
-    for block in _blocks(rows, count):
-        for column, start, (first, last) in zip(bound, starts, pairwise(entries), strict=False):
-            column.sparse(block, values[block, first:last], places[block, first:last])
-            places[block, first:last] += start
-    indptr = np.arange(rows + 1, dtype=index) * count
-    X = sp.csr_matrix(
-        (values.reshape(-1), places.reshape(-1), indptr), (rows, int(starts[-1])), copy=False
-    )
-    X.has_canonical_format = True
-    return X
-
-
-def _blocks(rows: int, width: int) -> Iterator[slice]:
-    step = max(_BLOCK_ROWS, _BLOCK_NUMBERS // max(1, width))
-    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def _names(option: str, value: Any) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gpubp import DataError, TableClassifier, TableRegressor
+from gpubp.models.table_rows import hold_out
 from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.read import load_dataset
 from gpubp.tables.target import labels_of
-from tests.models.table_cases import COLUMNS, LABELS, SMALL, A, N
+from tests.models.table_cases import COLUMNS, LABELS, SMALL, A, N, full_table
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -64,3 +66,45 @@ def test_several_labels_are_predicted_but_not_scored() -> None:
     assert_array_equal(model.predict(COLUMNS), model.predict_proba(COLUMNS) > 0.5)
     with pytest.raises(DataError, match=r"gives several labels to a row, 'y0', 'y1', which only"):
         model.evaluate(COLUMNS | {"y0": Y[:, 0], "y1": Y[:, 1]})
+
+
+def test_rows_held_out_tell_the_encoder_nothing() -> None:
+    kept, out = hold_out(A, 0.2, "regression", np.random.RandomState(0))
+    rare = np.where(np.arange(N) == out[0], "rare", COLUMNS["kind"])
+    columns = COLUMNS | {"kind": rare}
+    model = TableRegressor(**HELD, min_frequency=1).fit(columns, A)
+    found = model.encoder_.types_[1].statistics
+    assert found is not None
+    assert found.mean == pytest.approx(np.nanmean(COLUMNS["b"][kept]))
+    assert "kind=rare" not in model.encoder_.get_feature_names_out()
+    others = np.where(np.isin(np.arange(N), out), COLUMNS["b"] + 1e3, COLUMNS["b"])
+    again = TableRegressor(**HELD, min_frequency=1).fit(columns | {"b": others}, A)
+    assert_array_equal(again.encode(columns), model.encode(columns))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_parts_have_the_bits_of_all_rows(sparse: bool) -> None:
+    table = full_table(y=LABELS)
+    kept, out = np.arange(0, N, 2), np.arange(1, N, 2)
+    encoder = TableEncoder(sparse=sparse)
+    parts = encoder.fit_transform_parts(table, kept, out)
+    other = TableEncoder(sparse=sparse).fit(table.take(kept), whole=table)
+    assert other.to_header() == encoder.to_header()
+    for part, places in zip(parts, (kept, out), strict=True):
+        want = other.transform(table)[places]
+        assert type(part) is type(want)
+        assert_array_equal(part.toarray() if sparse else part, want.toarray() if sparse else want)
+
+
+def test_no_second_copy_of_the_encoded_rows() -> None:
+    rows, width = 20_000, 20
+    X = np.random.default_rng(0).normal(size=(rows, width))
+    places = np.random.default_rng(0).permutation(rows)
+    encoder = TableEncoder()
+    tracemalloc.start()
+    try:
+        parts = encoder.fit_transform_parts(X, places[2000:], places[:2000])
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * rows * width * 4 + X.nbytes
+    finally:
+        tracemalloc.stop()
+    assert [part.shape for part in parts] == [(18_000, 20), (2_000, 20)]
