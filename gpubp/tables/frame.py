@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
-from gpubp.tables.column import MISSING, Column, NumberColumn, TextColumn
+from gpubp.tables.column import MISSING, Column, NumberColumn, TextColumn, without_markers
 from gpubp.tables.column_types.numbers import LARGEST_INTEGER, written
 from gpubp.tables.table import DataError, Table, listed
 
@@ -141,7 +141,7 @@ def _column(array: Array, missing: frozenset[str]) -> Column:
     if kind in "iu" and len(array) and _beyond(array):
         return TextColumn.of(map(str, array.tolist()), missing)
     if kind in "biuf":
-        return _without_markers(NumberColumn(array), missing)
+        return without_markers(NumberColumn(array), missing)
     if kind == "m":
         seconds = array.astype("timedelta64[us]").astype(np.float64) / 1e6
         return NumberColumn(np.where(np.isnat(array), np.nan, seconds))
@@ -180,7 +180,7 @@ def _objects(cells: list[Any], missing: frozenset[str]) -> Column:
         found = values[~np.isnan(values)]
         exact = not len(found) or np.abs(found).max() < LARGEST_INTEGER or not _integers(cells)
         if len(values) == len(cells) and len(found) and exact:
-            return _without_markers(NumberColumn(values), missing)
+            return without_markers(NumberColumn(values), missing)
     return TextColumn.of([c if type(c) is str else _text(c) for c in cells], missing)
 
 
@@ -207,17 +207,3 @@ def _text(cell: Any) -> str | None:
     if isinstance(cell, float | np.floating):
         return written(np.array([cell]))[0]
     return cell.isoformat(sep=" ") if hasattr(cell, "hour") and hasattr(cell, "year") else str(cell)
-
-
-def _without_markers(column: NumberColumn, missing: frozenset[str]) -> NumberColumn:
-    """The numbers that the user calls missing, such as -999, as gaps."""
-    numbers = []
-    for marker in missing - MISSING:
-        try:
-            numbers.append(float(marker))
-        except ValueError:
-            continue
-    if not numbers or column.values.dtype.kind == "b":
-        return column
-    hit = np.isin(column.values, numbers)
-    return NumberColumn(np.where(hit, np.nan, column.values)) if hit.any() else column

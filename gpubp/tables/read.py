@@ -103,7 +103,7 @@ def _read_arrays(path: Path, options: ReadOptions, target_file: str | Path | Non
         raise DataError(f"{target_file} has suffix {Path(target_file).suffix!r}; give one of .npy")
     if target_file is not None:
         find_paths(target_file)
-    return read_array_file(path, target_file)
+    return read_array_file(path, target_file, options.missing)
 
 
 def _fetched(session: Session, relation: Relation, targets: Sequence[str] | None) -> Table:

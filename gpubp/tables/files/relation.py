@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gpubp.tables.column import MISSING, Column
+from gpubp.tables.column import MISSING, Column, without_markers
 from gpubp.tables.files.session import Session, literal
 from gpubp.tables.table import Table
 
@@ -75,7 +75,10 @@ class Relation:
         return replace(self, columns=columns)
 
     def number(self, column: SourceColumn) -> str:
-        """SQL of a column's numbers: NaN for a gap, NULL for a cell that is no number."""
+        """SQL of a column's numbers: NaN for a gap, NULL for a cell that is no number.
+
+        Numbers that the user calls missing, such as -999, are gaps in `table` only.
+        """
         cell = column.sql
         if self.decimal == ",":
             cell = f"CASE WHEN contains({cell}, '.') THEN 'x' ELSE replace({cell}, ',', '.') END"
@@ -88,12 +91,7 @@ class Relation:
             number = f"CASE WHEN regexp_full_match({cell}, '\\s*{NUMBER}\\s*') THEN {number} END"
         elif self.underscores:
             number = f"CASE WHEN NOT contains({cell}, '_') THEN {number} END"
-        number = f"coalesce({number}, CASE WHEN {gap} THEN 'nan'::DOUBLE END)"
-        stated = [text for text in self.missing if re.fullmatch(NUMBER, text)]  # --na -999
-        if stated:
-            gap = f"trim({column.sql}, {_BLANKS}) IN ({_texts(stated)})"
-            number = f"CASE WHEN {gap} THEN 'nan'::DOUBLE ELSE {number} END"
-        return number
+        return f"coalesce({number}, CASE WHEN {gap} THEN 'nan'::DOUBLE END)"
 
     def gap(self, column: SourceColumn) -> str:
         """SQL of whether a cell has no value."""
@@ -111,7 +109,7 @@ class Relation:
     def table(self, columns: Mapping[str, Column], targets: tuple[str, ...]) -> Table:
         """The table of the columns that were fetched."""
         return Table(
-            columns,
+            {name: without_markers(found, self.missing) for name, found in columns.items()},
             max(map(len, columns.values()), default=0),
             self.source,
             targets,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from gpubp.tables.column import MISSING
+from gpubp.tables.column import MISSING, marked_numbers
 from gpubp.tables.files.input_files import InputFile
 from gpubp.tables.files.relation import Relation, SourceColumn
 from gpubp.tables.files.session import Session, first_sentence, identifier, literal
@@ -152,7 +152,9 @@ def _view_sql(session: Session, relation: Relation, column: SourceColumn) -> str
         return column.sql
     if column.guess == "text":
         return f"CASE WHEN {relation.gap(column)} THEN NULL ELSE trim({column.sql}) END"
-    number = f"nullif({relation.number(column)}, 'nan'::DOUBLE)"
+    gaps = ["'nan'", *(f"'{number!r}'" for number in marked_numbers(relation.missing).tolist())]
+    number = relation.number(column)
+    number = f"CASE WHEN {number} NOT IN ({'::DOUBLE, '.join(gaps)}::DOUBLE) THEN {number} END"
     whole = (
         column.guess == "integer"
         and session.rows(
