@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -120,14 +121,15 @@ def _series(series: Any, missing: frozenset[str]) -> Column:
     if dtype == nw.Boolean:
         cells = [None if _is_null(cell) else bool(cell) for cell in series.to_list()]
         return TextColumn.of(map(_text, cells), missing)
-    if dtype.is_decimal():
+    if dtype.is_decimal() or (dtype.is_integer() and series.null_count()):
+        if _beyond_floats(cells := series.to_list()):
+            return TextColumn.of((None if _is_null(c) else str(int(c)) for c in cells), missing)
         series, dtype = series.cast(nw.Float64), nw.Float64()
     if dtype.is_numeric():
-        if series.null_count() and not dtype.is_float():
-            series = series.cast(nw.Float64)
         return _column(series.to_numpy(), missing)
-    if dtype == nw.Datetime:
-        series = series.dt.replace_time_zone(None)  # the hour on the clock is kept
+    if dtype == nw.Datetime and dtype.time_zone is not None:
+        # In UTC, as a Parquet file of this frame has them.
+        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     if dtype in (nw.Duration, nw.Datetime, nw.Date):
         return _column(np.asarray(series.to_numpy()), missing)
     if dtype.is_nested():
@@ -143,8 +145,9 @@ def _column(array: Array, missing: frozenset[str]) -> Column:
     if kind in "biuf":
         return without_markers(NumberColumn(array), missing)
     if kind == "m":
-        seconds = array.astype("timedelta64[us]").astype(np.float64) / 1e6
-        return NumberColumn(np.where(np.isnat(array), np.nan, seconds))
+        # In microseconds, as Parquet files of most frames have them.
+        spans = array.astype("timedelta64[us]").astype(np.float64)
+        return NumberColumn(np.where(np.isnat(array), np.nan, spans))
     if kind == "M":
         return _times(array)
     if kind == "S":
@@ -164,6 +167,16 @@ def _times(array: Array) -> TextColumn:
             break
     codes = np.where(places < len(known), places, -1).astype(np.int32)
     return TextColumn(codes, texts.astype(object))
+
+
+def _beyond_floats(cells: list[Any]) -> bool:
+    """Whether cells, of which some may be null, are integers that float64 does not all hold."""
+    known = [cell for cell in cells if not _is_null(cell)]
+    return bool(
+        known
+        and max(map(abs, known)) > LARGEST_INTEGER
+        and all(cell == int(cell) for cell in known)
+    )
 
 
 def _beyond(array: Array) -> bool:
@@ -206,4 +219,6 @@ def _text(cell: Any) -> str | None:
         return None
     if isinstance(cell, float | np.floating):
         return written(np.array([cell]))[0]
-    return cell.isoformat(sep=" ") if hasattr(cell, "hour") and hasattr(cell, "year") else str(cell)
+    if not isinstance(cell, datetime):
+        return str(cell)
+    return (cell if cell.tzinfo is None else cell.astimezone(UTC)).isoformat(sep=" ")

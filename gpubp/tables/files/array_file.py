@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gpubp.tables.column import MISSING, Column, NumberColumn, TextColumn, without_markers
+from gpubp.tables.column_types.numbers import LARGEST_INTEGER
 from gpubp.tables.datasets import DATASETS
 from gpubp.tables.table import Array, DataError, Table, listed
 
@@ -49,7 +50,7 @@ def _from_arrays(
     """The table of features X (n, d) and targets y (n,) or (n, k), with or without names."""
     _check_array(source, "X", X, "fiub", (2,))
     features = _array_names(source, "feature_names", x_names, X.shape[1], "x")
-    columns: list[Column] = [NumberColumn(X[:, j]) for j in range(X.shape[1])]
+    columns: list[Column] = [_feature(X[:, j]) for j in range(X.shape[1])]
     targets: tuple[str, ...] = ()
     if y is not None:
         _check_array(source, "y", y, "fiubUS", (1, 2))
@@ -68,6 +69,15 @@ def _from_arrays(
         name: without_markers(column, missing) for name, column in zip(names, columns, strict=True)
     }
     return Table(pairs, len(X), source, targets, only_targets=bool(targets))
+
+
+def _feature(x: Array) -> Column:
+    """Numbers, or text where they are integers that float64 does not all hold."""
+    if x.dtype.kind in "iu" and x.itemsize == 8:
+        largest = max(int(x.max()), -int(x.min()))
+        if largest > LARGEST_INTEGER:
+            return TextColumn.of(map(str, x.tolist()))
+    return NumberColumn(x)
 
 
 def _target(y: Array, missing: Collection[str]) -> Column:

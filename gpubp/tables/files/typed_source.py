@@ -68,6 +68,8 @@ def _typed(name: str, kind: str) -> SourceColumn:
         return SourceColumn(name, cell, "numbers", "decimal")
     if kind in _SMALL or kind == "BIGINT":
         return SourceColumn(name, cell, "numbers", "integer")
+    if kind.startswith("DECIMAL") and kind.endswith(",0)"):  # whole, and maybe beyond float64
+        return SourceColumn(name, f"CAST({cell} AS VARCHAR)", "cells")
     if kind.startswith("DECIMAL"):
         return SourceColumn(name, f"CAST({cell} AS DOUBLE)", "numbers", "decimal")
     if kind in ("UBIGINT", "HUGEINT", "UHUGEINT"):
