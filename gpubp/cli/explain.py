@@ -108,7 +108,7 @@ def _of_model(path: Path, data: str, row: int, options: dict[str, Any]) -> Examp
     columns: dict[str, Any] = {}
     if isinstance(model, TableEstimator):
         targets, na = model.target_names_, model.na
-        known = (*model.encoder_.feature_names_in_, *targets)
+        known = (*model.encoder_.column_names_, *targets)
         columns = {"targets": targets, "known": known, "as_text": model.encoder_.text_columns_}
     table = read_data(data, read_options(options, na), **columns)
     return of_model(model, table, row, model_name=path.name)

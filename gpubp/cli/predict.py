@@ -91,7 +91,7 @@ def _chunks(
 
     if data in DATASETS:
         return iter([read_data(data, options)])
-    known = tuple(model.encoder_.feature_names_in_)
+    known = model.encoder_.column_names_
     rows = min(CHUNK_ROWS, max(1, CHUNK_CELLS // len(known)))
     as_text = {*keep, *model.encoder_.text_columns_}
     return read_chunks(data, rows, options, known=known, as_text=as_text)

@@ -162,6 +162,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ]
 
     @property
+    def column_names_(self) -> tuple[str, ...]:
+        """The names of the columns that fit was given: x0, x1, ... for an array."""
+        check_is_fitted(self)
+        return self._names
+
+    @property
     def text_columns_(self) -> tuple[str, ...]:
         """The used columns that a reader should take as written, also where all are numbers.
 

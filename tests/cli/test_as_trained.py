@@ -110,3 +110,16 @@ def test_several_labels_are_columns_of_0_and_1(run: Run) -> None:
     for command in ("evaluate", "explain"):
         failed = run(command, "m", "d.csv", code=1)
         assert "the model gives several labels to a row, 'p', 'q'" in one_line(failed)
+
+
+def test_a_model_of_an_array_names_its_columns_x0_and_on(run: Run) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    y = X[:, 0] > 0
+    model = TableClassifier(hidden_layer_sizes=(4,), max_iter=5, random_state=0).fit(X, y)
+    save(model, "m")
+    write_csv("d.csv", x0=X[:, 0], x1=X[:, 1], y=y)
+    found = run("predict", "m", "d.csv")
+    assert [row["prediction"] for row in found.rows] == model.predict(X).astype(str).tolist()
+    scores = json.loads(run("evaluate", "m", "d.csv", "--json").out)
+    assert scores["accuracy"] == pytest.approx(model.score(X, y))
+    run("explain", "m", "d.csv")
