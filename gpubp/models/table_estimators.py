@@ -16,8 +16,9 @@ from gpubp.models.finite_outputs import NonFiniteOutputError
 from gpubp.models.scores import class_scores, number_scores, per_class
 from gpubp.models.table_parameters import constraints, documented, initializer
 from gpubp.models.table_training import TableEstimator
+from gpubp.tables.known_labels import class_indices
 from gpubp.tables.table import DataError, Table, listed
-from gpubp.tables.target import class_indices, numbers_of, rows_with_target
+from gpubp.tables.target import numbers_of, rows_with_target
 
 __all__ = ["NonFiniteOutputError", "TableClassifier", "TableEstimator", "TableRegressor"]
 
