@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -150,23 +150,29 @@ def _number(
     if strict and not texts.mostly(lambda some: ~np.isnan(_numbers(some))):
         return None
     mark: str | None = find_decimal(texts.values, decimal)
-    if mark is not None and strict and parse_numbers(texts.values, mark) is None:
-        return None  # codes such as 01
-    if mark is None:
-        marks = (",", ".") if decimal == "," else (".", ",")
+    if mark is None or (strict and parse_numbers(texts.values, mark) is None):  # codes such as 01
+        both = (",", ".") if decimal == "," else (".", ",")
+        marks: tuple[str, ...] = both if mark is None else (mark,)
         wrong = {mark: np.isnan(read_numbers(texts.values, mark, strict=strict)) for mark in marks}
         mark = min(marks, key=lambda mark: int(wrong[mark].sum()))
         few = texts.strays(wrong[mark])
-        if few is None:
+        if few is None or (strict and _are_codes(texts.values, few)):
             if asked == "number":
                 raise texts.complaint(wrong[mark], "number")
             return None
         strays = few
     values = np.append(read_numbers(texts.column.values, mark), np.nan)
+    values[:-1][np.isin(texts.column.values, strays)] = np.nan
     numbers = SortedNumbers.of(values[texts.column.codes])
     found = replace(found, kind="number", decimal=mark, strays=strays, gaps=numbers.gaps)
     remarks = _reading(texts.values[~np.isin(texts.values, strays)], mark, decimal)
     return with_statistics(found.noted(*remarks, *texts.notes(strays, "number")), numbers)
+
+
+def _are_codes(values: Array, strays: Sequence[str]) -> bool:
+    """Whether strays such as 01 are of a length with other digits: then all are codes."""
+    lengths = {len(value) for value in set(values) - set(strays) if value.isdecimal()}
+    return any(stray.isdecimal() and len(stray) in lengths for stray in strays)
 
 
 def _reading(values: Array, mark: str, decimal: str | None) -> list[str]:
