@@ -39,8 +39,8 @@ def as_table(
         return X
     missing = missing_markers(na)
     if _is_dict(X):
-        columns = {str(name): _column(np.asarray(cells), missing) for name, cells in X.items()}
-        return _table(columns, source)
+        _check_names(list(map(str, X)), source)
+        return _table({str(k): _cells(str(k), v, missing) for k, v in X.items()}, source)
     if is_frame(X):
         return _table(_frame_columns(X, missing, source), source)
     array = check_array(
@@ -89,6 +89,24 @@ def missing_markers(na: Sequence[str] | None) -> frozenset[str]:
     return frozenset(("",)) if extra == ("",) else MISSING.union(extra)
 
 
+def _check_names(names: list[str], source: str) -> None:
+    if len(set(names)) < len(names):
+        doubled = next(name for name, count in Counter(names).items() if count > 1)
+        raise DataError(f"{source} has several columns {doubled!r}; rename them")
+
+
+def _cells(name: str, cells: Any, missing: frozenset[str]) -> Column:
+    """The column of a dict's value."""
+    array = np.asarray(cells)
+    if array.ndim != 1:
+        raise DataError(
+            f"column {name!r} has shape {array.shape}; give one cell per row, of shape (n,)"
+        )
+    if isinstance(cells, np.ma.MaskedArray):
+        array = np.where(np.ma.getmaskarray(cells), None, array.astype(object))
+    return _column(array, missing)
+
+
 def _table(columns: dict[str, Column], source: str) -> Table:
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -105,9 +123,7 @@ def _frame_columns(X: Any, missing: frozenset[str], source: str) -> dict[str, Co
     except Exception as error:  # of pandas, polars or narwhals
         raise DataError(f"{source} cannot be read: {' '.join(str(error).split())}") from None
     texts = [str(name) for name in names]
-    if len(set(texts)) < len(texts):
-        doubled = next(name for name, count in Counter(texts).items() if count > 1)
-        raise DataError(f"{source} has several columns {doubled!r}; rename them")
+    _check_names(texts, source)
     return {
         name: _series(series, missing)
         for name, series in zip(texts, frame.iter_columns(), strict=True)

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from gpubp.tables.column import NumberColumn, TextColumn
 from gpubp.tables.column_types.dates import parse_dates
 from gpubp.tables.frame import as_table
-from gpubp.tables.read import read_table
+from gpubp.tables.read import DataError, read_table
 from tests.tables.conftest import cells
 
 pd = pytest.importorskip("pandas", reason="needs pandas")
@@ -89,3 +89,23 @@ def test_durations_are_in_microseconds(tmp_path: Path) -> None:
         assert_allclose(column.values, [1.5e6, np.nan, 86_400e6])  # type: ignore[arg-type]
     pd.DataFrame({"d": spans.as_unit("us"), "y": 1}).to_parquet(tmp_path / "d.parquet")
     assert cells(read_table(tmp_path / "d.parquet"), "d") == [1.5e6, None, 86_400e6]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({1: [1, 2], "1": [3, 4]}, "X has several columns '1'; rename them"),
+        ({"a": np.ones((3, 2))}, r"column 'a' has shape \(3, 2\); give one cell per row"),
+        ({"a": 5}, r"column 'a' has shape \(\); give one cell per row"),
+    ],
+)
+def test_dicts_of_no_columns_are_refused(columns: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        as_table(columns)
+
+
+def test_masked_cells_of_a_dict_are_gaps() -> None:
+    masked = np.ma.array([1.0, 2, 3], mask=[0, 1, 0])
+    table = as_table({"a": masked, "b": np.ma.array(["u", "v", "w"], mask=[1, 0, 0])})
+    assert cells(table, "a") == [1, None, 3]
+    assert cells(table, "b") == [None, "v", "w"]
