@@ -98,13 +98,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         whole: a Table of these rows and others, such as those of a test: the kinds of the columns
         are found by all of them, what is encoded by X alone.
         """
-        self._fit_table(self._read(X), whole)
+        self._fit_table(self._read(X), whole, has_names(X))
         return self
 
     def fit_transform(self, X: Any, y: Any = None, *, whole: Table | None = None) -> Any:
         """Fit, and return X encoded; the arguments are those of fit."""
         table = self._read(X)
-        self._fit_table(table, whole)
+        self._fit_table(table, whole, has_names(X))
         return self._encode(table)
 
     def fit_transform_parts(
@@ -118,7 +118,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         learned = replace(
             table, columns=TakenColumns(table.columns, parts[0]), n_rows=len(parts[0])
         )
-        self._fit_table(learned, table if whole is None else whole)
+        self._fit_table(learned, table if whole is None else whole, has_names(X))
         layout = self._layout(table)
         return tuple(layout.rows(len(part), part) for part in parts)
 
@@ -204,13 +204,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _read(self, X: Any) -> Table:
         """X as a table, to learn from: without the columns that cannot be features."""
-        named = has_names(X)
         table = as_table(X, na=self.na, estimator=self, min_rows=1)
         if table.only_targets:
             table = without_targets(table, ())
         if not len(table):
             raise DataError(f"{table.source} has no rows; give at least one")
-        self._named = named
         return table
 
     def _read_again(self, X: Any) -> Table:
@@ -226,7 +224,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         columns = dict(zip(self._names, table.columns.values(), strict=True))
         return replace(table, columns=columns)
 
-    def _fit_table(self, table: Table, whole: Table | None = None) -> None:
+    def _fit_table(self, table: Table, whole: Table | None, named: bool) -> None:
         options = ColumnOptions(
             features=None if self.features is None else _names("features", self.features),
             drop=_names("drop", self.drop),
@@ -238,12 +236,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         )
         self._check_output_options()
         types, encodings = fit_columns(table, options, whole)
-        self._set(table.names, self._named, types, encodings)
+        self._set(table.names, named, types, encodings)
 
     def _check_output_options(self) -> None:
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype is {self.dtype!r}; give 'float32' or 'float64'")
-        if self.sparse not in ("auto", True, False):
+        if not (isinstance(self.sparse, bool) or self.sparse == "auto"):  # 1 equals True
             raise ValueError(f"sparse is {self.sparse!r}; give True, False or 'auto'")
 
     def _set(

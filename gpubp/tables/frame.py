@@ -103,7 +103,8 @@ def _cells(name: str, cells: Any, missing: frozenset[str]) -> Column:
             f"column {name!r} has shape {array.shape}; give one cell per row, of shape (n,)"
         )
     if isinstance(cells, np.ma.MaskedArray):
-        array = np.where(np.ma.getmaskarray(cells), None, array.astype(object))
+        array = array.astype(object)
+        array[np.ma.getmaskarray(cells)] = None
     return _column(array, missing)
 
 

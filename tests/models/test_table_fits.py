@@ -108,3 +108,23 @@ def test_no_second_copy_of_the_encoded_rows() -> None:
     finally:
         tracemalloc.stop()
     assert [part.shape for part in parts] == [(18_000, 20), (2_000, 20)]
+
+
+def test_a_failed_refit_leaves_the_encoder_as_it_was() -> None:
+    encoder = TableEncoder().fit(COLUMNS)
+    before = encoder.to_header()
+    with pytest.raises(DataError, match="no column to learn from"):
+        encoder.fit(np.ones((3, 2)))
+    assert encoder.to_header() == before
+
+
+@pytest.mark.parametrize("sparse", [1, 0, "yes"])
+def test_sparse_is_a_bool_or_auto(sparse: Any) -> None:
+    with pytest.raises(ValueError, match=r"sparse is .*; give True, False or 'auto'"):
+        TableEncoder(sparse=sparse).fit(COLUMNS)
+
+
+def test_categories_of_half_precision() -> None:
+    X = np.array([[1], [2.5], [60000]] * 20, np.float16)
+    encoder = TableEncoder(categorical=["x0"]).fit(X)
+    assert encoder.get_feature_names_out().tolist() == ["x0=1", "x0=2.5", "x0=60000"]
