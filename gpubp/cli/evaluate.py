@@ -73,13 +73,14 @@ def _rows(
     """Return the rows with a target, and how many have none."""
     from gpubp.tables.target import rows_with_target
 
-    known = (*estimator.encoder_.feature_names_in_, *estimator.target_names_)
+    known = (*estimator.encoder_.column_names_, *estimator.target_names_)
     table = read_data(
         data,
         read_options(options, estimator.na),
         target_file=options["target_file"],
         targets=targets,
         known=known,
+        as_text=estimator.encoder_.text_columns_,
     )
     table.require(targets)
     return rows_with_target(table, targets)

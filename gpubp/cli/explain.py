@@ -104,11 +104,13 @@ def _of_model(path: Path, data: str, row: int, options: dict[str, Any]) -> Examp
     from gpubp.models.save_load import load
     from gpubp.models.table_estimators import TableEstimator
 
-    model, known, targets, na = load(path, device="cpu"), (), None, None
+    model, na = load(path, device="cpu"), None
+    columns: dict[str, Any] = {}
     if isinstance(model, TableEstimator):
         targets, na = model.target_names_, model.na
-        known = (*model.encoder_.feature_names_in_, *targets)
-    table = read_data(data, read_options(options, na), targets=targets, known=known)
+        known = (*model.encoder_.column_names_, *targets)
+        columns = {"targets": targets, "known": known, "as_text": model.encoder_.text_columns_}
+    table = read_data(data, read_options(options, na), **columns)
     return of_model(model, table, row, model_name=path.name)
 
 

@@ -150,24 +150,32 @@ def read_data(
     target_file: Path | None = None,
     targets: Sequence[str] | None = None,
     known: Sequence[str] = (),
+    as_text: Sequence[str] = (),
 ) -> Table:
     """Return the table at the path ``data``, or the built-in data set of that name.
 
-    targets, known : as `read_table` takes them.
+    targets, known, as_text : as `read_table` takes them.
     """
     from gpubp.tables.read import DATASETS, ReadOptions, load_dataset, read_table
 
     options = options or ReadOptions()
     if data not in DATASETS:  # a file that can be read has a suffix
         with told_if_slow(options):
-            return read_table(data, options, target_file=target_file, targets=targets, known=known)
+            return read_table(
+                data,
+                options,
+                target_file=target_file,
+                targets=targets,
+                known=known,
+                as_text=as_text,
+            )
     if target_file is not None:
         raise click.UsageError(f"--target-file goes with an .npy file, not with {data!r}")
     if options != ReadOptions(na=options.na):
         raise click.UsageError(
             f"{data!r} is a built-in data set, which takes no options of reading; leave them out"
         )
-    table = load_dataset(data)
+    table = load_dataset(data, options.missing)
     return replace(table, targets=tuple(targets)) if targets else table
 
 

@@ -22,8 +22,9 @@ from gpubp.models.scores import (
 )
 from gpubp.models.table_parameters import constraints, documented, initializer
 from gpubp.models.table_training import TableEstimator
+from gpubp.tables.known_labels import class_indices
 from gpubp.tables.table import DataError, Table, listed
-from gpubp.tables.target import class_indices, numbers_of, rows_with_target
+from gpubp.tables.target import numbers_of, rows_with_target
 
 __all__ = ["NonFiniteOutputError", "TableClassifier", "TableEstimator", "TableRegressor"]
 
@@ -87,8 +88,18 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
         Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
         """
-        P, classes = self.predict_proba(X), self.classes_
-        if self.network_._binarizer.y_type_.startswith("multilabel"):
+        return self.most_probable(self.predict_proba(X))
+
+    @property
+    def is_multilabel_(self) -> bool:
+        """Whether each target is a label that a row has or not."""
+        check_is_fitted(self)
+        return bool(self.network_._binarizer.y_type_.startswith("multilabel"))
+
+    def most_probable(self, P: np.ndarray) -> np.ndarray:
+        """Return the labels (n,), or 0 and 1 (n, n_labels), of the probabilities ``P``."""
+        classes = self.classes_
+        if self.is_multilabel_:
             return (P > 0.5).astype(np.int64)
         places = P.argmax(axis=1) if len(classes) > 1 else np.zeros(len(P), np.intp)
         labels: np.ndarray = classes[places]
@@ -134,7 +145,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
     def known_labels(self, table: Any, target: str | None = None) -> np.ndarray:
         """Return the labels (n,) in a column; DataError for one that training had not."""
-        name = target or self.target_names_[0]
+        name = self._name_of_truth(target and (target,))
         table = self._table(table)
         gaps = table.column(name).is_gap()
         if gaps.any():
@@ -170,9 +181,18 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
         The unknown ones count on from len(classes_).
         """
-        (name,) = self._names_of_truth(targets)
+        name = self._name_of_truth(targets)
         rows, _ = rows_with_target(self._table(table), (name,))
         return rows, *class_indices(rows, name, self.classes_)
+
+    def _name_of_truth(self, targets: Sequence[str] | None) -> str:
+        if self.is_multilabel_:
+            raise DataError(
+                f"the model gives several labels to a row, {listed(self.target_names_)}, which "
+                "only models of one target are scored and explained for; compare what predict "
+                "gives"
+            )
+        return self._names_of_truth(targets)[0]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

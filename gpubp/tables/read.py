@@ -35,6 +35,7 @@ def read_table(
     target_file: str | Path | None = None,
     targets: Sequence[str] | None = None,
     known: Collection[str] = (),
+    as_text: Collection[str] = (),
 ) -> Table:
     """The table of a file, a pattern such as "data/*.csv", or standard input ("-").
 
@@ -42,6 +43,7 @@ def read_table(
     targets: columns to take as the target, which stay as they are written; by default the last
         one, y of arrays.
     known: the names of a model's columns, which tell whether the first line of CSV is a header.
+    as_text: columns of cells to take as they are written, even if all are numbers.
     Raises DataError for a file that cannot be used, one without rows, and an unknown target.
     """
     array = _array_path(path)
@@ -51,7 +53,9 @@ def read_table(
         table = _read_arrays(array, options, target_file)
     else:
         with open_relation(path, options, known) as opened:
-            table = opened.run(lambda session, relation: _fetched(session, relation, targets))
+            table = opened.run(
+                lambda session, relation: _fetched(session, relation.with_text(as_text), targets)
+            )
         if not len(table) and options.query is not None:
             raise DataError(f"{table.source}: the query gives no rows; give one that does")
         if not len(table):
@@ -72,8 +76,7 @@ def read_chunks(
 ) -> Iterator[Table]:
     """Tables of at most ``rows`` rows, in bounded memory; at least one, of 0 rows for a header.
 
-    known: as for read_table.
-    as_text: columns that are wanted as they are written, even if they are numbers.
+    known, as_text: as for read_table.
     Raises DataError as read_table does, from the iterator.
     """
     if rows < 1:
@@ -102,7 +105,7 @@ def _read_arrays(path: Path, options: ReadOptions, target_file: str | Path | Non
         raise DataError(f"{target_file} has suffix {Path(target_file).suffix!r}; give one of .npy")
     if target_file is not None:
         find_paths(target_file)
-    return read_array_file(path, target_file)
+    return read_array_file(path, target_file, options.missing)
 
 
 def _fetched(session: Session, relation: Relation, targets: Sequence[str] | None) -> Table:

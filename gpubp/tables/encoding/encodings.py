@@ -87,7 +87,9 @@ class NumberEncoding:
         if isinstance(column, NumberColumn):
             return self._standardised(column.values, where, dtype)
         numbers = read_numbers(column.values, self.type.decimal)
-        wrong = np.isnan(numbers) & ~np.isin(column.values, self.type.strays)
+        is_stray = np.isin(column.values, self.type.strays)
+        numbers[is_stray] = np.nan  # also a code such as 007, which would be 7
+        wrong = np.isnan(numbers) & ~is_stray
         commas = (
             self.type.decimal == "." and bool(wrong.any()) and _are_decimal_commas(column, wrong)
         )
