@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 
 from gpubp.tables.column import NumberColumn, TextColumn
 from gpubp.tables.column_types.dates import parse_dates
+from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.frame import as_table
 from gpubp.tables.read import DataError, read_table
 from tests.tables.conftest import cells
@@ -109,3 +110,28 @@ def test_masked_cells_of_a_dict_are_gaps() -> None:
     table = as_table({"a": masked, "b": np.ma.array(["u", "v", "w"], mask=[1, 0, 0])})
     assert cells(table, "a") == [1, None, 3]
     assert cells(table, "b") == [None, "v", "w"]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"p": pd.Categorical([1, 2, 3] * 20)}),
+        pl.DataFrame({"p": ["1", "2", "3"] * 20}, schema={"p": pl.Enum(["1", "2", "3"])}),
+        pl.DataFrame({"p": ["1", "2", "3"] * 20}, schema={"p": pl.Categorical}),
+        pa.table({"p": pa.array([1, 2, 3] * 20).dictionary_encode()}),
+    ],
+)
+def test_categories_of_numbers_stay_categories(frame: Any) -> None:
+    encoder = TableEncoder().fit(frame)
+    assert encoder.get_feature_names_out().tolist() == ["p=1", "p=2", "p=3"]
+    assert encoder.transform({"p": [2, 3]}).tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert TableEncoder(numeric=["p"]).fit(frame).types_[0].kind == "number"
+
+
+def test_integers_of_128_bits() -> None:
+    frame = pl.DataFrame(
+        {"a": [1, 2, 3], "b": [1, 2**70, None]}, schema={"a": pl.Int128, "b": pl.Int128}
+    )
+    table = as_table(frame)
+    assert cells(table, "a") == [1, 2, 3]
+    assert cells(table, "b") == ["1", str(2**70), None]
