@@ -42,6 +42,8 @@ def as_table(
     if _is_dict(X):
         _check_names(list(map(str, X)), source)
         return _table({str(k): _cells(str(k), v, missing) for k, v in X.items()}, source)
+    if hasattr(X, "collect") and hasattr(X, "lazy"):
+        raise DataError(f"{source} is a lazy frame; pass {source}.collect()")
     if is_frame(X):
         return _frame_table(X, missing, source)
     array = check_array(
@@ -240,6 +242,8 @@ def _text(cell: Any) -> str | None:
         return None
     if isinstance(cell, float | np.floating):
         return written(np.array([cell]))[0]
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "replace")
     if not isinstance(cell, datetime):
         return str(cell)
     return (cell if cell.tzinfo is None else cell.astimezone(UTC)).isoformat(sep=" ")

@@ -135,3 +135,25 @@ def test_integers_of_128_bits() -> None:
     table = as_table(frame)
     assert cells(table, "a") == [1, 2, 3]
     assert cells(table, "b") == ["1", str(2**70), None]
+
+
+def test_periods_and_bytes_are_read_as_text() -> None:
+    months = pd.period_range("2020-01", periods=3, freq="M")
+    table = as_table(pd.DataFrame({"p": months, "b": [b"u", b"v", None]}))
+    assert cells(table, "p") == ["2020-01", "2020-02", "2020-03"]
+    assert cells(table, "b") == ["u", "v", None]
+
+
+def test_a_lazy_frame_is_to_be_collected() -> None:
+    with pytest.raises(DataError, match=r"X is a lazy frame; pass X.collect\(\)"):
+        as_table(pl.DataFrame({"a": [1]}).lazy())
+
+
+def test_booleans_as_numbers() -> None:
+    encoder = TableEncoder().fit({"a": np.array([True, False] * 20)})
+    assert encoder.transform({"a": ["1.0", "0.0", "1"]}).tolist() == [[1], [0], [1]]
+    with pytest.raises(DataError, match=r"'2\.0' is neither 'false' nor 'true'"):
+        encoder.transform({"a": ["2.0"]})
+    numbers = TableEncoder(numeric=["x0"]).fit(np.array([[True], [False]] * 20))
+    assert numbers.types_[0].kind == "number"
+    assert numbers.transform(np.array([[True], [False]])).tolist() == [[1], [-1]]
