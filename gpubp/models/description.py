@@ -12,7 +12,7 @@ from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.mlp import BaseMLP
 from gpubp.models.save_load import load
 from gpubp.models.table_estimators import TableEstimator
-from gpubp.models.table_parameters import is_auto
+from gpubp.models.table_parameters import defaults, is_auto
 from gpubp.storage.model_file import read_model
 from gpubp.tables.encoder import TableEncoder
 from gpubp.training.schedules import SCHEDULE_NUMBERS
@@ -36,6 +36,11 @@ _RECIPE = {
 }
 _KEYS = {name: key for key, name in _RECIPE.items()}
 _OFF = (None, 0, False, ())
+# Told elsewhere, or without a part in what is learned.
+_NOT_OF_TRAINING = {
+    *("hidden_layer_sizes", "activation", "dtype"),
+    *("compiled", "device", "keep_optimizer_state", "record", "threads", "verbose", "warm_start"),
+}
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -122,6 +127,10 @@ def _recipe(network: Any) -> dict[str, Any]:
     of_entries = (SOLVER_NUMBERS, solver), (SCHEDULE_NUMBERS, schedule)
     for numbers, entry in of_entries:
         recipe |= {name: given[name] for name, of in numbers.items() if entry in of}
+    known = {*_RECIPE, *recipe, *SOLVER_NUMBERS, *SCHEDULE_NUMBERS, *_NOT_OF_TRAINING} - {"tol"}
+    usual = defaults(type(network))
+    others = {name: value for name, value in given.items() if name not in known}
+    recipe |= {name: value for name, value in others.items() if value != usual[name]}
     if not given["early_stopping"]:
         recipe.pop("validation")
         if given["n_iter_no_change"] >= given["max_iter"]:

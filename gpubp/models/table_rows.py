@@ -27,6 +27,7 @@ from gpubp.tables.target import (
 )
 
 _BOOLEANS = {bool, np.bool_}
+_NAMES = str | int | np.integer  # of a column; frames may number theirs
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +78,10 @@ def rows_given(
         checked = checked_y(on_host(y), task, caller)
         check_consistent_length(_first_column(X), checked)
         return Rows(X, checked, _names_of(y, checked), weights)
-    names = (target,) if isinstance(target, str) else target
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+    names = (target,) if isinstance(target, _NAMES) else target
+    if not isinstance(names, list | tuple) or not all(isinstance(name, _NAMES) for name in names):
         raise ValueError(f"target is {target!r}; give the name of a column of X, or a list of them")
-    return _rows_of_frame(X, as_table(X, na=na), tuple(names), weights, task)
+    return _rows_of_frame(X, as_table(X, na=na), tuple(map(str, names)), weights, task)
 
 
 def _rows_of_frame(X: Any, table: Table, names: tuple[str, ...], weights: Any, task: Task) -> Rows:
@@ -91,11 +92,19 @@ def _rows_of_frame(X: Any, table: Table, names: tuple[str, ...], weights: Any, t
         gaps = np.any([table.column(name).is_gap() for name in rows.names], axis=0)
         kept = np.flatnonzero(~gaps)  # type: ignore[assignment]
     if task == "classification" and has_names(X) and not isinstance(X, Table):
-        y = _labels_of_frame(np.asarray(X[names[0]])[kept], y)
+        name = next(name for name in _names_in(X) if str(name) == names[0])
+        y = _labels_of_frame(np.asarray(X[name])[kept], y)
     if weights is not None:
         weights = checked_weights(np.empty(len(table)), weights)
         weights = None if weights is None else weights[kept]
     return Rows(rows.X, y, rows.names, weights, rows.left_out)
+
+
+def _names_in(X: Any) -> Any:
+    """Return the names of a frame's or a dict's columns as it has them."""
+    if isinstance(X, Mapping):
+        return X
+    return X.column_names if hasattr(X, "column_names") else X.columns  # pyarrow has arrays there
 
 
 def _first_column(X: Any) -> Any:

@@ -310,6 +310,6 @@ def _names(option: str, value: Any) -> tuple[str, ...]:
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise ValueError(f"{option} is {value!r}; give a list of column names")
     names = tuple(names)
-    if not all(isinstance(name, str) for name in names):
+    if not all(isinstance(name, str | int | np.integer) for name in names):
         raise ValueError(f"{option} is {value!r}; give names as text")
-    return names
+    return tuple(map(str, names))  # as frames whose columns are numbered have them

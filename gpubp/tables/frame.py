@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,8 +42,10 @@ def as_table(
     if _is_dict(X):
         _check_names(list(map(str, X)), source)
         return _table({str(k): _cells(str(k), v, missing) for k, v in X.items()}, source)
+    if hasattr(X, "collect") and hasattr(X, "lazy"):
+        raise DataError(f"{source} is a lazy frame; pass {source}.collect()")
     if is_frame(X):
-        return _table(_frame_columns(X, missing, source), source)
+        return _frame_table(X, missing, source)
     array = check_array(
         X,
         dtype=None,
@@ -115,7 +118,7 @@ def _table(columns: dict[str, Column], source: str) -> Table:
     return Table(columns, next(iter(lengths.values()), 0), source)
 
 
-def _frame_columns(X: Any, missing: frozenset[str], source: str) -> dict[str, Column]:
+def _frame_table(X: Any, missing: frozenset[str], source: str) -> Table:
     import narwhals.stable.v1 as nw
 
     try:
@@ -125,10 +128,12 @@ def _frame_columns(X: Any, missing: frozenset[str], source: str) -> dict[str, Co
         raise DataError(f"{source} cannot be read: {' '.join(str(error).split())}") from None
     texts = [str(name) for name in names]
     _check_names(texts, source)
-    return {
-        name: _series(series, missing)
-        for name, series in zip(texts, frame.iter_columns(), strict=True)
-    }
+    series = dict(zip(texts, frame.iter_columns(), strict=True))
+    table = _table({name: _series(each, missing) for name, each in series.items()}, source)
+    kinds = (nw.Categorical, nw.Enum)
+    return replace(
+        table, categories=frozenset(name for name, each in series.items() if each.dtype in kinds)
+    )
 
 
 def _series(series: Any, missing: frozenset[str]) -> Column:
@@ -138,7 +143,8 @@ def _series(series: Any, missing: frozenset[str]) -> Column:
     if dtype == nw.Boolean:
         cells = [None if _is_null(cell) else bool(cell) for cell in series.to_list()]
         return TextColumn.of(map(_text, cells), missing)
-    if dtype.is_decimal() or (dtype.is_integer() and series.null_count()):
+    wide = dtype in (nw.Int128, nw.UInt128)  # which NumPy has not
+    if dtype.is_decimal() or wide or (dtype.is_integer() and series.null_count()):
         if _beyond_floats(cells := series.to_list()):
             return TextColumn.of((None if _is_null(c) else str(int(c)) for c in cells), missing)
         series, dtype = series.cast(nw.Float64), nw.Float64()
@@ -236,6 +242,8 @@ def _text(cell: Any) -> str | None:
         return None
     if isinstance(cell, float | np.floating):
         return written(np.array([cell]))[0]
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "replace")
     if not isinstance(cell, datetime):
         return str(cell)
     return (cell if cell.tzinfo is None else cell.astimezone(UTC)).isoformat(sep=" ")

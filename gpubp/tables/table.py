@@ -29,6 +29,7 @@ class Table:
     only_targets: whether ``targets`` cannot be features (y of array files).
     decimal: "," where numbers in text are written 1,5; "." for 1.5; None: find out.
     doubled: names that more than one column had; later ones are called a.1, a.2, ...
+    categories: columns that the source itself calls categories, even if they hold numbers.
     notes: lines for the user of how the source was read, such as that names were made up.
     row_numbers: (n,) number of each row in the source, from 1; None: first_row, first_row + 1, ...
     written: cells (n,) of the columns that were asked for as the source has them, blanks and all.
@@ -44,6 +45,7 @@ class Table:
     notes: tuple[str, ...] = ()
     first_row: int = 1
     row_numbers: Array | None = None
+    categories: frozenset[str] = frozenset()
     written: Mapping[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -93,3 +93,15 @@ def test_an_estimator_that_was_saved_in_python(run: Run) -> None:
 def test_what_is_no_model(run: Run, name: str, message: str) -> None:
     Path("notes").write_text("my notes", encoding="utf-8")
     assert message in one_line(run("inspect", name, code=1))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_parameters_that_are_not_usual_are_shown(run: Run) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    model = gpubp.MLPRegressor(
+        hidden_layer_sizes=(4,), max_iter=2, tol=1e-3, clip_norm=0.5, quantile=0.5, threads=1
+    )
+    gpubp.save(model.fit(X, X[:, 0]), "m")
+    recipe = json.loads(run("inspect", "m", "--json").out)["recipe"]
+    assert (recipe["clip_norm"], recipe["tol"]) == (0.5, 1e-3)
+    assert not {"quantile", "threads", "shuffle"} & set(recipe)

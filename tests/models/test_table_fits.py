@@ -128,3 +128,16 @@ def test_categories_of_half_precision() -> None:
     X = np.array([[1], [2.5], [60000]] * 20, np.float16)
     encoder = TableEncoder(categorical=["x0"]).fit(X)
     assert encoder.get_feature_names_out().tolist() == ["x0=1", "x0=2.5", "x0=60000"]
+
+
+@pytest.mark.parametrize("target", [2, "2"])
+def test_frames_whose_columns_are_numbered(target: Any) -> None:
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    labels = np.where(A > 0, "1", "2")
+    frame = pd.DataFrame({0: A, 1: COLUMNS["kind"], 2: labels})
+    model = TableClassifier(**SMALL, features=[0], numeric=[0]).fit(frame, target=target)
+    assert model.classes_.tolist() == ["1", "2"]  # text stays text
+    assert [found.name for found in model.encoder_.types_] == ["0"]
+    assert model.target_names_ == ("2",)
+    with pytest.raises(ValueError, match=r"features is \[None\]; give names as text"):
+        TableEncoder(features=[None]).fit(frame)

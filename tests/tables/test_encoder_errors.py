@@ -64,7 +64,7 @@ def test_a_column_cannot_be_two_kinds() -> None:
     [
         ({"drop": "ab"}, "drop is 'ab'; give a list of column names"),
         ({"numeric": 3}, "numeric is 3; give a list"),
-        ({"features": [1]}, "features is [1]; give names as text"),
+        ({"features": [1.5]}, "features is [1.5]; give names as text"),
         ({"min_frequency": 0}, "min_frequency is 0; give 'auto' or an integer from 1 on"),
         ({"min_frequency": 2.5}, "min_frequency is 2.5; give"),
         ({"min_frequency": "x"}, "min_frequency is 'x'; give"),

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 
 from gpubp.tables.column import NumberColumn, TextColumn
 from gpubp.tables.column_types.dates import parse_dates
+from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.frame import as_table
 from gpubp.tables.read import DataError, read_table
 from tests.tables.conftest import cells
@@ -109,3 +110,50 @@ def test_masked_cells_of_a_dict_are_gaps() -> None:
     table = as_table({"a": masked, "b": np.ma.array(["u", "v", "w"], mask=[1, 0, 0])})
     assert cells(table, "a") == [1, None, 3]
     assert cells(table, "b") == [None, "v", "w"]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"p": pd.Categorical([1, 2, 3] * 20)}),
+        pl.DataFrame({"p": ["1", "2", "3"] * 20}, schema={"p": pl.Enum(["1", "2", "3"])}),
+        pl.DataFrame({"p": ["1", "2", "3"] * 20}, schema={"p": pl.Categorical}),
+        pa.table({"p": pa.array([1, 2, 3] * 20).dictionary_encode()}),
+    ],
+)
+def test_categories_of_numbers_stay_categories(frame: Any) -> None:
+    encoder = TableEncoder().fit(frame)
+    assert encoder.get_feature_names_out().tolist() == ["p=1", "p=2", "p=3"]
+    assert encoder.transform({"p": [2, 3]}).tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert TableEncoder(numeric=["p"]).fit(frame).types_[0].kind == "number"
+
+
+def test_integers_of_128_bits() -> None:
+    frame = pl.DataFrame(
+        {"a": [1, 2, 3], "b": [1, 2**70, None]}, schema={"a": pl.Int128, "b": pl.Int128}
+    )
+    table = as_table(frame)
+    assert cells(table, "a") == [1, 2, 3]
+    assert cells(table, "b") == ["1", str(2**70), None]
+
+
+def test_periods_and_bytes_are_read_as_text() -> None:
+    months = pd.period_range("2020-01", periods=3, freq="M")
+    table = as_table(pd.DataFrame({"p": months, "b": [b"u", b"v", None]}))
+    assert cells(table, "p") == ["2020-01", "2020-02", "2020-03"]
+    assert cells(table, "b") == ["u", "v", None]
+
+
+def test_a_lazy_frame_is_to_be_collected() -> None:
+    with pytest.raises(DataError, match=r"X is a lazy frame; pass X.collect\(\)"):
+        as_table(pl.DataFrame({"a": [1]}).lazy())
+
+
+def test_booleans_as_numbers() -> None:
+    encoder = TableEncoder().fit({"a": np.array([True, False] * 20)})
+    assert encoder.transform({"a": ["1.0", "0.0", "1"]}).tolist() == [[1], [0], [1]]
+    with pytest.raises(DataError, match=r"'2\.0' is neither 'false' nor 'true'"):
+        encoder.transform({"a": ["2.0"]})
+    numbers = TableEncoder(numeric=["x0"]).fit(np.array([[True], [False]] * 20))
+    assert numbers.types_[0].kind == "number"
+    assert numbers.transform(np.array([[True], [False]])).tolist() == [[1], [-1]]

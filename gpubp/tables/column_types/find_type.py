@@ -79,7 +79,8 @@ def as_text(column: Column) -> TextColumn:
 
 def _type_of_numbers(name: str, column: NumberColumn, asked: Kind | None) -> ColumnType:
     numbers = SortedNumbers.of(column.values)
-    kind: Kind = "boolean" if column.values.dtype.kind == "b" else "number"
+    is_boolean = column.values.dtype.kind == "b" and asked != "number"
+    kind: Kind = "boolean" if is_boolean else "number"
     found = ColumnType(name, kind, numbers.gaps, numbers.distinct())
     if not found.distinct:
         return replace(found, kind="empty").noted("left out: no cell has a value")

@@ -158,6 +158,8 @@ class BooleanEncoding:
         text = as_text(column)
         meanings = {"0": 0, "1": 1, "false": 0, "true": 1, self.words[0]: 0, self.words[1]: 1}
         bits = np.array([meanings.get(value.casefold(), -1) for value in text.values], np.int64)
+        numbers = read_numbers(text.values, ".", strict=True)  # "1.0", as other files write 1
+        bits = np.where((bits < 0) & np.isin(numbers, (0, 1)), numbers == 1, bits)
         allowed = f"is neither {self.words[0]!r} nor {self.words[1]!r}"
         refuse(text, bits < 0, where, allowed)
         table = np.zeros((len(bits) + 1, len(self.outputs)), dtype)

@@ -147,6 +147,8 @@ def _asked(table: Table, options: ColumnOptions) -> tuple[dict[str, Kind | None]
                 )
             if name in asked:
                 asked[name] = kind
+    for name in table.categories.intersection(asked):
+        asked[name] = asked[name] or "category"
     return {name: kind for name, kind in asked.items() if name not in options.drop}, orders
 
 
