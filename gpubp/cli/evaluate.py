@@ -64,10 +64,11 @@ def _rows(
     known = (*estimator.encoder_.feature_names_in_, *estimator.target_names_)
     table = read_data(
         data,
-        read_options(options, estimator.na),
+        read_options(options, estimator, data),
         target_file=options["target_file"],
         targets=targets,
         known=known,
+        as_text=estimator.encoder_.text_columns_,
     )
     table.require(targets)
     return rows_with_target(table, targets)

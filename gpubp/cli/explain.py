@@ -104,11 +104,13 @@ def _of_model(path: Path, data: str, row: int, options: dict[str, Any]) -> Examp
     from gpubp.models.save_load import load
     from gpubp.models.table_estimators import TableEstimator
 
-    model, known, targets, na = load(path, device="cpu"), (), None, None
-    if isinstance(model, TableEstimator):
-        targets, na = model.target_names_, model.na
+    model, known, targets, as_text = load(path, device="cpu"), (), None, ()
+    is_table = isinstance(model, TableEstimator)
+    if is_table:
+        targets, as_text = model.target_names_, model.encoder_.text_columns_
         known = (*model.encoder_.feature_names_in_, *targets)
-    table = read_data(data, read_options(options, na), targets=targets, known=known)
+    reading = read_options(options, model if is_table else None, data)
+    table = read_data(data, reading, targets=targets, known=known, as_text=as_text)
     return of_model(model, table, row, model_name=path.name)
 
 

@@ -56,7 +56,7 @@ def predict(model: Path, data: str, **options: Any) -> None:
         )
     if out is not None:
         check_output("-o", out)
-    chunks = _chunks(data, estimator, read_options(options, estimator.na), keep)
+    chunks = _chunks(data, estimator, read_options(options, estimator, data), keep)
     blocks = (_block(estimator, chunk, keep, names) for chunk in chunks)
     if out is not None and is_parquet(out) and not is_stdout(out):
         write_parquet(out, blocks)
@@ -93,7 +93,8 @@ def _chunks(
         return iter([read_data(data, options)])
     known = tuple(model.encoder_.feature_names_in_)
     rows = min(CHUNK_ROWS, max(1, CHUNK_CELLS // len(known)))
-    return read_chunks(data, rows, options, known=known, as_text=keep)
+    as_text = {*keep, *model.encoder_.text_columns_}
+    return read_chunks(data, rows, options, known=known, as_text=as_text)
 
 
 def _names(model: TableClassifier | TableRegressor, proba: bool) -> list[str]:

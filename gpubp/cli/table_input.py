@@ -13,6 +13,7 @@ import click
 from gpubp.cli.options import Names, split_names
 
 if TYPE_CHECKING:
+    from gpubp.models.table_estimators import TableEstimator
     from gpubp.tables.read import ReadOptions
     from gpubp.tables.table import Table
 
@@ -117,18 +118,21 @@ def choosing_columns(command: F) -> F:
     return command
 
 
-def read_options(options: Mapping[str, Any], na: Sequence[str] | None = None) -> ReadOptions:
-    """Return how the command line says that DATA is read.
+def read_options(
+    options: Mapping[str, Any], model: TableEstimator | None = None, data: str = ""
+) -> ReadOptions:
+    """Return how the command line says that ``data`` is read.
 
-    na : markers of the model's training, for which --na stands otherwise.
+    model : gives the markers and the decimal sign of its training, where the options have none.
     """
-    from gpubp.tables.read import ReadOptions
+    from gpubp.tables.read import DATASETS, ReadOptions
 
     asked = options["na"]
-    stored = None if na is None else tuple(na)
+    stored = None if model is None or model.na is None else tuple(model.na)
+    decimal = None if model is None or data in DATASETS else model.encoder_.decimal_
     return ReadOptions(
         delimiter=options["delimiter"],
-        decimal=options["decimal"],
+        decimal=options["decimal"] or decimal,
         encoding=options["encoding"],
         header=False if options["no_header"] else None,
         na=stored if asked is None else asked,
@@ -143,16 +147,24 @@ def read_data(
     target_file: Path | None = None,
     targets: Sequence[str] | None = None,
     known: Sequence[str] = (),
+    as_text: Sequence[str] = (),
 ) -> Table:
     """Return the table at the path ``data``, or the built-in data set of that name.
 
-    targets, known : as `read_table` takes them.
+    targets, known, as_text : as `read_table` takes them.
     """
     from gpubp.tables.read import DATASETS, ReadOptions, load_dataset, read_table
 
     options = options or ReadOptions()
     if data not in DATASETS:  # a file that can be read has a suffix
-        return read_table(data, options, target_file=target_file, targets=targets, known=known)
+        return read_table(
+            data,
+            options,
+            target_file=target_file,
+            targets=targets,
+            known=known,
+            as_text=as_text,
+        )
     if target_file is not None:
         raise click.UsageError(f"--target-file goes with an .npy file, not with {data!r}")
     if options != ReadOptions(na=options.na):

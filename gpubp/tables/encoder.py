@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from gpubp.tables.column_types.column_type import ColumnType
 from gpubp.tables.column_types.statistics import Statistics
+from gpubp.tables.decimal_sign import settled
 from gpubp.tables.encoding.encoded import Bound
 from gpubp.tables.encoding.encoder_parts import Parts, header_of, parts_from, tensors_of
 from gpubp.tables.encoding.encodings import Encoding, NumberEncoding
@@ -71,6 +72,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     feature_names_in_ : ndarray of str
         Only if the data had names.
     n_features_out_ : int
+    decimal_ : {".", ",", None}
+        The decimal sign of the table, for a reader of further rows; None if nothing showed it.
     """
 
     def __init__(
@@ -156,10 +159,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def text_columns_(self) -> tuple[str, ...]:
         """The used columns that a reader should take as written, also where all are numbers.
 
-        1.234 is 1234 in a column with decimal commas, and "1.0" may be a category.
+        They are categories, where "1.0" may be another than "1", and numbers whose decimal sign is
+        not that of the table: 1.234 is 1234 where the sign is a comma.
         """
         check_is_fitted(self)
-        return tuple(encoding.type.name for encoding in self.encodings_ if encoding.as_written)
+        sign = self.decimal_ or "."
+        return tuple(
+            encoding.type.name
+            for encoding in self.encodings_
+            if encoding.as_written
+            or (isinstance(encoding, NumberEncoding) and encoding.type.decimal != sign)
+        )
 
     def to_header(self) -> dict[str, Any]:
         """The part of the fitted encoder that JSON can hold."""
@@ -176,7 +186,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """The encoder of to_header and tensors; ValueError for anything that does not fit."""
         parts = parts_from(header, tensors)
         encoder = cls(dtype=parts.dtype, sparse=parts.sparse)
-        encoder._set(parts.names, parts.named, parts.types, parts.encodings)
+        encoder._set(parts.names, parts.named, parts.types, parts.encodings, parts.decimal)
         return encoder
 
     @classmethod
@@ -202,6 +212,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """X as a table, to learn from."""
         named = has_names(X)
         table = as_table(X, na=self.na, estimator=self, min_rows=1)
+        table = table if isinstance(X, Table) else settled(table)
         if not len(table):
             raise DataError(f"{table.source} has no rows; give at least one")
         self._named = named
@@ -232,7 +243,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         )
         self._check_output_options()
         types, encodings = fit_columns(table, options, whole)
-        self._set(table.names, self._named, types, encodings)
+        self._set(table.names, self._named, types, encodings, table.decimal)
 
     def _check_output_options(self) -> None:
         if self.dtype not in ("float32", "float64"):
@@ -246,7 +257,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         named: bool,
         types: tuple[ColumnType, ...],
         encodings: tuple[Encoding, ...],
+        decimal: str | None = None,
     ) -> None:
+        self.decimal_ = decimal
         self._names, self._named = tuple(names), named
         self.types_, self.encodings_ = types, encodings
         self.n_features_in_ = len(self._names)
@@ -257,9 +270,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             del self.feature_names_in_
 
     def _parts(self) -> Parts:
-        return Parts(
-            self._names, self._named, self.types_, self.encodings_, self.dtype, self.sparse
-        )
+        names, types, encodings = self._names, self.types_, self.encodings_
+        return Parts(names, self._named, types, encodings, self.dtype, self.sparse, self.decimal_)
 
     def _encode(self, table: Table) -> Any:
         bound = self._bind(table)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gpubp.tables.datasets import DATASETS
+from gpubp.tables.decimal_sign import settled
 from gpubp.tables.files.array_file import load_dataset, read_array_file
 from gpubp.tables.files.chunks import chunks
 from gpubp.tables.files.fetch import fetch_columns
@@ -35,6 +36,7 @@ def read_table(
     target_file: str | Path | None = None,
     targets: Sequence[str] | None = None,
     known: Collection[str] = (),
+    as_text: Collection[str] = (),
 ) -> Table:
     """The table of a file, a pattern such as "data/*.csv", or standard input ("-").
 
@@ -42,16 +44,16 @@ def read_table(
     targets: columns to take as the target, which stay as they are written; by default the last
         one, y of arrays.
     known: the names of a model's columns, which tell whether the first line of CSV is a header.
+    as_text: as for read_chunks.
     Raises DataError for a file that cannot be used, one without rows, and an unknown target.
     """
     array = _array_path(path)
     if target_file is not None and (array is None or array.suffix.lower() != ".npy"):
         raise DataError(f"{path}: a target file goes with an .npy file only")
     if array is not None:
-        table = _read_arrays(array, options, target_file)
+        table = settled(_read_arrays(array, options, target_file))
     else:
-        with open_relation(path, options, known) as opened:
-            table = opened.run(lambda session, relation: _fetched(session, relation, targets))
+        table = _read_rows(path, options, targets, known, as_text)
         if not len(table):
             raise DataError(f"{table.source} has a header but no rows; give at least one row")
     if targets is None:
@@ -103,9 +105,33 @@ def _read_arrays(path: Path, options: ReadOptions, target_file: str | Path | Non
     return read_array_file(path, target_file)
 
 
-def _fetched(session: Session, relation: Relation, targets: Sequence[str] | None) -> Table:
+def _read_rows(
+    path: str | Path,
+    options: ReadOptions,
+    targets: Sequence[str] | None,
+    known: Collection[str],
+    as_text: Collection[str],
+) -> Table:
+    """The table of a file that DuckDB reads, with the decimal sign that its cells show."""
+    with open_relation(path, options, known) as opened:
+
+        def fetched(session: Session, relation: Relation) -> Table:
+            return _fetched(session, relation, targets, as_text)
+
+        def again(decimal: str) -> Table:
+            return opened.with_decimal(decimal).run(fetched)
+
+        return settled(opened.run(fetched), opened.delimiter, again if opened.files else None)
+
+
+def _fetched(
+    session: Session,
+    relation: Relation,
+    targets: Sequence[str] | None,
+    as_text: Collection[str],
+) -> Table:
     labels = targets or _last_columns(relation)
-    columns = fetch_columns(session, relation, labels)
+    columns = fetch_columns(session, relation, {*labels, *as_text})
     if not columns:
         raise DataError(f"{relation.source} has no columns with cells; give a header line and rows")
     return relation.table(columns, tuple(columns)[-1:])

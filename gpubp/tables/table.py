@@ -28,6 +28,7 @@ class Table:
     targets: columns that are the target unless others are asked for; () where none is known.
     only_targets: whether ``targets`` cannot be features (y of array files).
     decimal: "," where numbers in text are written 1,5; "." for 1.5; None: find out.
+    written: the decimal sign that columns of numbers had in a file.
     doubled: names that more than one column had; later ones are called a.1, a.2, ...
     notes: lines for the user of how the source was read, such as that names were made up.
     row_numbers: (n,) number of each row in the source, from 1; None: first_row, first_row + 1, ...
@@ -39,6 +40,7 @@ class Table:
     targets: tuple[str, ...] = ()
     only_targets: bool = False
     decimal: str | None = None
+    written: str = "."
     doubled: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     first_row: int = 1

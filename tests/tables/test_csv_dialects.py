@@ -142,7 +142,7 @@ def test_tabs_and_other_delimiters_within_cells(write):
     table = read_table(write("name\tn\nDoe, Jane\t1\nRoe, Rick\t2\n"))
     assert cells(table, "name") == ["Doe, Jane", "Roe, Rick"]
     table = read_table(write("a;b\n1,5;2,5\n3,5;4,5\n"))
-    assert cells(table, "a") == ["1,5", "3,5"]
+    assert cells(table, "a") == [1.5, 3.5]
     table = read_table(write("1,5;2,5\n3,5;4,5\n5,5;4,5\n"))
     assert table.names == ("x0", "x1")
 

@@ -118,7 +118,8 @@ def test_numbers_in_text_have_the_statistics_of_their_rows() -> None:
 
 
 def test_an_ambiguous_comma_names_the_option() -> None:
-    assert _type(_text("2,288", "1,066")).remarks == ("'1,066' is read as 1066; see --decimal",)
+    doubt = "'1,066' could be 1066 or 1.066: read as 1066; --decimal , reads 1.066"
+    assert _type(_text("2,288", "1,066")).remarks == (doubt,)
     found = _type(_text("2,288", "1,066"), decimal=",")
     assert found.remarks == ("'1,066' is read as 1.066",)
     assert found.statistics is not None

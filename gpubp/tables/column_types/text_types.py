@@ -22,6 +22,7 @@ from gpubp.tables.column_types.column_type import (
 )
 from gpubp.tables.column_types.dates import find_dates, parse_dates
 from gpubp.tables.column_types.numbers import (
+    doubt,
     find_decimal,
     is_ambiguous,
     parse_numbers,
@@ -175,10 +176,9 @@ def _reading(values: Array, mark: str, decimal: str | None) -> list[str]:
     doubtful = is_ambiguous(values) if decimal is None else None
     if doubtful is None and example is None:
         return []
-    number = written(read_numbers([str(doubtful or example)], mark))[0]
-    return [
-        f"{doubtful or example!r} is read as {number}" + ("; see --decimal" if doubtful else "")
-    ]
+    if doubtful is not None:
+        return [doubt(doubtful, mark)]
+    return [f"{example!r} is read as {written(read_numbers([str(example)], mark))[0]}"]
 
 
 def _date(

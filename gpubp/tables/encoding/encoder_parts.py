@@ -44,6 +44,7 @@ class Parts:
     encodings: tuple[Encoding, ...]
     dtype: str
     sparse: bool | Literal["auto"]
+    decimal: str | None = None
 
 
 def header_of(parts: Parts) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def header_of(parts: Parts) -> dict[str, Any]:
         "columns": columns,
         "dtype": parts.dtype,
         "sparse": parts.sparse,
+        "decimal": parts.decimal,
     }
 
 
@@ -87,7 +89,7 @@ def parts_from(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Parts
     """The parts of `header_of` and `tensors_of`; ValueError for anything that does not fit."""
     if not isinstance(header, Mapping):
         raise ModelFileError(f"the encoder is {header!r:.200}; it must be a dict")
-    only_keys(header, ("names", "named", "columns", "dtype", "sparse"))
+    only_keys(header, ("names", "named", "columns", "dtype", "sparse", "decimal"))
     names = tuple(require_list(header, "names", str))
     array = require_tensor(tensors, STATISTICS, (None, 5))
     if array.dtype != np.float64 or not np.isfinite(array).all():
@@ -111,9 +113,9 @@ def parts_from(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Parts
         raise ModelFileError(f"'sparse' is {sparse!r:.200}; it must be true, false or 'auto'")
     named = require(header, "named", bool)
     dtype = choose(header, "dtype", ("float32", "float64"))
-    return Parts(
-        names, named, tuple(types), tuple(encodings), dtype, cast(bool | Literal["auto"], sparse)
-    )
+    decimal = None if header.get("decimal") is None else choose(header, "decimal", (".", ","))
+    of = cast(bool | Literal["auto"], sparse)
+    return Parts(names, named, tuple(types), tuple(encodings), dtype, of, decimal)
 
 
 def _type_from(column: Mapping[str, Any], statistics: Iterator[list[float]]) -> ColumnType:

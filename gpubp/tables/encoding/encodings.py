@@ -78,7 +78,7 @@ class NumberEncoding:
 
     @property
     def as_written(self) -> bool:
-        return self.type.decimal == ","
+        return False  # but for its decimal sign, which is the table's or not
 
     def renamed(self, name: str) -> NumberEncoding:
         return replace(self, type=replace(self.type, name=name))

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from gpubp.tables.column import Column
+from gpubp.tables.column import Column, NumberColumn
 from gpubp.tables.column_types.column_type import ColumnError, ColumnType, Kind
 from gpubp.tables.column_types.find_type import find_type
 from gpubp.tables.column_types.part_types import type_of_part
@@ -95,9 +95,12 @@ def _type(
 ) -> ColumnType:
     column, decimal = table.columns[name], table.decimal
     if whole is None:
-        return find_type(name, column, asked=kind, decimal=decimal, order=order)
-    every = whole.columns[name]
-    return type_of_part(name, column, every, asked=kind, decimal=decimal, order=order)
+        found = find_type(name, column, asked=kind, decimal=decimal, order=order)
+    else:
+        every = whole.columns[name]
+        found = type_of_part(name, column, every, asked=kind, decimal=decimal, order=order)
+    is_read = found.kind == "number" and isinstance(column, NumberColumn)
+    return replace(found, decimal=table.written) if is_read else found
 
 
 def _asked(table: Table, options: ColumnOptions) -> tuple[dict[str, Kind | None], dict[str, str]]:

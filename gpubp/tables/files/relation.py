@@ -103,6 +103,7 @@ class Relation:
             self.source,
             targets,
             decimal=self.decimal,
+            written=self.decimal or ".",
             doubled=self.doubled,
             notes=self.notes_on(columns),
         )
