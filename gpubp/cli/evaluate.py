@@ -11,7 +11,7 @@ import click
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import Names, device_option
 from gpubp.cli.predict import load_table_model
-from gpubp.cli.table_input import read_data, read_options, reading
+from gpubp.cli.table_input import read_data, read_options, reading, strays_told
 
 if TYPE_CHECKING:
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
@@ -35,11 +35,12 @@ def evaluate(model: Path, data: str, **options: Any) -> None:
     estimator = load_table_model(model, options["device"])
     targets: Sequence[str] = options["target"] or estimator.target_names_
     table, left_out = _rows(estimator, data, targets, options)
-    metrics = estimator.evaluate(table, targets)
     classes = None
-    if isinstance(estimator, TableClassifier):
-        classes = estimator.per_class(table, targets)
-        _tell_unknown(estimator, table, targets[0])
+    with strays_told():
+        metrics = estimator.evaluate(table, targets)
+        if isinstance(estimator, TableClassifier):
+            classes = estimator.per_class(table, targets)
+            _tell_unknown(estimator, table, targets[0])
     if options["as_json"]:
         found = {"rows": len(table), "left_out": left_out} | metrics
         click.echo(json_line("result", found | ({} if classes is None else {"classes": classes})))

@@ -13,7 +13,7 @@ import click
 from gpubp.cli.completion import DATA, EXAMPLE
 from gpubp.cli.options import refuse_input
 from gpubp.cli.output_files import OutputPath, check_output, is_stdout, lines_apart, write_output
-from gpubp.cli.table_input import read_data, read_options, reading
+from gpubp.cli.table_input import read_data, read_options, reading, strays_told
 
 if TYPE_CHECKING:
     from gpubp.explain.example import Example
@@ -111,7 +111,8 @@ def _of_model(path: Path, data: str, row: int, options: dict[str, Any]) -> Examp
         known = (*model.encoder_.feature_names_in_, *targets)
     reading = read_options(options, model if is_table else None, data)
     table = read_data(data, reading, targets=targets, known=known, as_text=as_text)
-    return of_model(model, table, row, model_name=path.name)
+    with strays_told():
+        return of_model(model, table, row, model_name=path.name)
 
 
 def _variation(example: Example, name: str | None, row: int) -> Any:

@@ -11,7 +11,7 @@ import click
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import Names, device_option, refuse_input
 from gpubp.cli.output_files import OutputPath, check_output, is_stdout, open_output
-from gpubp.cli.table_input import read_options, reading
+from gpubp.cli.table_input import read_options, reading, strays_told
 
 if TYPE_CHECKING:
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
@@ -58,11 +58,12 @@ def predict(model: Path, data: str, **options: Any) -> None:
         check_output("-o", out)
     chunks = _chunks(data, estimator, read_options(options, estimator, data), keep)
     blocks = (_block(estimator, chunk, keep, names) for chunk in chunks)
-    if out is not None and is_parquet(out) and not is_stdout(out):
-        write_parquet(out, blocks)
-        return
-    with open_output(out) as file:
-        write_csv(file, blocks)
+    with strays_told():
+        if out is not None and is_parquet(out) and not is_stdout(out):
+            write_parquet(out, blocks)
+            return
+        with open_output(out) as file:
+            write_csv(file, blocks)
 
 
 def load_table_model(path: Path, device: str) -> TableClassifier | TableRegressor:

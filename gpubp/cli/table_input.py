@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -138,6 +140,30 @@ def read_options(
         na=stored if asked is None else asked,
         query=options["query"],
     )
+
+
+@contextmanager
+def strays_told() -> Iterator[None]:
+    """Say at the end, in one line per column, which cells do not fit and count as empty."""
+    from gpubp.tables.encoding.strays import StrayCellWarning, Strays
+
+    found: dict[str, dict[str, Strays]] = {}  # by column, then by place: rows are encoded twice
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", StrayCellWarning)
+        show = warnings.showwarning
+
+        def keep(message: Any, *others: Any) -> None:
+            if not isinstance(message, StrayCellWarning):
+                show(message, *others)
+                return
+            place = message.strays.place
+            found.setdefault(place.partition(", column ")[2], {})[place] = message.strays
+
+        warnings.showwarning = keep  # type: ignore[assignment]
+        yield
+    for strays in found.values():
+        first = next(iter(strays.values()))
+        click.echo(first.line(sum(each.count for each in strays.values())), err=True)
 
 
 def read_data(

@@ -86,9 +86,9 @@ class Table:
         return replace(self, columns={name: self.columns[name] for name in names})
 
     def where(self, row: int, name: str | None = None) -> str:
-        """The place of a cell, for messages; rows count from 1, behind the header."""
+        """The place of a cell, for messages; rows of data count from 1, behind the header."""
         number = self.first_row + row if self.row_numbers is None else int(self.row_numbers[row])
-        place = f"{self.source}, row {number}"
+        place = f"{self.source}, data row {number}"
         return place if name is None else f"{place}, column {name!r}"
 
     def require(self, names: Sequence[str]) -> None:

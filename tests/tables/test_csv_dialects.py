@@ -35,7 +35,7 @@ def test_the_plain_table(base):
     assert cells(base, "y")[:3] == ["yes", "no", "no"]
     assert base.notes == ()
     assert base.doubled == frozenset()
-    assert base.where(0, "a") == f"{base.source}, row 1, column 'a'"
+    assert base.where(0, "a") == f"{base.source}, data row 1, column 'a'"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_same_table_in_other_dialects(write, base, content, name):
     assert table.targets == ("y",)
     parts = list(read_chunks(path, 5))
     assert [len(part) for part in parts] == [5, 5, 2]
-    assert parts[2].where(1) == f"{path}, row 12"
+    assert parts[2].where(1) == f"{path}, data row 12"
 
 
 def test_a_zst_file(write, base, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
 from gpubp.tables.column_types.column_type import ColumnType, Kind
-from gpubp.tables.column_types.find_type import find_type
+from gpubp.tables.column_types.find_type import find_type, infinite_of
 
 _FIRST_ROWS = 100
 
@@ -29,7 +29,8 @@ def type_of_part(
     The other arguments, and what is raised, are those of `find_type`.
     """
     if isinstance(whole, NumberColumn) and not _may_count_rows(whole):
-        return find_type(name, part, asked=asked, decimal=decimal, order=order)
+        found = find_type(name, part, asked=asked, decimal=decimal, order=order)
+        return replace(found, strays=found.strays or tuple(infinite_of(whole.values)))
     found = find_type(name, whole, asked=asked, decimal=decimal, order=order)
     if not found.used:
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
-from gpubp.tables.column_types.column_type import ColumnType, short
+from gpubp.tables.column_types.column_type import ColumnType
 from gpubp.tables.column_types.find_type import as_text
-from gpubp.tables.column_types.numbers import LARGEST_INTEGER, read_numbers
+from gpubp.tables.column_types.numbers import LARGEST_INTEGER, decimals_of, read_numbers
 from gpubp.tables.column_types.statistics import Statistics
 from gpubp.tables.column_types.text_types import BOOLEANS, boolean_pair
 from gpubp.tables.encoding.encoded import Bound, Lookup, OneHot, Standardised
+from gpubp.tables.encoding.strays import Where, gaps_for, without_infinite
 from gpubp.tables.table import DataError
 
 Array = NDArray[Any]
-Where = Callable[[int], str]  # the place of a row of the column, for messages
 
 
 class Encoding(Protocol):
@@ -45,7 +45,10 @@ class Encoding(Protocol):
         """The same for a column of another name."""
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
-        """Check a column of new rows; DataError for a cell that cannot be encoded."""
+        """Check a column of new rows: cells that do not fit are gaps, with a StrayCellWarning.
+
+        Raises DataError where they are many, or a number is too large.
+        """
 
 
 @dataclass(frozen=True)
@@ -85,15 +88,24 @@ class NumberEncoding:
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
         if isinstance(column, NumberColumn):
-            return self._standardised(column.values, where, dtype)
+            values = without_infinite(column, self.type.strays, where)
+            return self._standardised(values, where, dtype)
         numbers = read_numbers(column.values, self.type.decimal)
         wrong = np.isnan(numbers) & ~np.isin(column.values, self.type.strays)
-        refuse(column, wrong, where, "is no number")
+        gaps_for(column, wrong, where, self._reason(column.values[wrong]))
         used = np.append(np.where(column.counts() > 0, numbers, np.nan), np.nan)
         bound = self._standardised(used, lambda place: where(_row_of(column, place)), dtype)
         table = np.empty((len(used), bound.entries), dtype)
         bound.dense(slice(None), table)
         return Lookup(column.codes, table)
+
+    def _reason(self, values: Array) -> str:
+        """Why texts do not fit, with the option that reads the first if another sign does."""
+        other = "." if self.type.decimal == "," else ","
+        if len(values) and other in decimals_of(values[0]):
+            sign = {",": "comma", ".": "point"}[self.type.decimal]
+            return f"is no number with a decimal {sign} (--decimal {other} reads it)"
+        return "is no number"
 
     def _standardised(self, values: Array, where: Where, dtype: DTypeLike) -> Standardised:
         found = self.statistics
@@ -105,9 +117,8 @@ class NumberEncoding:
                 if not fits:
                     row = int(np.argmax(values == number))
                     raise DataError(
-                        f"{where(row)}: {float(number)!r} is "
-                        + ("too large" if np.isfinite(number) else "not a finite number")
-                        + f"; training had {found.low:g} to {found.high:g}"
+                        f"{where(row)}: {float(number)!r} is too large; "
+                        f"training had {found.low:g} to {found.high:g}"
                     )
         fill = (found.median - found.mean) / found.scale
         return Standardised(values, found.mean, found.scale, fill, self.type.gaps > 0)
@@ -153,11 +164,11 @@ class BooleanEncoding:
         text = as_text(column)
         meanings = {"0": 0, "1": 1, "false": 0, "true": 1, self.words[0]: 0, self.words[1]: 1}
         bits = np.array([meanings.get(value.casefold(), -1) for value in text.values], np.int64)
-        allowed = f"is neither {self.words[0]!r} nor {self.words[1]!r}"
-        refuse(text, bits < 0, where, allowed)
-        table = np.zeros((len(bits) + 1, len(self.outputs)), dtype)
-        table[:, 0] = np.append(bits, self.common)
-        table[-1, 1:] = 1
+        gaps_for(text, bits < 0, where, f"is neither {self.words[0]!r} nor {self.words[1]!r}")
+        bits = np.append(bits, -1)
+        table = np.zeros((len(bits), len(self.outputs)), dtype)
+        table[:, 0] = np.where(bits < 0, self.common, bits)
+        table[bits < 0, 1:] = 1
         return Lookup(text.codes, table)
 
 
@@ -243,15 +254,6 @@ def _exact_number(text: str) -> Iterator[float]:
     for number in read_numbers([text], "."):
         if abs(number) < LARGEST_INTEGER:
             yield float(number)
-
-
-def refuse(column: TextColumn, wrong: Array, where: Where, reason: str) -> None:
-    """Raise DataError for the first row with a value that is ``wrong``."""
-    cells = np.flatnonzero(np.append(wrong, [False])[column.codes])
-    if len(cells):
-        row = int(cells[0])
-        more = f" ({len(cells):,} such cells)" if len(cells) > 1 else ""
-        raise DataError(f"{where(row)}: {short(column.cell(row))} {reason}{more}")
 
 
 def _row_of(column: TextColumn, code: int) -> int:
