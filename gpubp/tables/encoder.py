@@ -19,7 +19,7 @@ from gpubp.tables.decimal_sign import settled
 from gpubp.tables.encoding.encoded import Bound
 from gpubp.tables.encoding.encoder_parts import Parts, header_of, parts_from, tensors_of
 from gpubp.tables.encoding.encodings import Encoding, NumberEncoding
-from gpubp.tables.encoding.fit_columns import ColumnOptions, fit_columns
+from gpubp.tables.encoding.fit_columns import ColumnOptions, fit_columns, summary_of
 from gpubp.tables.frame import as_table, has_names
 from gpubp.tables.table import DataError, Table
 
@@ -140,20 +140,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return np.array(names, dtype=object)
 
     def summary(self) -> list[dict[str, Any]]:
-        """One dict per column: column, type, encoding, gaps, remarks, used."""
+        """One dict per column: how it is encoded, or why it is left out.
+
+        column, type, gaps, used, remarks: the name, the kind, rows without a value, and remarks.
+        encoding, outputs: in words, and how many inputs of the network; None and 0 if left out.
+        fill: what gaps count as, the median or the more frequent word; None for other columns.
+        categories: the values with inputs of their own; None for other columns.
+        reason: id, constant, text or empty for a column that is left out, else None.
+        """
         check_is_fitted(self)
-        encodings = {encoding.type.name: encoding.description for encoding in self.encodings_}
-        return [
-            {
-                "column": found.name,
-                "type": found.kind,
-                "encoding": encodings.get(found.name, ""),
-                "gaps": found.gaps,
-                "remarks": list(found.remarks),
-                "used": found.used,
-            }
-            for found in self.types_
-        ]
+        encodings = {encoding.type.name: encoding for encoding in self.encodings_}
+        return [summary_of(found, encodings.get(found.name)) for found in self.types_]
 
     @property
     def text_columns_(self) -> tuple[str, ...]:

@@ -195,7 +195,7 @@ def test_a_failed_prediction_leaves_the_output(
     monkeypatch.setattr("gpubp.cli.predict.CHUNK_ROWS", 7)
     Path("out.csv").write_text("old")
     args = (models / "text", models / "word.csv", "-o", "out.csv")
-    assert "word.csv, data row 21, column 'b'" in one_line(run("predict", *args, code=1))
+    assert "word.csv, data row 22, column 'b'" in one_line(run("predict", *args, code=1))
     assert Path("out.csv").read_text() == "old"
     assert os.listdir() == ["out.csv"]  # noqa: PTH208
 

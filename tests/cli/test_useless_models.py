@@ -64,7 +64,7 @@ def test_a_model_whose_outputs_are_not_finite_is_refused(
     name, *flags = command.split()
     error = _error(capsys, name, useless, "data.csv", *flags)
     assert re.fullmatch(
-        r"Error: data.csv, row \d+: the network's output is not finite, as its weights reach "
+        r"Error: data.csv, data row \d+: the network's output is not finite, as its weights reach "
         r"3e\+38; train the model again with a smaller learning rate",
         error,
     )

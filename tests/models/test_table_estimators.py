@@ -565,7 +565,9 @@ def test_outputs_that_are_not_finite_name_the_cell() -> None:
         model.predict(COLUMNS | {"a": far})
     model.network_.coefs_[0] = model.network_.coefs_[0] * 1e30
     model.network_.coefs_[1] = model.network_.coefs_[1] * 1e30
-    message = r"rows.csv, row \d+: the network's output is not finite, as its weights reach .*e\+3"
+    message = (
+        r"rows.csv, data row \d+: the network's output is not finite, as its weights reach .*e\+3"
+    )
     with pytest.raises(NonFiniteOutputError, match=message):
         model.predict(table())
 

@@ -94,6 +94,11 @@ def test_counts_and_remarks_of_what_is_left_out() -> None:
     ids = _type(TextColumn.of([f"C{i:03}" for i in range(40)]))
     assert ids.distinct == 40
     assert ids.remarks == ("left out: all 40 values differ, as ids do",)
+    rows = _type(NumberColumn(np.arange(40)), "row of it")
+    assert rows.remarks == (
+        "left out: all 40 values differ, as ids do; --numeric 'row of it' takes them as numbers",
+    )
+    assert _type(NumberColumn(np.arange(40)), "row of it", asked="number").used
     texts = [f"a text of {i}" for i in range(1200)]
     assert _type(TextColumn.of([*texts, None])).remarks == (
         "left out: 1,200 different texts in 1,200 rows, such as 'a text of 0'",
@@ -166,6 +171,32 @@ def test_an_assumed_order_names_the_option() -> None:
         "day before month is assumed in 02/11/2020; no value shows it; else give --date 'when:mdy'",
     )
     assert _type(column, "when", asked="date", order="mdy").remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "rows", "said"),
+    [
+        ([80331, 1067, 10115, 20095, 50667], 200, True),
+        ([80331, 1067, 10115, 20095, 50667], 100, False),  # too few rows
+        (list(range(10115, 10136)), 210, False),  # 21 different ones
+        ([80331, 967, 10115], 102, False),
+        ([9999, 1067, 5555], 102, False),  # four digits
+        ([100331, 10115], 102, False),
+        ([80331.5, 10115], 102, False),
+        ([20000, 35000, 49900], 102, False),  # wages
+    ],
+)
+def test_whole_numbers_that_may_be_codes(values: list[float], rows: int, said: bool) -> None:
+    column = NumberColumn(np.resize(np.array(values), rows))
+    remark = f"{len(values)} distinct whole numbers; --categorical 'the zip' if they are codes"
+    assert _type(column, "the zip").remarks == ((remark,) if said else ())
+    assert _type(column, "the zip", asked="number").remarks == ()
+
+
+def test_a_usual_word_for_a_gap_needs_no_remark() -> None:
+    found = _type(_text(*map(str, range(30)), "N/a", "k.A.", "soon"))
+    assert found.strays == ("N/a", "k.A.", "soon")
+    assert found.remarks == ("'soon' in 1 row is no number and counts as a gap",)
 
 
 def test_infinite_numbers_are_gaps() -> None:

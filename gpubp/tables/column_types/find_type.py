@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,8 @@ __all__ = ["ColumnError", "ColumnType", "Kind", "as_text", "find_type"]
 Array = NDArray[Any]
 
 FEWEST_DATES = 5  # different numbers such as 20201231, from which they are dates
+
+MOST_CODES, FEWEST_ROWS_OF_CODES = 20, 101  # whole numbers that may be zip codes
 
 _ID_NAME = re.compile(r"(?:^|.*[_\W])(?:id|uuid|guid|index|rowid|row|nr)|unnamed.*", re.IGNORECASE)
 _CAMEL_ID = re.compile(r".*[a-z]I[dD]")
@@ -98,11 +101,17 @@ def _type_of_numbers(name: str, column: NumberColumn, asked: Kind | None) -> Col
         value = written(numbers.values[:1])[0]
         return replace(found, kind="constant").noted(f"left out: {value} in every row")
     if asked is None and kind == "number" and _counts_rows(name, column.values, numbers):
-        return replace(found, kind="id").noted(differ(found.distinct))
+        take = f"; --numeric {shlex.quote(name)} takes them as numbers"
+        return replace(found, kind="id").noted(differ(found.distinct) + take)
     if asked is None and kind == "number" and _like_dates(numbers):
         found = type_of_text(name, as_text(column), "date")
         return found.noted(f"{written(numbers.values[:1])[0]} is read as a date; see --numeric")
-    return found if kind == "boolean" else with_statistics(found, numbers)
+    if kind == "boolean":
+        return found
+    if asked is None and _like_codes(numbers, found.distinct):
+        codes = f"--categorical {shlex.quote(name)} if they are codes"
+        found = found.noted(f"{found.distinct} distinct whole numbers; {codes}")
+    return with_statistics(found, numbers)
 
 
 def infinite_of(values: Array) -> dict[str, int]:
@@ -147,6 +156,15 @@ def _like_dates(numbers: SortedNumbers) -> bool:
         len(distinct) >= FEWEST_DATES
         and not np.isnat(parse_dates(written(distinct), "compact")).any()
     )
+
+
+def _like_codes(numbers: SortedNumbers, distinct: int) -> bool:
+    """Whether numbers may be codes of five digits, such as zip codes (01067 is 1067 in a frame)."""
+    values = numbers.values
+    few = distinct <= MOST_CODES and len(values) >= FEWEST_ROWS_OF_CODES
+    if not (few and values[0] >= 1000 and 10_000 <= values[-1] < 100_000 and numbers.is_whole()):
+        return False
+    return bool((values % 100 != 0).any())  # prices and wages are round
 
 
 def _is_id_name(name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.tables.column import TextColumn
+from gpubp.tables.column import MISSING, TextColumn
 from gpubp.tables.column_types.column_type import (
     FEWEST_IDS,
     ColumnError,
@@ -43,6 +43,7 @@ LONG_TEXT_SHARE = 0.1  # distinct values per row, from which long cells are no c
 STRAY_SHARE = 0.3  # of the rows: a column of numbers may have so many cells that are none
 MOST_STRAYS = 3  # different ones, and ten times as many numbers
 
+_MARKERS = {text.casefold() for text in MISSING} | {"n.a.", "k.a.", "--"}
 _MOST_WORDS = 2**5 + 2**4  # true and false in any case
 _FEWEST_DATES = 10  # of which one may stand alone
 _PLAIN = re.compile(r"[-+.0-9eE]*")
@@ -90,11 +91,12 @@ class _Texts:
         return ColumnError(f"has no {noun} in {count}, such as {cell}", int(rows[0]))
 
     def notes(self, strays: tuple[str, ...], noun: str) -> list[str]:
-        """Remarks on the values that are taken as gaps."""
+        """Remarks on the values that are taken as gaps, but for usual words for a gap."""
         rows = [int(self.counts[np.flatnonzero(self.values == stray)[0]]) for stray in strays]
         return [
             f"{short(stray)} in {rows_of(count)} is no {noun} and counts as a gap"
             for stray, count in zip(strays, rows, strict=True)
+            if stray.casefold() not in _MARKERS
         ]
 
 

@@ -14,6 +14,7 @@ from gpubp.tables.column_types.dates import date_parts, parse_dates
 from gpubp.tables.column_types.find_type import as_text
 from gpubp.tables.column_types.statistics import SortedNumbers, Statistics
 from gpubp.tables.encoding.encoded import Bound, Lookup
+from gpubp.tables.encoding.encodings import IF_EMPTY
 from gpubp.tables.encoding.strays import Where, gaps_for
 
 Array = NDArray[Any]
@@ -64,7 +65,11 @@ class DateEncoding:
     def description(self) -> str:
         words = {"seconds": "seconds since the first"}
         parts = [words.get(part, part) for part, _ in self.parts]
-        return ", ".join([*parts, *["missing"] * (self.type.gaps > 0)])
+        return (", ".join(parts) + IF_EMPTY * (self.type.gaps > 0)).removeprefix(", ")
+
+    @property
+    def fill(self) -> None:
+        return None
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
         text = as_text(column)

@@ -22,6 +22,9 @@ from gpubp.tables.table import DataError
 Array = NDArray[Any]
 
 
+IF_EMPTY = ", + 1 if empty"  # the indicator of gaps
+
+
 class Encoding(Protocol):
     """How one column is encoded."""
 
@@ -36,6 +39,10 @@ class Encoding(Protocol):
     @property
     def description(self) -> str:
         """For people."""
+
+    @property
+    def fill(self) -> float | str | None:
+        """What a gap counts as; None where it is the mean of each output, or a value of its own."""
 
     @property
     def as_written(self) -> bool:
@@ -61,8 +68,7 @@ class NumberEncoding:
     def fit(cls, found: ColumnType) -> NumberEncoding:
         """Say what gaps become; all else is in the statistics of the type."""
         if found.gaps and found.statistics is not None:
-            gaps = "1 gap" if found.gaps == 1 else f"{found.gaps:,} gaps"
-            found = found.noted(f"{gaps}: median {found.statistics.median:.6g}")
+            found = found.noted(f"empty cells count as {found.statistics.median:.6g}, the median")
         return cls(found)
 
     @property
@@ -72,7 +78,11 @@ class NumberEncoding:
 
     @property
     def description(self) -> str:
-        return "standardised" + (", missing" if self.type.gaps else "")
+        return "standardised" + IF_EMPTY * (self.type.gaps > 0)
+
+    @property
+    def fill(self) -> float:
+        return self.statistics.median
 
     @property
     def statistics(self) -> Statistics:
@@ -151,7 +161,11 @@ class BooleanEncoding:
 
     @property
     def description(self) -> str:
-        return f"1 for {self.words[1]}" + (", missing" if self.type.gaps else "")
+        return f"1 for {self.words[1]}" + IF_EMPTY * (self.type.gaps > 0)
+
+    @property
+    def fill(self) -> str:
+        return self.words[self.common]
 
     @property
     def as_written(self) -> bool:
@@ -201,9 +215,7 @@ class CategoryEncoding:
                 f"{found.distinct:,} values, the {len(order):,} most frequent are kept"
             )
         elif other and values:
-            rare = found.distinct - len(values)
-            count = f"{rare:,} of {found.distinct:,} values {'is' if rare == 1 else 'are'}"
-            found = found.noted(f"{count} in fewer than {min_frequency} rows")
+            found = found.noted(_rare(found.distinct - len(values), found.distinct, min_frequency))
         return cls(found, values, other, isinstance(column, NumberColumn))
 
     @property
@@ -218,6 +230,10 @@ class CategoryEncoding:
         count = len(self.values)
         text = f"one-hot, {count:,} value{'' if count == 1 else 's'}"
         return text + " + other" * self.other + " + missing" * (self.type.gaps > 0)
+
+    @property
+    def fill(self) -> None:
+        return None
 
     @property
     def as_written(self) -> bool:
@@ -247,6 +263,15 @@ class CategoryEncoding:
             for number in _exact_number(text) if places[i] < 0 else ():
                 equal = by_number.get(number, [])
                 places[i] = equal[0] if len(equal) == 1 else -1
+
+
+def _rare(rare: int, distinct: int, min_frequency: int) -> str:
+    """The remark on values that are too rare for inputs of their own."""
+    verbs = "occurs", "is input 'other'"
+    if rare > 1:
+        verbs = "occur", "share one input, 'other'"
+    often = "once" if min_frequency == 2 else f"in fewer than {min_frequency} rows"
+    return f"{rare:,} of {distinct:,} values {verbs[0]} {often} and {verbs[1]}"
 
 
 def _exact_number(text: str) -> Iterator[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -171,6 +171,23 @@ def _encoding(found: ColumnType, column: Column, options: ColumnOptions, rows: i
     if found.kind == "date":
         return DateEncoding.fit(found, column)
     return CategoryEncoding.fit(found, column, options.least(rows), options.max_categories)
+
+
+def summary_of(found: ColumnType, encoding: Encoding | None) -> dict[str, Any]:
+    """An entry of `TableEncoder.summary`."""
+    values = list(encoding.values) if isinstance(encoding, CategoryEncoding) else None
+    return {
+        "column": found.name,
+        "type": found.kind,
+        "encoding": None if encoding is None else encoding.description,
+        "outputs": 0 if encoding is None else len(encoding.outputs),
+        "gaps": found.gaps,
+        "fill": None if encoding is None else encoding.fill,
+        "categories": values,
+        "reason": None if found.used else found.kind,
+        "remarks": list(found.remarks),
+        "used": found.used,
+    }
 
 
 def _all_at_once(source: str, problems: Mapping[str, str]) -> str:
