@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,9 +15,10 @@ from gpubp.estimators.regressor import MLPRegressor, can_scale_targets
 from gpubp.models.finite_outputs import NonFiniteOutputError
 from gpubp.models.scores import class_scores, number_scores, per_class
 from gpubp.models.table_parameters import constraints, documented, initializer
+from gpubp.models.table_rows import numbers_of_text
 from gpubp.models.table_training import TableEstimator
 from gpubp.tables.table import DataError, Table, listed
-from gpubp.tables.target import class_indices, numbers_of, rows_with_target
+from gpubp.tables.target import class_indices, numbers_of
 
 __all__ = ["NonFiniteOutputError", "TableClassifier", "TableEstimator", "TableRegressor"]
 
@@ -89,19 +90,31 @@ class TableClassifier(ClassifierMixin, TableEstimator):
             logs: np.ndarray = np.log(self.predict_proba(X))
         return logs
 
-    def evaluate(self, table: Any, targets: Sequence[str] | None = None) -> dict[str, Any]:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the accuracy on X and y; without y, on the target column of X."""
+        check_is_fitted(self)
+        if y is not None:
+            return float(super().score(X, y, sample_weight))
+        truth = self._table(X).column(self.target_names_[0])
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)[~truth.is_gap()]
+        rows, places, _ = self._truth(X, None)
+        right = self.predict_proba(rows).argmax(axis=1) == places
+        return float(np.average(right, weights=sample_weight))
+
+    def evaluate(self, table: Any, targets: Any = None) -> dict[str, Any]:
         """Return scores on the rows of a table or frame whose target is known.
 
         "accuracy", "balanced_accuracy", "log_loss" (natural logarithm), "roc_auc",
         "average_precision" and "f1"; what the rows leave undefined is absent.
 
-        targets : the column with the truth, by default that of training.
+        targets : the column with the truth, by default that of training, or y (n,).
         """
         check_is_fitted(self)
         rows, truth, _ = self._truth(table, targets)
         return class_scores(np.arange(len(self.classes_)), truth, self.predict_proba(rows))
 
-    def per_class(self, table: Any, targets: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    def per_class(self, table: Any, targets: Any = None) -> list[dict[str, Any]]:
         """Return for each class how well it is found: see `gpubp.models.scores.per_class`."""
         rows, truth, unknown = self._truth(table, targets)
         labels = [*self.classes_.tolist(), *unknown]
@@ -129,15 +142,12 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         """Return the labels in a column that training had not, each once."""
         return self._truth(table, target and (target,))[2]
 
-    def _truth(
-        self, table: Any, targets: Sequence[str] | None
-    ) -> tuple[Table, np.ndarray, list[str]]:
+    def _truth(self, table: Any, targets: Any) -> tuple[Table, np.ndarray, list[str]]:
         """Return the rows with a label, its place in `classes_`, and the unknown labels.
 
         The unknown ones count on from len(classes_).
         """
-        (name,) = self._names_of_truth(targets)
-        rows, _ = rows_with_target(self._table(table), (name,))
+        rows, (name,) = self._with_truth(table, targets)
         return rows, *class_indices(rows, name, self.classes_)
 
     def __sklearn_tags__(self) -> Any:
@@ -197,16 +207,29 @@ class TableRegressor(RegressorMixin, TableEstimator):
         check_is_fitted(self)
         return self._finite(self.network_.predict_quantiles, X)
 
-    def evaluate(self, table: Any, targets: Sequence[str] | None = None) -> dict[str, Any]:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return R² on X and y, which may be text such as "$1,200"; without y, on X's targets."""
+        check_is_fitted(self)
+        if y is not None:
+            y = numbers_of_text(y, decimal=self.encoder_.decimal_)
+            return float(super().score(X, y, sample_weight))
+        table, names = self._table(X), self.target_names_
+        if sample_weight is not None:
+            gaps = np.any([table.column(name).is_gap() for name in names], axis=0)
+            sample_weight = np.asarray(sample_weight)[~gaps]
+        rows, names = self._with_truth(table, None)
+        Y = numbers_of(rows, names)
+        return float(r2_score(Y, self.predict(rows).reshape(Y.shape), sample_weight=sample_weight))
+
+    def evaluate(self, table: Any, targets: Any = None) -> dict[str, Any]:
         """Return scores on the rows of a table or frame whose targets are known.
 
         "r2", "rmse" and "mae" in the units of the targets; of several, means and "per_output".
 
-        targets : columns with the truth, by default those of training.
+        targets : columns with the truth, by default those of training, or y.
         """
         check_is_fitted(self)
-        names = self._names_of_truth(targets)
-        rows, _ = rows_with_target(self._table(table), names)
+        rows, names = self._with_truth(table, targets)
         return number_scores(numbers_of(rows, names), self.predict(rows))
 
     def _chosen(self, y: np.ndarray) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ def as_table(
     """
     if isinstance(X, Table):
         return X
+    if isinstance(X, str | PathLike):
+        path = str(X)
+        raise DataError(f"{source} is {path!r}; pass a frame, such as pandas.read_csv({path!r})")
     missing = missing_markers(na)
     if _is_dict(X):
         columns = {str(name): _column(np.asarray(cells), missing) for name, cells in X.items()}
