@@ -15,12 +15,13 @@ PACKAGES = (
     *("numpy", "scikit-learn", "cupy-cuda13x", "cupy-cuda12x", "cupy", "torch", "triton"),
     *("jax", "jaxlib"),
 )
-# Variables that choose other kernels on the CPU: OPENBLAS_CORETYPE=Haswell halves NumPy's speed on
-# a processor with AVX-512.
+# Variables that choose other kernels on the CPU, or for gpubp another device or way of computing:
+# OPENBLAS_CORETYPE=Haswell halves NumPy's speed on a processor with AVX-512.
 KERNEL_VARIABLES = (
     *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NPY_DISABLE_CPU_FEATURES", "BLIS_ARCH_TYPE"),
     *("MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS", "NVPL_BLAS_DEBUG_CPU_TYPE"),
     *("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"),
+    *("GPUBP_DEVICE", "GPUBP_THREADS", "GPUBP_COMPILED"),
 )
 THREAD_VARIABLES = (
     *("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),

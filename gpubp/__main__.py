@@ -58,8 +58,9 @@ def _code(error: Exception) -> int | None:
     """Return the exit code for an error that a user can mend, or None for a defect of ours."""
     # Imported here: these load NumPy, which `gpubp --help` need not wait for.
     from gpubp import BackendUnavailableError, DataError, ExampleError, ModelFileError
+    from gpubp.settings import SettingError
 
-    if isinstance(error, BackendUnavailableError):
+    if isinstance(error, BackendUnavailableError | SettingError):
         return 2
     if isinstance(error, DataError | ExampleError | ModelFileError | OSError | MemoryError):
         return 1

@@ -16,7 +16,7 @@ import gpubp
 ROOT = Path(__file__).parents[1]
 # From the bottom up: a folder imports only itself and the folders before it in this list.
 FOLDERS = [
-    *("version", "kernels", "backends", "backprop", "training", "storage"),
+    *("version", "settings", "logger", "kernels", "backends", "backprop", "training", "storage"),
     *("estimators", "tables", "models", "reports", "explain", "bench", "cli"),
     *("losses", "__main__"),  # an alias of backprop.losses, and the command
 ]

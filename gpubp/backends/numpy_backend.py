@@ -13,6 +13,7 @@ import numpy as np
 from gpubp.backends.blas_threads import BLAS
 from gpubp.backends.protocol import ALIGNMENT, Array, Epilogues, Memory, Step
 from gpubp.backends.tape import Tape
+from gpubp.settings import default_threads
 
 if TYPE_CHECKING:
     from gpubp.kernels.elementwise import Elementwise
@@ -32,6 +33,7 @@ class NumpyBackend:
     def __init__(self, reason: str = "asked for") -> None:
         self.reason = reason
         self.epilogues = Epilogues()
+        self._threads = default_threads()
         self._np: Any = np  # the module, or the tape while a step is recorded
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
@@ -120,6 +122,8 @@ class NumpyBackend:
 
     @contextmanager
     def in_use(self, threads: int | None, work: int) -> Iterator[None]:
+        if threads is None:
+            threads = self._threads
         if threads is None and work <= ONE_THREAD_LIMIT:
             threads = 1
         if threads is None:

@@ -11,6 +11,7 @@ from gpubp.backends.protocol import Backend
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.kernels.cublas.library import CublasError
 from gpubp.kernels.host.compiler import CompilerError
+from gpubp.settings import default_compiled, default_device, is_device_name
 
 # "auto" takes CUDA from this many rows of a batch x parameters on. Estimated: below it, a step is
 # bound by launches on the device and fits in a CPU's cache. To be measured.
@@ -27,33 +28,45 @@ def get_backend(
     *,
     precision: Precision = "float32",
     record: bool = True,
-    compiled: bool = False,
+    compiled: bool | None = False,
 ) -> Backend:
     """Return the backend for ``device``.
 
-    device : "cpu", "cuda" (the first device), "cuda:1", or "auto": CUDA where a device answers
-        and ``work`` is large enough to gain from it, else the CPU.
+    device : "cpu", "cuda" (the first device), "cuda:1", or "auto": the device that GPUBP_DEVICE
+        names; without it CUDA where a device answers and ``work`` is large enough to gain from it,
+        else the CPU.
     work : rows of a batch x parameters of the network; None stands for "large".
     precision : of the factors of float32 products on CUDA: "float32", "tf32" or "bfloat16". On
         the CPU they stay float32.
     record : False runs each step of training as it is written, for debugging on CUDA.
     compiled : whether the CPU runs elementwise steps that a C++ compiler has made for it, at
-        their first use on a machine, where they are faster than NumPy's functions.
+        their first use on a machine, where they are faster than NumPy's functions. None: if
+        GPUBP_COMPILED is 1 and there is a compiler. With GPUBP_COMPILED=0 NumPy computes them.
 
     Raises
     ------
     ValueError
-        If ``device`` or ``precision`` is none of these.
+        If ``device`` or ``precision`` is none of these. A SettingError, which is one, if an
+        environment variable of gpubp has a wrong value.
     BackendUnavailableError
         If CUDA, or compiled steps, were asked for and cannot be had.
     """
+    asked, given = "asked for", device
+    _device_index(device)
+    if device == "auto" and (device := default_device()) != "auto":
+        asked = f"GPUBP_DEVICE={device}"
     index = _device_index(device)
     if precision not in get_args(Precision):
         raise ValueError(f"precision must be one of {list(get_args(Precision))}, got {precision!r}")
     if device == "cpu":
-        return _host("asked for", compiled)
+        return _host(asked, compiled)
     if device != "auto":
-        return _cuda(index, "asked for", precision, record)
+        try:
+            return _cuda(index, asked, precision, record)
+        except BackendUnavailableError as error:
+            if given == "auto":
+                raise BackendUnavailableError(f"{asked}: {error}") from error
+            raise
     if work is not None and work < CUDA_CROSSOVER:
         reason = f"a step this small gains nothing from CUDA (batch x parameters {work:,})"
         return _host(reason, compiled)
@@ -63,24 +76,27 @@ def get_backend(
         return _host(str(error).partition(";")[0], compiled)
 
 
-def _host(reason: str, compiled: bool) -> Backend:
-    if not compiled:
+def _host(reason: str, compiled: bool | None) -> Backend:
+    default = default_compiled()
+    if not (default if compiled is None else compiled):
         return NumpyBackend(reason)
+    if default is False:
+        return NumpyBackend(f"{reason}; not compiled, since GPUBP_COMPILED=0")
     try:
         return CompiledBackend(reason)
     except CompilerError as error:
+        if compiled is None:
+            return NumpyBackend(f"{reason}; not compiled: {error}")
         raise BackendUnavailableError(
             f"{error}; install g++ or clang++, or name another in CXX, or set compiled=False"
         ) from error
 
 
 def _device_index(device: str) -> int:
-    kind, colon, index = str(device).partition(":")
-    if device in ("auto", "cpu", "cuda"):
-        return 0
-    if kind == "cuda" and colon and index.isdecimal():
-        return int(index)
-    raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}")
+    _, _, index = str(device).partition(":")
+    if not is_device_name(str(device)):
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}")
+    return int(index or 0)
 
 
 def _cuda(index: int, reason: str, precision: Precision, record: bool) -> Backend:

@@ -19,6 +19,7 @@ COMMANDS = {
     "search": "Compare searches for the weights with backpropagation.",
     "bench": "Measure how fast gpubp and its peers are on this machine.",
     "doctor": "Tell what would run where, and what is missing.",
+    "cache": "Show or empty the cache of compiled steps.",
 }
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gpubp.bench.machine import VARIABLES, cores, installed
+from gpubp.settings import VARIABLES as SETTINGS
+from gpubp.settings import SettingError, default_device
 
 if TYPE_CHECKING:
     from gpubp.backends.protocol import Backend
@@ -21,9 +23,22 @@ CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
 @click.option("--verbose", is_flag=True, help="Also what one training step asks of each device.")
 def doctor(verbose: bool) -> None:
     """Tell what would run where on this machine, and what is missing."""
-    lines = [*_machine(), *_blas(), *_compiled(), *_cuda()]
+    lines = [*_machine(), *_blas(), *_settings(), *_compiled(), *_cuda()]
     for name, text in [*lines, *(_steps() if verbose else [])]:
-        click.echo(f"{name:<14} {text}")
+        click.echo(f"{name:<15} {text}")
+
+
+def _settings() -> list[tuple[str, str]]:
+    """Return the environment variables of gpubp: value, or what is wrong, or what holds without."""
+    lines = []
+    for name, (read, without) in SETTINGS.items():
+        try:
+            read()
+            text = os.environ.get(name) or f"(unset: {without})"
+        except SettingError as error:
+            text = f"wrong: {error}"
+        lines.append((name, text))
+    return lines
 
 
 def _machine() -> list[tuple[str, str]]:
@@ -49,18 +64,24 @@ def _blas() -> list[tuple[str, str]]:
         for threads in [_counted(p["num_threads"], "threads")]
         for kernels in [p.get("architecture", "kernels unknown")]
     ]
-    return lines + [(name, os.environ[name]) for name in VARIABLES if name in os.environ]
+    variables = [name for name in VARIABLES if name in os.environ and name not in SETTINGS]
+    return lines + [(name, os.environ[name]) for name in variables]
 
 
 def _compiled() -> list[tuple[str, str]]:
     from gpubp.backends.select import BackendUnavailableError, get_backend
-    from gpubp.kernels.host.compiler import compiler_version
+    from gpubp.kernels.host.cache import open_cache
+    from gpubp.kernels.host.compiler import CompilerError, compiler_version
+    from gpubp.settings import SettingError, default_compiled
 
     try:
+        version, default = compiler_version(), default_compiled()
         get_backend("cpu", compiled=True)
-    except BackendUnavailableError as error:
+        cache = open_cache()
+    except (BackendUnavailableError, CompilerError, SettingError) as error:
         return [("compiled", str(error))]
-    return [("compiled", f"on request, by {compiler_version()}")]
+    kept = f"kept in {cache.folder}" if cache.is_writable else f"not kept ({cache.reason})"
+    return [("compiled", f"{'by default' if default else 'on request'}, by {version}; {kept}")]
 
 
 def _cuda() -> list[tuple[str, str]]:
@@ -71,24 +92,36 @@ def _cuda() -> list[tuple[str, str]]:
     try:
         backend = get_backend("cuda")
     except BackendUnavailableError as error:
-        return [*lines, ("cuda", str(error)), ("auto", "everything runs on the CPU")]
+        return [*lines, ("cuda", str(error)), ("auto", _auto("everything runs on the CPU"))]
     free, total = backend.memory().free or 0, backend.memory().total or 0
     return [
         *lines,
         (backend.name, f"{backend.reason}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"),
-        ("auto", f"CUDA from {CUDA_CROSSOVER:,} rows of a batch x parameters on, else the CPU"),
+        ("auto", _auto(f"CUDA from batch rows x parameters = {CUDA_CROSSOVER:,}, else the CPU")),
     ]
+
+
+def _auto(by_size: str) -> str:
+    """Return what device="auto" means; ``by_size`` unless GPUBP_DEVICE names a device."""
+    try:
+        device = default_device()
+    except SettingError as error:
+        return str(error)
+    return by_size if device == "auto" else f"{device}, by GPUBP_DEVICE"
 
 
 def _steps() -> list[tuple[str, str]]:
     """Return what one training step asks of each device."""
+    from gpubp.backends.compiled_backend import CompiledBackend
     from gpubp.backends.select import BackendUnavailableError, get_backend
 
     lines = []
     for device, compiled in (("cpu", False), ("cpu", True), ("cuda", False)):
         try:
             backend = get_backend(device, compiled=compiled)
-        except BackendUnavailableError:
+        except (BackendUnavailableError, SettingError):
+            continue
+        if compiled and not isinstance(backend, CompiledBackend):  # GPUBP_COMPILED=0
             continue
         lines.append(("compiled" if compiled else f"step {backend.name}", _calls(backend)))
     return lines

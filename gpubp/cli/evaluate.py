@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.completion import DATA
-from gpubp.cli.options import Names, device_option
+from gpubp.cli.options import Names, Repeatable, device_option
 from gpubp.cli.predict import load_table_model
+from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_input import read_data, read_options, reading, strays_told
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=DATA)
-@click.option("--target", type=Names(), help="Columns with the truth.  [default: as in training]")
+@click.option(
+    "--target",
+    cls=Repeatable,
+    type=Names(),
+    help="Columns with the truth.  [default: as in training]",
+)
 @click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
 @reading
 @device_option
@@ -29,12 +35,13 @@ if TYPE_CHECKING:
 def evaluate(model: Path, data: str, **options: Any) -> None:
     """Score MODEL on DATA, whose target columns are known; rows without a target are left out."""
     from gpubp.models.table_estimators import TableClassifier
-    from gpubp.reports.scores import classes_table, scores_table
+    from gpubp.reports.scores import classes_table, scores_table, targets_table
     from gpubp.reports.terminal import json_line, metrics_line
 
     estimator = load_table_model(model, options["device"])
     targets: Sequence[str] = options["target"] or estimator.target_names_
-    table, left_out = _rows(estimator, data, targets, options)
+    with signals_as_interrupts():  # for the temporary copies of what is read
+        table, left_out = _rows(estimator, data, targets, options)
     classes = None
     with strays_told():
         metrics = estimator.evaluate(table, targets)
@@ -45,11 +52,13 @@ def evaluate(model: Path, data: str, **options: Any) -> None:
         found = {"rows": len(table), "left_out": left_out} | metrics
         click.echo(json_line("result", found | ({} if classes is None else {"classes": classes})))
         return
-    click.echo(f"{len(table):,} rows: {metrics_line(metrics)}")
+    click.echo(f"{len(table):,} row{'s'[: len(table) != 1]}: {metrics_line(metrics)}")
     if left_out:
         click.echo(f"{left_out:,} more rows are left out, as they have no target", err=True)
     if classes is not None:
         lines = [*scores_table({"": metrics})[1:], "", *classes_table(classes)]
+        click.echo("\n".join(["", *lines]))
+    elif lines := targets_table(targets, metrics):
         click.echo("\n".join(["", *lines]))
 
 

@@ -8,12 +8,15 @@ import glob
 import math
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from gpubp.cli.output_files import is_stdout
+from gpubp.settings import is_device_name
 
 BY_SIZE = "[default: by the size of the table]"
 MOST_UNITS = 1_000_000  # of a layer: its weights fit in no memory long before
@@ -44,6 +47,17 @@ class Names(click.ParamType):  # type: ignore[type-arg]
         if not all(names):
             self.fail(f"{value!r} has an empty name; separate names by single commas", param, ctx)
         return names
+
+
+class Repeatable(click.Option):
+    """An option whose lists add up where it is given several times; None without any."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **(kwargs | {"multiple": True}))
+
+    def process_value(self, ctx: click.Context, value: Any) -> tuple[str, ...] | None:
+        """Return all that the option was given, one behind the other."""
+        return tuple(chain.from_iterable(super().process_value(ctx, value))) or None
 
 
 class Sizes(click.ParamType):  # type: ignore[type-arg]
@@ -108,7 +122,8 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
             raise click.BadParameter(f"{path}: {key!r} is {value!r}; give one value", ctx, param)
         # As text, so that a value passes the checks that the flag's would.
         as_text = [str(item) for item in value] if isinstance(value, list) else str(value)
-        one_of_many = known[option].multiple and not isinstance(value, list)
+        is_whole = not isinstance(value, list) or isinstance(known[option], Repeatable)
+        one_of_many = known[option].multiple and is_whole
         defaults[known[option].name] = [as_text] if one_of_many else as_text
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
@@ -119,7 +134,9 @@ def refuse_input(flag: str, out: Path | None, *inputs: str | Path | None) -> Non
         return
     for path in inputs:
         for found in () if path is None else {str(path), *glob.glob(str(path))}:  # noqa: PTH207
-            if Path(found).exists() and out.samefile(found):
+            with suppress(OSError, ValueError):  # no such file, or no name of one
+                if not out.samefile(found):
+                    continue
                 raise click.UsageError(f"{flag} {out} is a file that is read; give another path")
 
 
@@ -128,7 +145,8 @@ def computing(command: F) -> F:
     command = click.option(
         "--threads",
         type=click.IntRange(1, 4096),
-        help="BLAS threads on the CPU.  [default: 1 for small networks, else all]",
+        help="BLAS threads on the CPU.  [default: GPUBP_THREADS; else 1 for small networks, or "
+        "all]",
     )(command)
     return device_option(command)
 
@@ -141,12 +159,11 @@ def device_option(command: F) -> F:
         show_default=True,
         callback=_check_device,
         metavar="DEVICE",
-        help="auto, cpu, cuda or cuda:N.",
+        help="auto, cpu, cuda or cuda:N; auto is GPUBP_DEVICE if that is set.",
     )(command)
 
 
 def _check_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    kind, _, index = value.partition(":")
-    if value not in ("auto", "cpu", "cuda") and not (kind == "cuda" and index.isdecimal()):
+    if not is_device_name(value):
         raise click.BadParameter(f"must be auto, cpu, cuda or cuda:N, got {value!r}", ctx, param)
     return value

@@ -68,12 +68,17 @@ def check_output(flag: str, path: Path, as_json: bool = False) -> None:
     """
     from gpubp.storage.atomic_file import check_writable
 
-    if not is_stdout(path):
+    if is_stdout(path):
+        if as_json:
+            raise click.UsageError(
+                f"{flag} {path} and --json both go to standard output; give a file, or leave one "
+                "out"
+            )
+    elif (descriptor := _descriptor(path)) is None:
         check_writable(path)
-    elif as_json:
-        raise click.UsageError(
-            f"{flag} {path} and --json both go to standard output; give a file, or leave one out"
-        )
+    else:
+        with _clear_errors(path):
+            os.fstat(descriptor)
 
 
 def refuse_stdout(flag: str, path: Path, why: str) -> None:
@@ -106,9 +111,15 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
             sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
         return
+    with _clear_errors(path), _opened(path) as file:
+        yield file
+
+
+@contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
+    """Say what cannot be written where the error of the system does not."""
     try:
-        with _opened(path) as file:
-            yield file
+        yield
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise

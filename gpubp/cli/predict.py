@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.completion import DATA
-from gpubp.cli.options import Names, device_option, refuse_input
+from gpubp.cli.options import Names, Repeatable, device_option, refuse_input
 from gpubp.cli.output_files import OutputPath, check_output, is_stdout, open_output
+from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_input import read_options, reading, strays_told
 
 if TYPE_CHECKING:
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
-    from gpubp.tables.column import Column
     from gpubp.tables.read import ReadOptions
     from gpubp.tables.table import Table
     from gpubp.tables.write import Block
 
 CHUNK_ROWS = 65_536
+_NOT_WRITTEN = (
+    *(".gz", ".zst", ".zip", ".bz2", ".xz", ".xlsx", ".xls", ".ods", ".json", ".jsonl", ".ndjson"),
+    *(".npy", ".npz", ".duckdb", ".ddb", ".db", ".feather", ".arrow", ".safetensors"),
+)
 CHUNK_CELLS = 4_000_000  # of the columns that the model knows: fewer rows of wide tables
 
 
@@ -34,7 +38,12 @@ CHUNK_CELLS = 4_000_000  # of the columns that the model knows: fewer rows of wi
     help="CSV to write, or Parquet by the suffix .parquet; - for stdout.  [default: stdout]",
 )
 @click.option("--proba", is_flag=True, help="Add the probability of each label.")
-@click.option("--keep", type=Names(), help="Columns of DATA to pass through, as they are written.")
+@click.option(
+    "--keep",
+    cls=Repeatable,
+    type=Names(),
+    help="Columns of DATA to pass through, as they are written.",
+)
 @reading
 @device_option
 def predict(model: Path, data: str, **options: Any) -> None:
@@ -55,15 +64,25 @@ def predict(model: Path, data: str, **options: Any) -> None:
             f"--keep {','.join(keep)} gives two columns called {doubled[0]!r}; leave it out"
         )
     if out is not None:
+        _check_suffix(out)
         check_output("-o", out)
     chunks = _chunks(data, estimator, read_options(options, estimator, data), keep)
     blocks = (_block(estimator, chunk, keep, names) for chunk in chunks)
-    with strays_told():
+    with strays_told(), signals_as_interrupts():  # for the temporary copies of what is read
         if out is not None and is_parquet(out) and not is_stdout(out):
             write_parquet(out, blocks)
             return
         with open_output(out) as file:
             write_csv(file, blocks)
+
+
+def _check_suffix(out: Path) -> None:
+    """Raise UsageError for the suffix of a format that is not written."""
+    if out.suffix.lower() in _NOT_WRITTEN and not out.is_char_device():
+        raise click.UsageError(
+            f"-o {out} has the suffix {out.suffix!r}, but predictions are CSV or, by the suffix "
+            ".parquet, Parquet; give another name"
+        )
 
 
 def load_table_model(path: Path, device: str) -> TableClassifier | TableRegressor:
@@ -122,7 +141,7 @@ def _block(
     from gpubp.models.table_estimators import TableClassifier
 
     chunk.require(keep)
-    kept = {name: _as_written(chunk.columns[name]) for name in keep}
+    kept = {name: _as_written(chunk, name) for name in keep}
     if not len(chunk):  # a header alone, which must have the columns of the model all the same
         model.encode(chunk)
         return kept | dict.fromkeys(names, np.empty(0))
@@ -135,7 +154,10 @@ def _block(
     return kept | dict(zip(names, [labels, *P.T], strict=False))
 
 
-def _as_written(column: Column) -> Any:
+def _as_written(chunk: Table, name: str) -> Any:
     from gpubp.tables.column import TextColumn
 
+    if name in chunk.written:
+        return chunk.written[name]
+    column = chunk.columns[name]
     return column.texts() if isinstance(column, TextColumn) else column.values

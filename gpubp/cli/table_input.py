@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gpubp.cli.options import Names, split_names
+from gpubp.cli.options import Names, Repeatable, split_names
 
 if TYPE_CHECKING:
     from gpubp.models.table_estimators import TableEstimator
@@ -30,6 +31,9 @@ COLUMNS = {
     "numeric": "Columns to take as numbers.",
     "date": "Columns to take as dates.",
 }
+SLOW_QUERY = 10  # seconds
+# Codecs of Python that are for names of hosts and for its own literals.
+NOT_OF_FILES = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape")
 _NAMED = {r"\t": "\t", "tab": "\t", "space": " "}
 
 
@@ -61,7 +65,8 @@ class Encoding(click.ParamType):  # type: ignore[type-arg]
             codec = codecs.lookup(value)
         except (LookupError, ValueError):
             codec = None
-        if codec is None or not getattr(codec, "_is_text_encoding", True):
+        no_file = codec is not None and codec.name in NOT_OF_FILES
+        if codec is None or no_file or not getattr(codec, "_is_text_encoding", True):
             self.fail(
                 f"{value!r} is not an encoding; give one, such as latin-1 or utf-16", param, ctx
             )
@@ -94,6 +99,7 @@ def reading(command: F) -> F:
             click.option("--no-header", is_flag=True, help="The first line is data, not names."),
             click.option(
                 "--na",
+                cls=Repeatable,
                 type=Markers(),
                 help="Cells that mean 'no value', besides '', NA, null, ?, - and the like; '' for "
                 "the empty cell alone.",
@@ -183,14 +189,15 @@ def read_data(
 
     options = options or ReadOptions()
     if data not in DATASETS:  # a file that can be read has a suffix
-        return read_table(
-            data,
-            options,
-            target_file=target_file,
-            targets=targets,
-            known=known,
-            as_text=as_text,
-        )
+        with told_if_slow(options):
+            return read_table(
+                data,
+                options,
+                target_file=target_file,
+                targets=targets,
+                known=known,
+                as_text=as_text,
+            )
     if target_file is not None:
         raise click.UsageError(f"--target-file goes with an .npy file, not with {data!r}")
     if options != ReadOptions(na=options.na):
@@ -199,6 +206,20 @@ def read_data(
         )
     table = load_dataset(data)
     return replace(table, targets=tuple(targets)) if targets else table
+
+
+@contextmanager
+def told_if_slow(options: ReadOptions) -> Iterator[None]:
+    """Say in a line on stderr that a query takes long, which may be an endless one."""
+    text = f"the query has run for {SLOW_QUERY} s and goes on; Ctrl-C ends it"
+    timer = threading.Timer(SLOW_QUERY, lambda: click.echo(text, err=True))
+    timer.daemon = True
+    if options.query is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def column_choices(

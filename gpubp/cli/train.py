@@ -12,6 +12,7 @@ from gpubp.cli.options import (
     BY_SIZE,
     FiniteRange,
     Names,
+    Repeatable,
     Sizes,
     computing,
     read_config,
@@ -29,7 +30,9 @@ from gpubp.kernels.activations import ACTIVATIONS
 
 @click.command(cls=TableCommand)
 @click.argument("data", type=DATA, default="digits")
-@click.option("--target", type=Names(), help="Target columns.  [default: the last; npz: y]")
+@click.option(
+    "--target", cls=Repeatable, type=Names(), help="Target columns.  [default: the last; npz: y]"
+)
 @click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
 @click.option(
     "--task",
@@ -102,9 +105,10 @@ from gpubp.kernels.activations import ACTIVATIONS
     help="Run each step on CUDA launch by launch, for debugging; the numbers stay the same.",
 )
 @click.option(
-    "--compiled",
-    is_flag=True,
-    help="Compile elementwise steps for this CPU with the C++ compiler, once; they are cached.",
+    "--compiled/--no-compiled",
+    default=None,
+    help="Compile elementwise steps for this CPU with the C++ compiler, once; they are cached.  "
+    "[default: GPUBP_COMPILED; else no]",
 )
 @click.option(
     "-o",
@@ -143,12 +147,13 @@ def train(**options: Any) -> int:
     refuse_stdout("-o", out, "a model is no text")
     refuse_input("-o", out, options["data"], options["target_file"], config)
     check_writable(out)
-    table = read_data(
-        options["data"],
-        read_options(options),
-        target_file=options["target_file"],
-        targets=options["target"],
-    )
+    with signals_as_interrupts():  # for the temporary copies of what is read
+        table = read_data(
+            options["data"],
+            read_options(options),
+            target_file=options["target_file"],
+            targets=options["target"],
+        )
     try:
         with signals_as_interrupts():
             trained = fit(table, options, report)

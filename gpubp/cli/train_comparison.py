@@ -12,7 +12,7 @@ NO_COMPARISON: dict[str, Any] = {"baselines": {}, "classes": [], "remarks": []}
 
 def compared(trained: Trained, test: Problem) -> dict[str, Any]:
     """Return the "baselines" by name, the scores of "classes", and "remarks", of the test rows."""
-    from gpubp.models.baselines import baselines, remarks
+    from gpubp.models.baselines import baselines, remarks, rows_for_linear
     from gpubp.models.table_estimators import TableClassifier
 
     model, rows = trained.model, trained.rows
@@ -24,8 +24,10 @@ def compared(trained: Trained, test: Problem) -> dict[str, Any]:
         by_class = model.per_class(test.table)
     else:
         outputs, by_class = model.predict(test.table), []
-    X, X_test = model.encode(rows.table), model.encode(test.table)
-    others = baselines(rows.task, X, y, X_test, y_test, seed=model.random_state, **known)
+    seed = model.random_state
+    few = rows_for_linear(rows.task, y, seed)
+    X, X_test = model.encode(rows.table.take(few)), model.encode(test.table)
+    others = baselines(rows.task, X, y, X_test, y_test, rows=few, seed=seed, **known)
     return {
         "baselines": {
             other.name: {"model": other.text, "scores": other.scores} for other in others

@@ -36,10 +36,15 @@ class Problem:
     task: Task
     labels: np.ndarray | None  # (n,) of a classification
 
-    def take(self, places: np.ndarray) -> Problem:
-        """The rows of an array of places, copied."""
+    def reorder(self, places: np.ndarray) -> Problem:
+        """All rows in another order, in the memory of these: see `Table.reorder`."""
         labels = None if self.labels is None else self.labels[places]
-        return Problem(self.table.take(places), self.targets, self.task, labels)
+        return Problem(self.table.reorder(places), self.targets, self.task, labels)
+
+    def part(self, start: int, stop: int) -> Problem:
+        """The rows [start, stop), as views."""
+        labels = None if self.labels is None else self.labels[start:stop]
+        return Problem(self.table.rows(start, stop), self.targets, self.task, labels)
 
     def truth(self) -> np.ndarray:
         """The labels (n,), or the numbers (n, k)."""
@@ -69,15 +74,25 @@ class Trained:
 
 
 def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
-    """Train on ``table`` as the options say, but for the rows kept for the test."""
+    """Train on ``table`` as the options say, but for the rows kept for the test.
+
+    The rows of ``table`` are reordered in place, so that it must not be used any more.
+    """
+    import numpy as np
+
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
 
     for note in table.notes:
         report.note(note)
     problem = _problem(table, options, report)
     kept, tested = split(problem.table, problem.labels, options)
-    rows = problem.take(kept)
-    test_rows = None if tested is None else problem.take(tested)
+    rows, test_rows, whole = problem, None, table
+    if tested is not None:
+        every = problem.reorder(np.concatenate([kept, tested]))
+        rows, test_rows = every.part(0, len(kept)), every.part(len(kept), len(every))
+        # The columns of ``table`` are in that order now, unless rows without a target were left
+        # out, which made a copy.
+        whole = every.table if len(every) == len(table) else table
     if rows.labels is not None and test_rows is not None and test_rows.labels is not None:
         note = unseen_classes(rows.labels, test_rows.labels)
         if note:
@@ -95,7 +110,7 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
         history = model.fit_table(
             rows.table,
             rows.targets,
-            whole=table,
+            whole=whole,
             on_start=start,
             on_epoch=report.epoch,
             note=report.note,
@@ -119,11 +134,18 @@ def _refused_targets(options: dict[str, Any]) -> Iterator[None]:
         if not asked:
             raise
         flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in asked.items())
-        raise click.UsageError(f"{flags} does not fit the target: {error}") from None
+        hint = ""
+        if options["scoring"]:
+            hint = (
+                "; metrics for any classes are accuracy, balanced_accuracy, f1_macro, neg_log_loss "
+                "and roc_auc_ovr, for numbers r2 and neg_root_mean_squared_error"
+            )
+        raise click.UsageError(f"{flags} does not fit the target: {error}{hint}") from None
 
 
 def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
     """Return the rows of ``table`` that have a target, and the task; say which and why."""
+    from gpubp.tables.column import told_markers
     from gpubp.tables.table import DataError, listed
     from gpubp.tables.target import (
         check_targets,
@@ -153,7 +175,7 @@ def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
     if left_out:
         verb, pronoun = ("is", "it has") if left_out == 1 else ("are", "they have")
         text = f"{left_out:,} of {total:,} rows {verb} left out, as {pronoun} no target"
-        report.note(text)
+        report.note(text + told_markers(map(table.column, targets)))
     labels = labels_of(table.column(targets[0])) if task == "classification" else None
     return Problem(table, targets, task, labels)
 

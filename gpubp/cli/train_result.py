@@ -139,6 +139,7 @@ def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str,
     sizes = (network.n_features_in_, *(len(b) for b in network.intercepts_))
     return {
         "task": trained.rows.task,
+        "targets": list(trained.rows.targets),
         "device": network.device_,
         "dtype": str(network.coefs_[0].dtype),
         "precision": network.precision_,

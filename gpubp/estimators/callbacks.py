@@ -30,7 +30,7 @@ except ImportError:  # scikit-learn before 1.9, where estimators have no callbac
         return method
 
 
-__all__ = ["CallbackSupportMixin", "FitTasks", "listeners_of", "say", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "FitTasks", "listeners_of", "with_callbacks"]
 
 Note = Callable[[str], None]
 
@@ -144,21 +144,8 @@ def listeners_of(
         stops = [listener(epoch) for listener in called]
         return any(stops)
 
-    warn = partial(say, estimator, note, otherwise=partial(warnings.warn, stacklevel=2))
+    warn = note or partial(warnings.warn, stacklevel=2)
     return tasks, Listeners(begin, report if called else None, warn)
-
-
-def say(
-    estimator: Any,
-    note: Note | None,
-    line: str,
-    otherwise: Callable[[str], object] = lambda line: None,
-) -> None:
-    """Give a line for a person to ``note``, or print it if verbose, or do ``otherwise``."""
-    if note or estimator.verbose:
-        (note or print)(line)
-    else:
-        otherwise(line)
 
 
 def _print(epoch: Epoch) -> None:

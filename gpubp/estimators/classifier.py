@@ -108,7 +108,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         threads: int | None = None,
         precision: Precision = "float32",
         record: bool = True,
-        compiled: bool = False,
+        compiled: bool | None = None,
         weight_decay: float = 0.01,
         fit_intercept: bool = True,
         dropout: Any = 0.0,

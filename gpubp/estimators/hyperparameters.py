@@ -99,7 +99,7 @@ class Hyperparameters(BaseEstimator):
         "record": ["boolean"],
         "warmup_epochs": [Interval(Real, 0, None, closed="left")],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "compiled": ["boolean"],
+        "compiled": ["boolean", None],
         "fit_intercept": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -175,7 +175,7 @@ class Hyperparameters(BaseEstimator):
             return n
         return min(200 if self.batch_size == "auto" else int(self.batch_size), n)
 
-    def _backend(self, rows: int, network: Network, *, compiled: bool = False) -> Backend:
+    def _backend(self, rows: int, network: Network, *, compiled: bool | None = False) -> Backend:
         return get_backend(
             self.device,
             work=rows * network.n_parameters,

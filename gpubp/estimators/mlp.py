@@ -20,7 +20,6 @@ from gpubp.backprop.optimizers import STEPWISE
 from gpubp.estimators.callbacks import (
     CallbackSupportMixin,
     listeners_of,
-    say,
     with_callbacks,
 )
 from gpubp.estimators.check_input import check_input
@@ -33,6 +32,7 @@ from gpubp.estimators.scoring import Scorer
 from gpubp.estimators.small_predictions import forget_passes, recorded, replayed
 from gpubp.estimators.start import start_of
 from gpubp.estimators.validation_split import check_columns, hold_out, named
+from gpubp.logger import LOGGER
 from gpubp.training.data import TrainingData, as_matrix
 from gpubp.training.fit import fit
 from gpubp.training.history import History, OnEpoch
@@ -134,7 +134,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         network = self._network(rows)
         backend = self._backend(self._batch_rows(rows.n_rows), network, compiled=self.compiled)
         recipe = self._recipe(rows, backend, 1 if incremental else int(self.max_iter))
-        say(self, note, _described(recipe.dtype, backend))
+        (note or LOGGER.info)(_described(recipe.dtype, backend))
         rng = check_random_state(self.random_state)
         start = start_of(self, network, rows, recipe.dtype, rng, from_scratch, incremental)
         rows = rows.in_dtype(recipe.dtype, backend)

@@ -29,7 +29,7 @@ PARAMETERS = """
 {solver_docs}
 
     alpha : float, default=0.0001
-        L2 penalty on the weights, not on the biases: alpha / (2 n) |W|^2 in a batch of n rows.
+        L2 penalty on the weights, not on the biases: ``alpha / (2 n) |W|^2`` in a batch of n rows.
     batch_size : int or 'auto', default='auto'
         Rows of a mini-batch; 'auto' is min(200, n_samples).
     learning_rate : {schedules}, \
@@ -69,8 +69,9 @@ default='constant'
         Epochs without improvement after which training stops.
     {max_fun}
     device : {{'auto', 'cpu', 'cuda', 'cuda:N'}}, default='auto'
-        Where to train and predict; 'auto' takes CUDA where a device answers and the work is
-        large enough to gain from it.
+        Where to train and predict; 'auto' is the device in the environment variable
+        GPUBP_DEVICE, or without it CUDA if a device answers and the work is large enough to
+        gain from it.
     dtype : {{'auto', 'float32', 'float64'}}, default='auto'
         Precision of training; 'auto' is on the CPU the dtype of X, or float64 for
         solver='lbfgs', as scikit-learn has it, and float32 on CUDA.
@@ -78,20 +79,23 @@ default='constant'
         How epochs are shuffled: drawn on the host as scikit-learn draws, or hashed where the
         data lies, the same on every device. 'auto' hashes from 100,000 rows on, on CUDA only.
     threads : int or None, default=None
-        BLAS threads on the CPU; None takes one for small networks, else all.
+        BLAS threads on the CPU; None takes the number in the environment variable
+        GPUBP_THREADS, or without it one for small networks, else all.
     precision : {{'float32', 'tf32', 'bfloat16'}}, default='float32'
         To what the factors of float32 matrix products are rounded on CUDA; sums, weights and
         the optimizer stay float32. The CPU, and dtype='float64', round nothing.
     record : bool, default=True
         False runs each step on CUDA launch by launch, for debugging; the numbers stay the same.
-    compiled : bool, default=False
+    compiled : bool or None, default=None
         Whether elementwise steps on the CPU are compiled for it, by the C++ compiler that is
         installed (g++, clang++, or what CXX names), at their first use; they are kept in the
         user's cache. It is training that uses them: predictions need no compiler. On x86
-        subnormal numbers count as 0 then.
+        subnormal numbers count as 0 then. None compiles if the environment variable
+        GPUBP_COMPILED is 1 and there is a compiler; with GPUBP_COMPILED=0 no compiler is
+        started, and NumPy computes these steps.
     {weight_decay}
     fit_intercept : bool, default=True
-        Whether layers have biases; without, intercepts_ are 0.
+        Whether layers have biases; without, `intercepts_` are 0.
     dropout : float or sequence of float, default=0.0
         Part of the hidden units that each step of training drops, from 0 on and below 1: one
         rate, or one for each hidden layer. Prediction uses all units.
@@ -125,7 +129,7 @@ ATTRIBUTES = """
         in float64.
     loss_, best_loss_ : float
         Loss of the last and of the best epoch, with the penalty. As scikit-learn's,
-        solver='lbfgs' sets of the losses and scores loss_ alone.
+        solver='lbfgs' sets of the losses and scores `loss_` alone.
     loss_curve_ : list of float
         Loss of each epoch.
     validation_scores_, best_validation_score_ : list of float, float, or None

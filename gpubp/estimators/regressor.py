@@ -68,7 +68,7 @@ Elementwise or callable, default='squared_error'
     Attributes
     ----------{attributes}
     target_mean_, target_scale_ : ndarray, one number a column of y, or None
-        With target_scaling, y is target_mean_ plus target_scale_ times what the network gives.
+        With target_scaling, y is `target_mean_` plus `target_scale_` times what the network gives.
     """
 
     _OF_FIT = (*BaseMLP._OF_FIT, "loss", *LOSS_NUMBERS)
@@ -112,7 +112,7 @@ Elementwise or callable, default='squared_error'
         threads: int | None = None,
         precision: Precision = "float32",
         record: bool = True,
-        compiled: bool = False,
+        compiled: bool | None = None,
         weight_decay: float = 0.01,
         fit_intercept: bool = True,
         dropout: Any = 0.0,
@@ -237,7 +237,7 @@ Elementwise or callable, default='squared_error'
                 "hand, or choose another loss"
             )
 
-    def _backend(self, rows: int, network: Network, *, compiled: bool = False) -> Backend:
+    def _backend(self, rows: int, network: Network, *, compiled: bool | None = False) -> Backend:
         if self.device == "auto" and isinstance(self._loss(), FunctionLoss):
             return NumpyBackend("the loss is a Python function")
         return super()._backend(rows, network, compiled=compiled)

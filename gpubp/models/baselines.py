@@ -52,26 +52,30 @@ def baselines(
     X_test: Any,
     y_test: np.ndarray,
     *,
+    rows: np.ndarray | None = None,
     classes: np.ndarray | None = None,
     class_weight: Any = None,
     seed: int = 0,
 ) -> list[Baseline]:
     """Return the trivial baseline and the linear one: the scores to beat.
 
-    X, X_test : encoded rows, arrays or CSR. classes : (k,), those of the network; those of y by
-    default. class_weight : that of the network.
+    X, X_test : encoded rows, arrays or CSR. rows : places in y of the rows of X, from
+    `rows_for_linear` with the same ``seed``; None where X has all rows. classes : (k,), those of
+    the network; those of y by default. class_weight : that of the network.
 
     Trivial: each class with its part of y, or the mean. Linear: LogisticRegression or Ridge of
     scikit-learn with their defaults and at most 100 iterations, on at most 50,000 rows drawn by
     ``seed``, fewer of wide tables; left out where it cannot be fitted, as with one class.
     """
-    chosen = _rows_for_linear(task, X, y, seed)
+    per_row = X.nnz / X.shape[0] if sparse.issparse(X) else X.shape[1]
+    chosen = rows_for_linear(task, y, seed, per_row)
+    at = chosen if rows is None else np.searchsorted(rows, chosen)
     part = f" on {len(chosen):,} of {len(y):,} rows" if len(chosen) < len(y) else ""
     if task == "regression":
         Y = as_columns(y)
         means = np.broadcast_to(Y.mean(axis=0), (len(y_test), Y.shape[1]))
         found = [Baseline("trivial", "the mean", len(y), number_scores(y_test, means), means)]
-        outputs = _ridge(X[chosen], Y[chosen], X_test)
+        outputs = _ridge(X[at], Y[chosen], X_test)
         if np.isfinite(outputs).all():
             scores = number_scores(y_test, outputs)
             found.append(
@@ -84,16 +88,18 @@ def baselines(
     text = f"the most frequent class, {classes[priors.argmax()].item()!r}"
     found = [Baseline("trivial", text, len(y), class_scores(classes, y_test, P), P)]
     if (priors > 0).sum() > 1:
-        P = _logistic(classes, X[chosen], y[chosen], X_test, class_weight)
+        P = _logistic(classes, X[at], y[chosen], X_test, class_weight)
         scores, text = class_scores(classes, y_test, P), f"logistic regression{part}"
         found.append(Baseline("linear", text, len(chosen), scores, P))
     return found
 
 
-def _rows_for_linear(task: Task, X: Any, y: np.ndarray, seed: int) -> np.ndarray:
-    """Return the rows to fit the linear model to, one of each class among them, in order."""
+def rows_for_linear(task: Task, y: np.ndarray, seed: int, per_row: float = 1) -> np.ndarray:
+    """Return the rows to fit the linear model to, one of each class among them, in order.
+
+    per_row : numbers in an encoded row. More of them give some of the rows that fewer give.
+    """
     n = len(y)
-    per_row = X.nnz / n if sparse.issparse(X) else X.shape[1]
     first = np.unique(y, return_index=True)[1] if task == "classification" else np.arange(0)
     outputs = len(first) if len(first) > 2 else 1
     most = min(LINEAR_ROWS, max(1000, int(LINEAR_WORK / (max(per_row, 1) * outputs))))

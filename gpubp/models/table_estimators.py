@@ -39,7 +39,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     encoder_ : TableEncoder
         How columns become numbers.
     network_ : MLPClassifier
-        The network, with all it learned: coefs_, loss_curve_, validation_scores_ and so on.
+        The network, with all it learned: `coefs_`, `loss_curve_`, `validation_scores_`
+        and so on.
     classes_ : ndarray
         The labels as they were given, in the order of predict_proba's columns.
     target_names_ : tuple of str
@@ -172,7 +173,8 @@ class TableRegressor(RegressorMixin, TableEstimator):
     encoder_ : TableEncoder
         How columns become numbers.
     network_ : MLPRegressor
-        The network, with all it learned: coefs_, loss_curve_, validation_scores_ and so on.
+        The network, with all it learned: `coefs_`, `loss_curve_`, `validation_scores_`
+        and so on.
     target_names_ : tuple of str
         The names of the targets.
     n_rows_without_target_ : int

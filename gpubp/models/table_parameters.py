@@ -131,7 +131,9 @@ def _with_default(entry: str, name: str, default: Any) -> str:
         entry = re.sub(r"'auto' is [^;.]*\.", "", entry).rstrip()
         entry = re.sub(r"( or 'auto')?,\s*default=.*", " or 'auto', default='auto'", entry, count=1)
         by = "the loss" if name == "target_scaling" else "the recipe, by the size of the table"
-        return f"{entry}\n        'auto' leaves it to {by}."
+        # A list ends with a blank line.
+        gap = "\n\n" if entry.rpartition("\n\n")[2].lstrip().startswith("- ") else "\n"
+        return f"{entry}{gap}        'auto' leaves it to {by}."
     return (
         re.sub(r"default=.*", f"default={default!r}", entry, count=1) if name in _OTHERS else entry
     )

@@ -12,6 +12,10 @@ from typing import Any, Literal
 Task = Literal["classification", "regression"]
 
 HELD_OUT_FROM = 5000  # rows; fewer lose more by a tenth held out than the best epoch gains
+HELD_OUT_PER_CLASS = 1000  # few classes need it sooner: the log loss of noisy ones doubles without
+# Weight decay is 1 up to so many rows, and falls as 1 / rows from there. Without rows held out, it
+# alone keeps the noise of two classes from being learned by heart.
+DECAYED_ROWS, DECAYED_ROWS_OF_CLASSES = 300, 3000  # the latter / classes
 EPOCHS, LEAST_EPOCHS = 60, 10
 MOST_STEPS = 20_000  # of the optimizer, for up to 1,000 columns: half a minute on one core
 CLIP_NORM = (
@@ -37,9 +41,10 @@ def recipe(
     recipe's own is to have is left out for another.
 
     Few rows are soon known by heart: they get weight decay and dropout, which fall as 1 / n_rows.
-    Many rows have a tenth held out: training stops after half the epochs without improvement, and
-    the epoch with the best loss, or R², is kept. Fewer rows are all trained on, to the end of the
-    schedule, whose last epochs are the best ones. Targets of a regression are to be standardised.
+    Decay falls later for few classes, whose rows say less. Many rows have a tenth held out:
+    training stops after half the epochs without improvement, and the epoch with the best loss, or
+    R², is kept. Fewer rows are all trained on, to the end of the schedule, whose last epochs are
+    the best ones. Targets of a regression are to be standardised.
     """
     parameters: dict[str, Any] = {"hidden_layer_sizes": (256,)}
     if solver == "lbfgs":
@@ -55,14 +60,24 @@ def recipe(
     }
     if task == "regression":
         parameters["clip_norm"] = CLIP_NORM
-    parameters |= _stopping(task, n_rows, parameters["max_iter"])
+    classes = max(n_outputs, 2) if task == "classification" else None
+    holds_out = n_rows >= _held_out_from(classes)
+    parameters |= _stopping(task, holds_out, parameters["max_iter"])
     if solver in (None, RATES["solver"]):
-        parameters |= RATES | {"weight_decay": min(1.0, 300 / n_rows)}
+        decayed = DECAYED_ROWS
+        if classes is not None and not holds_out:
+            decayed = max(decayed, DECAYED_ROWS_OF_CLASSES // classes)
+        parameters |= RATES | {"weight_decay": min(1.0, decayed / n_rows)}
     return parameters
 
 
-def _stopping(task: Task, n_rows: int, epochs: int) -> dict[str, Any]:
-    if n_rows < HELD_OUT_FROM:
+def _held_out_from(classes: int | None) -> int:
+    """Return the rows from which a tenth is held out; classes : None for a regression."""
+    return HELD_OUT_FROM if classes is None else min(HELD_OUT_FROM, HELD_OUT_PER_CLASS * classes)
+
+
+def _stopping(task: Task, holds_out: bool, epochs: int) -> dict[str, Any]:
+    if not holds_out:
         return {"early_stopping": False, "n_iter_no_change": epochs}
     return {
         "early_stopping": True,

@@ -42,6 +42,7 @@ from gpubp.training.history import History, OnEpoch
 from gpubp.version import __version__
 
 Note = Callable[[str], None]
+_MOVED_ROWS = 2**14  # at a time, so that few are held twice
 OnStart = Callable[[TableEncoder, Any], None]
 
 
@@ -117,7 +118,7 @@ class TableEstimator(BaseEstimator):
         self._validate_params()
         names = resolve_targets(table, targets)
         table, left_out = rows_with_target(table, names)
-        check_targets(table, names, self.task)
+        check_targets(table, names, self.task, whole)
         if left_out and note:
             note(_left_out(left_out, names))
         with rollback(self):
@@ -154,7 +155,7 @@ class TableEstimator(BaseEstimator):
             rng = check_random_state(self.random_state)
             kept, out = hold_out(y, network.validation_fraction, self.task, rng)
             held = Z[out], y[out], _taken(weights, out)
-            Z, y, weights = Z[kept], y[kept], _taken(weights, kept)
+            Z, y, weights = _compacted(Z, kept), y[kept], _taken(weights, kept)
         history = fit_estimator(network, Z, y, weights, given=held, on_epoch=on_epoch, note=note)
         self._set_fitted(encoder, network, rows.names, rows.left_out)
         return history
@@ -300,6 +301,16 @@ def _left_out(rows: int, targets: Sequence[str]) -> str:
 
 def _taken(weights: Any, places: np.ndarray) -> Any:
     return None if weights is None else np.asarray(weights)[places]
+
+
+def _compacted(Z: Any, places: np.ndarray) -> Any:
+    """Return the rows of Z at ascending places; of an array, moved up in its own memory."""
+    if not isinstance(Z, np.ndarray):
+        return Z[places]
+    for start in range(0, len(places), _MOVED_ROWS):
+        part = places[start : start + _MOVED_ROWS]  # none of them is above ``start`` in Z
+        Z[start : start + len(part)] = Z[part]
+    return Z[: len(places)]
 
 
 def versions() -> dict[str, str]:

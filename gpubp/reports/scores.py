@@ -26,23 +26,40 @@ MOST_LABEL = 30
 _CLASS_HEAD = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
-def metrics_text(metrics: Mapping[str, float]) -> str:
-    """Return metrics as "accuracy 0.9750, log loss 0.0901"."""
-    return ", ".join(f"{METRICS.get(name, name)} {value:.4f}" for name, value in metrics.items())
+def metrics_text(metrics: Mapping[str, Any]) -> str:
+    """Return metrics as "accuracy 0.9750, log loss 0.0901"; of several targets the means alone."""
+    return ", ".join(f"{METRICS[name]} {metrics[name]:.4f}" for name in metrics if name in METRICS)
 
 
-def scores_table(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
+def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the metrics of several models as lines, one for each metric.
 
-    scores : metrics by the name of the model. A metric that one lacks or that is NaN is a "-".
+    scores : metrics by the name of the model. A metric that one lacks or that is NaN is a "-". Of
+        several targets the means are shown; see `targets_table`.
     """
-    names = dict.fromkeys(name for metrics in scores.values() for name in metrics)
+    names = [
+        name
+        for name in dict.fromkeys(name for metrics in scores.values() for name in metrics)
+        if name in METRICS
+    ]
     head = ["", *scores]
     rows = [
-        [METRICS.get(name, name), *(_number(name, of.get(name)) for of in scores.values())]
-        for name in names
+        [METRICS[name], *(_number(name, of.get(name)) for of in scores.values())] for name in names
     ]
     return _table([head, *rows])
+
+
+def targets_table(targets: Sequence[str], metrics: Mapping[str, Any]) -> list[str]:
+    """Return the metrics of each of several targets as lines; none for a single target."""
+    by_target: Sequence[Mapping[str, float]] = metrics.get("per_output", ())
+    if not by_target:
+        return []
+    names = [name for name in METRICS if any(name in of for of in by_target)]
+    rows = [
+        [_shortened(target), *(_number(name, of.get(name)) for name in names)]
+        for target, of in zip(targets, by_target, strict=True)
+    ]
+    return _table([["target", *(METRICS[name] for name in names)], *rows])
 
 
 def classes_table(classes: Sequence[Mapping[str, Any]]) -> list[str]:

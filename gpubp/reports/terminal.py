@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from gpubp.reports.columns import PIPE_WIDTH, Summary, columns_table
-from gpubp.reports.scores import classes_table, metrics_text, scores_table
+from gpubp.reports.scores import classes_table, metrics_text, scores_table, targets_table
 
 if TYPE_CHECKING:
     from gpubp.training.history import Epoch
@@ -217,6 +217,8 @@ def _scores(result: dict[str, Any]) -> list[tuple[str, Sequence[str]]]:
         legend = [f"{name}: {of['model']}" for name, of in baselines.items()]
         title = f"The {result['test_rows']:,} test rows, next to simpler models"
         found.append((title, [*scores_table(scores), *legend]))
+    if lines := targets_table(result["targets"], test):
+        found.append(("Target by target", lines))
     if result["classes"]:
         found.append(("Class by class", classes_table(result["classes"])))
     return found

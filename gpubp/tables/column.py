@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,10 @@ class NumberColumn:
         """The rows of an array of positions, copied."""
         return NumberColumn(self.values[index])
 
+    def reorder(self, index: Array) -> NumberColumn:
+        """The rows in another order, in the memory of this column where that can be written."""
+        return NumberColumn(_reordered(self.values, index))
+
     def is_gap(self) -> Array:
         """(n,) bool: the rows without a value."""
         if self.values.dtype.kind != "f":
@@ -51,32 +56,50 @@ class TextColumn:
 
     values: (k,) object, the distinct texts, stripped, in ascending order of their code points.
         After `take` and `rows` some may have no row.
+    marked: how many rows of the source have each text, such as "NA", that made a gap of them.
     """
 
     codes: Array
     values: Array
+    marked: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, cells: Iterable[Any], missing: Collection[str] = MISSING) -> TextColumn:
         """The column of ``cells``; None, NaN and the texts in ``missing`` are gaps."""
         found: dict[Any, int] = {}
-        first = np.fromiter((found.setdefault(cell, len(found)) for cell in cells), np.int32)
-        texts = [None if cell is None or cell != cell else str(cell).strip() for cell in found]
+        places = np.fromiter((found.setdefault(cell, len(found)) for cell in cells), np.int32)
+        return cls.of_places(list(found), places, missing)
+
+    @classmethod
+    def of_places(
+        cls, cells: Sequence[Any], places: Array, missing: Collection[str] = MISSING
+    ) -> TextColumn:
+        """The column whose row i is ``cells[places[i]]``, as `of` takes it."""
+        texts = [None if cell is None or cell != cell else str(cell).strip() for cell in cells]
         values = sorted({text for text in texts if text is not None and text not in missing})
-        places = {text: code for code, text in enumerate(values)}
-        codes = np.array([places.get(text, -1) for text in texts], np.int32)  # type: ignore[arg-type]
-        return cls(codes[first] if len(first) else first, _objects(values))
+        known = {text: code for code, text in enumerate(values)}
+        codes = np.array([known.get(text, -1) for text in texts], np.int32)  # type: ignore[arg-type]
+        marked: Counter[str] = Counter()
+        rows = np.bincount(places, minlength=len(texts)).tolist()
+        for text, code, count in zip(texts, codes.tolist(), rows, strict=True):
+            if text and code < 0:
+                marked[text] += count
+        return cls(codes[places] if len(places) else places, _objects(values), marked)
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def rows(self, start: int, stop: int) -> TextColumn:
         """The rows [start, stop), as views."""
-        return TextColumn(self.codes[start:stop], self.values)
+        return TextColumn(self.codes[start:stop], self.values, self.marked)
 
     def take(self, index: Array) -> TextColumn:
         """The rows of an array of positions, copied."""
-        return TextColumn(self.codes[index], self.values)
+        return TextColumn(self.codes[index], self.values, self.marked)
+
+    def reorder(self, index: Array) -> TextColumn:
+        """The rows in another order, in the memory of this column where that can be written."""
+        return TextColumn(_reordered(self.codes, index), self.values, self.marked)
 
     def is_gap(self) -> Array:
         """(n,) bool: the rows without a value."""
@@ -98,6 +121,28 @@ class TextColumn:
 
 
 Column = NumberColumn | TextColumn
+
+
+def told_markers(columns: Iterable[Column]) -> str:
+    """In brackets, how many cells are gaps by which text, and how to keep them; "" for none."""
+    marked: Counter[str] = Counter()
+    for column in columns:
+        if isinstance(column, TextColumn):
+            marked.update(column.marked)
+    if not marked:
+        return ""
+    counts = [f"{n:,} row{'s'[: n > 1]} with {text!r}" for text, n in sorted(marked.items())]
+    advice = "--na '' keeps such cells" if MISSING.issuperset(marked) else "see --na"
+    return f" ({', '.join(counts)} taken as missing; {advice})"
+
+
+def _reordered(array: Array, index: Array) -> Array:
+    """``array[index]``, in the memory of ``array`` where that can be written."""
+    ordered = array[index]
+    if not array.flags.writeable:
+        return ordered
+    array[:] = ordered
+    return array
 
 
 def _objects(texts: list[str]) -> Array:

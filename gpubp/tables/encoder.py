@@ -154,19 +154,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     @property
     def text_columns_(self) -> tuple[str, ...]:
-        """The used columns that a reader should take as written, also where all are numbers.
+        """The columns of numbers that a reader should take as written, since their sign is theirs.
 
-        They are categories, where "1.0" may be another than "1", and numbers whose decimal sign is
-        not that of the table: 1.234 is 1234 where the sign is a comma.
+        1.234 is 1234 where the sign is a comma.
         """
         check_is_fitted(self)
-        sign = self.decimal_ or "."
-        return tuple(
-            encoding.type.name
-            for encoding in self.encodings_
-            if encoding.as_written
-            or (isinstance(encoding, NumberEncoding) and encoding.type.decimal != sign)
-        )
+        sign, types = self.decimal_ or ".", (encoding.type for encoding in self.encodings_)
+        return tuple(t.name for t in types if t.kind == "number" and t.decimal != sign)
 
     def to_header(self) -> dict[str, Any]:
         """The part of the fitted encoder that JSON can hold."""
@@ -312,7 +306,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             except DataError as error:
                 problems.append(str(error))
         if problems:
-            raise DataError("; ".join(problems[:5]))
+            more = f"; and {len(problems) - 5} more columns" if len(problems) > 5 else ""
+            raise DataError(
+                f"{'; '.join(problems[:5])}{more}; correct the cells, or name those that mean "
+                "'missing' by --na"
+            )
         return bound
 
 

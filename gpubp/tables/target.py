@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from gpubp.tables.column import Array, Column, NumberColumn, TextColumn
+from gpubp.tables.column import Array, Column, NumberColumn, TextColumn, told_markers
 from gpubp.tables.column_types.numbers import doubt, is_ambiguous, parse_numbers
 from gpubp.tables.table import DataError, Table, listed
 
@@ -19,6 +19,9 @@ MOST_NUMBERED_CLASSES = 100
 FEWEST_ROWS_OF_A_NUMBERED_CLASS = 20
 # Text with more different values than this is rather numbers with a stray cell, or no classes.
 MOST_TEXTS = 20
+# More classes than this have so many rows each on average, or are ids: 10,000 in 20,000 rows took
+# 2.8 GB.
+MOST_CLASSES, FEWEST_ROWS_OF_MANY = 1000, 10
 LONGEST_LABEL = 1000
 _EXACT = 2**53  # float64 holds every whole number up to here
 
@@ -62,7 +65,8 @@ def rows_with_target(table: Table, targets: Sequence[str]) -> tuple[Table, int]:
     if left_out == len(table):
         noun = "the target" if len(targets) == 1 else "one of the targets"
         raise DataError(
-            f"{table.source}: {noun} {listed(targets)} is missing in every row; name another column"
+            f"{table.source}: {noun} {listed(targets)} is missing in every row"
+            f"{told_markers(map(table.column, targets))}; name another column"
         )
     return table.take(np.flatnonzero(~gap)), left_out
 
@@ -249,15 +253,20 @@ def _check_finite(table: Table, name: str, y: Array) -> None:
     raise DataError(f"{table.where(row, name)}: {float(y[row])!r} is not a finite number")
 
 
-def check_targets(table: Table, targets: Sequence[str], task: Task) -> None:
-    """Raise DataError unless the targets can be learned as the task says."""
+def check_targets(
+    table: Table, targets: Sequence[str], task: Task, whole: Table | None = None
+) -> None:
+    """Raise DataError unless the targets can be learned as the task says.
+
+    whole : these rows and others, such as those of a test, which tell whether labels repeat.
+    """
     if task == "classification":
         if len(targets) > 1:
             raise DataError(
                 f"targets are {listed(targets)}, but classification takes one; name one, or use "
                 "regression"
             )
-        _check_labels(table, targets[0])
+        _check_labels(table, targets[0], whole)
         return
     Y = numbers_of(table, targets)
     for name, y in zip(targets, Y.T, strict=True):
@@ -268,7 +277,7 @@ def check_targets(table: Table, targets: Sequence[str], task: Task) -> None:
             )
 
 
-def _check_labels(table: Table, name: str) -> None:
+def _check_labels(table: Table, name: str, whole: Table | None) -> None:
     """Raise DataError for one class only, endless labels, and labels that hardly repeat."""
     column, where = table.column(name), f"{table.source}, column {name!r}"
     if (
@@ -283,13 +292,18 @@ def _check_labels(table: Table, name: str) -> None:
     classes = np.unique(labels)
     if len(classes) == 1:
         raise DataError(
-            f"{where}: the target has one class only, {classes[0].item()!r:.200}; give rows of at "
-            "least two classes"
+            f"{where}: the target has one class only, {classes[0].item()!r:.200}"
+            f"{told_markers([column])}; give rows of at least two classes"
         )
-    if len(classes) > max(MOST_TEXTS, len(labels) // 2):
+    if whole is not None and len(whole) > len(table):
+        labels = labels_of(rows_with_target(whole, (name,))[0].column(name))
+    classes, rows = np.unique(labels, return_counts=True)
+    alone = int((rows == 1).sum())
+    hardly = len(classes) > MOST_CLASSES and len(labels) < FEWEST_ROWS_OF_MANY * len(classes)
+    if hardly or (len(classes) > MOST_TEXTS and 2 * alone > len(labels)):
         raise DataError(
-            f"{where}: the target has {len(classes)} different labels in {len(labels)} rows; "
-            "choose a column with classes that repeat"
+            f"{where}: the target has {len(classes)} different labels in {len(labels)} rows, and "
+            f"{alone} of them are in one row alone; choose a column with classes that repeat"
         )
 
 

@@ -1,25 +1,82 @@
-"""The cache of compiled steps: libraries in the user's cache folder, by a hash of what they are."""
+"""The cache of compiled steps: libraries in the user's cache folder, by a hash of what they are.
+
+A library that is loaded runs as the user. So the folder is used only if it belongs to the user and
+nobody else may write to it.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
 import os
+import re
+import stat
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
+
+from gpubp.settings import cache_folder
+
+_LIBRARY = re.compile("[0-9a-f]{32}-[0-9a-f]{32}\\.so")
+_UNFINISHED = "unfinished-"  # begins the name of a file that is being written
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def cache_folder() -> Path | None:
-    """Return the user's cache folder for compiled steps, or None where there is no home.
+class Cache(NamedTuple):
+    """The folder of compiled steps; None with the reason why it cannot be used."""
 
-    See "XDG Base Directory Specification", which has relative paths ignored.
+    folder: Path | None
+    reason: str = ""
+
+    @property
+    def is_writable(self) -> bool:
+        """Return whether steps can be added."""
+        return self.folder is not None and os.access(self.folder, os.W_OK | os.X_OK)
+
+
+def compiled_folder() -> Path | None:
+    """Return where compiled steps are kept, whether it exists or not; None without a home."""
+    folder = cache_folder()
+    return None if folder is None else folder / "compiled"
+
+
+def open_cache(*, create: bool = True) -> Cache:
+    """Return the cache, whose folder is made with mode 0700 if it is missing.
+
+    create : False leaves a missing folder missing.
     """
+    folder = compiled_folder()
+    if folder is None:
+        return Cache(None, "there is no home folder; set GPUBP_CACHE_DIR")
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        return (folder if folder.is_absolute() else Path.home() / ".cache") / "gpubp" / "compiled"
-    except RuntimeError:  # no home
-        return None
+        if create:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+    except OSError as error:
+        return Cache(None, f"{folder}: {error.strerror or error}")
+    if not stat.S_ISDIR(found.st_mode):
+        return Cache(None, f"{folder} is not a folder")
+    if not hasattr(os, "getuid"):  # Windows: a home folder is the user's own
+        return Cache(folder)
+    if found.st_uid != os.getuid():
+        return Cache(None, f"{folder} belongs to another user")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return Cache(None, f"{folder} can be written to by other users; empty it, then chmod 700")
+    if found.st_mode & _OTHERS:  # of an earlier version
+        with suppress(OSError):  # a read-only file system
+            folder.chmod(0o700)
+    return Cache(folder)
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Return the files in the cache that gpubp has written: no others are ever deleted."""
+    with suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            ours = _LIBRARY.fullmatch(path.name) or path.name.startswith(_UNFINISHED)
+            if ours and path.is_file() and not path.is_symlink():
+                yield path
 
 
 def cached(folder: Path, name: str) -> ctypes.CDLL | None:
@@ -36,12 +93,16 @@ def store(made: Path, folder: Path, name: str) -> Path | None:
     """Copy a library into the cache, its digest in its name; return None where that fails."""
     content = made.read_bytes()
     path = folder / f"{name}-{digest(content)}.so"
+    unfinished = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=_UNFINISHED, delete=False) as file:
+            unfinished = Path(file.name)
             file.write(content)
-        Path(file.name).replace(path)
+        unfinished.replace(path)
     except OSError:
+        if unfinished is not None:
+            with suppress(OSError):
+                unfinished.unlink()
         return None
     return path
 

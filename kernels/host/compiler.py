@@ -7,6 +7,7 @@ step is compiled once on a machine.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 import shlex
@@ -19,8 +20,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gpubp.settings import default_compiled
+
 from ..elementwise import RUN, Elementwise
-from .cache import cache_folder, cached, digest, store
+from .cache import cached, digest, open_cache, store
 from .exp import EXP
 
 C_TYPES = {
@@ -198,16 +201,24 @@ _LOOP = """
 
 
 def _library(text: str) -> ctypes.CDLL:
-    command, folder = _compiler(), cache_folder()
+    if default_compiled() is False:
+        raise CompilerError("GPUBP_COMPILED=0 forbids starting a compiler")
+    command, (folder, reason) = _compiler(), open_cache()
     key = "\n".join((*command, *FLAGS, _version(command), _processor(), text))
     name = digest(key.encode())
     if folder is not None and (kept := cached(folder, name)) is not None:
         return kept
-    _sweep()
-    # Windows does not delete a library that is loaded: what stays there is swept later.
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as place:
-        made = _build(command, text, Path(place))
+    try:
+        _sweep()
+        # Windows does not delete a library that is loaded: what stays there is swept later.
+        place = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise CompilerError(f"there is no folder to compile in ({error})") from error
+    with place:
+        made = _build(command, text, Path(place.name))
         stored = folder and store(made, folder, name)
+        if stored is None:
+            _note_not_kept(reason or f"{folder} cannot be written to")
         # From where it stays, if that can be; the temporary one stays in use when it is deleted.
         for path in filter(None, (stored, made)):
             try:
@@ -216,6 +227,12 @@ def _library(text: str) -> ctypes.CDLL:
                 problem = error
                 path.unlink()
     raise CompilerError(f"what {shlex.join(command)} has made cannot be loaded ({problem})")
+
+
+@cache
+def _note_not_kept(reason: str) -> None:
+    """Say once per process that each process has to compile its own steps, and why."""
+    logging.getLogger("gpubp").info("compiled steps are not kept: %s", reason)
 
 
 def _sweep() -> None:
@@ -229,7 +246,10 @@ def _sweep() -> None:
 def _build(command: tuple[str, ...], text: str, place: Path) -> Path:
     """Compile ``text`` in the folder ``place``; return the library."""
     whole, made = place / "step.cpp", place / "step.so"
-    whole.write_text(text)
+    try:
+        whole.write_text(text)
+    except OSError as error:
+        raise CompilerError(f"{whole} cannot be written ({error})") from error
     built = _run([*command, *FLAGS, str(whole), "-o", str(made)])
     if built.returncode or not made.exists():
         told = built.stderr.strip()[-500:] or "it has made nothing"
@@ -258,7 +278,9 @@ def _compiler() -> tuple[str, ...]:
 
 
 def compiler_version() -> str:
-    """Return what the compiler says of itself, in one line; or raise a CompilerError."""
+    """Return the first line of the compiler's --version; or raise a CompilerError."""
+    if default_compiled() is False:
+        raise CompilerError("GPUBP_COMPILED=0 forbids starting a compiler")
     return _version(_compiler()).partition("\n")[0]
 
 

@@ -30,6 +30,7 @@ from gpubp.backends.select import BackendUnavailableError, get_backend
 from gpubp.backprop.optimizers import SOLVERS
 from gpubp.kernels.activations import ACTIVATIONS, EXP
 from gpubp.kernels.elementwise import Elementwise
+from gpubp.kernels.host import cache as host_cache
 from gpubp.kernels.host import compiler as host_compiler
 from gpubp.kernels.host.compiler import CompilerError, Form, parameters, source
 from gpubp.kernels.optimizers import ADAM, ADVANCE
@@ -429,10 +430,10 @@ def test_without_a_compiler(fresh: pytest.MonkeyPatch, compiler: str, problem: s
 def test_the_cache_is_a_folder_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
-    assert host_compiler.cache_folder() == tmp_path / "x" / "gpubp" / "compiled"
+    assert host_cache.compiled_folder() == tmp_path / "x" / "gpubp" / "compiled"
     for ignored in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", ignored)
-        assert host_compiler.cache_folder() == tmp_path / ".cache" / "gpubp" / "compiled"
+        assert host_cache.compiled_folder() == tmp_path / ".cache" / "gpubp" / "compiled"
 
 
 @pytest.mark.parametrize("why", ["not writable", "no home"])

@@ -50,18 +50,19 @@ def _diverge_at(monkeypatch: pytest.MonkeyPatch, *losses: float) -> None:
 def test_a_training_that_diverges_replaces_no_model(
     good: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = ("train", "diabetes", "--solver", "sgd", "--lr", "0.5", "--schedule", "constant")
+    # Gradients are clipped to a norm of 0.1, so that it takes a large rate to diverge.
+    args = ("train", "diabetes", "--solver", "sgd", "--lr", "1e4", "--schedule", "constant")
     args = (*args, "--hidden", "128,64", "--dropout", "0", "--quiet", "-o", "m")
     error = _error(capsys, *args)
     assert Path("m").read_bytes() == good
     found = re.search(
         r"the best finite epoch \(R2 (-\S+), .*\) is saved in m.diverged, and m is "
-        r"what it was; try --lr 0.05$",
+        r"what it was; try --lr 1000$",
         error,
     )
     assert found, error
     kept = gpubp.load("m.diverged")
-    assert kept.network_.n_iter_ == 1
+    assert kept.network_.n_iter_ >= 1
     assert float(found[1]) < -1
     # Nor does the next one replace what the first has left.
     left = Path("m.diverged").read_bytes()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from numpy.testing import assert_array_equal
 
 import gpubp
 from gpubp.training.trainer import Trainer
-from tests.cli.running import FAST, Run, one_line
+from tests.cli.running import FAST, Run, Y, features, one_line, write_csv
 
 
 def _raise_at_epoch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -51,6 +53,27 @@ def test_an_interrupt_while_reading(run: Run, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("gpubp.tables.read.load_dataset", interrupt)
     assert run("train", "iris", code=130).err.strip() == "Interrupted."
     assert os.listdir() == []  # noqa: PTH208
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate"])
+def test_the_end_of_a_job_while_reading_leaves_no_copies(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    write_csv("data.csv", **features(), y=Y)
+    run("train", "data.csv", *FAST)
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+    def end(*args: Any) -> None:
+        assert list(folder.iterdir())
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("gpubp.tables.files.open_relation.find_csv", end)
+    args = ("data.csv",) if command == "train" else ("model.safetensors", "data.csv")
+    assert run(command, *args, code=130).err.strip() == "Interrupted."
+    assert not list(folder.iterdir())
 
 
 def test_divergence_from_the_start(run: Run) -> None:

@@ -146,3 +146,23 @@ def test_a_header_without_rows_gives_one(run: Run, model: str, out: str) -> None
     assert found.fetchall() == []
     Path("few.csv").write_text("a,b\n", encoding="utf-8")
     assert "few.csv has no column 'c'" in one_line(run("predict", model, "few.csv", code=1))
+
+
+def test_kept_cells_are_as_they_are_written(run: Run, model: str) -> None:
+    cells = ["NA", " x ", "?", "", "01", "1.50"]
+    columns = features()
+    rows = ["id,a,b,c"]
+    rows += [
+        f"{c},{columns['a'][k]},{columns['b'][k]},{columns['c'][k]}" for k, c in enumerate(cells)
+    ]
+    Path("odd.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    found = run("predict", model, "odd.csv", "--keep", "id", "--keep", "a").rows
+    assert [row["id"] for row in found] == cells
+    assert [row["a"] for row in found] == [str(columns["a"][k]) for k in range(len(cells))]
+
+
+@pytest.mark.parametrize("suffix", ["xlsx", "csv.gz", "json", "npz", "duckdb"])
+def test_formats_that_are_not_written(run: Run, model: str, suffix: str) -> None:
+    failed = run("predict", model, "data.csv", "-o", f"out.{suffix}", code=2)
+    assert "but predictions are CSV or, by the suffix .parquet, Parquet" in one_line(failed)
+    assert not Path(f"out.{suffix}").exists()

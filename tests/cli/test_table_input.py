@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gpubp
+from gpubp.cli import table_input
 from tests.cli.running import FAST, LABELS, Run, X, Y, features, write_csv
 
 
@@ -151,3 +152,27 @@ def test_a_pattern_stands_for_several_files(run: Run) -> None:
     assert trained["rows"] + trained["test_rows"] == 40
     failed = run("predict", "m", "part*.csv", "-o", "part1.csv", code=2)
     assert "is a file that is read; give another path" in failed.err
+
+
+def test_a_slow_query_says_that_it_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_input, "SLOW_QUERY", 0.01)
+    write_csv("data.csv", a=[1, 2, 3], y=[1, 2, 4])
+    slow = "SELECT a, y FROM data WHERE (SELECT sum(sqrt(i)) FROM range(20000000) t(i)) > 0"
+    told = "the query has run for 0.01 s and goes on; Ctrl-C ends it"
+    assert told in run("train", "data.csv", "--query", slow, *FAST).err
+    assert told not in run("train", "data.csv", *FAST).err
+
+
+def test_an_option_that_is_given_twice_adds_up(run: Run) -> None:
+    write_csv("data.csv", **features(), y=Y, z=-Y)
+    trained = run("train", "data.csv", "--target", "y", "--target", "z", "--json", *FAST)
+    assert trained.events[-1]["targets"] == ["y", "z"]
+    Path("run.toml").write_text('target = ["y", "z"]\nna = "1"\n', encoding="utf-8")
+    trained = run("train", "data.csv", "--config", "run.toml", "--json", *FAST)
+    assert trained.events[-1]["targets"] == ["y", "z"]
+
+
+@pytest.mark.parametrize("name", ["idna", "punycode", "unicode_escape", "undefined"])
+def test_codecs_that_no_file_is_in(run: Run, table: dict[str, Any], name: str) -> None:
+    failed = run("train", "t.csv", "--encoding", name, code=2)
+    assert f"{name!r} is not an encoding; give one, such as latin-1" in failed.err

@@ -68,7 +68,17 @@ def test_several_targets(run: Run) -> None:
     assert_array_equal(predicted.column("prediction_y0"), found[:, 1])
     # In the units of each target: 500 and -0.0005.
     assert_allclose(found.mean(axis=0), [-Y.mean() / 1e6, Y.mean()], rtol=0.5)
-    run("evaluate", "model.safetensors", "data.csv", "--target", "y1,y0")
+    scored = run("evaluate", "model.safetensors", "data.csv", "--target", "y1,y0")
+    assert [line.split()[0] for line in scored.out.splitlines()[2:]] == ["target", "y1", "y0"]
+
+
+def test_several_targets_for_a_person(run: Run) -> None:
+    write_csv("data.csv", y0=Y, **features(), y1=-Y / 1e6)
+    trained = run("train", "data.csv", "--target", "y1,y0", *FAST)
+    lines = trained.out.split("Target by target\n")[1].splitlines()
+    assert lines[0].split() == ["target", "R2", "RMSE", "mean", "absolute", "error"]
+    assert [line.split()[0] for line in lines[1:3]] == ["y1", "y0"]
+    assert "Scores at training" in run("inspect", "model.safetensors").out
 
 
 def test_labels_that_training_had_not_have_no_log_loss(run: Run) -> None:

@@ -17,6 +17,7 @@ METRICS = {
 RESULT_KEYS = {
     "event",
     "task",
+    "targets",
     "device",
     "dtype",
     "precision",

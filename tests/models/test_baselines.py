@@ -53,6 +53,25 @@ def test_baselines_of_numbers_are_in_their_units(kind: Any) -> None:
     assert linear.scores["per_output"][1]["r2"] > 0.999
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_encoded_rows_that_the_linear_model_may_use_are_enough(
+    task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINEAR_ROWS", 60)
+    monkeypatch.setattr(module, "LINEAR_WORK", 3 * 1000)
+    X, y = two_groups(3000)
+    y = y if task == "classification" else X[:, 0]
+    few = module.rows_for_linear(task, y, seed=3)
+    assert len(few) == 60
+    monkeypatch.setattr(module, "LINEAR_ROWS", 50)
+    all_rows, of_few = (
+        baselines(task, given, y, X, y, rows=rows, seed=3)[1]
+        for given, rows in ((X, None), (X[few], few))
+    )
+    assert of_few.rows == all_rows.rows == 50
+    np.testing.assert_array_equal(of_few.outputs, all_rows.outputs)
+
+
 def test_one_target_may_have_no_axis_of_its_own() -> None:
     X = np.arange(20, dtype=np.float32)[:, None]
     _, linear = baselines("regression", X, X[:, 0] * 3, X, X[:, 0] * 3)

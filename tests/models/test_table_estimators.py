@@ -427,8 +427,8 @@ def test_one_class() -> None:
         ({"y": LABELS[:-1]}, "inconsistent numbers of samples"),
         ({"target": "z"}, "X has no column 'z'"),
         ({"y": np.where(A > 0, "x", None)}, "Input y of TableClassifier contains NaN: a value"),
-        ({"target": 3}, "target is 3; give the name of a column of X, or a list of them"),
-        ({"target": ["y", 0]}, r"target is \['y', 0\]; give the name"),
+        ({"target": 3.5}, "target is 3.5; give the name of a column of X, or a list of them"),
+        ({"target": ["y", 0.5]}, r"target is \['y', 0.5\]; give the name"),
         ({"y": np.where(A > 1, np.nan, 1.0)}, "Input y contains NaN"),
         ({"y": A}, "Unknown label type"),
         ({"target": "a"}, "Unknown label type"),
@@ -542,7 +542,7 @@ def test_a_wrong_cell_is_a_gap_and_many_are_an_error(cell: Any, message: str) ->
     cells[4] = np.nan
     np.testing.assert_array_equal(found, model.predict_proba(COLUMNS | {"a": cells}))
     cells[4:] = cell
-    with pytest.raises(DataError, match=r"data row 5, column 'a': .* \(\d+ of \d+ cells\); --na"):
+    with pytest.raises(DataError, match=r"data row 5, column 'a': .* \(\d+ of \d+ cells\); "):
         model.predict(COLUMNS | {"a": cells})
 
 

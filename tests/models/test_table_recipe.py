@@ -13,8 +13,8 @@ from gpubp.estimators.regressor import MLPRegressor
 from gpubp.models.table_recipe import recipe
 
 
-def chosen(rows: int, columns: int = 20, **options: Any) -> dict[str, Any]:
-    return recipe("classification", rows, columns, 3, **options)
+def chosen(rows: int, columns: int = 20, classes: int = 3, **options: Any) -> dict[str, Any]:
+    return recipe("classification", rows, columns, classes, **options)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,21 @@ def test_what_few_rows_need_falls_with_their_number() -> None:
     assert [of["dropout"] for of in (few, some, many)] == [0.3, 0.15, 0.0]
 
 
+def test_weight_decay_falls_later_for_few_classes_until_rows_are_held_out() -> None:
+    decays = [chosen(1800, classes=k)["weight_decay"] for k in (1, 2, 3, 10, 26)]
+    assert decays == [1500 / 1800, 1500 / 1800, 1000 / 1800, 300 / 1800, 300 / 1800]
+    assert chosen(2000, classes=2)["weight_decay"] == 0.15
+    assert recipe("regression", 1800, 20, 2)["weight_decay"] == 300 / 1800
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(2, 2000), (3, 3000), (5, 5000), (26, 5000)])
+def test_few_classes_have_rows_held_out_sooner(classes: int, rows: int) -> None:
+    assert not chosen(rows - 1, classes=classes)["early_stopping"]
+    assert chosen(rows, classes=classes)["early_stopping"]
+
+
 def test_many_rows_have_a_tenth_held_out_and_few_have_none() -> None:
-    assert not chosen(4999)["early_stopping"]
+    assert not recipe("regression", 4999, 20, 2)["early_stopping"]
     many = chosen(5000)
     assert (many["early_stopping"], many["validation_fraction"]) == (True, 0.1)
     assert many["n_iter_no_change"] == many["max_iter"] // 2

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from gpubp.reports.scores import MOST_CLASSES, classes_table, metrics_text, scores_table
+from gpubp.reports.scores import (
+    MOST_CLASSES,
+    classes_table,
+    metrics_text,
+    scores_table,
+    targets_table,
+)
 
 
 def test_metrics_in_a_line() -> None:
@@ -24,6 +30,19 @@ def test_models_next_to_each_other() -> None:
     ]
 
 
+def test_several_targets_have_means_and_a_table_of_their_own() -> None:
+    metrics = {"r2": 0.5, "mae": 2.0, "per_output": [{"r2": 0.25, "mae": 1.0}, {"mae": 3.0}]}
+    assert metrics_text(metrics) == "R2 0.5000, mean absolute error 2.0000"
+    assert scores_table({"network": metrics})[1].split() == ["R2", "0.5000"]
+    assert len(scores_table({"network": metrics})) == 3
+    assert targets_table(["a", "b"], metrics) == [
+        "target      R2  mean absolute error",
+        "a       0.2500                    1",
+        "b            -                    3",
+    ]
+    assert targets_table(["a"], {"r2": 0.5}) == []
+
+
 def _class(label: object, **more: object) -> dict[str, object]:
     known = {"rows": 1200, "predicted": 3, "precision": 0.25, "recall": 1.0, "f1": 0.4}
     return {"label": label} | known | more
@@ -42,3 +61,9 @@ def test_many_classes_are_counted() -> None:
     lines = classes_table([_class(k) for k in range(MOST_CLASSES + 4)])
     assert len(lines) == 1 + MOST_CLASSES + 1
     assert lines[-1] == "... and 4 more classes with 4,800 rows"
+
+
+def test_scores_of_each_target_are_not_in_the_table_of_models() -> None:
+    of = {"r2": 0.5, "per_output": [{"r2": 0.4}, {"r2": 0.6}]}
+    lines = scores_table({"network": of, "trivial": of})
+    assert [line.split() for line in lines] == [["network", "trivial"], ["R2", "0.5000", "0.5000"]]

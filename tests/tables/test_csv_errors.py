@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import tempfile
 from pathlib import Path
@@ -149,3 +150,43 @@ def test_errors_leave_no_temporary_files(write, tmp_path, monkeypatch):
     chunks.close()
     assert list(folder.iterdir()) == []
     assert {path.name for path in tmp_path.iterdir()} == {"temporary", "data.csv"}
+
+
+def test_a_last_line_that_duckdb_would_leave_out(tmp_path):
+    path = tmp_path / "end.csv"
+    rows = "".join(f"{i},{i}.5\n" for i in range(100))
+    path.write_text(f"a,y\n{rows}{'x' * 33_000_000}\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 102: got 1 field, but the table has 2 columns"):
+        read_table(path)
+    path.write_text(f"a,y\n{rows}{'x' * 33_000_000},7\n", encoding="utf-8")
+    assert len(read_table(path)) == 101
+
+
+def test_zeros_are_seen_before_they_are_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "zeros.csv.gz"
+    path.write_bytes(gzip.compress(bytes(1 << 20)))
+    monkeypatch.setattr("shutil.copyfileobj", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(DataError, match="is not in UTF-8; try --encoding utf-16-le"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_too_many_columns(tmp_path, rows):
+    path = tmp_path / "wide.csv"
+    names = ",".join(f"c{j}" for j in range(200_000))
+    path.write_text(names + "\n" + (",".join(["1"] * 200_000) + "\n") * rows, encoding="utf-8")
+    for read in (read_table, lambda path: next(iter(read_chunks(path, 9)))):
+        with pytest.raises(DataError, match=r"has 200,000 columns, but .* may have 10,000; choose"):
+            read(path)
+
+
+def test_no_room_for_a_copy(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(ROWS.encode()))
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    message = r"needs a copy in .*: No space left on device; make room, or name .* by TMPDIR"
+    with pytest.raises(DataError, match=message):
+        read_table(path)

@@ -112,7 +112,7 @@ def test_a_needed_column_must_not_be_doubled() -> None:
         (
             "a",
             ["1", "abc", "abc"],
-            "data row 2, column 'a': 'abc' is no number (2 of 3 cells); --na",
+            "data row 2, column 'a': 'abc' is no number (2 of 3 cells); correct the",
         ),
         ("a", ["1", "2", "3,5"], "data row 3, column 'a': '3,5' is no number with a decimal point"),
         ("a", [1, 2, np.inf], "data row 3, column 'a': inf is not a finite number (1 of 3 cells)"),
@@ -144,9 +144,9 @@ def test_cells_of_several_columns_are_named_with_their_row_of_the_source() -> No
     with pytest.raises(DataError) as caught:
         encoder.transform(replace(bad, first_row=101))
     assert str(caught.value) == (
-        "data.csv, data row 102, column 'a': 'u' is no number (1 of 2 cells); --na names cells "
-        "that mean 'no value'; data.csv, data row 101, column 'c': 'v' is neither 'no' nor 'yes' "
-        "(1 of 2 cells); --na names cells that mean 'no value'"
+        "data.csv, data row 102, column 'a': 'u' is no number (1 of 2 cells); "
+        "data.csv, data row 101, column 'c': 'v' is neither 'no' nor 'yes' (1 of 2 cells); correct "
+        "the cells, or name those that mean 'missing' by --na"
     )
 
 
@@ -194,3 +194,15 @@ def test_bad_cells_without_a_row_do_no_harm() -> None:
     for cell in ("u", "1e39"):
         bad = _table(a=["1", cell], b=["x", "x"], c=["no", "v"], d=["2020-01-01", "w"])
         assert encoder.transform(bad.take(np.array([0, 0]))).shape == (2, encoder.n_features_out_)
+
+
+def test_columns_that_are_all_left_out_by_the_user() -> None:
+    with pytest.raises(DataError, match="--drop names 'a', 'b', 'c', 'd'; keep one"):
+        TableEncoder(drop=["a", "b", "c", "d"]).fit(TRAINING)
+    with pytest.raises(DataError, match="--drop names 'a'; keep one"):
+        TableEncoder(drop=["a"], features=["a"]).fit(TRAINING)
+
+
+def test_an_order_of_dates_that_is_none() -> None:
+    with pytest.raises(DataError, match="'d:ymd' gives the order 'ymd' for dates in 'd'; give dmy"):
+        TableEncoder(date=["d:ymd"]).fit(TRAINING)

@@ -9,7 +9,7 @@ from gpubp.tables.column import Column, NumberColumn, TextColumn
 from gpubp.tables.column_types.column_type import ColumnType
 from gpubp.tables.column_types.part_types import type_of_part
 from gpubp.tables.encoder import TableEncoder
-from gpubp.tables.table import Table
+from gpubp.tables.table import DataError, Table
 
 NUMBERS = [str(k * k % 97) for k in range(60)]
 FIRST = np.arange(40)
@@ -42,6 +42,24 @@ def test_numbers_that_count_the_rows_are_ids_in_any_part() -> None:
     part = counted.take(np.random.default_rng(0).permutation(100)[:80])
     assert type_of_part("n", part, counted).kind == "id"
     assert type_of_part("n", part, counted.take(np.arange(100)[::-1])).kind == "number"
+
+
+def test_ids_are_found_among_rows_that_were_reordered() -> None:
+    names = ("n", "a")
+    table = Table({name: NumberColumn(np.arange(100.0)) for name in names}, 100, "t")
+    table.columns["a"].values[7] = 40
+    whole = table.reorder(np.random.default_rng(0).permutation(100))
+    encoder = TableEncoder().fit(whole.rows(0, 80), whole=whole)
+    assert [found.kind for found in encoder.types_] == ["id", "number"]
+
+
+def test_an_error_names_the_first_row_of_the_source_among_reordered_ones() -> None:
+    cells = [f"x{k % 7}" if k % 50 >= 20 and k % 5 == 0 else str(k) for k in range(100)]
+    table = Table({"a": TextColumn.of(cells)}, 100, "t")
+    for seed in range(3):
+        whole = table.take(np.random.default_rng(seed).permutation(100))
+        with pytest.raises(DataError, match=r"such as 'x6'.* in row 21"):
+            TableEncoder(numeric=["a"]).fit(whole.rows(0, 80), whole=whole)
 
 
 def test_dates_are_read_as_all_rows_say() -> None:

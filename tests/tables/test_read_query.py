@@ -146,8 +146,30 @@ def test_a_query_that_takes_all_memory(path, monkeypatch):
         lock(session, paths)
 
     monkeypatch.setattr(Session, "lock", small)
-    with pytest.raises(DataError, match="does not fit into memory; give fewer rows or columns"):
+    with pytest.raises(
+        DataError, match=r"query: .* memory and the disk .*; select fewer rows or col"
+    ):
         _read(path, "SELECT list(i::VARCHAR) AS x FROM range(10000000) t(i)")
+
+
+def test_a_query_has_a_bound_of_memory(path, monkeypatch):
+    from gpubp.tables.files.session import Session
+
+    limits = []
+    lock = Session.lock
+
+    def seen(session, paths):
+        limits.append(
+            session.rows(
+                "SELECT current_setting('memory_limit'), current_setting('max_temp_directory_size')"
+            )[0]
+        )
+        lock(session, paths)
+
+    monkeypatch.setattr(Session, "lock", seen)
+    _read(path, "SELECT * FROM data")
+    assert limits[0][0] == "953.6 MiB"  # 1 GB
+    assert "90%" not in limits[0][1]  # of the free disk
 
 
 def test_arrays_have_no_query(tmp_path):

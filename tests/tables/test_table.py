@@ -70,6 +70,23 @@ def test_taken_rows_keep_their_places():
     assert taken.rows(1, 2).where(0) == "some.csv, data row 2"
 
 
+def test_reordered_rows_stay_in_their_memory_and_keep_their_places():
+    table = _table(x=NumberColumn(np.arange(3.0)), t=TextColumn.of("abc"))
+    memory = table.columns["x"].values
+    ordered = table.reorder(np.array([2, 0, 1]))
+    assert np.shares_memory(ordered.columns["x"].values, memory)
+    assert ordered.columns["x"].values.tolist() == [2, 0, 1]
+    assert ordered.columns["t"].texts().tolist() == ["c", "a", "b"]
+    assert [ordered.where(row) for row in (0, 1)] == ["some.csv, row 3", "some.csv, row 1"]
+
+
+def test_rows_that_cannot_be_written_are_copied_to_be_reordered():
+    values = np.arange(3.0)
+    values.flags.writeable = False
+    assert NumberColumn(values).reorder(np.array([1, 0, 2])).values.tolist() == [1, 0, 2]
+    assert values.tolist() == [0, 1, 2]
+
+
 def test_selected_columns_come_in_the_order_asked_for():
     table = _table(a=NumberColumn(np.zeros(1)), b=NumberColumn(np.ones(1)))
     assert table.select(["b", "a"]).names == ("b", "a")

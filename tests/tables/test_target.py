@@ -72,8 +72,17 @@ def test_rows_without_a_target_are_left_out_and_counted() -> None:
     assert (whole is table, left_out) == (True, 0)
 
 
+def test_markers_that_the_user_has_named() -> None:
+    table = Table({"y": TextColumn.of(["yes", "no", "yes"], {"yes"})}, 3, "data.csv", ("y",))
+    rows, _ = rows_with_target(table, ("y",))
+    with pytest.raises(DataError, match=r"'no' \(2 rows with 'yes' taken as missing; see --na\);"):
+        check_targets(rows, ("y",), "classification")
+
+
 def test_no_row_has_a_target() -> None:
     with pytest.raises(DataError, match=": the target 'y' is missing in every row"):
+        rows_with_target(table_of(a=[1, 2], y=["NA", ""]), ["y"])
+    with pytest.raises(DataError, match=r"row \(1 row with 'NA' taken as missing; --na '' keeps"):
         rows_with_target(table_of(a=[1, 2], y=["NA", ""]), ["y"])
     with pytest.raises(DataError, match="one of the targets 'a', 'y' is missing in every row"):
         rows_with_target(table_of(a=[1, np.nan], y=[np.nan, 1]), ["a", "y"])
@@ -269,13 +278,25 @@ def test_cells_that_are_no_numbers(cells: list[Any], message: str) -> None:
         ([3.5] * 4, "regression", "column 'y': the target is 3.5 in every row"),
         (["u", "v"], "regression", "data.csv, data row 1, column 'y': 'u' is not a number"),
         ([f"id{j}" for j in range(30)], "classification", "has 30 different labels in 30 rows"),
+        ([j // 9 for j in range(9009)], "classification", "has 1001 different labels in 9009 rows"),
+        (
+            [*"abcdefghijklmnopqrstuvwxyz", *"abcde", *"abcde"],
+            "classification",
+            "26 different labels in 36 rows, and 21 of them are in one row alone; choose",
+        ),
+        (
+            ["EU"] * 3 + ["NA"] * 2 + [""],
+            "classification",
+            r"one class only, 'EU' \(2 rows with 'NA' taken as missing; --na '' keeps such cells\)",
+        ),
         ([j / 8 for j in range(30)], "classification", "has 30 different labels in 30 rows"),
         (["u", "v" * 1001], "classification", "data row 2, column 'y': a label of 1001 characters"),
     ],
 )
 def test_targets_that_cannot_be_learned(target: list[Any], task: Any, message: str) -> None:
+    table, _ = rows_with_target(table_of(a=range(len(target)), y=target), ("y",))
     with pytest.raises(DataError, match=message):
-        check_targets(table_of(a=range(len(target)), y=target), ("y",), task)
+        check_targets(table, ("y",), task)
 
 
 def test_classification_takes_one_target() -> None:
@@ -287,3 +308,12 @@ def test_targets_that_can_be_learned() -> None:
     table = table_of(a=[1, 2, 3], y=["u", "v", "u"], z=[0.5, 1, 2])
     check_targets(table, ("y",), "classification")
     check_targets(table, ("z", "a"), "regression")
+
+
+def test_all_rows_tell_whether_labels_repeat() -> None:
+    whole = table_of(a=range(60), y=[chr(65 + i % 26) for i in range(60)])
+    check_targets(whole, ("y",), "classification")
+    part = whole.take(np.arange(26))  # one row of each
+    with pytest.raises(DataError, match="26 different labels in 26 rows"):
+        check_targets(part, ("y",), "classification")
+    check_targets(part, ("y",), "classification", whole)

@@ -142,6 +142,21 @@ def test_few_strays_among_numbers_are_gaps() -> None:
     assert _type(_text(*cells[:9], "x")).kind != "number"
 
 
+def test_a_number_beyond_float64_is_a_gap() -> None:
+    cells = [f"{i / 8}" for i in range(30)]
+    for huge in ("1e400", "-1e400", "9" * 400):
+        found = _type(_text(*cells, huge))
+        assert (found.kind, found.gaps, found.strays) == ("number", 1, (huge,))
+        assert found.remarks[0].endswith(
+            "in 1 row is no number that float64 holds and counts as a gap"
+        )
+    # Codes are codes, with such a number among them too.
+    assert _type(_text("01", *cells)).kind != "number"
+    assert _type(_text("01", "1e400", *cells)).kind != "number"
+    with pytest.raises(ColumnError, match="has no number that float64 holds in 4 of 34 cells"):
+        _type(_text(*cells, *(f"1e{i}" for i in range(400, 404))), asked="number")
+
+
 def test_few_strays_among_dates_are_gaps() -> None:
     found = _type(_text(*(f"{day}.3.2020" for day in range(1, 21)), "later"))
     assert (found.kind, found.order, found.strays, found.gaps) == ("date", "dmy", ("later",), 1)

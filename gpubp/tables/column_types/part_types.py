@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
 from gpubp.tables.column_types.column_type import ColumnType, Kind
@@ -21,16 +23,21 @@ def type_of_part(
     asked: Kind | None = None,
     decimal: str | None = None,
     order: str | None = None,
+    source_order: NDArray[Any] | None = None,
 ) -> ColumnType:
     """The type of a column: its kind by all rows, its numbers by a part of them.
 
     So the kind does not depend on which rows are kept for a test, and a cell that is no number is
     a gap in the test too. part, whole: the column in the rows to learn from, and in all.
+    source_order: (n,) places in ``whole`` of the first row of the source, the second, ...; None
+    where it has that order.
     The other arguments, and what is raised, are those of `find_type`.
     """
-    if isinstance(whole, NumberColumn) and not _may_count_rows(whole):
+    as_numbers = asked in (None, "number")
+    if isinstance(whole, NumberColumn) and as_numbers and not _may_count_rows(whole, source_order):
         found = find_type(name, part, asked=asked, decimal=decimal, order=order)
         return replace(found, strays=found.strays or tuple(infinite_of(whole.values)))
+    whole = whole if source_order is None else whole.take(source_order)
     found = find_type(name, whole, asked=asked, decimal=decimal, order=order)
     if not found.used:
         return found
@@ -50,9 +57,10 @@ def type_of_part(
     return replace(own, order=found.order, strays=found.strays, remarks=found.remarks)
 
 
-def _may_count_rows(column: NumberColumn) -> bool:
+def _may_count_rows(column: NumberColumn, source_order: NDArray[Any] | None) -> bool:
     """Whether numbers count up by 1 from row to row, as far as the first ones tell."""
-    first = column.values[:_FIRST_ROWS]
+    rows = slice(_FIRST_ROWS) if source_order is None else source_order[:_FIRST_ROWS]
+    first = column.values[rows]
     return bool((first[1:] - first[:-1] == 1).all())
 
 

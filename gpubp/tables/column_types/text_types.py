@@ -25,7 +25,6 @@ from gpubp.tables.column_types.numbers import (
     doubt,
     find_decimal,
     is_ambiguous,
-    parse_numbers,
     read_numbers,
     written,
 )
@@ -82,10 +81,9 @@ class _Texts:
 
     def complaint(self, wrong: Array, noun: str) -> ColumnError:
         """How many cells are ``wrong``, with the first of them."""
-        values = self.values[wrong]
-        rows = np.flatnonzero(
-            np.append(np.isin(self.column.values, values), [False])[self.column.codes]
-        )
+        is_wrong = np.zeros(len(self.column.values) + 1, np.bool_)
+        is_wrong[:-1][self.column.counts() > 0] = wrong
+        rows = np.flatnonzero(is_wrong[self.column.codes])
         cell = short(self.column.cell(int(rows[0])))
         count = f"{len(rows):,} of {self.rows:,} cells"
         return ColumnError(f"has no {noun} in {count}, such as {cell}", int(rows[0]))
@@ -149,27 +147,28 @@ def _number(
 ) -> ColumnType | None:
     """The type of text that is all numbers, or nearly all; None for other text."""
     strict = asked is None
-    strays: tuple[str, ...] = ()
     if strict and not texts.mostly(lambda some: ~np.isnan(_numbers(some))):
         return None
     mark: str | None = find_decimal(texts.values, decimal)
-    if mark is not None and strict and parse_numbers(texts.values, mark) is None:
-        return None  # codes such as 01
     if mark is None:
         marks = (",", ".") if decimal == "," else (".", ",")
         wrong = {mark: np.isnan(read_numbers(texts.values, mark, strict=strict)) for mark in marks}
         mark = min(marks, key=lambda mark: int(wrong[mark].sum()))
-        few = texts.strays(wrong[mark])
-        if few is None:
-            if asked == "number":
-                raise texts.complaint(wrong[mark], "number")
-            return None
-        strays = few
+        noun, no_number = "number", wrong[mark]
+    else:
+        noun, no_number = "number that float64 holds", np.isnan(read_numbers(texts.values, mark))
+        if strict and np.isnan(read_numbers(texts.values, mark, strict=True))[~no_number].any():
+            return None  # codes such as 01
+    strays = texts.strays(no_number)
+    if strays is None:
+        if asked == "number":
+            raise texts.complaint(no_number, noun)
+        return None
     values = np.append(read_numbers(texts.column.values, mark), np.nan)
     numbers = SortedNumbers.of(values[texts.column.codes])
     found = replace(found, kind="number", decimal=mark, strays=strays, gaps=numbers.gaps)
     remarks = _reading(texts.values[~np.isin(texts.values, strays)], mark, decimal)
-    return with_statistics(found.noted(*remarks, *texts.notes(strays, "number")), numbers)
+    return with_statistics(found.noted(*remarks, *texts.notes(strays, noun)), numbers)
 
 
 def _reading(values: Array, mark: str, decimal: str | None) -> list[str]:

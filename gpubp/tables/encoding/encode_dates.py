@@ -91,10 +91,6 @@ class DateEncoding:
         table[np.append(unknown, [True]), place:] = 1
         return Lookup(text.codes, table)
 
-    @property
-    def as_written(self) -> bool:
-        return False  # 20201231 is one number, however it is read
-
     def renamed(self, name: str) -> DateEncoding:
         return replace(self, type=replace(self.type, name=name))
 

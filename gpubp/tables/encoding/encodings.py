@@ -44,10 +44,6 @@ class Encoding(Protocol):
     def fill(self) -> float | str | None:
         """What a gap counts as; None where it is the mean of each output, or a value of its own."""
 
-    @property
-    def as_written(self) -> bool:
-        """Whether cells mean something else if they are read as numbers before."""
-
     def renamed(self, name: str) -> Encoding:
         """The same for a column of another name."""
 
@@ -88,10 +84,6 @@ class NumberEncoding:
     def statistics(self) -> Statistics:
         assert self.type.statistics is not None  # of every number column in use
         return self.type.statistics
-
-    @property
-    def as_written(self) -> bool:
-        return False  # but for its decimal sign, which is the table's or not
 
     def renamed(self, name: str) -> NumberEncoding:
         return replace(self, type=replace(self.type, name=name))
@@ -167,10 +159,6 @@ class BooleanEncoding:
     def fill(self) -> str:
         return self.words[self.common]
 
-    @property
-    def as_written(self) -> bool:
-        return False
-
     def renamed(self, name: str) -> BooleanEncoding:
         return replace(self, type=replace(self.type, name=name))
 
@@ -234,10 +222,6 @@ class CategoryEncoding:
     @property
     def fill(self) -> None:
         return None
-
-    @property
-    def as_written(self) -> bool:
-        return not self.from_numbers
 
     def renamed(self, name: str) -> CategoryEncoding:
         return replace(self, type=replace(self.type, name=name))

@@ -19,7 +19,7 @@ from gpubp.tables.encoding.encodings import (
     Encoding,
     NumberEncoding,
 )
-from gpubp.tables.table import DataError, Table, listed
+from gpubp.tables.table import Array, DataError, Table, listed
 
 # Measured with two columns of 60 to 1,000 categories in 300 to 5,000 rows (R² of an MLP, mean of 3
 # or 4 seeds). Where categories matter much, 1, 2, 5 and 10 rows give .526 .509 .533 .492 (300 rows)
@@ -70,11 +70,12 @@ def fit_columns(
     """
     asked, orders = _asked(table, options)
     types, problems = [], {}
+    source_order = None if whole is None else _source_order(whole)
     for name, kind in asked.items():
         try:
-            types.append(_type(table, name, kind, orders.get(name), whole))
+            types.append(_type(table, name, kind, orders.get(name), whole, source_order))
         except ColumnError as error:
-            problems[name] = _located(table if whole is None else whole, error)
+            problems[name] = _located(table if whole is None else whole, error, source_order)
     if problems:
         raise DataError(_all_at_once(table.source, problems))
     if not any(found.used for found in types):
@@ -82,7 +83,7 @@ def fit_columns(
     pairs = [_encoded(found, table, options) if found.used else (found, None) for found in types]
     encodings = tuple(encoding for _, encoding in pairs if encoding is not None)
     if not encodings:
-        raise DataError(_nothing_left(table, types))
+        raise DataError(_nothing_left(table, types, options))
     return tuple(found for found, _ in pairs), encodings
 
 
@@ -92,15 +93,28 @@ def _type(
     kind: Kind | None,
     order: str | None = None,
     whole: Table | None = None,
+    source_order: Array | None = None,
 ) -> ColumnType:
     column, decimal = table.columns[name], table.decimal
     if whole is None:
         found = find_type(name, column, asked=kind, decimal=decimal, order=order)
     else:
-        every = whole.columns[name]
-        found = type_of_part(name, column, every, asked=kind, decimal=decimal, order=order)
+        found = type_of_part(
+            name,
+            column,
+            whole.columns[name],
+            asked=kind,
+            decimal=decimal,
+            order=order,
+            source_order=source_order,
+        )
     is_read = found.kind == "number" and isinstance(column, NumberColumn)
-    return replace(found, decimal=table.written) if is_read else found
+    return replace(found, decimal=table.sign) if is_read else found
+
+
+def _source_order(table: Table) -> Array | None:
+    """The places (n,) of the rows in the order of the source; None where they have it."""
+    return None if table.row_numbers is None else np.argsort(table.row_numbers)
 
 
 def _asked(table: Table, options: ColumnOptions) -> tuple[dict[str, Kind | None], dict[str, str]]:
@@ -118,6 +132,13 @@ def _asked(table: Table, options: ColumnOptions) -> tuple[dict[str, Kind | None]
     }
     features = table.names if options.features is None else options.features
     wanted = [*features, *options.drop, *options.categorical, *options.numeric, *dates]
+    for name in dates:
+        text, colon, order = name.rpartition(":")
+        if colon and name not in table.columns and text in table.columns:
+            raise DataError(
+                f"{name!r} gives the order {order!r} for dates in {text!r}; give dmy or mdy, or "
+                "none for dates that begin with the year"
+            )
     table.require(tuple(dict.fromkeys(wanted)))
     asked: dict[str, Kind | None] = dict.fromkeys(features)
     for kind, names in kinds.items():
@@ -131,11 +152,12 @@ def _asked(table: Table, options: ColumnOptions) -> tuple[dict[str, Kind | None]
     return {name: kind for name, kind in asked.items() if name not in options.drop}, orders
 
 
-def _located(table: Table, error: ColumnError) -> str:
+def _located(table: Table, error: ColumnError, source_order: Array | None) -> str:
     """The message of an error, with the row as the source counts it."""
     if error.row is None:
         return str(error)
-    return f"{error} in {table.where(error.row).removeprefix(table.source + ', ')}"
+    row = error.row if source_order is None else int(source_order[error.row])
+    return f"{error} in {table.where(row).removeprefix(table.source + ', ')}"
 
 
 def _rescued(table: Table, found: ColumnType) -> ColumnType:
@@ -198,7 +220,10 @@ def _all_at_once(source: str, problems: Mapping[str, str]) -> str:
     return f"{source} has {noun} that cannot be used: {details}; to leave out: --drop {names!r}"
 
 
-def _nothing_left(table: Table, types: list[ColumnType]) -> str:
+def _nothing_left(table: Table, types: list[ColumnType], options: ColumnOptions) -> str:
+    if not types:
+        dropped = listed([name for name in options.features or table.names if name in options.drop])
+        return f"{table.source} has no column to learn from: --drop names {dropped}; keep one"
     if len(table) == 1:
         return f"{table.source} has 1 sample (n_samples=1), from which nothing can be learned"
     reasons = [f"{found.name!r} {found.remarks[-1]}" for found in types[:5] if found.remarks]

@@ -65,8 +65,5 @@ def without_infinite(column: NumberColumn, known: tuple[str, ...], where: Where)
 def _tell(rows: Array, of: int, cell: str, where: Where, reason: str) -> None:
     place, count = where(int(rows[0])), len(rows)
     if count > STRAY_SHARE * of:
-        raise DataError(
-            f"{place}: {cell} {reason} ({count:,} of {of:,} cells); --na names cells that mean "
-            "'no value'"
-        )
+        raise DataError(f"{place}: {cell} {reason} ({count:,} of {of:,} cells)")
     warnings.warn(StrayCellWarning(Strays(place, cell, reason, count)), stacklevel=2)

@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from gpubp.tables.files.fetch import fetch_columns
 from gpubp.tables.files.open_relation import open_relation
 from gpubp.tables.files.read_options import ReadOptions
 from gpubp.tables.files.relation import Relation, SourceColumn
 from gpubp.tables.files.session import Session
-from gpubp.tables.table import DataError, Table
+from gpubp.tables.table import Array, DataError, Table
 
 
 def chunks(
@@ -29,7 +31,24 @@ def chunks(
         for start in range(0, max(1, n_rows), rows):
             where = f"WHERE rowid >= {start} AND rowid < {start + rows}"
             table = stored.table(fetch_columns(session, stored, where=where), ())
-            yield replace(table, targets=table.names[-1:], first_row=start + 1)
+            yield replace(
+                table,
+                targets=table.names[-1:],
+                first_row=start + 1,
+                written=_written(session, stored, as_text, where),
+            )
+
+
+def _written(
+    session: Session, stored: Relation, names: Collection[str], where: str
+) -> dict[str, Array]:
+    """The cells (n,) of columns as the source has them, "" where it has none."""
+    columns = [column for column in stored.columns if column.name in names]
+    if not columns:
+        return {}
+    selected = ", ".join(f"coalesce({c.sql}, '') AS w{j}" for j, c in enumerate(columns))
+    cells = session.arrays(f"SELECT {selected} FROM {stored.sql} {where}")
+    return {c.name: np.ma.getdata(array) for c, array in zip(columns, cells, strict=True)}
 
 
 def _stored(session: Session, relation: Relation, as_text: Collection[str]) -> Relation:

@@ -81,8 +81,9 @@ def _ragged(
     if dialect.delimiter == "," and fields > width:
         commas = ", and put text with commas in quotes"
     noun = "field" if fields == 1 else "fields"
+    columns = "column" if width == 1 else "columns"
     return DataError(
-        f"{source}, line {line}: got {fields} {noun}, but the table has {width} columns{others}; "
+        f"{source}, line {line}: got {fields} {noun}, but the table has {width} {columns}{others}; "
         f"give every row one field per column{commas}"
     )
 

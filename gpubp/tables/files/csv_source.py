@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from gpubp.tables.files.csv_header import Header, find_header
 from gpubp.tables.files.csv_rewrite import CLEAN, rewrite
 from gpubp.tables.files.input_files import InputFile
 from gpubp.tables.files.read_options import ReadOptions
-from gpubp.tables.files.relation import Guess, Relation, SourceColumn, guess_of
+from gpubp.tables.files.relation import Guess, Relation, SourceColumn, check_width, guess_of
 from gpubp.tables.files.session import Session, literal
 from gpubp.tables.table import DataError, listed
 
@@ -64,11 +65,13 @@ def find_csv(file: InputFile, options: ReadOptions, known: Collection[str]) -> C
     sample = find_dialect(file.path, file.source, delimiter, options.decimal)
     if delimiter is None and suffix_mark and sample.width == 1 and sample.records:
         sample = find_dialect(file.path, file.source, suffix_mark, options.decimal)
+    check_width(sample.width, file.source)
     header = find_header(sample, file.source, options.header, known)
     # DuckDB skips records instead of lines, knows no runs of blanks, and takes a blank line of one
     # column as a row.
     quoted = any(number < header.skip for number in sample.quoted)
     plain = not (quoted or sample.dialect.spaces or len(header.names) == 1)
+    plain = plain and not _has_long_end(file.path)
     return CsvFile(
         file,
         file.path,
@@ -145,6 +148,17 @@ def _union(files: Sequence[CsvFile], names: Sequence[str]) -> str:
         cells = [f"{places.get(name, 'NULL::VARCHAR')} AS c{j}" for j, name in enumerate(names)]
         parts.append(f"SELECT {', '.join(cells)} FROM {file.sql()}")
     return f"({' UNION ALL '.join(parts)})"
+
+
+def _has_long_end(path: Path) -> bool:
+    """Whether the last line may be so long that DuckDB leaves it out in silence (32 MB)."""
+    with path.open("rb") as data:
+        size = data.seek(0, os.SEEK_END)
+        if size <= _LINE_SIZE:
+            return False
+        data.seek(size - _LINE_SIZE)
+        end = data.read().rstrip(b"\r\n")
+    return b"\n" not in end and b"\r" not in end
 
 
 def _has_underscore(file: CsvFile) -> bool:

@@ -121,9 +121,8 @@ def _text(relation: Relation, column: SourceColumn, cells: Array) -> Column:
 def _coded(cells: Array, missing: Collection[str]) -> TextColumn:
     """`TextColumn.of` with a loop in C over the cells: 0.08 s per million instead of 0.15."""
     places = {text: place for place, text in enumerate(dict.fromkeys(cells))}
-    distinct = TextColumn.of(places, missing)
     found = np.fromiter(map(places.__getitem__, cells), np.intp, len(cells))
-    return TextColumn(distinct.codes[found], distinct.values)
+    return TextColumn.of_places(list(places), found, missing)
 
 
 def _as_numbers(column: TextColumn, decimal: str | None) -> NumberColumn | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import errno
 import glob
 import gzip
 import io
@@ -11,6 +12,7 @@ import re
 import shutil
 import stat
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,6 +149,8 @@ def _ready(
         suffix = path.suffix.lower()
         if suffix == ".gz" or (not regular and head.startswith(b"\x1f\x8b")):
             with gzip.open(place) as unpacked:
+                if encoding is None:  # before gigabytes of zeros are unpacked
+                    _check_text_of(unpacked, source, suffix_of(path) if regular else "")
                 place = _copied(unpacked, copy.with_suffix(".unpacked"))
         elif suffix == ".zst" or (not regular and head.startswith(b"\x28\xb5\x2f\xfd")):
             place = _unpacked_zst(session, _plain_name(place, copy), copy, source)
@@ -237,6 +241,14 @@ def _codec(encoding: str) -> str:
         ) from None
 
 
+def _check_text_of(unpacked: gzip.GzipFile, source: str, suffix: str) -> None:
+    """Raise DataError where the first bytes of a packed file are no text, though they should be."""
+    head = unpacked.read(4096)
+    unpacked.seek(0)
+    if _kind(head, suffix) == "text" and not head.startswith(tuple(_MARKS)):
+        _check_text(head, source)
+
+
 def _check_text(head: bytes, source: str) -> None:
     """Raise DataError for a file that is no text."""
     for magic, what in _MAGIC.items():
@@ -270,4 +282,9 @@ def _errors_as_data_errors(source: str | Path) -> Iterator[None]:
     except (gzip.BadGzipFile, zlib.error, EOFError):
         raise DataError(f"{source} is not a whole .gz file; pack it again") from None
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise DataError(
+                f"{source} needs a copy in {tempfile.gettempdir()}: {_reason(error)}; make room, "
+                "or name another folder by TMPDIR"
+            ) from None
         raise DataError(f"{source} cannot be read: {_reason(error)}") from None

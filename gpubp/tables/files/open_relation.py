@@ -95,6 +95,8 @@ def _opened(
         attach(session, files[0])
     if bounded:
         session.bound_memory(len(csv_files[0].header.names) if csv_files else 100)
+    elif options.query is not None:
+        session.bound_query()
     session.lock(paths)
     if kind == "text":
         relation = csv_relation(csv_files, options, session.source)

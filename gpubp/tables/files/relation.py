@@ -9,13 +9,15 @@ from typing import Literal
 
 from gpubp.tables.column import MISSING, Column
 from gpubp.tables.files.session import Session, literal
-from gpubp.tables.table import Table
+from gpubp.tables.table import DataError, Table
 
 # Numbers as everybody writes them: no leading zeros (01 is a code), no 0x10, 1_000, inf or nan.
 NUMBER = r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?"
 # From here on a float64 does not hold every integer.
 FIRST_INEXACT = 2**53
 
+# The time of DuckDB's queries grows with the square of the columns: 2,000 take 2 s.
+MOST_COLUMNS = 10_000
 # What `str.strip` takes off.
 _BLANKS = literal(" \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\xa0\u2003\u2009\u202f\u3000")
 Guess = Literal["integer", "decimal", "text"]
@@ -103,7 +105,7 @@ class Relation:
             self.source,
             targets,
             decimal=self.decimal,
-            written=self.decimal or ".",
+            sign=self.decimal or ".",
             doubled=self.doubled,
             notes=self.notes_on(columns),
         )
@@ -126,6 +128,15 @@ class Relation:
             if numeric is False:
                 columns[j] = replace(columns[j], guess="text")
         return replace(self, columns=tuple(columns))
+
+
+def check_width(columns: int, source: str) -> None:
+    """Raise DataError for more columns than can be read in reasonable time."""
+    if columns > MOST_COLUMNS:
+        raise DataError(
+            f"{source} has {columns:,} columns, but a table of text, Parquet or JSON may have "
+            f"{MOST_COLUMNS:,}; choose fewer, or save arrays X and y as .npz"
+        )
 
 
 def _all_exact(number: str, column: SourceColumn) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -59,6 +60,12 @@ class Session:
         # 2,048 cells of 16 bytes per column, thread and step of a query.
         megabytes = 256 + n_columns * thread_count() // 4
         self.run(f"SET memory_limit = '{megabytes}MB'")
+
+    def bound_query(self) -> None:
+        """Let a query take 1 GB of memory, and half of the disk's room for temporary files."""
+        room = shutil.disk_usage(self.folder).free // 2
+        self.run("SET memory_limit = '1GB'")
+        self.run(f"SET max_temp_directory_size = '{room // 2**20}MiB'")
 
     def lock(self, paths: Sequence[Path]) -> None:
         """Leave DuckDB nothing but ``paths`` and the session's folder, and the settings as is."""

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 
 from gpubp.tables.column import MISSING
 from gpubp.tables.files.input_files import InputFile
-from gpubp.tables.files.relation import Relation, SourceColumn
-from gpubp.tables.files.session import Session, first_sentence, identifier, literal
+from gpubp.tables.files.relation import Relation, SourceColumn, check_width
+from gpubp.tables.files.session import RefusedError, Session, first_sentence, identifier, literal
 from gpubp.tables.table import DataError, listed
 
 _SMALL = ("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER")
@@ -58,6 +58,7 @@ def _relation(
 ) -> Relation:
     if not columns:
         raise DataError(f"{session.source} has no columns; give a table with names")
+    check_width(len(columns), session.source)
     return Relation(sql, tuple(columns), session.source, missing, notes=notes)
 
 
@@ -126,8 +127,13 @@ def run_query(session: Session, query: str) -> str:
     try:
         query = re.sub(r"[;\s]+$", "", query)
         session.run(f"CREATE TEMP TABLE {_RESULT} AS\n{query}\n")
-    except DataError as error:
+    except RefusedError as error:
         raise DataError(str(error).replace(f"{session.source} cannot be read", "query")) from None
+    except DataError:
+        raise DataError(
+            "query: it takes more than the memory and the disk that it may have (1 GB, and half of "
+            "what is free for temporary files); select fewer rows or columns"
+        ) from None
     return _RESULT
 
 

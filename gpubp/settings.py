@@ -1,0 +1,81 @@
+"""The environment variables that set defaults of gpubp: read in this file only.
+
+They are read when a backend is made or the cache is used, never at import. An argument that is
+given wins. An empty variable counts as unset. This file imports only the standard library, so that
+`gpubp --help` may load it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class SettingError(ValueError):
+    """An environment variable of gpubp has a value that is not allowed."""
+
+
+def default_device() -> str:
+    """Return what device="auto" stands for, from GPUBP_DEVICE; "auto" if it is unset."""
+    text = os.environ.get("GPUBP_DEVICE") or "auto"
+    if not is_device_name(text):
+        raise _error("GPUBP_DEVICE", text, "auto, cpu, cuda or cuda:N")
+    return text
+
+
+def default_threads() -> int | None:
+    """Return what threads=None stands for, from GPUBP_THREADS; None if it is unset."""
+    text = os.environ.get("GPUBP_THREADS")
+    if not text:
+        return None
+    if not re.fullmatch("[0-9]{1,6}", text) or int(text) < 1:
+        raise _error("GPUBP_THREADS", text, "a whole number from 1 to 999999")
+    return int(text)
+
+
+def default_compiled() -> bool | None:
+    """Return what GPUBP_COMPILED says: True is the default, False forbids it; None if unset."""
+    text = os.environ.get("GPUBP_COMPILED")
+    if text not in (None, "", "0", "1"):
+        raise _error("GPUBP_COMPILED", text, "0 (never start a compiler) or 1 (compile by default)")
+    return bool(int(text)) if text else None
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of gpubp's cache: GPUBP_CACHE_DIR, else gpubp/ in the user's cache folder.
+
+    None without a home folder. By the "XDG Base Directory Specification", a relative
+    XDG_CACHE_HOME is ignored.
+    """
+    if text := os.environ.get("GPUBP_CACHE_DIR"):
+        if not Path(text).is_absolute():
+            raise _error("GPUBP_CACHE_DIR", text, "an absolute path")
+        return Path(text)
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        return (folder if folder.is_absolute() else Path.home() / ".cache") / "gpubp"
+    except RuntimeError:  # no home
+        return None
+
+
+def is_device_name(text: str) -> bool:
+    """Return whether ``text`` has the form of a device: auto, cpu, cuda or cuda:N."""
+    return re.fullmatch("auto|cpu|cuda(:[0-9]{1,6})?", text) is not None
+
+
+def _error(variable: str, got: str, allowed: str) -> SettingError:
+    return SettingError(
+        f"the environment variable {variable} must be {allowed}, got {got!r}; correct or unset it"
+    )
+
+
+# By variable: what reads it, and what holds without it.
+VARIABLES: dict[str, tuple[Callable[[], Any], str]] = {
+    "GPUBP_DEVICE": (default_device, "device='auto' chooses by the size of the work"),
+    "GPUBP_THREADS": (default_threads, "one BLAS thread for small networks, else all"),
+    "GPUBP_COMPILED": (default_compiled, "steps are compiled on request only"),
+    "GPUBP_CACHE_DIR": (cache_folder, "the user's cache folder"),
+}
