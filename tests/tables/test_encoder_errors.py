@@ -206,3 +206,10 @@ def test_columns_that_are_all_left_out_by_the_user() -> None:
 def test_an_order_of_dates_that_is_none() -> None:
     with pytest.raises(DataError, match="'d:ymd' gives the order 'ymd' for dates in 'd'; give dmy"):
         TableEncoder(date=["d:ymd"]).fit(TRAINING)
+
+
+def test_a_stray_boolean_is_a_gap() -> None:
+    encoder = TableEncoder().fit(_table(c=["yes", "yes", "no", None]))
+    with pytest.warns(StrayCellWarning, match="'v' is neither 'no' nor 'yes' and counts as empty"):
+        encoded = encoder.transform(_table(c=["no", "v", "no", "yes"]))
+    np.testing.assert_array_equal(encoded, [[0, 0], [1, 1], [0, 0], [1, 0]])
