@@ -58,7 +58,7 @@ def test_an_error_names_the_first_row_of_the_source_among_reordered_ones() -> No
     table = Table({"a": TextColumn.of(cells)}, 100, "t")
     for seed in range(3):
         whole = table.take(np.random.default_rng(seed).permutation(100))
-        with pytest.raises(DataError, match=r"such as 'x6'.* in row 21"):
+        with pytest.raises(DataError, match=r"such as 'x6'.* in data row 21"):
             TableEncoder(numeric=["a"]).fit(whole.rows(0, 80), whole=whole)
 
 

@@ -77,7 +77,10 @@ def test_reordered_rows_stay_in_their_memory_and_keep_their_places():
     assert np.shares_memory(ordered.columns["x"].values, memory)
     assert ordered.columns["x"].values.tolist() == [2, 0, 1]
     assert ordered.columns["t"].texts().tolist() == ["c", "a", "b"]
-    assert [ordered.where(row) for row in (0, 1)] == ["some.csv, row 3", "some.csv, row 1"]
+    assert [ordered.where(row) for row in (0, 1)] == [
+        "some.csv, data row 3",
+        "some.csv, data row 1",
+    ]
 
 
 def test_rows_that_cannot_be_written_are_copied_to_be_reordered():
