@@ -1,6 +1,8 @@
-"""Reading a CSV file of 1,000,000 x 21 cells: seconds and memory, beside pandas.
+"""A CSV file of 1,000,000 x 21 cells: seconds and memory of reading it, beside pandas.
 
-python -m gpubp.bench.tables [--rows 1000000] [--rounds 3]
+With --train: from the file to one epoch of training, beside pandas and scikit-learn.
+
+python -m gpubp.bench.tables [--train] [--rows 1000000] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,71 @@ PROGRAMS = {
     "read_chunks, 2 threads": (_GPUBP.format(threads=2), _CHUNKS),
 }
 
+# The networks and batches are equal: 20-256-1, 256 rows.
+_SCIKIT_LEARN = """
+import warnings
+import pandas
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+
+def train(path):
+    warnings.simplefilter("ignore")  # one epoch does not converge
+    {read}
+    y = frame.pop("y").to_numpy()
+    X = frame.to_numpy("{dtype}")
+    del frame
+    X = StandardScaler(copy=False).fit_transform(X)
+    MLPClassifier((256,), max_iter=1, batch_size=256, random_state=0).fit(X, y)
+    return len(X)
+"""
+_READ = "frame = pandas.read_csv(path)"
+_READ_AS_FLOAT32 = """
+    names = pandas.read_csv(path, nrows=0).columns
+    frame = pandas.read_csv(path, dtype=dict.fromkeys(names[:-1], "float32"))
+"""
+_ESTIMATOR = """
+from gpubp.models.table_estimators import TableClassifier
+from gpubp.tables.read import read_table
+
+def train(path):
+    model = TableClassifier(
+        hidden_layer_sizes=(256,), batch_size=256, max_iter=1, early_stopping=False,
+        n_iter_no_change=1, random_state=0, device="cpu",
+    )
+    table = read_table(path)
+    model.fit_table(table, ["y"])
+    return len(table)
+"""
+_COMMAND = """
+import contextlib, io, os, tempfile
+from gpubp.__main__ import main
+
+def train(path):
+    with tempfile.TemporaryDirectory() as folder:
+        sys.argv = [
+            "gpubp", "train", path, "--hidden", "256", "--batch-size", "256", "--epochs", "1",
+            "--device", "cpu", "--quiet", "-o", os.path.join(folder, "model.safetensors"), *{more},
+        ]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            try:
+                main()
+            except SystemExit as end:
+                assert not end.code, end.code
+    return 0
+"""
+_TRAIN = "train(path)"
+TRAINING = {
+    "scikit-learn, float64": (_SCIKIT_LEARN.format(read=_READ, dtype="float64"), _TRAIN),
+    "scikit-learn, float32": (_SCIKIT_LEARN.format(read=_READ, dtype="float32"), _TRAIN),
+    "read as float32": (_SCIKIT_LEARN.format(read=_READ_AS_FLOAT32, dtype="float32"), _TRAIN),
+    "TableClassifier": (_ESTIMATOR, _TRAIN),
+    "gpubp train, no test": (
+        _COMMAND.format(more=["--test-size", "0", "--validation-size", "0"]),
+        _TRAIN,
+    ),
+    "gpubp train": (_COMMAND.format(more=[]), _TRAIN),
+}
+
 
 def write_table(path: Path, rows: int) -> None:
     """Write numbers of six digits and a target of two classes."""
@@ -60,9 +127,9 @@ def write_table(path: Path, rows: int) -> None:
             file.write("\n".join(map(",".join, lines)) + "\n")
 
 
-def measure(name: str, path: Path) -> dict[str, float]:
-    """Run one of PROGRAMS in a process of its own."""
-    setup, read = PROGRAMS[name]
+def measure(programs: Mapping[str, tuple[str, str]], name: str, path: Path) -> dict[str, float]:
+    """Run one of the programs in a process of its own."""
+    setup, read = programs[name]
     program = _PROGRAM.format(setup=setup, read=read)
     command = [sys.executable, "-c", program, str(path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -73,21 +140,27 @@ def measure(name: str, path: Path) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all programs in turn, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--train", action="store_true")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
-    names = [name for name in PROGRAMS if name != "pandas.read_csv" or installed("pandas")]
+    programs = TRAINING if options.train else PROGRAMS
+    names = [name for name in programs if installed("pandas") or "pandas" not in programs[name][0]]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.csv"
         write_table(path, options.rows)
         size = path.stat().st_size / 2**20
-        rounds = [{name: measure(name, path) for name in names} for _ in range(options.rounds)]
+        rounds = [
+            {name: measure(programs, name, path) for name in names} for _ in range(options.rounds)
+        ]
     _print(rounds, options.rows, size)
 
 
 def _print(rounds: Sequence[dict[str, dict[str, float]]], rows: int, size: float) -> None:
     known = machine("cpu")
-    packages = [f"{name} {installed(name)}" for name in ("duckdb", "numpy", "pandas")]
+    packages = [
+        f"{name} {installed(name)}" for name in ("duckdb", "numpy", "pandas", "scikit-learn")
+    ]
     print(
         f"{rows:,} x {COLUMNS + 1}, {size:.0f} MB; {known['cpu']}, {known['cores']} cores; ", end=""
     )

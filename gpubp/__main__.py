@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 
@@ -34,7 +35,7 @@ def main(args: list[str] | None = None) -> int:
         code = _code(error)
         if code is None:
             raise
-        return _tell(str(error) or type(error).__name__, code)
+        return _tell(_message(error), code)
     return result if isinstance(result, int) else 0
 
 
@@ -52,6 +53,13 @@ def _tell(message: str, code: int) -> int:
     """Say in one red line what went wrong; return the exit code."""
     click.secho(f"Error: {' '.join(message.split())}", fg="red", err=True)
     return code
+
+
+def _message(error: Exception) -> str:
+    """Return what an error says; a full disk without a path is that behind standard output."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        return f"cannot write standard output or a temporary file: {error.strerror}; make room"
+    return str(error) or type(error).__name__
 
 
 def _code(error: Exception) -> int | None:

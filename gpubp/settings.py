@@ -19,7 +19,7 @@ class SettingError(ValueError):
 
 
 def default_device() -> str:
-    """Return what device="auto" stands for, from GPUBP_DEVICE; "auto" if it is unset."""
+    """Return the device for device="auto", from GPUBP_DEVICE; "auto" if it is unset."""
     text = os.environ.get("GPUBP_DEVICE") or "auto"
     if not is_device_name(text):
         raise _error("GPUBP_DEVICE", text, "auto, cpu, cuda or cuda:N")
@@ -27,7 +27,7 @@ def default_device() -> str:
 
 
 def default_threads() -> int | None:
-    """Return what threads=None stands for, from GPUBP_THREADS; None if it is unset."""
+    """Return the BLAS threads for threads=None, from GPUBP_THREADS; None if it is unset."""
     text = os.environ.get("GPUBP_THREADS")
     if not text:
         return None
@@ -37,7 +37,7 @@ def default_threads() -> int | None:
 
 
 def default_compiled() -> bool | None:
-    """Return what GPUBP_COMPILED says: True is the default, False forbids it; None if unset."""
+    """Return GPUBP_COMPILED: True compiles by default, False forbids it; None if it is unset."""
     text = os.environ.get("GPUBP_COMPILED")
     if text not in (None, "", "0", "1"):
         raise _error("GPUBP_COMPILED", text, "0 (never start a compiler) or 1 (compile by default)")
@@ -72,7 +72,7 @@ def _error(variable: str, got: str, allowed: str) -> SettingError:
     )
 
 
-# By variable: what reads it, and what holds without it.
+# By variable: the function that reads it, and the behaviour without it.
 VARIABLES: dict[str, tuple[Callable[[], Any], str]] = {
     "GPUBP_DEVICE": (default_device, "device='auto' chooses by the size of the work"),
     "GPUBP_THREADS": (default_threads, "one BLAS thread for small networks, else all"),

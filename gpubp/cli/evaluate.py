@@ -35,31 +35,34 @@ if TYPE_CHECKING:
 def evaluate(model: Path, data: str, **options: Any) -> None:
     """Score MODEL on DATA, whose target columns are known; rows without a target are left out."""
     from gpubp.models.table_estimators import TableClassifier
-    from gpubp.reports.scores import classes_table, scores_table, targets_table
-    from gpubp.reports.terminal import json_line, metrics_line
+    from gpubp.reports.scores import classes_table, scores_table
+    from gpubp.reports.terminal import json_line
 
     estimator = load_table_model(model, options["device"])
     targets: Sequence[str] = options["target"] or estimator.target_names_
     with signals_as_interrupts():  # for the temporary copies of what is read
         table, left_out = _rows(estimator, data, targets, options)
-    classes = None
+    classes, positive = None, None
     with strays_told():
         metrics = estimator.evaluate(table, targets)
         if isinstance(estimator, TableClassifier):
+            positive = estimator.positive_class_
             classes = estimator.per_class(table, targets)
             _tell_unknown(estimator, table, targets[0])
     if options["as_json"]:
         found = {"rows": len(table), "left_out": left_out} | metrics
-        click.echo(json_line("result", found | ({} if classes is None else {"classes": classes})))
+        if classes is not None:
+            found |= {"classes": classes, "positive_class": positive}
+        click.echo(json_line("result", found))
         return
-    click.echo(f"{len(table):,} row{'s'[: len(table) != 1]}: {metrics_line(metrics)}")
     if left_out:
         click.echo(f"{left_out:,} more rows are left out, as they have no target", err=True)
+    n_classes = len(estimator.classes_) if isinstance(estimator, TableClassifier) else 0
+    lines = scores_table({"": metrics}, positive=positive, classes=n_classes)[1:]
     if classes is not None:
-        lines = [*scores_table({"": metrics})[1:], "", *classes_table(classes)]
-        click.echo("\n".join(["", *lines]))
-    elif lines := targets_table(targets, metrics):
-        click.echo("\n".join(["", *lines]))
+        lines += ["", *classes_table(classes)]
+    head = f"{len(table):,} row{'s'[: len(table) != 1]} of {data}"
+    click.echo("\n".join([head, "", *lines]))
 
 
 def _rows(
@@ -71,7 +74,7 @@ def _rows(
     """Return the rows with a target, and how many have none."""
     from gpubp.tables.target import rows_with_target
 
-    known = (*estimator.encoder_.feature_names_in_, *estimator.target_names_)
+    known = (*estimator.encoder_.column_names_, *estimator.target_names_)
     table = read_data(
         data,
         read_options(options, estimator, data),

@@ -104,13 +104,14 @@ def _of_model(path: Path, data: str, row: int, options: dict[str, Any]) -> Examp
     from gpubp.models.save_load import load
     from gpubp.models.table_estimators import TableEstimator
 
-    model, known, targets, as_text = load(path, device="cpu"), (), None, ()
+    model = load(path, device="cpu")
+    columns: dict[str, Any] = {}
     is_table = isinstance(model, TableEstimator)
     if is_table:
-        targets, as_text = model.target_names_, model.encoder_.text_columns_
-        known = (*model.encoder_.feature_names_in_, *targets)
-    reading = read_options(options, model if is_table else None, data)
-    table = read_data(data, reading, targets=targets, known=known, as_text=as_text)
+        targets = model.target_names_
+        known = (*model.encoder_.column_names_, *targets)
+        columns = {"targets": targets, "known": known, "as_text": model.encoder_.text_columns_}
+    table = read_data(data, read_options(options, model if is_table else None, data), **columns)
     with strays_told():
         return of_model(model, table, row, model_name=path.name)
 

@@ -18,7 +18,6 @@ import click
 from gpubp.cli.output_files import is_stdout
 from gpubp.settings import is_device_name
 
-BY_SIZE = "[default: by the size of the table]"
 MOST_UNITS = 1_000_000  # of a layer: its weights fit in no memory long before
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -111,7 +111,7 @@ def _chunks(
 
     if data in DATASETS:
         return iter([read_data(data, options)])
-    known = tuple(model.encoder_.feature_names_in_)
+    known = model.encoder_.column_names_
     rows = min(CHUNK_ROWS, max(1, CHUNK_CELLS // len(known)))
     as_text = {*keep, *model.encoder_.text_columns_}
     return read_chunks(data, rows, options, known=known, as_text=as_text)
@@ -126,7 +126,10 @@ def _names(model: TableClassifier | TableRegressor, proba: bool) -> list[str]:
         raise click.UsageError("--proba is for classification, and this model is a regression")
     targets = model.target_names_
     names = ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
-    return names + ([f"proba_{label}" for label in model.classes_] if proba else [])
+    if not proba:
+        return names
+    labels = targets if model.is_multilabel_ else model.classes_
+    return names + [f"proba_{label}" for label in labels]
 
 
 def _block(
@@ -150,14 +153,20 @@ def _block(
         found = model.predict(chunk).reshape(len(chunk), len(names)).T
         return kept | dict(zip(names, found, strict=True))
     P = model.predict_proba(chunk)
-    labels = model.classes_[np.argmax(P, axis=1)]
-    return kept | dict(zip(names, [labels, *P.T], strict=False))
+    labels = model.most_probable(P).reshape(len(P), -1).T
+    return kept | dict(zip(names, [*labels, *P.T], strict=False))  # P where it was asked for
 
 
 def _as_written(chunk: Table, name: str) -> Any:
+    import numpy as np
+
     from gpubp.tables.column import TextColumn
+    from gpubp.tables.column_types.numbers import written
 
     if name in chunk.written:
         return chunk.written[name]
     column = chunk.columns[name]
-    return column.texts() if isinstance(column, TextColumn) else column.values
+    if isinstance(column, TextColumn):
+        return column.texts()
+    # As text, so that one block with gaps does not turn whole numbers into floats.
+    return np.where(column.is_gap(), "", np.array(written(column.values), object))

@@ -204,7 +204,7 @@ def read_data(
         raise click.UsageError(
             f"{data!r} is a built-in data set, which takes no options of reading; leave them out"
         )
-    table = load_dataset(data)
+    table = load_dataset(data, options.missing)
     return replace(table, targets=tuple(targets)) if targets else table
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.options import BY_SIZE, FiniteRange
+from gpubp.cli.options import FiniteRange
 
 if TYPE_CHECKING:
     from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
@@ -58,8 +58,6 @@ def _choice(
 ) -> click.Option:
     docs = (f"{entry}: {table[entry].doc}" for entry in sorted(table))
     text = " ".join([text, *docs] if text else docs)
-    if default is None:
-        text += f"  {BY_SIZE}"
     names = click.Choice(sorted(table))
     return click.Option([f"--{name}"], type=names, default=default, show_default=True, help=text)
 

@@ -9,7 +9,6 @@ import click
 
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
-    BY_SIZE,
     FiniteRange,
     Names,
     Repeatable,
@@ -21,14 +20,14 @@ from gpubp.cli.options import (
 from gpubp.cli.output_files import OutputPath, refuse_stdout
 from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
-from gpubp.cli.table_options import TableCommand
+from gpubp.cli.train_help import TrainCommand
 from gpubp.cli.train_model import fit
 from gpubp.cli.train_parameters import check_parameters
 from gpubp.cli.train_result import saved_result
 from gpubp.kernels.activations import ACTIVATIONS
 
 
-@click.command(cls=TableCommand)
+@click.command(cls=TrainCommand)
 @click.argument("data", type=DATA, default="digits")
 @click.option(
     "--target", cls=Repeatable, type=Names(), help="Target columns.  [default: the last; npz: y]"
@@ -42,18 +41,18 @@ from gpubp.kernels.activations import ACTIVATIONS
 )
 @reading
 @choosing_columns
-@click.option("--hidden", type=Sizes(), help=f"Hidden units, or none.  {BY_SIZE}")
+@click.option("--hidden", type=Sizes(), help="Hidden units by layer, such as 128,64, or none.")
 @click.option(
     "--activation", type=click.Choice(sorted(ACTIVATIONS)), default="relu", show_default=True
 )
-@click.option("--lr", type=FiniteRange(min=0, min_open=True), help=f"Learning rate.  {BY_SIZE}")
-@click.option("--epochs", type=click.IntRange(min=1), help=f"At most so many.  {BY_SIZE}")
-@click.option("--batch-size", type=click.IntRange(min=1), help=f"Rows of a step.  {BY_SIZE}")
-@click.option("--alpha", type=FiniteRange(min=0), help=f"L2 penalty.  {BY_SIZE}")
+@click.option("--lr", type=FiniteRange(min=0, min_open=True), help="Learning rate.")
+@click.option("--epochs", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Rows of a step.")
+@click.option("--alpha", type=FiniteRange(min=0), help="L2 penalty.")
 @click.option(
     "--dropout",
     type=FiniteRange(0, 1, max_open=True),
-    help=f"Part of the hidden units that each training step drops.  {BY_SIZE}",
+    help="Part of the hidden units that each training step drops.",
 )
 @click.option(
     "--test-size",
@@ -65,19 +64,18 @@ from gpubp.kernels.activations import ACTIVATIONS
 @click.option(
     "--validation-size",
     type=FiniteRange(0, 1, max_open=True),
-    help="Part of the training rows that decides when to stop and which epoch to keep; 0 for "
-    f"none.  {BY_SIZE}",
+    help="Part of the training rows that decides when to stop and which epoch to keep; 0 for none.",
 )
 @click.option(
     "--patience",
     type=click.IntRange(min=1),
-    help=f"Epochs without improvement until training stops.  {BY_SIZE}",
+    help="Epochs without improvement until training stops.",
 )
 @click.option(
     "--scoring",
     metavar="METRIC",
     help="What the validation compares: 'loss', or a metric of scikit-learn's, such as "
-    f"balanced_accuracy.  {BY_SIZE}",
+    "balanced_accuracy.",
 )
 @click.option(
     "--class-weight",
@@ -131,10 +129,17 @@ from gpubp.kernels.activations import ACTIVATIONS
 def train(**options: Any) -> int:
     """Train a network on DATA, test it and save it.
 
+    \b
+    gpubp train churn.csv --target churn -o churn.safetensors
+
+    Dates, categories and gaps need no preparation; ids and free text are left out. What is not
+    given of network and training is chosen by the size of the table; gpubp inspect shows what was
+    chosen.
+
     DATA is a table: .csv, .tsv or .txt of any dialect, .parquet, .jsonl, each of them .gz or .zst
     too, several by a pattern such as 'data/*.csv', or - for CSV on standard input; a DuckDB file
     with --query; an .npz with X and y, an .npy with --target-file; or one of digits (the default),
-    breast_cancer, wine, iris, diabetes. Text, dates and gaps are taken as they are.
+    breast_cancer, wine, iris, diabetes.
     """
     from gpubp.reports.terminal import JsonReport, TextReport
     from gpubp.storage.atomic_file import check_writable

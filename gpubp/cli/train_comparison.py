@@ -7,31 +7,69 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gpubp.cli.train_model import Problem, Trained
 
-NO_COMPARISON: dict[str, Any] = {"baselines": {}, "classes": [], "remarks": []}
+Metrics = dict[str, Any]
 
 
-def compared(trained: Trained, test: Problem) -> dict[str, Any]:
-    """Return the "baselines" by name, the scores of "classes", and "remarks", of the test rows."""
-    from gpubp.models.baselines import baselines, remarks, rows_for_linear
+def no_comparison(trained: Trained) -> dict[str, Any]:
+    """Return what `compared` does, where there are no test rows."""
+    from gpubp.models.verdict import NO_TEST
+
+    return _found(trained, {}, [], [], NO_TEST)
+
+
+def compared(trained: Trained, test: Problem, train: Metrics, own: Metrics) -> dict[str, Any]:
+    """Return the "baselines" by name, the scores of "classes", "remarks" and "verdict".
+
+    test : the rows kept for the test. train, own : the network's scores on the others and on these.
+    """
+    from gpubp.models.baselines import baselines, rows_for_linear
     from gpubp.models.table_estimators import TableClassifier
+    from gpubp.models.verdict import class_remarks, is_better, overfit_remarks, verdict
 
     model, rows = trained.model, trained.rows
     y, y_test = rows.truth(), test.truth()
     known: dict[str, Any] = {}
     if isinstance(model, TableClassifier):
-        known = {"classes": model.classes_, "class_weight": model.class_weight}
-        outputs = model.predict_proba(test.table)
+        known = {"class_weight": model.class_weight, "positive": model.positive_class_}
+        classes, outputs = model.classes_, model.predict_proba(test.table)
         by_class = model.per_class(test.table)
+        about_classes = class_remarks(y_test, outputs, classes, model.class_weight)
     else:
-        outputs, by_class = model.predict(test.table), []
+        known = {"targets": rows.targets}
+        classes, outputs = None, model.predict(test.table)
+        by_class, about_classes = [], []
     seed = model.random_state
     few = rows_for_linear(rows.task, y, seed)
     X, X_test = model.encode(rows.table.take(few)), model.encode(test.table)
-    others = baselines(rows.task, X, y, X_test, y_test, rows=few, seed=seed, **known)
-    return {
-        "baselines": {
-            other.name: {"model": other.text, "scores": other.scores} for other in others
-        },
-        "classes": by_class,
-        "remarks": remarks(rows.task, y_test, outputs, others, **known),
+    known |= {"rows": few, "classes": classes, "seed": seed}
+    others = baselines(rows.task, X, y, X_test, y_test, **known)
+    text = verdict(rows.task, y_test, outputs, own, others, classes=classes)
+    remarks = about_classes + overfit_remarks(train, own, len(test), _advice(trained))
+    if not is_better(text):
+        remarks.insert(0, text if text[0].isdigit() else f"the network is {text}")
+    found = {
+        other.name: {"model": other.text, "label": other.label, "scores": other.scores}
+        for other in others
     }
+    return _found(trained, found, by_class, remarks, text)
+
+
+def _found(
+    trained: Trained, others: dict[str, Any], classes: Any, remarks: list[str], verdict: str
+) -> dict[str, Any]:
+    return {
+        "baselines": others,
+        "classes": classes,
+        "positive_class": getattr(trained.model, "positive_class_", None),
+        "remarks": remarks,
+        "verdict": verdict,
+    }
+
+
+def _advice(trained: Trained) -> str:
+    """Return what may help where the training rows are known by heart."""
+    network = trained.network
+    smaller = "a smaller --hidden" if network._hidden_sizes() else "fewer columns"
+    if network.solver == "lbfgs":
+        return f"try {smaller} or a larger --alpha"
+    return f"try {'--dropout' if network.early_stopping else '--validation-size 0.2'} or {smaller}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,12 +59,16 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained model, how training went, and the rows trained on and kept for the test."""
+    """A trained model, how training went, and the rows trained on and kept for the test.
+
+    data : where the rows came from, and how many there were for what.
+    """
 
     model: TableClassifier | TableRegressor
     history: History
     rows: Problem
     test_rows: Problem | None
+    data: dict[str, Any]
     columns: Sequence[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -115,7 +120,19 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
             on_epoch=report.epoch,
             note=report.note,
         )
-    return Trained(model, history, rows, test_rows, start.columns)
+    data = _about_rows(table, problem, test_rows) | {"seed": options["seed"]}
+    return Trained(model, history, rows, test_rows, data, start.columns)
+
+
+def _about_rows(table: Table, problem: Problem, test_rows: Problem | None) -> dict[str, Any]:
+    """Return where the rows came from, and how many there are."""
+    return {
+        "source": Path(table.source).name or table.source,
+        "rows": len(table),
+        "columns": len(table.columns),
+        "without_target": len(table) - len(problem),
+        "test": 0 if test_rows is None else len(test_rows),
+    }
 
 
 @contextmanager
@@ -191,7 +208,9 @@ class _Start:
     columns: Sequence[dict[str, Any]] = field(default_factory=list)
 
     def __call__(self, encoder: TableEncoder, network: MLPClassifier | MLPRegressor) -> None:
-        self.columns = encoder.summary()
+        from gpubp.models.description import columns_of
+
+        self.columns = columns_of(encoder)
         self.report.columns(self.columns, encoder.n_features_out_)
         self.report.epochs = int(network.max_iter)
         if self.test_rows is not None:  # a bad cell of the test is found now

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.output_files import free_name
-from gpubp.cli.train_comparison import NO_COMPARISON, compared
+from gpubp.cli.train_comparison import compared, no_comparison
 
 if TYPE_CHECKING:
     from gpubp.cli.train_model import Trained
@@ -30,14 +30,14 @@ def saved_result(trained: Trained, options: dict[str, Any]) -> dict[str, Any]:
     from gpubp.models.table_estimators import NonFiniteOutputError
 
     model, problem = trained.model, _divergence(trained)
-    train, test, comparison = None, None, NO_COMPARISON
+    train, test, comparison = None, None, no_comparison(trained)
     try:
         if trained.history.epochs or problem is None:
             train = model.evaluate(trained.rows.table)
             if trained.test_rows is not None:
                 test = model.evaluate(trained.test_rows.table)
         if problem is None and trained.test_rows is not None:
-            comparison = compared(trained, trained.test_rows)
+            comparison = compared(trained, trained.test_rows, train or {}, test or {})
     except NonFiniteOutputError as error:
         problem = problem or (_unusable(trained) if train is None else str(error))
     except BaseException:  # Ctrl-C, or too little memory: what was learned is not lost by it
@@ -47,12 +47,17 @@ def saved_result(trained: Trained, options: dict[str, Any]) -> dict[str, Any]:
     out: Path = options["out"]
     if problem is not None or train is None:
         raise click.ClickException(f"{problem}; {_kept(model, train, out)}{_advice(trained)}")
+    result = _result(trained, train, test) | {"model": str(out)} | comparison
     model.about_ |= {"rows": len(trained.rows), "scores": {"train": train, "test": test}}
+    model.about_ |= {name: result[name] for name in ("baselines", "remarks", "verdict")}
+    # Not the name of the file: the same rows give the same model, whatever they are written in.
+    model.about_["data"] = {k: v for k, v in result["data"].items() if k != "source"}
+    model.about_["classes"] = result["classes"]
     replaced = _description(out)
     _save(model, out)
     if replaced is not None:
         click.echo(f"{out} replaces {replaced}", err=True)
-    return _result(trained, train, test) | {"model": str(out)} | comparison
+    return result
 
 
 def _divergence(trained: Trained) -> str | None:
@@ -137,7 +142,9 @@ def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str,
     history, network, rows = trained.history, trained.network, len(trained.rows)
     seen = history.minimum.nfev * rows if history.minimum else history.samples
     sizes = (network.n_features_in_, *(len(b) for b in network.intercepts_))
+    held = trained.model.about_["validation_rows"]
     return {
+        "data": trained.data | {"validation": held, "train": rows - held},
         "task": trained.rows.task,
         "targets": list(trained.rows.targets),
         "device": network.device_,

@@ -12,7 +12,9 @@ from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.mlp import BaseMLP
 from gpubp.models.save_load import load
 from gpubp.models.table_estimators import TableEstimator
+from gpubp.models.table_parameters import is_auto
 from gpubp.storage.model_file import read_model
+from gpubp.tables.encoder import TableEncoder
 from gpubp.training.schedules import SCHEDULE_NUMBERS
 
 # Of the recipe, in the order shown; those of the solver and the schedule follow.
@@ -32,6 +34,7 @@ _RECIPE = {
     "n_iter_no_change": "patience",
     "scoring": "scoring",
 }
+_KEYS = {name: key for key, name in _RECIPE.items()}
 _OFF = (None, 0, False, ())
 
 
@@ -39,6 +42,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what the model file at ``path`` holds, as values for JSON.
 
     "columns" and "scores" are None, and "targets" empty, for an estimator that was saved without.
+    "chosen" names the parameters of "recipe" that the size of the table chose.
 
     Raises ModelFileError for anything that is not a whole model file this gpubp can read.
     """
@@ -56,7 +60,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "task": "classification" if classifies else "regression",
         "targets": list(model.target_names_) if is_table else [],
         "classes": model.classes_.tolist() if classifies else None,
-        "columns": model.encoder_.summary() if is_table else None,
+        "columns": columns_of(model.encoder_) if is_table else None,
         "inputs": network.n_features_in_,
         "network": _network(network),
         "recipe": _recipe(network),
@@ -66,9 +70,30 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             "loss": network.loss_,
             "device": network.device_,
         },
+        "chosen": _chosen(model, network),
         "scores": about.get("scores"),
+        "baselines": about.get("baselines"),
+        "class_scores": about.get("classes"),
+        "class_rows": about.get("class_rows"),
+        "positive_class": getattr(model, "positive_class_", None),
+        "remarks": about.get("remarks"),
+        "verdict": about.get("verdict"),
+        "data": about.get("data"),
         "versions": _versions(path),
     }
+
+
+def columns_of(encoder: TableEncoder) -> list[dict[str, Any]]:
+    """Return the encoder's summary, with the number of "inputs" of the network by column."""
+    inputs = {encoding.type.name: len(encoding.outputs) for encoding in encoder.encodings_}
+    return [row | {"inputs": inputs.get(row["column"], 0)} for row in encoder.summary()]
+
+
+def _chosen(model: Any, network: Any) -> list[str]:
+    if not isinstance(model, TableEstimator):
+        return []
+    given = model.get_params(deep=False)
+    return [name for name in _recipe(network) if is_auto(given.get(_KEYS.get(name, name)))]
 
 
 def _versions(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -99,4 +124,6 @@ def _recipe(network: Any) -> dict[str, Any]:
         recipe |= {name: given[name] for name, of in numbers.items() if entry in of}
     if not given["early_stopping"]:
         recipe.pop("validation")
+        if given["n_iter_no_change"] >= given["max_iter"]:
+            recipe.pop("patience")
     return {name: value for name, value in recipe.items() if name == "seed" or value not in _OFF}

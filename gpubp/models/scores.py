@@ -6,7 +6,7 @@ The arithmetic is scikit-learn's. A score that is undefined for the rows at hand
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,10 +38,11 @@ def positive_class(classes: np.ndarray, y: np.ndarray) -> Any:
     y : (n,), labels of the training rows. It is the second class, as scikit-learn takes it (1 of 0
     and 1), or of text labels, whose order means nothing, the rarer one.
     """
+    labels = classes.tolist()
     if classes.dtype.kind in "OUST":
-        counts = [np.count_nonzero(y == label) for label in classes]
-        return classes[0 if counts[0] < counts[1] else 1].item()
-    return classes[1].item()
+        counts = [np.count_nonzero(y == label) for label in labels]
+        return labels[0 if counts[0] < counts[1] else 1]
+    return labels[1]
 
 
 def class_scores(
@@ -134,11 +135,13 @@ def per_class(classes: np.ndarray, y: np.ndarray, labels: np.ndarray) -> list[di
     ]
 
 
-def number_scores(Y: np.ndarray, found: np.ndarray) -> dict[str, Any]:
+def number_scores(
+    Y: np.ndarray, found: np.ndarray, names: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Return r2, rmse and mae in the units of the targets ``Y`` (n,) or (n, k).
 
-    Of several targets they are means, and "per_output" has a dict for each target. r2 needs two
-    rows.
+    Of several targets they are means; "per_output" has a dict for each target, and "per_target"
+    the same by the ``names``, if they are given. r2 needs two rows.
     """
     Y, found = as_columns(Y), as_columns(found)
     if not len(Y):
@@ -146,6 +149,8 @@ def number_scores(Y: np.ndarray, found: np.ndarray) -> dict[str, Any]:
     scores: dict[str, Any] = _number_scores(Y, found)
     if Y.shape[1] > 1:
         scores["per_output"] = [_number_scores(Y[:, [j]], found[:, [j]]) for j in range(Y.shape[1])]
+        if names is not None:
+            scores["per_target"] = dict(zip(names, scores["per_output"], strict=True))
     return scores
 
 

@@ -13,12 +13,19 @@ from sklearn.utils.validation import check_is_fitted
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.regressor import MLPRegressor, can_scale_targets
 from gpubp.models.finite_outputs import NonFiniteOutputError
-from gpubp.models.scores import class_scores, number_scores, per_class
+from gpubp.models.scores import (
+    class_scores,
+    indices_of,
+    number_scores,
+    per_class,
+    positive_class,
+)
 from gpubp.models.table_parameters import constraints, documented, initializer
 from gpubp.models.table_rows import numbers_of_text
 from gpubp.models.table_training import TableEstimator
+from gpubp.tables.known_labels import class_indices
 from gpubp.tables.table import DataError, Table, listed
-from gpubp.tables.target import class_indices, numbers_of
+from gpubp.tables.target import numbers_of
 
 __all__ = ["NonFiniteOutputError", "TableClassifier", "TableEstimator", "TableRegressor"]
 
@@ -65,13 +72,35 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         """The labels, in the order of predict_proba's columns."""
         return self.network_.classes_  # type: ignore[no-any-return]
 
+    @property
+    def positive_class_(self) -> Any:
+        """Of two classes, the label that F1 and average precision are about; else None.
+
+        It is the second one, or of text labels the rarer one of the training rows.
+        """
+        if len(self.classes_) != 2:
+            return None
+        labels = self.classes_.tolist()
+        known = self.about_.get("positive_class")
+        return known if known in labels else labels[1]
+
     def predict(self, X: Any) -> np.ndarray:
         """Return the labels (n,) of the rows of X, a Table, a frame or an array.
 
         Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
         """
-        P, classes = self.predict_proba(X), self.classes_
-        if self.network_._binarizer.y_type_.startswith("multilabel"):
+        return self.most_probable(self.predict_proba(X))
+
+    @property
+    def is_multilabel_(self) -> bool:
+        """Whether each target is a label that a row has or not."""
+        check_is_fitted(self)
+        return bool(self.network_._binarizer.y_type_.startswith("multilabel"))
+
+    def most_probable(self, P: np.ndarray) -> np.ndarray:
+        """Return the labels (n,), or 0 and 1 (n, n_labels), of the probabilities ``P``."""
+        classes = self.classes_
+        if self.is_multilabel_:
             return (P > 0.5).astype(np.int64)
         places = P.argmax(axis=1) if len(classes) > 1 else np.zeros(len(P), np.intp)
         labels: np.ndarray = classes[places]
@@ -107,13 +136,17 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         """Return scores on the rows of a table or frame whose target is known.
 
         "accuracy", "balanced_accuracy", "log_loss" (natural logarithm), "roc_auc",
-        "average_precision" and "f1"; what the rows leave undefined is absent.
+        "average_precision" and "f1", the latter two of `positive_class_`, or means of more classes;
+        what the rows leave undefined is absent.
 
         targets : the column with the truth, by default that of training, or y (n,).
         """
         check_is_fitted(self)
         rows, truth, _ = self._truth(table, targets)
-        return class_scores(np.arange(len(self.classes_)), truth, self.predict_proba(rows))
+        labels, positive = self.classes_.tolist(), self.positive_class_
+        place = None if positive is None else labels.index(positive)
+        P = self.predict_proba(rows)
+        return class_scores(np.arange(len(labels)), truth, P, positive=place)
 
     def per_class(self, table: Any, targets: Any = None) -> list[dict[str, Any]]:
         """Return for each class how well it is found: see `gpubp.models.scores.per_class`."""
@@ -125,7 +158,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
     def known_labels(self, table: Any, target: str | None = None) -> np.ndarray:
         """Return the labels (n,) in a column; DataError for one that training had not."""
-        name = target or self.target_names_[0]
+        self._check_one_target()
+        name = self._names_of_truth(target and (target,))[0]
         table = self._table(table)
         gaps = table.column(name).is_gap()
         if gaps.any():
@@ -143,13 +177,33 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         """Return the labels in a column that training had not, each once."""
         return self._truth(table, target and (target,))[2]
 
+    def _about_targets(self, y: np.ndarray) -> dict[str, Any]:
+        if y.ndim > 1:  # of a multilabel problem
+            return {}
+        classes = self.classes_
+        counts = np.bincount(indices_of(classes, y), minlength=len(classes))
+        about: dict[str, Any] = {"class_rows": counts.tolist()}
+        positive = positive_class(classes, y) if len(classes) == 2 else None
+        if isinstance(positive, str | int | float):  # which a model file can hold
+            about["positive_class"] = positive
+        return about
+
     def _truth(self, table: Any, targets: Any) -> tuple[Table, np.ndarray, list[str]]:
         """Return the rows with a label, its place in `classes_`, and the unknown labels.
 
         The unknown ones count on from len(classes_).
         """
+        self._check_one_target()
         rows, (name,) = self._with_truth(table, targets)
         return rows, *class_indices(rows, name, self.classes_)
+
+    def _check_one_target(self) -> None:
+        if self.is_multilabel_:
+            raise DataError(
+                f"the model gives several labels to a row, {listed(self.target_names_)}, which "
+                "only models of one target are scored and explained for; compare what predict "
+                "gives"
+            )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -226,13 +280,14 @@ class TableRegressor(RegressorMixin, TableEstimator):
     def evaluate(self, table: Any, targets: Any = None) -> dict[str, Any]:
         """Return scores on the rows of a table or frame whose targets are known.
 
-        "r2", "rmse" and "mae" in the units of the targets; of several, means and "per_output".
+        "r2", "rmse" and "mae" in the units of the targets; of several, means, "per_output" and, by
+        name, "per_target".
 
         targets : columns with the truth, by default those of training, or y.
         """
         check_is_fitted(self)
         rows, names = self._with_truth(table, targets)
-        return number_scores(numbers_of(rows, names), self.predict(rows))
+        return number_scores(numbers_of(rows, names), self.predict(rows), self.target_names_)
 
     def _chosen(self, y: np.ndarray) -> dict[str, Any]:
         n_targets = int(np.prod(y.shape[1:]))

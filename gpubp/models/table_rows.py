@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y
 
 from gpubp.backends.foreign_arrays import on_host
+from gpubp.estimators.class_weights import checked_weights
 from gpubp.tables.column import Column, NumberColumn, TextColumn
 from gpubp.tables.column_types.find_type import as_text
 from gpubp.tables.decimal_sign import settled
@@ -23,6 +24,7 @@ from gpubp.tables.table import Table
 from gpubp.tables.target import (
     MOST_TEXTS,
     Task,
+    check_count,
     labels_of,
     numbers_of,
     resolve_targets,
@@ -52,6 +54,7 @@ class Rows:
 def rows_of_table(table: Table, targets: Sequence[str], task: Task) -> Rows:
     """Return the rows of a table in which no target is missing; DataError where none is left."""
     names = resolve_targets(table, targets)
+    check_count(names, task)
     table, left_out = rows_with_target(table, names)
     if task == "classification":
         y = labels_of(table.column(names[0]))
@@ -175,9 +178,8 @@ def _rows_of_frame(X: Any, table: Table, names: tuple[str, ...], weights: Any, t
     if task == "classification" and has_names(X) and not isinstance(X, Table):
         y = _labels_of_frame(np.asarray(_cells(X, names[0]))[kept], y)
     if weights is not None:
-        weights = on_host(weights)
-        check_consistent_length(_first_column(X), weights)
-        weights = weights[kept]
+        weights = checked_weights(np.empty(len(table)), weights)
+        weights = None if weights is None else weights[kept]
     return Rows(rows.X, y, rows.names, weights, rows.left_out)
 
 

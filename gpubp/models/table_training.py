@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
+from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
 from gpubp.estimators.mlp import fit_estimator
@@ -140,10 +141,16 @@ class TableEstimator(BaseEstimator):
         """Fit the encoder and the network; set the fitted attributes."""
         goes_on = self.warm_start and hasattr(self, "network_")
         encoder = self.encoder_ if goes_on else self._encoder()
-        fit_transform = partial(encoder.fit_transform, whole=whole)
-        Z = _encoded(encoder.transform if goes_on else fit_transform, rows.X)
         y, weights = rows.y, rows.weights
-        network = self._network(y, Z.shape, given is not None)
+        parts = self._parts(y, given is not None)
+        if goes_on:
+            Z = _encoded(encoder.transform, rows.X)
+            encoded = [Z] if parts is None else [Z[part] for part in parts]
+        elif parts is None:
+            encoded = [_encoded(partial(encoder.fit_transform, whole=whole), rows.X)]
+        else:  # rows that are held out tell the encoder nothing
+            encoded = list(encoder.fit_transform_parts(rows.X, *parts, whole=whole))
+        network = self._network(y, (len(y), encoded[0].shape[1]), given is not None)
         if goes_on:
             network = copy(self.network_).set_params(**network.get_params(deep=False))
         if on_start is not None:
@@ -151,14 +158,30 @@ class TableEstimator(BaseEstimator):
         held = None
         if given is not None:
             held = _encoded(encoder.transform, given.X), given.y, given.weights
-        if held is None and network.early_stopping and network.solver != "lbfgs":
-            rng = check_random_state(self.random_state)
-            kept, out = hold_out(y, network.validation_fraction, self.task, rng)
-            held = Z[out], y[out], _taken(weights, out)
-            Z, y, weights = _compacted(Z, kept), y[kept], _taken(weights, kept)
-        history = fit_estimator(network, Z, y, weights, given=held, on_epoch=on_epoch, note=note)
+        elif parts is not None:
+            weights = checked_weights(y, weights, by_label=network._is_multilabel(y))
+            kept, out = parts
+            held = encoded.pop(), y[out], _taken(weights, out)
+            y, weights = y[kept], _taken(weights, kept)
+        held_rows = 0 if held is None else len(held[1])
+        history = fit_estimator(
+            network, encoded[0], y, weights, given=held, on_epoch=on_epoch, note=note
+        )
         self._set_fitted(encoder, network, rows.names, rows.left_out)
+        self.about_ |= {"validation_rows": held_rows} | self._about_targets(rows.y)
         return history
+
+    def _parts(self, y: np.ndarray, given: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the places of rows to train on and to validate on; None where all are trained on.
+
+        given : whether rows to validate on were given.
+        """
+        # Neither of the three goes by the number of encoded columns, which is not known yet.
+        network = self._network(y, (len(y), 1), given)
+        if given or not network.early_stopping or network.solver == "lbfgs":
+            return None
+        rng = check_random_state(self.random_state)
+        return hold_out(y, network.validation_fraction, self.task, rng)
 
     def _encoder(self) -> TableEncoder:
         """Return an encoder with this estimator's parameters."""
@@ -191,6 +214,10 @@ class TableEstimator(BaseEstimator):
 
     def _chosen(self, y: np.ndarray) -> dict[str, Any]:
         """Return parameters that follow from others."""
+        return {}
+
+    def _about_targets(self, y: np.ndarray) -> dict[str, Any]:
+        """Return what a model file says of the targets of the training rows."""
         return {}
 
     def _set_fitted(

@@ -13,11 +13,26 @@ from rich.cells import cell_len, set_cell_size
 
 PIPE_WIDTH = 80
 MOST_LINES = 30
-SHORTEST_RUN = 3  # of equal neighbours that become one line
-MOST_NAME = 30
-_HEAD = ("column", "type", "encoded as", "gaps")
+# Of equal neighbours that become one line: of a table with more lines than those, of numbered
+# names such as x1, x2, x3, x4, and of any.
+SHORTEST_RUN, NUMBERED_RUN, ANY_RUN = 3, 4, 13
+MOST_NAME = 32
+MOST_LEFT_OUT = 5  # names of a kind, in a line about the columns
+_HEAD = ("column", "type", "inputs", "gaps", "encoded as")
 
 Summary = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Properties:
+    """What a column has besides its name. inputs : of the network; None where nobody counted."""
+
+    kind: str
+    encoding: str
+    gaps: int
+    remarks: tuple[str, ...]
+    used: bool
+    inputs: int | None
 
 
 @dataclass(frozen=True)
@@ -25,48 +40,61 @@ class _Line:
     """A column, or a run of neighbours that differ in their names alone."""
 
     names: tuple[str, ...]
-    kind: str
-    encoding: str
-    gaps: int
-    remarks: tuple[str, ...]
-    used: bool
+    of: _Properties
 
-    @property
-    def name(self) -> str:
+    def cells(self, most: int) -> tuple[str, str, str, str, str]:
+        """The line of a table, whose name has at most ``most`` cells."""
+        of, count = self.of, len(self.names)
+        inputs = "" if of.inputs is None or not of.used else f"{of.inputs * count:,}"
+        gaps = f"{of.gaps:,}" if of.gaps else ""
+        return self._name(most), of.kind, inputs, gaps, self._encoding
+
+    def _name(self, most: int) -> str:
         if len(self.names) == 1:
-            return _shortened(self.names[0], MOST_NAME)
-        first, last = (_shortened(self.names[k], MOST_NAME // 2) for k in (0, -1))
-        return f"{first} ... {last} ({len(self.names):,})"
+            return _shortened(self.names[0], most)
+        count = f" ({len(self.names):,})"
+        half = (most - len(" ... ") - len(count)) // 2
+        first, last = (_shortened(self.names[k], half) for k in (0, -1))
+        return f"{first} ... {last}{count}"
 
     @property
-    def cells(self) -> tuple[str, str, str, str]:
-        encoding = self.encoding if self.used else "left out"
-        return self.name, self.kind, encoding, f"{self.gaps:,}" if self.gaps else ""
+    def _encoding(self) -> str:
+        return self.of.encoding if self.of.used else next(iter(self._reasons), "left out")
+
+    @property
+    def _reasons(self) -> list[str]:
+        return [remark for remark in self.of.remarks if remark.startswith("left out: ")]
+
+    @property
+    def remarks(self) -> list[str]:
+        """The remarks that are not in a cell."""
+        return [remark for remark in self.of.remarks if remark not in self._reasons[:1]]
 
     @property
     def is_plain(self) -> bool:
-        return self.used and not self.remarks
+        return self.of.used and not self.of.remarks
 
 
 def columns_table(summary: Summary, inputs: int, width: int = PIPE_WIDTH) -> list[str]:
     """Return the columns of ``TableEncoder.summary()`` as lines of at most ``width`` cells.
 
-    inputs : how many inputs of the network they become.
+    summary : of each column may have "inputs", too. inputs : how many there are of the network.
     A table of many columns is shortened: neighbours that differ in their names alone share a line,
     and of more than MOST_LINES lines those that are used and have no remarks are counted.
     """
-    lines = [_Line((str(c["column"]),), *_properties(c)) for c in summary]
-    if len(lines) > MOST_LINES:
-        lines = _merged(lines)
+    lines = _merged([_Line((str(c["column"]),), _properties(c)) for c in summary])
     shown = _most_notable(lines)
     rest: Counter[str] = Counter()
     for line in lines:
         if line not in shown:
-            rest[line.kind if line.used else f"{line.kind} (left out)"] += len(line.names)
-    widths = _widths([_HEAD, *(line.cells for line in shown)], width)
+            of = line.of
+            rest[of.kind if of.used else f"{of.kind} (left out)"] += len(line.names)
+    most = min(MOST_NAME, width * 2 // 5 - 4)
+    rows = [line.cells(most) for line in shown]
+    widths = _widths([_HEAD, *rows], width)
     found = list(_rows(_HEAD, widths))
-    for line in shown:
-        found += _rows(line.cells, widths)
+    for line, cells in zip(shown, rows, strict=True):
+        found += _rows(cells, widths)
         found += _wrapped(line.remarks, width)
     if rest:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in rest.most_common())
@@ -76,30 +104,61 @@ def columns_table(summary: Summary, inputs: int, width: int = PIPE_WIDTH) -> lis
     return [*found, f"{_counted(columns, 'column')} as {_counted(inputs, 'input')} of the network"]
 
 
+def columns_text(summary: Summary, inputs: int) -> str:
+    """Return "7 of 9 used, as 27 inputs; left out: number, email (id), country (constant)"."""
+    kinds: dict[str, list[str]] = {}
+    for column in summary:
+        if not column["used"]:
+            kinds.setdefault(str(column["type"]), []).append(str(column["column"]))
+    used = sum(bool(column["used"]) for column in summary)
+    text = f"{used:,} of {len(summary):,} used, as {_counted(inputs, 'input')}"
+    parts = []
+    for kind, names in kinds.items():
+        shown = [_shortened(name, MOST_NAME) for name in names[:MOST_LEFT_OUT]]
+        more = len(names) - MOST_LEFT_OUT
+        listed = ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+        parts.append(f"{listed} ({kind})")
+    return f"{text}; left out: {', '.join(parts)}" if parts else text
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _properties(column: Mapping[str, Any]) -> tuple[str, str, int, tuple[str, ...], bool]:
-    remarks = tuple(str(remark) for remark in column["remarks"])
-    kind, encoding = str(column["type"]), str(column["encoding"] or "")
-    return kind, encoding, int(column["gaps"]), remarks, bool(column["used"])
+def _properties(column: Mapping[str, Any]) -> _Properties:
+    return _Properties(
+        kind=str(column["type"]),
+        encoding=str(column["encoding"] or ""),
+        gaps=int(column["gaps"]),
+        remarks=tuple(str(remark) for remark in column["remarks"]),
+        used=bool(column["used"]),
+        inputs=column.get("inputs"),
+    )
 
 
 def _merged(lines: Sequence[_Line]) -> list[_Line]:
     """Return the lines, with runs of neighbours that differ in their names alone as one."""
-    merged = []
-    for properties, run in groupby(lines, _properties_of):
-        same = list(run)
-        if len(same) < SHORTEST_RUN:
-            merged += same
-        else:
-            merged.append(_Line(tuple(line.names[0] for line in same), *properties))
+    shortest = SHORTEST_RUN if len(lines) > MOST_LINES else ANY_RUN
+    merged: list[_Line] = []
+    for _, alike in groupby(lines, lambda line: line.of):
+        run = list(alike)
+        if len(run) >= shortest:
+            merged.append(_joined(run))
+            continue
+        for stem, numbered in groupby(run, lambda line: _stem(line.names[0])):
+            same = list(numbered)
+            merged += [_joined(same)] if stem and len(same) >= NUMBERED_RUN else same
     return merged
 
 
-def _properties_of(line: _Line) -> tuple[str, str, int, tuple[str, ...], bool]:
-    return line.kind, line.encoding, line.gaps, line.remarks, line.used
+def _joined(run: Sequence[_Line]) -> _Line:
+    return _Line(tuple(line.names[0] for line in run), run[0].of)
+
+
+def _stem(name: str) -> str:
+    """Return what is before the number at the end of a name; "" where there is none."""
+    stem = name.rstrip("0123456789")
+    return "" if stem == name else stem or "0"
 
 
 def _most_notable(lines: Sequence[_Line]) -> list[_Line]:
@@ -109,20 +168,21 @@ def _most_notable(lines: Sequence[_Line]) -> list[_Line]:
 
 
 def _widths(rows: Sequence[tuple[str, ...]], width: int) -> list[int]:
-    """Return the cells that each column of the table has; the third takes what is left."""
+    """Return the cells that each column of the table has; the last takes what is left."""
     widths = [max(cell_len(row[k]) for row in rows) for k in range(len(_HEAD))]
-    others = widths[0] + widths[1] + widths[3] + 2 * (len(_HEAD) - 1)
-    widths[2] = max(len(_HEAD[2]), min(widths[2], width - others))
+    others = sum(widths[:-1]) + 2 * (len(_HEAD) - 1)
+    widths[-1] = max(len(_HEAD[-1]), min(widths[-1], width - others))
     return widths
 
 
 def _rows(cells: tuple[str, ...], widths: Sequence[int]) -> Iterator[str]:
-    """Yield the cells as a line, and what does not fit of the third in lines below."""
-    name, kind, encoding, gaps = cells
-    first, *others = textwrap.wrap(_printable(encoding), widths[2]) or [""]
-    yield _aligned((name, kind, first, gaps.rjust(widths[-1])), widths)
+    """Yield the cells as a line, and what does not fit of the last in lines below."""
+    name, kind, inputs, gaps, encoding = cells
+    first, *others = textwrap.wrap(_printable(encoding), widths[-1]) or [""]
+    numbers = inputs.rjust(widths[2]), gaps.rjust(widths[3])
+    yield _aligned((name, kind, *numbers, first), widths)
     for text in others:
-        yield _aligned(("", "", text, ""), widths)
+        yield _aligned(("", "", "", "", text), widths)
 
 
 def _aligned(texts: Sequence[str], widths: Sequence[int]) -> str:
@@ -144,9 +204,15 @@ def _wrapped(remarks: Sequence[str], width: int) -> list[str]:
 
 
 def _shortened(text: str, most: int) -> str:
-    """Return text on one line of at most ``most`` cells, with "..." for what is cut."""
+    """Return text on one line of at most ``most`` cells, with "..." for what is cut in it."""
     text = _printable(text)
-    return text if cell_len(text) <= most else set_cell_size(text, most - 3).rstrip() + "..."
+    if cell_len(text) <= most:
+        return text
+    end = max(0, most - 3) // 2
+    tail = text[-end:] if end else ""
+    while cell_len(tail) > end:
+        tail = tail[1:]
+    return set_cell_size(text, max(0, most - 3) - cell_len(tail)).rstrip() + "..." + tail
 
 
 def _printable(text: str) -> str:

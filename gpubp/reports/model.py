@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gpubp.reports.columns import PIPE_WIDTH, columns_table
 from gpubp.reports.scores import scores_table
+from gpubp.reports.summary import (
+    data_text,
+    epochs_text,
+    fact_lines,
+    score_sections,
+    verdict_lines,
+)
 
 LABELS_SHOWN = 10
 
@@ -15,36 +21,58 @@ LABELS_SHOWN = 10
 def model_lines(model: Mapping[str, Any], width: int = PIPE_WIDTH) -> Iterator[str]:
     """Yield lines of at most ``width`` cells about a model, as `describe` describes it."""
     for name, text in _facts(model).items():
-        yield from textwrap.wrap(
-            text,
-            width,
-            initial_indent=f"{name:<12}",
-            subsequent_indent=" " * 12,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    scores = {name: metrics for name, metrics in (model["scores"] or {}).items() if metrics}
-    if scores:
-        yield from ("", "Scores at training", *(f"  {line}" for line in scores_table(scores)))
+        yield from fact_lines(name, text, width)
     if model["columns"]:
         yield from ("", *columns_table(model["columns"], model["inputs"], width))
+    yield from _scores(model, width)
+
+
+def _scores(model: Mapping[str, Any], width: int) -> Iterator[str]:
+    """Yield the scores that training left, as it printed them."""
+    scores = {name: metrics for name, metrics in (model["scores"] or {}).items() if metrics}
+    if not scores:
+        yield from ("", *fact_lines("scores", "none: saved from Python", width))
+    elif not model["verdict"]:  # of an earlier gpubp
+        yield from ("", "Scores at training", *(f"  {line}" for line in scores_table(scores)))
+    else:
+        for title, lines in score_sections(_as_result(model)):
+            yield from ("", title, *(f"  {line}" for line in lines))
+        yield from ("", *verdict_lines(model, width))
+
+
+def _as_result(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `gpubp train` printed of the scores."""
+    return {
+        "task": model["task"],
+        "layers": model["network"]["layers"],
+        "rows": model["data"]["train"] + model["data"]["validation"],
+        "test_rows": model["data"]["test"],
+        "train": model["scores"]["train"],
+        "test": model["scores"]["test"],
+        "baselines": model["baselines"],
+        "classes": model["class_scores"],
+        "positive_class": model["positive_class"],
+    }
 
 
 def _facts(model: Mapping[str, Any]) -> dict[str, str]:
     network, recipe, training = model["network"], model["recipe"], model["training"]
     layers = "-".join(str(size) for size in network["layers"])
-    unit = "iterations" if recipe["solver"] == "lbfgs" else "epochs"
+    epochs = epochs_text(training["epochs"], recipe["solver"], training["stopped_by"])
+    if training["stopped_by"] != "max_epochs":
+        epochs += f", stopped by {training['stopped_by'].replace('_', ' ')}"
+    chosen = {name: value for name, value in recipe.items() if name in model["chosen"]}
+    given = {name: value for name, value in recipe.items() if name not in chosen}
     facts = {
         "model": f"{model['file']}, a {model['class']}, {model['bytes']:,} bytes",
         "saved": model["saved"],
+        "data": data_text(model["data"]) if model["data"] else "",
         "task": _task(model),
         "network": f"{layers}, {network['parameters']:,} parameters, {network['dtype']}",
         "activation": f"{network['activation']}, outputs {network['output_activation']}",
-        "recipe": ", ".join(f"{name} {_plain(value)}" for name, value in recipe.items()),
-        "training": (
-            f"{training['epochs']} {unit} on {training['device']}, loss {training['loss']:.4f}, "
-            f"stopped by {training['stopped_by'].replace('_', ' ')}"
-        ),
+        "recipe": _settings(given),
+        "chosen": f"{_settings(chosen)} (by the size of the table)" if chosen else "",
+        "training": f"{epochs} on {training['device']}, loss {training['loss']:.4f}",
         "versions": ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
     }
     return {name: text for name, text in facts.items() if text}
@@ -55,12 +83,21 @@ def _task(model: Mapping[str, Any]) -> str:
     if model["targets"]:
         text += f" of {', '.join(map(repr, model['targets']))}"
     if (classes := model["classes"]) is not None:
-        text += f", {len(classes):,} classes: {_listed(classes)}"
+        rows = model["class_rows"]
+        text += f", {len(classes):,} classes{' (training rows)' if rows else ''}: "
+        text += _listed(classes, rows)
     return text
 
 
-def _listed(labels: Sequence[Any]) -> str:
-    text = ", ".join(str(label) for label in labels[:LABELS_SHOWN])
+def _settings(recipe: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_plain(value)}" for name, value in recipe.items())
+
+
+def _listed(labels: Sequence[Any], rows: Sequence[int] | None) -> str:
+    """Return labels, with the rows of each if these are known."""
+    counts = [f" ({count:,})" for count in rows] if rows else [""] * len(labels)
+    both = zip(labels[:LABELS_SHOWN], counts, strict=False)
+    text = ", ".join(f"{label}{count}" for label, count in both)
     more = len(labels) - LABELS_SHOWN
     return f"{text} and {more:,} more" if more > 0 else text
 

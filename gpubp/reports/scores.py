@@ -1,65 +1,75 @@
-"""The scores of a model: next to simpler models, and class by class."""
+"""The scores of a model: next to simpler models, target by target, and class by class."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-METRICS = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "log_loss": "log loss",
-    "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-    "f1": "F1",
-    "r2": "R2",
-    "rmse": "RMSE",
-    "mae": "mean absolute error",
-    "loss": "loss",
-}
-IN_UNITS = ("rmse", "mae")  # of the target, so of any size
+from gpubp.models.score_text import METRICS, metric_name, numbers_text
+
 MOST_CLASSES = 30
+MOST_TARGETS = 20
 MOST_LABEL = 30
+_PER_TARGET = ("r2", "rmse", "mae")
 _CLASS_HEAD = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
-
-def metrics_text(metrics: Mapping[str, Any]) -> str:
-    """Return metrics as "accuracy 0.9750, log loss 0.0901"; of several targets the means alone."""
-    return ", ".join(f"{METRICS[name]} {metrics[name]:.4f}" for name in metrics if name in METRICS)
+Scores = Mapping[str, Any]
 
 
-def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def metrics_text(metrics: Scores) -> str:
+    """Return metrics as "accuracy 0.9750, log loss 0.0901"."""
+    return ", ".join(
+        f"{METRICS.get(name, name)} {numbers_text([value], name)[0]}"
+        for name, value in metrics.items()
+        if not isinstance(value, list | dict)
+    )
+
+
+def scores_table(
+    scores: Mapping[str, Scores], *, positive: Any = None, classes: int = 0
+) -> list[str]:
     """Return the metrics of several models as lines, one for each metric.
 
-    scores : metrics by the name of the model. A metric that one lacks or that is NaN is a "-". Of
-        several targets the means are shown; see `targets_table`.
+    scores : metrics by the name of the model. A metric that one lacks or that is NaN is a "-"; of
+        several targets, each has lines of its own.
+    positive, classes : as `metric_name` takes them.
     """
-    names = [
-        name
-        for name in dict.fromkeys(name for metrics in scores.values() for name in metrics)
-        if name in METRICS
-    ]
-    head = ["", *scores]
+    if any("per_output" in of for of in scores.values()):
+        return _targets_table(scores)
+    names = dict.fromkeys(name for of in scores.values() for name in of)
     rows = [
-        [METRICS[name], *(_number(name, of.get(name)) for of in scores.values())] for name in names
+        [metric_name(name, positive, classes), *_numbers(name, [*scores.values()])]
+        for name in names
     ]
-    return _table([head, *rows])
+    return _table([["", *scores], *rows])
 
 
-def targets_table(targets: Sequence[str], metrics: Mapping[str, Any]) -> list[str]:
-    """Return the metrics of each of several targets as lines; none for a single target."""
-    by_target: Sequence[Mapping[str, float]] = metrics.get("per_output", ())
-    if not by_target:
-        return []
-    names = [name for name in METRICS if any(name in of for of in by_target)]
-    rows = [
-        [_shortened(target), *(_number(name, of.get(name)) for name in names)]
-        for target, of in zip(targets, by_target, strict=True)
-    ]
-    return _table([["target", *(METRICS[name] for name in names)], *rows])
+def _targets_table(scores: Mapping[str, Scores]) -> list[str]:
+    """Return R² of each target and their mean, then the errors of each in its units."""
+    models = list(scores.values())
+    targets = [_of_targets(of) for of in models]
+    names = list(dict.fromkeys(name for of in targets for name in of))
+    rows = [["", *scores]]
+    for metric in _PER_TARGET:
+        rows.append([METRICS[metric], *([""] * len(models))])
+        for name in names[:MOST_TARGETS]:
+            cells = _numbers(metric, [of.get(name, {}) for of in targets])
+            rows.append([f"  {_shortened(name)}", *cells])
+        if metric == "r2":
+            rows.append([f"  mean of {len(names):,} targets", *_numbers("r2", models)])
+    lines = _table(rows)
+    more = len(names) - MOST_TARGETS
+    return [*lines, f"... and {more:,} more targets"] if more > 0 else lines
+
+
+def _of_targets(scores: Scores) -> Mapping[str, Scores]:
+    """Return the scores of each target by its name; of earlier model files by its number."""
+    if "per_target" in scores:
+        named: Mapping[str, Scores] = scores["per_target"]
+        return named
+    return {f"target {j}": of for j, of in enumerate(scores.get("per_output", ()), start=1)}
 
 
 def classes_table(classes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -73,7 +83,7 @@ def classes_table(classes: Sequence[Mapping[str, Any]]) -> list[str]:
         [
             _shortened(str(of["label"])),
             *(f"{of[name]:,}" for name in ("rows", "predicted") if name in of),
-            *(_number(name, of[name]) for name in _CLASS_HEAD),
+            *(numbers_text([of[name]], name)[0] for name in _CLASS_HEAD),
         ]
         for of in shown
     ]
@@ -86,10 +96,9 @@ def classes_table(classes: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _number(name: str, value: float | None) -> str:
-    if value is None or not math.isfinite(value):
-        return "-"
-    return f"{value:,.5g}" if name in IN_UNITS else f"{value:.4f}"
+def _numbers(name: str, models: Sequence[Scores]) -> list[str]:
+    """Return a metric of each model with the same decimals."""
+    return numbers_text([of.get(name) for of in models], name)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -98,7 +107,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     lines = []
     for first, *others in rows:
         numbers = (text.rjust(width) for text, width in zip(others, widths[1:], strict=True))
-        lines.append("  ".join([set_cell_size(first, widths[0]), *numbers]))
+        lines.append("  ".join([set_cell_size(first, widths[0]), *numbers]).rstrip())
     return lines
 
 

@@ -6,22 +6,25 @@ import json
 import math
 import os
 import sys
-import textwrap
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from gpubp.reports.columns import PIPE_WIDTH, Summary, columns_table
-from gpubp.reports.scores import classes_table, metrics_text, scores_table, targets_table
+from gpubp.reports.columns import PIPE_WIDTH, Summary, columns_table, columns_text
+from gpubp.reports.summary import (
+    INDENT,
+    fact_lines,
+    score_sections,
+    training_facts,
+    verdict_lines,
+)
 
 if TYPE_CHECKING:
     from gpubp.training.history import Epoch
 
-# Of a training, in its line; the table of scores has all.
-_IN_A_LINE = ("loss", "accuracy", "log_loss", "r2", "rmse", "mae")
+EPOCH_LINES = 10  # at most so many between the first and the last, where nobody watches
 
 
 class Report(Protocol):
@@ -85,7 +88,7 @@ class JsonReport:
 
 
 class TextReport:
-    """Lines for a person: one live line on a terminal, one line an epoch in a pipe."""
+    """Lines for a person: one live line on a terminal, some of the epochs in a pipe."""
 
     epochs = 0
 
@@ -93,8 +96,11 @@ class TextReport:
         self._quiet = quiet
         self._console = Console(highlight=False, soft_wrap=True)
         self._live: Live | None = None
+        self._waiting = ""  # the last epoch's line, unless it is shown
+        self._columns = ""
 
     def columns(self, summary: Summary, inputs: int) -> None:
+        self._columns = columns_text(summary, inputs)
         if self._quiet:
             return
         errors = Console(stderr=True)
@@ -110,7 +116,10 @@ class TextReport:
             return
         line = epoch_line(epoch, self.epochs)
         if not self._console.is_terminal:
-            _tell(line)
+            self._waiting = line
+            step = -(-self.epochs // (EPOCH_LINES + 1))
+            if epoch.number == 1 or epoch.number % step == 0:
+                self._tell_waiting()
             return
         if self._live is None:
             self._live = Live(console=self._console, refresh_per_second=8)
@@ -119,15 +128,23 @@ class TextReport:
 
     def result(self, result: dict[str, Any]) -> None:
         self.close()
-        for name, text in _summary(result).items():
-            self._show(Text.assemble((f"{name:<12}", "bold"), text))
-        for title, lines in _scores(result):
+        facts = training_facts(result)
+        order = ["data", "columns", *(name for name in facts if name != "data")]
+        facts["columns"] = self._columns
+        for name in order:
+            self._fact(fact_lines(name, facts[name]))
+        for title, lines in score_sections(result):
             self._show(Text.assemble("\n", (title, "bold")))
             for line in lines:
                 self._show(Text(f"  {line}"))
-        for remark in result["remarks"]:
-            lines = textwrap.wrap(remark, PIPE_WIDTH, break_on_hyphens=False)
-            self._show(Text("\n" + "\n".join(lines), style="yellow"))
+        self._show(Text(""))
+        self._fact(verdict_lines(result))
+        if result["model"]:
+            self._show(Text.assemble((f"{'model':<{INDENT}}", "bold"), result["model"]))
+
+    def _fact(self, lines: list[str]) -> None:
+        for line in lines:
+            self._show(Text.assemble((line[:INDENT], "bold"), line[INDENT:]))
 
     def _show(self, text: Text) -> None:
         if self._console.is_terminal:
@@ -139,6 +156,12 @@ class TextReport:
         if self._live is not None:
             self._live.stop()
             self._live = None
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        if self._waiting:
+            _tell(self._waiting)
+            self._waiting = ""
 
 
 def _tell(line: str) -> None:
@@ -175,50 +198,6 @@ def epoch_line(epoch: Epoch, epochs: int) -> str:
     score = "" if epoch.score is None else f"  validation {epoch.score:.4f}"
     return (
         f"{unit} {epoch.number:{len(str(epochs))}}/{epochs}  loss {epoch.loss:.6f}{score}"
-        f"  {rate:,.0f} rows/s  {left:.0f} s left{'  best' if score and epoch.best else ''}"
+        f"  {rate:,.0f} rows/s{f'  {left:.0f} s left' if left >= 0.5 else ''}"
+        f"{'  best' if score and epoch.best else ''}"
     )
-
-
-def _summary(result: dict[str, Any]) -> dict[str, str]:
-    layers = "-".join(str(size) for size in result["layers"])
-    dtype, precision = result["dtype"], result["precision"]
-    numbers = dtype if precision == dtype else f"{dtype} with {precision} products"
-    unit = "iterations" if result["solver"] == "lbfgs" else "epochs"
-    rows = {
-        "task": result["task"],
-        "network": f"{layers}, {result['parameters']:,} parameters, {numbers}",
-        "training": (
-            f"{result['rows']:,} rows, {result['epochs']} {unit} in {result['seconds']:.2f} s, "
-            f"{result['rows_per_second']:,.0f} rows/s on {result['device']}"
-        ),
-        "stopped by": result["stopped_by"].replace("_", " "),
-        "train": metrics_line(result["train"]),
-    }
-    if result["test"]:
-        rows["test"] = metrics_line(result["test"])
-    if result["model"]:
-        rows["model"] = result["model"]
-    return rows
-
-
-def metrics_line(metrics: Mapping[str, Any]) -> str:
-    """Return the metrics that everybody knows, in a line."""
-    return metrics_text({name: metrics[name] for name in _IN_A_LINE if name in metrics})
-
-
-def _scores(result: dict[str, Any]) -> list[tuple[str, Sequence[str]]]:
-    """Return tables of the scores of the test rows, each with its title."""
-    test, baselines = result["test"], result["baselines"]
-    if not test:
-        return []
-    found: list[tuple[str, Sequence[str]]] = []
-    if baselines:
-        scores = {"network": test} | {name: of["scores"] for name, of in baselines.items()}
-        legend = [f"{name}: {of['model']}" for name, of in baselines.items()]
-        title = f"The {result['test_rows']:,} test rows, next to simpler models"
-        found.append((title, [*scores_table(scores), *legend]))
-    if lines := targets_table(result["targets"], test):
-        found.append(("Target by target", lines))
-    if result["classes"]:
-        found.append(("Class by class", classes_table(result["classes"])))
-    return found

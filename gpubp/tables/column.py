@@ -145,6 +145,35 @@ def _reordered(array: Array, index: Array) -> Array:
     return array
 
 
+def without_markers(column: Column, missing: Collection[str]) -> Column:
+    """The column with gaps for the numbers that the user calls missing, such as -999.
+
+    missing: texts that mean "no value"; in text these are gaps already, as they are written.
+    """
+    if isinstance(column, TextColumn) or column.values.dtype.kind == "b":
+        return column
+    numbers = marked_numbers(missing)
+    if column.values.dtype.kind == "f":  # 0.1 is another number in float32
+        with np.errstate(over="ignore"):
+            kept = numbers.astype(column.values.dtype)
+        numbers = kept[np.isfinite(kept) | np.isinf(numbers)]
+    if not len(numbers):
+        return column
+    hit = np.isin(column.values, numbers)
+    return NumberColumn(np.where(hit, np.nan, column.values)) if hit.any() else column
+
+
+def marked_numbers(missing: Collection[str]) -> Array:
+    """(k,) float64: the numbers among texts that mean "no value"."""
+    numbers = []
+    for marker in sorted(set(missing) - MISSING):
+        try:
+            numbers.append(float(marker))
+        except ValueError:
+            continue
+    return np.array(numbers)
+
+
 def _objects(texts: list[str]) -> Array:
     values = np.empty(len(texts), object)
     values[:] = texts

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from gpubp.tables.column_types.column_type import ColumnType
-from gpubp.tables.column_types.statistics import Statistics
 from gpubp.tables.decimal_sign import settled
+from gpubp.tables.encoding.encode_rows import Layout
 from gpubp.tables.encoding.encoded import Bound
 from gpubp.tables.encoding.encoder_parts import Parts, header_of, parts_from, tensors_of
-from gpubp.tables.encoding.encodings import Encoding, NumberEncoding
+from gpubp.tables.encoding.encodings import Encoding
 from gpubp.tables.encoding.fit_columns import ColumnOptions, fit_columns, summary_of
 from gpubp.tables.frame import as_table, has_names
-from gpubp.tables.table import DataError, Table
+from gpubp.tables.table import DataError, Table, TakenColumns
+from gpubp.tables.target import without_targets
 
 Array = NDArray[Any]
-
-_DENSE_BYTES = 2**28  # a larger array of mostly zeros is stored as CSR
-# Rows are encoded in blocks that fit into the cache, but not too many of them.
-_BLOCK_NUMBERS = 2**18
-_BLOCK_ROWS = 2**12
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -107,14 +101,29 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         whole: a Table of these rows and others, such as those of a test: the kinds of the columns
         are found by all of them, what is encoded by X alone.
         """
-        self._fit_table(self._read(X), whole)
+        self._fit_table(self._read(X), whole, has_names(X))
         return self
 
     def fit_transform(self, X: Any, y: Any = None, *, whole: Table | None = None) -> Any:
         """Fit, and return X encoded; the arguments are those of fit."""
         table = self._read(X)
-        self._fit_table(table, whole)
+        self._fit_table(table, whole, has_names(X))
         return self._encode(table)
+
+    def fit_transform_parts(
+        self, X: Any, *parts: Array, whole: Table | None = None
+    ) -> tuple[Any, ...]:
+        """Fit to the rows at the places of the first part; return each part of X encoded.
+
+        whole: as fit takes it; the rows of X without it.
+        """
+        table = self._read(X)
+        learned = replace(
+            table, columns=TakenColumns(table.columns, parts[0]), n_rows=len(parts[0])
+        )
+        self._fit_table(learned, table if whole is None else whole, has_names(X))
+        layout = self._layout(table)
+        return tuple(layout.rows(len(part), part) for part in parts)
 
     def transform(self, X: Any) -> Any:
         """Encode rows as an array (n, d), or CSR where that is far smaller.
@@ -153,6 +162,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return [summary_of(found, encodings.get(found.name)) for found in self.types_]
 
     @property
+    def column_names_(self) -> tuple[str, ...]:
+        """The names of the columns that fit was given: x0, x1, ... for an array."""
+        check_is_fitted(self)
+        return self._names
+
+    @property
     def text_columns_(self) -> tuple[str, ...]:
         """The columns of numbers that a reader should take as written, since their sign is theirs.
 
@@ -180,17 +195,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         encoder._set(parts.names, parts.named, parts.types, parts.encodings, parts.decimal)
         return encoder
 
-    @classmethod
-    def from_numbers(cls, names: Sequence[str], mean: Array, scale: Array) -> Self:
-        """The encoder of plain number columns with a known standardisation (d,); gaps are 0."""
-        types = tuple(
-            ColumnType(name, "number", 0, 0, statistics=Statistics(low, low, low, low, width))
-            for name, low, width in zip(names, mean.tolist(), scale.tolist(), strict=True)
-        )
-        encoder = cls(sparse=False)
-        encoder._set(names, True, types, tuple(map(NumberEncoding, types)))
-        return encoder
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
@@ -200,13 +204,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return tags
 
     def _read(self, X: Any) -> Table:
-        """X as a table, to learn from."""
-        named = has_names(X)
+        """X as a table, to learn from: without the columns that cannot be features."""
         table = as_table(X, na=self.na, estimator=self, min_rows=1)
+        if table.only_targets:
+            table = without_targets(table, ())
         table = table if isinstance(X, Table) else settled(table)
         if not len(table):
             raise DataError(f"{table.source} has no rows; give at least one")
-        self._named = named
         return table
 
     def _read_again(self, X: Any) -> Table:
@@ -222,7 +226,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         columns = dict(zip(self._names, table.columns.values(), strict=True))
         return replace(table, columns=columns)
 
-    def _fit_table(self, table: Table, whole: Table | None = None) -> None:
+    def _fit_table(self, table: Table, whole: Table | None, named: bool) -> None:
         options = ColumnOptions(
             features=None if self.features is None else _names("features", self.features),
             drop=_names("drop", self.drop),
@@ -234,12 +238,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         )
         self._check_output_options()
         types, encodings = fit_columns(table, options, whole)
-        self._set(table.names, self._named, types, encodings, table.decimal)
+        self._set(table.names, named, types, encodings, table.decimal)
 
     def _check_output_options(self) -> None:
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype is {self.dtype!r}; give 'float32' or 'float64'")
-        if self.sparse not in ("auto", True, False):
+        if not (isinstance(self.sparse, bool) or self.sparse == "auto"):  # 1 equals True
             raise ValueError(f"sparse is {self.sparse!r}; give True, False or 'auto'")
 
     def _set(
@@ -265,22 +269,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return Parts(names, self._named, types, encodings, self.dtype, self.sparse, self.decimal_)
 
     def _encode(self, table: Table) -> Any:
-        bound = self._bind(table)
-        rows, width = len(table), self.n_features_out_
-        entries = sum(column.entries for column in bound)
-        itemsize = np.dtype(self.dtype).itemsize
-        sparse = self.sparse
-        if sparse == "auto":
-            too_large = rows * width * itemsize > _DENSE_BYTES
-            sparse = too_large and 2 * entries * (itemsize + 4) < width * itemsize
-        starts = np.cumsum([0, *(len(encoding.outputs) for encoding in self.encodings_)])
-        if sparse:
-            return _csr(bound, starts, rows, self.dtype)
-        X = np.zeros((rows, width), self.dtype)
-        for block in _blocks(rows, width):
-            for column, (start, stop) in zip(bound, pairwise(starts.tolist()), strict=True):
-                column.dense(block, X[block, start:stop])
-        return X
+        return self._layout(table).rows(len(table))
+
+    def _layout(self, table: Table) -> Layout:
+        """How the rows of a table are encoded."""
+        widths = [len(encoding.outputs) for encoding in self.encodings_]
+        return Layout.of(self._bind(table), widths, len(table), self.dtype, self.sparse)
 
     def _bind(self, table: Table) -> list[Bound]:
         """The used columns of a table, checked."""
@@ -312,30 +306,6 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 "'missing' by --na"
             )
         return bound
-
-
-def _csr(bound: list[Bound], starts: Array, rows: int, dtype: str) -> Any:
-    """Rows as CSR: every row has the same number of entries, zeros among them."""
-    entries = np.cumsum([0, *(column.entries for column in bound)])
-    count = int(entries[-1])
-    index = np.int32 if rows * count < 2**31 else np.int64
-    values = np.empty((rows, count), dtype)
-    places = np.empty((rows, count), index)
-    for block in _blocks(rows, count):
-        for column, start, (first, last) in zip(bound, starts, pairwise(entries), strict=False):
-            column.sparse(block, values[block, first:last], places[block, first:last])
-            places[block, first:last] += start
-    indptr = np.arange(rows + 1, dtype=index) * count
-    X = sp.csr_matrix(
-        (values.reshape(-1), places.reshape(-1), indptr), (rows, int(starts[-1])), copy=False
-    )
-    X.has_canonical_format = True
-    return X
-
-
-def _blocks(rows: int, width: int) -> Iterator[slice]:
-    step = max(_BLOCK_ROWS, _BLOCK_NUMBERS // max(1, width))
-    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def _names(option: str, value: Any) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from os import PathLike
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
-from gpubp.tables.column import MISSING, Column, NumberColumn, TextColumn
+from gpubp.tables.column import MISSING, Column, NumberColumn, TextColumn, without_markers
 from gpubp.tables.column_types.numbers import LARGEST_INTEGER, written
 from gpubp.tables.table import DataError, Table, listed
 
@@ -42,8 +43,8 @@ def as_table(
         raise DataError(f"{source} is {path!r}; pass a frame, such as pandas.read_csv({path!r})")
     missing = missing_markers(na)
     if _is_dict(X):
-        columns = {str(name): _column(np.asarray(cells), missing) for name, cells in X.items()}
-        return _table(columns, source)
+        _check_names(list(map(str, X)), source)
+        return _table({str(k): _cells(str(k), v, missing) for k, v in X.items()}, source)
     if is_frame(X):
         return _table(_frame_columns(X, missing, source), source)
     array = check_array(
@@ -92,6 +93,25 @@ def missing_markers(na: Sequence[str] | None) -> frozenset[str]:
     return frozenset(("",)) if extra == ("",) else MISSING.union(extra)
 
 
+def _check_names(names: list[str], source: str) -> None:
+    if len(set(names)) < len(names):
+        doubled = next(name for name, count in Counter(names).items() if count > 1)
+        raise DataError(f"{source} has several columns {doubled!r}; rename them")
+
+
+def _cells(name: str, cells: Any, missing: frozenset[str]) -> Column:
+    """The column of a dict's value."""
+    array = np.asarray(cells)
+    if array.ndim != 1:
+        raise DataError(
+            f"column {name!r} has shape {array.shape}; give one cell per row, of shape (n,)"
+        )
+    if isinstance(cells, np.ma.MaskedArray):
+        array = array.astype(object)
+        array[np.ma.getmaskarray(cells)] = None
+    return _column(array, missing)
+
+
 def _table(columns: dict[str, Column], source: str) -> Table:
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -108,9 +128,7 @@ def _frame_columns(X: Any, missing: frozenset[str], source: str) -> dict[str, Co
     except Exception as error:  # of pandas, polars or narwhals
         raise DataError(f"{source} cannot be read: {' '.join(str(error).split())}") from None
     texts = [str(name) for name in names]
-    if len(set(texts)) < len(texts):
-        doubled = next(name for name, count in Counter(texts).items() if count > 1)
-        raise DataError(f"{source} has several columns {doubled!r}; rename them")
+    _check_names(texts, source)
     return {
         name: _series(series, missing)
         for name, series in zip(texts, frame.iter_columns(), strict=True)
@@ -124,14 +142,15 @@ def _series(series: Any, missing: frozenset[str]) -> Column:
     if dtype == nw.Boolean:
         cells = [None if _is_null(cell) else bool(cell) for cell in series.to_list()]
         return TextColumn.of(map(_text, cells), missing)
-    if dtype.is_decimal():
+    if dtype.is_decimal() or (dtype.is_integer() and series.null_count()):
+        if _beyond_floats(cells := series.to_list()):
+            return TextColumn.of((None if _is_null(c) else str(int(c)) for c in cells), missing)
         series, dtype = series.cast(nw.Float64), nw.Float64()
     if dtype.is_numeric():
-        if series.null_count() and not dtype.is_float():
-            series = series.cast(nw.Float64)
         return _column(series.to_numpy(), missing)
-    if dtype == nw.Datetime:
-        series = series.dt.replace_time_zone(None)  # the hour on the clock is kept
+    if dtype == nw.Datetime and dtype.time_zone is not None:
+        # In UTC, as a Parquet file of this frame has them.
+        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     if dtype in (nw.Duration, nw.Datetime, nw.Date):
         return _column(np.asarray(series.to_numpy()), missing)
     if dtype.is_nested():
@@ -145,10 +164,11 @@ def _column(array: Array, missing: frozenset[str]) -> Column:
     if kind in "iu" and len(array) and _beyond(array):
         return TextColumn.of(map(str, array.tolist()), missing)
     if kind in "biuf":
-        return _without_markers(NumberColumn(array), missing)
+        return without_markers(NumberColumn(array), missing)
     if kind == "m":
-        seconds = array.astype("timedelta64[us]").astype(np.float64) / 1e6
-        return NumberColumn(np.where(np.isnat(array), np.nan, seconds))
+        # In microseconds, as Parquet files of most frames have them.
+        spans = array.astype("timedelta64[us]").astype(np.float64)
+        return NumberColumn(np.where(np.isnat(array), np.nan, spans))
     if kind == "M":
         return _times(array)
     if kind == "S":
@@ -170,6 +190,16 @@ def _times(array: Array) -> TextColumn:
     return TextColumn(codes, texts.astype(object))
 
 
+def _beyond_floats(cells: list[Any]) -> bool:
+    """Whether cells, of which some may be null, are integers that float64 does not all hold."""
+    known = [cell for cell in cells if not _is_null(cell)]
+    return bool(
+        known
+        and max(map(abs, known)) > LARGEST_INTEGER
+        and all(cell == int(cell) for cell in known)
+    )
+
+
 def _beyond(array: Array) -> bool:
     return int(array.max()) > LARGEST_INTEGER or int(array.min()) < -LARGEST_INTEGER
 
@@ -184,7 +214,7 @@ def _objects(cells: list[Any], missing: frozenset[str]) -> Column:
         found = values[~np.isnan(values)]
         exact = not len(found) or np.abs(found).max() < LARGEST_INTEGER or not _integers(cells)
         if len(values) == len(cells) and len(found) and exact:
-            return _without_markers(NumberColumn(values), missing)
+            return without_markers(NumberColumn(values), missing)
     return TextColumn.of([c if type(c) is str else _text(c) for c in cells], missing)
 
 
@@ -210,18 +240,6 @@ def _text(cell: Any) -> str | None:
         return None
     if isinstance(cell, float | np.floating):
         return written(np.array([cell]))[0]
-    return cell.isoformat(sep=" ") if hasattr(cell, "hour") and hasattr(cell, "year") else str(cell)
-
-
-def _without_markers(column: NumberColumn, missing: frozenset[str]) -> NumberColumn:
-    """The numbers that the user calls missing, such as -999, as gaps."""
-    numbers = []
-    for marker in missing - MISSING:
-        try:
-            numbers.append(float(marker))
-        except ValueError:
-            continue
-    if not numbers or column.values.dtype.kind == "b":
-        return column
-    hit = np.isin(column.values, numbers)
-    return NumberColumn(np.where(hit, np.nan, column.values)) if hit.any() else column
+    if not isinstance(cell, datetime):
+        return str(cell)
+    return (cell if cell.tzinfo is None else cell.astimezone(UTC)).isoformat(sep=" ")

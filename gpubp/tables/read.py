@@ -44,7 +44,7 @@ def read_table(
     targets: columns to take as the target, which stay as they are written; by default the last
         one, y of arrays.
     known: the names of a model's columns, which tell whether the first line of CSV is a header.
-    as_text: as for read_chunks.
+    as_text: columns of cells to take as they are written, even if all are numbers.
     Raises DataError for a file that cannot be used, one without rows, and an unknown target.
     """
     array = _array_path(path)
@@ -54,6 +54,8 @@ def read_table(
         table = settled(_read_arrays(array, options, target_file))
     else:
         table = _read_rows(path, options, targets, known, as_text)
+        if not len(table) and options.query is not None:
+            raise DataError(f"{table.source}: the query gives no rows; give one that does")
         if not len(table):
             raise DataError(f"{table.source} has a header but no rows; give at least one row")
     if targets is None:
@@ -72,8 +74,7 @@ def read_chunks(
 ) -> Iterator[Table]:
     """Tables of at most ``rows`` rows, in bounded memory; at least one, of 0 rows for a header.
 
-    known: as for read_table.
-    as_text: columns that are wanted as they are written, even if they are numbers.
+    known, as_text: as for read_table.
     Raises DataError as read_table does, from the iterator.
     """
     if rows < 1:
@@ -102,7 +103,7 @@ def _read_arrays(path: Path, options: ReadOptions, target_file: str | Path | Non
         raise DataError(f"{target_file} has suffix {Path(target_file).suffix!r}; give one of .npy")
     if target_file is not None:
         find_paths(target_file)
-    return read_array_file(path, target_file)
+    return read_array_file(path, target_file, options.missing)
 
 
 def _read_rows(
@@ -116,7 +117,7 @@ def _read_rows(
     with open_relation(path, options, known) as opened:
 
         def fetched(session: Session, relation: Relation) -> Table:
-            return _fetched(session, relation, targets, as_text)
+            return _fetched(session, relation.with_text(as_text), targets)
 
         def again(decimal: str) -> Table:
             return opened.with_decimal(decimal).run(fetched)
@@ -124,14 +125,9 @@ def _read_rows(
         return settled(opened.run(fetched), opened.delimiter, again if opened.files else None)
 
 
-def _fetched(
-    session: Session,
-    relation: Relation,
-    targets: Sequence[str] | None,
-    as_text: Collection[str],
-) -> Table:
+def _fetched(session: Session, relation: Relation, targets: Sequence[str] | None) -> Table:
     labels = targets or _last_columns(relation)
-    columns = fetch_columns(session, relation, {*labels, *as_text})
+    columns = fetch_columns(session, relation, labels)
     if not columns:
         raise DataError(f"{relation.source} has no columns with cells; give a header line and rows")
     return relation.table(columns, tuple(columns)[-1:])

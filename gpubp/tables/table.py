@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -121,6 +121,26 @@ class Table:
             hint = f"did you mean {listed([by_case[name] for name in dict.fromkeys(near)])}?"
         noun = "column" if len(missing) == 1 else f"{len(missing)} columns"
         raise DataError(f"{self.source} has no {noun} {listed(missing)}; {hint}")
+
+
+@dataclass(frozen=True, eq=False)
+class TakenColumns(Mapping[str, Column]):
+    """Some rows of columns, copied for a moment where one column is asked for."""
+
+    columns: Mapping[str, Column]
+    index: Array
+
+    def __getitem__(self, name: str) -> Column:
+        return self.columns[name].take(self.index)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:

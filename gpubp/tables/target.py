@@ -46,7 +46,8 @@ def without_targets(table: Table, targets: Sequence[str]) -> Table:
     names = tuple(name for name in table.names if name not in left_out)
     if not names:
         raise DataError(
-            f"{table.source} has no column besides the target {listed(targets)}; add features"
+            f"{table.source} has no column besides the target {listed(targets or table.targets)}; "
+            "add features"
         )
     return table.select(names)
 
@@ -253,6 +254,15 @@ def _check_finite(table: Table, name: str, y: Array) -> None:
     raise DataError(f"{table.where(row, name)}: {float(y[row])!r} is not a finite number")
 
 
+def check_count(targets: Sequence[str], task: Task) -> None:
+    """Raise DataError for several targets of a classification."""
+    if task == "classification" and len(targets) > 1:
+        raise DataError(
+            f"targets are {listed(targets)}, but classification takes one; name one, or use "
+            "regression"
+        )
+
+
 def check_targets(
     table: Table, targets: Sequence[str], task: Task, whole: Table | None = None
 ) -> None:
@@ -260,12 +270,8 @@ def check_targets(
 
     whole : these rows and others, such as those of a test, which tell whether labels repeat.
     """
+    check_count(targets, task)
     if task == "classification":
-        if len(targets) > 1:
-            raise DataError(
-                f"targets are {listed(targets)}, but classification takes one; name one, or use "
-                "regression"
-            )
         _check_labels(table, targets[0], whole)
         return
     Y = numbers_of(table, targets)
@@ -305,42 +311,3 @@ def _check_labels(table: Table, name: str, whole: Table | None) -> None:
             f"{where}: the target has {len(classes)} different labels in {len(labels)} rows, and "
             f"{alone} of them are in one row alone; choose a column with classes that repeat"
         )
-
-
-def class_indices(table: Table, name: str, classes: Array) -> tuple[Array, list[str]]:
-    """Return the places (n,) of a column's labels in ``classes``, and the labels not in there.
-
-    The places of these are from len(classes) on. "1" and 1 are one label, and so are 1 and 1.0. No
-    cell may be a gap.
-
-    Raises DataError where no label is there at all.
-    """
-    column, labels = table.column(name), classes.tolist()
-    if isinstance(column, TextColumn):
-        distinct, places = column.values, column.codes
-    else:
-        distinct, places = np.unique(column.values, return_inverse=True)
-    by_text = {_text(label): k for k, label in enumerate(labels)}
-    is_text = classes.dtype.kind in "UO"
-    by_number = {} if is_text else {float(label): k for k, label in enumerate(labels)}
-    known = [by_text.get(_text(value), _by_number(value, by_number)) for value in distinct.tolist()]
-    unknown = [j for j in np.unique(places).tolist() if known[j] < 0]
-    if unknown and len(unknown) == len(np.unique(places)):
-        raise DataError(
-            f"{table.source}: column {name!r} has labels such as {column.cell(0)!r}, but the "
-            f"model's are such as {labels[0]!r}; name the column with the labels of training"
-        )
-    for k, j in enumerate(unknown, start=len(labels)):
-        known[j] = k
-    return np.array(known, np.intp)[places], [_text(distinct[j]) for j in unknown]
-
-
-def _text(label: object) -> str:
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
-
-
-def _by_number(value: object, places: dict[float, int]) -> int:
-    try:
-        return places.get(float(value), -1)  # type: ignore[arg-type]
-    except ValueError:
-        return -1

@@ -101,7 +101,7 @@ from tests.cli.running import FAST, LABELS, Run, X, Y, features, one_line, write
         ("data.csv --device gpu", 2, "must be auto, cpu, cuda or cuda:N, got 'gpu'"),
         ("data.csv --device cuda:99", 2, "check the package"),
         ("data.csv --patienc 3", 2, "Did you mean"),
-        ("data.csv iris", 2, "unexpected extra argument"),
+        ("data.csv iris", 2, "gpubp evaluate model.safetensors iris; "),
         ("data.csv --config missing.toml", 2, "missing.toml cannot be read: No such file"),
         ("data.csv --config folder", 2, "folder cannot be read: Is a directory"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -24,20 +25,24 @@ def test_a_model_of_a_table(run: Run) -> None:
     for line in (
         f"model       m, a TableClassifier, {size:,} bytes",
         "saved       2024-03-05 16:07:00",
-        "task        classification of 'kind', 3 classes: may, be, no, yes",
         "network     5-6-3, 57 parameters, float32",
         "activation  relu, outputs softmax",
-        "Scores at training",
-        "a       number    standardised",
-        "color   category  one-hot, 2 values",
-        "note    constant  left out",
+        "data        40 rows, 6 columns; 32 to train, 8 to test (random, seed 7)",
+        "Scores on 8 test rows (train: the network on the 32 rows it learned from)",
+        "a       number         1        standardised",
+        "color   category       2        one-hot, 2 values",
+        "note    constant                left out: 'x' in every row",
         "4 columns as 5 inputs of the network",
     ):
         assert line in told.splitlines()
     assert max(map(len, told.splitlines())) <= 80
     words = " ".join(told.split())
-    assert "recipe solver sgd, rate 0.05, " in words
-    assert "epochs 3, seed 7," in words
+    assert "kind', 3 classes (training rows): may, be (11), no (11), yes (10)" in words
+    assert "recipe solver sgd, rate 0.05, epochs 3, seed 7," in words
+    assert re.search(r"chosen schedule \w+, batch 8, .*\(by the size of the table\)", words)
+    assert "patience" not in words
+    assert "all 3 epochs done on cpu" in words
+    assert "verdict 8 test rows are too few to tell the network from " in words
     assert f"versions gpubp {gpubp.__version__}, numpy {np.__version__}" in words
 
 
@@ -58,6 +63,11 @@ def test_the_same_as_json(run: Run) -> None:
     assert found["training"]["epochs"] == 3
     assert found["training"]["loss"] == result["train"]["loss"]
     assert found["scores"]["test"] == result["test"]
+    for name in ("baselines", "verdict", "remarks", "positive_class"):
+        assert found[name] == result[name]
+    assert result["data"] == found["data"] | {"source": "t.csv"}
+    assert "batch" in found["chosen"]
+    assert "epochs" not in found["chosen"]
     assert [column["column"] for column in found["columns"]] == ["a", "b", "c"]
     assert found["versions"]["scikit-learn"] == sklearn.__version__
 
@@ -72,6 +82,7 @@ def test_an_estimator_that_was_saved_in_python(run: Run) -> None:
     assert "activation  relu, tanh, outputs identity" in told
     assert f"versions    gpubp {gpubp.__version__}" in told
     assert not any("column" in line for line in told)
+    assert told[-1] == "scores      none: saved from Python"
     assert json.loads(run("inspect", "m", "--json").out)["columns"] is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import gpubp
 from gpubp.__main__ import main
 from gpubp.storage.model_file import ModelFileError
+from tests.cli.running import Run
 
 ROOT = Path(gpubp.__file__).parents[1]
 FAST = ("--hidden", "4", "--epochs", "2", "--quiet")
@@ -311,3 +313,13 @@ def test_results_without_a_measurement_are_not_kept(
     kept = Path("r.previous.json").read_bytes()
     _run(capsys, "bench tiny.toml -o r.json")
     assert Path("r.previous.json").read_bytes() == kept
+
+
+def test_a_full_disk_behind_standard_output(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run("train", "iris", *FAST)
+    monkeypatch.setattr("gpubp.tables.write.write_csv", full)
+    failed = run("predict", "model.safetensors", "iris", code=1)
+    assert "cannot write standard output or a temporary file: No space left" in failed.err

@@ -34,7 +34,7 @@ RESULT_KEYS = {
     "seconds",
     "rows_per_second",
     "model",
-    *("test_rows", "baselines", "classes", "remarks"),
+    *("data", "test_rows", "baselines", "classes", "positive_class", "remarks", "verdict"),
 }
 
 
@@ -54,6 +54,7 @@ def test_json_lines(run: Run) -> None:
         "reason": None,
         "remarks": [],
         "used": True,
+        "inputs": 1,
     }
     assert [event["event"] for event in epochs] == ["epoch"] * 3
     assert [event["epoch"] for event in epochs] == [1, 2, 3]
@@ -116,37 +117,90 @@ def test_text_in_a_pipe(run: Run) -> None:
     assert "classification: target 'target' is text" in notes
     assert "training on cpu in float32: " in notes
     assert len(epochs) == 3
-    form = r"epoch 1/3  loss \d\.\d{6}  validation \d\.\d{4}  [\d,]+ rows/s  \d+ s left  best"
+    form = r"epoch 1/3  loss \d\.\d{6}  validation \d\.\d{4}  [\d,]+ rows/s(  \d+ s left)?  best"
     assert re.fullmatch(form, epochs[0])
-    names = ["task", "network", "training", "stopped by", "train", "test", "model"]
-    assert list(summary) == names
+    assert list(summary) == ["data", "", "columns", "task", "network", "training"]
+    assert summary["data"] == "iris: 150 rows, 5 columns; 99 to train, 21 to validate, 30 to test"
+    assert summary[""] == "(random, seed 0)"
+    assert summary["columns"] == "4 of 4 used, as 4 inputs"
     assert summary["network"] == "4-6-3, 51 parameters, float32"
-    assert re.fullmatch(r"accuracy \d\.\d{4}, log loss \d\.\d{4}", summary["test"])
-    assert summary["model"] == str(out)
-    assert rest.startswith("The 30 test rows, next to simpler models\n")
-    assert re.search(r"^ +network +trivial +linear$", rest, re.M)
-    assert re.search(r"^  balanced accuracy( +\d\.\d{4}){3}$", rest, re.M)
-    assert "  trivial: the most frequent class, 'setosa'\n" in rest
+    assert summary["training"].startswith("all 3 epochs done in ")
+    title = "Scores on 30 test rows (train: the network on the 120 rows it learned from)\n"
+    assert rest.startswith(title)
+    assert re.search(r"^ +train +network +always 'setosa' +logistic$", rest, re.M)
+    assert re.search(r"^  balanced accuracy( +\d\.\d{4}){4}$", rest, re.M)
+    assert re.search(r"^  F1, mean of classes( +\d\.\d{4}){4}$", rest, re.M)
+    assert rest.endswith(f"\nmodel       {out}\n")
+    verdict = rest.partition("\nverdict     ")[2].partition("\nmodel ")[0]
+    assert verdict.startswith("30 test rows are too few to tell the network from ")
+    assert len(rest.splitlines()[-2]) <= 80
     assert re.search(r"^  class +rows +predicted +precision +recall +F1$", rest, re.M)
     assert re.search(r"^  virginica +10 ", rest, re.M)
     assert trained.err == (
-        "column             type    encoded as    gaps\n"
-        "sepal length (cm)  number  standardised\n"
-        "sepal width (cm)   number  standardised\n"
-        "petal length (cm)  number  standardised\n"
-        "petal width (cm)   number  standardised\n"
+        "column             type    inputs  gaps  encoded as\n"
+        "sepal length (cm)  number       1        standardised\n"
+        "sepal width (cm)   number       1        standardised\n"
+        "petal length (cm)  number       1        standardised\n"
+        "petal width (cm)   number       1        standardised\n"
         "4 columns as 4 inputs of the network\n"
     )
 
 
 def test_quiet(run: Run) -> None:
     quiet = run("train", "iris", "--quiet", *FAST)
-    assert quiet.out.startswith("task ")
+    assert quiet.out.startswith("data ")
+    assert "\ncolumns     4 of 4 used, as 4 inputs\n" in quiet.out
     assert "epoch 1" not in quiet.out
     assert quiet.err == ""
     quiet = run("train", "iris", "--quiet", "--json", "-o", "second", *FAST)
     assert [event["event"] for event in quiet.events] == ["result"]
     assert quiet.err == ""
+
+
+@pytest.mark.parametrize(("epochs", "shown"), [(3, [1, 2, 3]), (40, [1, *range(4, 41, 4)])])
+def test_a_pipe_has_few_of_many_epochs(run: Run, epochs: int, shown: list[int]) -> None:
+    out = run("train", "iris", "--hidden", "6", "--epochs", epochs).out
+    assert [int(n) for n in re.findall(r"^epoch +(\d+)/", out, re.M)] == shown
+    out = run("train", "iris", "--hidden", "6", "--epochs", "41").out
+    assert re.findall(r"^epoch +(\d+)/", out, re.M)[-1] == "41"
+    assert " 0 s left" not in out
+
+
+def test_several_targets_are_scored_one_by_one(run: Run) -> None:
+    write_csv("data.csv", **features(), y=Y, z=Y / 100)
+    args = ("train", "data.csv", "--target", "y,z", *FAST)
+    out = run(*args).out
+    assert out.count("\n    z ") == out.count("\n    y ") == 3
+    assert "mean of 2 targets" in out
+    assert run("inspect", "model.safetensors").out.count("\n    z ") == 3
+    result = run(*args, "--json").events[-1]
+    for scores in (result["train"], result["test"], result["baselines"]["linear"]["scores"]):
+        assert list(scores["per_target"]) == ["y", "z"]
+        assert list(scores["per_target"].values()) == scores["per_output"]
+    told = run("evaluate", "model.safetensors", "data.csv").out
+    assert told.startswith("40 rows of data.csv\n\nR²\n  y ")
+
+
+def test_f1_is_of_the_rarer_label(run: Run) -> None:
+    labels = np.where(np.arange(40) % 4 == 0, "alarm", "ok")
+    write_csv("data.csv", **features(), y=labels)
+    assert "\n  F1 of 'alarm'  " in run("train", "data.csv", *FAST).out
+    assert "no (" not in (told := run("inspect", "model.safetensors").out)
+    assert "2 classes (training rows): alarm (8), ok (24)" in told
+    assert "\n  F1 of 'alarm'  " in told
+    assert "\nF1 of 'alarm'  " in run("evaluate", "model.safetensors", "data.csv").out
+    for event in (
+        run("evaluate", "model.safetensors", "data.csv", "--json").events[0],
+        run("train", "data.csv", "--json", *FAST).events[-1],
+    ):
+        assert event["positive_class"] == "alarm"
+        assert isinstance(event["classes"], list)
+
+
+def test_no_test_rows_have_a_verdict_too(run: Run) -> None:
+    out = run("train", "iris", "--test-size", "0", *FAST).out
+    assert "\nScores on the 150 training rows\n" in out
+    assert "\nverdict     no rows were kept for the test, so nothing is known" in out
 
 
 def test_a_terminal_has_one_live_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

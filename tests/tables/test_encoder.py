@@ -336,7 +336,7 @@ def test_wide_one_hot_rows_are_csr_and_numbers_never() -> None:
 
 
 def test_numbers_are_dense_however_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpubp.tables.encoder._DENSE_BYTES", 0)
+    monkeypatch.setattr("gpubp.tables.encoding.encode_rows._DENSE_BYTES", 0)
     assert isinstance(TableEncoder().fit_transform(_table(a=[1, 2], b=[2, 1])), np.ndarray)
 
 

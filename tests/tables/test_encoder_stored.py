@@ -50,13 +50,6 @@ def test_an_encoder_of_an_array_has_no_names() -> None:
     assert_array_equal(again.transform([[1, 2]]), encoder.transform([[1, 2]]))
 
 
-def test_an_encoder_of_known_standardisation() -> None:
-    encoder = TableEncoder.from_numbers(["a", "b"], np.array([1.0, 0]), np.array([2.0, 1]))
-    assert_array_equal(encoder.transform({"b": [3.0], "a": [5.0]}), [[2, 3]])
-    again = TableEncoder.from_parts(encoder.to_header(), encoder.tensors())
-    assert again.types_ == encoder.types_
-
-
 def _set(*path: Any) -> Callable[[dict[str, Any]], None]:
     """Set header[path...] to the last item."""
 

@@ -76,3 +76,38 @@ def test_the_encoder_takes_all_rows_by_whole() -> None:
     assert Z.shape == (60, 1)
     statistics = encoder.types_[0].statistics
     assert Z[50, 0] == pytest.approx((statistics.median - statistics.mean) / statistics.scale)
+
+
+def test_infinite_numbers_are_told_without_a_warning() -> None:
+    column = NumberColumn(np.full(40, np.inf))
+    found = type_of_part("x", column.rows(0, 30), column)
+    assert (found.kind, found.strays) == ("empty", ("inf",))
+
+
+def _kinds(column: Column, *parts: np.ndarray) -> list[str]:
+    return [type_of_part("id", column.take(part), column).kind for part in parts]
+
+
+def test_the_kind_is_that_of_all_rows_whichever_are_learned_from() -> None:
+    ids = np.append(np.random.default_rng(0).permutation(60), 5)  # 5 twice, so no ids
+    assert _kinds(NumberColumn(ids), np.arange(60), np.arange(61)) == ["number", "number"]
+    ids = np.random.default_rng(0).permutation(60)
+    assert _kinds(NumberColumn(ids), np.arange(20), np.arange(60)) == ["id", "id"]
+    days = np.array([20200101, 20200102, 20200103, 20200104, 20200105, 20201399] * 10)
+    every = np.arange(60)
+    dates = every[days != 20201399]
+    assert _kinds(NumberColumn(days), dates, every) == ["number", "number"]
+    assert _kinds(NumberColumn(days[dates]), np.arange(4), np.arange(50)) == ["date", "date"]
+
+
+def test_a_constant_part_is_left_out() -> None:
+    column = NumberColumn(np.repeat([1.0, 2.0], 40))
+    assert _kinds(column, np.arange(40), np.arange(41)) == ["constant", "number"]
+
+
+def test_booleans_stay_booleans_in_a_part_with_gaps() -> None:
+    column = TextColumn.of(["yes", None] * 20 + ["no"] * 20)
+    found = type_of_part("a", column.take(FIRST), column)
+    assert (found.kind, found.gaps, found.distinct) == ("boolean", 20, 1)
+    bits = NumberColumn(np.arange(60) % 3 > 0)
+    assert _kinds(bits, np.arange(40)) == ["boolean"]

@@ -66,7 +66,7 @@ def test_a_random_query_gives_one_table(path):
     ("query", "message"),
     [
         ("SELECT 1; SELECT 2", "query has statements 'SELECT', 'SELECT'; give one SELECT"),
-        ("", "query has statements ; give one SELECT and nothing else"),
+        ("", "query is empty; give one SELECT and nothing else"),
         ("DROP TABLE data", "'DROP'; give one SELECT"),
         ("COPY data TO '{path}'", "'COPY'; give one SELECT"),
         ("COPY (SELECT 1) TO '{folder}/new.csv'", "'COPY'; give one SELECT"),
@@ -178,3 +178,14 @@ def test_arrays_have_no_query(tmp_path):
     np.save(tmp_path / "X.npy", np.ones((2, 2)))
     with pytest.raises(DataError, match="a query is for text, Parquet, JSON and DuckDB files only"):
         _read(tmp_path / "X.npy", "SELECT 1")
+
+
+@pytest.mark.parametrize("query", ["", "-- nothing", ";"])
+def test_an_empty_query(path, query):
+    with pytest.raises(DataError, match="query is empty; give one SELECT"):
+        _read(path, query)
+
+
+def test_a_query_without_rows(path):
+    with pytest.raises(DataError, match="the query gives no rows; give one that does"):
+        _read(path, "SELECT * FROM data WHERE false")

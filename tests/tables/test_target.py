@@ -9,10 +9,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
+from gpubp.tables.known_labels import class_indices
 from gpubp.tables.table import DataError, Table
 from gpubp.tables.target import (
     check_targets,
-    class_indices,
     infer_task,
     labels_of,
     numbers_of,
@@ -238,6 +238,26 @@ def test_no_known_label_at_all() -> None:
     message = "data.csv: column 'y' has labels such as 'x', but the model's are such as 1; name"
     with pytest.raises(DataError, match=message):
         class_indices(table_of(y=["x", "y"]), "y", np.array([1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes", "expected"),
+    [
+        ([2.0, 1.0], ["1.0", "2.0"], [1, 0]),  # a CSV file, and the same as a frame
+        ([1.5, 2.0], ["1.50", "2"], [0, 1]),
+        ([1.0, 2.0], ["1.0", "1.00", "2"], [3, 2]),  # which of the two?
+        (["1_000", "0"], [0, 1000], [2, 0]),
+        (["9007199254740993", "0"], [0, 2**53], [2, 0]),
+        (["9007199254740993", "0"], [0, 2**53 + 1], [1, 0]),
+        (["01", "0"], [0, 1], [2, 0]),  # a code
+        (["true", "False"], [False, True], [1, 0]),
+        (["True", "False"], ["false", "true"], [1, 0]),
+        (["1.0", "2"], ["1", "2"], [2, 1]),  # text is as it is written
+    ],
+)
+def test_labels_that_are_written_otherwise(cells: Any, classes: Any, expected: list[int]) -> None:
+    found, _ = class_indices(table_of(y=cells), "y", np.array(classes))
+    assert found.tolist() == expected
 
 
 # Numbers.

@@ -109,7 +109,9 @@ def written(values: Array) -> list[str]:
         return [str(bool(value)) for value in values]
     if values.dtype.kind in "iu":
         return [str(value) for value in values.tolist()]
-    whole = np.equal(np.trunc(values), values) & (np.abs(values) < LARGEST_INTEGER)
+    # 2**53 is beyond float16.
+    wide = values.astype(np.float64)
+    whole = np.equal(np.trunc(wide), wide) & (np.abs(wide) < LARGEST_INTEGER)
     return [
         str(int(value)) if is_whole else str(value)
         for value, is_whole in zip(values, whole, strict=True)

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
 from gpubp.tables.column_types.column_type import ColumnType, Kind
-from gpubp.tables.column_types.find_type import find_type, infinite_of
-
-_FIRST_ROWS = 100
+from gpubp.tables.column_types.find_type import find_type
 
 
 def type_of_part(
@@ -33,35 +31,22 @@ def type_of_part(
     where it has that order.
     The other arguments, and what is raised, are those of `find_type`.
     """
-    as_numbers = asked in (None, "number")
-    if isinstance(whole, NumberColumn) and as_numbers and not _may_count_rows(whole, source_order):
-        found = find_type(name, part, asked=asked, decimal=decimal, order=order)
-        return replace(found, strays=found.strays or tuple(infinite_of(whole.values)))
     whole = whole if source_order is None else whole.take(source_order)
     found = find_type(name, whole, asked=asked, decimal=decimal, order=order)
     if not found.used:
         return found
-    if found.kind == "boolean":
-        return find_type(name, part)
-    if found.kind == "category":
-        return find_type(name, part, asked="category")
-    if found.kind == "date":
-        order = found.order if found.order in ("dmy", "mdy") else order
-    else:
+    if found.kind == "date" and found.order in ("dmy", "mdy"):
+        order = found.order
+    # Any two values of a boolean column are categories, too, and those of a part are fewer.
+    kind: Kind = "category" if found.kind == "boolean" else found.kind
+    if found.kind == "number":
         decimal = found.decimal
-    own = find_type(
-        name, _without(part, found.strays), asked=found.kind, decimal=decimal, order=order
-    )
-    if own.kind != found.kind:  # constant, or empty, in this part
+    own = find_type(name, _without(part, found.strays), asked=kind, decimal=decimal, order=order)
+    if own.kind != kind:  # constant, or empty, in this part, from which nothing can be learned
         return own
+    if kind == "category":
+        return replace(own, kind=found.kind)
     return replace(own, order=found.order, strays=found.strays, remarks=found.remarks)
-
-
-def _may_count_rows(column: NumberColumn, source_order: NDArray[Any] | None) -> bool:
-    """Whether numbers count up by 1 from row to row, as far as the first ones tell."""
-    rows = slice(_FIRST_ROWS) if source_order is None else source_order[:_FIRST_ROWS]
-    first = column.values[rows]
-    return bool((first[1:] - first[:-1] == 1).all())
 
 
 def _without(column: Column, strays: tuple[str, ...]) -> Column:

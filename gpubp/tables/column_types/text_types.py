@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -150,25 +150,30 @@ def _number(
     if strict and not texts.mostly(lambda some: ~np.isnan(_numbers(some))):
         return None
     mark: str | None = find_decimal(texts.values, decimal)
-    if mark is None:
-        marks = (",", ".") if decimal == "," else (".", ",")
-        wrong = {mark: np.isnan(read_numbers(texts.values, mark, strict=strict)) for mark in marks}
-        mark = min(marks, key=lambda mark: int(wrong[mark].sum()))
-        noun, no_number = "number", wrong[mark]
-    else:
-        noun, no_number = "number that float64 holds", np.isnan(read_numbers(texts.values, mark))
-        if strict and np.isnan(read_numbers(texts.values, mark, strict=True))[~no_number].any():
-            return None  # codes such as 01
-    strays = texts.strays(no_number)
-    if strays is None:
+    both = (",", ".") if decimal == "," else (".", ",")
+    marks: tuple[str, ...] = both if mark is None else (mark,)
+    wrong = {mark: np.isnan(read_numbers(texts.values, mark, strict=strict)) for mark in marks}
+    are_numbers, mark = mark is not None, min(marks, key=lambda mark: int(wrong[mark].sum()))
+    # Where all are numbers, some may be codes such as 01, and some beyond float64.
+    beyond = are_numbers and bool(np.isnan(read_numbers(texts.values, mark)).any())
+    noun = "number that float64 holds" if beyond else "number"
+    strays = texts.strays(wrong[mark])
+    if strays is None or (strict and _are_codes(texts.values, strays)):
         if asked == "number":
-            raise texts.complaint(no_number, noun)
+            raise texts.complaint(wrong[mark], noun)
         return None
     values = np.append(read_numbers(texts.column.values, mark), np.nan)
+    values[:-1][np.isin(texts.column.values, strays)] = np.nan
     numbers = SortedNumbers.of(values[texts.column.codes])
     found = replace(found, kind="number", decimal=mark, strays=strays, gaps=numbers.gaps)
     remarks = _reading(texts.values[~np.isin(texts.values, strays)], mark, decimal)
     return with_statistics(found.noted(*remarks, *texts.notes(strays, noun)), numbers)
+
+
+def _are_codes(values: Array, strays: Sequence[str]) -> bool:
+    """Whether strays such as 01 are of a length with other digits: then all are codes."""
+    lengths = {len(value) for value in set(values) - set(strays) if value.isdecimal()}
+    return any(stray.isdecimal() and len(stray) in lengths for stray in strays)
 
 
 def _reading(values: Array, mark: str, decimal: str | None) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Rows = slice | Array  # their places
 
 
 class Bound(Protocol):
@@ -22,10 +23,10 @@ class Bound(Protocol):
     def entries(self) -> int:
         """Numbers per row that are stored in CSR."""
 
-    def dense(self, rows: slice, out: Array) -> None:
+    def dense(self, rows: Rows, out: Array) -> None:
         """Write some rows into ``out`` (rows, width), which holds zeros."""
 
-    def sparse(self, rows: slice, values: Array, places: Array) -> None:
+    def sparse(self, rows: Rows, values: Array, places: Array) -> None:
         """Write some rows as ``values`` (rows, entries) and their ``places`` among the outputs."""
 
 
@@ -40,10 +41,10 @@ class Lookup:
     def entries(self) -> int:
         return int(self.table.shape[1])
 
-    def dense(self, rows: slice, out: Array) -> None:
+    def dense(self, rows: Rows, out: Array) -> None:
         out[:] = self.table[self.codes[rows]]
 
-    def sparse(self, rows: slice, values: Array, places: Array) -> None:
+    def sparse(self, rows: Rows, values: Array, places: Array) -> None:
         self.dense(rows, values)
         places[:] = np.arange(self.entries)
 
@@ -56,12 +57,12 @@ class OneHot:
     places: Array
     entries: int = 1
 
-    def dense(self, rows: slice, out: Array) -> None:
+    def dense(self, rows: Rows, out: Array) -> None:
         places = self.places[self.codes[rows]]
         known = np.flatnonzero(places >= 0)
         out[known, places[known]] = 1
 
-    def sparse(self, rows: slice, values: Array, places: Array) -> None:
+    def sparse(self, rows: Rows, values: Array, places: Array) -> None:
         found = self.places[self.codes[rows]]
         values[:, 0] = found >= 0
         places[:, 0] = np.maximum(found, 0)
@@ -81,7 +82,7 @@ class Standardised:
     def entries(self) -> int:
         return 1 + self.indicator
 
-    def dense(self, rows: slice, out: Array) -> None:
+    def dense(self, rows: Rows, out: Array) -> None:
         numbers = self.values[rows].astype(np.float64)
         gaps = np.isnan(numbers)
         numbers -= self.mean
@@ -91,6 +92,6 @@ class Standardised:
         if self.indicator:
             out[:, 1] = gaps
 
-    def sparse(self, rows: slice, values: Array, places: Array) -> None:
+    def sparse(self, rows: Rows, values: Array, places: Array) -> None:
         self.dense(rows, values)
         places[:] = np.arange(self.entries)

@@ -93,7 +93,9 @@ class NumberEncoding:
             values = without_infinite(column, self.type.strays, where)
             return self._standardised(values, where, dtype)
         numbers = read_numbers(column.values, self.type.decimal)
-        wrong = np.isnan(numbers) & ~np.isin(column.values, self.type.strays)
+        is_stray = np.isin(column.values, self.type.strays)
+        numbers[is_stray] = np.nan  # also a code such as 007, which would be 7
+        wrong = np.isnan(numbers) & ~is_stray
         gaps_for(column, wrong, where, self._reason(column.values[wrong]))
         used = np.append(np.where(column.counts() > 0, numbers, np.nan), np.nan)
         bound = self._standardised(used, lambda place: where(_row_of(column, place)), dtype)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
-from gpubp.tables.column import Column, NumberColumn, TextColumn
+from gpubp.tables.column import MISSING, Column, NumberColumn, TextColumn, without_markers
+from gpubp.tables.column_types.numbers import LARGEST_INTEGER
 from gpubp.tables.datasets import DATASETS
 from gpubp.tables.table import Array, DataError, Table, listed
 
 
-def read_array_file(path: Path, target_file: str | Path | None = None) -> Table:
+def read_array_file(
+    path: Path, target_file: str | Path | None = None, missing: Collection[str] = MISSING
+) -> Table:
     """The table of an .npz file, or of an .npy file with the targets of another."""
     if path.suffix.lower() == ".npz":
         arrays = _load(path)
         names = arrays.get("feature_names"), arrays.get("target_names")
-        return _from_arrays(str(path), arrays["X"], arrays.get("y"), *names)
+        return _from_arrays(str(path), arrays["X"], arrays.get("y"), *names, missing)
     y = None if target_file is None else _load(Path(target_file))["X"]
-    return _from_arrays(str(path), _load(path)["X"], y)
+    return _from_arrays(str(path), _load(path)["X"], y, missing=missing)
 
 
-def load_dataset(name: str) -> Table:
+def load_dataset(name: str, missing: Collection[str] = MISSING) -> Table:
     """One of the data sets of DATASETS, which come with scikit-learn; its target is "target"."""
     if name not in DATASETS:
         raise DataError(f"unknown data set {name!r}; give one of {', '.join(DATASETS)}")
@@ -32,7 +36,7 @@ def load_dataset(name: str) -> Table:
     if name in ("breast_cancer", "wine", "iris"):
         y = np.asarray(data.target_names, dtype=np.str_)[y]
     feature_names = np.asarray(data.feature_names, dtype=np.str_)
-    return _from_arrays(name, data.data, y, feature_names, np.array(["target"]))
+    return _from_arrays(name, data.data, y, feature_names, np.array(["target"]), missing)
 
 
 def _from_arrays(
@@ -41,11 +45,12 @@ def _from_arrays(
     y: Array | None,
     x_names: Array | None = None,
     y_names: Array | None = None,
+    missing: Collection[str] = MISSING,
 ) -> Table:
     """The table of features X (n, d) and targets y (n,) or (n, k), with or without names."""
     _check_array(source, "X", X, "fiub", (2,))
     features = _array_names(source, "feature_names", x_names, X.shape[1], "x")
-    columns: list[Column] = [NumberColumn(X[:, j]) for j in range(X.shape[1])]
+    columns: list[Column] = [_feature(X[:, j]) for j in range(X.shape[1])]
     targets: tuple[str, ...] = ()
     if y is not None:
         _check_array(source, "y", y, "fiubUS", (1, 2))
@@ -53,23 +58,34 @@ def _from_arrays(
             raise DataError(f"{source}: X has {len(X)} rows and y {len(y)}; give equal numbers")
         Y = y[:, None] if y.ndim == 1 else y
         targets = _array_names(source, "target_names", y_names, Y.shape[1], "y")
-        columns += [_target(Y[:, j]) for j in range(Y.shape[1])]
+        columns += [_target(Y[:, j], missing) for j in range(Y.shape[1])]
     names = (*features, *targets)
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise DataError(f"{source} has two columns named {doubled[0]!r}; give each its own name")
     if not all(name.strip() for name in names):
         raise DataError(f"{source} has a column without a name; give each a name")
-    pairs = dict(zip(names, columns, strict=True))
+    pairs = {
+        name: without_markers(column, missing) for name, column in zip(names, columns, strict=True)
+    }
     return Table(pairs, len(X), source, targets, only_targets=bool(targets))
 
 
-def _target(y: Array) -> Column:
+def _feature(x: Array) -> Column:
+    """Numbers, or text where they are integers that float64 does not all hold."""
+    if x.dtype.kind in "iu" and x.itemsize == 8:
+        largest = max(int(x.max()), -int(x.min()))
+        if largest > LARGEST_INTEGER:
+            return TextColumn.of(map(str, x.tolist()))
+    return NumberColumn(x)
+
+
+def _target(y: Array, missing: Collection[str]) -> Column:
     if y.dtype.kind == "S":
         y = np.char.decode(y, "utf-8", "replace")
     if y.dtype.kind == "b":
         return TextColumn.of(y.astype(object))
-    return NumberColumn(y) if y.dtype.kind != "U" else TextColumn.of(y.tolist())
+    return NumberColumn(y) if y.dtype.kind != "U" else TextColumn.of(y.tolist(), missing)
 
 
 def _check_array(source: str, name: str, array: Array, kinds: str, ndims: tuple[int, ...]) -> None:

@@ -53,7 +53,7 @@ def _written(
 
 def _stored(session: Session, relation: Relation, as_text: Collection[str]) -> Relation:
     """The relation as a table, with the kinds of its columns decided for all rows."""
-    relation = replace(relation, columns=tuple(_as_asked(c, as_text) for c in relation.columns))
+    relation = relation.with_text(as_text)
     session.run(_create(relation))
     columns = relation.with_kinds(session, stored=True).columns
     if columns != relation.columns:  # some cell is no number
@@ -80,12 +80,6 @@ def _create(relation: Relation) -> str:
         for j, column in enumerate(relation.columns)
     )
     return f"CREATE OR REPLACE TEMP TABLE stored AS SELECT {selected} FROM {relation.sql}"
-
-
-def _as_asked(column: SourceColumn, as_text: Collection[str]) -> SourceColumn:
-    if column.name not in as_text:
-        return column
-    return replace(column, sql=f"CAST({column.sql} AS VARCHAR)", kind="text")
 
 
 def _has_cells(session: Session, relation: Relation, column: SourceColumn) -> bool:

@@ -27,6 +27,11 @@ class ReadOptions:
     na: tuple[str, ...] | None = None
     query: str | None = None
 
+    @property
+    def missing(self) -> frozenset[str]:
+        """The texts that mean "no value", the empty one among them."""
+        return MISSING if self.na is None else frozenset(self.na) | {""}
+
     def __post_init__(self) -> None:
         if self.decimal not in (None, ".", ","):
             raise DataError(f"decimal is {self.decimal!r}; give '.' or ','")

@@ -56,9 +56,9 @@ class Session:
         return list(found)
 
     def bound_memory(self, n_columns: int) -> None:
-        """Let DuckDB go to disk beyond 256 MB; wide tables take more, for the rows in work."""
+        """Let DuckDB go to disk beyond 128 MB; wide tables take more, for the rows in work."""
         # 2,048 cells of 16 bytes per column, thread and step of a query.
-        megabytes = 256 + n_columns * thread_count() // 4
+        megabytes = 128 + n_columns * thread_count() // 4
         self.run(f"SET memory_limit = '{megabytes}MB'")
 
     def bound_query(self) -> None:

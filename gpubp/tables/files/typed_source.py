@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from gpubp.tables.column import MISSING
+from gpubp.tables.column import MISSING, marked_numbers
 from gpubp.tables.files.input_files import InputFile
 from gpubp.tables.files.relation import Relation, SourceColumn, check_width
 from gpubp.tables.files.session import RefusedError, Session, first_sentence, identifier, literal
@@ -69,6 +69,8 @@ def _typed(name: str, kind: str) -> SourceColumn:
         return SourceColumn(name, cell, "numbers", "decimal")
     if kind in _SMALL or kind == "BIGINT":
         return SourceColumn(name, cell, "numbers", "integer")
+    if kind.startswith("DECIMAL") and kind.endswith(",0)"):  # whole, and maybe beyond float64
+        return SourceColumn(name, f"CAST({cell} AS VARCHAR)", "cells")
     if kind.startswith("DECIMAL"):
         return SourceColumn(name, f"CAST({cell} AS DOUBLE)", "numbers", "decimal")
     if kind in ("UBIGINT", "HUGEINT", "UHUGEINT"):
@@ -123,7 +125,8 @@ def run_query(session: Session, query: str) -> str:
         raise DataError("query: the text is not UTF-8") from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = [statement.type.name for statement in statements]
-        raise DataError(f"query has statements {listed(kinds)}; give one SELECT and nothing else")
+        found = f"has statements {listed(kinds)}" if kinds else "is empty"
+        raise DataError(f"query {found}; give one SELECT and nothing else")
     try:
         query = re.sub(r"[;\s]+$", "", query)
         session.run(f"CREATE TEMP TABLE {_RESULT} AS\n{query}\n")
@@ -158,7 +161,9 @@ def _view_sql(session: Session, relation: Relation, column: SourceColumn) -> str
         return column.sql
     if column.guess == "text":
         return f"CASE WHEN {relation.gap(column)} THEN NULL ELSE trim({column.sql}) END"
-    number = f"nullif({relation.number(column)}, 'nan'::DOUBLE)"
+    gaps = ["'nan'", *(f"'{number!r}'" for number in marked_numbers(relation.missing).tolist())]
+    number = relation.number(column)
+    number = f"CASE WHEN {number} NOT IN ({'::DOUBLE, '.join(gaps)}::DOUBLE) THEN {number} END"
     whole = (
         column.guess == "integer"
         and session.rows(

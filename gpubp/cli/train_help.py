@@ -1,0 +1,60 @@
+"""The help of `gpubp train`, with its options under headings, and what to do with two tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gpubp.cli.table_options import TableCommand
+
+# The options under each heading, the most needed first. Those of no heading are numbers of an
+# entry of the tables of solvers, schedules and losses, which come last.
+GROUPS = {
+    "Table": (
+        *("target", "task", "delimiter", "decimal", "encoding", "no_header", "na", "query"),
+        "target_file",
+    ),
+    "Columns": ("drop", "features", "categorical", "numeric", "date"),
+    "Network": ("hidden", "activation", "dropout", "alpha"),
+    "Training": (
+        *("test_size", "validation_size", "class_weight", "epochs", "lr", "batch_size"),
+        *("patience", "scoring", "loss", "solver", "schedule", "seed"),
+    ),
+    "Output": ("out", "quiet", "as_json", "config", "help"),
+    "Device": ("device", "threads", "dtype", "precision", "compiled", "no_record"),
+}
+LAST = "Numbers of a solver, schedule or loss"
+
+
+class TrainCommand(TableCommand):
+    """A command with the options of `gpubp train`."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings."""
+        records = {
+            str(param.name): record
+            for param in self.get_params(ctx)
+            if (record := param.get_help_record(ctx)) is not None
+        }
+        for heading, names in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([records.pop(name) for name in names if name in records])
+        with formatter.section(LAST):
+            formatter.write_dl(list(records.values()))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line; UsageError for a second table says what to do with it."""
+        ctx.allow_extra_args = True  # which are refused here
+        rest: list[str] = super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            raise click.UsageError(_of_more_tables(ctx.args[0], ctx.params), ctx)
+        return rest
+
+
+def _of_more_tables(other: str, params: dict[str, Any]) -> str:
+    return (
+        f"train takes one table, {str(params.get('data'))!r}, and got {other!r} too; to score the "
+        f"trained model on that: gpubp evaluate {params.get('out')} {other}; to train on several "
+        "files, give a pattern such as 'data/*.csv'"
+    )

@@ -1,0 +1,267 @@
+"""How a network compares with simpler models on test rows, and what to know before trusting it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpubp.models.baselines import Baseline, Task
+from gpubp.models.score_text import LOWER_IS_BETTER, METRICS, against
+from gpubp.models.scores import as_columns, indices_of, per_class
+from gpubp.tables.table import listed
+
+# Differences within so many standard errors count as noise of the test rows.
+NOISE = 2.0
+# Fewer rows have no standard errors to speak of; fewer than FEW find large differences alone.
+FEWEST, FEW = 10, 50
+RARE = 0.05  # a class with less of the rows makes accuracy say little
+GAP = 0.1  # of accuracy or R² between training and test rows that is worth a remark
+UNPREDICTED_LISTED = 3
+NO_TEST = "no rows were kept for the test, so nothing is known about rows other than these"
+
+Gain = tuple[float, float]  # by how much the network is better, and the standard error of that
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The main scores in which a network is clearly better, and clearly worse, than another."""
+
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+
+
+def compare(
+    task: Task,
+    y: np.ndarray,
+    outputs: np.ndarray,
+    other: np.ndarray,
+    classes: np.ndarray | None = None,
+) -> Comparison:
+    """Return how outputs of the rows with truth ``y`` compare with those of another model.
+
+    The main scores are balanced accuracy and log loss, or R². Differences count beyond NOISE
+    standard errors of the gains row by row.
+    """
+    gains: dict[str, Gain] = {}
+    if task == "regression" or classes is None:
+        gains["r2"] = _gain_in_error(y, outputs, other)
+    else:
+        truth = indices_of(classes, y)
+        gains["balanced_accuracy"] = _gain_in_recall(truth, outputs, other)
+        if truth.max() < len(classes):
+            gains["log_loss"] = _gain_in_log_loss(truth, outputs, other)
+    better = tuple(name for name, (gain, error) in gains.items() if gain > NOISE * error)
+    worse = tuple(name for name, (gain, error) in gains.items() if gain < -NOISE * error)
+    return Comparison(better, worse)
+
+
+def verdict(
+    task: Task,
+    y: np.ndarray,
+    outputs: np.ndarray,
+    own: Mapping[str, Any],
+    others: Sequence[Baseline],
+    *,
+    classes: np.ndarray | None = None,
+) -> str:
+    """Return what to think of the network, as "better than linear regression: RMSE ...".
+
+    outputs : of the test rows: probabilities (n, k) of ``classes``, or numbers. own : their scores.
+    others : baselines with the same test rows.
+    """
+    if not len(y) or not others:
+        return NO_TEST
+    n, trivial, best = len(y), others[0], others[-1]
+    words = _Words(task, own, f"on {n:,} test row{'' if n == 1 else 's'}")
+    found = {id(other): compare(task, y, outputs, other.outputs, classes) for other in others}
+    hurdle = best if found[id(trivial)].better else trivial
+    result = found[id(hurdle)]
+    if n < FEWEST or (n < FEW and not (result.better or result.worse)):
+        verb = "row is" if n == 1 else "rows are"
+        figures = words.figures(hurdle, ": {}")
+        return f"{n} test {verb} too few to tell the network from {phrase(hurdle)}{figures}"
+    if hurdle is not best and found[id(best)].worse and not found[id(best)].better:
+        figures = words.figures(hurdle, ": {}")
+        return (
+            f"{_degree(result)} {phrase(hurdle)}{figures}, and worse than {phrase(best)}"
+            f"{words.figures(best, ': {}')} {words.rows}: use the simpler model"
+        )
+    exceptions = words.accuracy(trivial, hurdle) + words.targets(trivial, hurdle)
+    return words.of(hurdle, result) + exceptions + words.advice(result, hurdle)
+
+
+def is_better(text: str) -> bool:
+    """Return whether a verdict is for the network."""
+    return text.startswith("better than") and ", but worse" not in text
+
+
+def phrase(other: Baseline) -> str:
+    """Return a baseline as "linear regression" or "always answering 'no'"."""
+    if other.name != "trivial":
+        return other.text
+    answer = other.label.removeprefix("always ")
+    return f"always answering {answer if answer != other.label else other.text}"
+
+
+def _degree(result: Comparison) -> str:
+    return "worse than" if result.worse else "not clearly better than"
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The parts of a verdict.
+
+    own : scores of the network. rows : "on 40 test rows".
+    """
+
+    task: Task
+    own: Mapping[str, Any]
+    rows: str
+
+    def of(self, other: Baseline, result: Comparison) -> str:
+        """How the network compares with another model, with figures."""
+        if result.better and result.worse:
+            better, worse = (
+                against(self.own, other.scores, names) for names in (result.better, result.worse)
+            )
+            return f"better than {phrase(other)} in {better}, but worse in {worse} {self.rows}"
+        if result.better:
+            return f"better than {phrase(other)}{self.figures(other, ': {}')} {self.rows}"
+        if result.worse and (count := self._worse_in_all(other)):
+            figures = self.figures(other, " ({})")
+            what = "R² of all {} targets" if "per_output" in self.own else "all {} scores"
+            return f"worse than {phrase(other)} on {what.format(count)}{figures} {self.rows}"
+        return f"{_degree(result)} {phrase(other)}{self.figures(other, ': {}')} {self.rows}"
+
+    def figures(self, other: Baseline, form: str) -> str:
+        """The main scores of both models in ``form``; "" where one has none."""
+        if self.task == "classification":
+            text = against(self.own, other.scores, ("balanced_accuracy", "log_loss"))
+        elif "per_output" in self.own:  # whose units differ
+            text = against(self.own, other.scores, ("r2",)).replace("R²", "mean R²")
+        else:
+            text = against(self.own, other.scores, ("rmse",))
+        return form.format(text) if text else ""
+
+    def accuracy(self, trivial: Baseline, hurdle: Baseline) -> str:
+        """That accuracy is not above the trivial one, although better scores are."""
+        figures = against(self.own, trivial.scores, ("accuracy",))
+        if not figures or hurdle is trivial:
+            return ""
+        if self.own["accuracy"] > trivial.scores["accuracy"]:
+            return ""
+        numbers = figures.removeprefix("accuracy ")
+        return f", and no better than {phrase(trivial)} in accuracy ({numbers})"
+
+    def targets(self, trivial: Baseline, hurdle: Baseline) -> str:
+        """Of several targets, those that are predicted no better than by the mean."""
+        known = trivial.scores.get("per_target", {})
+        names = [
+            name
+            for name, scores in self.own.get("per_target", {}).items()
+            if not scores.get("r2", 0) > known.get(name, {}).get("r2", -1)
+        ]
+        if not names or hurdle is trivial:
+            return ""
+        return f", and no better than {phrase(trivial)} for {listed(names, 5)}"
+
+    def advice(self, result: Comparison, other: Baseline) -> str:
+        """What to do about a network that is no better."""
+        if result.better:
+            return ""
+        if other.name == "trivial":
+            return ": the columns may say little about the target"
+        return ": use the simpler model" if result.worse else ": the simpler model may do"
+
+    def _worse_in_all(self, other: Baseline) -> int:
+        """How many scores both have, if the network is worse in each; else 0."""
+        if "per_output" in self.own:
+            pairs = zip(self.own["per_output"], other.scores["per_output"], strict=True)
+            worse = [a.get("r2", 0) < b.get("r2", 0) for a, b in pairs]
+            return len(worse) if all(worse) else 0
+        names = [name for name in METRICS if name in self.own and name in other.scores]
+        signs = [-1 if name in LOWER_IS_BETTER else 1 for name in names]
+        gains = [s * (self.own[n] - other.scores[n]) for s, n in zip(signs, names, strict=True)]
+        return len(names) if len(names) > 1 and max(gains) < 0 else 0
+
+
+def class_remarks(
+    y: np.ndarray, outputs: np.ndarray, classes: np.ndarray, class_weight: Any = None
+) -> list[str]:
+    """Return sentences about classes that are never predicted, or rare, in the test rows."""
+    if not len(y):
+        return []
+    return _about_classes(per_class(classes, y, classes[outputs.argmax(axis=1)]), class_weight)
+
+
+def overfit_remarks(
+    train: Mapping[str, Any], test: Mapping[str, Any], n_test: int, advice: str
+) -> list[str]:
+    """Return a sentence where training rows are fitted far better than test rows.
+
+    train, test : scores of both. advice : what to do about it.
+    """
+    name = "accuracy" if "accuracy" in test else "r2"
+    if n_test < FEWEST or name not in test or name not in train:
+        return []
+    error = np.sqrt(test[name] * (1 - test[name]) / n_test) if name == "accuracy" else 0.0
+    gap, doubled = train[name] - test[name], 1 - test[name] > 2 * (1 - train[name])
+    if gap <= max(GAP, NOISE * error) or not doubled:
+        return []
+    figures = against(train, test, (name,)).replace(" against", " in training against")
+    return [f"training rows are fitted far better than test rows, {figures}: {advice}"]
+
+
+def _gain_in_recall(truth: np.ndarray, own: np.ndarray, other: np.ndarray) -> Gain:
+    """Return by how much the balanced accuracy is higher, and the standard error of that."""
+    counts = np.bincount(truth)
+    shares = 1 / (counts[truth] * np.count_nonzero(counts))
+    hits = [(P.argmax(axis=1) == truth).astype(np.float64) for P in (own, other)]
+    gains = shares * (hits[0] - hits[1])
+    return float(gains.sum()), float(np.sqrt((gains**2).sum()))
+
+
+def _gain_in_log_loss(truth: np.ndarray, own: np.ndarray, other: np.ndarray) -> Gain:
+    """Return by how much the log loss is lower, and the standard error of that."""
+    rows, least = np.arange(len(truth)), np.finfo(np.float32).eps
+    losses = [-np.log(np.maximum(P[rows, truth].astype(np.float64), least)) for P in (own, other)]
+    return _mean_and_error(losses[1] - losses[0])
+
+
+def _gain_in_error(Y: np.ndarray, own: np.ndarray, other: np.ndarray) -> Gain:
+    """Return by how much R² is higher (by the mean over the targets), and its standard error."""
+    Y = as_columns(Y)
+    variance = Y.var(axis=0)
+    errors = [(as_columns(found) - Y) ** 2 for found in (own, other)]
+    varies = variance > 0
+    if not varies.any():
+        return _mean_and_error((errors[1] - errors[0]).mean(axis=1))
+    return _mean_and_error(((errors[1] - errors[0])[:, varies] / variance[varies]).mean(axis=1))
+
+
+def _mean_and_error(gains: np.ndarray) -> Gain:
+    return float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
+
+
+def _about_classes(table: Sequence[dict[str, Any]], class_weight: Any) -> list[str]:
+    """Return sentences about classes that are never predicted, or rare."""
+    n = sum(entry["rows"] for entry in table)
+    advice = "" if class_weight is not None else "; --class-weight balanced trains for rare classes"
+    missed = [entry for entry in table if entry["rows"] and not entry["predicted"]]
+    if missed:
+        names = ", ".join(repr(entry["label"]) for entry in missed[:UNPREDICTED_LISTED])
+        names += f" and {len(missed) - UNPREDICTED_LISTED:,} more" * (
+            len(missed) > UNPREDICTED_LISTED
+        )
+        rows = sum(entry["rows"] for entry in missed)
+        which = f"class {names} is" if len(missed) == 1 else f"classes {names} are"
+        have = "has" if len(missed) == 1 else "have"
+        return [f"{which} never predicted, but {have} {rows:,} of {n:,} test rows{advice}"]
+    largest = max(table, key=lambda entry: entry["rows"])
+    if largest["rows"] / n > 1 - RARE:
+        part = f"{100 * largest['rows'] / n:.1f} % of the test rows are {largest['label']!r}"
+        return [f"{part}, so accuracy says little: look at balanced accuracy{advice}"]
+    return []

@@ -1,0 +1,120 @@
+"""How a training ended, in words: data, network, scores and verdict."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpubp.reports.columns import PIPE_WIDTH
+from gpubp.reports.scores import classes_table, scores_table
+
+INDENT = 12  # of the texts behind their names
+MOST_HEAD = 16  # of the name of a model above its scores
+
+Sections = list[tuple[str, Sequence[str]]]
+
+
+def fact_lines(name: str, text: str, width: int = PIPE_WIDTH) -> list[str]:
+    """Return a text behind its name, in lines of at most ``width`` cells if words allow."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=f"{name:<{INDENT}}",
+        subsequent_indent=" " * INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def data_text(data: Mapping[str, Any]) -> str:
+    """Return "churn.csv: 1,200 rows, 11 columns; 960 to train, 240 to test (random, seed 0)"."""
+    text = f"{data['source']}: " if "source" in data else ""  # which a model does not keep
+    text += f"{_counted(data['rows'], 'row')}, "
+    text += f"{_counted(data['columns'], 'column')}; "
+    if data["without_target"]:
+        text += f"{data['without_target']:,} without a target, "
+    uses = {"train": data["train"], "validate": data["validation"], "test": data["test"]}
+    text += ", ".join(f"{count:,} to {use}" for use, count in uses.items() if count)
+    drawn = uses["validate"] or uses["test"]
+    return f"{text} (random, seed {data['seed']})" if drawn else text
+
+
+def training_facts(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return lines about data, task, network and training by their names."""
+    layers = "-".join(str(size) for size in result["layers"])
+    dtype, precision = result["dtype"], result["precision"]
+    numbers = dtype if precision == dtype else f"{dtype} with {precision} products"
+    epochs = epochs_text(result["epochs"], result["solver"], result["stopped_by"])
+    facts = {
+        "data": data_text(result["data"]),
+        "task": result["task"],
+        "network": f"{layers}, {result['parameters']:,} parameters, {numbers}",
+        "training": (
+            f"{epochs} in {result['seconds']:.2f} s, {result['rows_per_second']:,.0f} rows/s on "
+            f"{result['device']}, loss {result['train']['loss']:.4f}"
+        ),
+    }
+    if result["stopped_by"] != "max_epochs":
+        facts["stopped by"] = result["stopped_by"].replace("_", " ")
+    return facts
+
+
+def epochs_text(epochs: int, solver: str, stopped_by: str) -> str:
+    """Return "all 60 epochs done", or "12 epochs" of a training that was to be longer."""
+    unit = "iteration" if solver == "lbfgs" else "epoch"
+    if stopped_by == "max_epochs" and epochs > 1:
+        return f"all {epochs:,} {unit}s done"
+    return _counted(epochs, unit)
+
+
+def score_sections(result: Mapping[str, Any]) -> Sections:
+    """Return tables of scores, each with its title.
+
+    result : "train" and "test" metrics, "rows" and "test_rows" counts, "baselines", "classes" and
+        "positive_class", as `gpubp train` prints and keeps them. Without test rows, the scores
+        are those of the training rows alone.
+    """
+    train = {name: value for name, value in result["train"].items() if name != "loss"}
+    test, baselines = result["test"], result["baselines"]
+    n_classes = result["layers"][-1] if result["task"] == "classification" else 0
+    scores, title = {"train": train}, f"Scores on the {_counted(result['rows'], 'training row')}"
+    if test:
+        title = (
+            f"Scores on {_counted(result['test_rows'], 'test row')} (train: the network on the "
+            f"{_counted(result['rows'], 'row')} it learned from)"
+        )
+        scores |= {"network": test}
+        scores |= {_head(name, of): of["scores"] for name, of in baselines.items()}
+    lines = scores_table(scores, positive=result["positive_class"], classes=n_classes)
+    found: Sections = [(title, [*lines, *_legend(baselines)])]
+    if result["classes"]:
+        found.append(("Class by class, test rows", classes_table(result["classes"])))
+    return found
+
+
+def _head(name: str, baseline: Mapping[str, Any]) -> str:
+    label = str(baseline["label"] or name)
+    return label if len(label) <= MOST_HEAD else f"{label[: MOST_HEAD - 7]}...{label[-4:]}"
+
+
+def _legend(baselines: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each baseline that was trained on a part of the rows."""
+    return [
+        f"{_head(name, of)}: {of['model']}"
+        for name, of in baselines.items()
+        if of["model"].endswith(" rows")
+    ]
+
+
+def verdict_lines(result: Mapping[str, Any], width: int = PIPE_WIDTH) -> list[str]:
+    """Return the remarks and then the verdict, in lines of at most ``width`` cells."""
+    lines = []
+    for remark in result["remarks"]:
+        if result["verdict"] not in remark:
+            lines += fact_lines("note", remark, width)
+    return [*lines, *fact_lines("verdict", result["verdict"], width)]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
