@@ -12,7 +12,7 @@ from gpubp.cli.completion import DATA
 from gpubp.cli.options import Names, Repeatable, device_option
 from gpubp.cli.predict import load_table_model
 from gpubp.cli.signals import signals_as_interrupts
-from gpubp.cli.table_input import read_data, read_options, reading
+from gpubp.cli.table_input import read_data, read_options, reading, strays_told
 
 if TYPE_CHECKING:
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
@@ -42,12 +42,13 @@ def evaluate(model: Path, data: str, **options: Any) -> None:
     targets: Sequence[str] = options["target"] or estimator.target_names_
     with signals_as_interrupts():  # for the temporary copies of what is read
         table, left_out = _rows(estimator, data, targets, options)
-    metrics = estimator.evaluate(table, targets)
     classes, positive = None, None
-    if isinstance(estimator, TableClassifier):
-        positive = estimator.positive_class_
-        classes = estimator.per_class(table, targets)
-        _tell_unknown(estimator, table, targets[0])
+    with strays_told():
+        metrics = estimator.evaluate(table, targets)
+        if isinstance(estimator, TableClassifier):
+            positive = estimator.positive_class_
+            classes = estimator.per_class(table, targets)
+            _tell_unknown(estimator, table, targets[0])
     if options["as_json"]:
         found = {"rows": len(table), "left_out": left_out} | metrics
         if classes is not None:
@@ -76,7 +77,7 @@ def _rows(
     known = (*estimator.encoder_.column_names_, *estimator.target_names_)
     table = read_data(
         data,
-        read_options(options, estimator.na),
+        read_options(options, estimator, data),
         target_file=options["target_file"],
         targets=targets,
         known=known,

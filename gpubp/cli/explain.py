@@ -13,7 +13,7 @@ import click
 from gpubp.cli.completion import DATA, EXAMPLE
 from gpubp.cli.options import refuse_input
 from gpubp.cli.output_files import OutputPath, check_output, is_stdout, lines_apart, write_output
-from gpubp.cli.table_input import read_data, read_options, reading
+from gpubp.cli.table_input import read_data, read_options, reading, strays_told
 
 if TYPE_CHECKING:
     from gpubp.explain.example import Example
@@ -104,14 +104,16 @@ def _of_model(path: Path, data: str, row: int, options: dict[str, Any]) -> Examp
     from gpubp.models.save_load import load
     from gpubp.models.table_estimators import TableEstimator
 
-    model, na = load(path, device="cpu"), None
+    model = load(path, device="cpu")
     columns: dict[str, Any] = {}
-    if isinstance(model, TableEstimator):
-        targets, na = model.target_names_, model.na
+    is_table = isinstance(model, TableEstimator)
+    if is_table:
+        targets = model.target_names_
         known = (*model.encoder_.column_names_, *targets)
         columns = {"targets": targets, "known": known, "as_text": model.encoder_.text_columns_}
-    table = read_data(data, read_options(options, na), **columns)
-    return of_model(model, table, row, model_name=path.name)
+    table = read_data(data, read_options(options, model if is_table else None, data), **columns)
+    with strays_told():
+        return of_model(model, table, row, model_name=path.name)
 
 
 def _variation(example: Example, name: str | None, row: int) -> Any:

@@ -12,7 +12,7 @@ from gpubp.cli.completion import DATA
 from gpubp.cli.options import Names, Repeatable, device_option, refuse_input
 from gpubp.cli.output_files import OutputPath, check_output, is_stdout, open_output
 from gpubp.cli.signals import signals_as_interrupts
-from gpubp.cli.table_input import read_options, reading
+from gpubp.cli.table_input import read_options, reading, strays_told
 
 if TYPE_CHECKING:
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
@@ -66,9 +66,9 @@ def predict(model: Path, data: str, **options: Any) -> None:
     if out is not None:
         _check_suffix(out)
         check_output("-o", out)
-    chunks = _chunks(data, estimator, read_options(options, estimator.na), keep)
+    chunks = _chunks(data, estimator, read_options(options, estimator, data), keep)
     blocks = (_block(estimator, chunk, keep, names) for chunk in chunks)
-    with signals_as_interrupts():  # for the temporary copies of what is read
+    with strays_told(), signals_as_interrupts():  # for the temporary copies of what is read
         if out is not None and is_parquet(out) and not is_stdout(out):
             write_parquet(out, blocks)
             return

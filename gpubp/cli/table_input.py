@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ import click
 from gpubp.cli.options import Names, Repeatable, split_names
 
 if TYPE_CHECKING:
+    from gpubp.models.table_estimators import TableEstimator
     from gpubp.tables.read import ReadOptions
     from gpubp.tables.table import Table
 
@@ -124,23 +126,50 @@ def choosing_columns(command: F) -> F:
     return command
 
 
-def read_options(options: Mapping[str, Any], na: Sequence[str] | None = None) -> ReadOptions:
-    """Return how the command line says that DATA is read.
+def read_options(
+    options: Mapping[str, Any], model: TableEstimator | None = None, data: str = ""
+) -> ReadOptions:
+    """Return how the command line says that ``data`` is read.
 
-    na : markers of the model's training, for which --na stands otherwise.
+    model : gives the markers and the decimal sign of its training, where the options have none.
     """
-    from gpubp.tables.read import ReadOptions
+    from gpubp.tables.read import DATASETS, ReadOptions
 
     asked = options["na"]
-    stored = None if na is None else tuple(na)
+    stored = None if model is None or model.na is None else tuple(model.na)
+    decimal = None if model is None or data in DATASETS else model.encoder_.decimal_
     return ReadOptions(
         delimiter=options["delimiter"],
-        decimal=options["decimal"],
+        decimal=options["decimal"] or decimal,
         encoding=options["encoding"],
         header=False if options["no_header"] else None,
         na=stored if asked is None else asked,
         query=options["query"],
     )
+
+
+@contextmanager
+def strays_told() -> Iterator[None]:
+    """Say at the end, in one line per column, which cells do not fit and count as empty."""
+    from gpubp.tables.encoding.strays import StrayCellWarning, Strays
+
+    found: dict[str, dict[str, Strays]] = {}  # by column, then by place: rows are encoded twice
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", StrayCellWarning)
+        show = warnings.showwarning
+
+        def keep(message: Any, *others: Any) -> None:
+            if not isinstance(message, StrayCellWarning):
+                show(message, *others)
+                return
+            place = message.strays.place
+            found.setdefault(place.partition(", column ")[2], {})[place] = message.strays
+
+        warnings.showwarning = keep  # type: ignore[assignment]
+        yield
+    for strays in found.values():
+        first = next(iter(strays.values()))
+        click.echo(first.line(sum(each.count for each in strays.values())), err=True)
 
 
 def read_data(

@@ -59,6 +59,7 @@ def number_encoder(
         "columns": columns,
         "dtype": dtype.name,
         "sparse": False,
+        "decimal": None,
     }
     mean, scale = scaling.mean, scaling.scale
     statistics = np.stack([mean, mean, mean, mean, scale], axis=1)  # low, high, median, mean, scale

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,10 +21,11 @@ from gpubp.models.scores import (
     positive_class,
 )
 from gpubp.models.table_parameters import constraints, documented, initializer
+from gpubp.models.table_rows import numbers_of_text
 from gpubp.models.table_training import TableEstimator
 from gpubp.tables.known_labels import class_indices
 from gpubp.tables.table import DataError, Table, listed
-from gpubp.tables.target import numbers_of, rows_with_target
+from gpubp.tables.target import numbers_of
 
 __all__ = ["NonFiniteOutputError", "TableClassifier", "TableEstimator", "TableRegressor"]
 
@@ -119,14 +120,26 @@ class TableClassifier(ClassifierMixin, TableEstimator):
             logs: np.ndarray = np.log(self.predict_proba(X))
         return logs
 
-    def evaluate(self, table: Any, targets: Sequence[str] | None = None) -> dict[str, Any]:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the accuracy on X and y; without y, on the target column of X."""
+        check_is_fitted(self)
+        if y is not None:
+            return float(super().score(X, y, sample_weight))
+        truth = self._table(X).column(self.target_names_[0])
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)[~truth.is_gap()]
+        rows, places, _ = self._truth(X, None)
+        right = self.predict_proba(rows).argmax(axis=1) == places
+        return float(np.average(right, weights=sample_weight))
+
+    def evaluate(self, table: Any, targets: Any = None) -> dict[str, Any]:
         """Return scores on the rows of a table or frame whose target is known.
 
         "accuracy", "balanced_accuracy", "log_loss" (natural logarithm), "roc_auc",
         "average_precision" and "f1", the latter two of `positive_class_`, or means of more classes;
         what the rows leave undefined is absent.
 
-        targets : the column with the truth, by default that of training.
+        targets : the column with the truth, by default that of training, or y (n,).
         """
         check_is_fitted(self)
         rows, truth, _ = self._truth(table, targets)
@@ -135,7 +148,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         P = self.predict_proba(rows)
         return class_scores(np.arange(len(labels)), truth, P, positive=place)
 
-    def per_class(self, table: Any, targets: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    def per_class(self, table: Any, targets: Any = None) -> list[dict[str, Any]]:
         """Return for each class how well it is found: see `gpubp.models.scores.per_class`."""
         rows, truth, unknown = self._truth(table, targets)
         labels = [*self.classes_.tolist(), *unknown]
@@ -145,7 +158,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
     def known_labels(self, table: Any, target: str | None = None) -> np.ndarray:
         """Return the labels (n,) in a column; DataError for one that training had not."""
-        name = self._name_of_truth(target and (target,))
+        self._check_one_target()
+        name = self._names_of_truth(target and (target,))[0]
         table = self._table(table)
         gaps = table.column(name).is_gap()
         if gaps.any():
@@ -174,25 +188,22 @@ class TableClassifier(ClassifierMixin, TableEstimator):
             about["positive_class"] = positive
         return about
 
-    def _truth(
-        self, table: Any, targets: Sequence[str] | None
-    ) -> tuple[Table, np.ndarray, list[str]]:
+    def _truth(self, table: Any, targets: Any) -> tuple[Table, np.ndarray, list[str]]:
         """Return the rows with a label, its place in `classes_`, and the unknown labels.
 
         The unknown ones count on from len(classes_).
         """
-        name = self._name_of_truth(targets)
-        rows, _ = rows_with_target(self._table(table), (name,))
+        self._check_one_target()
+        rows, (name,) = self._with_truth(table, targets)
         return rows, *class_indices(rows, name, self.classes_)
 
-    def _name_of_truth(self, targets: Sequence[str] | None) -> str:
+    def _check_one_target(self) -> None:
         if self.is_multilabel_:
             raise DataError(
                 f"the model gives several labels to a row, {listed(self.target_names_)}, which "
                 "only models of one target are scored and explained for; compare what predict "
                 "gives"
             )
-        return self._names_of_truth(targets)[0]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -252,17 +263,30 @@ class TableRegressor(RegressorMixin, TableEstimator):
         check_is_fitted(self)
         return self._finite(self.network_.predict_quantiles, X)
 
-    def evaluate(self, table: Any, targets: Sequence[str] | None = None) -> dict[str, Any]:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return R² on X and y, which may be text such as "$1,200"; without y, on X's targets."""
+        check_is_fitted(self)
+        if y is not None:
+            y = numbers_of_text(y, decimal=self.encoder_.decimal_)
+            return float(super().score(X, y, sample_weight))
+        table, names = self._table(X), self.target_names_
+        if sample_weight is not None:
+            gaps = np.any([table.column(name).is_gap() for name in names], axis=0)
+            sample_weight = np.asarray(sample_weight)[~gaps]
+        rows, names = self._with_truth(table, None)
+        Y = numbers_of(rows, names)
+        return float(r2_score(Y, self.predict(rows).reshape(Y.shape), sample_weight=sample_weight))
+
+    def evaluate(self, table: Any, targets: Any = None) -> dict[str, Any]:
         """Return scores on the rows of a table or frame whose targets are known.
 
         "r2", "rmse" and "mae" in the units of the targets; of several, means, "per_output" and, by
         name, "per_target".
 
-        targets : columns with the truth, by default those of training.
+        targets : columns with the truth, by default those of training, or y.
         """
         check_is_fitted(self)
-        names = self._names_of_truth(targets)
-        rows, _ = rows_with_target(self._table(table), names)
+        rows, names = self._with_truth(table, targets)
         return number_scores(numbers_of(rows, names), self.predict(rows), self.target_names_)
 
     def _chosen(self, y: np.ndarray) -> dict[str, Any]:

@@ -27,6 +27,18 @@ AUTO = (
 )
 # Parameters whose default is another one here: rows of tables are encoded in float32.
 _OTHERS = {"dtype": "float32"}
+# What other libraries, and the command line, call a parameter.
+_MEANT = {
+    **dict.fromkeys(("hidden", "hidden_sizes", "layers", "units"), "hidden_layer_sizes"),
+    **dict.fromkeys(("lr", "rate", "eta"), "learning_rate_init"),
+    **dict.fromkeys(("epochs", "n_epochs", "num_epochs", "max_epochs"), "max_iter"),
+    "batch": "batch_size",
+    "optimizer": "solver",
+    "patience": "n_iter_no_change",
+    "schedule": "learning_rate",
+    "seed": "random_state",
+    "validation_size": "validation_fraction",
+}
 
 
 def defaults(of: type) -> dict[str, Any]:
@@ -70,7 +82,9 @@ def initializer(network: Network) -> Callable[..., None]:
     def __init__(self: Any, **given: Any) -> None:
         for name in given:
             if name not in parameters:
-                near = get_close_matches(name, parameters, n=1)
+                near = (
+                    [_MEANT[name]] if name in _MEANT else get_close_matches(name, parameters, n=1)
+                )
                 raise TypeError(
                     f"{type(self).__name__}.__init__() got an unexpected keyword argument {name!r}"
                     f"{f'. Did you mean {near[0]!r}?' if near else ''}"

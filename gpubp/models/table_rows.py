@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,13 @@ from sklearn.utils.validation import _check_y
 
 from gpubp.backends.foreign_arrays import on_host
 from gpubp.estimators.class_weights import checked_weights
+from gpubp.tables.column import Column, NumberColumn, TextColumn
+from gpubp.tables.column_types.find_type import as_text
+from gpubp.tables.decimal_sign import settled
 from gpubp.tables.frame import as_table, has_names
 from gpubp.tables.table import Table
 from gpubp.tables.target import (
+    MOST_TEXTS,
     Task,
     check_count,
     labels_of,
@@ -75,13 +81,91 @@ def rows_given(
                 f"{caller} requires y to be passed, but the target y is None; pass y, or the name "
                 "of a column of X as target"
             )
-        checked = checked_y(on_host(y), task, caller)
-        check_consistent_length(_first_column(X), checked)
-        return Rows(X, checked, _names_of(y, checked), weights)
+        return _rows_with_y(X, y, weights, task, caller, na)
     names = (target,) if isinstance(target, _NAMES) else target
     if not isinstance(names, list | tuple) or not all(isinstance(name, _NAMES) for name in names):
         raise ValueError(f"target is {target!r}; give the name of a column of X, or a list of them")
-    return _rows_of_frame(X, as_table(X, na=na), tuple(map(str, names)), weights, task)
+    table = as_table(X, na=na)
+    table = table if isinstance(X, Table) else settled(table)
+    return _rows_of_frame(X, table, tuple(map(str, names)), weights, task)
+
+
+def _rows_with_y(X: Any, y: Any, weights: Any, task: Task, caller: str, na: Any) -> Rows:
+    """Return the rows of fit(X, y); a column of X that equals y is warned of."""
+    if isinstance(X, str | PathLike):
+        as_table(X)  # which refuses it
+    table = settled(as_table(X, na=na)) if has_names(X) and not isinstance(X, Table) else X
+    y_host = on_host(y)
+    if task == "regression":
+        y_host = numbers_of_text(y_host, table if isinstance(table, Table) else None)
+    checked = checked_y(y_host, task, caller)
+    check_consistent_length(_first_column(X), checked)
+    if isinstance(table, Table) and checked.ndim == 1:
+        _warn_of_copies(table, checked)
+    return Rows(table, checked, _names_of(y, checked), weights)
+
+
+def numbers_of_text(y: Any, table: Table | None = None, decimal: str | None = None) -> Any:
+    """Return y as float64 if it has text, such as "$1,200"; any other y as it is.
+
+    table : the columns of X, whose cells show the decimal sign too. decimal : the sign, if known.
+
+    Raises DataError for text that is no number.
+    """
+    if issparse(y):
+        return y
+    cells = np.asarray(y)
+    kind = cells.dtype.kind
+    if kind not in "OUS" or (kind == "O" and not any(map(_is_text, cells.ravel().tolist()))):
+        return y
+    names = [f"y{j}" for j in range(cells.shape[1])] if cells.ndim > 1 else ["y"]
+    targets = as_table(dict(zip(names, cells.reshape(len(cells), -1).T, strict=True)), source="y")
+    if decimal is None:
+        others = table.columns if table is not None and len(table) == len(targets) else {}
+        known = None if table is None else table.decimal
+        together = {f"X {name}": column for name, column in others.items()} | dict(targets.columns)
+        decimal = known or settled(replace(targets, columns=together)).decimal
+    numbers = numbers_of(replace(targets, decimal=decimal), names)
+    return numbers if cells.ndim > 1 else numbers.ravel()
+
+
+def _is_text(cell: object) -> bool:
+    return isinstance(cell, str | bytes)
+
+
+def _warn_of_copies(table: Table, y: np.ndarray) -> None:
+    """Warn of columns of X that equal y: a network learns nothing else from these."""
+    (target,) = as_table({"y": y}).columns.values()
+    for name, column in table.columns.items():
+        if _equal(column, target):
+            warnings.warn(
+                f"column {name!r} of X equals y: leave it out, or call fit(X, target={name!r})",
+                UserWarning,
+                stacklevel=5,
+            )
+
+
+def _equal(a: Column, b: Column) -> bool:
+    """Return whether two columns have the same cells; booleans of frames are text."""
+    a, b = (
+        as_text(each) if isinstance(each, NumberColumn) and each.values.dtype.kind == "b" else each
+        for each in (a, b)
+    )
+    if isinstance(a, NumberColumn) and isinstance(b, NumberColumn):
+        return bool(np.array_equal(a.values, b.values, equal_nan=True))
+    if isinstance(a, TextColumn) and isinstance(b, TextColumn):
+        return np.array_equal(a.values, b.values) and np.array_equal(a.codes, b.codes)
+    return False
+
+
+def warn_of_many_classes(y: np.ndarray) -> None:
+    """Warn of labels that hardly repeat, as numbers do."""
+    if y.ndim == 1 and (count := len(np.unique(y))) > max(MOST_TEXTS, len(y) // 2):
+        warnings.warn(
+            f"{count:,} classes in {len(y):,} rows: use TableRegressor for numbers",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _rows_of_frame(X: Any, table: Table, names: tuple[str, ...], weights: Any, task: Task) -> Rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -28,7 +29,7 @@ from gpubp.models.table_parameters import (
     is_auto,
 )
 from gpubp.models.table_recipe import recipe
-from gpubp.models.table_rows import Rows, hold_out, rows_given, rows_of_table
+from gpubp.models.table_rows import Rows, hold_out, rows_given, rows_of_table, warn_of_many_classes
 from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.frame import as_table
 from gpubp.tables.table import DataError, Table, listed
@@ -87,6 +88,8 @@ class TableEstimator(BaseEstimator):
                 held = rows_given(
                     X_val, y_val, target, sample_weight_val, self.task, caller, self.na
                 )
+            if self.task == "classification":
+                warn_of_many_classes(rows.y)
             history = self._train(rows, held)
         # The recipe ends training after so many epochs: that is no reason for a warning.
         by_recipe = is_auto(self.max_iter) or is_auto(self.n_iter_no_change)
@@ -257,7 +260,28 @@ class TableEstimator(BaseEstimator):
         return outputs
 
     def _table(self, X: Any) -> Table:
-        return as_table(X, na=self.na)
+        """Return X as a table, with the decimal sign of training where it shows none."""
+        table = as_table(X, na=self.na)
+        return replace(table, decimal=table.decimal or self.encoder_.decimal_)
+
+    def _with_truth(self, X: Any, targets: Any) -> tuple[Table, tuple[str, ...]]:
+        """Return the rows of X whose targets are known, and the names of the targets.
+
+        targets : names of columns of X, None for those of training, or y as an array or series.
+        """
+        table = self._table(X)
+        if not hasattr(targets, "__array__"):
+            names = self._names_of_truth(targets)
+        else:
+            y = np.asarray(targets)
+            if len(y) != len(table):
+                raise ValueError(f"y has {len(y)} rows, but X has {len(table)}; pass one per row")
+            names = tuple(
+                name + " as given" * (name in table.columns) for name in self.target_names_
+            )
+            given = as_table(dict(zip(names, y.reshape(len(y), -1).T, strict=True)), na=self.na)
+            table = replace(table, columns={**table.columns, **given.columns})
+        return rows_with_target(table, names)[0], names
 
     def _names_of_truth(self, targets: Sequence[str] | None) -> tuple[str, ...]:
         names = (targets,) if isinstance(targets, str) else tuple(targets or self.target_names_)

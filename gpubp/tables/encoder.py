@@ -12,11 +12,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from gpubp.tables.column_types.column_type import ColumnType
+from gpubp.tables.decimal_sign import settled
 from gpubp.tables.encoding.encode_rows import Layout
 from gpubp.tables.encoding.encoded import Bound
 from gpubp.tables.encoding.encoder_parts import Parts, header_of, parts_from, tensors_of
 from gpubp.tables.encoding.encodings import Encoding
-from gpubp.tables.encoding.fit_columns import ColumnOptions, fit_columns
+from gpubp.tables.encoding.fit_columns import ColumnOptions, fit_columns, summary_of
 from gpubp.tables.frame import as_table, has_names
 from gpubp.tables.table import DataError, Table, TakenColumns
 from gpubp.tables.target import without_targets
@@ -65,6 +66,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     feature_names_in_ : ndarray of str
         Only if the data had names.
     n_features_out_ : int
+    decimal_ : {".", ",", None}
+        The decimal sign of the table, for a reader of further rows; None if nothing showed it.
     """
 
     def __init__(
@@ -146,20 +149,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return np.array(names, dtype=object)
 
     def summary(self) -> list[dict[str, Any]]:
-        """One dict per column: column, type, encoding, gaps, remarks, used."""
+        """One dict per column: how it is encoded, or why it is left out.
+
+        column, type, gaps, used, remarks: the name, the kind, rows without a value, and remarks.
+        encoding, outputs: in words, and how many inputs of the network; None and 0 if left out.
+        fill: what gaps count as, the median or the more frequent word; None for other columns.
+        categories: the values with inputs of their own; None for other columns.
+        reason: id, constant, text or empty for a column that is left out, else None.
+        """
         check_is_fitted(self)
-        encodings = {encoding.type.name: encoding.description for encoding in self.encodings_}
-        return [
-            {
-                "column": found.name,
-                "type": found.kind,
-                "encoding": encodings.get(found.name, ""),
-                "gaps": found.gaps,
-                "remarks": list(found.remarks),
-                "used": found.used,
-            }
-            for found in self.types_
-        ]
+        encodings = {encoding.type.name: encoding for encoding in self.encodings_}
+        return [summary_of(found, encodings.get(found.name)) for found in self.types_]
 
     @property
     def column_names_(self) -> tuple[str, ...]:
@@ -169,12 +169,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     @property
     def text_columns_(self) -> tuple[str, ...]:
-        """The used columns that a reader should take as written, also where all are numbers.
+        """The columns of numbers that a reader should take as written, since their sign is theirs.
 
-        1.234 is 1234 in a column with decimal commas, and "1.0" may be a category.
+        1.234 is 1234 where the sign is a comma.
         """
         check_is_fitted(self)
-        return tuple(encoding.type.name for encoding in self.encodings_ if encoding.as_written)
+        sign, types = self.decimal_ or ".", (encoding.type for encoding in self.encodings_)
+        return tuple(t.name for t in types if t.kind == "number" and t.decimal != sign)
 
     def to_header(self) -> dict[str, Any]:
         """The part of the fitted encoder that JSON can hold."""
@@ -191,7 +192,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """The encoder of to_header and tensors; ValueError for anything that does not fit."""
         parts = parts_from(header, tensors)
         encoder = cls(dtype=parts.dtype, sparse=parts.sparse)
-        encoder._set(parts.names, parts.named, parts.types, parts.encodings)
+        encoder._set(parts.names, parts.named, parts.types, parts.encodings, parts.decimal)
         return encoder
 
     def __sklearn_tags__(self) -> Any:
@@ -207,6 +208,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         table = as_table(X, na=self.na, estimator=self, min_rows=1)
         if table.only_targets:
             table = without_targets(table, ())
+        table = table if isinstance(X, Table) else settled(table)
         if not len(table):
             raise DataError(f"{table.source} has no rows; give at least one")
         return table
@@ -236,7 +238,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         )
         self._check_output_options()
         types, encodings = fit_columns(table, options, whole)
-        self._set(table.names, named, types, encodings)
+        self._set(table.names, named, types, encodings, table.decimal)
 
     def _check_output_options(self) -> None:
         if self.dtype not in ("float32", "float64"):
@@ -250,7 +252,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         named: bool,
         types: tuple[ColumnType, ...],
         encodings: tuple[Encoding, ...],
+        decimal: str | None = None,
     ) -> None:
+        self.decimal_ = decimal
         self._names, self._named = tuple(names), named
         self.types_, self.encodings_ = types, encodings
         self.n_features_in_ = len(self._names)
@@ -261,9 +265,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             del self.feature_names_in_
 
     def _parts(self) -> Parts:
-        return Parts(
-            self._names, self._named, self.types_, self.encodings_, self.dtype, self.sparse
-        )
+        names, types, encodings = self._names, self.types_, self.encodings_
+        return Parts(names, self._named, types, encodings, self.dtype, self.sparse, self.decimal_)
 
     def _encode(self, table: Table) -> Any:
         return self._layout(table).rows(len(table))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ def as_table(
     """
     if isinstance(X, Table):
         return X
+    if isinstance(X, str | PathLike):
+        path = str(X)
+        raise DataError(f"{source} is {path!r}; pass a frame, such as pandas.read_csv({path!r})")
     missing = missing_markers(na)
     if _is_dict(X):
         _check_names(list(map(str, X)), source)

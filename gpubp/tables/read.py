@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gpubp.tables.datasets import DATASETS
+from gpubp.tables.decimal_sign import settled
 from gpubp.tables.files.array_file import load_dataset, read_array_file
 from gpubp.tables.files.chunks import chunks
 from gpubp.tables.files.fetch import fetch_columns
@@ -50,12 +51,9 @@ def read_table(
     if target_file is not None and (array is None or array.suffix.lower() != ".npy"):
         raise DataError(f"{path}: a target file goes with an .npy file only")
     if array is not None:
-        table = _read_arrays(array, options, target_file)
+        table = settled(_read_arrays(array, options, target_file))
     else:
-        with open_relation(path, options, known) as opened:
-            table = opened.run(
-                lambda session, relation: _fetched(session, relation.with_text(as_text), targets)
-            )
+        table = _read_rows(path, options, targets, known, as_text)
         if not len(table) and options.query is not None:
             raise DataError(f"{table.source}: the query gives no rows; give one that does")
         if not len(table):
@@ -106,6 +104,25 @@ def _read_arrays(path: Path, options: ReadOptions, target_file: str | Path | Non
     if target_file is not None:
         find_paths(target_file)
     return read_array_file(path, target_file, options.missing)
+
+
+def _read_rows(
+    path: str | Path,
+    options: ReadOptions,
+    targets: Sequence[str] | None,
+    known: Collection[str],
+    as_text: Collection[str],
+) -> Table:
+    """The table of a file that DuckDB reads, with the decimal sign that its cells show."""
+    with open_relation(path, options, known) as opened:
+
+        def fetched(session: Session, relation: Relation) -> Table:
+            return _fetched(session, relation.with_text(as_text), targets)
+
+        def again(decimal: str) -> Table:
+            return opened.with_decimal(decimal).run(fetched)
+
+        return settled(opened.run(fetched), opened.delimiter, again if opened.files else None)
 
 
 def _fetched(session: Session, relation: Relation, targets: Sequence[str] | None) -> Table:

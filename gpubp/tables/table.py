@@ -28,6 +28,7 @@ class Table:
     targets: columns that are the target unless others are asked for; () where none is known.
     only_targets: whether ``targets`` cannot be features (y of array files).
     decimal: "," where numbers in text are written 1,5; "." for 1.5; None: find out.
+    sign: the decimal sign that columns of numbers had in a file.
     doubled: names that more than one column had; later ones are called a.1, a.2, ...
     categories: columns that the source itself calls categories, even if they hold numbers.
     notes: lines for the user of how the source was read, such as that names were made up.
@@ -41,6 +42,7 @@ class Table:
     targets: tuple[str, ...] = ()
     only_targets: bool = False
     decimal: str | None = None
+    sign: str = "."
     doubled: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     first_row: int = 1
@@ -102,9 +104,9 @@ class Table:
         return replace(self, columns={name: self.columns[name] for name in names})
 
     def where(self, row: int, name: str | None = None) -> str:
-        """The place of a cell, for messages; rows count from 1, behind the header."""
+        """The place of a cell, for messages; rows of data count from 1, behind the header."""
         number = self.first_row + row if self.row_numbers is None else int(self.row_numbers[row])
-        place = f"{self.source}, row {number}"
+        place = f"{self.source}, data row {number}"
         return place if name is None else f"{place}, column {name!r}"
 
     def require(self, names: Sequence[str]) -> None:

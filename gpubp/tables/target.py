@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from gpubp.tables.column import Array, Column, NumberColumn, TextColumn, told_markers
-from gpubp.tables.column_types.numbers import parse_numbers
+from gpubp.tables.column_types.numbers import doubt, is_ambiguous, parse_numbers
 from gpubp.tables.table import DataError, Table, listed
 
 Task = Literal["classification", "regression"]
@@ -144,6 +144,8 @@ def _read_as(column: Column, decimal: str | None) -> str:
         return ""
     numbers = parse_numbers(texts, decimal)
     assert numbers is not None
+    if decimal is None and (doubtful := is_ambiguous(texts)):
+        return f" ({doubt(doubtful, '.')})"
     return f", such as {texts[odd]!r}, read as {float(numbers[odd])!r}"
 
 

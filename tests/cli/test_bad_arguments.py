@@ -135,8 +135,8 @@ def test_bad_arguments_of_train(run: Run, args: str, code: int, message: str) ->
         ("predict", "text -", 1, "standard input is empty"),
         ("predict", "text fewer.csv", 1, "fewer.csv has no column 'c'; did you mean 'C'?"),
         ("predict", "text iris", 1, "iris has no 3 columns 'a', 'b', 'c'"),
-        ("predict", "text word.csv", 1, "word.csv, row 31, column 'b': 'x' is no number"),
-        ("predict", "text large.csv", 1, "large.csv, row 31, column 'b': 1e+300 is too large"),
+        ("predict", "text word.csv", 1, "word.csv, data row 21, column 'b': 'x' is no number"),
+        ("predict", "text large.csv", 1, "large.csv, data row 31, column 'b': 1e+300 is too large"),
         ("predict", "text data.csv --keep zz", 1, "data.csv has no column 'zz'"),
         ("predict", "text data.csv --keep a,a", 2, "--keep a,a gives two columns called 'a'"),
         ("predict", "number data.csv --proba", 2, "--proba is for classification, and this"),
@@ -169,7 +169,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with models and tables, some of them bad."""
     folder = tmp_path_factory.mktemp("models")
     word, large = X.astype(object), X.copy()
-    word[30, 1], large[30, 1] = "x", 1e300
+    word[20:, 1], large[30, 1] = "x", 1e300
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         Path("folder").mkdir()
@@ -195,7 +195,7 @@ def test_a_failed_prediction_leaves_the_output(
     monkeypatch.setattr("gpubp.cli.predict.CHUNK_ROWS", 7)
     Path("out.csv").write_text("old")
     args = (models / "text", models / "word.csv", "-o", "out.csv")
-    assert "word.csv, row 31, column 'b'" in one_line(run("predict", *args, code=1))
+    assert "word.csv, data row 22, column 'b'" in one_line(run("predict", *args, code=1))
     assert Path("out.csv").read_text() == "old"
     assert os.listdir() == ["out.csv"]  # noqa: PTH208
 

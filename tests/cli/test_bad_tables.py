@@ -69,13 +69,18 @@ def test_a_cell_that_is_no_number_is_a_gap_wherever_the_split_puts_it(
     run("train", "t.csv", "--seed", seed, *FAST)
     assert len(run("predict", "model.safetensors", "t.csv").rows) == 31
     failed = run("predict", "model.safetensors", "-", stdin="a,b\n1,2\nxyz,3\n", code=1)
-    assert "standard input, row 2, column 'a': 'xyz' is no number" in one_line(failed)
+    assert "standard input, data row 2, column 'a': 'xyz' is no number" in one_line(failed)
 
 
 def test_columns_that_cannot_be_used_as_asked_are_told_all_at_once(run: Run) -> None:
     Path("t.csv").write_bytes(_lines("a,b,c", *(f"x{k % 3},u{k % 2},{k}" for k in range(9))))
     failed = run("train", "t.csv", "--numeric", "a,b", *FAST, code=1)
-    for part in ("2 columns that cannot be used", "'x0' in row 1", "'u0' in row 1", "--drop 'a,b'"):
+    for part in (
+        "2 columns that cannot be used",
+        "'x0' in data row 1",
+        "'u0' in data row 1",
+        "--drop 'a,b'",
+    ):
         assert part in one_line(failed)
     assert "no column" in one_line(run("train", "t.csv", "--drop", "a,b", *FAST, code=1))
     assert "no column 'bb'" in one_line(run("train", "t.csv", "--drop", "bb", *FAST, code=1))

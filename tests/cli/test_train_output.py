@@ -43,11 +43,15 @@ def test_json_lines(run: Run) -> None:
     columns, *epochs, result = trained.events
     assert columns["event"] == "columns"
     assert columns["inputs"] == 4
+    assert 5 < columns["columns"][0].pop("fill") < 7
     assert columns["columns"][0] == {
         "column": "sepal length (cm)",
         "type": "number",
         "encoding": "standardised",
+        "outputs": 1,
         "gaps": 0,
+        "categories": None,
+        "reason": None,
         "remarks": [],
         "used": True,
         "inputs": 1,

@@ -64,7 +64,7 @@ def test_a_model_whose_outputs_are_not_finite_is_refused(
     name, *flags = command.split()
     error = _error(capsys, name, useless, "data.csv", *flags)
     assert re.fullmatch(
-        r"Error: data.csv, row \d+: the network's output is not finite, as its weights reach "
+        r"Error: data.csv, data row \d+: the network's output is not finite, as its weights reach "
         r"3e\+38; train the model again with a smaller learning rate",
         error,
     )
@@ -93,6 +93,8 @@ def test_a_cell_that_overflows_the_network_is_named(
     flags += ["-o", "out.csv"] if name == "predict" else []
     write_model("m", _with_weights(first=-20, bias=0, second=0.5))
     error = _error(capsys, name, "m", "far.csv", *flags)
-    assert error.startswith("Error: far.csv, row 3, column 'b': the network's output is not finite")
+    assert error.startswith(
+        "Error: far.csv, data row 3, column 'b': the network's output is not finite"
+    )
     assert error.endswith("mean of training; correct the cell or remove the row")
     assert Path("out.csv").read_text(encoding="utf-8") == "old"

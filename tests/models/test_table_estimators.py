@@ -20,6 +20,7 @@ from gpubp import DataError, MLPClassifier, MLPRegressor, TableClassifier, Table
 from gpubp.models.finite_outputs import NonFiniteOutputError
 from gpubp.models.table_rows import hold_out
 from gpubp.tables.column import TextColumn
+from gpubp.tables.encoding.strays import StrayCellWarning
 from gpubp.tables.table import Table
 from gpubp.training.history import Epoch
 from tests.models.table_cases import (
@@ -426,8 +427,8 @@ def test_one_class() -> None:
         ({"y": LABELS[:-1]}, "inconsistent numbers of samples"),
         ({"target": "z"}, "X has no column 'z'"),
         ({"y": np.where(A > 0, "x", None)}, "Input y of TableClassifier contains NaN: a value"),
-        ({"target": 3}, "target is 3; give the name of a column of X, or a list of them"),
-        ({"target": ["y", 0]}, r"target is \['y', 0\]; give the name"),
+        ({"target": 3.5}, "target is 3.5; give the name of a column of X, or a list of them"),
+        ({"target": ["y", 0.5]}, r"target is \['y', 0.5\]; give the name"),
         ({"y": np.where(A > 1, np.nan, 1.0)}, "Input y contains NaN"),
         ({"y": A}, "Unknown label type"),
         ({"target": "a"}, "Unknown label type"),
@@ -444,7 +445,7 @@ def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     [
         (TableClassifier, {"y": np.full(N, "u")}, "the target has one class only, 'u'"),
         (TableClassifier, {"y": A}, "different labels in 120 rows"),
-        (TableRegressor, {"y": LABELS}, "row 3, column 'y': 'high' is not a number, which"),
+        (TableRegressor, {"y": LABELS}, "data row 3, column 'y': 'high' is not a number, which"),
         (TableRegressor, {"y": np.ones(N)}, "the target is 1.0 in every row"),
         (TableRegressor, {"y": np.full(N, np.nan)}, "'y' is missing in every row"),
     ],
@@ -528,15 +529,27 @@ def test_gaps_and_values_that_training_had_not() -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("abc", "X, row 5, column 'a': 'abc' is no number"),
-        (np.inf, "X, row 5, column 'a': inf is not a finite number"),
-        (1e300, r"X, row 5, column 'a': 1e\+300 is too large"),
+        ("abc", "X, data row 5, column 'a': 'abc' is no number and counts as empty"),
+        (np.inf, "X, data row 5, column 'a': inf is not a finite number and counts as empty"),
     ],
 )
-def test_wrong_cells(cell: Any, message: str) -> None:
+def test_a_wrong_cell_is_a_gap_and_many_are_an_error(cell: Any, message: str) -> None:
     cells = A.astype(object)
     cells[4] = cell
-    with pytest.raises(DataError, match=message):
+    model = classifier()
+    with pytest.warns(StrayCellWarning, match=message):
+        found = model.predict_proba(COLUMNS | {"a": cells})
+    cells[4] = np.nan
+    np.testing.assert_array_equal(found, model.predict_proba(COLUMNS | {"a": cells}))
+    cells[4:] = cell
+    with pytest.raises(DataError, match=r"data row 5, column 'a': .* \(\d+ of \d+ cells\); "):
+        model.predict(COLUMNS | {"a": cells})
+
+
+def test_a_number_that_is_too_large() -> None:
+    cells = A.astype(object)
+    cells[4] = 1e300
+    with pytest.raises(DataError, match=r"X, data row 5, column 'a': 1e\+300 is too large"):
         classifier().predict(COLUMNS | {"a": cells})
 
 
@@ -545,12 +558,16 @@ def test_outputs_that_are_not_finite_name_the_cell() -> None:
     model.network_.coefs_[0] = model.network_.coefs_[0] * 1e3
     far = A.copy()
     far[4] = 1e36
-    message = r"X, row 5, column 'a': the network's output is not finite, as this cell is .*e\+36"
+    message = (
+        r"X, data row 5, column 'a': the network's output is not finite, as this cell is .*e\+36"
+    )
     with pytest.raises(NonFiniteOutputError, match=message):
         model.predict(COLUMNS | {"a": far})
     model.network_.coefs_[0] = model.network_.coefs_[0] * 1e30
     model.network_.coefs_[1] = model.network_.coefs_[1] * 1e30
-    message = r"rows.csv, row \d+: the network's output is not finite, as its weights reach .*e\+3"
+    message = (
+        r"rows.csv, data row \d+: the network's output is not finite, as its weights reach .*e\+3"
+    )
     with pytest.raises(NonFiniteOutputError, match=message):
         model.predict(table())
 
@@ -601,10 +618,10 @@ def test_scores_with_labels_that_training_had_not() -> None:
     assert rows[3]["rows"] == 3
     assert rows[3]["recall"] == 0
     with pytest.raises(
-        DataError, match="row 4, column 'y': 'elsewhere' is no label of the model, w"
+        DataError, match="data row 4, column 'y': 'elsewhere' is no label of the model, w"
     ):
         model.known_labels(table(y=labels))
-    with pytest.raises(DataError, match="row 1, column 'y': the label is missing"):
+    with pytest.raises(DataError, match="data row 1, column 'y': the label is missing"):
         model.known_labels(table(y=np.where(np.arange(N) == 0, "", LABELS)))
     assert_array_equal(model.known_labels(table(y=LABELS)), LABELS)
     assert_array_equal(model.known_labels(table(other=LABELS), "other"), LABELS)

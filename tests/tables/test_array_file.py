@@ -85,7 +85,7 @@ def test_array_chunks_equal_the_whole_and_know_their_rows(tmp_path):
         assert [len(chunk) for chunk in chunks] == [3, 1]
         np.testing.assert_array_equal(_matrix(chunks[0], ("x0", "x1", "x2")), X[:3])
         assert cells(chunks[1], "x1") == [None]
-        assert chunks[1].where(0, "x1") == f"{path}, row 4, column 'x1'"
+        assert chunks[1].where(0, "x1") == f"{path}, data row 4, column 'x1'"
     with pytest.raises(ValueError, match="rows is 0; give at least 1"):
         read_chunks(path, 0)
 

@@ -35,7 +35,7 @@ def test_the_plain_table(base):
     assert cells(base, "y")[:3] == ["yes", "no", "no"]
     assert base.notes == ()
     assert base.doubled == frozenset()
-    assert base.where(0, "a") == f"{base.source}, row 1, column 'a'"
+    assert base.where(0, "a") == f"{base.source}, data row 1, column 'a'"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_same_table_in_other_dialects(write, base, content, name):
     assert table.targets == ("y",)
     parts = list(read_chunks(path, 5))
     assert [len(part) for part in parts] == [5, 5, 2]
-    assert parts[2].where(1) == f"{path}, row 12"
+    assert parts[2].where(1) == f"{path}, data row 12"
 
 
 def test_a_zst_file(write, base, tmp_path):
@@ -142,7 +142,7 @@ def test_tabs_and_other_delimiters_within_cells(write):
     table = read_table(write("name\tn\nDoe, Jane\t1\nRoe, Rick\t2\n"))
     assert cells(table, "name") == ["Doe, Jane", "Roe, Rick"]
     table = read_table(write("a;b\n1,5;2,5\n3,5;4,5\n"))
-    assert cells(table, "a") == ["1,5", "3,5"]
+    assert cells(table, "a") == [1.5, 3.5]
     table = read_table(write("1,5;2,5\n3,5;4,5\n5,5;4,5\n"))
     assert table.names == ("x0", "x1")
 

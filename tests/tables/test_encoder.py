@@ -46,7 +46,9 @@ def test_gaps_in_numbers_are_the_median_with_an_indicator() -> None:
     X = encoder.transform(_table(a=[np.nan, 1]))
     assert_allclose(X, [[-1 / 2**0.5, 1], [0, 0]], rtol=1e-14)
     assert encoder.get_feature_names_out().tolist() == ["a", "a is missing"]
-    assert encoder.summary()[0]["remarks"] == ["1 gap: median 0"]
+    assert encoder.summary()[0]["remarks"] == ["empty cells count as 0, the median"]
+    assert encoder.encodings_[0].description == "standardised, + 1 if empty"
+    assert encoder.summary()[0]["fill"] == 0
 
 
 def test_a_gap_that_training_had_not_is_the_median() -> None:
@@ -57,7 +59,8 @@ def test_a_gap_that_training_had_not_is_the_median() -> None:
 
 def test_booleans_are_0_or_1_however_they_are_written() -> None:
     encoder = TableEncoder(dtype="float64").fit(_table(a=["Yes", "no", "no", None]))
-    assert encoder.encodings_[0].description == "1 for yes, missing"
+    assert encoder.encodings_[0].description == "1 for yes, + 1 if empty"
+    assert encoder.summary()[0]["fill"] == "no"
     assert_array_equal(
         encoder.transform(_table(a=["YES", "no", "1", "True", "false", "0", ""])),
         [[1, 0], [0, 0], [1, 0], [1, 0], [0, 0], [0, 0], [0, 1]],
@@ -79,11 +82,38 @@ def test_categories_are_one_hot_then_others_then_gaps() -> None:
             "column": "a",
             "type": "category",
             "encoding": "one-hot, 2 values + other + missing",
+            "outputs": 4,
             "gaps": 1,
-            "remarks": ["1 of 3 values is in fewer than 2 rows"],
+            "fill": None,
+            "categories": ["x", "z"],
+            "reason": None,
+            "remarks": ["1 of 3 values occurs once and is input 'other'"],
             "used": True,
         }
     ]
+
+
+def test_rare_values_are_said_with_their_rows() -> None:
+    cells = ["x"] * 5 + ["y"] * 2 + ["z"] * 2
+    encoder = TableEncoder(min_frequency=2).fit(_table(a=[*cells, "u", "v"]))
+    remark = "2 of 5 values occur once and share one input, 'other'"
+    assert encoder.summary()[0]["remarks"] == [remark]
+    encoder = TableEncoder(min_frequency=3).fit(_table(a=cells))
+    remark = "2 of 3 values occur in fewer than 3 rows and share one input, 'other'"
+    assert encoder.summary()[0]["remarks"] == [remark]
+
+
+def test_the_reason_of_what_is_left_out() -> None:
+    table = _table(
+        a=[f"C{k}" for k in range(40)],
+        b=["x"] * 40,
+        c=[None] * 40,
+        d=[f"text {k} of {k}" for k in range(40)],
+        e=np.arange(40.0) % 3,
+    )
+    summary = TableEncoder().fit(table).summary()
+    assert [row["reason"] for row in summary] == ["id", "constant", "empty", "text", None]
+    assert [row["encoding"] for row in summary] == [None] * 4 + ["standardised"]
 
 
 def test_without_others_in_training_new_values_and_gaps_are_zeros() -> None:
@@ -169,7 +199,7 @@ def test_strays_are_gaps_later_too() -> None:
 
 def test_one_date_or_none_is_an_indicator() -> None:
     encoder = TableEncoder().fit(_table(d=["2020-01-31", None]))
-    assert encoder.encodings_[0].description == "missing"
+    assert encoder.encodings_[0].description == "+ 1 if empty"
     assert_array_equal(encoder.transform(_table(d=["2021-12-31", None])), [[0], [1]])
     again = TableEncoder.from_parts(encoder.to_header(), encoder.tensors())
     assert again.encodings_ == encoder.encodings_
@@ -219,7 +249,8 @@ def test_features_and_drop_choose_columns() -> None:
 def test_what_is_left_out_is_in_the_summary_alone() -> None:
     encoder = TableEncoder().fit(_table(k=[1, 1], a=[1, 2]))
     assert [row["used"] for row in encoder.summary()] == [False, True]
-    assert encoder.summary()[0]["encoding"] == ""
+    left_out = encoder.summary()[0]
+    assert (left_out["encoding"], left_out["outputs"], left_out["fill"]) == (None, 0, None)
     assert encoder.transform(_table(a=[1])).shape == (1, 1)
 
 
@@ -248,7 +279,7 @@ def test_columns_to_be_read_as_written() -> None:
     )
     encoder = TableEncoder(categorical=["group"], min_frequency=1).fit(table)
     assert len(encoder.encodings_) == 5
-    assert encoder.text_columns_ == ("comma", "code")
+    assert encoder.text_columns_ == ("comma",)
     # As written, 1.234 is 1234 here; read as a number before, it would be 1.234.
     X = encoder.transform(_table(comma=["1.234"], dot=[1], code=["x"], group=[1], day=["12:30"]))
     assert X[0, 0] == pytest.approx((1234 - 1.75) / 0.25)

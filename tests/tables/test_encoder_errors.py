@@ -11,6 +11,7 @@ import pytest
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
 from gpubp.tables.encoder import TableEncoder
+from gpubp.tables.encoding.strays import StrayCellWarning
 from gpubp.tables.table import DataError, Table
 
 
@@ -38,12 +39,13 @@ def _message(table: Table, **options: Any) -> str:
 
 
 def test_all_columns_that_cannot_be_used_are_listed_at_once() -> None:
-    table = _table(a=[1.0, np.inf], b=["5", "x"], c=["1", "y"], d=[1.0, 2])
+    table = _table(a=["1", "z"], b=["5", "x"], c=["1", "y"], d=[1.0, 2])
     table = replace(table, row_numbers=np.array([3, 7]))
-    assert _message(table, numeric=["b"], date=["c"]) == (
-        "data.csv has 3 columns that cannot be used: 'a' holds inf, not a finite number, in row 7; "
-        "'b' has no number in 1 of 2 cells, such as 'x' in row 7; "
-        "'c' has no date in 2 of 2 cells, such as '1' in row 3; to leave out: --drop 'a,b,c'"
+    assert _message(table, numeric=["a", "b"], date=["c"]) == (
+        "data.csv has 3 columns that cannot be used: "
+        "'a' has no number in 1 of 2 cells, such as 'z' in data row 7; "
+        "'b' has no number in 1 of 2 cells, such as 'x' in data row 7; "
+        "'c' has no date in 2 of 2 cells, such as '1' in data row 3; to leave out: --drop 'a,b,c'"
     )
     assert TableEncoder(drop=["a", "b", "c"]).fit(table).n_features_out_ == 1
 
@@ -107,21 +109,24 @@ def test_a_needed_column_must_not_be_doubled() -> None:
 @pytest.mark.parametrize(
     ("column", "cells", "message"),
     [
-        ("a", ["1", "abc", "abc"], "row 2, column 'a': 'abc' is no number (2 such cells)"),
-        ("a", ["1", "2", "3,5"], "row 3, column 'a': '3,5' is no number; see --decimal ','"),
-        ("a", ["1", "x", "3,5"], "row 2, column 'a': 'x' is no number (2 such cells); correct"),
-        ("a", [1, 2, np.inf], "row 3, column 'a': inf is not a finite number; training had 1 to 4"),
-        ("a", [1, -np.inf, 2], "row 2, column 'a': -inf is not a finite number"),
-        ("a", [1, 2, 1e39], "row 3, column 'a': 1e+39 is too large; training had 1 to 4"),
-        ("a", ["1", "1e39", "2"], "row 2, column 'a': 1e+39 is too large"),
-        ("c", ["yes", "no", "maybe"], "row 3, column 'c': 'maybe' is neither 'no' nor 'yes'"),
-        ("c", [0, 1, 2], "row 3, column 'c': '2' is neither 'no' nor 'yes'"),
+        (
+            "a",
+            ["1", "abc", "abc"],
+            "data row 2, column 'a': 'abc' is no number (2 of 3 cells); correct the",
+        ),
+        ("a", ["1", "2", "3,5"], "data row 3, column 'a': '3,5' is no number with a decimal point"),
+        ("a", [1, 2, np.inf], "data row 3, column 'a': inf is not a finite number (1 of 3 cells)"),
+        ("a", [1, -np.inf, 2], "data row 2, column 'a': -inf is not a finite number"),
+        ("a", [1, 2, 1e39], "data row 3, column 'a': 1e+39 is too large; training had 1 to 4"),
+        ("a", ["1", "1e39", "2"], "data row 2, column 'a': 1e+39 is too large"),
+        ("c", ["yes", "no", "maybe"], "data row 3, column 'c': 'maybe' is neither 'no' nor 'yes'"),
+        ("c", [0, 1, 2], "data row 3, column 'c': '2' is neither 'no' nor 'yes'"),
         (
             "d",
             ["2020-01-01", "soon", ""],
-            "row 2, column 'd': 'soon' is no date such as 2020-",
+            "data row 2, column 'd': 'soon' is no date such as 2020-",
         ),
-        ("d", [20200101, 2, 3], "row 1, column 'd': '20200101' is no date"),
+        ("d", [20200101, 2, 3], "data row 1, column 'd': '20200101' is no date"),
     ],
 )
 def test_a_cell_that_cannot_be_encoded_is_named(
@@ -139,10 +144,44 @@ def test_cells_of_several_columns_are_named_with_their_row_of_the_source() -> No
     with pytest.raises(DataError) as caught:
         encoder.transform(replace(bad, first_row=101))
     assert str(caught.value) == (
-        "data.csv, row 102, column 'a': 'u' is no number; "
-        "data.csv, row 101, column 'c': 'v' is neither 'no' nor 'yes'; correct the cells, or name "
-        "those that mean 'missing' by --na"
+        "data.csv, data row 102, column 'a': 'u' is no number (1 of 2 cells); "
+        "data.csv, data row 101, column 'c': 'v' is neither 'no' nor 'yes' (1 of 2 cells); correct "
+        "the cells, or name those that mean 'missing' by --na"
     )
+
+
+def _rows(**columns: Any) -> Table:
+    """Ten rows of gaps but for some columns."""
+    return _table("new.csv", **({name: [None] * 10 for name in "abcd"} | columns))
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "message"),
+    [
+        ("a", ["1", "u", "3", "w", *"1234"], "'u' is no number and counts as empty (2 such cells)"),
+        ("a", [1, -np.inf, *range(7)], "-inf is not a finite number and counts as empty"),
+        ("c", ["yes", "v", *["no"] * 7], "'v' is neither 'no' nor 'yes' and counts as empty"),
+        (
+            "d",
+            ["2020-01-01", "2020-31-31", "2020-02-02"],
+            "'2020-31-31' is no date such as 2020-02-02 and counts as empty",
+        ),
+    ],
+)
+def test_few_cells_that_do_not_fit_are_gaps_with_a_warning(
+    column: str, cells: list[Any], message: str
+) -> None:
+    encoder = TableEncoder().fit(TRAINING)
+    filler = np.nan if isinstance(cells[0], int) else None
+    cells = [*cells, *[filler] * (10 - len(cells))]
+    with pytest.warns(StrayCellWarning) as caught:
+        encoded = encoder.transform(_rows(**{column: cells}))
+    assert [str(each.message) for each in caught] == [
+        f"new.csv, data row 2, column {column!r}: {message}"
+    ]
+    wrong = {"u", "w", "v", "2020-31-31", "-inf"}
+    fits = [filler if str(cell) in wrong else cell for cell in cells]
+    np.testing.assert_array_equal(encoded, encoder.transform(_rows(**{column: fits})))
 
 
 def test_float64_takes_what_float32_cannot() -> None:
@@ -167,3 +206,10 @@ def test_columns_that_are_all_left_out_by_the_user() -> None:
 def test_an_order_of_dates_that_is_none() -> None:
     with pytest.raises(DataError, match="'d:ymd' gives the order 'ymd' for dates in 'd'; give dmy"):
         TableEncoder(date=["d:ymd"]).fit(TRAINING)
+
+
+def test_a_stray_boolean_is_a_gap() -> None:
+    encoder = TableEncoder().fit(_table(c=["yes", "yes", "no", None]))
+    with pytest.warns(StrayCellWarning, match="'v' is neither 'no' nor 'yes' and counts as empty"):
+        encoded = encoder.transform(_table(c=["no", "v", "no", "yes"]))
+    np.testing.assert_array_equal(encoded, [[0, 0], [1, 1], [0, 0], [1, 0]])

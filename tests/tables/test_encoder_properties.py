@@ -99,6 +99,7 @@ def test_a_fit_is_the_same_twice_and_comes_back_from_its_parts(table: Table) -> 
     assert_array_equal(again.transform(table), encoder.transform(table), strict=True)
 
 
+@pytest.mark.filterwarnings("ignore::gpubp.tables.encoding.strays.StrayCellWarning")
 @QUICK
 @given(tables(), tables())
 def test_other_rows_are_encoded_or_refused(table: Table, other: Table) -> None:

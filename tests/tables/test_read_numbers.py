@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,8 @@ def _column(write, values, options=ReadOptions(), rest=("7",)):  # noqa: B008
     """The column of cells, read whole; in chunks it is the same."""
     path = write("a,y\n" + "".join(f"{value},u\n" for value in (*values, *rest)))
     table = read_table(path, options)
-    (chunk,) = read_chunks(path, 10_000, options)
+    known = replace(options, decimal=table.decimal)  # as predict has it from the model
+    (chunk,) = read_chunks(path, 10_000, known)
     assert cells(chunk, "a") == cells(table, "a")
     return table.column("a")
 
@@ -25,7 +28,7 @@ def _column(write, values, options=ReadOptions(), rest=("7",)):  # noqa: B008
     "text",
     [
         *("0x10", "1_000", "1e400", "-1e400", "01", "-01", "+01", "00", "007.5", "inf", "-inf"),
-        *("infinity", "-nan", "NAN", "yes", "true", "1,5", "1 000", "1.2.3", "1-2", "--5", "+-5"),
+        *("infinity", "-nan", "NAN", "yes", "true", "1 000", "1.2.3", "1-2", "--5", "+-5"),
         *("1e", "e5", "5%", "$5", "2024-01-01", "12:30", "\u0661", "1e1_0", "1.5_0", "(5)", "1/2"),
         *("9007199254740993", "9007199254740992", "-9007199254740993", "11898508762506083287"),
     ],

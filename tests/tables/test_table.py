@@ -56,8 +56,8 @@ def test_rows_are_views_and_know_their_places():
     assert len(part) == 3
     assert np.shares_memory(part.columns["x"].values, table.columns["x"].values)
     assert part.column("t").texts().tolist() == ["b", "c", "a"]
-    assert part.where(0, "x") == "some.csv, row 2, column 'x'"
-    assert part.rows(1, 9).where(1) == "some.csv, row 4"
+    assert part.where(0, "x") == "some.csv, data row 2, column 'x'"
+    assert part.rows(1, 9).where(1) == "some.csv, data row 4"
     assert len(table.rows(4, 2)) == 0
 
 
@@ -65,9 +65,9 @@ def test_taken_rows_keep_their_places():
     table = _table(x=NumberColumn(np.arange(5.0)), t=TextColumn.of("abcab"))
     taken = table.rows(1, 5).take(np.array([3, 0]))
     assert taken.column("x").values.tolist() == [4, 1]
-    assert taken.where(0) == "some.csv, row 5"
-    assert taken.take(np.array([1])).where(0) == "some.csv, row 2"
-    assert taken.rows(1, 2).where(0) == "some.csv, row 2"
+    assert taken.where(0) == "some.csv, data row 5"
+    assert taken.take(np.array([1])).where(0) == "some.csv, data row 2"
+    assert taken.rows(1, 2).where(0) == "some.csv, data row 2"
 
 
 def test_reordered_rows_stay_in_their_memory_and_keep_their_places():
@@ -77,7 +77,10 @@ def test_reordered_rows_stay_in_their_memory_and_keep_their_places():
     assert np.shares_memory(ordered.columns["x"].values, memory)
     assert ordered.columns["x"].values.tolist() == [2, 0, 1]
     assert ordered.columns["t"].texts().tolist() == ["c", "a", "b"]
-    assert [ordered.where(row) for row in (0, 1)] == ["some.csv, row 3", "some.csv, row 1"]
+    assert [ordered.where(row) for row in (0, 1)] == [
+        "some.csv, data row 3",
+        "some.csv, data row 1",
+    ]
 
 
 def test_rows_that_cannot_be_written_are_copied_to_be_reordered():

@@ -65,7 +65,7 @@ def test_rows_without_a_target_are_left_out_and_counted() -> None:
     rows, left_out = rows_with_target(table, ["y"])
     assert (left_out, len(rows)) == (2, 2)
     assert rows.columns["a"].values.tolist() == [1, 3]
-    assert rows.where(1, "y") == "data.csv, row 3, column 'y'"
+    assert rows.where(1, "y") == "data.csv, data row 3, column 'y'"
     rows, left_out = rows_with_target(table, ["y", "z"])
     assert (left_out, rows.columns["a"].values.tolist()) == (3, [1])
     whole, left_out = rows_with_target(table, ["a"])
@@ -109,7 +109,7 @@ def test_no_row_has_a_target() -> None:
         ([0.5, 1, 2.5] * 20, "regression", "3 distinct numbers in 60 rows"),
         (["1", "2", "3"] * 20, "classification", "3 distinct whole numbers in 60 rows, taken "),
         (["1.5", "2", "3"] * 20, "regression", "3 distinct numbers in 60 rows"),
-        (["2,288", "1,100", "3,000"] * 2, "regression", "3 distinct whole numbers in 6 rows, "),
+        (["2,288", "1,100", "3,000"] * 2, "regression", "3 distinct whole numbers in 6 rows ("),
         (["True", "False"] * 3, "classification", "is text"),
         (["1", "2", "3+"] * 2, "classification", "is text"),
         (["01", "02"] * 2, "classification", "is text"),
@@ -137,7 +137,8 @@ def test_a_target_taken_by_default_is_said() -> None:
 
 def test_numbers_with_separators_are_said() -> None:
     line = infer_task(table_of(a=range(3), y=["2,288", "3,100", "950"]), ("y",))[1]
-    assert ", such as '2,288', read as 2288.0" in line
+    doubt = "('2,288' could be 2288 or 2.288: read as 2288; --decimal , reads 2.288); --task"
+    assert doubt in line
     line = infer_task(table_of(a=range(3), y=["2,5", "3,25", "0,5"]), ("y",))[1]
     assert ", such as '0,5', read as 0.5" in line
 
@@ -150,7 +151,9 @@ def test_several_targets_are_a_regression() -> None:
 def test_a_stray_cell_among_many_numbers_is_an_error_not_a_class() -> None:
     values = [f"{v / 10}" for v in range(40)]
     values[17] = "n.b."
-    with pytest.raises(DataError, match=r"data.csv, row 18, column 'y': 'n.b.' is not a number, "):
+    with pytest.raises(
+        DataError, match=r"data.csv, data row 18, column 'y': 'n.b.' is not a number, "
+    ):
         infer_task(table_of(a=range(40), y=values), ("y",))
     values[17] = "n/a"  # which is a gap
     assert infer_task(table_of(a=range(40), y=values), ("y",))[0] == "regression"
@@ -161,7 +164,7 @@ def test_text_that_is_half_numbers_is_labels() -> None:
     half = table_of(a=range(22), y=[*words, *map(str, range(11))])
     assert infer_task(half, ("y",)) == ("classification", "target 'y' is text")
     more = table_of(a=range(22), y=[*words[:9], *map(str, range(13))])
-    with pytest.raises(DataError, match=r"row 1, column 'y': 'w0' is not a number"):
+    with pytest.raises(DataError, match=r"data row 1, column 'y': 'w0' is not a number"):
         infer_task(more, ("y",))
 
 
@@ -270,10 +273,13 @@ def test_numbers() -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        (["1", "b", "a"], "data.csv, row 3, column 'y': 'a' is not a number, which a regression"),
-        (["1", ""], "data.csv, row 2, column 'y': the target is missing; leave the row out"),
-        ([1, np.nan], "data.csv, row 2, column 'y': the target is missing; leave the row out"),
-        ([1, np.inf], "data.csv, row 2, column 'y': inf is not a finite number"),
+        (
+            ["1", "b", "a"],
+            "data.csv, data row 3, column 'y': 'a' is not a number, which a regression",
+        ),
+        (["1", ""], "data.csv, data row 2, column 'y': the target is missing; leave the row out"),
+        ([1, np.nan], "data.csv, data row 2, column 'y': the target is missing; leave the row out"),
+        ([1, np.inf], "data.csv, data row 2, column 'y': inf is not a finite number"),
     ],
 )
 def test_cells_that_are_no_numbers(cells: list[Any], message: str) -> None:
@@ -290,7 +296,7 @@ def test_cells_that_are_no_numbers(cells: list[Any], message: str) -> None:
         (["u"] * 4, "classification", "data.csv, column 'y': the target has one class only, 'u'"),
         ([3] * 4, "classification", "data.csv, column 'y': the target has one class only, 3;"),
         ([3.5] * 4, "regression", "column 'y': the target is 3.5 in every row"),
-        (["u", "v"], "regression", "data.csv, row 1, column 'y': 'u' is not a number"),
+        (["u", "v"], "regression", "data.csv, data row 1, column 'y': 'u' is not a number"),
         ([f"id{j}" for j in range(30)], "classification", "has 30 different labels in 30 rows"),
         ([j // 9 for j in range(9009)], "classification", "has 1001 different labels in 9009 rows"),
         (
@@ -304,7 +310,7 @@ def test_cells_that_are_no_numbers(cells: list[Any], message: str) -> None:
             r"one class only, 'EU' \(2 rows with 'NA' taken as missing; --na '' keeps such cells\)",
         ),
         ([j / 8 for j in range(30)], "classification", "has 30 different labels in 30 rows"),
-        (["u", "v" * 1001], "classification", "row 2, column 'y': a label of 1001 characters"),
+        (["u", "v" * 1001], "classification", "data row 2, column 'y': a label of 1001 characters"),
     ],
 )
 def test_targets_that_cannot_be_learned(target: list[Any], task: Any, message: str) -> None:

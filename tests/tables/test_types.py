@@ -94,6 +94,11 @@ def test_counts_and_remarks_of_what_is_left_out() -> None:
     ids = _type(TextColumn.of([f"C{i:03}" for i in range(40)]))
     assert ids.distinct == 40
     assert ids.remarks == ("left out: all 40 values differ, as ids do",)
+    rows = _type(NumberColumn(np.arange(40)), "row of it")
+    assert rows.remarks == (
+        "left out: all 40 values differ, as ids do; --numeric 'row of it' takes them as numbers",
+    )
+    assert _type(NumberColumn(np.arange(40)), "row of it", asked="number").used
     texts = [f"a text of {i}" for i in range(1200)]
     assert _type(TextColumn.of([*texts, None])).remarks == (
         "left out: 1,200 different texts in 1,200 rows, such as 'a text of 0'",
@@ -118,7 +123,8 @@ def test_numbers_in_text_have_the_statistics_of_their_rows() -> None:
 
 
 def test_an_ambiguous_comma_names_the_option() -> None:
-    assert _type(_text("2,288", "1,066")).remarks == ("'1,066' is read as 1066; see --decimal",)
+    doubt = "'1,066' could be 1066 or 1.066: read as 1066; --decimal , reads 1.066"
+    assert _type(_text("2,288", "1,066")).remarks == (doubt,)
     found = _type(_text("2,288", "1,066"), decimal=",")
     assert found.remarks == ("'1,066' is read as 1.066",)
     assert found.statistics is not None
@@ -182,6 +188,44 @@ def test_an_assumed_order_names_the_option() -> None:
     assert _type(column, "when", asked="date", order="mdy").remarks == ()
 
 
+@pytest.mark.parametrize(
+    ("values", "rows", "said"),
+    [
+        ([80331, 1067, 10115, 20095, 50667], 200, True),
+        ([80331, 1067, 10115, 20095, 50667], 100, False),  # too few rows
+        (list(range(10115, 10136)), 210, False),  # 21 different ones
+        ([80331, 967, 10115], 102, False),
+        ([9999, 1067, 5555], 102, False),  # four digits
+        ([100331, 10115], 102, False),
+        ([80331.5, 10115], 102, False),
+        ([20000, 35000, 49900], 102, False),  # wages
+    ],
+)
+def test_whole_numbers_that_may_be_codes(values: list[float], rows: int, said: bool) -> None:
+    column = NumberColumn(np.resize(np.array(values), rows))
+    remark = f"{len(values)} distinct whole numbers; --categorical 'the zip' if they are codes"
+    assert _type(column, "the zip").remarks == ((remark,) if said else ())
+    assert _type(column, "the zip", asked="number").remarks == ()
+
+
+def test_a_usual_word_for_a_gap_needs_no_remark() -> None:
+    found = _type(_text(*map(str, range(30)), "N/a", "k.A.", "soon"))
+    assert found.strays == ("N/a", "k.A.", "soon")
+    assert found.remarks == ("'soon' in 1 row is no number and counts as a gap",)
+
+
+def test_infinite_numbers_are_gaps() -> None:
+    found = _type(NumberColumn(np.array([1, -np.inf, np.nan, np.inf, 4, np.inf])))
+    assert (found.kind, found.gaps, found.strays) == ("number", 4, ("-inf", "inf"))
+    assert found.statistics is not None
+    assert (found.statistics.low, found.statistics.median) == (1, 2.5)
+    assert found.remarks == (
+        "-inf in 1 row is no finite number and counts as a gap",
+        "inf in 2 rows is no finite number and counts as a gap",
+    )
+    assert _type(NumberColumn(np.array([np.inf, np.inf]))).kind == "empty"
+
+
 def test_the_user_decides_on_the_kind() -> None:
     assert _type(NumberColumn(np.array([1, 2, 1])), asked="category").kind == "category"
     assert _type(NumberColumn(np.arange(40)), asked="number").kind == "number"
@@ -198,8 +242,6 @@ def test_the_user_decides_on_the_kind() -> None:
         (_text("1", "b", "2", "b"), "number", "has no number in 2 of 4 cells, such as 'b'", 1),
         (_text(None, "b"), "date", "has no date in 1 of 1 cells, such as 'b'", 1),
         (NumberColumn(np.array([1, 7])), "date", "has no date in 2 of 2 cells, such as '1'", 0),
-        (NumberColumn(np.array([1, np.inf])), None, "holds inf, not a finite number,", 1),
-        (NumberColumn(np.array([1, -np.inf, np.nan])), None, "holds -inf, not a finite", 1),
         (NumberColumn(np.array([-1e308, 1e308])), None, "too far for float64", None),
     ],
 )

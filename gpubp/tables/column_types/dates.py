@@ -16,7 +16,6 @@ Array = NDArray[Any]  # of times: (k,) datetime64[us], NaT for a text that is no
 # Dates with the name of the month go with any of them.
 Order = Literal["ymd", "dmy", "mdy", "compact"]
 ORDERS: tuple[Order, ...] = get_args(Order)
-EXAMPLES = {"ymd": "2020-12-31", "dmy": "31/12/2020", "mdy": "12/31/2020", "compact": "20201231"}
 
 # A row of fields: how the date is written, year, month and day, or the two numbers before the
 # year (_EITHER), hour, minute, second, microsecond.

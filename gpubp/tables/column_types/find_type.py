@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
-from gpubp.tables.column_types.column_type import FEWEST_IDS, ColumnError, ColumnType, Kind, differ
+from gpubp.tables.column_types.column_type import (
+    FEWEST_IDS,
+    ColumnError,
+    ColumnType,
+    Kind,
+    differ,
+    rows_of,
+)
 from gpubp.tables.column_types.dates import parse_dates
 from gpubp.tables.column_types.numbers import written
 from gpubp.tables.column_types.statistics import SortedNumbers
@@ -21,6 +29,8 @@ __all__ = ["ColumnError", "ColumnType", "Kind", "as_text", "find_type"]
 Array = NDArray[Any]
 
 FEWEST_DATES = 5  # different numbers such as 20201231, from which they are dates
+
+MOST_CODES, FEWEST_ROWS_OF_CODES = 20, 101  # whole numbers that may be zip codes
 
 _ID_NAME = re.compile(r"(?:^|.*[_\W])(?:id|uuid|guid|index|rowid|row|nr)|unnamed.*", re.IGNORECASE)
 _CAMEL_ID = re.compile(r".*[a-z]I[dD]")
@@ -51,7 +61,7 @@ def find_type(
     asked: number, category or date: what the user takes the column for.
     decimal: "." or ",", for numbers in text that could be either.
     order: "dmy" or "mdy", for dates that could be either.
-    Raises ColumnError where the column cannot be what was asked, or has an infinite number.
+    Infinite numbers are gaps. Raises ColumnError where the column cannot be what was asked.
     """
     if isinstance(column, TextColumn):
         return type_of_text(name, column, asked, decimal, order)
@@ -78,25 +88,48 @@ def as_text(column: Column) -> TextColumn:
 
 
 def _type_of_numbers(name: str, column: NumberColumn, asked: Kind | None) -> ColumnType:
+    infinite = infinite_of(column.values)
+    if infinite:
+        column = NumberColumn(np.where(np.isinf(column.values), np.nan, column.values))
+        return _with_infinite(_type_of_numbers(name, column, asked), infinite)
     numbers = SortedNumbers.of(column.values)
     is_boolean = column.values.dtype.kind == "b" and asked != "number"
     kind: Kind = "boolean" if is_boolean else "number"
     found = ColumnType(name, kind, numbers.gaps, numbers.distinct())
     if not found.distinct:
         return replace(found, kind="empty").noted("left out: no cell has a value")
-    for number in (numbers.values[0], numbers.values[-1]):
-        if np.isinf(number):
-            row = int(np.argmax(column.values == number))
-            raise ColumnError(f"holds {float(number)}, not a finite number,", row)
     if found.distinct == 1 and not found.gaps:
         value = written(numbers.values[:1])[0]
         return replace(found, kind="constant").noted(f"left out: {value} in every row")
     if asked is None and kind == "number" and _counts_rows(name, column.values, numbers):
-        return replace(found, kind="id").noted(differ(found.distinct))
+        take = f"; --numeric {shlex.quote(name)} takes them as numbers"
+        return replace(found, kind="id").noted(differ(found.distinct) + take)
     if asked is None and kind == "number" and _like_dates(numbers):
         found = type_of_text(name, as_text(column), "date")
         return found.noted(f"{written(numbers.values[:1])[0]} is read as a date; see --numeric")
-    return found if kind == "boolean" else with_statistics(found, numbers)
+    if kind == "boolean":
+        return found
+    if asked is None and _like_codes(numbers, found.distinct):
+        codes = f"--categorical {shlex.quote(name)} if they are codes"
+        found = found.noted(f"{found.distinct} distinct whole numbers; {codes}")
+    return with_statistics(found, numbers)
+
+
+def infinite_of(values: Array) -> dict[str, int]:
+    """How many rows have inf and -inf, where any has."""
+    if values.dtype.kind != "f" or not np.isinf(values).any():
+        return {}
+    counts = {str(number): int((values == number).sum()) for number in (-np.inf, np.inf)}
+    return {text: count for text, count in counts.items() if count}
+
+
+def _with_infinite(found: ColumnType, infinite: dict[str, int]) -> ColumnType:
+    """The type of the finite numbers, with a remark on the others, which are gaps."""
+    remarks = [
+        f"{text} in {rows_of(count)} is no finite number and counts as a gap"
+        for text, count in infinite.items()
+    ]
+    return replace(found, strays=(*found.strays, *infinite)).noted(*remarks)
 
 
 def _counts_rows(name: str, values: Array, numbers: SortedNumbers) -> bool:
@@ -124,6 +157,15 @@ def _like_dates(numbers: SortedNumbers) -> bool:
         len(distinct) >= FEWEST_DATES
         and not np.isnat(parse_dates(written(distinct), "compact")).any()
     )
+
+
+def _like_codes(numbers: SortedNumbers, distinct: int) -> bool:
+    """Whether numbers may be codes of five digits, such as zip codes (01067 is 1067 in a frame)."""
+    values = numbers.values
+    few = distinct <= MOST_CODES and len(values) >= FEWEST_ROWS_OF_CODES
+    if not (few and values[0] >= 1000 and 10_000 <= values[-1] < 100_000 and numbers.is_whole()):
+        return False
+    return bool((values % 100 != 0).any())  # prices and wages are round
 
 
 def _is_id_name(name: str) -> bool:

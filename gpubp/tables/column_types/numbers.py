@@ -61,6 +61,21 @@ def find_decimal(values: Sequence[str] | Array, preferred: str | None = None) ->
     return None
 
 
+def decimals_of(value: str) -> str:
+    """The decimal marks with which a text is a number: "", ".", "," or both, ".,"."""
+    return "".join(decimal for decimal, pattern in _PATTERNS.items() if pattern.fullmatch(value))
+
+
+def doubt(value: str, decimal: str) -> str:
+    """A remark on a number that could have a decimal comma or not, and how it is read."""
+    other = "," if decimal == "." else "."
+    as_read, instead = (written(read_numbers([value], mark))[0] for mark in (decimal, other))
+    return (
+        f"{value!r} could be {as_read} or {instead}: read as {as_read}; "
+        f"--decimal {other} reads {instead}"
+    )
+
+
 def is_ambiguous(values: Iterable[str]) -> str | None:
     """A value with a comma that may be decimal or not; None where there is none, or one decides."""
     example = None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.tables.column import TextColumn
+from gpubp.tables.column import MISSING, TextColumn
 from gpubp.tables.column_types.column_type import (
     FEWEST_IDS,
     ColumnError,
@@ -22,6 +22,7 @@ from gpubp.tables.column_types.column_type import (
 )
 from gpubp.tables.column_types.dates import find_dates, parse_dates
 from gpubp.tables.column_types.numbers import (
+    doubt,
     find_decimal,
     is_ambiguous,
     read_numbers,
@@ -41,6 +42,7 @@ LONG_TEXT_SHARE = 0.1  # distinct values per row, from which long cells are no c
 STRAY_SHARE = 0.3  # of the rows: a column of numbers may have so many cells that are none
 MOST_STRAYS = 3  # different ones, and ten times as many numbers
 
+_MARKERS = {text.casefold() for text in MISSING} | {"n.a.", "k.a.", "--"}
 _MOST_WORDS = 2**5 + 2**4  # true and false in any case
 _FEWEST_DATES = 10  # of which one may stand alone
 _PLAIN = re.compile(r"[-+.0-9eE]*")
@@ -87,11 +89,12 @@ class _Texts:
         return ColumnError(f"has no {noun} in {count}, such as {cell}", int(rows[0]))
 
     def notes(self, strays: tuple[str, ...], noun: str) -> list[str]:
-        """Remarks on the values that are taken as gaps."""
+        """Remarks on the values that are taken as gaps, but for usual words for a gap."""
         rows = [int(self.counts[np.flatnonzero(self.values == stray)[0]]) for stray in strays]
         return [
             f"{short(stray)} in {rows_of(count)} is no {noun} and counts as a gap"
             for stray, count in zip(strays, rows, strict=True)
+            if stray.casefold() not in _MARKERS
         ]
 
 
@@ -179,10 +182,9 @@ def _reading(values: Array, mark: str, decimal: str | None) -> list[str]:
     doubtful = is_ambiguous(values) if decimal is None else None
     if doubtful is None and example is None:
         return []
-    number = written(read_numbers([str(doubtful or example)], mark))[0]
-    return [
-        f"{doubtful or example!r} is read as {number}" + ("; see --decimal" if doubtful else "")
-    ]
+    if doubtful is not None:
+        return [doubt(doubtful, mark)]
+    return [f"{example!r} is read as {written(read_numbers([str(example)], mark))[0]}"]
 
 
 def _date(

@@ -10,11 +10,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from gpubp.tables.column import Column
 from gpubp.tables.column_types.column_type import ColumnType
-from gpubp.tables.column_types.dates import EXAMPLES, date_parts, parse_dates
+from gpubp.tables.column_types.dates import date_parts, parse_dates
 from gpubp.tables.column_types.find_type import as_text
 from gpubp.tables.column_types.statistics import SortedNumbers, Statistics
 from gpubp.tables.encoding.encoded import Bound, Lookup
-from gpubp.tables.encoding.encodings import Where, refuse
+from gpubp.tables.encoding.encodings import IF_EMPTY
+from gpubp.tables.encoding.strays import Where, gaps_for
 
 Array = NDArray[Any]
 
@@ -29,11 +30,13 @@ class DateEncoding:
 
     Gaps become 0 in each part, the mean, with an indicator if training had any.
 
+    example: the latest date of training as it was written.
     parts: by name; the statistics of a part that is standardised, None for one on a circle.
     """
 
     type: ColumnType
     parts: tuple[tuple[str, Statistics | None], ...]
+    example: str
 
     @classmethod
     def fit(cls, found: ColumnType, column: Column) -> DateEncoding:
@@ -46,7 +49,8 @@ class DateEncoding:
             if (values != values[0]).any():
                 numbers = SortedNumbers.of(np.repeat(values, counts[known]))
                 parts.append((name, None if name in CIRCLES else numbers.statistics()))
-        return cls(found, tuple(parts))
+        example = str(text.values[known][np.argmax(times[known])])
+        return cls(found, tuple(parts), example)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -61,14 +65,18 @@ class DateEncoding:
     def description(self) -> str:
         words = {"seconds": "seconds since the first"}
         parts = [words.get(part, part) for part, _ in self.parts]
-        return ", ".join([*parts, *["missing"] * (self.type.gaps > 0)])
+        return (", ".join(parts) + IF_EMPTY * (self.type.gaps > 0)).removeprefix(", ")
+
+    @property
+    def fill(self) -> None:
+        return None
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
         text = as_text(column)
         times = parse_dates(text.values, self.type.order)
         unknown = np.isnat(times)
         wrong = unknown & ~np.isin(text.values, self.type.strays)
-        refuse(text, wrong, where, f"is no date such as {EXAMPLES[self.type.order]}")
+        gaps_for(text, wrong, where, f"is no date such as {self.example}")
         times[unknown] = 0
         table = np.zeros((len(times) + 1, len(self.outputs)), dtype)
         place = 0
@@ -82,10 +90,6 @@ class DateEncoding:
         table[:-1][unknown] = 0
         table[np.append(unknown, [True]), place:] = 1
         return Lookup(text.codes, table)
-
-    @property
-    def as_written(self) -> bool:
-        return False  # 20201231 is one number, however it is read
 
     def renamed(self, name: str) -> DateEncoding:
         return replace(self, type=replace(self.type, name=name))

@@ -44,6 +44,7 @@ class Parts:
     encodings: tuple[Encoding, ...]
     dtype: str
     sparse: bool | Literal["auto"]
+    decimal: str | None = None
 
 
 def header_of(parts: Parts) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def header_of(parts: Parts) -> dict[str, Any]:
             column["words"], column["common"] = list(encoding.words), encoding.common
         elif isinstance(encoding, DateEncoding):
             column["parts"] = [part for part, _ in encoding.parts]
+            column["example"] = encoding.example
         columns.append(column)
     return {
         "names": list(parts.names),
@@ -69,6 +71,7 @@ def header_of(parts: Parts) -> dict[str, Any]:
         "columns": columns,
         "dtype": parts.dtype,
         "sparse": parts.sparse,
+        "decimal": parts.decimal,
     }
 
 
@@ -87,7 +90,7 @@ def parts_from(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Parts
     """The parts of `header_of` and `tensors_of`; ValueError for anything that does not fit."""
     if not isinstance(header, Mapping):
         raise ModelFileError(f"the encoder is {header!r:.200}; it must be a dict")
-    only_keys(header, ("names", "named", "columns", "dtype", "sparse"))
+    only_keys(header, ("names", "named", "columns", "dtype", "sparse", "decimal"))
     names = tuple(require_list(header, "names", str))
     array = require_tensor(tensors, STATISTICS, (None, 5))
     if array.dtype != np.float64 or not np.isfinite(array).all():
@@ -111,9 +114,9 @@ def parts_from(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Parts
         raise ModelFileError(f"'sparse' is {sparse!r:.200}; it must be true, false or 'auto'")
     named = require(header, "named", bool)
     dtype = choose(header, "dtype", ("float32", "float64"))
-    return Parts(
-        names, named, tuple(types), tuple(encodings), dtype, cast(bool | Literal["auto"], sparse)
-    )
+    decimal = None if header.get("decimal", "") is None else choose(header, "decimal", (".", ","))
+    of = cast(bool | Literal["auto"], sparse)
+    return Parts(names, named, tuple(types), tuple(encodings), dtype, of, decimal)
 
 
 def _type_from(column: Mapping[str, Any], statistics: Iterator[list[float]]) -> ColumnType:
@@ -121,7 +124,7 @@ def _type_from(column: Mapping[str, Any], statistics: Iterator[list[float]]) -> 
     extra: dict[str, tuple[str, ...]] = {
         "category": ("values", "other", "from_numbers"),
         "boolean": ("words", "common"),
-        "date": ("parts",),
+        "date": ("parts", "example"),
     }
     only_keys(column, (*_COLUMN_KEYS, *extra.get(kind, ())))
     counts = [require(column, key, int) for key in ("gaps", "distinct")]
@@ -173,4 +176,4 @@ def _encoding_from(
     if parts != [part for part in PARTS if part in parts] or not (parts or found.gaps):
         raise ModelFileError(f"the parts of a date are {parts!r:.200}; they are among {PARTS}")
     pairs = [(part, None if part in CIRCLES else _next(statistics)) for part in parts]
-    return DateEncoding(found, tuple(pairs))
+    return DateEncoding(found, tuple(pairs), require(column, "example", str))

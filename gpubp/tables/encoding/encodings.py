@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -10,16 +10,19 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpubp.tables.column import Column, NumberColumn, TextColumn
-from gpubp.tables.column_types.column_type import ColumnType, short
+from gpubp.tables.column_types.column_type import ColumnType
 from gpubp.tables.column_types.find_type import as_text
-from gpubp.tables.column_types.numbers import LARGEST_INTEGER, read_numbers
+from gpubp.tables.column_types.numbers import LARGEST_INTEGER, decimals_of, read_numbers
 from gpubp.tables.column_types.statistics import Statistics
 from gpubp.tables.column_types.text_types import BOOLEANS, boolean_pair
 from gpubp.tables.encoding.encoded import Bound, Lookup, OneHot, Standardised
+from gpubp.tables.encoding.strays import Where, gaps_for, without_infinite
 from gpubp.tables.table import DataError
 
 Array = NDArray[Any]
-Where = Callable[[int], str]  # the place of a row of the column, for messages
+
+
+IF_EMPTY = ", + 1 if empty"  # the indicator of gaps
 
 
 class Encoding(Protocol):
@@ -38,14 +41,17 @@ class Encoding(Protocol):
         """For people."""
 
     @property
-    def as_written(self) -> bool:
-        """Whether cells mean something else if they are read as numbers before."""
+    def fill(self) -> float | str | None:
+        """What a gap counts as; None where it is the mean of each output, or a value of its own."""
 
     def renamed(self, name: str) -> Encoding:
         """The same for a column of another name."""
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
-        """Check a column of new rows; DataError for a cell that cannot be encoded."""
+        """Check a column of new rows: cells that do not fit are gaps, with a StrayCellWarning.
+
+        Raises DataError where they are many, or a number is too large.
+        """
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,7 @@ class NumberEncoding:
     def fit(cls, found: ColumnType) -> NumberEncoding:
         """Say what gaps become; all else is in the statistics of the type."""
         if found.gaps and found.statistics is not None:
-            gaps = "1 gap" if found.gaps == 1 else f"{found.gaps:,} gaps"
-            found = found.noted(f"{gaps}: median {found.statistics.median:.6g}")
+            found = found.noted(f"empty cells count as {found.statistics.median:.6g}, the median")
         return cls(found)
 
     @property
@@ -69,36 +74,42 @@ class NumberEncoding:
 
     @property
     def description(self) -> str:
-        return "standardised" + (", missing" if self.type.gaps else "")
+        return "standardised" + IF_EMPTY * (self.type.gaps > 0)
+
+    @property
+    def fill(self) -> float:
+        return self.statistics.median
 
     @property
     def statistics(self) -> Statistics:
         assert self.type.statistics is not None  # of every number column in use
         return self.type.statistics
 
-    @property
-    def as_written(self) -> bool:
-        return self.type.decimal == ","
-
     def renamed(self, name: str) -> NumberEncoding:
         return replace(self, type=replace(self.type, name=name))
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
         if isinstance(column, NumberColumn):
-            return self._standardised(column.values, where, dtype)
+            values = without_infinite(column, self.type.strays, where)
+            return self._standardised(values, where, dtype)
         numbers = read_numbers(column.values, self.type.decimal)
         is_stray = np.isin(column.values, self.type.strays)
         numbers[is_stray] = np.nan  # also a code such as 007, which would be 7
         wrong = np.isnan(numbers) & ~is_stray
-        commas = (
-            self.type.decimal == "." and bool(wrong.any()) and _are_decimal_commas(column, wrong)
-        )
-        refuse(column, wrong, where, "is no number" + "; see --decimal ','" * commas)
+        gaps_for(column, wrong, where, self._reason(column.values[wrong]))
         used = np.append(np.where(column.counts() > 0, numbers, np.nan), np.nan)
         bound = self._standardised(used, lambda place: where(_row_of(column, place)), dtype)
         table = np.empty((len(used), bound.entries), dtype)
         bound.dense(slice(None), table)
         return Lookup(column.codes, table)
+
+    def _reason(self, values: Array) -> str:
+        """Why texts do not fit, with the option that reads the first if another sign does."""
+        other = "." if self.type.decimal == "," else ","
+        if len(values) and other in decimals_of(values[0]):
+            sign = {",": "comma", ".": "point"}[self.type.decimal]
+            return f"is no number with a decimal {sign} (--decimal {other} reads it)"
+        return "is no number"
 
     def _standardised(self, values: Array, where: Where, dtype: DTypeLike) -> Standardised:
         found = self.statistics
@@ -110,9 +121,8 @@ class NumberEncoding:
                 if not fits:
                     row = int(np.argmax(values == number))
                     raise DataError(
-                        f"{where(row)}: {float(number)!r} is "
-                        + ("too large" if np.isfinite(number) else "not a finite number")
-                        + f"; training had {found.low:g} to {found.high:g}"
+                        f"{where(row)}: {float(number)!r} is too large; "
+                        f"training had {found.low:g} to {found.high:g}"
                     )
         fill = (found.median - found.mean) / found.scale
         return Standardised(values, found.mean, found.scale, fill, self.type.gaps > 0)
@@ -145,11 +155,11 @@ class BooleanEncoding:
 
     @property
     def description(self) -> str:
-        return f"1 for {self.words[1]}" + (", missing" if self.type.gaps else "")
+        return f"1 for {self.words[1]}" + IF_EMPTY * (self.type.gaps > 0)
 
     @property
-    def as_written(self) -> bool:
-        return False
+    def fill(self) -> str:
+        return self.words[self.common]
 
     def renamed(self, name: str) -> BooleanEncoding:
         return replace(self, type=replace(self.type, name=name))
@@ -160,11 +170,11 @@ class BooleanEncoding:
         bits = np.array([meanings.get(value.casefold(), -1) for value in text.values], np.int64)
         numbers = read_numbers(text.values, ".", strict=True)  # "1.0", as other files write 1
         bits = np.where((bits < 0) & np.isin(numbers, (0, 1)), numbers == 1, bits)
-        allowed = f"is neither {self.words[0]!r} nor {self.words[1]!r}"
-        refuse(text, bits < 0, where, allowed)
-        table = np.zeros((len(bits) + 1, len(self.outputs)), dtype)
-        table[:, 0] = np.append(bits, self.common)
-        table[-1, 1:] = 1
+        gaps_for(text, bits < 0, where, f"is neither {self.words[0]!r} nor {self.words[1]!r}")
+        bits = np.append(bits, -1)
+        table = np.zeros((len(bits), len(self.outputs)), dtype)
+        table[:, 0] = np.where(bits < 0, self.common, bits)
+        table[bits < 0, 1:] = 1
         return Lookup(text.codes, table)
 
 
@@ -197,9 +207,7 @@ class CategoryEncoding:
                 f"{found.distinct:,} values, the {len(order):,} most frequent are kept"
             )
         elif other and values:
-            rare = found.distinct - len(values)
-            count = f"{rare:,} of {found.distinct:,} values {'is' if rare == 1 else 'are'}"
-            found = found.noted(f"{count} in fewer than {min_frequency} rows")
+            found = found.noted(_rare(found.distinct - len(values), found.distinct, min_frequency))
         return cls(found, values, other, isinstance(column, NumberColumn))
 
     @property
@@ -216,8 +224,8 @@ class CategoryEncoding:
         return text + " + other" * self.other + " + missing" * (self.type.gaps > 0)
 
     @property
-    def as_written(self) -> bool:
-        return not self.from_numbers
+    def fill(self) -> None:
+        return None
 
     def renamed(self, name: str) -> CategoryEncoding:
         return replace(self, type=replace(self.type, name=name))
@@ -245,26 +253,20 @@ class CategoryEncoding:
                 places[i] = equal[0] if len(equal) == 1 else -1
 
 
+def _rare(rare: int, distinct: int, min_frequency: int) -> str:
+    """The remark on values that are too rare for inputs of their own."""
+    verbs = "occurs", "is input 'other'"
+    if rare > 1:
+        verbs = "occur", "share one input, 'other'"
+    often = "once" if min_frequency == 2 else f"in fewer than {min_frequency} rows"
+    return f"{rare:,} of {distinct:,} values {verbs[0]} {often} and {verbs[1]}"
+
+
 def _exact_number(text: str) -> Iterator[float]:
     """The number that a text is, if float64 tells it from its neighbours."""
     for number in read_numbers([text], "."):
         if abs(number) < LARGEST_INTEGER:
             yield float(number)
-
-
-def refuse(column: TextColumn, wrong: Array, where: Where, reason: str) -> None:
-    """Raise DataError for the first row with a value that is ``wrong``."""
-    cells = np.flatnonzero(np.append(wrong, [False])[column.codes])
-    if len(cells):
-        row = int(cells[0])
-        more = f" ({len(cells):,} such cells)" if len(cells) > 1 else ""
-        raise DataError(f"{where(row)}: {short(column.cell(row))} {reason}{more}")
-
-
-def _are_decimal_commas(column: TextColumn, wrong: Array) -> bool:
-    """Whether the values that are ``wrong`` are numbers with decimal commas."""
-    used = wrong & (column.counts() > 0)
-    return bool(used.any()) and not np.isnan(read_numbers(column.values[used], ",")).any()
 
 
 def _row_of(column: TextColumn, code: int) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from gpubp.tables.column import Column
+from gpubp.tables.column import Column, NumberColumn
 from gpubp.tables.column_types.column_type import ColumnError, ColumnType, Kind
 from gpubp.tables.column_types.find_type import find_type
 from gpubp.tables.column_types.part_types import type_of_part
@@ -97,17 +97,19 @@ def _type(
 ) -> ColumnType:
     column, decimal = table.columns[name], table.decimal
     if whole is None:
-        return find_type(name, column, asked=kind, decimal=decimal, order=order)
-    every = whole.columns[name]
-    return type_of_part(
-        name,
-        column,
-        every,
-        asked=kind,
-        decimal=decimal,
-        order=order,
-        source_order=source_order,
-    )
+        found = find_type(name, column, asked=kind, decimal=decimal, order=order)
+    else:
+        found = type_of_part(
+            name,
+            column,
+            whole.columns[name],
+            asked=kind,
+            decimal=decimal,
+            order=order,
+            source_order=source_order,
+        )
+    is_read = found.kind == "number" and isinstance(column, NumberColumn)
+    return replace(found, decimal=table.sign) if is_read else found
 
 
 def _source_order(table: Table) -> Array | None:
@@ -193,6 +195,23 @@ def _encoding(found: ColumnType, column: Column, options: ColumnOptions, rows: i
     if found.kind == "date":
         return DateEncoding.fit(found, column)
     return CategoryEncoding.fit(found, column, options.least(rows), options.max_categories)
+
+
+def summary_of(found: ColumnType, encoding: Encoding | None) -> dict[str, Any]:
+    """An entry of `TableEncoder.summary`."""
+    values = list(encoding.values) if isinstance(encoding, CategoryEncoding) else None
+    return {
+        "column": found.name,
+        "type": found.kind,
+        "encoding": None if encoding is None else encoding.description,
+        "outputs": 0 if encoding is None else len(encoding.outputs),
+        "gaps": found.gaps,
+        "fill": None if encoding is None else encoding.fill,
+        "categories": values,
+        "reason": None if found.used else found.kind,
+        "remarks": list(found.remarks),
+        "used": found.used,
+    }
 
 
 def _all_at_once(source: str, problems: Mapping[str, str]) -> str:

@@ -32,6 +32,7 @@ class CsvFile:
     skip: int
     longest: int
     plain: bool
+    delimiter: str = ""  # of the file; ``dialect`` is that of a clean copy
 
     def sql(self) -> str:
         """The rows, with columns c0, c1, ...; each is text as it is written."""
@@ -71,7 +72,16 @@ def find_csv(file: InputFile, options: ReadOptions, known: Collection[str]) -> C
     quoted = any(number < header.skip for number in sample.quoted)
     plain = not (quoted or sample.dialect.spaces or len(header.names) == 1)
     plain = plain and not _has_long_end(file.path)
-    return CsvFile(file, file.path, sample.dialect, header, header.skip, sample.longest, plain)
+    return CsvFile(
+        file,
+        file.path,
+        sample.dialect,
+        header,
+        header.skip,
+        sample.longest,
+        plain,
+        sample.dialect.delimiter,
+    )
 
 
 def _delimiter(given: str | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +34,17 @@ class Opened:
     relation: Relation
     options: ReadOptions
     files: tuple[CsvFile, ...] = ()
+
+    @property
+    def delimiter(self) -> str | None:
+        """Between the fields of CSV."""
+        return self.files[0].delimiter if self.files else None
+
+    def with_decimal(self, decimal: str) -> Opened:
+        """The same rows of CSV, whose numbers have this decimal sign."""
+        options = replace(self.options, decimal=decimal)
+        relation = csv_relation(self.files, options, self.session.source)
+        return replace(self, relation=relation, options=options)
 
     def run(self, work: Callable[[Session, Relation], Result]) -> Result:
         """The result of ``work``; CSV that DuckDB refuses is rewritten once.

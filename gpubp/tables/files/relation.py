@@ -117,6 +117,7 @@ class Relation:
             self.source,
             targets,
             decimal=self.decimal,
+            sign=self.decimal or ".",
             doubled=self.doubled,
             notes=self.notes_on(columns),
         )
