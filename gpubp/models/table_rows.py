@@ -136,8 +136,9 @@ def _is_text(cell: object) -> bool:
 def _warn_of_copies(table: Table, y: np.ndarray) -> None:
     """Warn of columns of X that equal y: a network learns nothing else from these."""
     (target,) = as_table({"y": y}).columns.values()
+    known = table.targets if table.only_targets else ()  # which are no features
     for name, column in table.columns.items():
-        if _equal(column, target):
+        if name not in known and _equal(column, target):
             warnings.warn(
                 f"column {name!r} of X equals y: leave it out, or call fit(X, target={name!r})",
                 UserWarning,

@@ -42,6 +42,7 @@ def test_weights_of_another_length_are_refused(parameters: dict[str, Any], rows:
         )
 
 
+@pytest.mark.filterwarnings("ignore:column .* of X equals y")
 @pytest.mark.parametrize("parameters", [SMALL, HELD])
 @pytest.mark.parametrize("target", [None, "y"])
 def test_one_weight_is_that_of_each_row(parameters: dict[str, Any], target: str | None) -> None:
@@ -68,6 +69,7 @@ def test_several_labels_are_predicted_but_not_scored() -> None:
         model.evaluate(COLUMNS | {"y0": Y[:, 0], "y1": Y[:, 1]})
 
 
+@pytest.mark.filterwarnings("ignore:column .* of X equals y")
 def test_rows_held_out_tell_the_encoder_nothing() -> None:
     kept, out = hold_out(A, 0.2, "regression", np.random.RandomState(0))
     rare = np.where(np.arange(N) == out[0], "rare", COLUMNS["kind"])
