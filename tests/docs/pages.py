@@ -32,7 +32,7 @@ def blocks_of(text: str) -> list[Block]:
     """Return the fenced blocks of a page."""
     found = list(_FENCE.finditer(text))
     blocks = []
-    for block, after in zip(found, [*found[1:], None], strict=True):
+    for block, after in zip(found, [*found[1:], None], strict=False):
         output = None
         if after and after["kind"] == "text" and not text[block.end() : after.start()].strip():
             output = after["text"]

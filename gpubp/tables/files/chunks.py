@@ -46,7 +46,9 @@ def _written(
     columns = [column for column in stored.columns if column.name in names]
     if not columns:
         return {}
-    selected = ", ".join(f"coalesce(CAST({c.sql} AS VARCHAR), '') AS w{j}" for j, c in enumerate(columns))
+    selected = ", ".join(
+        f"coalesce(CAST({c.sql} AS VARCHAR), '') AS w{j}" for j, c in enumerate(columns)
+    )
     cells = session.arrays(f"SELECT {selected} FROM {stored.sql} {where}")
     return {c.name: np.ma.getdata(array) for c, array in zip(columns, cells, strict=True)}
 
