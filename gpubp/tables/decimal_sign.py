@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gpubp.tables.column import Array, NumberColumn, TextColumn
-from gpubp.tables.column_types.numbers import Decimal, decimals_of
+from gpubp.tables.column_types.numbers import Decimal, decimals_of, read_numbers
 from gpubp.tables.table import Table
 
 _SAMPLE = 200  # values that are looked at before all are
@@ -35,6 +35,14 @@ class Signs:
         if bool(self.comma) != bool(self.point):
             return "," if self.comma else "."
         return "," if (self.comma or self.either) and delimiter in _COMMA_DELIMITERS else None
+
+    def reading(self) -> str:
+        """A line for the user on how a table with decimal commas is read."""
+        name, cell = self.comma or self.either or ("", "")
+        return (
+            f"{cell!r} in column {name!r} is read as {read_numbers([cell], ',')[0].item()!r}, as "
+            "numbers have a decimal comma here; --decimal . reads a point"
+        )
 
     def contradiction(self) -> str | None:
         """A line for the user where cells have both signs."""
@@ -78,6 +86,7 @@ def settled(
         signs = replace(signs, point=shown.point, either=signs.either or shown.either)
         if signs.decides(delimiter) == ",":
             table = second
+            table = replace(table, notes=(*table.notes, signs.reading()))
     elif signs.either and not signs.comma and _has_fractions(table):
         signs = replace(signs, point=("", ""))
     note = signs.contradiction()

@@ -16,7 +16,7 @@ from gpubp.tables.decimal_sign import settled
 from gpubp.tables.encoding.encode_rows import Layout
 from gpubp.tables.encoding.encoded import Bound
 from gpubp.tables.encoding.encoder_parts import Parts, header_of, parts_from, tensors_of
-from gpubp.tables.encoding.encodings import Encoding
+from gpubp.tables.encoding.encodings import CategoryEncoding, Encoding
 from gpubp.tables.encoding.fit_columns import ColumnOptions, fit_columns, summary_of
 from gpubp.tables.frame import as_table, has_names
 from gpubp.tables.table import DataError, Table, TakenColumns
@@ -169,13 +169,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     @property
     def text_columns_(self) -> tuple[str, ...]:
-        """The columns of numbers that a reader should take as written, since their sign is theirs.
+        """The columns that a reader should take as written, though all cells may be numbers.
 
-        1.234 is 1234 where the sign is a comma.
+        1.234 is 1234 where the sign is a comma, and "1.10" is another category than "1.1".
         """
         check_is_fitted(self)
-        sign, types = self.decimal_ or ".", (encoding.type for encoding in self.encodings_)
-        return tuple(t.name for t in types if t.kind == "number" and t.decimal != sign)
+        return tuple(each.type.name for each in self.encodings_ if self._is_as_written(each))
+
+    def _is_as_written(self, encoding: Encoding) -> bool:
+        if isinstance(encoding, CategoryEncoding):
+            return not encoding.from_numbers
+        found = encoding.type
+        return found.kind == "number" and found.decimal != (self.decimal_ or ".")
 
     def to_header(self) -> dict[str, Any]:
         """The part of the fitted encoder that JSON can hold."""

@@ -96,7 +96,7 @@ CASES = {
     "a title on top": Case(b"Monthly report\n\n" + _table()),
     "thousands": Case(
         _table(a=[f'"{abs(x) + 1:.3f}"'.replace(".", ",") for x in AB[:, 0]]),
-        notes=("number", "--decimal"),
+        notes=("number", "is read as"),  # other cells have a decimal point
     ),
     "decimal commas": Case(_table(separator=";", a=COMMAS, b=COMMAS[::-1]), notes=("is read as",)),
     "no header": Case(

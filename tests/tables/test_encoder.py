@@ -279,7 +279,7 @@ def test_columns_to_be_read_as_written() -> None:
     )
     encoder = TableEncoder(categorical=["group"], min_frequency=1).fit(table)
     assert len(encoder.encodings_) == 5
-    assert encoder.text_columns_ == ("comma",)
+    assert encoder.text_columns_ == ("comma", "code")
     # As written, 1.234 is 1234 here; read as a number before, it would be 1.234.
     X = encoder.transform(_table(comma=["1.234"], dot=[1], code=["x"], group=[1], day=["12:30"]))
     assert X[0, 0] == pytest.approx((1234 - 1.75) / 0.25)
