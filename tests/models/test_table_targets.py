@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import accuracy_score, r2_score
@@ -15,6 +14,8 @@ from sklearn.model_selection import cross_val_score
 from gpubp import TableClassifier, TableRegressor
 from gpubp.tables.table import DataError
 from tests.models.table_cases import SMALL
+
+pd = pytest.importorskip("pandas", reason="needs pandas")
 
 RNG = np.random.default_rng(0)
 N = 60
