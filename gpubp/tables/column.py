@@ -110,6 +110,14 @@ class TextColumn:
         """(k,) int64: how many rows have each of ``values``."""
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
 
+    def used(self) -> TextColumn:
+        """The column without the values that no row has."""
+        known = self.counts() > 0
+        if known.all():
+            return self
+        places = np.append(np.cumsum(known, dtype=np.int32) - 1, np.int32(-1))
+        return TextColumn(places[self.codes], self.values[known])
+
     def texts(self, gap: str = "") -> Array:
         """The cells (n,) object, ``gap`` where there is no value."""
         texts: Array = np.append(self.values, np.array([gap], object))[self.codes]

@@ -24,6 +24,15 @@ def test_text_is_coded_by_its_sorted_values_and_stripped():
     assert [column.cell(row) for row in (0, 2)] == ["b", ""]
 
 
+def test_used_values_are_those_of_some_row():
+    column = TextColumn.of(["b", "a", None, "c"]).take(np.array([2, 3, 0]))
+    used = column.used()
+    assert used.values.tolist() == ["b", "c"]
+    assert used.codes.tolist() == [-1, 1, 0]
+    assert used.codes.dtype == np.int32
+    assert used.used() is used
+
+
 @pytest.mark.parametrize("text", sorted(MISSING))
 def test_each_text_of_the_built_in_list_is_a_gap(text):
     assert TextColumn.of([text, "x"]).codes.tolist() == [-1, 0]

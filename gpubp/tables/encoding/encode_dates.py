@@ -72,7 +72,7 @@ class DateEncoding:
         return None
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
-        text = as_text(column)
+        text = as_text(column).used()  # of a million dates, not all may be in these rows
         times = parse_dates(text.values, self.type.order)
         unknown = np.isnat(times)
         wrong = unknown & ~np.isin(text.values, self.type.strays)
