@@ -26,6 +26,9 @@ _NOT_WRITTEN = (
     *(".npy", ".npz", ".duckdb", ".ddb", ".db", ".feather", ".arrow", ".safetensors"),
 )
 CHUNK_CELLS = 4_000_000  # of the columns that the model knows: fewer rows of wide tables
+# Encoded numbers, 32 MB as an array: fewer rows where categories have many outputs, but enough
+# for the time that a chunk takes by itself.
+CHUNK_INPUTS, FEWEST_CHUNK_ROWS = 8_000_000, 8192
 
 
 @click.command()
@@ -112,7 +115,8 @@ def _chunks(
     if data in DATASETS:
         return iter([read_data(data, options)])
     known = model.encoder_.column_names_
-    rows = min(CHUNK_ROWS, max(1, CHUNK_CELLS // len(known)))
+    few = max(FEWEST_CHUNK_ROWS, CHUNK_INPUTS // model.encoder_.n_features_out_)
+    rows = min(CHUNK_ROWS, few, max(1, CHUNK_CELLS // len(known)))
     as_text = {*keep, *model.encoder_.text_columns_}
     return read_chunks(data, rows, options, known=known, as_text=as_text)
 

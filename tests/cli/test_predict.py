@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+import gpubp.cli.predict as module
 from tests.cli.running import FAST, LABELS, Run, X, features, one_line, write_csv
 
 
@@ -112,6 +113,23 @@ def test_columns_are_passed_through_as_they_are_written(
     kept = run("predict", model, "data.csv", "--keep", "a")
     assert kept.column("a").tolist() == X[:, 0].tolist()
     assert [row["prediction"] for row in kept.rows] == [row["prediction"] for row in expected]
+
+
+@pytest.mark.parametrize(("inputs", "fewest", "rows"), [(30, 2, 10), (30, 15, 15), (3000, 2, 40)])
+def test_chunks_have_fewer_rows_where_the_network_has_many_inputs(
+    run: Run, model: str, inputs: int, fewest: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run("predict", model, "data.csv").rows
+    monkeypatch.setattr("gpubp.cli.predict.CHUNK_INPUTS", inputs)
+    monkeypatch.setattr("gpubp.cli.predict.FEWEST_CHUNK_ROWS", fewest)
+    lengths: list[int] = []
+    block = module._block
+    monkeypatch.setattr(
+        module, "_block", lambda *args: lengths.append(len(args[1])) or block(*args)
+    )
+    assert run("predict", model, "data.csv").rows == expected
+    assert lengths[0] == rows
+    assert sum(lengths) == 40
 
 
 def test_a_kept_column_must_not_have_the_name_of_a_new_one(run: Run, model: str) -> None:
