@@ -443,18 +443,19 @@ def test_train(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "\niteration  1/12  loss " in out
     assert "\niteration 12/12  loss " in out
-    assert "120 rows, 12 iterations in " in out
+    assert "120 to train, 30 to test" in out
+    assert "training    all 12 iterations done in " in out
     assert " 0 rows/s" not in out
-    assert "stopped by  max epochs" in out
     assert main(["predict", "model.safetensors", "iris"]) == 0
     assert main(["evaluate", "model.safetensors", "iris"]) == 0
-    estimator = gpubp.load("model.safetensors").estimator
+    estimator = gpubp.load("model.safetensors").network_
     assert (estimator.solver, estimator.max_iter, estimator.n_iter_) == ("lbfgs", 12, 12)
 
 
 def test_train_with_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TRAIN, "--json"]) == 0
-    *steps, result = map(json.loads, capsys.readouterr().out.splitlines())
+    columns, *steps, result = map(json.loads, capsys.readouterr().out.splitlines())
+    assert columns["event"] == "columns"
     assert [step["event"] for step in steps] == ["iteration"] * 12
     assert [set(step) for step in steps] == [{"event", "iteration", "loss", "seconds"}] * 12
     losses = [step["loss"] for step in steps]
@@ -506,7 +507,7 @@ def test_explain_takes_a_step_of_gradient_descent(
     capsys.readouterr()
     assert main(["explain", "model.safetensors", "iris", "--json"]) == 0
     (step,) = json.loads(capsys.readouterr().out)["steps"]
-    rate = gpubp.load("model.safetensors").estimator.learning_rate_init
+    rate = gpubp.load("model.safetensors").network_.learning_rate_init
     parameters = list(step["parameters"].values())
     moved = np.array([p["new"] - p["value"] for p in parameters])
     assert np.abs(moved).max() > 0
