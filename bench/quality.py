@@ -29,7 +29,7 @@ import gpubp
 from gpubp.bench.machine import machine
 from gpubp.bench.quality_tables import TABLES, RawTable
 from gpubp.models.scores import class_scores, number_scores
-from gpubp.models.table_recipe import recipe
+from gpubp.models.table_recipe import Task, recipe
 
 TEST_SIZE = 0.25
 Scores = dict[str, Any]
@@ -38,7 +38,7 @@ Scores = dict[str, Any]
 class Rows(NamedTuple):
     """Encoded rows to train on and to test with."""
 
-    task: str
+    task: Task
     X: np.ndarray
     y: np.ndarray
     X_test: np.ndarray
@@ -61,7 +61,8 @@ class Result(NamedTuple):
 
     def spread(self) -> float:
         """Return the standard deviation of that metric over the seeds."""
-        return statistics.pstdev(scores[self.metric] for scores in self.scores)
+        spread: float = statistics.pstdev(scores[self.metric] for scores in self.scores)
+        return spread
 
 
 def encoded(table: RawTable, seed: int) -> Rows:
@@ -102,7 +103,8 @@ def _recipe(rows: Rows, seed: int) -> tuple[Scores, float]:
     rows = rows._replace(X=X, X_test=X_test)
     classifies = rows.task == "classification"
     outputs = len(np.unique(rows.y)) if classifies else rows.y[0].size
-    parameters = recipe(rows.task, *X.shape, outputs)
+    n_rows, n_columns = X.shape
+    parameters = recipe(rows.task, n_rows, n_columns, outputs)
     model: Any
     if classifies:
         model = gpubp.MLPClassifier(random_state=seed, device="cpu", **parameters)
