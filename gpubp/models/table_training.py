@@ -330,16 +330,6 @@ def _taken(weights: Any, places: np.ndarray) -> Any:
     return None if weights is None else np.asarray(weights)[places]
 
 
-def _compacted(Z: Any, places: np.ndarray) -> Any:
-    """Return the rows of Z at ascending places; of an array, moved up in its own memory."""
-    if not isinstance(Z, np.ndarray):
-        return Z[places]
-    for start in range(0, len(places), _MOVED_ROWS):
-        part = places[start : start + _MOVED_ROWS]  # none of them is above ``start`` in Z
-        Z[start : start + len(part)] = Z[part]
-    return Z[: len(places)]
-
-
 def versions() -> dict[str, str]:
     """Return the versions that train a model."""
     return {

@@ -96,7 +96,6 @@ def _delimiter(given: str | None) -> str | None:
 def csv_relation(files: Sequence[CsvFile], options: ReadOptions, source: str) -> Relation:
     """The rows of the files, one behind the other, with columns matched by name."""
     missing = MISSING if options.na is None else options.na
-    first = files[0].header
     names = list(dict.fromkeys(name for file in files for name in file.header.names))
     places = [{name: j for j, name in enumerate(file.header.names)} for file in files]
     pairs = list(zip(files, places, strict=True))
@@ -112,7 +111,7 @@ def csv_relation(files: Sequence[CsvFile], options: ReadOptions, source: str) ->
         missing,
         options.decimal,
         any(_has_underscore(file) for file in files),
-        frozenset().union(*(file.header.doubled for file in files)) or first.doubled,
+        frozenset().union(*(file.header.doubled for file in files)),
         tuple(notes),
     )
 
