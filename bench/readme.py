@@ -1,4 +1,4 @@
-"""The README's figures of `gpubp bench`: a table and a picture, written from a file of results.
+"""The README's table and the guide's chart of `gpubp bench`, written from a file of results.
 
 `python -m gpubp.bench.readme bench/results/cpu-MACHINE.json` puts them in place.
 """
@@ -40,7 +40,7 @@ text { font: 15px system-ui, sans-serif; fill: #1c2430; }
 
 
 def figures(part: Part) -> str:
-    """Return the lines between the marks: where it ran, the picture, and the table."""
+    """Return the lines between the marks: the table, and the machine it was measured on."""
     pairs = [(case, row) for case, row in with_cases(part) if row.status == "ok"]
     cases = list(dict.fromkeys(case.name for case, _ in pairs))
     others = dict.fromkeys(c.peer for c, _ in pairs if c.peer not in (*OURS, FLOOR))
@@ -54,8 +54,7 @@ def figures(part: Part) -> str:
             if peer in own:
                 lines.append("| " + " | ".join(_cells(peer, own, peers)) + " |")
     machine = "; ".join(heading(part)[:3])
-    picture = f"![Speed over that of scikit-learn, case by case]({PICTURE})"
-    return f"\n{picture}\n\n" + "\n".join(lines) + f"\n\n{machine}.\n\n"
+    return "\n" + "\n".join(lines) + f"\n\n{machine}.\n\n"
 
 
 def _cells(peer: str, own: dict[str, tuple[Case, Row]], peers: list[str]) -> list[str]:
