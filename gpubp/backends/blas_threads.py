@@ -49,6 +49,13 @@ class BlasThreads:
             with self._lock:
                 self._keep([each for each in self._limits if each is not own])
 
+    def threads(self) -> int:
+        """Return the threads of BLAS that hold without our limits."""
+        with self._lock:
+            if self._limits:
+                return max(self._before, default=1)
+            return max((library.get_num_threads() for library in _libraries()), default=1)
+
     def _keep(self, limits: list[_Limit]) -> None:
         """End all limits but these."""
         self._limits = limits

@@ -8,58 +8,27 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import warnings
-from collections.abc import Sequence
-from functools import lru_cache, partial
-from time import perf_counter
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gpubp.backends import host_blas
+from gpubp.backends.blas_threads import BLAS
+from gpubp.backends.compiled_calls import COPY, Call, Item, bind, product
 from gpubp.backends.numpy_backend import NumpyBackend
-from gpubp.backends.protocol import Array, Epilogues, Step
+from gpubp.backends.phases import cut
+from gpubp.backends.pooled_recording import AtOnce, PooledRecording
+from gpubp.backends.protocol import Array, Epilogues, Recording, Step
+from gpubp.backends.step_recorder import MOST_SUMMED, StepRecorder, Unplanned
 from gpubp.backends.tape import Tape
-from gpubp.kernels.elementwise import RUN, Elementwise
-from gpubp.kernels.host.compiler import (
-    C_TYPES,
-    CompilerError,
-    Form,
-    compiled,
-    parameters,
-    replay_library,
-)
+from gpubp.kernels.elementwise import Elementwise
+from gpubp.kernels.host.compiler import replay_library
 
-NO_TRANS, TRANS = 111, 112  # of cblas.h
-MOST_SUMMED = 10_000  # rows: of more, a sum one by one loses digits that BLAS keeps
-SECONDS = 0.05  # that steps made in one go may take: an interrupt has to wait for them
-_LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
-
-
-def _copy(np: Any, z: Any, a: Any) -> None:
-    np.add(z, 0, out=a)
-
-
-# What is left of a layer without an activation: its bias.
-COPY = Elementwise("copy", "T z", "T a", "a = z", _copy, vectorizes=True)
-
-
-class Call:
-    """A function of the library on its arrays, which it keeps."""
-
-    def __init__(self, function: Any, arrays: list[Any], numbers: list[int]) -> None:
-        self.function, self._arrays = function, arrays
-        addresses = [a if isinstance(a, int) else a.ctypes.data for a in arrays]
-        self.data = (ctypes.c_void_p * len(addresses))(*addresses)
-        self.numbers = (ctypes.c_ssize_t * len(numbers))(*numbers)
-
-
-class _CallStruct(ctypes.Structure):
-    _fields_ = (
-        ("function", ctypes.c_void_p),
-        ("data", ctypes.c_void_p),
-        ("numbers", ctypes.c_void_p),
-    )
+# A second worker gains nothing in a step of fewer multiply-adds than this in a forward pass.
+ONE_WORKER_LIMIT = 500_000
 
 
 class CompiledEpilogues(Epilogues):
@@ -80,7 +49,13 @@ class CompiledEpilogues(Epilogues):
         inference: bool,
     ) -> bool:
         backend, step = self._backend, activation.forward
-        if b is None or step is None or not step.vectorizes or Z is not A:
+        if b is None or step is None or Z is not A:
+            return False
+        if (recorder := backend.recorder) is not None:
+            recorder.product(X, W, Z)
+            recorder.run(step, (Z, A), bias=b)
+            return True
+        if not step.vectorizes:
             return False
         if not backend.is_recording or (call := bind(step, (Z, A), bias=b)) is None:
             return False
@@ -100,6 +75,8 @@ class CompiledEpilogues(Epilogues):
         backend, step = self._backend, activation.delta
         if db is None or step is None or not step.vectorizes or not backend.is_recording:
             return False
+        if backend.recorder is not None:  # which sums by columns, not by rows
+            return False
         if len(out) > MOST_SUMMED or (call := bind(step, (out, kept, out), sums=db)) is None:
             return False
         backend.gemm(delta, W, out=out, transpose_b=True)
@@ -114,9 +91,14 @@ class CompiledBackend(NumpyBackend):
         super().__init__(reason)
         replay_library()  # raises where nothing can be compiled
         self.epilogues = CompiledEpilogues(self)
+        self.not_cut = ""  # the reason why the last step that was recorded is not cut into tiles
+        self._workers = 1
 
     def run(self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...]) -> None:
         arguments = (*inputs, *(out if isinstance(out, tuple) else (out,)))
+        if self.recorder is not None:
+            self.recorder.run(step, arguments)
+            return
         gains = self.is_recording and _is_faster(step, arguments)
         call = bind(step.host or step, arguments) if gains else None
         if call is None:
@@ -136,6 +118,9 @@ class CompiledBackend(NumpyBackend):
         accumulate: bool = False,
     ) -> None:
         transposed = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+        if self.recorder is not None:
+            self.recorder.product(A, B, out, bias=bias, accumulate=accumulate, **transposed)
+            return
         call = added = None
         if self.is_recording:
             call = product(A, B, out, accumulate=accumulate, **transposed)
@@ -146,7 +131,7 @@ class CompiledBackend(NumpyBackend):
         # Once now, to no effect: threads that BLAS starts for it in a replay would go on to count
         # subnormal numbers as 0.
         if now := product(A, B, np.empty_like(out), accumulate=False, **transposed):
-            now.function(now.data, now.numbers)
+            _Together([now])()
         self.keep(call)
         if added is not None:
             self.keep(added)
@@ -160,8 +145,37 @@ class CompiledBackend(NumpyBackend):
         """Add ``call`` to the step that is recorded."""
         self._np.keep(call)
 
-    def record(self, step: Step) -> CompiledTape:
+    @property
+    def recorder(self) -> StepRecorder | None:
+        """The recorder of a step that may be cut into tiles; None otherwise."""
+        return self._np if isinstance(self._np, StepRecorder) else None
+
+    def record(self, step: Step) -> Recording:
+        self._np = recorder = StepRecorder()
+        try:
+            step()
+            return PooledRecording(cut(recorder.ops), lambda: self._workers)
+        except Unplanned as reason:
+            self.not_cut = str(reason)
+        finally:
+            self._np = np
         return CompiledTape(super().record(step))
+
+    @contextmanager
+    def in_use(self, threads: int | None, work: int) -> Iterator[None]:
+        self._workers = _workers(self._threads if threads is None else threads, work)
+        with super().in_use(threads, work):
+            yield
+
+
+def _workers(threads: int | None, work: int) -> int:
+    """Return how many threads a step takes: those asked for, or those that others leave to us."""
+    if threads is None and work <= ONE_WORKER_LIMIT:
+        return 1
+    allowed = (
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
+    return max(1, min(len(allowed), BLAS.threads() if threads is None else int(threads)))
 
 
 class CompiledTape(Tape):
@@ -169,21 +183,14 @@ class CompiledTape(Tape):
 
     def __init__(self, tape: Tape) -> None:
         super().__init__()
-        self._at_once = 1  # steps
         for ours, group in itertools.groupby(tape.calls, lambda call: isinstance(call, Call)):
             calls = list(group)
-            self.calls += [_together(calls)] if ours else calls
+            self.calls += [_Together(calls)] if ours else calls
+        whole = self.calls[0] if len(self.calls) == 1 else None
+        self._at_once = AtOnce(whole) if isinstance(whole, _Together) else super().__call__
 
     def __call__(self, times: int = 1) -> None:
-        if len(self.calls) != 1 or not isinstance(whole := self.calls[0], _Together):
-            super().__call__(times)
-            return
-        while times > 0:
-            steps, started = min(times, self._at_once), perf_counter()
-            whole(steps)
-            if perf_counter() - started < SECONDS / 2:
-                self._at_once = max(self._at_once, 2 * steps)
-            times -= steps
+        self._at_once(times)
 
     @property
     def launches(self) -> dict[str, int]:
@@ -203,114 +210,10 @@ def _is_faster(step: Elementwise, arguments: tuple[Any, ...]) -> bool:
 class _Together:
     """Calls that are made in C, one after the other; they keep their arrays."""
 
-    def __init__(self, replay: Any, structs: Any, calls: list[Any]) -> None:
+    def __init__(self, calls: list[Call]) -> None:
         self.calls = calls
-        self._replay = partial(replay, structs, ctypes.c_ssize_t(len(calls)))
+        items = (Item * len(calls))(*[call.item() for call in calls])
+        self._replay = partial(replay_library().replay, items, ctypes.c_ssize_t(len(calls)))
 
     def __call__(self, times: int = 1) -> None:
         self._replay(ctypes.c_ssize_t(times))
-
-
-def _together(calls: list[Any]) -> _Together:
-    """Return one call that makes all ``calls``."""
-    structs = (_CallStruct * len(calls))(
-        *[
-            _CallStruct(
-                ctypes.cast(call.function, ctypes.c_void_p).value,
-                ctypes.addressof(call.data),
-                ctypes.addressof(call.numbers),
-            )
-            for call in calls
-        ]
-    )
-    return _Together(replay_library().replay, structs, calls)
-
-
-def bind(
-    step: Elementwise,
-    arguments: tuple[Any, ...],
-    *,
-    bias: Array | None = None,
-    sums: Array | None = None,
-) -> Call | None:
-    """Return the compiled ``step`` on its arguments; None where these do not suit it.
-
-    bias : (1, width), added to the rows of the first argument. sums : (1, width), into which the
-    rows of the last are summed up.
-    """
-    declared = parameters(step)
-    types = _dtype_names(declared, arguments)
-    if not all(types.get(p.type) in C_TYPES for p in declared):
-        return None
-    arrays = [
-        argument if isinstance(argument, np.ndarray) else np.array([argument], types[p.type])
-        for p, argument in zip(declared, arguments, strict=True)
-    ]
-    if all(p.raw for p in declared if p.written):  # by rows
-        elements = len(next(a for p, a in zip(declared, arrays, strict=True) if p.written))
-    else:
-        elements = max(a.size for p, a in zip(declared, arrays, strict=True) if not p.raw)
-    single = tuple(not p.raw and a.size == 1 for p, a in zip(declared, arrays, strict=True))
-    suits = all(
-        array.dtype.name == types[p.type]
-        and array.flags.c_contiguous
-        and (p.raw or array.size == elements or (array.size == 1 and not p.written))
-        for p, array in zip(declared, arrays, strict=True)
-    )
-    if step.prologue:
-        suits = suits and elements % RUN == 0
-    columns = 0
-    if (row := sums if bias is None else bias) is not None:
-        arrays.append(row)
-        columns = row.size
-        suits = suits and row.flags.c_contiguous and row.dtype == arrays[0].dtype
-    if sums is not None:
-        suits = suits and not single[-1]
-    if not suits:
-        return None
-    variables = tuple((name, dtype) for name, dtype in types.items() if name not in C_TYPES)
-    function = _function(step, Form(variables, single, bias is not None, sums is not None))
-    return function and Call(function, arrays, [elements, columns])
-
-
-def _dtype_names(declared: Sequence[Any], arguments: tuple[Any, ...]) -> dict[str, str]:
-    """Return the dtype name that each type in a declaration stands for: {"T": "float32", ...}."""
-    names = dict(zip(C_TYPES, C_TYPES, strict=True))
-    for p, argument in zip(declared, arguments, strict=True):
-        if isinstance(argument, np.ndarray):
-            names.setdefault(p.type, argument.dtype.name)
-    return names
-
-
-@lru_cache(256)
-def _function(step: Elementwise, form: Form) -> Any:
-    """Return the compiled step; None, with one warning, where its body cannot be compiled."""
-    try:
-        return compiled(step, form)
-    except CompilerError as error:
-        warnings.warn(f"NumPy computes {step.name}: {error}", stacklevel=2)
-        return None
-
-
-def product(
-    A: Array, B: Array, out: Array, *, transpose_a: bool, transpose_b: bool, accumulate: bool
-) -> Call | None:
-    """Return the call of BLAS that writes A B into ``out``, or adds it; None where it cannot."""
-    letter = _LETTERS.get(out.dtype)
-    arrays = (A, B, out)
-    plain = all(a.ndim == 2 and a.flags.c_contiguous and a.dtype == out.dtype for a in arrays)
-    vector = len(out) == 1 and not transpose_a and not transpose_b
-    routine = f"{letter}{'gemv' if vector else 'gemm'}"
-    if letter is None or not plain or not all(a.size for a in arrays):
-        return None
-    if (address := host_blas.address(routine)) is None:
-        return None
-    k, n = B.shape if not transpose_b else B.shape[::-1]
-    if vector:  # out^T = B^T A^T
-        numbers = [TRANS, k, n, n, int(accumulate)]
-        arrays = (B, A, out)
-    else:
-        transposed = [TRANS if t else NO_TRANS for t in (transpose_a, transpose_b)]
-        strides = [A.shape[1], B.shape[1], int(accumulate), n]
-        numbers = [*transposed, len(out), n, k, *strides]
-    return Call(getattr(replay_library(), routine), [address, *arrays], numbers)

@@ -40,49 +40,12 @@ FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC"),
     *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
 )
+# A matrix product rounds a * b + c once, by a fused multiply-add.
+CONTRACTED = ("-ffp-contract=fast", "-pthread")
+_PARTS = ("replay", "gemm", "pool")  # each uses those before it
 SECONDS = 120  # that a compiler may take
 # Of temporary folders: how they are called, and the age from which nobody compiles in one.
 _PREFIX, _STALE_SECONDS = "gpubp-compiled-", 3600
-
-# A recorded step: functions that each take the addresses of their arrays and their numbers.
-# cblas numbers: 101 is row-major, 112 transposed. 64-bit sizes suit a library with 32-bit ones
-# too where each argument has a register or eight bytes of the stack to itself.
-# On x86 subnormal numbers count as 0: to compute with one takes as long as with hundreds of others,
-# and the moments of a unit that no longer learns end there.
-REPLAY = """
-#include <cstddef>
-#ifdef __SSE__
-#include <xmmintrin.h>
-struct NoSubnormals {
-    const unsigned before = _mm_getcsr();
-    NoSubnormals() { _mm_setcsr(before | 0x8040); }
-    ~NoSubnormals() { _mm_setcsr(before); }
-};
-#else
-struct NoSubnormals { ~NoSubnormals() {} };
-#endif
-typedef ptrdiff_t N;
-struct Call { void (*function)(void* const*, const N*); void* const* data; const N* numbers; };
-extern "C" void replay(const Call* calls, N n, N times) {
-    const NoSubnormals here;
-    for (; times > 0; --times)
-        for (N k = 0; k < n; ++k) calls[k].function(calls[k].data, calls[k].numbers);
-}
-template <typename T> static void gemm(void* const* data, const N* k) {
-    typedef void (*Gemm)(int, int, int, N, N, N, T, const T*, N, const T*, N, T, T*, N);
-    ((Gemm)data[0])(101, k[0], k[1], k[2], k[3], k[4], T(1), (const T*)data[1], k[5],
-        (const T*)data[2], k[6], T(k[7]), (T*)data[3], k[8]);
-}
-template <typename T> static void gemv(void* const* data, const N* k) {
-    typedef void (*Gemv)(int, int, N, N, T, const T*, N, const T*, N, T, T*, N);
-    ((Gemv)data[0])(101, k[0], k[1], k[2], T(1), (const T*)data[1], k[3],
-        (const T*)data[2], N(1), T(k[4]), (T*)data[3], N(1));
-}
-extern "C" void sgemm(void* const* data, const N* k) { gemm<float>(data, k); }
-extern "C" void dgemm(void* const* data, const N* k) { gemm<double>(data, k); }
-extern "C" void sgemv(void* const* data, const N* k) { gemv<float>(data, k); }
-extern "C" void dgemv(void* const* data, const N* k) { gemv<double>(data, k); }
-"""
 
 
 class CompilerError(RuntimeError):
@@ -124,10 +87,11 @@ class Form(NamedTuple):
 
 
 def compiled(step: Elementwise, form: Form) -> Any:
-    """Return the function that does ``step``: it takes addresses and sizes, two C arrays.
+    """Return the function that does ``step`` to a range of its elements.
 
-    Addresses are those of all parameters in their order, then of the bias or of the sums; sizes are
-    how many elements there are, and how many in a row.
+    It takes two C arrays, then the first element and the end. The arrays are the addresses of all
+    parameters in their order, then of the bias or of the sums; and the number of columns. With a
+    bias or sums, the range is of whole rows; with sums, of all rows.
 
     Raises
     ------
@@ -139,8 +103,9 @@ def compiled(step: Elementwise, form: Form) -> Any:
 
 @cache
 def replay_library() -> Any:
-    """Return the library of `REPLAY`."""
-    return _library(REPLAY)
+    """Return the library that replays a recorded step: ``replay.h``, ``gemm.h`` and ``pool.h``."""
+    texts = (Path(__file__).with_name(f"{name}.h").read_text() for name in _PARTS)
+    return _library("\n".join(texts), CONTRACTED)
 
 
 def source(step: Elementwise, form: Form) -> str:
@@ -173,15 +138,16 @@ def source(step: Elementwise, form: Form) -> str:
         after = f"for (ptrdiff_t k = 0; k < columns; ++k) row_sums[k] += {last}_[start + k];\n"
     # Rows, or runs of elements with a prologue, or all in one.
     by_rows = form.bias or form.sums
-    length = "columns" if by_rows else str(RUN) if step.prologue else "elements"
+    length = "columns" if by_rows else str(RUN) if step.prologue else "(end - begin)"
     before = f"const ptrdiff_t first = start;\n{step.prologue}" if step.prologue else ""
     return f"""#include <math.h>
 #include <cstddef>
 {EXP}{aliases}
-extern "C" void gpubp_step(void* const* data, const ptrdiff_t* sizes) {{
-const ptrdiff_t elements = sizes[0], columns = sizes[1];
+extern "C" void gpubp_step(
+    void* const* data, const ptrdiff_t* numbers, ptrdiff_t begin, ptrdiff_t end) {{
+const ptrdiff_t columns = numbers[0];
 (void)columns;
-{whole}for (ptrdiff_t start = 0; start < elements; start += {length}) {{
+{whole}for (ptrdiff_t start = begin; start < end; start += {length}) {{
 {before}{_LOOP}for (ptrdiff_t i = start; i < start + {length}; ++i) {{
 {each}[&] {{ {step.body}; }}();
 }}
@@ -200,11 +166,12 @@ _LOOP = """
 """
 
 
-def _library(text: str) -> ctypes.CDLL:
+def _library(text: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     if default_compiled() is False:
         raise CompilerError("GPUBP_COMPILED=0 forbids starting a compiler")
     command, (folder, reason) = _compiler(), open_cache()
-    key = "\n".join((*command, *FLAGS, _version(command), _processor(), text))
+    flags = (*FLAGS, *flags)
+    key = "\n".join((*command, *flags, _version(command), _processor(), text))
     name = digest(key.encode())
     if folder is not None and (kept := cached(folder, name)) is not None:
         return kept
@@ -215,7 +182,7 @@ def _library(text: str) -> ctypes.CDLL:
     except OSError as error:
         raise CompilerError(f"there is no folder to compile in ({error})") from error
     with place:
-        made = _build(command, text, Path(place.name))
+        made = _build([*command, *flags], text, Path(place.name))
         stored = folder and store(made, folder, name)
         if stored is None:
             _note_not_kept(reason or f"{folder} cannot be written to")
@@ -243,14 +210,14 @@ def _sweep() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _build(command: tuple[str, ...], text: str, place: Path) -> Path:
+def _build(command: list[str], text: str, place: Path) -> Path:
     """Compile ``text`` in the folder ``place``; return the library."""
     whole, made = place / "step.cpp", place / "step.so"
     try:
         whole.write_text(text)
     except OSError as error:
         raise CompilerError(f"{whole} cannot be written ({error})") from error
-    built = _run([*command, *FLAGS, str(whole), "-o", str(made)])
+    built = _run([*command, str(whole), "-o", str(made)])
     if built.returncode or not made.exists():
         told = built.stderr.strip()[-500:] or "it has made nothing"
         raise CompilerError(f"{shlex.join(command)} does not compile for this processor: {told}")

@@ -1,0 +1,159 @@
+"""Calls of compiled functions on arrays: an elementwise step, or a matrix product of BLAS."""
+
+from __future__ import annotations
+
+import ctypes
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import host_blas
+from gpubp.backends.protocol import Array
+from gpubp.kernels.elementwise import RUN, Elementwise
+from gpubp.kernels.host.compiler import (
+    C_TYPES,
+    CompilerError,
+    Form,
+    compiled,
+    parameters,
+    replay_library,
+)
+
+NO_TRANS, TRANS = 111, 112  # of cblas.h
+LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
+
+
+def _copy(np: Any, z: Any, a: Any) -> None:
+    np.add(z, 0, out=a)
+
+
+# What is left of a layer without an activation: its bias.
+COPY = Elementwise("copy", "T z", "T a", "a = z", _copy, vectorizes=True)
+
+
+class Call:
+    """A compiled function on its arrays, which it keeps.
+
+    arrays : arrays, or addresses. numbers : the sizes that the function takes. elements : the end
+    of the range that a whole call covers, from 0 on.
+    """
+
+    def __init__(
+        self, function: Any, arrays: Sequence[Any], numbers: Sequence[int], elements: int = 1
+    ) -> None:
+        self.address = ctypes.cast(function, ctypes.c_void_p).value
+        self.arrays, self.elements = arrays, elements
+        addresses = [a if isinstance(a, int) else a.ctypes.data for a in arrays]
+        self.data = (ctypes.c_void_p * len(addresses))(*addresses)
+        self.numbers = (ctypes.c_ssize_t * len(numbers))(*numbers)
+
+    def item(self, begin: int = 0, end: int | None = None) -> Item:
+        """Return what C needs for the range from ``begin`` to ``end``, or for all elements."""
+        stop = self.elements if end is None else end
+        data, numbers = ctypes.addressof(self.data), ctypes.addressof(self.numbers)
+        return Item(self.address, data, numbers, begin, stop)
+
+
+class Item(ctypes.Structure):
+    """A call over a range: ``Item`` of ``replay.h``."""
+
+    _fields_ = (
+        ("function", ctypes.c_void_p),
+        ("data", ctypes.c_void_p),
+        ("numbers", ctypes.c_void_p),
+        ("begin", ctypes.c_ssize_t),
+        ("end", ctypes.c_ssize_t),
+    )
+
+
+def bind(
+    step: Elementwise,
+    arguments: tuple[Any, ...],
+    *,
+    bias: Array | None = None,
+    sums: Array | None = None,
+) -> Call | None:
+    """Return the compiled ``step`` on its arguments; None where these do not suit it.
+
+    bias : (1, width), added to the rows of the first argument. sums : (1, width), into which the
+    rows of the last are summed up.
+    """
+    declared = parameters(step)
+    types = _dtype_names(declared, arguments)
+    if not all(types.get(p.type) in C_TYPES for p in declared):
+        return None
+    arrays = [
+        argument if isinstance(argument, np.ndarray) else np.array([argument], types[p.type])
+        for p, argument in zip(declared, arguments, strict=True)
+    ]
+    if all(p.raw for p in declared if p.written):  # by rows
+        elements = len(next(a for p, a in zip(declared, arrays, strict=True) if p.written))
+    else:
+        elements = max(a.size for p, a in zip(declared, arrays, strict=True) if not p.raw)
+    single = tuple(not p.raw and a.size == 1 for p, a in zip(declared, arrays, strict=True))
+    suits = all(
+        array.dtype.name == types[p.type]
+        and array.flags.c_contiguous
+        and (p.raw or array.size == elements or (array.size == 1 and not p.written))
+        for p, array in zip(declared, arrays, strict=True)
+    )
+    if step.prologue:
+        suits = suits and elements % RUN == 0
+    columns = 0
+    if (row := sums if bias is None else bias) is not None:
+        arrays.append(row)
+        columns = row.size
+        suits = suits and row.flags.c_contiguous and row.dtype == arrays[0].dtype
+    if sums is not None:
+        suits = suits and not single[-1]
+    if not suits:
+        return None
+    variables = tuple((name, dtype) for name, dtype in types.items() if name not in C_TYPES)
+    function = _function(step, Form(variables, single, bias is not None, sums is not None))
+    return None if function is None else Call(function, arrays, [columns], elements)
+
+
+def _dtype_names(declared: Sequence[Any], arguments: tuple[Any, ...]) -> dict[str, str]:
+    """Return the dtype name that each type in a declaration stands for: {"T": "float32", ...}."""
+    names = dict(zip(C_TYPES, C_TYPES, strict=True))
+    for p, argument in zip(declared, arguments, strict=True):
+        if isinstance(argument, np.ndarray):
+            names.setdefault(p.type, argument.dtype.name)
+    return names
+
+
+@lru_cache(256)
+def _function(step: Elementwise, form: Form) -> Any:
+    """Return the compiled step; None, with one warning, where its body cannot be compiled."""
+    try:
+        return compiled(step, form)
+    except CompilerError as error:
+        warnings.warn(f"NumPy computes {step.name}: {error}", stacklevel=2)
+        return None
+
+
+def product(
+    A: Array, B: Array, out: Array, *, transpose_a: bool, transpose_b: bool, accumulate: bool
+) -> Call | None:
+    """Return the call of BLAS that writes A B into ``out``, or adds it; None where it cannot."""
+    letter = LETTERS.get(out.dtype)
+    arrays = (A, B, out)
+    plain = all(a.ndim == 2 and a.flags.c_contiguous and a.dtype == out.dtype for a in arrays)
+    vector = len(out) == 1 and not transpose_a and not transpose_b
+    routine = f"{letter}{'gemv' if vector else 'gemm'}"
+    if letter is None or not plain or not all(a.size for a in arrays):
+        return None
+    if (address := host_blas.address(routine)) is None:
+        return None
+    k, n = B.shape if not transpose_b else B.shape[::-1]
+    if vector:  # out^T = B^T A^T
+        numbers = [TRANS, k, n, n, int(accumulate)]
+        arrays = (B, A, out)
+    else:
+        transposed = [TRANS if t else NO_TRANS for t in (transpose_a, transpose_b)]
+        strides = [A.shape[1], B.shape[1], int(accumulate), n]
+        numbers = [*transposed, len(out), n, k, *strides]
+    return Call(getattr(replay_library(), routine), [address, *arrays], numbers)

@@ -1,0 +1,258 @@
+"""Cuts a recorded step into phases of tiles, which workers share.
+
+A batch takes two phases. In *rows*, a tile of rows goes through the network and back: it gathers its
+rows, then forward, loss and all deltas, which no other row has a part in. In *weights*, a tile sums up
+the gradient of some weights over all rows, updates them, and packs them for the products of the next
+step. Tiles follow from the shapes alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from gpubp.backends.compiled_calls import Call
+from gpubp.backends.step_recorder import MOST_SUMMED, Op, Product, Unplanned, extent, overlap
+from gpubp.backends.tiled_products import (
+    WHOLE_PANELS,
+    Packed,
+    pack_call,
+    packed,
+    rows_call,
+    sums_call,
+)
+from gpubp.kernels.elementwise import RUN
+
+TILE_ROWS = 64  # about
+MOST_WEIGHTS, LEAST_WEIGHTS = 16_384, 1_024  # of a tile
+TILES = 8  # of weights, at least, where they are not too small
+
+
+class Piece(NamedTuple):
+    """A call over a range of its elements."""
+
+    call: Call
+    begin: int
+    end: int
+
+
+@dataclass
+class Phase:
+    """Tiles in any order, each of pieces one after the other; ``after`` them, further pieces."""
+
+    tiles: list[list[Piece]] = field(default_factory=list)
+    after: list[Piece] = field(default_factory=list)
+
+
+class Phases(NamedTuple):
+    """``before`` : done once before any number of steps; ``step`` : the phases of one step."""
+
+    before: list[Phase]
+    step: list[Phase]
+
+
+@dataclass
+class _Batch:
+    """A batch, or a part of one: ops that go by rows, then sums over all rows."""
+
+    rows: list[Op] = field(default_factory=list)
+    sums: list[Product] = field(default_factory=list)
+
+
+def cut(ops: list[Op]) -> Phases:
+    """Return the phases of a step; raise `Unplanned` where it has another form."""
+    batches, rest = _split(ops)
+    if not batches:
+        raise Unplanned("it has no product")
+    packs: list[Packed] = []
+    phases: list[Phase] = []
+    for batch in batches:
+        phases.append(Phase(_row_tiles(batch.rows, packs)))
+        if batch.sums:
+            phases.append(Phase(_sum_tiles(batch.sums, _tiles_of(batch.sums))))
+    _add_updates(phases, batches, rest, packs)
+    before = [Phase(_pack_tiles(packs))] if packs else []
+    return Phases(before, phases)
+
+
+def _split(ops: list[Op]) -> tuple[list[_Batch], list[Op]]:
+    """Return the batches, whose rows are independent, and the ops after their last sum."""
+    sums = [op for op in ops if isinstance(op, Product) and _is_sum(op, ops)]
+    last = ops.index(sums[-1]) + 1 if sums else len(ops)
+    batches = [_Batch()]
+    for op in ops[:last]:
+        if op in sums and isinstance(op, Product):
+            batches[-1].sums.append(op)
+            continue
+        if any(op.conflicts(done) and _overwrites(op, done) for done in batches[-1].sums):
+            batches.append(_Batch())
+        batches[-1].rows.append(op)
+    return [batch for batch in batches if batch.rows], ops[last:]
+
+
+def _is_sum(op: Product, ops: list[Op]) -> bool:
+    """Return whether a product sums over rows: its B is what ops before it wrote row by row."""
+    before = ops[: ops.index(op)]
+    return any(overlap([extent(op.B)], other.writes) for other in before)
+
+
+def _overwrites(op: Op, done: Op) -> bool:
+    return overlap(op.writes, [*done.reads, *done.writes]) or overlap(op.reads, done.writes)
+
+
+def _row_tiles(ops: list[Op], packs: list[Packed]) -> list[list[Piece]]:
+    products = [op for op in ops if isinstance(op, Product)]
+    if not products:
+        raise Unplanned("rows are in no product")
+    rows = len(products[0].out)
+    tiles: list[list[Piece]] = [[] for _ in range(-(-rows // TILE_ROWS))]
+    size = -(-rows // len(tiles))
+    for op in ops:
+        if isinstance(op, Product):
+            call, per_row = _rows_product(op, rows, packs), 1
+        elif op.call is None or op.call.elements % rows:
+            raise Unplanned("a step does not go by rows")
+        else:
+            call, per_row = op.call, op.call.elements // rows
+        for k, tile in enumerate(tiles):
+            begin, end = k * size, min(rows, (k + 1) * size)
+            tile.append(Piece(call, begin * per_row, end * per_row))
+    return tiles
+
+
+def _rows_product(op: Product, rows: int, packs: list[Packed]) -> Call:
+    if op.transpose_a or len(op.out) != rows:
+        raise Unplanned("a product does not go by rows")
+    key = (op.B.ctypes.data, op.B.shape, op.transpose_b)
+    found = next((p for p in packs if (p.W.ctypes.data, p.W.shape, p.transposed) == key), None)
+    if found is None and op.out.shape[1] > 1:
+        packs.append(found := packed(op.B, op.transpose_b))
+    return rows_call(op.A, op.B if found is None else found.room, op.out, op.accumulate)
+
+
+def _pack_tiles(packs: list[Packed]) -> list[list[Piece]]:
+    return [
+        [Piece(call, begin, min(len(each.W), begin + step))]
+        for each in packs
+        for call in [pack_call(each)]
+        for step in [_rows_per_tile(each.W.shape, MOST_WEIGHTS)]
+        for begin in range(0, len(each.W), step)
+    ]
+
+
+class _Tile(NamedTuple):
+    """Rows of one gradient: of ``op``, from ``begin`` to ``end``."""
+
+    op: Product
+    begin: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        return (self.end - self.begin) * self.op.out.shape[1]
+
+    @property
+    def address(self) -> int:
+        return int(self.op.out.ctypes.data) + self.begin * int(self.op.out.strides[0])
+
+
+def _tiles_of(sums: list[Product]) -> list[list[_Tile]]:
+    """Return the tiles of gradients: parts of a large one, or several small ones, largest first."""
+    total = sum(op.out.size for op in sums)
+    most = min(MOST_WEIGHTS, max(LEAST_WEIGHTS, total // TILES))
+    tiles: list[list[_Tile]] = [[]]
+    for op in sorted(sums, key=lambda op: int(op.out.ctypes.data)):
+        step = _rows_per_tile(op.out.shape, most)
+        for begin in range(0, len(op.out), step):
+            tile = _Tile(op, begin, min(len(op.out), begin + step))
+            if tiles[-1] and sum(t.size for t in tiles[-1]) + tile.size > most:
+                tiles.append([])
+            tiles[-1].append(tile)
+    return sorted(tiles, key=lambda tile: -sum(t.size * _rows_summed(t.op) for t in tile))
+
+
+def _rows_per_tile(shape: tuple[int, ...], most: int) -> int:
+    rows, columns = shape
+    step = max(WHOLE_PANELS, most // columns // WHOLE_PANELS * WHOLE_PANELS)
+    tiles = -(-rows // step)
+    even = -(-rows // tiles)
+    return -(-even // WHOLE_PANELS) * WHOLE_PANELS if tiles > 1 else rows
+
+
+def _rows_summed(op: Product) -> int:
+    return op.A.shape[0] if op.transpose_a else op.A.shape[1]
+
+
+def _sum_tiles(sums: list[Product], tiles: list[list[_Tile]]) -> list[list[Piece]]:
+    calls = {}
+    for op in sums:
+        if op.transpose_b or not (op.transpose_a or len(op.A) == 1):
+            raise Unplanned("a product sums over neither rows nor inputs")
+        if _rows_summed(op) > MOST_SUMMED:
+            raise Unplanned(f"a batch has more than {MOST_SUMMED:,} rows")
+        calls[id(op)] = sums_call(op.A, op.B, op.out, op.accumulate)
+    return [[Piece(calls[id(t.op)], t.begin, t.end) for t in tile] for tile in tiles]
+
+
+def _add_updates(
+    phases: list[Phase], batches: list[_Batch], rest: list[Op], packs: list[Packed]
+) -> None:
+    """Add the ops after the gradient: of its elements to its tiles, others alone after a phase."""
+    sums = batches[-1].sums
+    if rest and not sums:
+        raise Unplanned("a step goes on after the rows")
+    tiles, gradients = _tiles_of(sums), [extent(op.out) for op in sums]
+    done = [op for batch in batches for op in [*batch.rows, *batch.sums]]
+    gradient, updated = None, []
+    for op in rest:
+        if op.call is None:
+            raise Unplanned("a product follows the gradient")
+        flat = next((a for a in op.aligned if overlap([extent(a)], gradients)), None)
+        if flat is not None and op.call.elements == flat.size:
+            gradient = flat
+            updated += [a for a in op.aligned if overlap([extent(a)], op.writes)]
+            if phases[-1].after:  # which this op may need
+                phases.append(Phase([[] for _ in tiles]))
+            for pieces, ranges in zip(phases[-1].tiles, _ranges(tiles, flat), strict=True):
+                pieces += [Piece(op.call, begin, end) for begin, end in ranges]
+        elif not any(op.conflicts(other) for other in done):
+            phases[0].tiles.insert(0, [Piece(op.call, 0, op.call.elements)])
+        else:
+            phases[-1].after.append(Piece(op.call, 0, op.call.elements))
+        done.append(op)
+    if gradient is not None:
+        _add_packing(phases[-1], tiles, packs, gradient, updated)
+
+
+def _ranges(tiles: list[list[_Tile]], flat: np.ndarray) -> list[list[tuple[int, int]]]:
+    """Return the elements of the ``flat`` gradient that belong to each tile, padding included."""
+    begins = [[(t.address - flat.ctypes.data) // flat.itemsize for t in tile] for tile in tiles]
+    ordered = sorted(begin for tile in begins for begin in tile)
+    if ordered[0] != 0 or any(begin % RUN for begin in ordered) or ordered[-1] >= flat.size:
+        raise Unplanned("the gradient is not one flat vector")
+    ends = dict(zip(ordered, [*ordered[1:], flat.size], strict=True))
+    return [[(begin, ends[begin]) for begin in tile] for tile in begins]
+
+
+def _add_packing(
+    phase: Phase,
+    tiles: list[list[_Tile]],
+    packs: list[Packed],
+    gradient: np.ndarray,
+    updated: list[np.ndarray],
+) -> None:
+    """Let each tile pack the weights that it has updated."""
+    for each in packs:
+        for vector in updated:
+            if not overlap([extent(each.W)], [extent(vector)]):
+                continue
+            call, place, rows = pack_call(each), each.W.ctypes.data - vector.ctypes.data, 0
+            for pieces, tile in zip(phase.tiles, tiles, strict=True):
+                for t in tile:
+                    if t.op.out.ctypes.data - gradient.ctypes.data == place:
+                        pieces.append(Piece(call, t.begin, t.end))
+                        rows += t.end - t.begin
+            if rows != len(each.W):
+                raise Unplanned("weights and their gradient lie differently")

@@ -1,0 +1,96 @@
+"""A recorded step as phases of tiles on a pool of workers, which lives in C (``pool.h``)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from time import perf_counter
+
+from gpubp.backends.compiled_calls import Call, Item
+from gpubp.backends.phases import Phase, Phases
+from gpubp.kernels.host.compiler import replay_library
+
+SECONDS = 0.05  # that steps made in one go may take: an interrupt has to wait for them
+
+
+class _PhaseStruct(ctypes.Structure):
+    """``Phase`` of ``pool.h``."""
+
+    _fields_ = (
+        ("items", ctypes.c_void_p),
+        ("starts", ctypes.c_void_p),
+        ("tiles", ctypes.c_ssize_t),
+        ("n_items", ctypes.c_ssize_t),
+    )
+
+
+class AtOnce:
+    """Runs steps in goes of at most about `SECONDS`, between which Python sees an interrupt."""
+
+    def __init__(self, run: Callable[[int], None]) -> None:
+        self._run, self._most = run, 1
+
+    def __call__(self, times: int) -> None:
+        """Run ``times`` steps."""
+        while times > 0:
+            steps, started = min(times, self._most), perf_counter()
+            self._run(steps)
+            if perf_counter() - started < SECONDS / 2:
+                self._most = max(self._most, 2 * steps)
+            times -= steps
+
+
+class PooledRecording:
+    """A step, cut into phases. ``workers`` returns how many threads a run may take."""
+
+    def __init__(self, phases: Phases, workers: Callable[[], int]) -> None:
+        every = [*phases.before, *phases.step]
+        self._workers, self._before = workers, len(phases.before)
+        self._calls: list[Call] = []
+        self._rooms = [self._items(phase) for phase in every]
+        self._structs = (_PhaseStruct * len(every))(
+            *[
+                _PhaseStruct(
+                    ctypes.addressof(items), ctypes.addressof(starts), len(starts) - 1, len(items)
+                )
+                for items, starts in self._rooms
+            ]
+        )
+        self.tiles = [len(phase.tiles) for phase in phases.step]
+        self._at_once = AtOnce(self._run)
+
+    def _items(self, phase: Phase) -> tuple[ctypes.Array[Item], ctypes.Array[ctypes.c_ssize_t]]:
+        starts, pieces = [0], []
+        for tile in phase.tiles:
+            pieces += tile
+            starts.append(len(pieces))
+        pieces += phase.after
+        self._calls += dict.fromkeys(piece.call for piece in pieces)
+        items = [piece.call.item(piece.begin, piece.end) for piece in pieces]
+        return (Item * len(items))(*items), (ctypes.c_ssize_t * len(starts))(*starts)
+
+    def _run(self, times: int) -> None:
+        before, count = self._before, len(self._structs)
+        replay_library().run_phases(
+            self._structs,
+            *map(ctypes.c_ssize_t, (before, count - before, times, self._workers())),
+        )
+
+    def __call__(self, times: int = 1) -> None:
+        """Do what the step does, ``times`` times."""
+        self._at_once(times)
+
+    @property
+    def launches(self) -> dict[str, int]:
+        """How many calls one step makes from Python, by kind."""
+        return {"NumPy calls": 0, "compiled calls": 1}
+
+
+def _new_pool() -> None:
+    if replay_library.cache_info().currsize:
+        replay_library().new_pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_pool)

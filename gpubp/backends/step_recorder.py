@@ -1,0 +1,117 @@
+"""The calls of a step while it is recorded, with what each reads and writes.
+
+A step that one of our compiled functions computes as a whole can be cut into tiles (see
+`gpubp.backends.phases`). `Unplanned` says why another cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.compiled_calls import COPY, LETTERS, Call, bind
+from gpubp.backends.protocol import Array
+from gpubp.kernels.elementwise import Elementwise
+from gpubp.kernels.host.compiler import parameters
+
+MOST_SUMMED = 10_000  # rows: of more, a sum one by one loses digits that BLAS keeps
+
+Extent = tuple[int, int]  # the addresses of an array's first byte and of its end
+
+
+class Unplanned(Exception):
+    """A step cannot be cut into tiles; the message is the reason."""
+
+
+def extent(array: np.ndarray) -> Extent:
+    """Return where the bytes of a contiguous ``array`` lie."""
+    return array.ctypes.data, array.ctypes.data + array.nbytes
+
+
+def overlap(some: list[Extent], others: list[Extent]) -> bool:
+    """Return whether one of ``some`` extents has a byte of one of the ``others``."""
+    return any(a < d and c < b for a, b in some for c, d in others)
+
+
+@dataclass(eq=False)
+class Op:
+    """One call of a step.
+
+    aligned : the arrays that element i of the call is element i of; others are read as a whole.
+    """
+
+    call: Call | None  # None where it depends on how the op is cut, as that of a product
+    reads: list[Extent]
+    writes: list[Extent]
+    aligned: list[np.ndarray] = field(default_factory=list)
+
+    def conflicts(self, other: Op) -> bool:
+        """Return whether the two must keep their order."""
+        mine, others = [*self.reads, *self.writes], [*other.reads, *other.writes]
+        return overlap(self.writes, others) or overlap(other.writes, mine)
+
+
+@dataclass(eq=False)
+class Product(Op):
+    """A B into ``out``, or added to it."""
+
+    A: Any = None
+    B: Any = None
+    out: Any = None
+    transpose_a: bool = False
+    transpose_b: bool = False
+    accumulate: bool = False
+
+
+class StepRecorder:
+    """Stands in for the module ``numpy`` while a step is recorded; it takes compiled calls only."""
+
+    def __init__(self) -> None:
+        self.ops: list[Op] = []
+
+    def __getattr__(self, name: str) -> Any:
+        raise Unplanned(f"it calls numpy.{name}")
+
+    def run(self, step: Elementwise, arguments: tuple[Any, ...], bias: Array | None = None) -> None:
+        """Record an elementwise ``step``; bias : (1, width), added to the first argument's rows."""
+        known = all(isinstance(a, np.ndarray) or np.isscalar(a) for a in arguments)
+        step = step.host or step
+        call = bind(step, arguments, bias=bias) if known and step.body else None
+        if call is None:
+            raise Unplanned(f"{step.name} is not compiled for its arguments")
+        declared = parameters(step)
+        written = [p.written for p in declared] + [False] * (bias is not None)
+        pairs = list(zip(call.arrays, written, strict=True))
+        self.ops.append(
+            Op(
+                call,
+                [extent(a) for a, w in pairs if not w],
+                [extent(a) for a, w in pairs if w],
+                [a for p, a in zip(declared, call.arrays, strict=False) if not p.raw],
+            )
+        )
+
+    def product(
+        self,
+        A: Array,
+        B: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        bias: Array | None = None,
+        accumulate: bool = False,
+    ) -> None:
+        """Record the product of two matrices, and ``bias`` added to its rows."""
+        arrays = (A, B, out)
+        plain = all(a.ndim == 2 and a.flags.c_contiguous and a.dtype == out.dtype for a in arrays)
+        if not plain or out.dtype not in LETTERS or not all(a.size for a in arrays):
+            raise Unplanned("a product is not of matrices of one dtype")
+        reads, writes = [extent(A), extent(B)], [extent(out)]
+        self.ops.append(
+            Product(None, reads, writes, [], A, B, out, transpose_a, transpose_b, accumulate)
+        )
+        if bias is not None:
+            self.run(COPY, (out, out), bias=bias)

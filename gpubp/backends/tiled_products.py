@@ -1,0 +1,67 @@
+"""Calls of our own matrix products by tiles (``gemm.h``), and of packing what they multiply by."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp.backends.compiled_calls import LETTERS, Call
+from gpubp.backends.protocol import ALIGNMENT
+from gpubp.kernels.host.compiler import replay_library
+
+WHOLE_PANELS = 32  # rows of W, of which tiles pack whole panels
+
+
+class Packed(NamedTuple):
+    """A matrix W (d, h), and ``room`` for W or, ``transposed``, W^T as products read it."""
+
+    W: np.ndarray
+    transposed: bool
+    room: np.ndarray
+
+
+def packed(W: np.ndarray, transposed: bool) -> Packed:
+    """Return room for ``W``, which `pack_call` fills."""
+    rows, columns = W.shape[::-1] if transposed else W.shape
+    lanes = ALIGNMENT // W.itemsize  # at least those of a vector
+    size = rows * (-(-columns // lanes) * lanes)
+    block = np.zeros(size * W.itemsize + ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    room = block[start : start + size * W.itemsize].view(W.dtype)
+    return Packed(W, transposed, room)
+
+
+def pack_call(each: Packed) -> Call:
+    """Return the call that packs a range of the rows of W."""
+    rows, columns = each.W.shape
+    arrays, numbers = [each.W, each.room], [rows, columns, int(each.transposed)]
+    return Call(_function("pack", each.W.dtype), arrays, numbers, rows)
+
+
+def rows_call(A: np.ndarray, B: np.ndarray, out: np.ndarray, accumulate: bool) -> Call:
+    """Return the call that writes a range of the rows of A B into ``out``.
+
+    B : the room of a `Packed`; of one column, a plain vector.
+    """
+    inner, columns = A.shape[1], out.shape[1]
+    if columns == 1:
+        numbers = [inner, 0, int(accumulate)]
+        return Call(_function("rows_times_vector", A.dtype), [A, B, out], numbers, len(out))
+    numbers = [inner, columns, int(accumulate)]
+    return Call(_function("rows_times", A.dtype), [A, B, out], numbers, len(out))
+
+
+def sums_call(A: np.ndarray, D: np.ndarray, out: np.ndarray, accumulate: bool) -> Call:
+    """Return the call that writes a range of the rows of A^T D into ``out``.
+
+    A : (n, m); or (1, n), a row whose transpose is taken. D : (n, h).
+    """
+    numbers = [len(out), out.shape[1], len(D), int(accumulate)]
+    return Call(_function("sums_of_products", A.dtype), [A, D, out], numbers, len(out))
+
+
+@cache
+def _function(name: str, dtype: np.dtype) -> Any:
+    return getattr(replay_library(), f"{LETTERS[dtype]}{name}")

@@ -1,0 +1,239 @@
+// Matrix products by tiles, with the compiler's vector extensions.
+//
+// Every output is one chain of multiply-adds in the order of k, whatever the tile and the thread: so
+// its bits depend on neither. A product of one column is a sum of LANES chains, added in a fixed order.
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+
+typedef ptrdiff_t N;
+
+#if defined(__AVX512F__)
+constexpr int BYTES = 64, STRIP = 12;  // of a vector; rows of C that are computed at a time
+#elif defined(__AVX__)
+constexpr int BYTES = 32, STRIP = 6;
+#elif defined(__aarch64__)
+constexpr int BYTES = 16, STRIP = 8;
+#else
+constexpr int BYTES = 16, STRIP = 6;
+#endif
+
+typedef float Floats __attribute__((vector_size(BYTES), aligned(4), may_alias));
+typedef double Doubles __attribute__((vector_size(BYTES), aligned(8), may_alias));
+template <typename T> struct Simd { typedef Floats V; };
+template <> struct Simd<double> { typedef Doubles V; };
+
+template <typename T> constexpr int LANES = BYTES / sizeof(T);
+template <typename T> constexpr int PANEL = 2 * LANES<T>;            // columns of C at a time
+template <typename T> constexpr N DEPTH = 1280 / (N)sizeof(T);       // of k, so that a panel of B stays in L1
+
+// Room of this thread for packed operands, which grows and stays.
+template <typename T> static T* room(N size) {
+    static thread_local struct Room { void* p = nullptr; N size = 0; ~Room() { free(p); } } here;
+    if (here.size < size) {
+        free(here.p);
+        here.p = aligned_alloc(64, (size * sizeof(T) + 63) / 64 * 64);
+        here.size = size;
+    }
+    return (T*)here.p;
+}
+
+// C (R x V vectors) = A B, or += ; A at A[i * ai + k * ak], B at B[k * ldb + j].
+template <typename T, int R, int V>
+static void __attribute__((noinline)) block(N K, const T* A, N ai, N ak, const T* B, N ldb, T* C, N ldc, bool add) {
+    typedef typename Simd<T>::V Vector;
+    Vector c[R][V];
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) c[i][v] = add ? *(const Vector*)(C + i * ldc + v * LANES<T>) : Vector{};
+    for (N k = 0; k < K; ++k) {
+        Vector b[V];
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) b[v] = *(const Vector*)(B + v * LANES<T>);
+#pragma GCC unroll 16
+        for (int i = 0; i < R; ++i) {
+            const T a = A[i * ai];
+#pragma GCC unroll 2
+            for (int v = 0; v < V; ++v) c[i][v] += a * b[v];
+        }
+        A += ak;
+        B += ldb;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) *(Vector*)(C + i * ldc + v * LANES<T>) = c[i][v];
+}
+
+template <typename T> using Block = void (*)(N, const T*, N, N, const T*, N, T*, N, bool);
+template <typename T, int V, int R> struct Blocks {
+    static Block<T> of(int rows) { return rows == R ? block<T, R, V> : Blocks<T, V, R - 1>::of(rows); }
+};
+template <typename T, int V> struct Blocks<T, V, 0> {
+    static Block<T> of(int) { return nullptr; }
+};
+template <typename T, int V> static Block<T> block_of(int rows) {
+    static const struct Table {
+        Block<T> of[STRIP + 1];
+        Table() { for (int r = 0; r <= STRIP; ++r) of[r] = Blocks<T, V, STRIP>::of(r); }
+    } table;
+    return table.of[rows];
+}
+
+// One block of C with ``columns`` of the ``width`` that B has room for.
+template <typename T>
+static void edge(int rows, N columns, N width, N K, const T* A, N ai, N ak, const T* B, N ldb, T* C, N ldc, bool add) {
+    const Block<T> of = width == PANEL<T> ? block_of<T, 2>(rows) : block_of<T, 1>(rows);
+    if (columns == width) return of(K, A, ai, ak, B, ldb, C, ldc, add);
+    T c[STRIP][PANEL<T>];
+    if (add)
+        for (int i = 0; i < rows; ++i) std::memcpy(c[i], C + i * ldc, columns * sizeof(T));
+    of(K, A, ai, ak, B, ldb, c[0], PANEL<T>, add);
+    for (int i = 0; i < rows; ++i) std::memcpy(C + i * ldc, c[i], columns * sizeof(T));
+}
+
+template <typename T> static N padded(N columns) { return (columns + LANES<T> - 1) / LANES<T> * LANES<T>; }
+template <typename T> static N width_of(N columns) { return columns <= LANES<T> ? LANES<T> : PANEL<T>; }
+
+// Where entry (k, j) of a packed B (K x columns) lies: blocks of DEPTH rows, in them panels of columns.
+template <typename T> static T* packed_at(T* P, N K, N columns, N k, N j) {
+    const N k0 = k / DEPTH<T> * DEPTH<T>, depth = std::min(DEPTH<T>, K - k0), j0 = j / PANEL<T> * PANEL<T>;
+    return P + k0 * padded<T>(columns) + j0 * depth + (k - k0) * width_of<T>(std::min(PANEL<T> + N(0), columns - j0)) + (j - j0);
+}
+
+// A panel of B, at B[k * ldb + j], with zeros for the columns that are missing.
+template <typename T> static void pack_panel(N columns, N width, N K, const T* B, N ldb, T* P) {
+    for (N k = 0; k < K; ++k) {
+        std::memcpy(P + k * width, B + k * ldb, columns * sizeof(T));
+        for (N j = columns; j < width; ++j) P[k * width + j] = T(0);
+    }
+}
+
+// C (M x columns) = A B, or +=. packed : B as `pack` writes it, or null; then B lies at B[k * ldb + j].
+template <typename T>
+static void multiply(N M, N columns, N K, const T* A, N ai, N ak, const T* B, N ldb, const T* packed, T* C, N ldc, bool add) {
+    const N strips = (M + STRIP - 1) / STRIP, strip = (M + strips - 1) / strips;
+    const N stride = (ai == 1 ? ak : ai) * (N)sizeof(T);
+    const bool pack_A = columns > 2 * PANEL<T> && stride % 4096 == 0;  // rows that share sets of a cache
+    const bool pack_B = !packed && M > 2 * STRIP && K > 64 && ldb * (N)sizeof(T) % 2048 == 0;
+    T* const strips_A = room<T>((M + STRIP) * DEPTH<T> + DEPTH<T> * PANEL<T>);
+    T* const panel_B = strips_A + (M + STRIP) * DEPTH<T>;
+    for (N k0 = 0; k0 < K; k0 += DEPTH<T>) {
+        const N depth = std::min(DEPTH<T>, K - k0);
+        if (pack_A)
+            for (N i = 0; i < M; i += strip) {
+                const N rows = std::min(strip, M - i);
+                const T* a = A + i * ai + k0 * ak;
+                T* to = strips_A + i * depth;
+                if (ai == 1)
+                    for (N k = 0; k < depth; ++k) for (N r = 0; r < rows; ++r) to[k * rows + r] = a[k * ak + r];
+                else
+                    for (N r = 0; r < rows; ++r) for (N k = 0; k < depth; ++k) to[k * rows + r] = a[r * ai + k * ak];
+            }
+        for (N j = 0; j < columns; j += PANEL<T>) {
+            const N some = std::min(N(PANEL<T>), columns - j), width = width_of<T>(some);
+            const T* b = B + k0 * ldb + j;
+            N step = ldb;
+            if (packed) {
+                b = packed + k0 * padded<T>(columns) + j * depth;
+                step = width;
+            } else if (pack_B || some != width) {
+                pack_panel(some, width, depth, b, ldb, panel_B);
+                b = panel_B;
+                step = width;
+            }
+            for (N i = 0; i < M; i += strip) {
+                const int rows = (int)std::min(strip, M - i);
+                const T* a = pack_A ? strips_A + i * depth : A + i * ai + k0 * ak;
+                edge(rows, some, width, depth, a, pack_A ? 1 : ai, pack_A ? rows : ak, b, step, C + i * ldc + j, ldc, add || k0 > 0);
+            }
+        }
+    }
+}
+
+// C[begin : end] = A[begin : end] B. data: A (n x K), B packed, C (n x columns); numbers: K, columns, add.
+template <typename T> static void rows_times(void* const* data, const N* k, N begin, N end) {
+    const N K = k[0], columns = k[1];
+    multiply(end - begin, columns, K, (const T*)data[0] + begin * K, K, N(1), (const T*)nullptr, N(0),
+        (const T*)data[1], (T*)data[2] + begin * columns, columns, k[2] != 0);
+}
+
+// The same for one column. data: A, B (K), C (n).
+template <typename T> static void rows_times_vector(void* const* data, const N* k, N begin, N end) {
+    typedef typename Simd<T>::V Vector;
+    const N K = k[0], whole = K / PANEL<T> * PANEL<T>;
+    const T* B = (const T*)data[1];
+    T* C = (T*)data[2];
+    for (N i = begin; i < end; ++i) {
+        const T* A = (const T*)data[0] + i * K;
+        Vector sums[2] = {};
+        for (N q = 0; q < whole; q += PANEL<T>)
+            for (int v = 0; v < 2; ++v)
+                sums[v] += *(const Vector*)(A + q + v * LANES<T>) * *(const Vector*)(B + q + v * LANES<T>);
+        T total = k[2] ? C[i] : T(0);
+        for (int v = 0; v < 2; ++v) for (int lane = 0; lane < LANES<T>; ++lane) total += sums[v][lane];
+        for (N q = whole; q < K; ++q) total += A[q] * B[q];
+        C[i] = total;
+    }
+}
+
+// C[begin : end] = (A^T D)[begin : end]. data: A (K x M), D (K x columns), C (M x columns);
+// numbers: M, columns, K, add.
+template <typename T> static void sums_of_products(void* const* data, const N* k, N begin, N end) {
+    const N M = k[0], columns = k[1], K = k[2];
+    const T *A = (const T*)data[0] + begin, *D = (const T*)data[1];
+    T* C = (T*)data[2] + begin * columns;
+    if (columns == 1)  // C^T = D^T A
+        multiply(N(1), end - begin, K, D, N(1), N(1), A, M, (const T*)nullptr, C, N(0), k[3] != 0);
+    else
+        multiply(end - begin, columns, K, A, N(1), M, D, columns, (const T*)nullptr, C, columns, k[3] != 0);
+}
+
+// Rows begin to end of W (rows x columns) into its place in a packed W, or W^T.
+// data: W, packed; numbers: rows, columns, transposed.
+template <typename T> static void pack(void* const* data, const N* k, N begin, N end) {
+    const N rows = k[0], columns = k[1];
+    const T* W = (const T*)data[0];
+    T* P = (T*)data[1];
+    if (!k[2]) {
+        for (N i = begin; i < end; ++i)
+            for (N j = 0; j < columns; j += PANEL<T>) {
+                const N some = std::min(N(PANEL<T>), columns - j);
+                std::memcpy(packed_at(P, rows, columns, i, j), W + i * columns + j, some * sizeof(T));
+            }
+        return;
+    }
+    typedef typename Simd<T>::V Vector;
+    constexpr N L = LANES<T>;
+    for (N i = begin; i < end; i += L) {  // rows of W are columns of W^T
+        const N some = std::min(L - i % L, end - i);  // of a vector
+        for (N j = 0; j < columns; j += L) {
+            const N many = std::min(L, columns - j);
+            if (some == L && many == L && (j / DEPTH<T> == (j + L - 1) / DEPTH<T>)) {
+                T square[L][L];
+                for (N r = 0; r < L; ++r) std::memcpy(square[r], W + (i + r) * columns + j, L * sizeof(T));
+                T* to = packed_at(P, columns, rows, j, i);
+                const N step = width_of<T>(std::min(N(PANEL<T>), rows - i / PANEL<T> * PANEL<T>));
+                for (N q = 0; q < L; ++q) {
+                    Vector v;
+                    for (N r = 0; r < L; ++r) v[r] = square[r][q];
+                    *(Vector*)(to + q * step) = v;
+                }
+            } else {
+                for (N q = 0; q < many; ++q)
+                    for (N r = 0; r < some; ++r) *packed_at(P, columns, rows, j + q, i + r) = W[(i + r) * columns + j + q];
+            }
+        }
+        i -= L - some;  // where begin is not a whole vector
+    }
+}
+
+#define FUNCTION(name)                                                                                     \
+    extern "C" void s##name(void* const* data, const N* k, N begin, N end) { name<float>(data, k, begin, end); } \
+    extern "C" void d##name(void* const* data, const N* k, N begin, N end) { name<double>(data, k, begin, end); }
+FUNCTION(rows_times)
+FUNCTION(rows_times_vector)
+FUNCTION(sums_of_products)
+FUNCTION(pack)
