@@ -26,7 +26,7 @@ from gpubp.backends.tiled_products import (
 from gpubp.kernels.elementwise import RUN
 
 TILE_ROWS = 64  # about
-MOST_WEIGHTS, LEAST_WEIGHTS = 16_384, 1_024  # of a tile
+MOST_WEIGHTS, LEAST_WEIGHTS = 65_536, 1_024  # of a tile
 TILES = 8  # of weights, at least, where they are not too small
 
 
@@ -69,9 +69,10 @@ def cut(ops: list[Op]) -> Phases:
     packs: list[Packed] = []
     phases: list[Phase] = []
     for batch in batches:
-        phases.append(Phase(_row_tiles(batch.rows, packs)))
+        deltas = {op.B.ctypes.data: packed(op.B, False) for op in batch.sums if op.B.shape[1] > 1}
+        phases.append(Phase(_row_tiles(batch.rows, packs, list(deltas.values()))))
         if batch.sums:
-            phases.append(Phase(_sum_tiles(batch.sums, _tiles_of(batch.sums))))
+            phases.append(Phase(_sum_tiles(batch.sums, _tiles_of(batch.sums), deltas)))
     _add_updates(phases, batches, rest, packs)
     before = [Phase(_pack_tiles(packs))] if packs else []
     return Phases(before, phases)
@@ -102,20 +103,24 @@ def _overwrites(op: Op, done: Op) -> bool:
     return overlap(op.writes, [*done.reads, *done.writes]) or overlap(op.reads, done.writes)
 
 
-def _row_tiles(ops: list[Op], packs: list[Packed]) -> list[list[Piece]]:
+def _row_tiles(ops: list[Op], packs: list[Packed], deltas: list[Packed]) -> list[list[Piece]]:
+    """Return tiles of rows: each of all ``ops``, then its rows of each delta packed for the sums.
+
+    packs : takes the weights that the products read packed.
+    """
     products = [op for op in ops if isinstance(op, Product)]
     if not products:
         raise Unplanned("rows are in no product")
     rows = len(products[0].out)
     tiles: list[list[Piece]] = [[] for _ in range(-(-rows // TILE_ROWS))]
     size = -(-rows // len(tiles))
-    for op in ops:
-        if isinstance(op, Product):
-            call, per_row = _rows_product(op, rows, packs), 1
-        elif op.call is None or op.call.elements % rows:
+    calls = [
+        _rows_product(op, rows, packs) if isinstance(op, Product) else op.call for op in ops
+    ] + [pack_call(each) for each in deltas]
+    for call in calls:
+        if call is None or call.elements % rows:
             raise Unplanned("a step does not go by rows")
-        else:
-            call, per_row = op.call, op.call.elements // rows
+        per_row = call.elements // rows
         for k, tile in enumerate(tiles):
             begin, end = k * size, min(rows, (k + 1) * size)
             tile.append(Piece(call, begin * per_row, end * per_row))
@@ -185,14 +190,17 @@ def _rows_summed(op: Product) -> int:
     return op.A.shape[0] if op.transpose_a else op.A.shape[1]
 
 
-def _sum_tiles(sums: list[Product], tiles: list[list[_Tile]]) -> list[list[Piece]]:
+def _sum_tiles(
+    sums: list[Product], tiles: list[list[_Tile]], deltas: dict[int, Packed]
+) -> list[list[Piece]]:
     calls = {}
     for op in sums:
         if op.transpose_b or not (op.transpose_a or len(op.A) == 1):
             raise Unplanned("a product sums over neither rows nor inputs")
         if _rows_summed(op) > MOST_SUMMED:
             raise Unplanned(f"a batch has more than {MOST_SUMMED:,} rows")
-        calls[id(op)] = sums_call(op.A, op.B, op.out, op.accumulate)
+        delta = deltas.get(op.B.ctypes.data)
+        calls[id(op)] = sums_call(op.A, op.B, delta and delta.room, op.out, op.accumulate)
     return [[Piece(calls[id(t.op)], t.begin, t.end) for t in tile] for tile in tiles]
 
 

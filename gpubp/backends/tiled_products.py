@@ -53,13 +53,17 @@ def rows_call(A: np.ndarray, B: np.ndarray, out: np.ndarray, accumulate: bool) -
     return Call(_function("rows_times", A.dtype), [A, B, out], numbers, len(out))
 
 
-def sums_call(A: np.ndarray, D: np.ndarray, out: np.ndarray, accumulate: bool) -> Call:
+def sums_call(
+    A: np.ndarray, D: np.ndarray, room: np.ndarray | None, out: np.ndarray, accumulate: bool
+) -> Call:
     """Return the call that writes a range of the rows of A^T D into ``out``.
 
-    A : (n, m); or (1, n), a row whose transpose is taken. D : (n, h).
+    A : (n, m); or (1, n), a row whose transpose is taken. D : (n, h), which lies packed in
+    ``room`` unless it has one column.
     """
     numbers = [len(out), out.shape[1], len(D), int(accumulate)]
-    return Call(_function("sums_of_products", A.dtype), [A, D, out], numbers, len(out))
+    arrays = [A, D if room is None else room, out]
+    return Call(_function("sums_of_products", A.dtype), arrays, numbers, len(out))
 
 
 @cache

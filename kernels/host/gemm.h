@@ -26,7 +26,13 @@ template <> struct Simd<double> { typedef Doubles V; };
 
 template <typename T> constexpr int LANES = BYTES / sizeof(T);
 template <typename T> constexpr int PANEL = 2 * LANES<T>;            // columns of C at a time
-template <typename T> constexpr N DEPTH = 1280 / (N)sizeof(T);       // of k, so that a panel of B stays in L1
+
+// Of k at a time, so that a panel of B stays in L1: even parts of K.
+template <typename T> static inline N depth_of(N K) {
+    constexpr N most = 1280 / (N)sizeof(T);
+    const N parts = (K + most - 1) / most, even = (K + parts - 1) / parts;
+    return (even + LANES<T> - 1) / LANES<T> * LANES<T>;
+}
 
 // Room of this thread for packed operands, which grows and stays.
 template <typename T> static T* room(N size) {
@@ -97,9 +103,9 @@ static void edge(int rows, N columns, N width, N K, const T* A, N ai, N ak, cons
 template <typename T> static N padded(N columns) { return (columns + LANES<T> - 1) / LANES<T> * LANES<T>; }
 template <typename T> static N width_of(N columns) { return columns <= LANES<T> ? LANES<T> : PANEL<T>; }
 
-// Where entry (k, j) of a packed B (K x columns) lies: blocks of DEPTH rows, in them panels of columns.
+// Where entry (k, j) of a packed B (K x columns) lies: blocks of `depth_of` rows, in them panels of columns.
 template <typename T> static T* packed_at(T* P, N K, N columns, N k, N j) {
-    const N k0 = k / DEPTH<T> * DEPTH<T>, depth = std::min(DEPTH<T>, K - k0), j0 = j / PANEL<T> * PANEL<T>;
+    const N most = depth_of<T>(K), k0 = k / most * most, depth = std::min(most, K - k0), j0 = j / PANEL<T> * PANEL<T>;
     return P + k0 * padded<T>(columns) + j0 * depth + (k - k0) * width_of<T>(std::min(PANEL<T> + N(0), columns - j0)) + (j - j0);
 }
 
@@ -115,13 +121,14 @@ template <typename T> static void pack_panel(N columns, N width, N K, const T* B
 template <typename T>
 static void multiply(N M, N columns, N K, const T* A, N ai, N ak, const T* B, N ldb, const T* packed, T* C, N ldc, bool add) {
     const N strips = (M + STRIP - 1) / STRIP, strip = (M + strips - 1) / strips;
-    const N stride = (ai == 1 ? ak : ai) * (N)sizeof(T);
-    const bool pack_A = columns > 2 * PANEL<T> && stride % 4096 == 0;  // rows that share sets of a cache
+    // Columns of A lie far apart, and its rows may share the sets of a cache.
+    const bool pack_A = ai == 1 ? M > 1 : columns > 2 * PANEL<T> && ai * (N)sizeof(T) % 4096 == 0;
     const bool pack_B = !packed && M > 2 * STRIP && K > 64 && ldb * (N)sizeof(T) % 2048 == 0;
-    T* const strips_A = room<T>((M + STRIP) * DEPTH<T> + DEPTH<T> * PANEL<T>);
-    T* const panel_B = strips_A + (M + STRIP) * DEPTH<T>;
-    for (N k0 = 0; k0 < K; k0 += DEPTH<T>) {
-        const N depth = std::min(DEPTH<T>, K - k0);
+    const N most = depth_of<T>(K);
+    T* const strips_A = room<T>((M + STRIP) * most + most * PANEL<T>);
+    T* const panel_B = strips_A + (M + STRIP) * most;
+    for (N k0 = 0; k0 < K; k0 += most) {
+        const N depth = std::min(most, K - k0);
         if (pack_A)
             for (N i = 0; i < M; i += strip) {
                 const N rows = std::min(strip, M - i);
@@ -179,8 +186,8 @@ template <typename T> static void rows_times_vector(void* const* data, const N* 
     }
 }
 
-// C[begin : end] = (A^T D)[begin : end]. data: A (K x M), D (K x columns), C (M x columns);
-// numbers: M, columns, K, add.
+// C[begin : end] = (A^T D)[begin : end]. data: A (K x M), D (K x columns) packed unless it has one
+// column, C (M x columns); numbers: M, columns, K, add.
 template <typename T> static void sums_of_products(void* const* data, const N* k, N begin, N end) {
     const N M = k[0], columns = k[1], K = k[2];
     const T *A = (const T*)data[0] + begin, *D = (const T*)data[1];
@@ -188,7 +195,35 @@ template <typename T> static void sums_of_products(void* const* data, const N* k
     if (columns == 1)  // C^T = D^T A
         multiply(N(1), end - begin, K, D, N(1), N(1), A, M, (const T*)nullptr, C, N(0), k[3] != 0);
     else
-        multiply(end - begin, columns, K, A, N(1), M, D, columns, (const T*)nullptr, C, columns, k[3] != 0);
+        multiply(end - begin, columns, K, A, N(1), M, (const T*)nullptr, N(0), D, C, columns, k[3] != 0);
+}
+
+// to[q * step + r] = from[r * stride + q], for as many rows and columns as a vector has lanes.
+template <typename T> static inline void transpose(const T* from, N stride, T* to, N step) {
+    typedef typename Simd<T>::V Vector;
+    constexpr int L = LANES<T>;
+    Vector rows[L];
+    for (int r = 0; r < L; ++r) rows[r] = *(const Vector*)(from + r * stride);
+#ifdef __clang__
+    for (int q = 0; q < L; ++q)
+        for (int r = 0; r < L; ++r) to[q * step + r] = rows[r][q];
+#else
+    typedef decltype(rows[0] == rows[0]) Lanes;
+    Lanes low, high;  // that a[0] b[0] a[1] b[1] ... takes from a and b
+    for (int lane = 0; lane < L; ++lane) {
+        low[lane] = lane / 2 + (lane % 2) * L;
+        high[lane] = low[lane] + L / 2;
+    }
+    for (int stage = 1; stage < L; stage *= 2) {
+        Vector next[L];
+        for (int r = 0; r < L / 2; ++r) {
+            next[2 * r] = __builtin_shuffle(rows[r], rows[r + L / 2], low);
+            next[2 * r + 1] = __builtin_shuffle(rows[r], rows[r + L / 2], high);
+        }
+        for (int r = 0; r < L; ++r) rows[r] = next[r];
+    }
+    for (int q = 0; q < L; ++q) *(Vector*)(to + q * step) = rows[q];
+#endif
 }
 
 // Rows begin to end of W (rows x columns) into its place in a packed W, or W^T.
@@ -205,28 +240,21 @@ template <typename T> static void pack(void* const* data, const N* k, N begin, N
             }
         return;
     }
-    typedef typename Simd<T>::V Vector;
     constexpr N L = LANES<T>;
-    for (N i = begin; i < end; i += L) {  // rows of W are columns of W^T
-        const N some = std::min(L - i % L, end - i);  // of a vector
+    for (N i = begin; i < end;) {  // rows of W are columns of W^T
+        const N some = std::min(L - i % L, end - i);
+        const N step = width_of<T>(std::min(N(PANEL<T>), rows - i / PANEL<T> * PANEL<T>));
         for (N j = 0; j < columns; j += L) {
             const N many = std::min(L, columns - j);
-            if (some == L && many == L && (j / DEPTH<T> == (j + L - 1) / DEPTH<T>)) {
-                T square[L][L];
-                for (N r = 0; r < L; ++r) std::memcpy(square[r], W + (i + r) * columns + j, L * sizeof(T));
-                T* to = packed_at(P, columns, rows, j, i);
-                const N step = width_of<T>(std::min(N(PANEL<T>), rows - i / PANEL<T> * PANEL<T>));
-                for (N q = 0; q < L; ++q) {
-                    Vector v;
-                    for (N r = 0; r < L; ++r) v[r] = square[r][q];
-                    *(Vector*)(to + q * step) = v;
-                }
+            T* const to = packed_at(P, columns, rows, j, i);
+            if (some == L && many == L) {
+                transpose(W + i * columns + j, columns, to, step);
             } else {
                 for (N q = 0; q < many; ++q)
-                    for (N r = 0; r < some; ++r) *packed_at(P, columns, rows, j + q, i + r) = W[(i + r) * columns + j + q];
+                    for (N r = 0; r < some; ++r) to[q * step + r] = W[(i + r) * columns + j + q];
             }
         }
-        i -= L - some;  // where begin is not a whole vector
+        i += some;
     }
 }
 
