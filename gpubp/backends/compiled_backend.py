@@ -131,7 +131,7 @@ class CompiledBackend(NumpyBackend):
         # Once now, to no effect: threads that BLAS starts for it in a replay would go on to count
         # subnormal numbers as 0.
         if now := product(A, B, np.empty_like(out), accumulate=False, **transposed):
-            _Together([now])()
+            now()
         self.keep(call)
         if added is not None:
             self.keep(added)

@@ -44,17 +44,22 @@ class Call:
     def __init__(
         self, function: Any, arrays: Sequence[Any], numbers: Sequence[int], elements: int = 1
     ) -> None:
-        self.address = ctypes.cast(function, ctypes.c_void_p).value
-        self.arrays, self.elements = arrays, elements
+        self.function, self.arrays, self.elements = function, arrays, elements
         addresses = [a if isinstance(a, int) else a.ctypes.data for a in arrays]
         self.data = (ctypes.c_void_p * len(addresses))(*addresses)
         self.numbers = (ctypes.c_ssize_t * len(numbers))(*numbers)
 
+    def __call__(self) -> None:
+        """Make the whole call."""
+        one = ctypes.c_ssize_t(1)
+        replay_library().replay(ctypes.byref(self.item()), one, one)
+
     def item(self, begin: int = 0, end: int | None = None) -> Item:
         """Return what C needs for the range from ``begin`` to ``end``, or for all elements."""
         stop = self.elements if end is None else end
+        address = ctypes.cast(self.function, ctypes.c_void_p).value
         data, numbers = ctypes.addressof(self.data), ctypes.addressof(self.numbers)
-        return Item(self.address, data, numbers, begin, stop)
+        return Item(address, data, numbers, begin, stop)
 
 
 class Item(ctypes.Structure):
