@@ -279,7 +279,7 @@ def _without(*names: str) -> Callable[[Any], None]:
         (_without("settings", "threads"), "(no 'threads')"),
         (_without("settings", "suite", "cases"), "(no 'cases')"),
         (lambda part: part.update(seconds="x"), "(seconds is 'x')"),
-        (lambda part: part["settings"]["suite"].update(cases=[]), "which is no case of it)"),
+        (lambda part: part["settings"]["suite"].update(cases=[]), "which is not a case of it)"),
         (lambda part: part["rows"][0].update(rounds=[0.0]), "(seconds of a round are 0.0)"),
         (lambda part: part["rows"][0].update(rounds=["x"]), "(seconds of a round is 'x')"),
         (lambda part: part["rows"][0].update(rounds=[]), "(no seconds in the row of "),
