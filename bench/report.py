@@ -71,9 +71,9 @@ def describe(case: Case) -> str:
     if not case.trains:
         return f"{case.rows:,} rows, {case.steps:,} calls"
     if case.mode == "epochs":
-        return f"{data}, {case.rows:,} rows, {case.steps:,} steps an epoch"
+        return f"{data}, {case.rows:,} rows, {case.steps:,} steps per epoch"
     epochs = "epoch" if case.epochs == 1 else "epochs"
-    return f"{data}, {case.rows:,} rows, {case.epochs:,} {epochs}, {case.steps:,} steps a fit"
+    return f"{data}, {case.rows:,} rows, {case.epochs:,} {epochs}, {case.steps:,} steps per fit"
 
 
 def table(part: Part) -> str:
