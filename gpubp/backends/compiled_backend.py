@@ -1,7 +1,7 @@
-"""NumPy on the host, with a recorded step's elementwise parts compiled for its processor.
+"""NumPy on the host, with the elementwise parts of a recorded step compiled for its processor.
 
-The bodies are those that CUDA runs. What does not gain stays with NumPy; what does is called from
-C, with the matrix products between, so that it costs no Python.
+The compiled code is the body that CUDA runs. A part that would not be faster stays with NumPy.
+Compiled parts and the matrix products between them are called from C, without Python.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from gpubp.kernels.host.compiler import (
 )
 
 NO_TRANS, TRANS = 111, 112  # of cblas.h
-MOST_SUMMED = 10_000  # rows: of more, a sum one by one loses digits that BLAS keeps
-SECONDS = 0.05  # that steps made in one go may take: an interrupt has to wait for them
+MOST_SUMMED = 10_000  # rows; in longer sums, adding one by one loses digits that BLAS keeps
+SECONDS = 0.05  # longest time of one call into C, for which an interrupt has to wait
 _LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 
 
@@ -40,12 +40,15 @@ def _copy(np: Any, z: Any, a: Any) -> None:
     np.add(z, 0, out=a)
 
 
-# What is left of a layer without an activation: its bias.
+# The step of a layer without an activation, which only adds the bias.
 COPY = Elementwise("copy", "T z", "T a", "a = z", _copy, vectorizes=True)
 
 
 class Call:
-    """A function of the library on its arrays, which it keeps."""
+    """A function of a C library with its arguments.
+
+    arrays : arrays, which are kept alive, or addresses. numbers : sizes and flags.
+    """
 
     def __init__(self, function: Any, arrays: list[Any], numbers: list[int]) -> None:
         self.function, self._arrays = function, arrays
@@ -63,7 +66,7 @@ class _CallStruct(ctypes.Structure):
 
 
 class CompiledEpilogues(Epilogues):
-    """What follows a product in one pass over it: bias and activation, or f'(Z) and row sums."""
+    """Compiled epilogues: bias and activation, or f'(Z) and row sums, in one pass."""
 
     def __init__(self, backend: CompiledBackend) -> None:
         self._backend = backend
@@ -108,11 +111,11 @@ class CompiledEpilogues(Epilogues):
 
 
 class CompiledBackend(NumpyBackend):
-    """NumPy, with compiled parts of what is recorded; see `gpubp.backends.protocol.Backend`."""
+    """NumPy, with compiled parts of recorded steps; see `gpubp.backends.protocol.Backend`."""
 
     def __init__(self, reason: str = "asked for") -> None:
         super().__init__(reason)
-        replay_library()  # raises where nothing can be compiled
+        replay_library()  # raises CompilerError if nothing can be compiled
         self.epilogues = CompiledEpilogues(self)
 
     def run(self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...]) -> None:
@@ -143,8 +146,8 @@ class CompiledBackend(NumpyBackend):
         if call is None or (added is None and bias is not None):
             super().gemm(A, B, out=out, bias=bias, accumulate=accumulate, **transposed)
             return
-        # Once now, to no effect: threads that BLAS starts for it in a replay would go on to count
-        # subnormal numbers as 0.
+        # Call BLAS once now, and drop the result. If BLAS started its threads during a replay, they
+        # would inherit the mode in which subnormal numbers count as 0, and keep it.
         if now := product(A, B, np.empty_like(out), accumulate=False, **transposed):
             now.function(now.data, now.numbers)
         self.keep(call)
@@ -153,11 +156,11 @@ class CompiledBackend(NumpyBackend):
 
     @property
     def is_recording(self) -> bool:
-        """Whether a step is recorded now: made alone, a call of ours costs more than NumPy's."""
+        """Whether a step is being recorded; a single compiled call costs more than NumPy's."""
         return isinstance(self._np, Tape)
 
     def keep(self, call: Call) -> None:
-        """Add ``call`` to the step that is recorded."""
+        """Add ``call`` to the step that is being recorded."""
         self._np.keep(call)
 
     def record(self, step: Step) -> CompiledTape:
@@ -165,7 +168,7 @@ class CompiledBackend(NumpyBackend):
 
 
 class CompiledTape(Tape):
-    """A tape whose compiled calls, where they follow each other, are one."""
+    """A tape in which consecutive compiled calls are joined to one call."""
 
     def __init__(self, tape: Tape) -> None:
         super().__init__()
@@ -187,21 +190,21 @@ class CompiledTape(Tape):
 
     @property
     def launches(self) -> dict[str, int]:
-        """How many calls one replay makes, by what they call."""
+        """The number of calls of one replay, by kind."""
         compiled = sum(isinstance(call, _Together) for call in self.calls)
         return {"NumPy calls": len(self.calls) - compiled, "compiled calls": compiled}
 
 
 def _is_faster(step: Elementwise, arguments: tuple[Any, ...]) -> bool:
-    """Return whether a compiled ``step`` is faster than NumPy's functions, if it has a body."""
+    """Return whether ``step`` can be compiled and is then faster than NumPy's functions."""
     sizes = [a.size if isinstance(a, np.ndarray) else 1 for a in arguments]
-    # Sparse rows, say, are neither.
+    # Other arguments, such as sparse rows, are not supported.
     known = all(isinstance(a, np.ndarray) or np.isscalar(a) for a in arguments)
     return bool(step.body) and known and (step.vectorizes or max(sizes) <= step.small)
 
 
 class _Together:
-    """Calls that are made in C, one after the other; they keep their arrays."""
+    """Calls that C makes one after the other; ``calls`` keeps their arrays alive."""
 
     def __init__(self, replay: Any, structs: Any, calls: list[Any]) -> None:
         self.calls = calls
@@ -233,10 +236,10 @@ def bind(
     bias: Array | None = None,
     sums: Array | None = None,
 ) -> Call | None:
-    """Return the compiled ``step`` on its arguments; None where these do not suit it.
+    """Return the call of the compiled ``step`` on its arguments; None if they are not supported.
 
-    bias : (1, width), added to the rows of the first argument. sums : (1, width), into which the
-    rows of the last are summed up.
+    bias : (1, width), is added to each row of the first argument.
+    sums : (1, width), receives the sum of the rows of the last argument.
     """
     declared = parameters(step)
     types = _dtype_names(declared, arguments)
@@ -284,7 +287,7 @@ def _dtype_names(declared: Sequence[Any], arguments: tuple[Any, ...]) -> dict[st
 
 @lru_cache(256)
 def _function(step: Elementwise, form: Form) -> Any:
-    """Return the compiled step; None, with one warning, where its body cannot be compiled."""
+    """Return the compiled step; None, with one warning, if it cannot be compiled."""
     try:
         return compiled(step, form)
     except CompilerError as error:
@@ -295,7 +298,7 @@ def _function(step: Elementwise, form: Form) -> Any:
 def product(
     A: Array, B: Array, out: Array, *, transpose_a: bool, transpose_b: bool, accumulate: bool
 ) -> Call | None:
-    """Return the call of BLAS that writes A B into ``out``, or adds it; None where it cannot."""
+    """Return the call of BLAS that writes A B into ``out``, or adds it; None if unsupported."""
     letter = _LETTERS.get(out.dtype)
     arrays = (A, B, out)
     plain = all(a.ndim == 2 and a.flags.c_contiguous and a.dtype == out.dtype for a in arrays)
