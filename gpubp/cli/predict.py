@@ -65,7 +65,7 @@ def predict(model: Path, data: str, **options: Any) -> None:
     keep: tuple[str, ...] = options["keep"] or ()
     if doubled := [name for k, name in enumerate(keep) if name in names or name in keep[:k]]:
         raise click.UsageError(
-            f"--keep {','.join(keep)} gives two columns called {doubled[0]!r}; leave one out"
+            f"--keep {','.join(keep)} gives two columns called {doubled[0]!r}; leave it out"
         )
     if out is not None:
         _check_suffix(out)

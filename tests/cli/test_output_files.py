@@ -177,7 +177,7 @@ def test_standard_output_and_a_file_of_the_name_minus_are_two(
     [
         ("train data.csv -o -", "-o - is standard output, but a model file is binary; give"),
         ("train data.csv -o /dev/stdout", "-o /dev/stdout is standard output, but a model file"),
-        ("bench tiny.toml -o -", "-o - is standard output, and --resume reads the results again"),
+        ("bench tiny.toml -o -", "-o - is standard output, but --resume has to read the results"),
         (f"bench tiny.toml -o {os.devnull}", "is a device or pipe, but --resume has to read"),
     ],
 )

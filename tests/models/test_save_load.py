@@ -491,7 +491,7 @@ def test_a_header_with_a_wrong_value(
         ("table classes", "table.targets", [3], "item 0 of 'targets'"),
         ("table classes", "table.parameters.colour", 1, "unknown key 'colour'"),
         ("table classes", "table.parameters.alpha", -1, "'alpha' parameter"),
-        ("table classes", "table.parameters.na", 3, "'na' is 3, which is no list of texts"),
+        ("table classes", "table.parameters.na", 3, "'na' is 3, but must be a list of texts"),
         ("table classes", "table.encoder", {}, "missing from the header"),
         ("table numbers", "table.targets", ["y0"], "a regression of 1 targets from"),
         ("iris", "schema.task", "regression", "a regression of 1 targets from 4 encoded columns"),

@@ -618,7 +618,7 @@ def test_scores_with_labels_that_training_had_not() -> None:
     assert rows[3]["rows"] == 3
     assert rows[3]["recall"] == 0
     with pytest.raises(
-        DataError, match="data row 4, column 'y': 'elsewhere' is no label of the model, w"
+        DataError, match="data row 4, column 'y': 'elsewhere' is not a label of the model"
     ):
         model.known_labels(table(y=labels))
     with pytest.raises(DataError, match="data row 1, column 'y': the label is missing"):
