@@ -31,12 +31,12 @@ from tests.cli.running import FAST, LABELS, Run, X, Y, features, one_line, write
         ("X.npy --target-file missing.npy", 1, "missing.npy: no such file"),
         ("X.npy --target-file short.npy", 1, "X.npy: X has 40 rows and y 3; give equal numbers"),
         ("X.npy --target-file bad.npy", 1, "bad.npy is not a readable .npy file"),
-        ("data.csv --target-file short.npy", 1, "a target file goes with an .npy file"),
+        ("data.csv --target-file short.npy", 1, "a target file is only for an .npy file"),
         ("iris --target-file short.npy", 2, "--target-file goes with an .npy file, not with"),
         ("data.csv --target Label", 1, "has no column 'Label'; did you mean 'label'?"),
         ("data.csv --target a,labl", 1, "has no column 'labl'; did you mean 'label'?"),
         ("data.csv --target zzz", 1, "has no column 'zzz'; it has 'a', 'b', 'c', 'label'"),
-        ("data.csv --target a,a", 1, "targets are 'a', 'a'; name every column once"),
+        ("data.csv --target a,a", 1, "targets are 'a', 'a'; give every column only once"),
         ("data.csv --target a,,b", 2, "'--target': 'a,,b' has an empty name"),
         ("data.csv --target a,b --task classification", 1, "classification takes one"),
         ("data.csv --task regression", 1, "'label' was taken as the target, since it is the last"),
@@ -152,7 +152,7 @@ def test_bad_arguments_of_train(run: Run, args: str, code: int, message: str) ->
         ("evaluate", "number data.csv --target label", 1, "'label': 'may, be' is not a number"),
         ("evaluate", "text data.csv --target ,", 2, "has an empty name"),
         ("evaluate", "text data.csv --device gpu", 2, "must be auto, cpu, cuda or cuda:N"),
-        ("evaluate", "text data.csv --target-file y.npy", 1, "a target file goes with an .npy"),
+        ("evaluate", "text data.csv --target-file y.npy", 1, "a target file is only for an .npy"),
     ],
 )
 def test_bad_arguments_of_predict_and_evaluate(
@@ -223,7 +223,7 @@ def test_a_disk_without_room_for_the_model_is_found_before_training(
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
     Path("model.safetensors").write_text("old")
     failed = run("train", data, *FAST, code=1)
-    message = f"it takes {size:,} bytes, and {free:,} are free there; free some or choose another"
+    message = f"it takes {size:,} bytes, but only {free:,} are free; free some or choose another"
     assert f"cannot write 'model.safetensors': {message}" in one_line(failed)
     assert "epoch" not in failed.out
     assert Path("model.safetensors").read_text() == "old"

@@ -39,7 +39,7 @@ def test_a_date_that_is_none_is_compared_with_one_of_training(run: Run) -> None:
     stdin = "when\n01.02.2020\n31.31.2020\n"
     failed = run("predict", "model.safetensors", "-", stdin=stdin, code=1)
     assert "data row 2, column 'when': '31.31.2020' is no date such as " in one_line(failed)
-    assert ".2020 (1 of 2 cells); correct the cells, or name those that mean" in one_line(failed)
+    assert ".2020 (1 of 2 cells); correct the cells, or give texts that mean" in one_line(failed)
 
 
 def test_a_decimal_comma_is_the_same_in_train_evaluate_and_predict(run: Run) -> None:

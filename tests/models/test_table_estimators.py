@@ -629,7 +629,8 @@ def test_scores_with_labels_that_training_had_not() -> None:
 
 def test_labels_of_another_kind() -> None:
     with pytest.raises(
-        DataError, match=r"has labels such as .*, but the model's are such as 'high'"
+        DataError,
+        match=r"has labels such as .*, but the model was trained on .* as 'high'",
     ):
         classifier().evaluate(table(y=A))
 

@@ -26,7 +26,7 @@ def test_a_target_that_is_no_feature_is_not_learned_from() -> None:
     model = TableClassifier(**SMALL).fit(iris, labels_of(iris.columns["target"]))
     assert model.feature_names_in_.tolist() == list(iris.names[:4])
     assert "target" not in TableEncoder().fit(iris).feature_names_in_
-    with pytest.raises(DataError, match=r"no column besides the target 'target'; add features"):
+    with pytest.raises(DataError, match=r"only the target 'target' and no other column; add"):
         TableEncoder().fit(iris.select(["target"]))
 
 

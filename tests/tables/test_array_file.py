@@ -156,7 +156,7 @@ def test_an_error_without_a_message_gives_its_type(tmp_path, monkeypatch):
 
 def test_a_target_file_goes_with_npy_only(tmp_path):
     npz, npy = _npz(tmp_path, X=X), _npy(tmp_path, X)
-    with pytest.raises(DataError, match=r"data.npz: a target file goes with an .npy file only"):
+    with pytest.raises(DataError, match=r"data.npz: a target file is only for an .npy file"):
         read_table(npz, target_file=npy)
     with pytest.raises(DataError, match=r"data.npz has suffix '.npz'; give one of .npy"):
         read_table(npy, target_file=npz)

@@ -129,7 +129,7 @@ def test_options_that_a_table_cannot_have(write):
     path = write(ROWS)
     with pytest.raises(DataError, match=r"no column 'z'; "):
         read_table(path, targets=["z"])
-    with pytest.raises(DataError, match=r"a target file goes with an .npy file only"):
+    with pytest.raises(DataError, match=r"a target file is only for an .npy file"):
         read_table(path, target_file=path)
     with pytest.raises(ValueError, match="rows is 0; give at least 1"):
         read_chunks(path, 0)

@@ -100,7 +100,7 @@ def test_a_needed_column_must_not_be_doubled() -> None:
     encoder = TableEncoder().fit(TRAINING)
     doubled = _table(**{name: [None] for name in "abcd"}, **{"b.1": ["x"], "e": [1]})
     encoder.transform(replace(doubled, doubled=frozenset("e")))
-    with pytest.raises(DataError, match="several columns 'b', but the model knows one"):
+    with pytest.raises(DataError, match="several columns 'b', but the model has one"):
         encoder.transform(replace(doubled, doubled=frozenset("be")))
     both = TableEncoder().fit(_table(**{"b": ["x", "y"] * 2, "b.1": ["x", "y"] * 2}))
     assert both.transform(replace(doubled, doubled=frozenset("b"))).shape == (1, 4)
@@ -146,7 +146,7 @@ def test_cells_of_several_columns_are_named_with_their_row_of_the_source() -> No
     assert str(caught.value) == (
         "data.csv, data row 102, column 'a': 'u' is no number (1 of 2 cells); "
         "data.csv, data row 101, column 'c': 'v' is neither 'no' nor 'yes' (1 of 2 cells); correct "
-        "the cells, or name those that mean 'missing' by --na"
+        "the cells, or give texts that mean 'missing' with --na"
     )
 
 

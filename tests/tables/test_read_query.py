@@ -176,7 +176,7 @@ def test_arrays_have_no_query(tmp_path):
     import numpy as np
 
     np.save(tmp_path / "X.npy", np.ones((2, 2)))
-    with pytest.raises(DataError, match="a query is for text, Parquet, JSON and DuckDB files only"):
+    with pytest.raises(DataError, match="a query is only for text, Parquet, JSON and DuckDB files"):
         _read(tmp_path / "X.npy", "SELECT 1")
 
 
