@@ -135,7 +135,7 @@ def test_bad_arguments_of_train(run: Run, args: str, code: int, message: str) ->
         ("predict", "text -", 1, "standard input is empty"),
         ("predict", "text fewer.csv", 1, "fewer.csv has no column 'c'; did you mean 'C'?"),
         ("predict", "text iris", 1, "iris has no 3 columns 'a', 'b', 'c'"),
-        ("predict", "text word.csv", 1, "word.csv, data row 21, column 'b': 'x' is no number"),
+        ("predict", "text word.csv", 1, "word.csv, data row 21, column 'b': 'x' is not a number"),
         ("predict", "text large.csv", 1, "large.csv, data row 31, column 'b': 1e+300 is too large"),
         ("predict", "text data.csv --keep zz", 1, "data.csv has no column 'zz'"),
         ("predict", "text data.csv --keep a,a", 2, "--keep a,a gives two columns called 'a'"),

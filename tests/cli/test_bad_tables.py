@@ -69,7 +69,7 @@ def test_a_cell_that_is_no_number_is_a_gap_wherever_the_split_puts_it(
     run("train", "t.csv", "--seed", seed, *FAST)
     assert len(run("predict", "model.safetensors", "t.csv").rows) == 31
     failed = run("predict", "model.safetensors", "-", stdin="a,b\n1,2\nxyz,3\n", code=1)
-    assert "standard input, data row 2, column 'a': 'xyz' is no number" in one_line(failed)
+    assert "standard input, data row 2, column 'a': 'xyz' is not a number" in one_line(failed)
 
 
 def test_columns_that_cannot_be_used_as_asked_are_told_all_at_once(run: Run) -> None:

@@ -496,7 +496,7 @@ def test_a_header_with_a_wrong_value(
         ("table numbers", "table.targets", ["y0"], "a regression of 1 targets from"),
         ("iris", "schema.task", "regression", "a regression of 1 targets from 4 encoded columns"),
         ("iris", "schema.features", ["a", "b"], "4 columns for 2 features"),
-        ("iris", "schema.features", ["a", "b", "c", "a"], "every name once"),
+        ("iris", "schema.features", ["a", "b", "c", "a"], "with distinct names"),
         ("two_targets", "schema.task", "classification", "does not fit the MLPRegressor"),
         ("two_targets", "schema.targets", ["p", "y1", "z"], "does not fit the MLPRegressor"),
     ],

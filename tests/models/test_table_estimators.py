@@ -529,7 +529,7 @@ def test_gaps_and_values_that_training_had_not() -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("abc", "X, data row 5, column 'a': 'abc' is no number and counts as empty"),
+        ("abc", "X, data row 5, column 'a': 'abc' is not a number and counts as empty"),
         (np.inf, "X, data row 5, column 'a': inf is not a finite number and counts as empty"),
     ],
 )
@@ -648,7 +648,9 @@ def test_scores_of_numbers_by_hand() -> None:
     assert_allclose(scores["per_output"][1]["mae"], np.abs(residuals[:, 1]).mean(), rtol=1e-12)
     gaps = truth | {"y1": np.where(np.arange(N) < 20, np.nan, Y[:, 1])}
     assert_allclose(model.evaluate(table(**gaps))["mae"], np.abs(residuals[20:]).mean())
-    with pytest.raises(DataError, match="1 targets were given, but the model has 2: y0, y1"):
+    with pytest.raises(
+        DataError, match="1 targets were given, but the model has 2; give columns for y0, y1"
+    ):
         model.evaluate(table(**truth), ["y0"])
     with pytest.raises(DataError, match="has no column 'y0'"):
         model.evaluate(table())
