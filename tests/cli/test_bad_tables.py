@@ -43,10 +43,10 @@ FILES: dict[str, tuple[bytes, str]] = {
     "features of no use": (_lines("a,y", *["1,p", "1,q"] * 20), "no column to learn from: 'a'"),
     "ragged": (_lines("a,b,y", *GOOD, "1,2"), "line 32: got 2 fields, but the table has 3"),
     "two rows": (_lines("1,2,3", "4,5,6"), "--test-size 0.2 leaves 1 of 2 rows to train on"),
-    "open quote": (_lines("a,b,y", *GOOD, '1,"2,p'), "bad.csv, line 32: a quote is opened and"),
+    "open quote": (_lines("a,b,y", *GOOD, '1,"2,p'), "bad.csv, line 32: a quote is opened but"),
     "binary": (bytes(range(256)) * 8, "bad.csv, line 2: the text is not in UTF-8"),
     "zip": (b"PK\x03\x04\x14\x00\x06\x00" + bytes(500), "is a ZIP archive or an Excel workbook"),
-    "Latin-1": ("größe,y\n1,p\n2,q\n".encode("latin-1"), "name its encoding by --encoding"),
+    "Latin-1": ("größe,y\n1,p\n2,q\n".encode("latin-1"), "give its encoding with --encoding"),
 }
 
 

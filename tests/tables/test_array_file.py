@@ -99,7 +99,7 @@ def test_array_chunks_equal_the_whole_and_know_their_rows(tmp_path):
         ({"X": X[:, :0]}, r"data.npz: X has shape \(4, 0\)"),
         ({"X": X.astype(str)}, "data.npz: X has dtype <U.*; give real numbers"),
         ({"X": X + 1j}, "data.npz: X has dtype complex64; give real numbers"),
-        ({"X": X.astype(object)}, "data.npz holds an array of Python objects.*y.astype.str"),
+        ({"X": X.astype(object)}, "data.npz has an array of Python objects.*y.astype.str"),
         ({"X": X, "y": X[:3, 0]}, "data.npz: X has 4 rows and y 3"),
         ({"X": X, "y": X[:, :, None]}, r"data.npz: y has shape \(4, 3, 1\); give \(n,\) or"),
         ({"X": X, "y": X[:, 0] + 1j}, "data.npz: y has dtype complex64; give numbers or text"),

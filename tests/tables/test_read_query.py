@@ -146,9 +146,7 @@ def test_a_query_that_takes_all_memory(path, monkeypatch):
         lock(session, paths)
 
     monkeypatch.setattr(Session, "lock", small)
-    with pytest.raises(
-        DataError, match=r"query: .* memory and the disk .*; select fewer rows or col"
-    ):
+    with pytest.raises(DataError, match=r"query: .* memory and disk .*; select fewer rows or col"):
         _read(path, "SELECT list(i::VARCHAR) AS x FROM range(10000000) t(i)")
 
 

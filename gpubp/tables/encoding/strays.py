@@ -1,4 +1,4 @@
-"""Cells of new rows that do not fit the kind of their column: gaps if they are few, else an error."""
+"""Cells of new rows that do not fit their column: they count as gaps, but too many are an error."""
 
 from __future__ import annotations
 
