@@ -218,7 +218,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     def _truth(self, table: Any, targets: Any) -> tuple[Table, np.ndarray, list[str]]:
         """Return the rows with a label, the class index of each, and the unknown labels.
 
-        The indices of labels that are not in `classes_` start at len(classes_).
+        Labels that are not in `classes_` have indices from the number of classes on.
         """
         self._check_one_target()
         rows, (name,) = self._with_truth(table, targets)

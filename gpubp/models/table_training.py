@@ -235,7 +235,7 @@ class TableEstimator(BaseEstimator):
         self._set_columns()
 
     def _set_columns(self) -> None:
-        """Set n_features_in_, and feature_names_in_ if X has names."""
+        """Set `n_features_in_`, and `feature_names_in_` if X has names."""
         self.n_features_in_ = self.encoder_.n_features_in_
         if hasattr(self.encoder_, "feature_names_in_"):
             self.feature_names_in_ = self.encoder_.feature_names_in_

@@ -87,7 +87,7 @@ def verdict(
     if n < FEWEST or (n < FEW and not (result.better or result.worse)):
         verb = "row is" if n == 1 else "rows are"
         figures = words.figures(hurdle, ": {}")
-        return f"{n} test {verb} too few to tell the network from {phrase(hurdle)}{figures}"
+        return f"{n} test {verb} too few to distinguish the network from {phrase(hurdle)}{figures}"
     if hurdle is not best and found[id(best)].worse and not found[id(best)].better:
         figures = words.figures(hurdle, ": {}")
         return (
@@ -117,9 +117,9 @@ def _degree(result: Comparison) -> str:
 
 @dataclass(frozen=True)
 class _Words:
-    """The parts of a verdict.
+    """The wording of a verdict.
 
-    own : scores of the network. rows : "on 40 test rows".
+    own : scores of the network. rows : the phrase "on 40 test rows".
     """
 
     task: Task

@@ -28,25 +28,25 @@ class NumberColumn:
         return len(self.values)
 
     def rows(self, start: int, stop: int) -> NumberColumn:
-        """The rows [start, stop), as a view."""
+        """Return the rows [start, stop) as a view."""
         return NumberColumn(self.values[start:stop])
 
     def take(self, index: Array) -> NumberColumn:
-        """The rows of an array of positions, copied."""
+        """Return a copy of the rows at the indices ``index``."""
         return NumberColumn(self.values[index])
 
     def reorder(self, index: Array) -> NumberColumn:
-        """The rows in another order, in the memory of this column where that can be written."""
+        """Return the rows in the order ``index``, in the memory of this column if writable."""
         return NumberColumn(_reordered(self.values, index))
 
     def is_gap(self) -> Array:
-        """(n,) bool: the rows without a value."""
+        """Return whether each row is a gap, (n,) bool."""
         if self.values.dtype.kind != "f":
             return np.zeros(len(self), np.bool_)
         return np.isnan(self.values)
 
     def cell(self, row: int) -> str:
-        """One cell as text, for messages; "" for a gap."""
+        """Return one cell as text, for messages; "" for a gap."""
         return "" if self.values[row] != self.values[row] else str(self.values[row])
 
 
@@ -91,19 +91,19 @@ class TextColumn:
         return len(self.codes)
 
     def rows(self, start: int, stop: int) -> TextColumn:
-        """The rows [start, stop), as views."""
+        """Return the rows [start, stop) as views."""
         return TextColumn(self.codes[start:stop], self.values, self.marked)
 
     def take(self, index: Array) -> TextColumn:
-        """The rows of an array of positions, copied."""
+        """Return a copy of the rows at the indices ``index``."""
         return TextColumn(self.codes[index], self.values, self.marked)
 
     def reorder(self, index: Array) -> TextColumn:
-        """The rows in another order, in the memory of this column where that can be written."""
+        """Return the rows in the order ``index``, in the memory of this column if writable."""
         return TextColumn(_reordered(self.codes, index), self.values, self.marked)
 
     def is_gap(self) -> Array:
-        """(n,) bool: the rows without a value."""
+        """Return whether each row is a gap, (n,) bool."""
         gaps: Array = self.codes < 0
         return gaps
 
@@ -125,7 +125,7 @@ class TextColumn:
         return texts
 
     def cell(self, row: int) -> str:
-        """One cell, for messages; "" for a gap."""
+        """Return one cell, for messages; "" for a gap."""
         return "" if self.codes[row] < 0 else str(self.values[self.codes[row]])
 
 

@@ -135,7 +135,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return tuple(layout.rows(len(part), part) for part in parts)
 
     def transform(self, X: Any) -> Any:
-        """Return the encoded rows, (n, n_features_out_): an array or CSR matrix, see ``sparse``.
+        """Return the encoded rows, (n, n_outputs): an array or a CSR matrix, see ``sparse``.
 
         Columns of tables and frames are matched by name; unknown columns are ignored.
 
@@ -145,7 +145,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return self._encode(self._read_again(X))
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Return the names of the encoded columns, (n_features_out_,)."""
+        """Return the names of the encoded columns, one per output."""
         check_is_fitted(self)
         inputs = _check_feature_names_in(self, input_features)
         if input_features is None:

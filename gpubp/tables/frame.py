@@ -193,7 +193,7 @@ def _times(array: Array) -> TextColumn:
     times, places = np.unique(array.astype("datetime64[us]"), return_inverse=True)
     known = times[~np.isnat(times)]  # NaT comes last
     texts = known.astype(str)
-    for unit in ("D", "s"):  # without the time where it is always midnight
+    for unit in ("D", "s"):  # leave out the time if it is always midnight
         coarse = known.astype(f"M8[{unit}]")
         if (known == coarse).all():
             texts = coarse.astype(str)

@@ -73,7 +73,7 @@ class Table:
         )
 
     def take(self, index: Array) -> Table:
-        """The rows of an array of positions, copied."""
+        """Return a copy of the rows at the indices ``index``."""
         return replace(
             self,
             columns={name: column.take(index) for name, column in self.columns.items()},
@@ -83,9 +83,9 @@ class Table:
         )
 
     def reorder(self, index: Array) -> Table:
-        """All rows in another order, column by column in the memory of this table.
+        """Return all rows in the order ``index``, written to the memory of this table.
 
-        That takes half the memory of `take`, but this table must not be used any more.
+        This takes half the memory of `take`, but this table must not be used afterwards.
         """
         columns = {name: column.reorder(index) for name, column in self.columns.items()}
         written = {name: cells[index] for name, cells in self.written.items()}

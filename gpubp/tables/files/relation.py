@@ -160,7 +160,7 @@ def _is_code(cell: str) -> str:
 
 
 def _all_exact(number: str, column: SourceColumn) -> str:
-    """SQL of whether all are numbers or gaps, finite, and exact where they are whole."""
+    """Return SQL for whether all cells are gaps or finite numbers, and exact if whole."""
     limit = f"{float(FIRST_INEXACT)}" if column.guess == "integer" else "'inf'"
     # NaN, a gap, is above infinity.
     return f"bool_and(coalesce(abs({number}) NOT BETWEEN {limit}::DOUBLE AND 'inf', false))"
