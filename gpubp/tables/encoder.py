@@ -106,9 +106,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def fit(self, X: Any, y: Any = None, *, whole: Table | None = None) -> Self:
         """Learn the types and encodings of the columns of X; return self.
 
-        X: a Table, a frame or an array. y: ignored.
-        whole: a Table of the rows of X and others, such as test rows. The kinds of the columns are
-            detected from ``whole``; the encodings are learned from X only. None: X.
+        X : a Table, a frame or an array.
+        y : ignored.
+        whole : a Table of the rows of X and others, such as test rows. The kinds of the columns
+            are detected from ``whole``; the encodings are learned from X only. None stands for X.
         """
         self._fit_table(self._read(X), whole, has_names(X))
         return self
@@ -124,7 +125,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ) -> tuple[Any, ...]:
         """Fit to the rows of the first part of X; return all parts encoded.
 
-        parts: arrays of row indices of X. whole: as for fit; None: X.
+        parts : arrays of row indices of X.
+        whole : as for fit.
         """
         table = self._read(X)
         learned = replace(
@@ -161,15 +163,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def summary(self) -> list[dict[str, Any]]:
         """Return one dict per column: how it is encoded, or why it is left out.
 
-        column, type: name and kind of the column.
-        gaps: number of rows without a value. used: whether the column is encoded.
-        remarks: phrases for the user.
-        encoding: description of the encoding; None if the column is left out.
-        outputs: number of encoded columns; 0 if the column is left out.
-        fill: value that replaces gaps: the median, or the more frequent word of a boolean column;
+        column, type : name and kind of the column.
+        gaps : number of rows without a value.
+        used : whether the column is encoded.
+        remarks : phrases for the user.
+        encoding : description of the encoding; None if the column is left out.
+        outputs : number of encoded columns; 0 if the column is left out.
+        fill : value that replaces gaps, the median, or the more frequent word of a boolean column;
             None for other columns.
-        categories: values with outputs of their own; None for other columns.
-        reason: "id", "constant", "text" or "empty" for a column that is left out, else None.
+        categories : values with outputs of their own; None for other columns.
+        reason : "id", "constant", "text" or "empty" for a column that is left out, else None.
         """
         check_is_fitted(self)
         encodings = {encoding.type.name: encoding for encoding in self.encodings_}

@@ -176,7 +176,7 @@ def test_sentinels_are_pointed_out() -> None:
     far = "9999-12-31 in 2 rows is an outlier: give it with --na if it means missing"
     assert _type(_text(*days, "9999-12-31", "9999-12-31")).remarks == (far,)
     # float64 does not have the last digit of these microseconds.
-    assert "0001-01-01 00:00:00.000001 in 1 row lies" in str(
+    assert "0001-01-01 00:00:00.000001 in 1 row is an outlier" in str(
         _type(_text(*days, "0001-01-01 00:00:00.000001")).remarks
     )
 
