@@ -223,14 +223,14 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_goes_on(
     process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
-    assert err.splitlines()[-1] == "Interrupted; go on with --resume."
+    assert err.splitlines()[-1] == "Interrupted; continue with --resume."
     assert "Traceback" not in err
     assert "us/step" in out  # what was measured so far
     before = load(Path("r.json"))["s"].rows
     measured = sum(len(row.rounds) for row in before)
     assert 3 <= measured < 12
     bench("s.toml", "-o", "r.json", "--resume")
-    assert f"{measured} measurements are there already" in capsys.readouterr().err
+    assert f"{measured} measurements are already in the results file" in capsys.readouterr().err
     after = load(Path("r.json"))["s"].rows
     assert [len(row.rounds) for row in after] == [3] * 4
     for old, new in zip(before, after, strict=False):
