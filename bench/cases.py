@@ -19,18 +19,21 @@ from gpubp.bench.workloads import (
 Mode = Literal["training", "inference", "epochs", "forward"]
 Vary = Literal["batch", "width", "depth", "rows", ""]
 FORWARD_BLOCK = 1024  # distinct rows of a forward pass
-FLOOR = "floor"  # the peer that is none: the matrix products alone
+FLOOR = "floor"  # listed as a peer, but only the matrix products of a step
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured in a process.
+    """One measurement, which runs in a process of its own.
 
-    network : its name in the suite. rows : of the data, or of those that inference is for.
-    mode : "training" and "inference" are whole calls with the host's data; "epochs" and "forward"
-        are timed by the device's clock, with data that lie there.
-    epochs : of a fit, or at least so many are timed. seconds : a timing takes at least so long.
-    vary : what grows from case to case of this network, for plots.
+    network : name of the network in the suite.
+    sizes : units per layer, inputs first. batch : rows per step, or per call of predict.
+    rows : rows of the data; with mode "inference" or "forward", rows to predict.
+    mode : "training" and "inference" time whole calls with data on the host; "epochs" and "forward"
+        use the device's clock, with data on the device.
+    epochs : epochs of a fit; with mode "epochs", the least number of timed epochs.
+    rate : learning rate. seconds : shortest time of a measurement.
+    vary : the quantity that grows from case to case of this network, for plots; "" for none.
     """
 
     network: str
@@ -52,25 +55,25 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What its peers have in common, such as "S 64-100-10 b200 adam float32 cpu"."""
+        """The name, equal for all peers, such as "S 64-100-10 b200 adam float32 cpu"."""
         sizes = "-".join(map(str, self.sizes))
         return f"{self.network} {sizes} b{self.batch} {self.how} {self.precision} {self.device}"
 
     @property
     def how(self) -> str:
-        """Mode and solver in short: "adam", "adam epochs", "inference", "forward"."""
+        """Solver and mode in short, such as "adam", "adam epochs", "inference" or "forward"."""
         if not self.trains:
             return self.mode
         return self.solver if self.mode == "training" else f"{self.solver} {self.mode}"
 
     @property
     def trains(self) -> bool:
-        """Whether training is timed, and not predictions."""
+        """Whether training is timed; else predictions are."""
         return self.mode in ("training", "epochs")
 
     @property
     def key(self) -> tuple[str, str]:
-        """What no other case of a suite has: name and peer."""
+        """Name and peer, which identify a case of a suite."""
         return self.name, self.peer
 
     @property
@@ -81,14 +84,14 @@ class Case:
 
     @property
     def rows_in_all(self) -> int:
-        """Rows that a fit, an epoch, or inference goes through."""
+        """Number of rows that a fit, an epoch or inference processes."""
         return self.rows * self.epochs if self.mode == "training" else self.rows
 
     @property
     def workload(self) -> Workload:
-        """The training, with its data; that of inference is for the weights alone."""
+        """The training and its data; for inference, it only produces the weights."""
         rows, batch = self.rows, self.batch
-        if self.mode == "inference":  # over a block of whole batches, again and again
+        if self.mode == "inference":  # over a block of whole batches, repeatedly
             most = min(rows, DISTINCT_VALUES // self.sizes[0])
             rows = max(1, most // batch) * batch
         elif self.mode == "forward":
@@ -107,7 +110,7 @@ class Case:
 
     @property
     def phases(self) -> list[Phase]:
-        """What a step has to do at least."""
+        """The least work of a step, by phases."""
         found = phases(replace(self.workload, batch=self.batch))
         return found if self.trains else [p for p in found if p.name.startswith("forward")]
 
@@ -116,7 +119,7 @@ class Case:
         return replace(self, device=device)
 
     def values(self) -> dict[str, Any]:
-        """Return its fields, as JSON has them."""
+        """Return the fields as values for JSON."""
         return asdict(self) | {"sizes": list(self.sizes)}
 
     def to_json(self) -> str:
@@ -125,5 +128,5 @@ class Case:
 
     @staticmethod
     def from_values(values: dict[str, Any]) -> Case:
-        """Return the case of these fields."""
+        """Return the case with the fields ``values``."""
         return Case(**values | {"sizes": tuple(values["sizes"])})

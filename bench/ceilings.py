@@ -1,4 +1,4 @@
-"""The ceilings of a device, by which floors are computed: a large copy, large matrix products."""
+"""Ceilings of a device, from which floors are computed: rates of a large copy and of products."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gpubp.bench.results import Row, Rows, SkippedError
 from gpubp.bench.timing import HostClock, cupy_clock, time_calls
 from gpubp.bench.workloads import repeated_normals
 
-MEMORY_PART = 8  # a ceiling takes at most one part in so many of the free memory
-COPY_BYTES = 1 << 31  # many times an L2 cache
+MEMORY_PART = 8  # a measurement uses at most 1 / MEMORY_PART of the free memory
+COPY_BYTES = 1 << 31  # much larger than an L2 cache
 COPY_WIDTH = 1024  # numbers in a row
 PRODUCT_SIZE = 8192
 # Consumer cards compute float64 at 1/32 or 1/64 of float32's rate: 8192 would take a minute there.
@@ -21,7 +21,7 @@ HOST_PRODUCT_SIZE = 1024
 
 
 class _Product(NamedTuple):
-    """How cuBLAS is asked for a product: operand type, compute type, and the type of a scalar."""
+    """The types of a product for cuBLAS: of its operands, of the computation and of scalars."""
 
     operands: str
     compute: str
@@ -37,18 +37,18 @@ _PRODUCTS = {
 
 
 def rows(device: str) -> Rows:
-    """Return what measures each ceiling, by name."""
+    """Return the function that measures each ceiling, by name."""
     products = {f"product {name}": partial(_product, device, name) for name in _PRODUCTS}
     return {"copy": partial(_copy, device), **products}
 
 
 def copy_rows(free: int) -> int:
-    """Return the rows of the array to copy, for ``free`` bytes of which its copy takes some too."""
+    """Return the rows of the array to copy, so that array and copy fit into ``free`` bytes."""
     return min(COPY_BYTES, free // MEMORY_PART // 2) // (4 * COPY_WIDTH)
 
 
 def product_size(free: int, precision: str) -> int:
-    """Return the rows of three square matrices that fit into ``free`` bytes: a power of two."""
+    """Return the largest size (a power of two) of three square matrices for ``free`` bytes."""
     size, item = (FLOAT64_SIZE, 8) if precision == "float64" else (PRODUCT_SIZE, 4)
     while 3 * item * size**2 > free // MEMORY_PART:
         size //= 2
@@ -56,9 +56,9 @@ def product_size(free: int, precision: str) -> int:
 
 
 def _copy(device: str) -> Row:
-    """Bytes read and written per second by a copy on the device."""
+    """Measure the bytes per second that a copy on the device reads and writes."""
     if device == "cpu":
-        raise SkippedError("measured on CUDA devices alone")
+        raise SkippedError("measured on CUDA devices only")
     import cupy
 
     with _cupy_device(device) as cuda:
@@ -74,14 +74,14 @@ def _copy(device: str) -> Row:
 
 
 def _cupy_device(device: str) -> Any:
-    """Return CuPy's object for "cuda" or "cuda:1", a context in which it is the current device."""
+    """Return CuPy's device for "cuda" or "cuda:N", a context that makes it the current one."""
     import cupy
 
     return cupy.cuda.Device(int(device.partition(":")[2] or 0))
 
 
 def _product(device: str, precision: str) -> Row:
-    """Floating-point operations per second of a large square matrix product."""
+    """Measure the floating-point operations per second of a large square matrix product."""
     if device == "cpu":
         size, timing = HOST_PRODUCT_SIZE, _host_product(precision)
     else:
@@ -117,7 +117,7 @@ def _cuda_product(precision: str, n: int) -> Any:
     A, B = (cupy.asarray(_operand(rng, precision, n)) for _ in range(2))
     C, one, zero = cupy.empty_like(A), np.ones(1, product.dtype), np.zeros(1, product.dtype)
     kind = getattr(runtime, product.operands)
-    # -1 is CUBLAS_GEMM_DEFAULT. Scalars lie on the host, which is where the handle looks.
+    # -1 is CUBLAS_GEMM_DEFAULT. The handle reads scalars from host memory.
     a, b, c = ((array.data.ptr, kind, n) for array in (A, B, C))
     alpha, beta, compute = one.ctypes.data, zero.ctypes.data, getattr(cublas, product.compute)
     handle, none = cupy.cuda.device.get_cublas_handle(), cublas.CUBLAS_OP_N
@@ -130,7 +130,7 @@ def _cuda_product(precision: str, n: int) -> Any:
 
 
 def _operand(rng: np.random.Generator, precision: str, n: int) -> np.ndarray:
-    """Return N(0, 1) as (n, n); bfloat16 as the upper halves of float32 values, uint16."""
+    """Return N(0, 1) as (n, n); bfloat16 as uint16, the upper halves of float32 values."""
     values = repeated_normals(rng, n, n)
     if precision == "bfloat16":
         return (values.view(np.uint32) >> 16).astype(np.uint16)

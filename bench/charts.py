@@ -1,4 +1,4 @@
-"""The drawings of a run: figures over what grows, and bars of the ratios to one peer."""
+"""The charts of a run: curves over the varied quantity, and bars of the ratios to one peer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gpubp.bench.results import Row
 from gpubp.explain.search.figure import Axis
 from gpubp.reports.html import element, escape, number, svg
 
-# 360 units wide, which a phone shows at 0.95 and a desk at up to 1.25 pixels each.
+# 360 units wide; one unit is 0.95 pixels on a phone and up to 1.25 on a desktop.
 _WIDTH, _HEIGHT = 360, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 12, 56
 _BAR, _GAP, _HEADING, _LABEL, _VALUE = 18, 5, 24, 128, 58
-_MOST_LETTERS = 38  # of a case's name, in the bold of a wide font
+_MOST_LETTERS = 38  # of a case's name that fit into the width, in bold of a wide font
 HATCH = "hatch"  # the pattern over the bars of disturbed rows
 _COLOURS = 8
-# A square, a triangle, a diamond, a circle: not by colour alone.
+# Square, triangle, diamond, circle: series differ by shape as well as by colour.
 _MARKS = (
     "M-5 -5H5V5H-5Z",
     "M0 -6L6 5H-6Z",
@@ -51,9 +51,11 @@ svg text.case { font-weight: 600; paint-order: stroke; stroke: var(--panel); str
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: who, and the points (x, y), both above 0, x ascending.
+    """One curve.
 
-    look : its number. disturbed : the x of the points that other processes disturbed.
+    name : of the series. look : its number, which selects colour and mark.
+    points : (x, y), both above 0, in ascending order of x.
+    disturbed : the x of the points that other processes disturbed.
     """
 
     name: str
@@ -68,13 +70,13 @@ def is_disturbed(row: Row) -> bool:
 
 
 def what_grows(case: Case) -> float:
-    """Return the value of what a case's network varies."""
+    """Return the value of the quantity that varies in the network of ``case``."""
     sizes = {"width": max(case.sizes[1:-1], default=1), "depth": len(case.sizes) - 1}
     return float({**sizes, "batch": case.batch, "rows": case.rows}[case.vary])
 
 
 def chart(series: Sequence[Series], x_name: str, y_name: str) -> str:
-    """Return the curves over logarithmic axes."""
+    """Return the curves with logarithmic axes."""
     xs, ys = ([point[k] for one in series for point in one.points] for k in (0, 1))
     x, y = Axis.over(xs, _LEFT, _WIDTH - _RIGHT), Axis.over(ys, _HEIGHT - _BOTTOM, _TOP)
     parts = [*_ticks(x, y), *_names(x_name, y_name)]
@@ -90,7 +92,7 @@ def chart(series: Sequence[Series], x_name: str, y_name: str) -> str:
 
 
 def mark(look: int, x: float, y: float, *, disturbed: bool = False) -> str:
-    """Return the mark of the series of this number at a place, hollow if ``disturbed``."""
+    """Return the mark of series number ``look`` at (x, y), hollow if ``disturbed``."""
     place = f"translate({x:.1f} {y:.1f})"
     shape = _MARKS[look % len(_MARKS)]
     kind = f"mark{' disturbed' if disturbed else ''} series-{_colour(look)}"
@@ -102,7 +104,7 @@ def _colour(look: int) -> int:
 
 
 def key(look: int) -> str:
-    """Return the line and the mark of the series of this number, for a legend."""
+    """Return the line and the mark of series number ``look``, for a legend."""
     line = element("path", d="M1 8H33", class_=f"curve series-{_colour(look)}")
     return element("svg", line + mark(look, 17, 8), viewBox="0 0 34 16", aria_hidden="true")
 
@@ -144,10 +146,10 @@ def bars(
     baseline: str,
     names: Mapping[str, str] | None = None,
 ) -> str:
-    """Return a bar for each ratio, from 1 on over a logarithmic axis: as fast as ``baseline``.
+    """Return a bar for each ratio, on a logarithmic axis; bars begin at 1, the ``baseline``.
 
-    Bars stand under the name of their case; those of disturbed rows are hatched.
-    looks : the number of each peer's series. names : what peers are called, if not by their own.
+    Bars are below the name of their case. Bars of disturbed rows are hatched.
+    looks : the number of each peer's series. names : names to show for peers, by their own names.
     """
     names = names or {}
     ratios = [row.figures["ratio"] for _, row in pairs]
@@ -188,7 +190,7 @@ def _case_name(name: str, y: float) -> str:
 
 
 def _common_end(names: Sequence[str]) -> str:
-    """Return the words after the batch in which all of several names end, such as " cpu"."""
+    """Return the words after the batch with which all names end, such as " cpu"."""
     words = [name.split(" ")[3:] for name in dict.fromkeys(names)]
     if len(words) < 2:
         return ""
@@ -198,14 +200,14 @@ def _common_end(names: Sequence[str]) -> str:
 
 
 def _hatch() -> str:
-    """Return the pattern of stripes that lies over a disturbed bar."""
+    """Return the pattern of stripes over a disturbed bar."""
     stripe = element("path", d="M2 0V8", class_="hatch")
     turned = {"patternUnits": "userSpaceOnUse", "patternTransform": "rotate(45)"}
     return element("pattern", stripe, id=HATCH, width=8, height=8, **turned)
 
 
 def _tops(pairs: Sequence[tuple[Case, Row]]) -> Iterator[int]:
-    """Yield where each bar begins; each case has room for its name above."""
+    """Yield the top of each bar, with space for the name above the bars of a case."""
     top, before = 0, ""
     for case, _ in pairs:
         top += 0 if case.name == before else _HEADING

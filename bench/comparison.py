@@ -1,4 +1,4 @@
-"""What has become faster or slower from one run to another, told from the noise of both."""
+"""Compares two runs: the rows that became faster or slower by more than the noise of both."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ Outcome = Literal["faster", "slower", "same", "unclear", "lost", "new", "differs
 
 @dataclass(frozen=True)
 class Change:
-    """What has become of a row.
+    """The change of a row from one run to another.
 
-    speed : of the new run over the old. noise : relative, of that number. by : the peer whose
-    speed in the same rounds both were divided by, so that the machine's drift is out; "" for none.
+    speed : speed of the new run divided by that of the old. noise : relative uncertainty of speed.
+    by : the peer by whose speed in the same round both speeds are divided, so that a drift of the
+    machine cancels; "" for none.
     """
 
     case: str
@@ -31,9 +32,9 @@ class Change:
 
 
 def compared(old: Part, new: Part, *, threshold: float) -> list[Change]:
-    """Return the change of every row of either part.
+    """Return the change of every row that is in one of the parts or in both.
 
-    threshold : the smallest |log(speed)| that counts.
+    threshold : the smallest absolute value of log(speed) that counts as a change.
     """
     keys = dict.fromkeys(
         (row.case, row.peer) for part in (old, new) for row in part.rows if row.peer != FLOOR
@@ -53,7 +54,7 @@ def _change(old: Part, new: Part, case: str, peer: str, threshold: float) -> Cha
     change = statistics.median(logs[1]) - statistics.median(logs[0])
     noise = math.hypot(*map(_uncertainty, logs))
     if min(map(len, logs)) < 3:
-        result = "unclear"  # two numbers say nothing of their noise
+        result = "unclear"  # the noise of two numbers cannot be estimated
     elif abs(change) <= max(noise, threshold):
         result = "same" if noise <= max(threshold, 0.1) else "unclear"
     else:
@@ -62,7 +63,7 @@ def _change(old: Part, new: Part, case: str, peer: str, threshold: float) -> Cha
 
 
 def _same_work(old: Part, new: Part, case: str, peer: str) -> bool:
-    """Return whether both runs measured the same: rows, epochs, threads, and all else."""
+    """Return whether both runs measured the same work with the same number of threads."""
     if old.settings["threads"] != new.settings["threads"]:
         return False
     found = [_case_values(part, case, peer) for part in (old, new)]
@@ -73,19 +74,19 @@ def _case_values(part: Part, case: str, peer: str) -> dict[str, object]:
     from gpubp.bench.report import cases_of
 
     values = next(c.values() for c in cases_of(part) if c.key == (case, peer))
-    del values["seconds"]  # how long a timing takes is not what it is of
+    del values["seconds"]  # the length of a timing does not change the work
     return values
 
 
 def _shared_baseline(old: Part, new: Part, case: str, peer: str) -> str:
-    """Return the baseline if both runs have it in this case, and it is not the peer itself."""
+    """Return the baseline if both runs have it in this case and it is not ``peer``; else ""."""
     baseline: str = new.settings["suite"]["baseline"]
     there = all(find(part.rows, case, baseline) for part in (old, new))
     return baseline if there and peer != baseline else ""
 
 
 def _logs(part: Part, row: Row, baseline: str) -> list[float]:
-    """Return the log of the speed in each round, over the baseline's if there is one."""
+    """Return the log of the speed in each round, divided by the baseline's if there is one."""
     speeds = [-math.log(seconds) for seconds in row.rounds]
     other = find(part.rows, row.case, baseline) if baseline else None
     if other is None:
@@ -114,7 +115,7 @@ def comparison_table(old: Part, new: Part, changes: Sequence[Change]) -> str:
         ("threads", old.settings["threads"], new.settings["threads"]),
     ):
         if ours != theirs:
-            lines.append(f"another {name}: {ours} and {theirs}; trust ratios to a peer alone")
+            lines.append(f"another {name}: {ours} and {theirs}; trust only ratios to a peer")
     width = max([20, *(len(change.case) + 2 for change in changes)])
     lines.append(f"{'':<{width}}{'peer':<16}{'new/old':>8}{'noise':>9}  result")
     for change in changes:
@@ -129,5 +130,5 @@ def comparison_table(old: Part, new: Part, changes: Sequence[Change]) -> str:
 
 
 def has_become_worse(changes: Sequence[Change]) -> bool:
-    """Return whether gpubp itself is slower in a case, or has lost one."""
+    """Return whether gpubp is slower in a case, or a case of gpubp is missing."""
     return any(c.result in ("slower", "lost") and c.peer == Row.peer for c in changes)

@@ -1,4 +1,4 @@
-"""Named data sets for benchmarks: small, and on every machine that has scikit-learn."""
+"""Named data sets for benchmarks: small ones that are part of scikit-learn, and XOR."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 
 class Dataset(NamedTuple):
-    """What is known of a data set before it is loaded.
+    """The properties of a data set.
 
-    outputs : of a network for it.
+    outputs : number of outputs of a network for it.
     """
 
     rows: int
@@ -32,8 +32,8 @@ DATASETS = {
 def load_dataset(name: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Return X (rows, d) float64 and y (rows,): classes from 0 on, or standardised values.
 
-    The features of digits lie in [0, 1], the others are standardised. Rows beyond those that there
-    are repeat the first.
+    The features of digits are scaled to [0, 1], those of other sets are standardised (XOR: 0 and
+    1). If ``rows`` is larger than the data set, its rows are repeated from the first on.
     """
     if name == "xor":
         X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])

@@ -1,8 +1,8 @@
-"""What a device is, and small trainings of the shapes at risk on one that gpubp has never met.
+"""First checks on a new device: its properties, and small trainings of the shapes at risk.
 
 cuBLASLt's gradient epilogues are known to access memory outside of the arrays for one output or
-one row (nvmath-python 0.2.0, release notes). What does so ends its process, so that each row has
-one of its own, and what cuBLASLt logged is kept.
+one row (nvmath-python 0.2.0, release notes). Such an access ends the process. Therefore each row is
+measured in a process of its own, and the log of cuBLASLt is kept.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from gpubp.kernels.cublas import library as cublas
 from gpubp.kernels.cublas.epilogue_gemm import library_version
 
 EPOCHS, BATCH = 3, 32
-# Of two hidden layers the upper one has its gradient from a product over one output, the lower one
-# from a product that an epilogue may finish. cuBLASLt has epilogues of these two activations.
+# With two hidden layers and one output, the gradient of the upper layer is a product over one
+# output, and that of the lower layer a product with an epilogue. cuBLASLt has epilogues for these
+# activations.
 HIDDEN, ACTIVATIONS = (32, 32), ("relu", "gelu")
 LIBRARIES = re.compile(r"/(libcublas|libcublasLt|libnvrtc|libcudart|libcuda)\.so[.0-9]*$")
 
 
 class Training(NamedTuple):
-    """An estimator of gpubp, the rows to train it on, and X (n, 16) -> their targets."""
+    """The name of an estimator, the number of rows, and a function X (n, 16) -> targets (n,)."""
 
     estimator: str
     rows: int
@@ -47,7 +48,7 @@ TRAININGS = {
 
 
 def rows(device: str) -> Rows:
-    """Return what measures each row, by name."""
+    """Return the function that measures each row, by name."""
     trained = {
         f"{name}, {activation}": partial(_train, device, name, activation)
         for name in TRAININGS
@@ -57,7 +58,7 @@ def rows(device: str) -> Rows:
 
 
 def _train(device: str, name: str, activation: str) -> Row:
-    """Compare the loss of each epoch in float32 with that on the CPU."""
+    """Compare the loss of each epoch in float32 with the loss on the CPU."""
     fit = partial(_fit, TRAININGS[name], activation)
     return compared_with_cpu(f"{name}, {activation}", device, "float32", EPOCHS, fit)
 
@@ -76,7 +77,7 @@ def _fit(training: Training, activation: str, device: str, dtype: str) -> Any:
         dtype=dtype,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it has not converged
+        warnings.simplefilter("ignore")  # ConvergenceWarning
         return model.fit(X, training.target(X))
 
 
@@ -84,7 +85,7 @@ def _fit(training: Training, activation: str, device: str, dtype: str) -> Any:
 
 
 def _facts(device: str) -> Row:
-    """Return what the device, its driver and the libraries say of themselves."""
+    """Return the properties and versions of the device, its driver and the libraries."""
     if device == "cpu":
         raise SkippedError("needs a CUDA device to describe")
     memory = get_backend(device).memory()  # also loads the libraries
@@ -125,7 +126,7 @@ _QUESTIONS: dict[str, Callable[[], Any]] = {
 
 
 def _answer(ask: Callable[[], Any]) -> str:
-    """Return the answer as text, or the error: one that fails must not hide the others."""
+    """Return the answer as text, or the error as text, so that it does not hide other answers."""
     try:
         return str(ask())
     except Exception as error:
@@ -133,9 +134,9 @@ def _answer(ask: Callable[[], Any]) -> str:
 
 
 def libraries(maps: str) -> dict[str, str]:
-    """Return the file of each CUDA library in a process's memory map, by the library's name.
+    """Return the path of each CUDA library in a process's memory map, by the library's name.
 
-    Files of Python packages begin at the package's folder.
+    The paths of files in Python packages begin at the folder of the package.
     """
     paths = sorted({line[line.index("/") :] for line in maps.splitlines() if "/" in line})
     return {

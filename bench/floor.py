@@ -1,4 +1,4 @@
-"""The floor of a case: its matrix products alone, at their shapes; and a copy of its bytes."""
+"""The floor of a case: only its matrix products, with the same shapes; and a copy of its bytes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from gpubp.bench.timing import time_calls
 
 
 def measure_floor(case: Case) -> Row:
-    """Return the row of what a fit, or inference, cannot be faster than.
+    """Return a row with lower bounds for the time of the case.
 
-    rounds : seconds of the products of all its steps. bytes_us : of a copy that moves as many bytes
-    as a step has to (`Case.phases`), so that what fits into a cache is copied there.
+    rounds : seconds of the products of all steps. figures["bytes_us"] : microseconds of a copy of
+    as many bytes as a step has to move (`Case.phases`). The copied array has this size, so it is in
+    a cache if the data of a step would fit there.
     """
     if why := PEERS["gpubp"].available(case.device):
         raise SkippedError(why)
@@ -37,13 +38,13 @@ def measure_floor(case: Case) -> Row:
             target[...] = source
 
         moved, _ = time_calls(copy, clock, backend.synchronize, samples=5, seconds=least)
-    # A last batch that is not full counts by its rows.
+    # A last, smaller batch counts in proportion to its rows.
     seconds = step.median * case.rows_in_all / case.batch
     return Row(case.name, case.peer, rounds=(seconds,), figures={"bytes_us": 1e6 * moved.median})
 
 
 class _Products:
-    """The matrix products of a step over arrays of their own."""
+    """The matrix products of a step, on separate arrays."""
 
     def __init__(self, backend: Backend, case: Case) -> None:
         self._backend, self._trains = backend, case.trains
@@ -71,5 +72,5 @@ class _Products:
 
 
 def _bytes(case: Case) -> int:
-    """Return the fewest bytes that a step has to move."""
+    """Return the least number of bytes that a step has to move."""
     return sum(part.bytes for part in case.phases) * (2 if case.precision == "float64" else 1)

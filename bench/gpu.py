@@ -1,7 +1,7 @@
-"""`python -m gpubp.bench.gpu [PART]`: the CUDA path, proven and timed.
+"""`python -m gpubp.bench.gpu [PART]`: checks and times the CUDA path.
 
-Runs from a bare checkout without a network. Prints a line as each row is measured and keeps all of
-them in one file of the folder `--out`.
+Runs from a checkout that need not be installed, without network. Prints a line for each measured
+row, and writes all rows to one file in the folder `--out`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gpubp.bench.suite import Suite, read_suite
 
 
 class Measurement(NamedTuple):
-    """The module of the rows, the function that runs them, and the longest time of a row."""
+    """The module of the rows, the function that runs them, and the time limit of a row."""
 
     module: str
     isolated: Callable[..., Generator[Row, None, None]] = isolated_rows
@@ -44,21 +44,21 @@ MEASUREMENTS = {
     "kernels": Measurement("gpubp.bench.kernel_twins"),
     "train": Measurement("gpubp.bench.trainings"),
 }
-STEPS = "gpu-steps"  # the suite of the others
+STEPS = "gpu-steps"  # the suite of the other parts
 PEERS_OF = {"speed": (Row.peer,), "peers": tuple(PEERS)}
 
 
 class Asked(NamedTuple):
-    """What PART stands for: its longest time, and the names of its measurements.
+    """A part of the benchmark: its time limit, and the names of its measurements.
 
-    Floors need the ceilings, so these come before speeds.
+    Ceilings come before speeds, because floors are computed from them.
     """
 
     minutes: float
     names: tuple[str, ...]
 
 
-# The first three take under 6 minutes, the last fits into a command of 10.
+# The first three together take less than 6 minutes; the last, less than 10 minutes.
 PARTS = {
     "first": Asked(2.0, ("first", "ceilings")),
     "kernels": Asked(2.0, ("kernels",)),
@@ -67,8 +67,8 @@ PARTS = {
     "peers": Asked(9.0, ("ceilings", "peers")),
 }
 MINUTES = ", ".join(f"{name} {part.minutes:g}" for name, part in PARTS.items())
-REHEARSAL_ROWS = 100_000  # at most, on the CPU
-LOG_CHARACTERS = 2000  # of a log that stay in its row
+REHEARSAL_ROWS = 100_000  # largest number of rows of a rehearsal on the CPU
+LOG_CHARACTERS = 2000  # number of last characters of a log that its row keeps
 Show = Callable[[str], None]
 
 
@@ -79,7 +79,7 @@ Show = Callable[[str], None]
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
     show_default=MINUTES,
-    help="Longest time of PART; all shares it among its parts.",
+    help="Time limit of PART; with all, shared among the parts.",
 )
 @click.option(
     "--out",
@@ -93,25 +93,25 @@ Show = Callable[[str], None]
     "--merge",
     "other",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Measure nothing: copy the parts of this file into that of the same name in --out.",
+    help="Measure nothing; copy the parts of this file into the file of the same name in --out.",
 )
 def gpu(choice: str, device: str, minutes: float | None, folder: Path, other: Path | None) -> int:
-    """Prove and time the CUDA path; PART is first, kernels, train, speed, peers or all.
+    """Check and time the CUDA path; PART is first, kernels, train, speed, peers or all.
 
-    On the device cpu it is a rehearsal of what a CPU can compute. Exit code 1 says that a row
-    failed.
+    With --device cpu, it is a rehearsal of the rows that a CPU can compute. The exit code is 1 if a
+    row failed.
     """
     begun = monotonic()
     if other is not None:
         return merge_file(other, folder / other.name)
-    get_backend(device)  # raises where there is none
+    get_backend(device)  # raises BackendUnavailableError
     facts = machine(device)
     name = facts["device"]["name"]
     path = folder / ("rehearsal-cpu.json" if device == "cpu" else f"gpu-{slug(name)}.json")
     run = Run(device, facts, path, load(path))
     click.echo(f"{name}, {facts['packages']}, results in {path}")
     if device == "cpu":
-        click.echo("A rehearsal on the CPU: none of its figures is a GPU's.")
+        click.echo("This is a rehearsal on the CPU; no figure is from a GPU.")
     for part, until in deadlines(choice, minutes, begun).items():
         run.measure(part, until)
     if "peers" in run.measured:
@@ -122,12 +122,12 @@ def gpu(choice: str, device: str, minutes: float | None, folder: Path, other: Pa
 
 
 def merge_file(source: Path, target: Path) -> int:
-    """Copy the parts of one results file into another, where they replace those of their names."""
+    """Copy the parts of ``source`` into ``target``; they replace parts with the same names."""
     parts = load(source)
     if unknown := sorted(set(parts) - set(MEASUREMENTS)):
         raise ValueError(
-            f"{str(source)!r} has {unknown[0]!r}, which is no part of this command; give a file "
-            "that it has written"
+            f"{str(source)!r} has {unknown[0]!r}, which is not a part of this command; give a file "
+            "that this command has written"
         )
     save(merge(load(target), parts), target)
     click.echo(f"{', '.join(parts)} of {source} copied into {target}")
@@ -139,10 +139,11 @@ def _failed(row: Row) -> bool:
 
 
 def deadlines(choice: str, minutes: float | None, begun: float) -> dict[str, float]:
-    """Return the `time.monotonic` at which the time of each part of ``choice`` is up.
+    """Return the `time.monotonic` at which the time of each part of ``choice`` ends.
 
-    minutes : of all of them together, shared in proportion to their defaults; None takes these.
-        The next part also has the time that one leaves over.
+    minutes : of all parts together, shared in proportion to their defaults; None for the defaults.
+        A part also has the time that earlier parts did not use.
+    begun : the `time.monotonic` of the start.
     """
     names = list(PARTS) if choice == "all" else [choice]
     ends = list(accumulate(PARTS[name].minutes for name in names))
@@ -154,8 +155,8 @@ def deadlines(choice: str, minutes: float | None, begun: float) -> dict[str, flo
 class Run:
     """One run of the command.
 
-    facts : of the machine. path : of the results, which hold those of earlier runs too.
-    measured : the names of the measurements of this run so far.
+    facts : properties of the machine. path : of the results file, which may have earlier runs, too.
+    show : prints a line. measured : the names of the measurements of this run so far.
     """
 
     device: str
@@ -166,7 +167,7 @@ class Run:
     measured: list[str] = field(default_factory=list)
 
     def measure(self, part: str, until: float) -> None:
-        """Make the measurements of ``part``, which end at the `time.monotonic` ``until``."""
+        """Make the measurements of ``part``; ``until`` is the `time.monotonic` of their end."""
         for name in PARTS[part].names:
             if name == "ceilings" and part != "first" and self._has_ceilings():
                 self.show(f"\nceilings: those of {self.results[name].started} in the file")
@@ -176,14 +177,14 @@ class Run:
                 self.rows(name, MEASUREMENTS[name], until)
 
     def _has_ceilings(self) -> bool:
-        """Whether ceilings of this device are known, or were not to be had in this run."""
+        """Return whether the ceilings of this device are known, or this run has tried them."""
         known = self.results.get("ceilings")
         if known is None or known.machine["device"] != self.facts["device"]:
             return False
         return "ceilings" in self.measured or not any(map(_failed, known.rows))
 
     def rows(self, name: str, measurement: Measurement, until: float) -> None:
-        """Measure all rows of ``name``. The file has what was measured so far after each row."""
+        """Measure all rows of ``name``, and write the results file after each row."""
         module, isolated, row_seconds = measurement
         begun, started = monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         names = list(import_module(module).rows(self.device))
@@ -202,10 +203,10 @@ class Run:
         self.show(f"{name}: {monotonic() - begun:.0f} s")
 
     def cases(self, name: str, until: float) -> None:
-        """Measure the cases of the suite that ``name`` stands for, as `gpubp bench` does."""
+        """Measure the cases of the suite of ``name``, as `gpubp bench` does."""
         begun, suite = monotonic(), steps_suite(name, self.device)
         ceilings = self.results["ceilings"].rows if "ceilings" in self.results else ()
-        # One thread on the CPU: a rehearsal shares the machine.
+        # One thread on the CPU, because other programs may run during a rehearsal.
         threads = 1 if self.device == "cpu" else cores()
         plan = runner.Plan(suite, threads, device=self.device, ceilings=ceilings, until=until)
         self._begin(name, len(suite.cases), until - begun)
@@ -221,9 +222,9 @@ class Run:
 
 
 def steps_suite(name: str, device: str) -> Suite:
-    """Return the suite of "speed" or "peers" on ``device``, peer by peer.
+    """Return the suite of "speed" or "peers" on ``device``, ordered by peer.
 
-    On the CPU it is a rehearsal: a few epochs of what a CPU can compute.
+    On the CPU it is a rehearsal: few epochs of the cases that a CPU can compute.
     """
     suite, order = read_suite(STEPS), list(PEERS)
     cases = [case for case in suite.cases if case.peer in PEERS_OF[name]]
@@ -239,17 +240,17 @@ def _rehearsed(case: Case) -> Case:
 
 
 def with_short_log(row: Row, path: Path) -> Row:
-    """Return ``row`` with the end of its log; the whole of a longer one is added to ``path``."""
+    """Return ``row`` with the end of its log; append the full text of a longer log to ``path``."""
     if len(row.log) <= LOG_CHARACTERS:
         return row
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(f"==== {row_name(row)}\n{row.log}\n")
-    return replace(row, log=f"[the whole is in {path.name}] {row.log[-LOG_CHARACTERS:]}")
+    return replace(row, log=f"[full log in {path.name}] {row.log[-LOG_CHARACTERS:]}")
 
 
 def line(row: Row) -> str:
-    """Return a row as a line for a person."""
+    """Return a row as a line of text."""
     return f"  {row_name(row):<66} {row.status:<8}{'; '.join(filter(None, _told(row)))}"
 
 

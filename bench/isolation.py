@@ -1,7 +1,7 @@
-"""Rows measured in processes of their own: what crashes, hangs or poisons its device is one row.
+"""Measures rows in separate processes, so that a crash, a hang or a lost device costs one row.
 
-A part of a benchmark is a module with ``rows(device)``, which returns what measures each row, by
-name. The rows of a part share a process until one of them fails.
+A part of a benchmark is a module with ``rows(device)``, which returns the function that measures
+each row, by name. The rows of a part share a process until one of them fails.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from typing import IO
 
 from gpubp.bench.results import Row, Rows, SkippedError, named_row, row_from_json, row_to_json
 
-MOST_CHARACTERS = 500  # of an error: a compiler's may be pages
-LAST_LINES = 3  # of the stderr of a process that ended before its row
-LOG_BYTES = 1 << 20  # the end of a log
-SECONDS_TO_END = 5.0  # of a process whose libraries have logs to close
+MOST_CHARACTERS = 500  # of an error message; a compiler's may be pages long
+LAST_LINES = 3  # of stderr that are kept if a process ends before its row
+LOG_BYTES = 1 << 20  # number of last bytes of a log that are kept
+SECONDS_TO_END = 5.0  # for a process to end after its row, when libraries close their logs
 NO_TIME = "no time was left for it"
 
 
 def isolated_rows(
     module: str, device: str, names: list[str], *, row_seconds: float, until: float
 ) -> Generator[Row, None, None]:
-    """Yield the row of each name, measured by ``module`` in processes of their own.
+    """Yield the row of each name, measured by ``module`` in separate processes.
 
-    row_seconds : the longest that one row may take. until : the `time.monotonic` at which the
-    time for all of them is up. A row that fails, or for which no time is left, says why.
+    row_seconds : time limit of one row. until : the `time.monotonic` at which the time for all rows
+    ends. A row that fails, or for which no time is left, has the reason.
     """
     waiting = list(names)
     while waiting and monotonic() < until:
@@ -50,9 +50,9 @@ def isolated_rows(
 def logged_rows(
     module: str, device: str, names: list[str], *, row_seconds: float, until: float
 ) -> Generator[Row, None, None]:
-    """Yield as `isolated_rows` does, but each row from its own process, with what cuBLASLt logged.
+    """Yield rows as `isolated_rows` does, but each from its own process and with cuBLASLt's log.
 
-    Level 2 logs errors, and the parameters of every product that is launched.
+    Log level 2 has errors, and the parameters of every product that is launched.
     """
     for name in names:
         seconds = min(row_seconds, until - monotonic())
@@ -73,7 +73,7 @@ def logged_rows(
 
 
 def _end_of(log: Path) -> str:
-    """Return the last LOG_BYTES of the file; "" if there is no such file."""
+    """Return the last LOG_BYTES of the file ``log``; "" if it does not exist."""
     if not log.exists():
         return ""
     return log.read_bytes()[-LOG_BYTES:].decode(errors="replace")
@@ -105,10 +105,10 @@ def isolated_row(
     environment: dict[str, str] | None = None,
     seconds_to_end: float = 0.0,
 ) -> Row:
-    """Return the row ``name`` that ``command`` prints as a line of JSON, in a process of its own.
+    """Run ``command`` in a process; return the row ``name``, which it prints as a line of JSON.
 
-    seconds : the longest that it may take. environment : all variables; None takes this process's.
-    seconds_to_end : how much of that the process may take to end by itself, after its row.
+    seconds : time limit. environment : all variables of the process; None for those of this one.
+    seconds_to_end : part of the time limit that the process may take to end after its row.
     """
     until = monotonic() + seconds
     with _process(command, environment) as (child, lines, log):
@@ -122,7 +122,7 @@ def isolated_row(
 def _process(
     command: list[str], environment: dict[str, str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[str], IO[str]]]:
-    """Yield a process, the lines of its stdout, and its stderr; end it and all it has started."""
+    """Yield a process, the lines of its stdout, and its stderr; at the end, kill its group."""
     lines: queue.Queue[str] = queue.Queue()
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         child = subprocess.Popen(
@@ -132,7 +132,7 @@ def _process(
             stderr=log,
             text=True,
             env=environment,
-            process_group=0,  # to end with it what it has started
+            process_group=0,  # so that the processes that it has started can be killed, too
         )
         reader = threading.Thread(target=_read, args=(child.stdout, lines), daemon=True)
         reader.start()
@@ -155,7 +155,7 @@ def _read(stream: IO[str], lines: queue.Queue[str]) -> None:
 def _next_row(
     name: str, lines: queue.Queue[str], limit: float, child: subprocess.Popen[str], log: IO[str]
 ) -> Row:
-    """Return the next row of ``child``, or a failed one with what is known of the reason."""
+    """Return the next row of ``child``, or a failed row with the known reason."""
     try:
         line = lines.get(timeout=limit)
     except queue.Empty:
@@ -176,39 +176,39 @@ def _begins_traceback(line: str) -> bool:
 
 
 def _ending(code: int) -> str:
-    """Return how a process with that exit code ended."""
+    """Return in words how a process with this exit code ended."""
     if code >= 0:
         return f"its process ended with code {code}"
     with suppress(ValueError):
         cause = signal.Signals(-code)
-        hint = ", perhaps for want of memory" if cause == signal.SIGKILL else ""
+        hint = ", perhaps for lack of memory" if cause == signal.SIGKILL else ""
         return f"its process was ended by {cause.name}{hint}"
     return f"its process was ended by signal {-code}"
 
 
 def measured(name: str, measure: Callable[[], Row]) -> Row:
-    """Return the row that ``measure`` returns, or one with the reason why it did not."""
+    """Return the row from ``measure``, or a skipped or failed row with the reason."""
     try:
         return measure()
     except SkippedError as reason:
         return named_row(name, "skipped", str(reason))
     except Exception as error:
         message = " ".join(str(error).split())[:MOST_CHARACTERS]
-        # PyTorch's error is no MemoryError.
+        # PyTorch's error is not a subclass of MemoryError.
         full = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
         kind = "out of memory" if full else type(error).__name__
         return named_row(name, "failed", f"{kind}: {message}".removesuffix(": "))
 
 
 def own_stdout() -> IO[str]:
-    """Return stdout for rows alone: libraries print as they like, from now on to stderr."""
+    """Return stdout for rows only; everything else that is printed goes to stderr from now on."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return out
 
 
 def main(module: str, device: str, *names: str) -> None:
-    """Print the row of each name as a line of JSON; end after one that fails."""
+    """Print the row of each name as a line of JSON; stop after a row that fails."""
     out = own_stdout()
     rows: Rows = import_module(module).rows(device)
     for name in names:

@@ -1,7 +1,7 @@
-"""Every elementwise kernel against its NumPy twin, on the cases that the tests of a checkout have.
+"""Compares every elementwise kernel with its NumPy twin, on the cases of the checkout's tests.
 
-The kernels run as they do in training, through a backend; the comparison is that of the tests:
-within 8 eps of each output's scale, outputs poisoned before.
+The kernels run through a backend, as in training. The comparison is that of the tests: the error is
+at most 8 eps of each output's scale, and outputs are filled with wrong values before.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from gpubp.bench.results import Row, Rows, SkippedError
 
 TEST_MODULES = ("tests.cuda_stand_in.kernels", "tests.kernels.cases", "tests.kernels.checks")
 SANITIZER = "compute-sanitizer"
-# Set for the sanitizer, which sees no write past an array that lies within CuPy's memory pool.
+# Set for the sanitizer, which cannot see a write past an array inside CuPy's memory pool.
 NO_POOL = "GPUBP_BENCH_NO_MEMORY_POOL"
 
 
 def rows(device: str) -> Rows:
-    """Return what checks each kernel, by its name."""
+    """Return the function that checks each kernel, by name."""
     try:
         host_kernels, cases, checks = map(_of_tests, TEST_MODULES)
     except ImportError as error:
@@ -43,7 +43,7 @@ def rows(device: str) -> Rows:
 
 
 def _of_tests(name: str) -> ModuleType:
-    """Return a module of the checkout's tests."""
+    """Return the module ``name`` of the checkout's tests."""
     folder = str(Path(gpubp.__file__).parents[1])
     if folder not in sys.path:
         sys.path.append(folder)
@@ -51,13 +51,13 @@ def _of_tests(name: str) -> ModuleType:
 
 
 def _unavailable(device: str, why: str) -> Row:
-    """Skip the kernels on the CPU; fail on a device, where they would stay unchecked."""
+    """Skip the kernels on the CPU; fail on a GPU, where they would remain unchecked."""
     message = f"the cases of tests/ do not load: {why}; run from the root of a checkout"
     raise SkippedError(message) if device == "cpu" else RuntimeError(message)
 
 
 def _check(device: str, step: Any, cases: Any, checks: Any, outputs_of: Any) -> Row:
-    """Compare one kernel with its twin on each of its cases."""
+    """Compare one kernel with its twin on all its cases."""
     backend = get_backend(device)
     if os.environ.get(NO_POOL):
         import cupy
@@ -78,7 +78,7 @@ def _check(device: str, step: Any, cases: Any, checks: Any, outputs_of: Any) -> 
 
 
 def _sanitize(device: str, names: list[str]) -> Row:
-    """Run all of them under compute-sanitizer, which finds accesses outside of arrays."""
+    """Run all kernels under compute-sanitizer, which finds accesses outside of arrays."""
     sanitizer = shutil.which(SANITIZER)
     if device == "cpu" or sanitizer is None:
         raise SkippedError(f"needs a CUDA device and {SANITIZER}")

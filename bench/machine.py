@@ -1,4 +1,4 @@
-"""What stands beside every figure: machine, versions, threads and device."""
+"""The conditions of every figure: machine, versions, threads and device."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PACKAGES = (
     *("numpy", "scikit-learn", "cupy-cuda13x", "cupy-cuda12x", "cupy", "torch", "triton"),
     *("jax", "jaxlib"),
 )
-# Variables that choose other kernels on the CPU, or for gpubp another device or way of computing:
-# OPENBLAS_CORETYPE=Haswell halves NumPy's speed on a processor with AVX-512.
+# Variables that select other kernels on the CPU, or another device or way of computing of gpubp.
+# For example, OPENBLAS_CORETYPE=Haswell halves NumPy's speed on a processor with AVX-512.
 KERNEL_VARIABLES = (
     *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NPY_DISABLE_CPU_FEATURES", "BLIS_ARCH_TYPE"),
     *("MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS", "NVPL_BLAS_DEBUG_CPU_TYPE"),
@@ -27,7 +27,7 @@ THREAD_VARIABLES = (
     *("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
     "VECLIB_MAXIMUM_THREADS",
 )
-# Variables that change how fast the libraries compute.
+# Variables that change the speed of the libraries.
 VARIABLES = (
     *(*KERNEL_VARIABLES, *THREAD_VARIABLES, "CUPY_TF32", "NVIDIA_TF32_OVERRIDE"),
     *("CUBLAS_WORKSPACE_CONFIG", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES"),
@@ -35,7 +35,7 @@ VARIABLES = (
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Return what is known of this machine and of ``device`` ("cpu", "cuda", "cuda:1")."""
+    """Return the properties of this machine and of ``device`` ("cpu", "cuda" or "cuda:N")."""
     return {
         "gpubp": __version__,
         "python": platform.python_version(),
@@ -49,14 +49,14 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def installed(package: str) -> str | None:
-    """Return the version of ``package`` that is installed, or None."""
+    """Return the installed version of ``package``; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

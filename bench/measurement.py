@@ -1,6 +1,6 @@
-"""`python -m gpubp.bench.measurement CASE THREADS`: one case in one round, in this process.
+"""`python -m gpubp.bench.measurement CASE THREADS`: measures one case in one round.
 
-CASE is a line of JSON, and so is what it prints: a row.
+CASE is a line of JSON. The command prints a row as a line of JSON.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from gpubp.bench.workloads import LOSS_TOLERANCE
 
 
 def measure(case: Case) -> Row:
-    """Return the row of ``case``: in ``rounds``, the seconds of one fit, epoch or pass.
+    """Return the row of ``case``, whose ``rounds`` are the seconds of one fit, epoch or pass.
 
     Raises
     ------
     SkippedError
-        If its peer cannot do it here.
+        If the peer cannot run the case here.
     """
     if case.peer == FLOOR:
         from gpubp.bench.floor import measure_floor
@@ -52,9 +52,9 @@ def measure(case: Case) -> Row:
 
 
 def _training(case: Case, learner: Learner) -> Row:
-    """Time fits; the losses are the first and the last."""
+    """Time fits; the losses are those of the first and the last epoch."""
     memory = PeakMemory()
-    warm_up = learner.fit(1)  # compiles, and fills caches
+    warm_up = learner.fit(1)  # compiles and fills caches
     load, seconds = OtherLoad(), list[float]()
     while sum(seconds) < case.seconds:
         started = perf_counter()
@@ -66,7 +66,7 @@ def _training(case: Case, learner: Learner) -> Row:
 def _inference(case: Case, learner: Learner) -> Row:
     """Time passes over all rows.
 
-    The losses are that of the epoch that trained the weights, and that of the first batch.
+    The losses are that of the one epoch of training, and that of the first predicted batch.
     """
     fitted, (X, y) = learner.fit(1)[0], case.workload.data()
     memory = PeakMemory()
@@ -78,7 +78,7 @@ def _inference(case: Case, learner: Learner) -> Row:
         for step in range(case.steps):
             start = starts[step % len(starts)]
             learner.predict(X[start : start + case.batch])
-        # In whole batches, of which the last may reach beyond the rows asked for.
+        # The last batch may be larger than needed, so scale the time to the requested rows.
         part = case.rows / (case.steps * case.batch)
         seconds.append((perf_counter() - started) * part)
     losses = fitted, _loss(case, first, y[: case.batch])
@@ -86,13 +86,13 @@ def _inference(case: Case, learner: Learner) -> Row:
 
 
 def _epochs(case: Case, session: Session) -> Row:
-    """Time epochs by the device's clock; the losses are those of the first two, before timing."""
+    """Time epochs by the device's clock; the losses are those of two epochs before the timing."""
     memory, started = PeakMemory(), perf_counter()
     first = _loss_of_epoch(session)
     seconds = perf_counter() - started
     losses, load = (first, _loss_of_epoch(session)), OtherLoad()
     timing, wall = _timed(session.epoch, case, session)
-    # The host's seconds have in them what it does between epochs, where it holds the device up.
+    # The time of the host's clock includes its work between epochs, if the device waits for it.
     own = {"first_epoch_seconds": seconds, "wall_us_per_step": 1e6 * wall / case.steps}
     return _row(case, losses, _used(memory, load) | own, timing.median, timing)
 
@@ -109,14 +109,14 @@ def _loss_of_epoch(session: Session) -> float:
 
 
 def _forward(case: Case, session: Session) -> Row:
-    """Time passes over rows on the device, by its clock; check the outputs of all of them.
+    """Time passes over rows on the device by its clock, and check all outputs.
 
-    Both losses are that of the first rows.
+    Both losses are that of the first batch.
 
     Raises
     ------
     ArithmeticError
-        If the outputs are not those that float64 gives, as far as the precision allows.
+        If the outputs differ from those in float64 by more than the precision allows.
     """
     X, y = case.workload.data()
     memory = PeakMemory()
@@ -153,7 +153,7 @@ def _row(
     seconds: float,
     timing: Timing | None = None,
 ) -> Row:
-    """Return the row of one round of ``seconds``; timing : of it, by the device's clock."""
+    """Return the row of one round of ``seconds``; timing is by the device's clock."""
     return Row(
         case.name,
         case.peer,
@@ -165,9 +165,10 @@ def _row(
 
 
 def _error(outputs: np.ndarray, expected: np.ndarray) -> float:
-    """Return the largest |got - expected| / |expected| of the blocks of ``outputs`` (n, d_L).
+    """Return the largest relative error (by norms) of the blocks of ``outputs`` (n, d_L).
 
-    expected : of the rows of a block, which repeat. NaN where an output is not finite.
+    expected : the outputs of one block; all blocks have the same rows. NaN if an output is not
+    finite.
     """
     n, norm, errors = len(expected), np.linalg.norm(expected), [0.0]
     for start in range(0, len(outputs), n):
@@ -181,7 +182,7 @@ def _used(memory: PeakMemory, load: OtherLoad) -> dict[str, float]:
 
 
 def _loss(case: Case, outputs: np.ndarray, y: np.ndarray) -> float:
-    """Return the mean loss of the predicted ``outputs``."""
+    """Return the mean loss of ``outputs`` for the targets ``y``."""
     outputs = outputs.astype(np.float64)
     if case.loss == "squared_error":
         return float(0.5 * np.mean((outputs.reshape(y.shape) - y) ** 2))
@@ -191,13 +192,13 @@ def _loss(case: Case, outputs: np.ndarray, y: np.ndarray) -> float:
 
 
 def pin(case: Case, threads: int) -> None:
-    """Keep this process to ``threads`` cores if no variable limits the threads of its library."""
+    """Limit this process to ``threads`` cores if no variable limits the library's threads."""
     if case.peer == "jax_scan" and threads < cores() and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def main(case_json: str, threads: str) -> None:
-    """Measure the case; print its row as a line of JSON."""
+    """Measure a case, and print its row as a line of JSON."""
     out = own_stdout()
     case = Case.from_values(json.loads(case_json))
     pin(case, int(threads))

@@ -1,4 +1,4 @@
-"""The page of a run: what was measured where, rates over batch size, ratios, and the table."""
+"""The HTML page of a run: machine, charts of rates and ratios, and the tables."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ _TERMS = {
 
 
 def _terms(pairs: _Pairs, heads: Sequence[str], baseline: str) -> str:
-    """Return what the terms of the tables mean, without those that do not occur."""
+    """Return the explanations of the terms that occur in the tables."""
     absent = {"of floor"} - set(heads)
     if all(case.peer != FLOOR for case, _ in pairs):
         absent.add(FLOOR)
@@ -130,7 +130,7 @@ def _figures(pairs: _Pairs, baseline: str) -> Iterator[str]:
     groups: dict[tuple[str, ...], list[tuple[Case, Row]]] = {}
     for case, row in measured:
         if case.vary and case.peer != FLOOR:
-            # Networks whose names differ only in what grows share a chart: width-16, width-64.
+            # Networks that vary in the same quantity share a chart, such as width-16 and width-64.
             family = case.network if case.vary == "batch" else case.vary
             key_of = (case.vary, family, case.precision, case.how)
             groups.setdefault(key_of, []).append((case, row))
@@ -144,13 +144,13 @@ def _figures(pairs: _Pairs, baseline: str) -> Iterator[str]:
 
 
 def _note(rows: Sequence[Row], look: str) -> str:
-    """Return what ``look`` means under a drawing that has disturbed rows, else ""."""
+    """Return the note that explains ``look`` if a row is disturbed, else ""."""
     text = f"{look}: other processes kept cores busy in a round; do not trust it."
     return element("p", text, class_="quiet") if any(map(is_disturbed, rows)) else ""
 
 
 def _growth(vary: str, title: str, pairs: _Pairs) -> str:
-    """Return the figure of one chart: the rate over the batch, else the cost over what grows."""
+    """Return one chart: the rate by batch size, or the cost by the varied quantity."""
     y_name = {"batch": "rows/s", "rows": "seconds of a fit"}.get(vary, "µs a step")
     series = []
     for look, who in enumerate(dict.fromkeys(_who(case) for case, _ in pairs)):
@@ -172,7 +172,7 @@ def _who(case: Case) -> str:
 def _height(vary: str, row: Row) -> float:
     if vary == "batch":
         return row.figures["rows_per_second"]
-    assert row.timing is not None  # else it would not have been measured
+    assert row.timing is not None  # since the row is measured
     return row.timing.median if vary == "rows" else row.figures["us_per_step"]
 
 

@@ -1,6 +1,6 @@
-"""partial_fit of few rows beside scikit-learn's: `python -m gpubp.bench.partial_fit`.
+"""`python -m gpubp.bench.partial_fit`: times partial_fit on few rows, with scikit-learn's.
 
-Both learn from the same rows in one process, in turns, call by call; the table has the medians.
+Both learn from the same rows in one process, in alternating calls. The table shows medians.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ DTYPES = "float32", "float64"
 
 
 @click.command(help=__doc__)
-@click.option("--calls", default=2000, show_default=True, help="Calls of each, in turns.")
+@click.option("--calls", default=2000, show_default=True, help="Number of calls of each.")
 def main(calls: int) -> None:
-    """Print a row for each network, number of rows and dtype."""
+    """Print a row per network, number of rows and dtype."""
     click.echo("| network | rows | dtype | gpubp, ms | scikit-learn, ms | ratio |")
     click.echo("|---|---|---|---|---|---|")
     with BLAS.limited_to(1):
@@ -38,7 +38,7 @@ def main(calls: int) -> None:
 
 
 def medians(sizes: tuple[int, ...], n: int, dtype: str, calls: int) -> Iterator[float]:
-    """Return the seconds of a call of gpubp's and of scikit-learn's partial_fit, on ``n`` rows."""
+    """Return the median seconds of partial_fit on ``n`` rows: gpubp's, then scikit-learn's."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((n, sizes[0])).astype(dtype), rng.integers(0, sizes[-1], n)
     options: dict[str, Any] = {"hidden_layer_sizes": sizes[1:-1], "random_state": 0}

@@ -1,9 +1,9 @@
-"""`python -m gpubp.bench.quality`: the recipe for tables against scikit-learn's MLP.
+"""`python -m gpubp.bench.quality`: compares the recipe for tables with scikit-learn's MLP.
 
-Scores on test rows and processor time of training, on tables that need no download. Both are given
-the same rows, encoded as by a hand-made pipeline: median and indicator of gaps, standardised
-numbers, one-hot categories. scikit-learn's MLP has its defaults, once with and once without early
-stopping; of a regression its targets are standardised for it.
+Prints scores on test rows and the processor time of training, for tables that need no download.
+Both get the same rows, encoded by an ordinary pipeline: gaps as median and indicator, standardised
+numbers and one-hot categories. scikit-learn's MLP has its defaults, with and without early
+stopping. For a regression, it is trained on standardised targets.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Scores = dict[str, Any]
 
 
 class Rows(NamedTuple):
-    """Encoded rows to train on and to test with."""
+    """Encoded rows for training and for the test."""
 
     task: Task
     X: np.ndarray
@@ -46,7 +46,7 @@ class Rows(NamedTuple):
 
 
 class Result(NamedTuple):
-    """How a learner did on a table: one dict of scores and one time per seed."""
+    """The results of a learner on a table: one dict of scores and one time per seed."""
 
     table: str
     learner: str
@@ -60,13 +60,13 @@ class Result(NamedTuple):
         return statistics.fmean(scores[self.metric] for scores in self.scores)
 
     def spread(self) -> float:
-        """Return the standard deviation of that metric over the seeds."""
+        """Return the standard deviation of the table's main metric over the seeds."""
         spread: float = statistics.pstdev(scores[self.metric] for scores in self.scores)
         return spread
 
 
 def encoded(table: RawTable, seed: int) -> Rows:
-    """Return rows split by ``seed`` and encoded by what the training rows say."""
+    """Return the rows, split by ``seed`` and encoded by a pipeline fitted to the training rows."""
     strata = table.y if table.task == "classification" else None
     train, test = train_test_split(
         np.arange(len(table.y)), test_size=TEST_SIZE, random_state=seed, stratify=strata
@@ -131,7 +131,7 @@ LEARNERS: dict[str, Callable[[Rows, int], tuple[Scores, float]]] = {
 
 
 def measure(name: str, learners: Iterable[str], seeds: int) -> list[Result]:
-    """Return how each learner does on a table, split and trained once for each seed."""
+    """Return the results of each learner on a table, split and trained once per seed."""
     table = TABLES[name]()
     found = [Result(name, learner, (0, 0), table.metric, [], []) for learner in learners]
     for seed in range(seeds):
@@ -148,9 +148,9 @@ HEAD = ["table", "score", *LEARNERS, "time"]
 
 
 def line(results: list[Result]) -> str:
-    """Return a table's row of Markdown: mean ± deviation of scores, and the recipe's time.
+    """Return a row of Markdown: mean ± standard deviation of scores, and relative time.
 
-    The time is that of the recipe / that of scikit-learn's defaults.
+    The last cell is the time of the recipe divided by that of scikit-learn's defaults.
     """
     rows, columns = results[0].shape
     cells = [f"{results[0].table}, {rows:,} x {columns:,}", results[0].metric]
@@ -175,19 +175,19 @@ def line(results: list[Result]) -> str:
     "learners",
     type=click.Choice(list(LEARNERS)),
     multiple=True,
-    help="May be given several times.  [default: all]",
+    help="Can be given several times.  [default: all]",
 )
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Write all scores there.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="File for all scores.")
 def quality(
     tables: tuple[str, ...], seeds: int, learners: tuple[str, ...], path: Path | None
 ) -> None:
-    """Compare the recipe with scikit-learn's MLP on TABLES, by default on all of them."""
+    """Compare the recipe with scikit-learn's MLP on TABLES, by default on all tables."""
     if unknown := [name for name in tables if name not in TABLES]:
         raise click.UsageError(f"no table {unknown[0]!r}; there are {', '.join(TABLES)}")
     click.echo(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
     found: list[Result] = []
     with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's on training that did not converge
+        warnings.simplefilter("ignore")  # ConvergenceWarning of scikit-learn
         for name in tables or TABLES:
             results = measure(name, learners or tuple(LEARNERS), seeds)
             click.echo(line(results))

@@ -1,4 +1,4 @@
-"""The tables of `gpubp.bench.quality`: scikit-learn's own, and drawn ones; none is downloaded."""
+"""The tables of `gpubp.bench.quality`: data sets in scikit-learn's package, and random ones."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from sklearn import datasets
 
-GAPS = 0.05  # of the cells of a mixed table
+GAPS = 0.05  # part of the cells of a mixed table that is empty
 
 
 class RawTable(NamedTuple):
     """A table before it is encoded.
 
-    numbers : (n, d), NaN for a gap. categories : (n, c) of texts, or None. metric : the score that
-    says most about it.
+    metric : name of the main score. numbers : (n, d), NaN for a gap. categories : (n, c) of str, or
+    None.
     """
 
     task: Literal["classification", "regression"]
@@ -27,7 +27,7 @@ class RawTable(NamedTuple):
 
 
 def bundled(name: str) -> RawTable:
-    """Return one of scikit-learn's tables."""
+    """Return a data set of scikit-learn's package."""
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     if name == "diabetes":
         return RawTable("regression", "r2", X, None, y)
@@ -35,7 +35,7 @@ def bundled(name: str) -> RawTable:
 
 
 def many_classes(rows: int, columns: int, classes: int, informative: int) -> RawTable:
-    """Return classes that are each a cloud of their own."""
+    """Return a table with many classes, each of which is one cluster."""
     X, y = datasets.make_classification(
         *(rows, columns),
         n_informative=informative,
@@ -53,10 +53,10 @@ def mixed(
     seed: int,
     positives: float = 0.4,
 ) -> RawTable:
-    """Return numbers, categories and gaps, with a target that neither is enough for.
+    """Return a table with gaps whose target depends on both numbers and categories.
 
-    target : a number with noise, its exponential, three numbers, or whether it is among the largest
-    ``positives`` of all.
+    target : "number", a number with noise; "skewed", its exponential; "several", three numbers;
+    "class", whether the number is in the largest part ``positives`` of all rows.
     """
     rng = np.random.default_rng(seed)
     numbers, noise = rng.normal(size=(rows, 8)), rng.normal(size=rows)

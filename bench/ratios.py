@@ -1,4 +1,4 @@
-"""Ratios of speed between the rows of a run: to one peer, and to the floor; if the work agrees."""
+"""Ratios of speed between the rows of a run: to one peer if the work agrees, and to the floor."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from gpubp.bench.results import Row, find
 from gpubp.bench.timing import summary
 from gpubp.bench.workloads import LOSS_TOLERANCE, floor_us
 
-SAME_MAGNITUDE = 3.0  # final losses may differ by this factor: row orders and rounding differ
+# Final losses may differ by this factor, because row orders and rounding differ.
+SAME_MAGNITUDE = 3.0
 RowsByKey = Mapping[tuple[str, str], Row]
 
 
 def with_figures(
     cases: Iterable[Case], rows: RowsByKey, baseline: str, ceilings: Sequence[Row] = ()
 ) -> list[Row]:
-    """Return the rows of ``cases`` that are there, with all that follows from their seconds.
+    """Return the measured rows of ``cases``, with the figures that follow from their seconds.
 
-    A ratio is the median over the rounds that both rows have of the other's seconds over its own:
-    machines drift, but not within a round.
-    ceilings : rows of the device's ceilings (`gpubp.bench.ceilings`), where these are known.
+    A ratio is the other row's seconds divided by the row's own, as a median over the rounds that
+    both have. It is computed within a round, because machines drift from round to round.
+    rows : by `Case.key`. baseline : the peer of the ratios.
+    ceilings : rows of the device's ceilings (`gpubp.bench.ceilings`); () if unknown.
     """
     found = []
     for case in cases:
@@ -43,7 +45,7 @@ def _with_speed(case: Case, row: Row) -> Row:
     row = replace(row, device=case.device, precision=case.precision, seed=case.seed)
     if row.status != "ok" or not row.rounds:
         return row
-    timing = row.timing  # of one round, as its process has timed it
+    timing = row.timing  # of one round, from its process
     if timing is None or len(row.rounds) > 1:
         timing = summary(list(row.rounds), timing.clock if timing else "host clock")
     figures = {
@@ -64,7 +66,7 @@ def _with_floor(row: Row, floor: Row | None) -> Row:
 
 
 def _with_ceilings(case: Case, row: Row, ceilings: Sequence[Row]) -> Row:
-    """Return ``row`` with the floor that follows from a large product and a large copy."""
+    """Return ``row`` with the floor from the rates of a large product and a large copy."""
     copy, product = find(ceilings, "copy"), find(ceilings, f"product {case.precision}")
     if copy is None or product is None:
         return row
@@ -75,15 +77,15 @@ def _with_ceilings(case: Case, row: Row, ceilings: Sequence[Row]) -> Row:
 
 
 def ratio_of(other: Row, row: Row) -> float:
-    """Return how many times as fast as ``other`` a row is: the median of the rounds of both."""
+    """Return the speed of ``row`` divided by that of ``other``: the median over the rounds."""
     pairs = zip(other.rounds, row.rounds, strict=False)
     return statistics.median(theirs / own for theirs, own in pairs)
 
 
 def _with_ratio(case: Case, row: Row, rows: RowsByKey, baseline: str) -> Row:
-    """Return ``row`` with its ratio to the baseline's, or with the reason why it has none.
+    """Return ``row`` with its ratio to the baseline's row, or with the reason for no ratio.
 
-    A case on a GPU that the baseline has only on the CPU is set beside that.
+    If the baseline has a case on the CPU only, a case on a GPU is compared with that.
     """
     other = rows.get((case.name, baseline)) or rows.get((case.on("cpu").name, baseline))
     if other is None:
@@ -96,7 +98,7 @@ def _with_ratio(case: Case, row: Row, rows: RowsByKey, baseline: str) -> Row:
 
 
 def different_work(case: Case, row: Row, other: Row) -> str:
-    """Return how the losses show that two rows did not do the same work; "" if they do not."""
+    """Return why the losses show that two rows did different work; "" if they agree."""
     if not (row.losses and other.losses):
         return "a loss is missing"
     tolerance = LOSS_TOLERANCE[case.precision]

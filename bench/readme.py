@@ -1,6 +1,6 @@
-"""The README's table and the guide's chart of `gpubp bench`, written from a file of results.
+"""Writes the table of the README and the chart of the guide from results of `gpubp bench cpu`.
 
-`python -m gpubp.bench.readme bench/results/cpu-MACHINE.json` puts them in place.
+Usage: `python -m gpubp.bench.readme bench/results/cpu-MACHINE.json`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ text { font: 15px system-ui, sans-serif; fill: #1c2430; }
 
 
 def figures(part: Part) -> str:
-    """Return the lines between the marks: the table, and the machine it was measured on."""
+    """Return the text between BEGIN and END: the table and the machine."""
     pairs = [(case, row) for case, row in with_cases(part) if row.status == "ok"]
     cases = list(dict.fromkeys(case.name for case, _ in pairs))
     others = dict.fromkeys(c.peer for c, _ in pairs if c.peer not in (*OURS, FLOOR))
@@ -79,20 +79,23 @@ def _ratio(case: Case, row: Row, peers: tuple[Case, Row] | None) -> str:
 
 
 def picture(part: Part) -> str:
-    """Return the bars of all ratios to the baseline, as a file of its own."""
+    """Return an SVG file with the bars of all ratios to the baseline."""
     pairs = [(case, row) for case, row in with_cases(part) if "ratio" in row.figures]
     peers = [Row.peer, *dict.fromkeys(c.peer for c, _ in pairs if c.peer != Row.peer)]
     looks = {peer: k for k, peer in enumerate(peers)}
     drawn = bars(pairs, looks, _NAMES["sklearn_mlp"], _NAMES)
     opening, _, rest = drawn.partition(">")
     style = f"<style>{CHART_CSS}{_STYLE}</style>"
-    # Its own background: the page around it may be dark where the system is light.
+    # The picture has its own background, since the colour scheme of the page may differ.
     ground = '<rect width="100%" height="100%" class="ground"/>'
     return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{ground}{rest}\n'
 
 
 def main(*arguments: str) -> None:
-    """Put the figures of the results file that is the one argument into the README."""
+    """Write the figures of a results file into the README and the chart into its file.
+
+    arguments : one, the path of the results file.
+    """
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise SystemExit("usage: python -m gpubp.bench.readme RESULTS.json, of gpubp bench cpu")
     part = _part(Path(arguments[0]))
@@ -106,14 +109,14 @@ def main(*arguments: str) -> None:
 
 
 def _part(path: Path) -> Part:
-    """Return the results in the file; end with one line if they are not those of one suite."""
+    """Return the results of the suite cpu in the file; exit with one line if there are none."""
     try:
         results = load_runs(path)
     except (OSError, ValueError) as error:
         raise SystemExit(f"Error: {error}") from None
     if [name for name, part in results.items() if is_run(part)] != ["cpu"]:
         raise SystemExit(
-            f"Error: {str(path)!r} has no results of gpubp bench cpu; give a file of it"
+            f"Error: {str(path)!r} has no results of gpubp bench cpu; give a file that it wrote"
         )
     return results["cpu"]
 

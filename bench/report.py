@@ -1,4 +1,4 @@
-"""The report of a run: a table for a person, CSV for a program, and what went wrong."""
+"""The report of a run: a table as text, CSV, and the failures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HEADS = (
     *("us/step", "spread", "rows/s", "ratio", "of products", "of bytes", "peak MB"),
     "other cores",
 )
-_OF_FLOOR = "of floor"  # a column only where the ceilings of the device are known
-_WIDTHS = (11, 8, 13, 8, 8, 8, 8, 8, 8)  # at least
+_OF_FLOOR = "of floor"  # a column only if the ceilings of the device are known
+_WIDTHS = (11, 8, 13, 8, 8, 8, 8, 8, 8)  # smallest widths of the columns
 _COLUMNS = (
     *("network", "sizes", "batch", "mode", "device", "precision", "solver", "loss", "dataset"),
     *("rows", "epochs", "seed", "peer"),
@@ -29,12 +29,12 @@ _FIGURES = (
 
 
 def cases_of(part: Part) -> list[Case]:
-    """Return the cases that the rows of a part are of."""
+    """Return the cases of a part."""
     return [Case.from_values(values) for values in part.settings["suite"]["cases"]]
 
 
 def heads_of(part: Part) -> list[str]:
-    """Return the columns of a part's table; that of ratios is called "ratio"."""
+    """Return the names of the columns of a part's table; the column of ratios is "ratio"."""
     has_floor = any("of_floor" in row.figures for row in part.rows)
     return [*HEADS, _OF_FLOOR] if has_floor else [*HEADS]
 
@@ -46,7 +46,7 @@ def with_cases(part: Part) -> Iterator[tuple[Case, Row]]:
 
 
 def heading(part: Part) -> list[str]:
-    """Return what stands above every table: machine, versions, threads, variables."""
+    """Return the lines above a table: machine, versions, threads and variables."""
     facts, settings = part.machine, part.settings
     packages = ", ".join(f"{name} {found}" for name, found in facts["packages"].items())
     variables = {k: v for k, v in facts["variables"].items() if k not in THREAD_VARIABLES}
@@ -66,14 +66,14 @@ def _assignments(variables: dict[str, str]) -> str:
 
 
 def describe(case: Case) -> str:
-    """Return what a case is, beside its name."""
+    """Return the properties of a case that its name does not have: data, rows and steps."""
     data = case.dataset or f"drawn from seed {case.seed}"
     if not case.trains:
         return f"{case.rows:,} rows, {case.steps:,} calls"
     if case.mode == "epochs":
-        return f"{data}, {case.rows:,} rows, {case.steps:,} steps an epoch"
+        return f"{data}, {case.rows:,} rows, {case.steps:,} steps per epoch"
     epochs = "epoch" if case.epochs == 1 else "epochs"
-    return f"{data}, {case.rows:,} rows, {case.epochs:,} {epochs}, {case.steps:,} steps a fit"
+    return f"{data}, {case.rows:,} rows, {case.epochs:,} {epochs}, {case.steps:,} steps per fit"
 
 
 def table(part: Part) -> str:
@@ -100,7 +100,7 @@ def table(part: Part) -> str:
 
 
 def table_cells(row: Row) -> list[str]:
-    """Return the figures of a row for HEADS, then of its floor; "-" for what it has not."""
+    """Return the cells of a row for HEADS and the floor; "-" for a missing figure."""
     if row.status != "ok" or row.timing is None:
         return ["-"] * len(_WIDTHS)
     figures = row.figures
@@ -124,7 +124,7 @@ def _cell(figures: dict[str, float], name: str, form: str) -> str:
 
 
 def _notes(pairs: Sequence[tuple[Case, Row]]) -> Iterator[str]:
-    """Yield a line for each reason, with the rows that it goes for."""
+    """Yield a line per reason, with the networks that it applies to; then the legend."""
     yield ""
     reasons: dict[str, list[str]] = {}
     for case, row in pairs:
@@ -136,14 +136,14 @@ def _notes(pairs: Sequence[tuple[Case, Row]]) -> Iterator[str]:
         yield reason + (f" ({', '.join(dict.fromkeys(networks))})" if networks else "")
     if any(row.figures.get("disturbed_rounds") for _, row in pairs):
         yield "* other processes kept cores busy in a round: do not trust it"
-    yield "us/step: median of the rounds, or of the epochs of one; spread: that of their quartiles"
-    yield "x peer: rows/s over that peer's, median of the ratios within each round"
-    yield "of products, of bytes: what part of the time the matrix products alone take, or a copy"
-    yield "peak MB: memory above that of imports and data; other cores: kept busy by others"
+    yield "us/step: median of the rounds (or epochs); spread: their quartile distance / median"
+    yield "x peer: rows/s divided by that peer's rows/s, median of the ratios within each round"
+    yield "of products, of bytes: time of only the matrix products, or of a copy, / time of the row"
+    yield "peak MB: memory above imports and data; other cores: cores that other processes used"
 
 
 def to_csv(part: Part) -> str:
-    """Return a line for each row of a part."""
+    """Return a part as CSV, with one line per row."""
     text = io.StringIO()
     heads = (*_COLUMNS, "status", "reason", "median_seconds", "low_seconds", "high_seconds")
     losses = ("first_loss", "last_loss")
@@ -166,7 +166,7 @@ def _values(case: Case) -> Iterable[Any]:
 
 
 def progress_line(progress: Progress, rounds: int) -> str:
-    """Return a measurement as a line, with the time that is left."""
+    """Return a measurement as a line of text, with the estimated time left."""
     row = progress.row
     told = f"{row.rounds[-1]:.3f} s" if row.rounds else f"{row.status}: {row.reason}"
     count = f"[{progress.done:>{len(str(progress.total))}}/{progress.total}]"
@@ -182,7 +182,7 @@ def _duration(seconds: float) -> str:
 
 
 def below(part: Part, least: float) -> list[str]:
-    """Return why gpubp is not ``least`` times as fast as the baseline, case by case."""
+    """Return a line for each case in which gpubp is not ``least`` times as fast as the baseline."""
     baseline, problems, compared = part.settings["suite"]["baseline"], [], 0
     for case, row in with_cases(part):
         if case.peer != Row.peer or row.status == "skipped":

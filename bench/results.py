@@ -1,4 +1,4 @@
-"""The results of a benchmark: rows in parts, what machine measured them, and their JSON file."""
+"""The results of a benchmark: parts with rows and the machine that measured them, as JSON."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Status = Literal["ok", "failed", "skipped"]
 
 
 class SkippedError(Exception):
-    """A row that cannot be measured here, for a reason that is no failure."""
+    """A row cannot be measured here, but this is not a failure; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one epoch (or pass), over ``samples`` of them: median, and quartiles.
+    """Seconds of one epoch or pass: median and quartiles (``low``, ``high``) of ``samples``.
 
-    clock : "device events", or "host clock" with a synchronisation after each.
+    clock : "device events", or "host clock" with a synchronisation after each sample.
     """
 
     median: float
@@ -34,22 +34,23 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """The distance of the quartiles as a part of the median."""
+        """The distance of the quartiles divided by the median."""
         return (self.high - self.low) / self.median
 
 
 @dataclass(frozen=True)
 class Row:
-    """One case by one peer, or the reason why there is no figure for it.
+    """The result of one case with one peer, or the reason for no result.
 
-    case : what was measured: a workload, a kernel, a ceiling. peer : by whom.
-    precision : of the matrix products. losses : mean loss of the first epochs, before timing, or
-    of the first and the last epoch of a fit.
-    figures : what else was measured or follows, by a name that holds its unit.
-    rounds : seconds of one fit in each round, where it was measured in rounds.
-    not_compared : why it has no ratio to another row.
+    case : name of a workload, a kernel or a ceiling. peer : name of the library.
+    reason : why the row failed or was skipped; else a remark, or "".
+    precision : of the matrix products.
+    losses : mean loss of the first epochs before timing, or of the first and last epoch of a fit.
+    figures : other numbers, by names that contain the unit.
+    rounds : seconds of one fit in each round; () if it was not measured in rounds.
+    not_compared : why the row has no ratio to another row; "" if it has one or needs none.
     notes : short texts by name, such as the versions of libraries.
-    log : the end of what libraries logged.
+    log : the end of the libraries' log.
     """
 
     case: str
@@ -72,8 +73,8 @@ class Row:
 class Part:
     """The rows of one part of a benchmark, measured in one run.
 
-    machine : see `gpubp.bench.machine`. started : ISO 8601 in UTC. seconds : its duration.
-    settings : what was asked for, where that is not in the code.
+    machine : see `gpubp.bench.machine`. started : ISO 8601 in UTC. seconds : duration.
+    settings : the suite and options of the run, if it has any.
     """
 
     machine: dict[str, Any]
@@ -84,27 +85,27 @@ class Part:
 
 
 Results = dict[str, Part]  # by the name of the part
-Rows = Mapping[str, Callable[[], Row]]  # what measures each row, by "case" or "peer/case"
+Rows = Mapping[str, Callable[[], Row]]  # the function of each row, by "case" or "peer/case"
 
 
 def row_name(row: Row) -> str:
-    """Return the name that a row has within its part: "peer/case", or "case" for gpubp's own."""
+    """Return the name of a row in its part: "peer/case", or "case" for gpubp."""
     return row.case if row.peer == Row.peer else f"{row.peer}/{row.case}"
 
 
 def named_row(name: str, status: Status, reason: str) -> Row:
-    """Return a row of that name which has no figures."""
+    """Return a row with the name ``name`` and without figures."""
     peer, _, case = name.rpartition("/")
     return Row(case, peer or Row.peer, status, reason)
 
 
 def merge(old: Results, new: Results) -> Results:
-    """Return the parts of both. A part of ``new`` replaces the old one whole: one run, one part."""
+    """Return the parts of both; a part of ``new`` replaces the old part with the same name."""
     return old | new
 
 
 def save(results: Results, path: Path) -> None:
-    """Write ``results`` to ``path``, replacing the file only by a whole one."""
+    """Write ``results`` to ``path``; the old file is replaced only when the new one is complete."""
     parts = {name: _finite(asdict(part)) for name, part in results.items()}
     text = json.dumps({"schema": SCHEMA, "parts": parts}, indent=1, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +114,7 @@ def save(results: Results, path: Path) -> None:
 
 
 def load(path: Path) -> Results:
-    """Return the results in the file ``path``; none if there is no such file.
+    """Return the results in the file ``path``; {} if it does not exist.
 
     Raises
     ------
@@ -144,7 +145,7 @@ def row_from_json(text: str) -> Row:
 
 
 def find(rows: Iterable[Row], case: str, peer: str = Row.peer) -> Row | None:
-    """Return the row of ``case`` by ``peer`` if it is there and ok."""
+    """Return the row of ``case`` and ``peer`` with status "ok"; None if there is none."""
     return next((r for r in rows if (r.case, r.peer, r.status) == (case, peer, "ok")), None)
 
 
@@ -165,7 +166,7 @@ def _number(value: float | None) -> float:
 
 
 def _finite(value: Any) -> Any:
-    """Return ``value`` with null for NaN and infinity, which JSON has not."""
+    """Return ``value`` with None for NaN and infinity, which JSON cannot express."""
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Runs the cases of a suite in rounds, A B C, A B C, each in a fresh process every time."""
+"""Runs the cases of a suite in rounds (A B C, A B C), each time in a fresh process."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from gpubp.bench.results import Part, Row, load, merge, named_row, save
 from gpubp.bench.suite import Suite
 from gpubp.bench.usage import BUSY_CORES
 
-# -P: else the folder that it is called in would go before what is installed.
+# Without -P, modules in the current folder would hide installed ones.
 CHILD = (sys.executable, "-P", "-m", "gpubp.bench.measurement")
 Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A suite, and how it is run.
+    """A suite and the settings of its run.
 
-    threads : cores that each process has. keep_env : whether variables that change kernels stay.
-    device : the one that the results describe. ceilings : rows of that device's ceilings.
-    until : the `time.monotonic` at which the time for all cases is up.
+    threads : cores of each process. keep_env : whether to keep variables that change kernels.
+    device : the device that the results describe. ceilings : rows of this device's ceilings.
+    until : the `time.monotonic` at which the time for all cases ends.
     """
 
     suite: Suite
@@ -46,16 +46,17 @@ class Plan:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the results file keeps of the plan."""
+        """The part of the plan that the results file keeps."""
         suite = asdict(self.suite) | {"cases": [case.values() for case in self.suite.cases]}
         return {"suite": suite, "threads": self.threads, "keep_env": self.keep_env}
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands after a measurement.
+    """The progress of a run after a measurement.
 
-    row : of all rounds so far. left : in seconds, an estimate.
+    done, total : number of measurements. round : number of the round, from 1.
+    row : the row of all rounds so far. left : estimated seconds left.
     """
 
     done: int
@@ -66,11 +67,11 @@ class Progress:
 
 
 class ResumeError(ValueError):
-    """A file that a run cannot go on from."""
+    """A run cannot be resumed from a results file."""
 
 
 class Run:
-    """A run of a plan, and its results in the file ``path``, whole after every measurement."""
+    """A run of a plan; its results file ``path`` is complete after every measurement."""
 
     def __init__(self, plan: Plan, path: Path) -> None:
         self._plan, self._path = plan, path
@@ -82,12 +83,12 @@ class Run:
         self._machine = machine(plan.device) | {"unset": unset_variables(plan.keep_env)}
 
     def resume(self) -> int:
-        """Take what the file has; return how many measurements that is.
+        """Load the measurements in the file; return their number.
 
         Raises
         ------
         ResumeError
-            If the file is of another plan or machine.
+            If the results in the file are of another plan or machine.
         """
         part = load(self._path).get(self._plan.suite.name)
         if part is None:
@@ -95,23 +96,23 @@ class Run:
         if why := _difference(self._plan.settings | self._machine, part.settings | part.machine):
             raise ResumeError(
                 f"{str(self._path)!r} has results of {why}; make it the same, or give another "
-                "file with -o, or start anew without --resume"
+                "file with -o, or start again without --resume"
             )
-        # What was skipped may be there by now.
+        # A peer that was skipped may be installed now.
         kept = [row for row in part.rows if row.status != "skipped"]
         self._rows = {(row.case, row.peer): row for row in kept}
         self._started, self._before = part.started, part.seconds
         return self._total() - len(list(self._open()))
 
     def is_begun(self) -> bool:
-        """Whether the file has a part of this very plan, which a new run would replace."""
+        """Return whether the file has an unfinished run of this plan."""
         try:
             return 0 < Run(self._plan, self._path).resume() < self._total()
         except ResumeError:
             return False
 
     def measure(self) -> Generator[Progress, None, None]:
-        """Measure what is still open; yield after every measurement, when it is in the file."""
+        """Make all missing measurements; yield after each, when the file contains it."""
         total = self._total()
         for number, case in self._open():
             begun = monotonic()
@@ -125,7 +126,7 @@ class Run:
             yield Progress(total - len(left), total, number, row, self._estimate(left))
 
     def part(self) -> Part:
-        """Return what was measured so far."""
+        """Return the results so far."""
         plan, suite = self._plan, self._plan.suite
         rows = with_figures(suite.cases, self._rows, suite.baseline, plan.ceilings)
         seconds = self._before + monotonic() - self._begun
@@ -149,7 +150,7 @@ class Run:
         return row
 
     def _open(self) -> Iterator[tuple[int, Case]]:
-        """Yield the round and the case of what is still to be measured."""
+        """Yield the round and the case of each missing measurement."""
         for number in range(1, self._plan.suite.rounds + 1):
             for case in self._plan.suite.cases:
                 row = self._rows.get(case.key)
@@ -160,13 +161,13 @@ class Run:
         return len(self._plan.suite.cases) * self._plan.suite.rounds
 
     def _estimate(self, left: list[tuple[int, Case]]) -> float:
-        """Return the seconds that ``left`` will take, by those of the same cases or of all."""
+        """Estimate the seconds of ``left`` from earlier rounds of the same or of all cases."""
         mean = statistics.fmean(statistics.fmean(times) for times in self._spent.values())
         return sum(statistics.fmean(self._spent.get(case.key, [mean])) for _, case in left)
 
 
 def _merged(old: Row | None, new: Row, number: int) -> Row:
-    """Return the row of all rounds so far; ``new`` is of the round of this number."""
+    """Return the row of all rounds so far; ``new`` is the row of round ``number``."""
     if new.status != "ok":
         return new if number == 1 else replace(new, reason=f"round {number}: {new.reason}")
     disturbed = float(new.figures.get("other_cores", 0.0) > BUSY_CORES)
@@ -181,12 +182,12 @@ def _merged(old: Row | None, new: Row, number: int) -> Row:
 
 
 def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
-    """Return what keeps a run from being gone on with, of its settings and its machine; or "".
+    """Return the difference in settings or machine that prevents resuming; "" if there is none.
 
-    Rounds, timeout and baseline may change between a run and its resumption.
+    Rounds, timeout and baseline may differ.
     """
     if ours["suite"]["cases"] != theirs["suite"]["cases"]:
-        return "another plan: its cases, so its suite or --peers, were others"
+        return "another plan: its cases differ, so its suite or --peers did"
     if ours["keep_env"] != theirs["keep_env"]:
         return f"another plan: {'with' if theirs['keep_env'] else 'without'} --keep-env"
     for what, name in (
@@ -211,10 +212,10 @@ def unset_variables(keep_env: bool) -> dict[str, str]:
 
 
 def environment(threads: int, keep_env: bool) -> dict[str, str]:
-    """Return the variables of a measuring process."""
+    """Return the environment variables of a measuring process."""
     variables = {k: v for k, v in os.environ.items() if keep_env or k not in KERNEL_VARIABLES}
     variables |= dict.fromkeys(THREAD_VARIABLES, str(threads))
-    # A checkout that is not installed has to be found from any folder.
+    # A checkout that is not installed has to be importable from any folder.
     root = str(Path(gpubp.__file__).parents[1])
     if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         path = [root, *filter(None, [variables.get("PYTHONPATH")])]

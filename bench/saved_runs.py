@@ -1,4 +1,4 @@
-"""Results files of `gpubp bench`, checked: whoever reads one finds all that a run writes."""
+"""Reads and checks results files of `gpubp bench`, so that readers can rely on their content."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _STATUSES = ("ok", "failed", "skipped")
 
 
 def load_runs(path: Path) -> Results:
-    """Return the results in the file ``path``, as `load` does; those of suites are whole.
+    """Return the results in the file ``path``, as `load` does, after checking those of suites.
 
     Raises
     ------
     ValueError
-        If the file holds no results, or something is missing or wrong in those of a suite.
+        If the file has no results, or if results of a suite are incomplete or invalid.
     """
     results = load(path)
     try:
@@ -43,9 +43,10 @@ def load_runs(path: Path) -> Results:
 
 
 def keep_measured(path: Path, suite: str) -> Path | None:
-    """Copy the results in the file ``path`` next to it, if ``suite`` has any there; return where.
+    """Copy the file ``path`` if it has results of ``suite``; return the path of the copy, or None.
 
-    A run that fails or is interrupted would cost them: it replaces them by its first measurement.
+    Without the copy, a run that fails or is interrupted would lose them, because its first
+    measurement replaces them.
     """
     part = load(path).get(suite)
     if part is None or not any(row.status == "ok" for row in part.rows):
@@ -57,12 +58,12 @@ def keep_measured(path: Path, suite: str) -> Path | None:
 
 
 def is_run(part: Part) -> bool:
-    """Return whether a part is that of a suite, and not of `gpubp.bench.gpu`."""
+    """Return whether a part is the run of a suite; else it is from `gpubp.bench.gpu`."""
     return isinstance(part.settings, dict) and "suite" in part.settings
 
 
 def _check(part: Part) -> None:
-    """Raise KeyError, ValueError, TypeError or AttributeError for what a run would not write."""
+    """Raise KeyError, ValueError, TypeError or AttributeError if a run cannot have written this."""
     for name, kind in _FACTS.items():
         _expect(kind, part.machine[name], name)
     _expect(int, part.settings["threads"], "threads")
@@ -72,7 +73,7 @@ def _check(part: Part) -> None:
     keys = {Case.from_values(values).key for values in part.settings["suite"]["cases"]}
     for row in part.rows:
         if (row.case, row.peer) not in keys:
-            raise ValueError(f"a row of {row.case!r} by {row.peer!r}, which is no case of it")
+            raise ValueError(f"a row of {row.case!r} by {row.peer!r}, which is not a case of it")
         if row.status not in _STATUSES:
             raise ValueError(f"status {row.status!r}")
         if row.status == "ok":

@@ -21,14 +21,14 @@ BASELINE = "sklearn_mlp"
 
 
 class SuiteError(ValueError):
-    """A suite that cannot be used; says in which line, and why."""
+    """A suite cannot be used; the message names the line and the reason."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """The cases of a suite, and how they are measured.
+    """The cases of a suite, and the settings of the measurement.
 
-    timeout : seconds of a process at most. baseline : the peer that ratios are to.
+    timeout : time limit of a process in seconds. baseline : the peer of the ratios.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Suite:
 
 
 class _Rule(NamedTuple):
-    """What a key's value has to be."""
+    """The rule for the value of a key: a test, a description and the choices, if any."""
 
     holds: Callable[[Any], bool]
     wanted: str
@@ -77,7 +77,7 @@ _DEVICES = _Rule(
     _list_of(lambda value: bool(re.fullmatch(r"cpu|cuda(:\d+)?", str(value)))),
     "a list of cpu, cuda or cuda:N",
 )
-# Keys of either place: a network's go before those of the whole suite.
+# Keys that a suite and a network may have; the value of the network has priority.
 _ANYWHERE = {
     "devices": _DEVICES,
     "precisions": _some_of("float32", "float64", "tf32", "bfloat16"),
@@ -90,7 +90,7 @@ _ANYWHERE = {
     "seed": _SEED,
     "learning_rate": _AMOUNT,
 }
-# Lists of which a network is measured in every combination.
+# Lists; a network is measured in every combination of their values.
 _MATRIX = ("batches", "devices", "precisions", "solvers", "peers")
 _TOP = {
     "rounds": _COUNT,
@@ -129,12 +129,12 @@ def suite_names() -> list[str]:
 
 
 def read_suite(name: str) -> Suite:
-    """Return the built-in suite ``name``, or that of the TOML file at the path ``name``.
+    """Return the built-in suite ``name``, or the suite in the TOML file with the path ``name``.
 
     Raises
     ------
     SuiteError
-        If there is none, or something in it is wrong.
+        If there is no such suite, or if its content is invalid.
     """
     built_in = suite_names()
     path = FOLDER / f"{name}.toml" if name in built_in else Path(name)
@@ -164,28 +164,28 @@ def parse_suite(text: str, path: Path) -> Suite:
         reader.check(network, _NETWORK, number)
         cases += list(reader.cases(_DEFAULTS | shared | network, number))
     if not cases:
-        raise SuiteError(f"{path} has no case that runs: none of its peers is for its devices")
+        raise SuiteError(f"{path} has no case that can run: none of its peers supports its devices")
     names = [network["name"] for network in values["networks"]]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise reader.error(f"name {name!r} stands there twice", "name", number)
+            raise reader.error(f"name {name!r} is used twice", "name", number)
     own = {key: values[key] for key in ("rounds", "timeout", "baseline") if key in values}
     return Suite(path.stem, tuple(cases), **own)
 
 
 class _Reader:
-    """Checks the values of a file, and knows the lines that they stand in."""
+    """Checks the values of a file, and finds their lines for error messages."""
 
     def __init__(self, path: Path, text: str) -> None:
         self._path, self._lines = path, dict(reversed(list(_lines(text))))
 
     def error(self, problem: str, key: str, number: int | None) -> SuiteError:
-        """Return the error that names the line of ``key``, in the network of this number."""
+        """Return the error with the line of ``key`` in network ``number`` (None: at the top)."""
         line = self._lines.get((number, key)) or self._lines.get((number, ""))
         return SuiteError(f"{self._path}{f', line {line}' if line else ''}: {problem}")
 
     def check(self, values: dict[str, Any], rules: dict[str, _Rule], number: int | None) -> None:
-        """Raise SuiteError for the first key or value that ``rules`` do not have."""
+        """Raise SuiteError for the first key or value that ``rules`` do not allow."""
         for key, value in values.items():
             if key not in rules:
                 raise self.error(_unknown("key", key, rules), key, number)
@@ -193,10 +193,10 @@ class _Reader:
                 problem = f"{key} is {value!r}; give {rules[key].wanted}"
                 raise self.error(problem + _near(value, rules[key].choices), key, number)
             if key in _MATRIX and len(set(value)) < len(value):
-                raise self.error(f"{key} is {value!r}; give each only once", key, number)
+                raise self.error(f"{key} is {value!r}; give each value only once", key, number)
 
     def cases(self, values: dict[str, Any], number: int) -> Iterator[Case]:
-        """Yield the cases of a network of checked ``values``."""
+        """Yield the cases of network ``number``, whose ``values`` have been checked."""
         for key in ("name", "sizes", "batches"):
             if key not in values:
                 raise self.error(f"the network has no {key}; add it", "", number)
@@ -226,7 +226,7 @@ class _Reader:
             )
 
     def _rows(self, values: dict[str, Any], loss: str, number: int) -> int:
-        """Return the rows of the data, 0 for 50 batches; check that data and network agree."""
+        """Return the rows of the data (0: 50 batches); check that data and network agree."""
         sizes, known = values["sizes"], DATASETS.get(values.get("data", ""))
         needed = [known.features, known.outputs] if known else [sizes[0], sizes[-1]]
         if known and ([sizes[0], sizes[-1]] != needed or loss != known.loss):
@@ -263,14 +263,14 @@ def _unknown(kind: str, name: str, known: dict[str, _Rule]) -> str:
 
 
 def _near(value: Any, choices: tuple[str, ...]) -> str:
-    """Return a guess at what was meant by the first of ``value`` that is no choice."""
+    """Return a suggestion for the first part of ``value`` that is not a valid choice, or ""."""
     wrong = [v for v in (value if isinstance(value, list) else [value]) if v not in choices]
     near = difflib.get_close_matches(str(wrong[0]), choices, n=1) if wrong else []
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _lines(text: str) -> Iterator[tuple[tuple[int | None, str], int]]:
-    """Yield (number of the network or None, key) and line of every key; "" is the header's."""
+    """Yield (number of the network or None, key) and line of every key; "" for a header."""
     number, table = None, 0
     for line, content in enumerate(text.splitlines(), 1):
         if re.match(r"\s*\[\[\s*networks\s*\]\]", content):

@@ -1,6 +1,6 @@
-"""A CSV file of 1,000,000 x 21 cells: seconds and memory of reading it, beside pandas.
+"""Seconds and memory for reading a CSV file of 1,000,000 x 21 cells, compared with pandas.
 
-With --train: from the file to one epoch of training, beside pandas and scikit-learn.
+With --train: from the file to one epoch of training, compared with pandas and scikit-learn.
 
 python -m gpubp.bench.tables [--train] [--rows 1000000] [--rounds 3]
 """
@@ -22,7 +22,7 @@ import numpy as np
 from gpubp.bench.machine import installed, machine
 
 COLUMNS = 20
-# What a process of its own does; memory is the peak of the process, imports included.
+# The program of each process. Memory is the peak of the process, including imports.
 _PROGRAM = """
 import json, resource, sys, time
 {setup}
@@ -48,7 +48,7 @@ PROGRAMS = {
     "read_chunks, 2 threads": (_GPUBP.format(threads=2), _CHUNKS),
 }
 
-# The networks and batches are equal: 20-256-1, 256 rows.
+# All programs train the same network, 20-256-1, in batches of 256 rows.
 _SCIKIT_LEARN = """
 import warnings
 import pandas
@@ -115,7 +115,7 @@ TRAINING = {
 
 
 def write_table(path: Path, rows: int) -> None:
-    """Write numbers of six digits and a target of two classes."""
+    """Write a CSV file with numbers of six digits and a target with two classes."""
     rng = np.random.default_rng(0)
     with path.open("w") as file:
         file.write(",".join([*(f"f{j}" for j in range(COLUMNS)), "y"]) + "\n")
@@ -128,7 +128,7 @@ def write_table(path: Path, rows: int) -> None:
 
 
 def measure(programs: Mapping[str, tuple[str, str]], name: str, path: Path) -> dict[str, float]:
-    """Run one of the programs in a process of its own."""
+    """Run one program in a separate process; return its measurements."""
     setup, read = programs[name]
     program = _PROGRAM.format(setup=setup, read=read)
     command = [sys.executable, "-c", program, str(path)]

@@ -10,23 +10,23 @@ from typing import Any, Protocol
 
 from gpubp.bench.results import Timing
 
-EPOCHS, SECONDS = 20, 0.5  # at least so many epochs, and so long
+EPOCHS, SECONDS = 20, 0.5  # least number of epochs, and least seconds
 
 
 class Clock(Protocol):
-    """Moments on the device's time line, and the seconds between them."""
+    """Marks points in time on the device, and measures the seconds between them."""
 
     name: str
 
     def mark(self) -> Any:
-        """Return the moment at which the device has done all that was asked of it so far."""
+        """Return a mark for the time at which the device has done all work requested so far."""
 
     def seconds(self, start: Any, end: Any) -> float:
-        """Return the seconds between two moments."""
+        """Return the seconds between two marks."""
 
 
 class HostClock:
-    """The host's clock, read when the device is done."""
+    """The clock of the host, read when the device has done its work."""
 
     name = "host clock"
 
@@ -44,9 +44,9 @@ class HostClock:
 
 
 class EventClock:
-    """Events of a CUDA library on its current stream; the host need not wait for them.
+    """Events of a CUDA library on its current stream; the host does not wait for them.
 
-    new_event : makes an event with ``record`` and ``synchronize``.
+    new_event : returns a new event with ``record`` and ``synchronize``.
     milliseconds : (event, event) -> the time between them.
     """
 
@@ -86,8 +86,9 @@ def time_calls(
 ) -> tuple[Timing, float]:
     """Return the time of one ``call``, and the host's seconds per call over the whole run.
 
-    It is called at least ``samples`` times and ``seconds`` long, after a warm-up of a tenth.
-    The second number has in it what the host does between calls, where it holds the device up.
+    There are at least ``samples`` calls, for at least ``seconds``, after a warm-up with a tenth of
+    the samples. The second number includes the host's work between calls, if the device waits for
+    it.
     """
     _call_for(call, clock, max(1, samples // 10), seconds / 2)
     synchronize()
@@ -99,7 +100,7 @@ def time_calls(
 
 
 def _call_for(call: Callable[[], Any], clock: Clock, samples: int, seconds: float) -> list[Any]:
-    """Call at least so often and so long; return the moments before, between and after."""
+    """Call at least ``samples`` times and for ``seconds``; return the marks around all calls."""
     marks, started = [clock.mark()], perf_counter()
     while len(marks) <= samples or perf_counter() - started < seconds:
         call()

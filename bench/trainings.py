@@ -1,4 +1,4 @@
-"""Whole trainings: the same loss curve as on the CPU, the same bits twice, the first fit."""
+"""Checks of trainings: the loss curve of the CPU, equal bits in two runs, and the first fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import numpy as np
 from gpubp.bench.results import Row, Rows
 
 EPOCHS = 20
-LIMITS = {"float32": 1e-4, "float64": 1e-9}  # of a loss on the device to that on the CPU, relative
+# Largest relative difference of a loss on the device from that on the CPU.
+LIMITS = {"float32": 1e-4, "float64": 1e-9}
 FIRST_FIT = """
 import sys, warnings
 from time import perf_counter
@@ -33,7 +34,7 @@ print(perf_counter() - started)
 
 
 def rows(device: str) -> Rows:
-    """Return what measures each row, by name."""
+    """Return the function that measures each row, by name."""
     return {
         "first fit": partial(_first_fit, device),
         **{f"digits {dtype}": partial(_curve, device, dtype) for dtype in LIMITS},
@@ -42,7 +43,7 @@ def rows(device: str) -> Rows:
 
 
 def _fit_digits(device: str, dtype: str) -> Any:
-    """Return MLPClassifier fitted to scikit-learn's digits for EPOCHS epochs."""
+    """Return an MLPClassifier, fitted to scikit-learn's digits for EPOCHS epochs."""
     from sklearn.datasets import load_digits
 
     from gpubp import MLPClassifier
@@ -50,7 +51,7 @@ def _fit_digits(device: str, dtype: str) -> Any:
     X, y = load_digits(return_X_y=True)
     model = MLPClassifier(max_iter=EPOCHS, tol=0, random_state=0, device=device, dtype=dtype)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it has not converged
+        warnings.simplefilter("ignore")  # ConvergenceWarning
         return model.fit(X / 16, y)
 
 
@@ -61,7 +62,7 @@ def _curve(device: str, dtype: str) -> Row:
 def compared_with_cpu(
     case: str, device: str, dtype: str, epochs: int, fit: Callable[[str, str], Any]
 ) -> Row:
-    """Return the row ``case``: the loss of each epoch held to that of the same training on the CPU.
+    """Return the row ``case``, which compares the loss of each epoch with that on the CPU.
 
     fit : (device, dtype) -> an estimator, fitted for ``epochs`` epochs.
     """
@@ -72,7 +73,7 @@ def compared_with_cpu(
     return Row(
         case,
         status="ok" if within else "failed",
-        reason="" if within else "not the loss curve of the CPU",
+        reason="" if within else "the loss curve differs from that on the CPU",
         device=device,
         precision=dtype,
         seed=0,
@@ -82,7 +83,7 @@ def compared_with_cpu(
 
 
 def _twice(device: str, dtype: str) -> Row:
-    """Compare the parameters of two trainings from the same seed, bit by bit."""
+    """Compare the bits of the parameters of two trainings with the same seed."""
     first, second = (_fit_digits(device, dtype) for _ in range(2))
     pairs = zip(
         [*first.coefs_, *first.intercepts_], [*second.coefs_, *second.intercepts_], strict=True
@@ -91,7 +92,7 @@ def _twice(device: str, dtype: str) -> Row:
     return Row(
         f"digits {dtype} twice",
         status="failed" if differ else "ok",
-        reason="the same seed gave other bits" if differ else "",
+        reason="the same seed gave different bits" if differ else "",
         device=device,
         precision=dtype,
         seed=0,
@@ -100,7 +101,7 @@ def _twice(device: str, dtype: str) -> Row:
 
 
 def _first_fit(device: str) -> Row:
-    """Time the first fit of a process, and the process, with no kernel compiled before."""
+    """Time the first fit of a process, and the whole process, with empty kernel caches."""
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"CUPY_CACHE_DIR": cache, "CUDA_CACHE_PATH": cache}
         command, started = [sys.executable, "-c", FIRST_FIT, device], perf_counter()

@@ -1,4 +1,4 @@
-"""What this process, and others beside it, use of the machine: memory and processor time."""
+"""The memory of this process, and the processor time of other processes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 
-BUSY_CORES = 0.25  # of other processes, from which on a timing counts as disturbed
+BUSY_CORES = 0.25  # cores used by other processes above which a timing counts as disturbed
 
 _PROC = Path("/proc")
 
 
 class PeakMemory:
-    """The most memory that is resident from now on, above what is resident now."""
+    """The increase of resident memory from now on."""
 
     def __init__(self) -> None:
         with suppress(OSError):
@@ -22,15 +22,16 @@ class PeakMemory:
         self._before = _status("VmRSS") or _largest()
 
     def above(self) -> int:
-        """Return the most bytes above those at the beginning; other systems than Linux tell less.
+        """Return the largest number of bytes above the number at the beginning.
 
-        There it is how far the largest size that the process ever had has grown.
+        On Linux, this is exact. Other systems report only the largest size since the start of the
+        process, so the result there is the growth of this number.
         """
         return max(0, (_status("VmHWM") or _largest()) - self._before)
 
 
 def _status(name: str) -> int:
-    """Return a number of bytes from /proc/self/status; 0 where there is none."""
+    """Return a number of bytes from /proc/self/status; 0 if it is not there."""
     with suppress(OSError):
         for line in (_PROC / "self/status").read_text(encoding="ascii").splitlines():
             if line.startswith(f"{name}:"):
@@ -49,13 +50,13 @@ def _largest() -> int:
 
 
 class OtherLoad:
-    """The cores that other processes, or a virtual machine's neighbours, keep busy from now on."""
+    """The cores that other processes, or other virtual machines on the host, use from now on."""
 
     def __init__(self) -> None:
         self._started, self._own, self._all = perf_counter(), _own_seconds(), _busy_seconds()
 
     def cores(self) -> float:
-        """Return how many, on average; NaN where the system does not tell."""
+        """Return the average number of these cores; NaN if the system does not report it."""
         seconds = perf_counter() - self._started
         own, every = _own_seconds() - self._own, _busy_seconds() - self._all
         return max(0.0, (every - own) / max(seconds, 1e-9)) if every == every else every
@@ -67,7 +68,7 @@ def _own_seconds() -> float:
 
 
 def _busy_seconds() -> float:
-    """Return the seconds that all cores were busy, or stolen, since the machine started."""
+    """Return the busy and stolen seconds of all cores since the machine started."""
     try:
         first = (_PROC / "stat").read_text(encoding="ascii").splitlines()[0].split()
     except OSError:

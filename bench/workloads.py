@@ -1,8 +1,8 @@
-"""The networks that are timed: their data, initial weights and row orders, and their floor.
+"""The timed networks: their data, initial weights, row orders and floor.
 
-All of it follows from a seed, so that every peer trains the same network from the same weights on
-the same rows in the same order: ReLU, no weight decay; unless asked for, softmax cross-entropy and
-Adam.
+All of these follow from a seed, so that every peer trains the same network from the same weights on
+the same rows in the same order. The networks have ReLU and no weight decay; the defaults are
+softmax cross-entropy and Adam.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ Precision = Literal["float32", "tf32", "bfloat16", "float64"]
 Loss = Literal["cross_entropy", "squared_error"]
 Solver = Literal["adam", "sgd"]
 
-# Two sides that do the same work agree on the mean loss of the first epoch within this, relative.
-# Adam's first steps depend on the signs of gradients alone, so rounding grows: float32 sums in
-# another order differ by up to 1e-4 in 784-512-512-10 (measured on a CPU). TF32 and bfloat16 round
-# every factor of a product, to 11 and to 8 bits.
+# Largest relative difference of the mean loss of the first epoch between two peers that do the same
+# work. Adam's first steps depend only on the signs of gradients, so rounding errors grow: with
+# float32 sums in another order, losses of 784-512-512-10 differ by up to 1e-4 (measured on a CPU).
+# TF32 and bfloat16 round every factor of a product, to 11 and to 8 bits.
 LOSS_TOLERANCE: dict[str, float] = {
     "float64": 1e-6,
     "float32": 1e-3,
     "tf32": 5e-3,
     "bfloat16": 3e-2,
 }
-MOMENTUM = 0.9  # of SGD, Nesterov's, as scikit-learn's default
+MOMENTUM = 0.9  # Nesterov momentum of SGD, as in scikit-learn's default
 
-ORDERS = 4  # row orders that the epochs take in turn
-DISTINCT_VALUES = 1 << 25  # of X: more than a cache holds; drawing all of 4096 x 204,800 is slow
+ORDERS = 4  # number of row orders, which the epochs use in turn
+# Largest number of distinct values of X: more than a cache has. Drawing 4096 x 204,800 is slow.
+DISTINCT_VALUES = 1 << 25
 
 
 class Phase(NamedTuple):
-    """One part of a step that waits for the one before it."""
+    """A part of a step that depends on the part before it, with its least operations and bytes."""
 
     name: str
     flop: int
@@ -50,11 +51,12 @@ class Phase(NamedTuple):
 class Workload:
     """A training of one network on ``rows`` rows of data.
 
-    precision : of the factors of matrix products. Sums, master weights and Adam are float32, or
-        float64 with "float64".
-    epsilon : of Adam. So small that it does not matter where in the formula a peer has it.
-    loss : of one output, "cross_entropy" is that of a logistic unit; of several, of a softmax.
-    dataset : the name of a data set; "" draws the data from the seed.
+    precision : of the factors of matrix products. Sums, master weights and Adam are float32; with
+        "float64", they are float64.
+    rate : learning rate.
+    epsilon : of Adam; so small that its place in a peer's formula does not matter.
+    loss : "cross_entropy" is that of a logistic unit for one output, of softmax for several.
+    dataset : name of a data set; "" draws the data from the seed.
     """
 
     sizes: tuple[int, ...]
@@ -70,12 +72,12 @@ class Workload:
 
     @property
     def full_steps(self) -> int:
-        """Full batches of an epoch."""
+        """Number of full batches of an epoch."""
         return self.rows // self.batch
 
     @property
     def rest(self) -> int:
-        """Rows of the last batch of an epoch, if that is not full; else 0."""
+        """Number of rows of a last batch that is not full; 0 if all are full."""
         return self.rows % self.batch
 
     @property
@@ -85,13 +87,14 @@ class Workload:
 
     @property
     def network(self) -> Network:
-        """The network as gpubp describes it."""
+        """The network as gpubp's `Network`."""
         return Network(self.sizes, ("relu",) * (len(self.sizes) - 2))
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return X (rows, d_0), and the class of each row, (rows,) int32, or its values.
+        """Return X (rows, d_0) and the targets.
 
-        Values are (rows,), or (rows, d_L) for several outputs, in the dtype of X.
+        With cross-entropy, targets are classes, (rows,) int32. Else they are values in the dtype of
+        X, (rows,), or (rows, d_L) with several outputs.
         """
         if self.dataset:
             X, y = load_dataset(self.dataset, self.rows)
@@ -106,8 +109,9 @@ class Workload:
     def _targets(self, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return targets for N(0, 1) features that a network can learn.
 
-        The class is that of the largest of the first features, one for each class; of two, whether
-        the first two features have one sign. A value is a feature's magnitude, with noise.
+        The class is the index of the largest of the first features, one feature per class. With two
+        classes, it is whether the first two features have the same sign. A value is the magnitude
+        of a feature, plus noise.
         """
         n_outputs = self.sizes[-1]
         if self.loss == "squared_error":
@@ -123,7 +127,7 @@ class Workload:
         return self.network.initial_theta(self._rng(), self.dtype)
 
     def initial_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return the initial weights (d, h) and biases (h,) by layer."""
+        """Return the initial weights (d, h) and biases (h,), as one list of each by layer."""
         return self.network.unpack(self.initial_theta())
 
     def initial_outputs(self, X: np.ndarray) -> np.ndarray:
@@ -139,9 +143,9 @@ class Workload:
         return outputs
 
     def orders(self) -> np.ndarray:
-        """Return the row orders that the epochs take in turn, (ORDERS, rows) int64.
+        """Return the row orders that the epochs use in turn, (ORDERS, rows) int64.
 
-        Drawn after the weights from one stream, as scikit-learn draws them.
+        They are drawn after the weights from the same stream, as in scikit-learn.
         """
         rng = self._rng()
         self.network.initial_theta(rng, self.dtype)
@@ -163,12 +167,12 @@ def repeated_normals(rng: np.random.Generator, rows: int, width: int) -> np.ndar
 
 
 def phases(workload: Workload) -> list[Phase]:
-    """Return the phases of one step, with the fewest operations and bytes of each.
+    """Return the phases of one step, with the least number of operations and bytes of each.
 
-    Each reads its inputs once and writes its outputs once. Bias, activation and bias gradient
-    belong to the product that they follow. bfloat16 halves activations, deltas and the weights
-    that products read; gradients and Adam stay float32. Operations outside products count as 0.
-    float64 counts as float32.
+    Each phase reads its inputs once and writes its outputs once. Bias, activation and bias gradient
+    belong to the product before them. With bfloat16, activations, deltas and the weights that
+    products read have half the bytes; gradients and Adam stay float32. Operations outside products
+    count as 0. float64 counts as float32.
     """
     b, item = workload.batch, 2 if workload.precision == "bfloat16" else 4
     d_0, n_outputs = workload.sizes[0], workload.sizes[-1]
@@ -190,9 +194,9 @@ def phases(workload: Workload) -> list[Phase]:
 
 
 def floor_us(found: Iterable[Phase], product_rate: float, copy_rate: float) -> float:
-    """Return the floor of one step in us: the sum over its phases of the longer of two times.
+    """Return the least time of one step in us: per phase, the longer of computing and copying.
 
     product_rate : FLOP/s of a large matrix product in the workload's precision.
-    copy_rate : bytes/s, read and written, of a large copy on the device.
+    copy_rate : bytes/s (read plus written) of a large copy on the device.
     """
     return 1e6 * sum(max(p.flop / product_rate, p.bytes / copy_rate) for p in found)

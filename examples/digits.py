@@ -2,8 +2,8 @@
 Handwritten digits
 ==================
 
-Train a classifier on 8 x 8 images of handwritten digits, score it on images that it has not seen,
-save it, and load it again. The data set is part of scikit-learn, so nothing is downloaded.
+Train a classifier on 8 x 8 images of handwritten digits, score it on test images, save it, and load
+it again. The data set is part of scikit-learn, so nothing is downloaded.
 """
 
 # %%
@@ -21,15 +21,15 @@ X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
 print(f"{len(X_train)} images to train on, {len(X_test)} to test")
 
 # %%
-# With ``early_stopping``, a tenth of the training images is held out. Training stops when their
-# score no longer improves, and the weights of the best epoch are kept.
+# With ``early_stopping``, a tenth of the training images is held out. Training stops when the score
+# of these images no longer improves, and the weights of the best epoch are kept.
 model = MLPClassifier((128, 64), max_iter=50, early_stopping=True, random_state=0)
 model.fit(X_train, y_train)
 print(f"{model.n_iter_} epochs on {model.device_}, the best was epoch {model.best_epoch_}")
 print(f"accuracy on the test images: {model.score(X_test, y_test):.3f}")
 
 # %%
-# A model file is data: loading it runs no code.
+# A model file contains only data, so loading it runs no code.
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "digits.safetensors"
     save(model, path)

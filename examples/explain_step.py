@@ -2,13 +2,13 @@
 One step of backpropagation, number by number
 =============================================
 
-``trace_step`` runs one step of training on one row, and returns every number of it. The network is
-the one of "Backpropagation Step by Step": two inputs, two hidden units, one output, all linear,
-without biases.
+``trace_step`` runs one step of training on one row and returns all its numbers. The network is that
+of "Backpropagation Step by Step": two inputs, two hidden units, one output, all linear, without
+biases.
 """
 
 # %%
-# The same is printed by ``gpubp explain``.
+# ``gpubp explain`` prints the same numbers.
 from gpubp.explain import check_gradients, trace_step, trace_steps
 from gpubp.explain.examples import example_by_name
 
@@ -20,15 +20,15 @@ print("prediction:", step.prediction, "target:", step.target)
 print(f"error:      {step.loss:.7f}")
 
 # %%
-# Backward: the output's delta is prediction - target. Each hidden unit receives the delta above it
-# times the weight between them.
+# Backward: the delta of the output is prediction - target. Each hidden unit receives the delta of
+# the output, multiplied by the weight between the two.
 hidden, output = step.layers
 print("delta of the output:", output.delta)
 print("flows back:         ", output.blame[:, 0])
 print("delta of the hidden:", hidden.delta)
 
 # %%
-# A weight's gradient is the value below it times the delta above it, and the new weight is
+# The gradient of a weight is the value below it times the delta above it. The new weight is
 # ``w - rate * gradient``.
 names = {"w1": (0, 0, 0), "w2": (0, 1, 0), "w3": (0, 0, 1), "w4": (0, 1, 1)}
 names |= {"w5": (1, 0, 0), "w6": (1, 1, 0)}

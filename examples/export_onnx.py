@@ -2,9 +2,9 @@
 Export to ONNX
 ==============
 
-A network is a few matrix products, so that an ONNX model of it takes ten lines: one ``Gemm`` and
-one activation per layer, from the weights in ``coefs_`` and ``intercepts_``. This script writes
-one and runs it with ONNX's own reference evaluator. It needs the package ``onnx``.
+A network is a few matrix products, so ten lines are enough to make an ONNX model: one ``Gemm`` and
+one activation per layer, with the weights in ``coefs_`` and ``intercepts_``. This script writes
+an ONNX model and runs it with ONNX's own reference evaluator. It needs the package ``onnx``.
 """
 
 # %%
@@ -24,11 +24,11 @@ X = StandardScaler().fit_transform(X).astype(np.float32)
 model = MLPClassifier((32, 16), max_iter=500, random_state=0).fit(X, y)
 
 # %%
-# The graph. ReLU stands between the layers, softmax behind the last one.
+# Build the graph: ReLU between the layers, and softmax after the last one.
 
 
 def to_onnx(model):
-    """Return the ONNX model of a classifier of several classes with ReLU."""
+    """Return the ONNX model of a classifier with ReLU and three or more classes."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
     nodes, weights, below = [], [], "X"
@@ -52,7 +52,7 @@ def to_onnx(model):
 
 
 # %%
-# The probabilities agree to rounding.
+# The probabilities agree up to rounding.
 if find_spec("onnx") is None:
     print("skipped: the package onnx is not installed; pip install onnx")
 else:

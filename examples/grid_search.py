@@ -2,12 +2,12 @@
 Pipeline and GridSearchCV
 =========================
 
-``MLPClassifier`` keeps scikit-learn's contract, so that pipelines, searches and cross-validation
-take it. Only the import differs from a script for scikit-learn's own network.
+``MLPClassifier`` is a scikit-learn estimator: it works in pipelines, searches and cross-validation.
+Only the import differs from a script for scikit-learn's own network.
 """
 
 # %%
-# The scaler is part of the pipeline, so that each fold is scaled by its own training rows.
+# The scaler is part of the pipeline, so each fold is scaled with its own training rows.
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
@@ -21,7 +21,7 @@ network = MLPClassifier(max_iter=300, random_state=0)
 pipeline = make_pipeline(StandardScaler(), network)
 
 # %%
-# Parameters of gpubp's own, such as ``dropout``, are searched over like any other.
+# The grid can contain parameters that only gpubp has, such as ``dropout``.
 grid = {
     "mlpclassifier__hidden_layer_sizes": [(32,), (64, 32)],
     "mlpclassifier__dropout": [0.0, 0.3],

@@ -2,12 +2,12 @@
 Callbacks: a live curve, and an end of training
 ===============================================
 
-Callbacks came with scikit-learn 1.9. This one draws the loss in the terminal while the network
-trains, and ends training when the loss is low enough.
+scikit-learn 1.9 introduced callbacks. This one draws the loss in the terminal while the network
+trains, and stops training when the loss is low enough.
 """
 
 # %%
-# Older versions of scikit-learn have no callbacks; then this script prints so and ends.
+# Older versions of scikit-learn have no callbacks. With these, the script prints a line and ends.
 from importlib.util import find_spec
 
 import numpy as np
@@ -23,27 +23,27 @@ if not CALLBACKS:
     print("skipped: callbacks need scikit-learn 1.9 or newer")
 
 # %%
-# A callback has these four methods. ``on_fit_task_end`` is called after each epoch, and at the end
-# of fit; its ``fitted_estimator`` has the weights and the curve of that moment.
+# A callback has these four methods. ``on_fit_task_end`` is called after each epoch and at the end
+# of fit; its argument ``fitted_estimator`` has the current weights and loss curve.
 BARS = "▁▂▃▄▅▆▇█"
 
 
 class LiveCurve:
-    """Draw the logarithm of the loss by epoch, and stop once the loss is below ``enough``."""
+    """Draw the logarithm of the loss per epoch; stop training when it is below ``enough``."""
 
     def __init__(self, enough):
         self.enough = enough
 
     def setup(self, estimator, context):
-        """Begin to draw."""
+        """Start the live display."""
         self.live = Live(console=Console(), auto_refresh=False)
         self.live.start()
 
     def on_fit_task_begin(self, estimator, context):
-        """Do nothing: a curve needs the end of an epoch."""
+        """Do nothing: the loss is known at the end of an epoch only."""
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        """Draw the curve again; return whether to stop."""
+        """Redraw the curve; return True to stop training."""
         if context.task_name != "epoch":
             return False
         losses = fitted_estimator.loss_curve_
@@ -57,11 +57,11 @@ class LiveCurve:
         """Leave the last curve on the screen."""
         self.live.stop()
         if not self.live.console.is_terminal:
-            print()  # a file gets the last curve alone, without an end of the line
+            print()  # in a file, Live writes the last curve without a newline
 
 
 # %%
-# A callback that returns True ends training, and ``stopped_by_`` says so.
+# A callback that returns True stops training; ``stopped_by_`` is then ``"callback"``.
 if CALLBACKS:
     X, y = load_digits(return_X_y=True)
     model = MLPClassifier((64,), max_iter=100, random_state=0)

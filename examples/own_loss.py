@@ -2,20 +2,20 @@
 A loss of your own
 ==================
 
-A loss is a function of the outputs and the targets that returns the loss of each row and its slope
-by output. ``check_loss`` compares the slope with central differences before any training.
+A loss is a function of the outputs and the targets. It returns the loss of each row and its
+derivative by each output, the slope. ``check_loss`` compares the slope with central differences.
 """
 
 # %%
-# The log-cosh loss is quadratic for small errors and linear for large ones, so that outliers pull
-# less.
+# The log-cosh loss is quadratic for small errors and linear for large ones, so outliers have less
+# influence.
 import numpy as np
 
 from gpubp import MLPRegressor, check_loss
 
 
 def log_cosh(outputs, targets):
-    """Return log(cosh(error)) summed by rows, and its slope tanh(error)."""
+    """Return the row sums of log(cosh(error)), and the slope tanh(error)."""
     error = outputs - targets
     return (np.logaddexp(error, -error) - np.log(2)).sum(axis=1), np.tanh(error)
 
@@ -25,7 +25,7 @@ off = check_loss(log_cosh, rng.normal(size=(20, 1)), rng.normal(size=(20, 1)))
 print(f"largest error of a slope: {off:.1e}")
 
 # %%
-# A wrong slope is found, with the row and the output.
+# ``check_loss`` finds a wrong slope, and names the row and the output.
 
 
 def wrong(outputs, targets):
@@ -39,7 +39,7 @@ except ValueError as error:
     print(error)
 
 # %%
-# A sine with 5 % outliers: the squared error follows them, log-cosh does so less.
+# A sine with 5 % outliers. The squared error follows the outliers more than log-cosh does.
 X = np.linspace(-3, 3, 400)[:, None]
 truth = np.sin(X[:, 0])
 y = truth + 0.1 * rng.normal(size=400)

@@ -2,9 +2,9 @@
 A table with text, dates and gaps
 =================================
 
-``TableClassifier`` takes a table as it is: it finds the type of each column, encodes the columns,
-fills the gaps, and chooses the network by the size of the table. This script writes a small CSV
-file and trains on it, first on the command line, then in Python.
+``TableClassifier`` trains on a table without preparation. It finds the type of each column, encodes
+the columns, fills the gaps, and chooses the network by the size of the table. This script writes a
+small CSV file and trains on it, first on the command line, then in Python.
 """
 
 # %%
@@ -22,7 +22,7 @@ draw = random.Random(0)
 
 
 def customer(number):
-    """Return a row: business customers leave without support, the others with a high price."""
+    """Return a row: business customers leave if without support, others if the price is high."""
     plan = draw.choice(["basic", "family", "business"])
     price = round(draw.uniform(10, 60), 2)
     support = draw.choice(["yes", "no"])
@@ -39,14 +39,14 @@ with Path(folder.name, "customers.csv").open("w", newline="") as file:
     csv.writer(file).writerows([names, *rows])
 
 # %%
-# ``main`` is the command ``gpubp``. The summary compares the network with a linear model, and with
-# always predicting the most frequent class.
+# ``main`` is the command ``gpubp``. The summary compares the network with a linear model and with a
+# model that always predicts the most frequent class.
 with contextlib.chdir(folder.name):
     main(["train", "customers.csv", "--target", "left", "--quiet", "-o", "customers.safetensors"])
 
 # %%
-# The model keeps the encoding, so that it predicts raw rows. A plan that training has not seen, and
-# a missing price, are no error.
+# The model contains the encoding, so it predicts raw rows. It also accepts a plan that was not in
+# the training data, and a missing price.
 new = {
     "plan": ["basic", "business", "student"],
     "price": [12.5, 12.5, None],
@@ -59,7 +59,7 @@ for plan, probabilities in zip(new["plan"], model.predict_proba(new), strict=Tru
 
 # %%
 # In Python, the same estimator takes frames of pandas, polars and pyarrow, and dicts of columns.
-# ``summary`` lists how each column becomes inputs of the network.
+# ``summary`` lists how each column is encoded.
 columns = {name: list(cells) for name, *cells in zip(names, *rows, strict=True)}
 model = TableClassifier(random_state=0).fit(columns, target="left")
 for column in model.encoder_.summary():

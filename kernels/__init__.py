@@ -1,1 +1,1 @@
-"""Elementwise kernels in CUDA and NumPy, cuBLAS, C++ for the CPU; imported as gpubp.kernels."""
+"""Elementwise kernels in CUDA and NumPy, cuBLAS, C++ on the CPU; imported as gpubp.kernels."""

@@ -1,7 +1,8 @@
-"""Activations: f(z), and the delta step f'(z) * g.
+"""Activations: f(z), and the delta step g * f'(z), with g the gradient from the layer above.
 
-To add one, add its entry to ``ACTIVATIONS``, planted bugs to tests/kernels/test_mutants.py, and run
-``python -m tests.kernels.nvrtc``. A NumPy twin calls ufuncs with ``out=`` only.
+To add an activation, add its entry to ``ACTIVATIONS`` and deliberate bugs to
+tests/kernels/test_mutants.py, and run ``python -m tests.kernels.nvrtc``. A NumPy twin may only call
+ufuncs with ``out=``.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from .elementwise import Elementwise
 
 @dataclass(frozen=True)
 class Activation:
-    """The two steps of one activation; None stands for "leave the array as it is".
+    """The two steps of one activation; None for a step that leaves the array unchanged.
 
     forward : z -> a.
-    delta : (g, kept) -> g * f'(z), where ``kept`` is what ``keeps`` names.
-    keeps : "a" where f' follows from a = f(z), so that a may overwrite z; else "z".
-    doc : f(z), for a person.
+    delta : (g, kept) -> g * f'(z), where ``kept`` is the array a or z, as ``keeps`` says.
+    keeps : "a" if f' can be computed from a = f(z), so that a may overwrite z; else "z".
+    doc : the formula of f(z), for documentation.
     """
 
     forward: Elementwise | None
@@ -30,7 +31,7 @@ class Activation:
     doc: str = ""
 
 
-_FUNCTIONS = re.compile(r"\b(exp|expm1|log1p|tanh)\(")  # which no compiler vectorizes
+_FUNCTIONS = re.compile(r"\b(exp|expm1|log1p|tanh)\(")  # compilers do not vectorize these
 
 
 def _forward(name: str, body: str, numpy: Any) -> Elementwise:
@@ -45,8 +46,8 @@ def _delta(name: str, kept: str, body: str, numpy: Any) -> Elementwise:
 
 
 def logistic(np: Any, z: Any, a: Any) -> None:
-    """Write 1 / (1 + exp(-z)) into ``a``; by functions of ``np`` alone, as a twin does."""
-    # exp overflows to inf at z << 0, where 1 / inf = 0 is the value wanted.
+    """Write 1 / (1 + exp(-z)) into ``a``, with functions of ``np`` only, as in a NumPy twin."""
+    # exp overflows to inf for z << 0, and 1 / inf = 0 is the correct value there.
     np.negative(z, out=a)
     np.exp(a, out=a)
     np.add(a, 1, out=a)
@@ -71,20 +72,20 @@ def _tanh_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
     np.multiply(g, slope, out=delta)
 
 
-_WIDE = 8192  # elements of a row that a cache holds beside others
+_WIDE = 8192  # elements of a row that fit into a CPU cache together with the other operands
 
 
 def _in_wide_rows(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return a shape of as many elements, whose rows are several of the last axis' rows."""
+    """Return a 2-d shape of equal size, in which each row joins several rows of ``shape``."""
     rows, width = math.prod(shape[:-1]), shape[-1] if shape else 1
     several = next(k for k in range(max(1, min(rows, _WIDE // width)), 0, -1) if rows % k == 0)
     return rows // several, several * width
 
 
 def _relu(np: Any, z: Any, a: Any) -> None:
-    # An array of zeros, since maximum with a scalar operand is not vectorised:
-    # 2.6 against 11.4 us at 128 x 256 (Zen 5, NumPy 2.4). It serves several rows at a time, where
-    # z can be seen so: 5 against 13 us at 200 x 100 (Cascade Lake).
+    # The second operand is an array of zeros, because NumPy does not vectorize maximum with a
+    # scalar: 2.6 against 11.4 us at 128 x 256 (Zen 5, NumPy 2.4). For contiguous arrays, several
+    # rows are joined to one: 5 against 13 us at 200 x 100 (Cascade Lake).
     wide = _in_wide_rows(z.shape)
     zeros = np.zeros(wide[-1:], z.dtype)
     if z.flags.c_contiguous and a.flags.c_contiguous:
@@ -153,12 +154,12 @@ def _gelu_delta(np: Any, g: Any, z: Any, delta: Any) -> None:
 
 
 def _zeros(np: Any, z: Any) -> Any:
-    """Zeros that stand against each row of ``z``; see `_relu` for why not a scalar."""
+    """Return zeros that broadcast to the rows of ``z``; `_relu` explains why not a scalar."""
     return np.zeros(z.shape[-1:], z.dtype)
 
 
 def _elu(np: Any, z: Any, a: Any) -> None:
-    # max(z, 0) + (exp(min(z, 0)) - 1), so that a large z does not overflow.
+    # max(z, 0) + (exp(min(z, 0)) - 1) does not overflow for large z.
     below, zeros = np.empty_like(z), _zeros(np, z)
     np.minimum(z, zeros, out=below)
     np.expm1(below, out=below)
@@ -189,7 +190,7 @@ def _selu(np: Any, z: Any, a: Any) -> None:
 
 
 def _selu_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
-    # min(a, 0) + lambda alpha, less the jump at 0: a ninth of the time of a masked assignment.
+    # min(a, 0) + lambda alpha, minus the jump at 0: a ninth of the time of a masked assignment.
     active, jump, slope = np.empty(a.shape, bool), np.empty_like(a), np.empty_like(a)
     np.greater(a, 0, out=active)
     np.multiply(active, _SELU_DEPTH - _SELU_SCALE, out=jump)
@@ -200,7 +201,7 @@ def _selu_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
 
 
 def _silu(np: Any, z: Any, a: Any) -> None:
-    # As in logistic, exp may overflow to inf.
+    # As in `logistic`, exp may overflow to inf.
     total = np.empty_like(z)
     np.negative(z, out=total)
     np.exp(total, out=total)
@@ -231,7 +232,7 @@ def _softplus(np: Any, z: Any, a: Any) -> None:
 
 
 def _softplus_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
-    # 1 - exp(-a): where a is small, so is the slope, and to full precision.
+    # The slope is 1 - exp(-a); expm1 computes it to full precision also for small a.
     slope = np.empty_like(a)
     np.negative(a, out=slope)
     np.expm1(slope, out=slope)
@@ -243,7 +244,7 @@ def _exp(np: Any, z: Any, a: Any) -> None:
     np.exp(z, out=a)
 
 
-# Not an activation of a hidden layer: what turns logits into predictions of a positive mean.
+# Converts logits to positive means (Poisson loss). It is not an activation of hidden layers.
 EXP = _forward("exp", "a = exp(z)", _exp)
 
 # The tanh form of Hendrycks and Gimpel, Gaussian Error Linear Units (2016).
@@ -264,7 +265,7 @@ ACTIVATIONS: dict[str, Activation] = {
         doc="tanh(z)",
     ),
     "relu": Activation(
-        # Not z > 0 ? z : 0, which would turn NaN into 0.
+        # z > 0 ? z : 0 would turn NaN into 0.
         forward=_forward("relu", "const T x = z; a = x < T(0) ? T(0) : x", _relu),
         delta=_delta("relu", "a", "delta = g * T(a > T(0))", _relu_delta),
         doc="max(z, 0)",

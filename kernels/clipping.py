@@ -1,4 +1,4 @@
-"""The norm of a gradient by partial sums, and the gradient shortened to a largest norm."""
+"""Gradient clipping: the norm of the gradient from partial sums, and the scaling to a maximum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _squares(np: Any, grad: Any, size: int, n_sums: int, sums: Any) -> None:
         np.vecdot(part, part, out=sums[k, ...])
 
 
-# sums (n_sums,): sum i sums the squares of every n_sums-th entry from i on.
+# sums (n_sums,): sums[i] is the sum of the squares of grad[i], grad[i + n_sums], ... below size.
 SQUARES = Elementwise(
     name="squares",
     inputs="raw T grad, int64 size, int64 n_sums",
@@ -32,7 +32,7 @@ def _fold(np: Any, parts: Any, size: int, n_sums: int, sums: Any) -> None:
         np.sum(parts[k:size:n_sums], axis=0, out=sums[k, ...])
 
 
-# sums (n_sums,): sum i sums every n_sums-th of ``parts`` from i on.
+# sums (n_sums,): sums[i] is parts[i] + parts[i + n_sums] + ... below size.
 FOLD = Elementwise(
     name="fold",
     inputs="raw T parts, int64 size, int64 n_sums",
@@ -54,8 +54,8 @@ def _clip(np: Any, squared: Any, limit: float, grad: Any) -> None:
     np.multiply(grad, scale, out=grad)
 
 
-# grad *= min(1, limit / norm), where squared[0] is the square of the norm; Pascanu, Mikolov and
-# Bengio, On the difficulty of training recurrent neural networks (2013), algorithm 1.
+# grad *= min(1, limit / norm), where squared[0] is norm^2: Pascanu, Mikolov and Bengio, On the
+# difficulty of training recurrent neural networks (2013), algorithm 1.
 CLIP = Elementwise(
     name="clip",
     inputs="raw T squared, T limit",

@@ -1,7 +1,8 @@
-"""Dropout: units of a layer set to zero at random, and the others scaled up.
+"""Dropout: set units of a layer to zero at random, and scale up the others.
 
-Which ones is a hash of the network's seed, the step, the layer, the row of the data and the unit,
-so that nothing has to be kept for the way back, and a batch may be taken in any parts.
+A hash of the network's seed, the step, the layer, the row of the data and the unit decides which
+units are dropped. Therefore the backward pass needs no stored mask, and a batch may be computed in
+any number of parts.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ _STRIDE = 0x9E3779B97F4A7C15
 
 
 def dropout_keys(seed: int, first: int, shape: tuple[int, int, int]) -> Any:
-    """Return the keys of steps from the ``first`` on, (layers, steps, networks) uint64 on the host.
+    """Return keys (layers, steps, networks), uint64 on the host: hashes of seed and position.
 
-    shape : of the keys. Each is a hash of the seed and of where it is used.
+    first : number of the first step.
+    shape : shape of the keys.
     """
     import numpy as np
 
@@ -35,7 +37,10 @@ def dropout_keys(seed: int, first: int, shape: tuple[int, int, int]) -> Any:
 
 
 def threshold(rate: float) -> int:
-    """Return what 32 random bits have to be below for a unit to be kept: with 1 - ``rate``."""
+    """Return t so that a uniform 32-bit number is below t with probability 1 - ``rate``.
+
+    A unit is kept if its number is below t; t is from 1 to 2^32 - 1.
+    """
     return min(max(round((1 - rate) * 2**32), 1), 2**32 - 1)
 
 
@@ -55,7 +60,7 @@ def _dropout(
     dropped: Any,
 ) -> None:
     index, key = planned(np, order, step), planned(np, keys, step)
-    # A stream of random numbers for each row of each network, of 64 bits for two units.
+    # One stream of random numbers per row and network; each 64-bit number serves two units.
     streams, work = (np.empty((n_networks, rows, 1), "uint64") for _ in range(2))
     now = index[first : first + rows].view("uint64")
     np.bitwise_xor(key.reshape(n_networks, 1, 1), now[:, None], out=streams)
@@ -67,16 +72,16 @@ def _dropout(
     np.add(streams, strides, out=x)
     mix(np, x, work)
     kept = np.empty((n_networks, rows, width), bool)
-    # Their low halves come first.
+    # The low half of a number is for the first unit of its pair.
     np.less(x.view("<u4")[..., :width], below, out=kept)
     np.multiply(a, kept.reshape(dropped.shape), out=dropped)
     np.multiply(dropped, scale, out=dropped)
 
 
-# dropped (…, rows, width) = a times scale where a unit is kept, times 0 elsewhere, so that NaN
-# stays NaN; Srivastava et al., JMLR 2014, with the scale in training. Row k of a is row
-# order[step, first + k] of the data, where order (n_steps, batch_size) is an epoch's plan.
-# keys : (n_steps, n_networks), of this layer. below : see `threshold`.
+# dropped (…, rows, width) = a * scale for kept units and a * 0 for others (NaN stays NaN):
+# Srivastava et al., JMLR 2014, with the scaling in training instead of in prediction.
+# order : (n_steps, batch_size), the plan of an epoch. Row k of a is row order[step, first + k] of
+# the data. keys : (n_steps, n_networks), of this layer. below : see `threshold`.
 DROPOUT = Elementwise(
     name="dropout",
     inputs="T a, raw uint64 keys, raw int64 order, raw int64 step, int64 n_networks, "

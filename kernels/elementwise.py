@@ -7,29 +7,32 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-RUN = 16  # elements, which every part of a flat vector is a multiple of: 128 bytes of float64
+# Every part of a flat vector has a multiple of RUN elements: 128 bytes of float64.
+RUN = 16
 
 
 @dataclass(frozen=True)
 class Elementwise:
-    """A named step over arrays, written twice: ``numpy`` says what it means, ``body`` in CUDA.
+    """A named step over arrays, written twice: in NumPy as the reference, and in CUDA.
 
-    inputs, outputs : the parameters, in CuPy's notation ("T z, raw int32 y"). ``T`` is the
-        array dtype, ``raw`` an array that the body indexes itself. An output may be read too.
+    name : of the kernel.
+    inputs, outputs : the parameters in CuPy's notation, such as "T z, raw int32 y". ``T`` is the
+        dtype of the arrays. The body indexes a ``raw`` array itself. It may also read outputs.
     body : CUDA for one element ``i``. Literals are written ``T(0.5)``: a bare ``0.5`` is a
-        double and would move the whole expression to double precision. Values that are read
-        twice go through a local, since parameters may alias.
-    numpy : the twin, called as ``numpy(np, *inputs, *outputs)``. It writes into its outputs by
-        functions of ``np`` alone (no operators), so that a backend can record its calls.
-    per_thread : elements of the first output that one ``i`` stands for; above 1 every array is
-        ``raw``, and that output's size a multiple of it.
-    host : the same step with the body that a host runs fastest, where that is another. Its
-        ``prologue`` stands before a run of RUN elements, of which the ``first`` is known there;
-        where all outputs are ``raw``, ``i`` counts the rows of the first.
-    vectorizes : whether a C++ compiler makes vector instructions of the body, that of ``host``
-        where there is one. Then it may be compiled for the host (see `host.compiler`).
-    small : elements of its largest argument up to which a body that does not vectorize is compiled
-        too: for so few, NumPy's calls cost more time than its vectorized functions save.
+        double and would move the whole expression to double precision. A value that is read
+        twice is copied to a local variable, because parameters may alias.
+    numpy : the twin, called as ``numpy(np, *inputs, *outputs)``. It writes into its outputs with
+        functions of ``np`` only (no operators), so that a backend can record the calls.
+    per_thread : number of elements of the first output that one ``i`` computes. If it is above 1,
+        every array is ``raw``, and the size of the first output is a multiple of it.
+    host : the same step with a body that is faster on a CPU; None if ``body`` serves both.
+    prologue : for the CPU, code before each run of RUN elements; ``first`` is the index of the
+        run's first element. If all outputs are ``raw``, ``i`` on the CPU is a row of the first.
+    vectorizes : whether a C++ compiler vectorizes the body (that of ``host`` if there is one).
+        Such a body may be compiled for the CPU at every size (see `host.compiler`).
+    small : a body that does not vectorize is compiled for the CPU if its largest argument has at
+        most this many elements: there, NumPy's call overhead exceeds the gain of its vectorized
+        functions.
     """
 
     name: str
@@ -44,11 +47,11 @@ class Elementwise:
     small: int = 1024
 
     def on_host(self, **changes: Any) -> Elementwise:
-        """Return this step with a ``host`` that differs from it by ``changes``."""
+        """Return this step with ``host`` set to a copy of it that has the given ``changes``."""
         return replace(self, host=replace(self, **changes))
 
     def __getstate__(self) -> dict[str, Any]:
-        # A compiled kernel can be neither copied nor pickled.
+        # A compiled kernel cannot be copied or pickled.
         return {name: value for name, value in vars(self).items() if name != "kernel"}
 
     @cached_property

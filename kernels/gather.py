@@ -1,4 +1,4 @@
-"""Reading by the step counter: the rows of a batch, and what is planned for each of them."""
+"""Reads by the step counter: the rows of a batch, and the planned numbers of each row."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _gather(
     np.take(targets, now, axis=0, out=row_targets, mode="clip")
 
 
-# For a host: without a division for each element.
+# For the CPU: a loop over rows, which needs no division per element.
 _BY_ROWS = """
 const ptrdiff_t from = order[step[0] * batch_size + first + i];
 for (ptrdiff_t c = 0; c < width; ++c) rows[i * width + c] = source[from * width + c];
@@ -40,9 +40,9 @@ for (ptrdiff_t c = 0; c < n_targets; ++c)
     row_targets[i * n_targets + c] = targets[from * n_targets + c];
 """
 
-# rows (b, width) = source[order[step, first : first + b]] and row_targets (b, n_targets) =
-# targets[the same], where order (n_steps, batch_size) is an epoch's plan. b < batch_size in the
-# last batch of an epoch, and where a batch is taken in parts.
+# rows (b, width) = source[index] and row_targets (b, n_targets) = targets[index], with index =
+# order[step, first : first + b], where order (n_steps, batch_size) is the plan of an epoch. b is
+# below batch_size in the last batch of an epoch, and if a batch is computed in parts.
 GATHER = Elementwise(
     name="gather",
     inputs="raw T source, raw U targets, raw int64 order, raw int64 step, int64 batch_size, "
@@ -64,7 +64,7 @@ def _take(np: Any, series: Any, step: Any, first: int, width: int, row: Any) -> 
     np.copyto(row, planned(np, series, step)[first : first + len(row)])
 
 
-# row (b,) = series[step, first : first + b], where series (n_steps, width) is planned.
+# row (b,) = series[step, first : first + b]; series (n_steps, width) is the plan of an epoch.
 TAKE = Elementwise(
     name="take",
     inputs="raw T series, raw int64 step, int64 first, int64 width",

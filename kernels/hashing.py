@@ -1,7 +1,7 @@
-"""Random numbers as a hash of where they are used: the same bits on every backend.
+"""Random numbers as a hash of the position where they are used: equal bits on every backend.
 
-Nothing is drawn from a state, so a recorded step can be replayed, and any row of any epoch can be
-computed alone.
+There is no generator state. Therefore a recorded step can be replayed, and the numbers of any row
+of any epoch can be computed on their own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ x = x ^ (x >> 31);
 
 
 def mix(np: Any, x: Any, work: Any) -> None:
-    """Do to ``x`` uint64 what MIX does; ``work`` is scratch of its shape."""
+    """Apply MIX to ``x``, a uint64 array, in place; ``work`` is scratch of the same shape."""
     for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, None)):
         np.right_shift(x, shift, out=work)
         np.bitwise_xor(x, work, out=x)
@@ -38,13 +38,13 @@ def _permute(np: Any, keys: Any, rounds: int, n: int, order: Any) -> None:
     for k in range(rounds):
         np.add(keys[k : k + 1], n, out=total)
         np.subtract(total, place, out=partner)
-        np.subtract(partner, n, out=work)  # wraps to a large number below n
+        np.subtract(partner, n, out=work)  # wraps to a large number if partner < n
         np.minimum(partner, work, out=partner)
         np.maximum(place, partner, out=x)
         np.bitwise_xor(x, keys[rounds + k : rounds + k + 1], out=x)
         mix(np, x, work)
         np.bitwise_and(x, 1, out=x)
-        # place = partner where the last bit of x is 1, in arithmetic modulo 2^64
+        # place = partner if the last bit of x is 1, in arithmetic modulo 2^64
         np.subtract(partner, place, out=partner)
         np.multiply(partner, x, out=partner)
         np.add(place, partner, out=place)
@@ -64,9 +64,9 @@ def permutation_keys(seed: int, epoch: int, n: int) -> Any:
     return x
 
 
-# The swap-or-not shuffle (Hoang, Morris and Rogaway, CRYPTO 2012): in each round, x and its
-# partner change places or not by a hash of the pair. A permutation of any n, computed row by row.
-# keys : (2 rounds,) uint64; keys[k] < n pairs the rows of round k, keys[rounds + k] hashes them.
+# The swap-or-not shuffle (Hoang, Morris and Rogaway, CRYPTO 2012): in each round, a hash of the
+# pair decides whether a place and its partner are swapped. It permutes any n, each row on its own.
+# keys : (2 rounds,) uint64. keys[k] < n determines the pairs of round k, keys[rounds + k] the hash.
 PERMUTE = Elementwise(
     name="permute",
     inputs="raw uint64 keys, int32 rounds, uint64 n",

@@ -5,9 +5,9 @@ Each step goes over the rows of Z (n, n_outputs) and does, for row i,
     row_losses[i] += share[i] * loss(Z[i], Y[i])      (float64, summed up over an epoch)
     delta[i] = share[i] * d loss(Z[i], Y[i]) / d Z[i]
 
-where ``share`` is the row's part of the batch loss: 1/n, or its sample weight over the batch's.
-No reported -log p is below ``low`` or above ``high``, as scikit-learn has it by clipping
-probabilities; delta is never clipped.
+where ``share`` is the weight of the row in the batch loss: 1/n, or its sample weight divided by the
+sum over the batch. Each -log p in the loss is clipped to [``low``, ``high``]; scikit-learn clips
+the probabilities instead, with the same result. delta is not clipped.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _OUTPUTS = "float64 row_losses, raw T delta"
 
 
 def _of_rows(np: Any, share: Any) -> Any:
-    """``share`` shaped to scale rows: a scalar as it is, (n,) as (n, 1)."""
+    """Return ``share`` in a shape that scales rows: a scalar unchanged, (n,) as (n, 1)."""
     return share if np.ndim(share) == 0 else share[..., None]
 
 
 def row_sums(np: Any, values: Any) -> Any:
-    """The sums of ``values`` (…, n, k) by rows, (…, n); those of one column are its own."""
+    """Return the row sums (…, n) of ``values`` (…, n, k); with one column, a view of it."""
     if values.shape[-1] == 1:
         return values[..., 0]
     sums = np.empty(values.shape[:-1], values.dtype)
@@ -40,14 +40,14 @@ def _accumulate(np: Any, value: Any, share: Any, row_losses: Any) -> None:
 
 
 def _class_first(Z: Any) -> Any:
-    """``Z`` (…, n, C) seen as (C, …, n)."""
+    """Return ``Z`` (…, n, C) as a view (C, …, n)."""
     return Z.transpose(Z.ndim - 1, *range(Z.ndim - 1))
 
 
 def _below_top(np: Any, Z: Any, n_outputs: int) -> tuple[Any, Any]:
-    """``Z`` (…, n, C) less the largest of each row, as (C, …, n), and these largest (…, n)."""
-    # One row of work for each class: reductions over a first axis go along whole rows, which
-    # takes 8 us at 512 x 10 where the other way takes 39 (Zen 5, NumPy 2.4).
+    """Return ``Z`` (…, n, C) minus the maximum of each row, as (C, …, n); and the maxima (…, n)."""
+    # ``work`` has one row per class, because NumPy reduces over the first axis by whole rows: 8 us
+    # at 512 x 10, against 39 us over the last axis (Zen 5, NumPy 2.4).
     rows = Z.shape[:-1]
     work, top = np.empty((n_outputs, *rows), Z.dtype), np.empty(rows, Z.dtype)
     np.copyto(work, _class_first(Z))
@@ -90,7 +90,7 @@ def _softmax_cross_entropy(
 
 
 def _log_losses(np: Any, Z: Any, Y: Any, low: float, high: float, scratch: Any) -> Any:
-    """Return max(z, 0) - z y + log(1 + exp(-|z|)) per entry, clipped; scratch is overwritten."""
+    """Return max(z, 0) - z y + log(1 + exp(-abs(z))) per entry, clipped; overwrite ``scratch``."""
     e, value = np.empty_like(Z), np.empty_like(Z)
     np.abs(Z, out=e)
     np.negative(e, out=e)
@@ -187,11 +187,11 @@ def _softmax(np: Any, Z: Any, n_outputs: int, log_total: Any, P: Any) -> None:
 
 
 def _exps(kept: str) -> str:
-    """The body's beginning: exp of row i of Z less its top, ``kept``, and their ``total``.
+    """Return the start of a body: ``kept`` = exp(Z - top) of row i, with their sum ``total``.
 
-    They are kept because a processor would take longer to compute them again; in a loop of their
-    own, of which a compiler makes vector instructions. A loss reads Z once more: not where they are
-    kept.
+    The values are stored in the array ``kept``, because computing them twice takes longer. Their
+    loop contains nothing else, so that a compiler vectorizes it. A loss reads Z again afterwards,
+    so ``kept`` must not be Z.
     """
     return f"""
 const ptrdiff_t row = (ptrdiff_t)i * n_outputs;
@@ -222,7 +222,7 @@ for (int c = 0; c < n_outputs; ++c) {
     small=8192,
 )
 
-# -sum y log p against a distribution y over the classes, a row of Y: one smoothed, say.
+# -sum y log p, where a row y of Y is a distribution over the classes, such as a smoothed label.
 SOFTMAX_CROSS_ENTROPY_ROWS = Elementwise(
     name="softmax_cross_entropy_rows",
     inputs="raw T Z, raw T Y, int32 n_outputs, T share, T low, T high",
@@ -262,7 +262,8 @@ row_losses += (double)(share * total);
     numpy=_sigmoid_cross_entropy,
 )
 
-# The same with a weight for each output: Y (n, 2 n_outputs) has the targets, then the weights.
+# SIGMOID_CROSS_ENTROPY with one weight per output: Y (n, 2 n_outputs) has the targets, then the
+# weights.
 LABEL_WEIGHTED_CROSS_ENTROPY = Elementwise(
     name="label_weighted_cross_entropy",
     inputs="raw T Z, raw T Y, int32 n_outputs, T share, T low, T high",
@@ -282,7 +283,7 @@ row_losses += (double)(share * total);
     numpy=_label_weighted_cross_entropy,
 )
 
-# Not a loss but its way back to probabilities: P = exp(Z) / sum exp(Z) of each row.
+# The probabilities of the classes, P = exp(Z) / sum exp(Z) per row; not a loss.
 SOFTMAX = Elementwise(
     name="softmax",
     inputs="raw T Z, int32 n_outputs",

@@ -1,7 +1,7 @@
 """Losses of regression, from logits: the value of each row and the output delta, in one step.
 
-What a step does to ``row_losses`` and ``delta`` is what the steps of `losses` do. All but the
-Poisson loss are means over the outputs, and so are their gradients.
+The steps update ``row_losses`` and ``delta`` as those of `losses` do. All losses except Poisson are
+means over the outputs, and delta is the gradient of this mean.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def _reduce(
     outputs: int,
     scale: float = 1.0,
 ) -> None:
-    """Add up ``value`` (…, n, k) by rows, and write ``slope`` as delta; both over ``outputs``."""
+    """Add the row sums of ``value`` (…, n, k) to ``row_losses``, and write ``slope`` to ``delta``.
+
+    Both are multiplied by ``share`` and divided by ``outputs``. scale : further factor of the sums.
+    """
     row_value = row_sums(np, value)
     if scale != outputs:
         np.multiply(row_value, scale / outputs, out=row_value)
@@ -41,7 +44,7 @@ def _squared_error(
 ) -> None:
     value = np.empty_like(Z)
     np.subtract(Z, Y, out=delta)
-    # Scaled before the sum, which in float32 may overflow where the mean does not.
+    # Divided before the sum, because in float32 the sum may overflow although the mean does not.
     np.multiply(delta, 0.5 / n_outputs, out=value)
     np.multiply(value, delta, out=value)
     _reduce(np, value, delta, share, row_losses, delta, outputs=n_outputs, scale=n_outputs)
@@ -94,7 +97,7 @@ def _poisson(
     excess = np.zeros(Z.shape, Z.dtype)
     np.exp(Z, out=value)
     np.subtract(value, Y, out=slope)
-    # Where y is not 0, y (exp(excess) - 1 - excess) with excess = log(prediction / y).
+    # For y != 0: y (exp(excess) - 1 - excess), with excess = log(prediction / y).
     np.not_equal(Y, 0, out=counted)
     np.log(Y, out=excess, where=counted)
     np.subtract(Z, excess, out=excess, where=counted)
@@ -104,8 +107,8 @@ def _poisson(
     _reduce(np, value, slope, share, row_losses, delta, outputs=1)
 
 
-# 1/2 the mean over the outputs of (z - y)^2, and its own gradient. scikit-learn reports the same
-# value with n_outputs times this gradient (its issue 8349).
+# Half the mean over the outputs of (z - y)^2, and its gradient. scikit-learn has the same value,
+# but n_outputs times this gradient (its issue 8349).
 SQUARED_ERROR = Elementwise(
     name="squared_error",
     inputs="raw T Z, raw T Y, int32 n_outputs, T share",
@@ -124,9 +127,9 @@ row_losses += (double)(share * total);
     numpy=_squared_error,
 )
 
-# The mean of under (y - z) where z is too low and of over (z - y) where it is too high, with the
-# slope 0 at 0: Koenker and Bassett (1978) for quantiles, |z - y| where both are 1. A launch goes
-# over the outputs from ``first`` on, one for each of the targets Y (n, n_targets).
+# The mean over the outputs of under (y - z) for z < y and over (z - y) for z > y, with slope 0 at
+# z = y. This is the quantile loss of Koenker and Bassett (1978), or |z - y| if under = over = 1.
+# A launch computes the n_targets outputs from ``first`` on, for the targets Y (n, n_targets).
 PINBALL = Elementwise(
     name="pinball",
     inputs="raw T Z, raw T Y, int32 n_outputs, T share, int32 n_targets, int32 first, "
@@ -148,8 +151,9 @@ row_losses += (double)(part * total);
     numpy=_pinball,
 )
 
-# The mean over the outputs of 1/2 (z - y)^2 up to |z - y| = bend, and from there on of its
-# tangent, bend (|z - y| - bend / 2); Huber (1964). With c = z - y clipped, c (z - y - c / 2).
+# The mean over the outputs of 1/2 (z - y)^2 for |z - y| up to ``bend``, and of the tangent
+# bend (|z - y| - bend / 2) above: Huber (1964). It is computed as c (z - y - c / 2), where c is
+# z - y clipped to [-bend, bend].
 HUBER = Elementwise(
     name="huber",
     inputs="raw T Z, raw T Y, int32 n_outputs, T share, T bend",
@@ -169,9 +173,9 @@ row_losses += (double)(part * total);
     numpy=_huber,
 )
 
-# Half the Poisson deviance of y from exp(z): the sum over the outputs, not the mean, of
-# y log(y / exp(z)) - y + exp(z), as in scikit-learn. Written in excess = z - log(y), it does not
-# cancel where large counts are nearly right.
+# Half the Poisson deviance of y from exp(z), as in scikit-learn: the sum (not the mean) over the
+# outputs of y log(y / exp(z)) - y + exp(z). With excess = z - log(y), there is no cancellation for
+# large counts that are predicted nearly exactly.
 POISSON = Elementwise(
     name="poisson",
     inputs="raw T Z, raw T Y, int32 n_outputs, T share",

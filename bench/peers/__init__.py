@@ -1,4 +1,4 @@
-"""Who trains the workloads: gpubp and its peers, one class each."""
+"""The peers, which train the workloads: gpubp and other libraries, one class each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ from gpubp.bench.peers.torch_graph import TorchGraph
 
 _PEERS: tuple[Peer, ...] = (
     *(Gpubp(), GpubpCompiled(), TorchEager(), TorchGraph(), JaxScan(), SklearnMlp()),
-    TorchCompile(),  # last: its compilation may use up the time
+    TorchCompile(),  # last, because its compilation may use all the time
 )
 PEERS = {peer.name: peer for peer in _PEERS}

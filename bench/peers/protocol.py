@@ -1,8 +1,8 @@
-"""What a peer is: a library that trains a workload, as one small class.
+"""The protocol of a peer: a small class by which a library trains a workload.
 
-To add one, write a module with a subclass of `Peer`, as ``torch_eager.py`` does, and list it in
+To add a peer, write a module with a subclass of `Peer`, as ``torch_eager.py`` does, and list it in
 `gpubp.bench.peers.PEERS`. A session takes the workload's data, initial weights and row orders,
-keeps them on the device, and reads no number back in ``epoch``.
+keeps them on the device, and does not copy a number to the host in ``epoch``.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from gpubp.bench.workloads import Workload
 class Session(ABC):
     """One workload on its device: training by epochs, and the forward pass.
 
-    clock : the one that fits where it computes.
+    clock : the clock of the device on which the session computes.
     """
 
     clock: Clock
 
     @property
     def remark(self) -> str:
-        """What a reader of its figures has to know; "" where there is nothing."""
+        """A remark for readers of the figures; "" for none."""
         return ""
 
     @abstractmethod
     def restart(self) -> None:
-        """Take data and initial weights from the host again, and the row orders from the first."""
+        """Load data and initial weights from the host again; begin with the first row order."""
 
     @abstractmethod
     def epoch(self) -> None:
-        """Train for the next epoch, in the next of the workload's row orders."""
+        """Train for one epoch, in the next row order of the workload."""
 
     @abstractmethod
     def loss(self) -> float:
@@ -47,7 +47,7 @@ class Session(ABC):
 
     @abstractmethod
     def place(self, X: np.ndarray) -> Any:
-        """Return X (n, d_0) of the host as an array on the device."""
+        """Return X (n, d_0), an array on the host, as an array on the device."""
 
     @abstractmethod
     def forward(self, X: Any) -> Any:
@@ -59,15 +59,15 @@ class Session(ABC):
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+        """Block the host until the device has done all requested work."""
 
 
 class Learner(Protocol):
-    """The whole of a library's training of one workload, as its user calls it, again and again."""
+    """A library's training of one workload by whole calls, as a user makes them."""
 
     @property
     def remark(self) -> str:
-        """What a reader of its figures has to know; "" where there is nothing."""
+        """A remark for readers of the figures; "" for none."""
 
     def fit(self, epochs: int) -> list[float]:
         """Train from the initial weights on the host's data; return the loss of each epoch."""
@@ -77,7 +77,7 @@ class Learner(Protocol):
 
 
 class SessionLearner:
-    """A training loop around a Session, which reads its loss after each epoch, as estimators do."""
+    """A learner that trains a Session and reads the loss after each epoch, as estimators do."""
 
     def __init__(self, session: Session, workload: Workload) -> None:
         self._session = session
@@ -85,7 +85,7 @@ class SessionLearner:
 
     @property
     def remark(self) -> str:
-        """What a reader of its figures has to know."""
+        """A remark for readers of the figures; "" for none."""
         return self._session.remark
 
     def fit(self, epochs: int) -> list[float]:
@@ -99,7 +99,7 @@ class SessionLearner:
         return losses
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return the outputs for X (n, d_0), by way of the device."""
+        """Return the outputs for X (n, d_0) on the host, computed on the device."""
         session = self._session
         outputs = session.to_host(session.forward(session.place(X)))
         return np.hstack([1 - outputs, outputs]) if self._one_logit else outputs
@@ -115,12 +115,12 @@ class Peer(ABC):
         """Return why this peer cannot run on ``device``; None if it can."""
 
     def session(self, workload: Workload, device: str) -> AbstractContextManager[Session]:
-        """Return a context with ``workload`` on ``device``, freed at its end."""
-        raise SkippedError(f"{self.name} is measured by whole calls alone")
+        """Return a context with a session of ``workload`` on ``device``; freed at its end."""
+        raise SkippedError(f"{self.name} is measured by whole calls only")
 
     @contextmanager
     def learner(self, workload: Workload, device: str) -> Iterator[Learner]:
-        """Return a context with what trains ``workload`` on ``device``, compiled if need be."""
+        """Return a context with a learner of ``workload`` on ``device``, compiled if necessary."""
         with self.session(workload, device) as session:
             yield SessionLearner(session, workload)
 

@@ -1,1 +1,1 @@
-"""Arrays, products and recorded steps: on NumPy, compiled C++ or CuPy."""
+"""Backends: arrays, matrix products and recorded steps with NumPy, compiled C++ or CuPy."""

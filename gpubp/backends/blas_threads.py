@@ -1,4 +1,4 @@
-"""The threads of the BLAS libraries: one number per library for the whole process."""
+"""Limits on the threads of the BLAS libraries, whose numbers hold for the whole process."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any, NamedTuple
 
 class _Limit(NamedTuple):
     threads: int
-    thread: int  # the identifier of the thread that has set it
+    thread: int  # identifier of the thread that set the limit
 
 
 class BlasThreads:
     """Limits the threads of BLAS.
 
-    Of several limits at a time the newest holds; when the last has ended, the number before it
-    comes back. A number that other code has set in the meantime stays.
+    If several limits are active, the newest is used. When the last one ends, the number of threads
+    from before the first is restored, unless other code has changed it in the meantime.
     """
 
     def __init__(self) -> None:
-        self._lock = RLock()  # of one thread: a signal handler may predict, or fork
+        self._lock = RLock()  # reentrant: a signal handler of the same thread may predict or fork
         self._limits: list[_Limit] = []
-        # By library: the threads without limits, and those that we have set.
+        # Per library: the number of threads without limits, and the number that we have set.
         self._before: list[int] = []
         self._ours: list[int] = []
 
     @contextmanager
     def limited_to(self, threads: int) -> Iterator[None]:
-        """Return a context with at most so many threads."""
+        """Return a context in which BLAS uses at most ``threads`` threads."""
         own = _Limit(threads, get_ident())
         libraries = _libraries()
         with self._lock:
@@ -39,7 +39,7 @@ class BlasThreads:
             if not self._limits:
                 self._before, self._ours = now, [*now]
             for k, library in enumerate(libraries):
-                if now[k] != self._ours[k]:  # set by other code
+                if now[k] != self._ours[k]:  # other code has set it
                     self._before[k] = now[k]
                 self._set(k, library, now[k], threads)
             self._limits.append(own)
@@ -57,7 +57,7 @@ class BlasThreads:
             return max((library.get_num_threads() for library in _libraries()), default=1)
 
     def _keep(self, limits: list[_Limit]) -> None:
-        """End all limits but these."""
+        """End all limits except ``limits``."""
         self._limits = limits
         for k, library in enumerate(_libraries()):
             now = library.get_num_threads()
@@ -67,19 +67,19 @@ class BlasThreads:
     def _set(self, k: int, library: Any, now: int, threads: int) -> None:
         if threads != now:
             library.set_num_threads(threads)
-            now = library.get_num_threads()  # it may have a maximum
+            now = library.get_num_threads()  # the library may have a maximum
         self._ours[k] = now
 
     def before_fork(self) -> None:
-        """Let no other thread be in the middle of a change while the process forks."""
+        """Take the lock, so that no thread is changing the limits while the process forks."""
         self._lock.acquire()
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Release the lock."""
         self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        """End the limits of other threads, which the child does not have."""
+        """End the limits of other threads, which do not exist in the child; release the lock."""
         mine = [each for each in self._limits if each.thread == get_ident()]
         if len(mine) < len(self._limits):
             self._keep(mine)
@@ -88,7 +88,7 @@ class BlasThreads:
 
 @cache
 def _libraries() -> list[Any]:
-    """Return threadpoolctl's controllers of the BLAS libraries; to look for them takes 2 ms."""
+    """Return threadpoolctl's controllers of the BLAS libraries; the search takes 2 ms."""
     from threadpoolctl import ThreadpoolController
 
     found = ThreadpoolController().lib_controllers

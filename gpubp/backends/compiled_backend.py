@@ -1,7 +1,7 @@
-"""NumPy on the host, with a recorded step's elementwise parts compiled for its processor.
+"""NumPy on the host, with the elementwise parts of a recorded step compiled for its processor.
 
-The bodies are those that CUDA runs. What does not gain stays with NumPy; what does is called from
-C, with the matrix products between, so that it costs no Python.
+The compiled code is the body that CUDA runs. A part that would not be faster stays with NumPy.
+Compiled parts and the matrix products between them are called from C, without Python.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ONE_WORKER_LIMIT = 500_000
 
 
 class CompiledEpilogues(Epilogues):
-    """What follows a product in one pass over it: bias and activation, or f'(Z) and row sums."""
+    """Compiled epilogues: bias and activation, or f'(Z) and row sums, in one pass."""
 
     def __init__(self, backend: CompiledBackend) -> None:
         self._backend = backend
@@ -85,11 +85,11 @@ class CompiledEpilogues(Epilogues):
 
 
 class CompiledBackend(NumpyBackend):
-    """NumPy, with compiled parts of what is recorded; see `gpubp.backends.protocol.Backend`."""
+    """NumPy, with compiled parts of recorded steps; see `gpubp.backends.protocol.Backend`."""
 
     def __init__(self, reason: str = "asked for") -> None:
         super().__init__(reason)
-        replay_library()  # raises where nothing can be compiled
+        replay_library()  # raises CompilerError if nothing can be compiled
         self.epilogues = CompiledEpilogues(self)
         self.not_cut = ""  # the reason why the last step that was recorded is not cut into tiles
         self._workers = 1
@@ -128,8 +128,8 @@ class CompiledBackend(NumpyBackend):
         if call is None or (added is None and bias is not None):
             super().gemm(A, B, out=out, bias=bias, accumulate=accumulate, **transposed)
             return
-        # Once now, to no effect: threads that BLAS starts for it in a replay would go on to count
-        # subnormal numbers as 0.
+        # Call BLAS once now, and drop the result. If BLAS started its threads during a replay, they
+        # would inherit the mode in which subnormal numbers count as 0, and keep it.
         if now := product(A, B, np.empty_like(out), accumulate=False, **transposed):
             now()
         self.keep(call)
@@ -138,11 +138,11 @@ class CompiledBackend(NumpyBackend):
 
     @property
     def is_recording(self) -> bool:
-        """Whether a step is recorded now: made alone, a call of ours costs more than NumPy's."""
+        """Whether a step is being recorded; a single compiled call costs more than NumPy's."""
         return isinstance(self._np, Tape)
 
     def keep(self, call: Call) -> None:
-        """Add ``call`` to the step that is recorded."""
+        """Add ``call`` to the step that is being recorded."""
         self._np.keep(call)
 
     @property
@@ -179,7 +179,7 @@ def _workers(threads: int | None, work: int) -> int:
 
 
 class CompiledTape(Tape):
-    """A tape whose compiled calls, where they follow each other, are one."""
+    """A tape in which consecutive compiled calls are joined to one call."""
 
     def __init__(self, tape: Tape) -> None:
         super().__init__()
@@ -194,21 +194,21 @@ class CompiledTape(Tape):
 
     @property
     def launches(self) -> dict[str, int]:
-        """How many calls one replay makes, by what they call."""
+        """The number of calls of one replay, by kind."""
         compiled = sum(isinstance(call, _Together) for call in self.calls)
         return {"NumPy calls": len(self.calls) - compiled, "compiled calls": compiled}
 
 
 def _is_faster(step: Elementwise, arguments: tuple[Any, ...]) -> bool:
-    """Return whether a compiled ``step`` is faster than NumPy's functions, if it has a body."""
+    """Return whether ``step`` can be compiled and is then faster than NumPy's functions."""
     sizes = [a.size if isinstance(a, np.ndarray) else 1 for a in arguments]
-    # Sparse rows, say, are neither.
+    # Other arguments, such as sparse rows, are not supported.
     known = all(isinstance(a, np.ndarray) or np.isscalar(a) for a in arguments)
     return bool(step.body) and known and (step.vectorizes or max(sizes) <= step.small)
 
 
 class _Together:
-    """Calls that are made in C, one after the other; they keep their arrays."""
+    """Calls that C makes one after the other; ``calls`` keeps their arrays alive."""
 
     def __init__(self, calls: list[Call]) -> None:
         self.calls = calls

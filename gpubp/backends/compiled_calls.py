@@ -30,7 +30,7 @@ def _copy(np: Any, z: Any, a: Any) -> None:
     np.add(z, 0, out=a)
 
 
-# What is left of a layer without an activation: its bias.
+# The step of a layer without an activation, which only adds the bias.
 COPY = Elementwise("copy", "T z", "T a", "a = z", _copy, vectorizes=True)
 
 
@@ -81,10 +81,10 @@ def bind(
     bias: Array | None = None,
     sums: Array | None = None,
 ) -> Call | None:
-    """Return the compiled ``step`` on its arguments; None where these do not suit it.
+    """Return the call of the compiled ``step`` on its arguments; None if they are not supported.
 
-    bias : (1, width), added to the rows of the first argument. sums : (1, width), into which the
-    rows of the last are summed up.
+    bias : (1, width), is added to each row of the first argument.
+    sums : (1, width), receives the sum of the rows of the last argument.
     """
     declared = parameters(step)
     types = _dtype_names(declared, arguments)
@@ -132,7 +132,7 @@ def _dtype_names(declared: Sequence[Any], arguments: tuple[Any, ...]) -> dict[st
 
 @lru_cache(256)
 def _function(step: Elementwise, form: Form) -> Any:
-    """Return the compiled step; None, with one warning, where its body cannot be compiled."""
+    """Return the compiled step; None, with one warning, if it cannot be compiled."""
     try:
         return compiled(step, form)
     except CompilerError as error:
@@ -143,7 +143,7 @@ def _function(step: Elementwise, form: Form) -> Any:
 def product(
     A: Array, B: Array, out: Array, *, transpose_a: bool, transpose_b: bool, accumulate: bool
 ) -> Call | None:
-    """Return the call of BLAS that writes A B into ``out``, or adds it; None where it cannot."""
+    """Return the call of BLAS that writes A B into ``out``, or adds it; None if unsupported."""
     letter = LETTERS.get(out.dtype)
     arrays = (A, B, out)
     plain = all(a.ndim == 2 and a.flags.c_contiguous and a.dtype == out.dtype for a in arrays)

@@ -1,4 +1,4 @@
-"""Matrix products on CUDA: by cuBLAS, and where cuBLASLt offers it, with what follows them."""
+"""Matrix products on CUDA by cuBLAS, with epilogues where cuBLASLt supports them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Count = Callable[[str], None]
 
 
 class Products:
-    """Products on one stream, with a cuBLAS handle and a workspace of their own."""
+    """Matrix products on one stream, with their own cuBLAS handle and workspace."""
 
     def __init__(self, cupy: Any, stream: Any, capability: str, precision: Precision) -> None:
         self.stream = stream
@@ -31,7 +31,7 @@ class Products:
     def product(
         self, A: Array, B: Array, out: Array, *, bias: Array | None, beta: float, **transposed: bool
     ) -> bool:
-        """Write A B + beta out into ``out``; return whether ``bias`` was added on the way."""
+        """Write A B + beta out into ``out``; return whether ``bias`` was added, too."""
         if self.fused and bias is not None and not beta:
             options: dict[str, Any] = {"epilogue": Epilogue.BIAS, "bias": bias, **transposed}
             if self.fused(A, B, out, **options):
@@ -41,9 +41,11 @@ class Products:
 
 
 class CublasEpilogues(Epilogues):
-    """The epilogues of cuBLASLt. What it does not offer on this device is left to the caller.
+    """The epilogues of cuBLASLt; a method returns False if it has none on this device.
 
-    empty : makes an array (shape, dtype) on the device. products : those of the current stream.
+    empty : function of (shape, dtype) that returns an array on the device.
+    products : function that returns the `Products` of the current stream.
+    count : function that counts a launch by its name.
     """
 
     def __init__(
@@ -53,8 +55,8 @@ class CublasEpilogues(Epilogues):
         count: Count,
     ) -> None:
         self._empty, self._products, self._count = empty, products, count
-        # Room for the bits of each ReLU, from forward to delta_below, and whether forward has
-        # written them. By the id of its A, and as long as that lives.
+        # Per layer with ReLU: the array for its mask, and whether `forward` has written it for
+        # `delta_below`. The key is id(A); an entry is removed together with A.
         self._masks: dict[int, tuple[Array, bool]] = {}
 
     def forward(

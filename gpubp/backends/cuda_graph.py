@@ -1,4 +1,4 @@
-"""A step captured once as a CUDA graph, and launched."""
+"""Steps that are captured once as a CUDA graph, and then launched."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from gpubp.backends.protocol import Step
 from gpubp.kernels.cublas.library import CublasError
 
-# Steps of one graph: enough to hide what a launch costs the host, few enough that an interrupt
-# is answered within GRAPH_SECONDS.
+# Largest number of steps of one graph: enough to hide the host's cost of a launch. A graph also
+# takes at most GRAPH_SECONDS, so that an interrupt is answered soon.
 MOST_STEPS = 64
 GRAPH_SECONDS = 0.25
 # cudaErrorMemoryAllocation and CUDA_ERROR_OUT_OF_MEMORY; CUBLAS_STATUS_ALLOC_FAILED.
@@ -22,43 +22,43 @@ _NO_MEMORY, _CUBLAS_NO_MEMORY = 2, 3
 
 
 def lacks_memory(error: RuntimeError) -> bool:
-    """Return whether CUDA's runtime or driver, or cuBLAS, failed for want of memory."""
+    """Return whether the CUDA runtime, the driver or cuBLAS failed for lack of memory."""
     expected = _CUBLAS_NO_MEMORY if isinstance(error, CublasError) else _NO_MEMORY
     return getattr(error, "status", None) == expected
 
 
 class RecordedGraph:
-    """A step captured as CUDA graphs: one of a single step, one of many."""
+    """A step captured as two CUDA graphs: one of a single step, and one of many steps."""
 
     def __init__(self, stream: Any, step: Step, launches: Mapping[str, int]) -> None:
-        self._stream, self._step = stream, step  # which keeps the step's arrays alive
+        self._stream, self._step = stream, step  # keeps the arrays of the step alive
         self.launches = launches
         self._one = self._capture(1)
         self._many: Any = None
-        self._steps = 0  # of the graph of many
+        self._steps = 0  # of the graph of many steps
 
     def __call__(self, times: int = 1) -> None:
-        """Launch the step ``times`` times, and return with at most one long graph under way."""
+        """Launch the step ``times`` times; return with at most one graph of many still running."""
         if times > 1 and self._many is None:
             self._measure(times)
             times -= 1
         many, rest = divmod(times, self._steps) if self._many else (0, times)
         for _ in range(many):
-            # The host waits for the graph before, so that it can answer an interrupt.
+            # Wait for the previous graph, so that the host can answer an interrupt.
             self._stream.synchronize()
             self._many.launch(stream=self._stream)
         for _ in range(rest):
             self._one.launch(stream=self._stream)
 
     def _measure(self, times: int) -> None:
-        """Launch one step to see what it takes, and capture the graph of many by it."""
+        """Launch and time one step, and capture the graph of many steps for this time."""
         self._stream.synchronize()
         started = perf_counter()
         self._one.launch(stream=self._stream)
         self._stream.synchronize()
         seconds = perf_counter() - started
         most = max(1, min(MOST_STEPS, int(GRAPH_SECONDS / max(seconds, 1e-9))))
-        # Equal graphs, since a call has mostly as many steps as the one before: 100 are two of 50.
+        # Most calls have the same ``times``, so split them into equal graphs: 100 steps are 2 x 50.
         self._steps = times // -(-times // most)
         try:
             self._many = self._capture(self._steps)
@@ -74,7 +74,8 @@ class RecordedGraph:
                 for _ in range(steps):
                     self._step()
             except BaseException:
-                # An error may have invalidated the capture, and says more than its end does.
+                # The error may have invalidated the capture. Then end_capture fails, too, with an
+                # error that says less.
                 with suppress(Exception):
                     self._stream.end_capture()
                 raise
@@ -82,14 +83,14 @@ class RecordedGraph:
 
 
 class _Collector:
-    """The garbage collector, off while any thread captures."""
+    """Turns the garbage collector off while any thread captures."""
 
     def __init__(self) -> None:
         self._lock, self._captures, self._was_on = threading.Lock(), 0, True
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Keep it from what a capture must not do: destroying a stream or a graph, say."""
+        """Return a context without collection, because destroying a stream breaks a capture."""
         with self._lock:
             if not self._captures:
                 self._was_on = gc.isenabled()
@@ -104,7 +105,7 @@ class _Collector:
                     gc.enable()
 
     def after_fork_in_child(self) -> None:
-        """End the pauses of other threads, which the child does not have."""
+        """End the pauses of other threads, which do not exist in the child."""
         self._lock = threading.Lock()
         if self._captures and self._was_on:
             gc.enable()

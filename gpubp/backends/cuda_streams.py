@@ -1,4 +1,4 @@
-"""The streams and cuBLAS handles that a thread computes with, and whether an array has room."""
+"""The CUDA streams and cuBLAS handles of a thread, and a check for free device memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gpubp.backends.cuda_gemm import Products
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.kernels.cublas.library import GemmUnavailableError, workspace_bytes
 
-# Arrays of fewer bytes are allocated without a question to the driver, which takes time.
+# Smaller arrays are allocated without asking the driver for free memory, which takes time.
 CHECKED_BYTES = 1 << 23
 
 
 def check_room(cupy: Any, device: Any, needed: int) -> None:
-    """Raise a MemoryError where a large array of ``needed`` bytes does not fit on ``device``.
+    """Raise MemoryError if a large array of ``needed`` bytes does not fit on ``device``.
 
-    The drivers of Windows and of WSL do not: they move memory to the host, and each step takes many
-    times as long (microsoft/WSL#11050).
+    The drivers of Windows and WSL do not fail in this case. They move memory to the host, and each
+    step takes many times as long (microsoft/WSL#11050).
     """
     if needed < CHECKED_BYTES or needed <= device.mem_info[0]:
         return
@@ -31,11 +31,11 @@ def check_room(cupy: Any, device: Any, needed: int) -> None:
 
 
 class Engine:
-    """One thread's streams on a device: a main one, one for uploads, and one beside the main.
+    """The streams of a thread on a device: main stream, side stream and upload stream.
 
-    lock : of the thread that computes; others wait, where several share the engine.
-    products : of the main stream and of the side stream; None where cuBLAS does not load.
-    restriction : what cannot be done here, as the end of a sentence.
+    lock : held by the thread that computes; other threads that share the engine wait for it.
+    products : of the main stream and of the side stream; None if cuBLAS cannot be loaded.
+    restriction : the consequences of a missing cuBLAS, as the end of a sentence; else "".
     """
 
     products: tuple[Products, Products] | None = None
@@ -45,7 +45,7 @@ class Engine:
         self.lock = threading.RLock()
         make = cupy.cuda.Stream
         self.main, self.side, self.uploads = (make(non_blocking=True) for _ in range(3))
-        # Recorded again at each fork and join: a wait is for what an event stands for at that time.
+        # The events are recorded again at each fork and join; a wait uses the latest record.
         self.fork, self.join = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
         try:
             options = (device.compute_capability, precision)
@@ -57,12 +57,13 @@ class Engine:
 
 
 class _Engines:
-    """The engines of one device and precision, each of one thread while there are few.
+    """The engines of one device and precision; each thread has its own, up to MOST threads.
 
-    They live as long as the process: memory that a stream has freed serves its next training, and
-    to destroy a cuBLAS handle waits for the device, which breaks any capture of another thread.
-    Each keeps workspaces of 8 to 64 MiB, so there are MOST at most. A thread that has ended leaves
-    its engine to the next; beyond that, threads share one and take turns (`Engine.lock`).
+    Engines live as long as the process: the next training reuses memory that a stream has freed,
+    and destroying a cuBLAS handle waits for the device, which breaks a capture of another thread.
+    Each engine keeps workspaces of 8 to 64 MiB, so there are at most MOST. A new thread takes over
+    the engine of a thread that has ended. If there is none, threads share engines and take turns
+    (`Engine.lock`).
     """
 
     MOST = 8
@@ -72,7 +73,7 @@ class _Engines:
         self._engines: list[tuple[Engine, list[weakref.ref[threading.Thread]]]] = []
 
     def of_this_thread(self, make: Callable[[], Engine]) -> Engine:
-        """Return this thread's engine: the one it had, a free one, a new one, or a shared one."""
+        """Return the engine of this thread: its previous one, else a free, new or shared one."""
         me = threading.current_thread()
         with self._lock:
             for _, users in self._engines:
@@ -89,11 +90,12 @@ class _Engines:
 
 # By device and precision.
 _ENGINES: dict[tuple[int, str], _Engines] = {}
-_OF_THE_PARENT: list[Any] = []  # CUDA does not work in a forked child, which must not destroy them
+# In a forked child: the engines of the parent. CUDA does not work there, so none may be destroyed.
+_OF_THE_PARENT: list[Any] = []
 
 
 def _forget_engines() -> None:
-    """Begin without engines, whose locks another thread may have held."""
+    """Start a forked child without engines, because another thread may have held their locks."""
     _OF_THE_PARENT.append(dict(_ENGINES))
     _ENGINES.clear()
 
@@ -103,7 +105,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def engine_of_this_thread(cupy: Any, device: Any, precision: Precision) -> Engine:
-    """Return the engine that this thread computes with on ``device``, a cupy.cuda.Device."""
+    """Return the engine of this thread on ``device``, a cupy.cuda.Device."""
 
     def make() -> Engine:
         with device:

@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from gpubp.kernels.elementwise import Elementwise
 
 
-# An array on the host of more bytes is uploaded from where it lies. CuPy would copy it first into
-# pinned memory of the next power of two, which the process then keeps.
+# Larger host arrays are uploaded directly from their memory. CuPy would first copy them to pinned
+# memory, whose size is the next power of two and which the process then keeps.
 STAGED_BYTES = 1 << 26
 
 
 class ProbeError(RuntimeError):
-    """A CUDA device answers, but no kernel or no matrix product runs on it."""
+    """A CUDA device answers, but a kernel or a matrix product does not run on it."""
 
 
 @cache
 def probe(index: int) -> None:
-    """Run one tiny kernel and one product on a device, once per process.
+    """Run one tiny kernel and one matrix product on a device, once per process.
 
-    CuPy without CUDA's libraries finds a device and fails at its first kernel or product, each with
-    an error of its own.
+    CuPy without CUDA's libraries finds a device, but fails at the first kernel or product, with
+    various errors.
 
     Raises
     ------
     ProbeError
         With the reason, in one line.
     MemoryError
-        If the device has no room for a few numbers.
+        If the device has no memory for a few numbers.
     """
     backend = CupyBackend(index)
     try:
@@ -55,17 +55,18 @@ def probe(index: int) -> None:
             got = int(backend.to_numpy(counter)[0]), float(backend.to_numpy(product)[0, 0])
     except MemoryError:
         raise
-    except Exception as error:  # of CuPy, NVRTC, the driver or the loader: a dozen types
+    except Exception as error:  # CuPy, NVRTC, the driver and the loader raise a dozen types
         raise ProbeError(str(error).partition("\n")[0] or type(error).__name__) from error
     if got != (2, 9.0):
-        raise ProbeError(f"a kernel gave {got[0]} for 2, and a product {got[1]:g} for 9")
+        raise ProbeError(f"a kernel gave {got[0]}, not 2, and a product {got[1]:g}, not 9")
 
 
 class CupyBackend:
     """CuPy on one CUDA device, on this thread's streams; see `gpubp.backends.protocol.Backend`.
 
+    index : number of the device. reason : why this device was chosen.
+    record : False launches each kernel of a step by itself instead of a CUDA graph.
     precision : of the factors of float32 products; see `gpubp.kernels.cublas.gemm.Precision`.
-    record : False runs each step as it is written, launch by launch.
     """
 
     n_partial_sums = 1 << 15
@@ -98,7 +99,7 @@ class CupyBackend:
             host = np.ascontiguousarray(values, dtype)
             array = self.empty(host.shape, host.dtype)
             array.set(host)
-            # The copy may go on after that, and ``host`` be another's to overwrite.
+            # The copy may still run when `set` returns, and the caller may overwrite ``host``.
             self._cupy.cuda.get_current_stream().synchronize()
             return array
         if isinstance(values, np.ndarray):
@@ -157,7 +158,7 @@ class CupyBackend:
         transpose_a: bool,
         transpose_b: bool,
     ) -> None:
-        """CuPy's own matrix product, which cannot be captured in a graph."""
+        """Write the product with CuPy's matmul, which cannot be captured in a graph."""
         A = A.swapaxes(-1, -2) if transpose_a else A
         B = B.swapaxes(-1, -2) if transpose_b else B
         product = self._cupy.empty(out.shape, out.dtype) if accumulate else out
@@ -168,7 +169,7 @@ class CupyBackend:
     @contextmanager
     def side_stream(self) -> Iterator[None]:
         engine = self._engine
-        if engine.products is None:  # CuPy's products have one handle, whose stream is the main
+        if engine.products is None:  # CuPy's matmul has one handle, on the main stream
             yield
             return
         engine.fork.record(engine.main)
@@ -189,10 +190,10 @@ class CupyBackend:
     def record(self, step: Step) -> Recording:
         main = self._engine.main
         if self._cupy.cuda.get_current_stream() != main:
-            raise RuntimeError("a step is recorded on the backend's stream: record inside in_use")
+            raise RuntimeError("the current stream is not the backend's; call record inside in_use")
         self._launches.clear()
         with _memory_errors(f"{self.name} has no memory left for a step's kernels"):
-            step()  # compiles and loads every kernel, which a capturing stream must not
+            step()  # compiles and loads every kernel, which is forbidden during a capture
             launches = dict(self._launches)
             if not self._records or self._products is None:
                 return Unrecorded(step, launches)
@@ -240,7 +241,7 @@ class CupyBackend:
     def in_use(self, threads: int | None, work: int) -> Iterator[None]:
         engine = self._engine
         with engine.lock, self._device, engine.main:
-            # An interrupt may have left work there, on memory that has been freed since.
+            # After an interrupt, these streams may still work on memory that has been freed.
             for stream in (engine.side, engine.uploads):
                 engine.main.wait_event(self._marked(stream))
             yield
@@ -256,9 +257,9 @@ class CupyBackend:
 
 @contextmanager
 def _memory_errors(message: str) -> Iterator[None]:
-    """Raise a MemoryError with ``message`` where CUDA or cuBLAS finds no memory.
+    """Raise MemoryError with ``message`` if CUDA or cuBLAS fails for lack of memory.
 
-    Those of CuPy's arrays are MemoryErrors already.
+    CuPy itself raises MemoryError for arrays.
     """
     try:
         yield

@@ -1,6 +1,7 @@
-"""Arrays of other libraries: as NumPy's on the host, or as CuPy's where they lie on a device.
+"""Arrays of other libraries, converted to NumPy's on the host or to CuPy's on a device.
 
-What is made here on a device is done when it is returned, so that any stream may use it.
+Work on a device is complete when a function of this module returns, so that any stream may use the
+result.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ import numpy as np
 
 from gpubp.backends.protocol import Array
 
-CUDA_DEVICES = (2, 13)  # of DLPack: CUDA's memory, and the memory that it manages
+CUDA_DEVICES = (2, 13)  # device types of DLPack: kDLCUDA and kDLCUDAManaged
 
 
 def on_host(values: Any) -> Any:
-    """Return ``values`` themselves, or what scikit-learn can take for them.
+    """Return ``values`` in a form that scikit-learn accepts, unchanged if possible.
 
     An array on a CUDA device (CuPy, PyTorch, ...) is copied to the host, in the order of the
-    stream that is current for its library; one that offers DLPack alone is viewed.
+    current stream of its library. A host array that has only DLPack is returned as a view.
 
-    Raises TypeError where there is no way to the host.
+    Raises TypeError for an array that cannot be copied to the host.
     """
     if isinstance(values, np.ndarray):
         return values
@@ -41,7 +42,7 @@ def on_host(values: Any) -> Any:
             return np.from_dlpack(values)
         array = on_device(values)
         return _from_device(values if array is None else array)
-    return np.asarray(values)  # whose dtype scikit-learn knows, as it does not PyTorch's
+    return np.asarray(values)  # scikit-learn does not know PyTorch's dtypes
 
 
 def _from_device(array: Any) -> np.ndarray:
@@ -52,15 +53,15 @@ def _from_device(array: Any) -> np.ndarray:
     if hasattr(array, "copy_to_host"):  # Numba
         return np.asarray(array.copy_to_host())
     raise TypeError(
-        f"{type(array).__name__} lies on a CUDA device, and is none of the arrays that can be "
-        "copied to the host (CuPy, PyTorch, Numba); install CuPy, or convert it to a NumPy array"
+        f"{type(array).__name__} is on a CUDA device, and only arrays of CuPy, PyTorch and Numba "
+        "can be copied to the host; install CuPy, or convert it to a NumPy array"
     )
 
 
 def on_device(values: Any) -> Array | None:
-    """Return ``values`` on a CUDA device as a CuPy array, without a copy of an array.
+    """Return ``values`` on a CUDA device as a CuPy array, without copying an array.
 
-    None for what lies elsewhere, and where there is no CuPy.
+    None if ``values`` are not on a CUDA device, or if CuPy is not installed.
     """
     if isinstance(values, np.ndarray):
         return None
@@ -77,18 +78,18 @@ def on_device(values: Any) -> Array | None:
         return None
     if isinstance(values, cupy.ndarray):
         return values
-    # DLPack lets CuPy's stream wait for the library's own.
+    # With DLPack, CuPy's stream waits for the stream of the other library.
     return cupy.from_dlpack(values) if by_dlpack else cupy.asarray(values)
 
 
 def is_on_device(array: Any) -> bool:
-    """Return whether ``array`` is CuPy's, and neither NumPy's nor sparse."""
+    """Return whether ``array`` is a CuPy array, not a NumPy or sparse one."""
     return not isinstance(array, np.ndarray) and hasattr(array, "__cuda_array_interface__")
 
 
 @contextmanager
 def _settled(array: Array) -> Iterator[Any]:
-    """Enter the device of ``array`` with CuPy; wait, in the end, for the stream of the caller."""
+    """Return a context on the device of ``array``; at its end, wait for the current stream."""
     import cupy
 
     with array.device:
@@ -97,40 +98,40 @@ def _settled(array: Array) -> Iterator[Any]:
 
 
 def device_of(array: Array) -> AbstractContextManager[Any]:
-    """Return a context to compute with ``array`` in, as whoever owns it would."""
+    """Return a context on the device of ``array``; an empty context for a NumPy array."""
     return array.device if is_on_device(array) else nullcontext()
 
 
 def converted(array: Array, dtype: Any) -> Array:
-    """Return a CuPy array C-contiguous in ``dtype``, itself where it is."""
+    """Return a CuPy array as C-contiguous ``dtype``; the same array if it is so already."""
     with _settled(array) as cupy:
         return cupy.ascontiguousarray(cupy.asarray(array, dtype))
 
 
 def rows_at(array: Array, index: np.ndarray) -> Array:
-    """Return the rows of a CuPy array at ``index`` on the host, copied."""
+    """Return a copy of the rows of a CuPy array at ``index``, an array on the host."""
     with _settled(array) as cupy:
         return array[cupy.asarray(index)]
 
 
 def empty_on_device_of(array: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Return room on the device of a CuPy array."""
+    """Return an uninitialised array on the device of the CuPy array ``array``."""
     with _settled(array) as cupy:
         return cupy.empty(shape, dtype)
 
 
 def to_device_of(values: np.ndarray, array: Array) -> Array:
-    """Return ``values`` on the device of a CuPy array."""
+    """Return a copy of ``values`` on the device of the CuPy array ``array``."""
     with _settled(array) as cupy:
         return cupy.asarray(values)
 
 
 def nan_or_infinity(array: Array) -> float:
-    """Return NaN if a CuPy array has any, else infinity if it has that, else 0."""
+    """Return NaN if a CuPy array contains NaN, else infinity if it contains +-infinity, else 0."""
     with _settled(array):
         if array.size == 0 or array.dtype.kind != "f" or np.isfinite(float(array.sum())):
             return 0.0
-        # What is finite may have a sum that is not.
+        # The sum of finite numbers may overflow.
         ends = float(array.max()), float(array.min())
     for stray, has in ((np.nan, np.isnan), (np.inf, np.isinf)):
         if any(map(has, ends)):
@@ -139,7 +140,7 @@ def nan_or_infinity(array: Array) -> float:
 
 
 def log(array: Array) -> Array:
-    """Return ``array``, NumPy's or CuPy's, with its logarithm written into it."""
+    """Replace a NumPy or CuPy array by its logarithm in place; return it."""
     function: Callable[..., Any] = np.log
     if is_on_device(array):
         import cupy
@@ -150,9 +151,10 @@ def log(array: Array) -> Array:
 
 
 def labels_of(outputs: Array, classes: np.ndarray, multilabel: bool) -> Array:
-    """Return what outputs (n, k) in a CuPy array predict: (n,), or (n, k) of 0 and 1.
+    """Return the predicted labels for the outputs (n, k) of a network, a CuPy array.
 
-    Labels that are not numbers come as a NumPy array.
+    The labels are (n,), or (n, k) of 0 and 1 if ``multilabel``. They are a CuPy array, or a NumPy
+    array if ``classes`` are not numbers.
     """
     with device_of(outputs):
         if multilabel:

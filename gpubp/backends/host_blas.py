@@ -1,4 +1,4 @@
-"""The BLAS library that NumPy uses, by the addresses of its functions."""
+"""The addresses of the functions of the BLAS library that NumPy uses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from typing import Any
 
-# What NumPy's builds call cblas_sgemm, and whether its integers have 64 bits.
+# Names of cblas_sgemm and others in NumPy's builds, and whether their integers have 64 bits.
 _NAMES = (
     ("scipy_cblas_{}64_", True),
     ("cblas_{}64_", True),
@@ -18,14 +18,15 @@ _NAMES = (
 
 @cache
 def address(function: str) -> int | None:
-    """Return the address of "sgemm", "dgemv", …, or None where it cannot be told.
+    """Return the address of "sgemm", "dgemv", …; None if it is not found.
 
-    It takes its integers as 64-bit ones.
+    The function can be called with 64-bit integers.
     """
     for path in _paths():
         library = ctypes.CDLL(path)
         for pattern, wide in _NAMES:
-            # Arguments of 32 bits share the stack's words on Apple's processors.
+            # On Linux, 64-bit arguments work for 32-bit parameters. On Apple's processors, 32-bit
+            # arguments share words of the stack.
             if (wide or sys.platform == "linux") and hasattr(library, pattern.format(function)):
                 found = getattr(library, pattern.format(function))
                 return ctypes.cast(found, ctypes.c_void_p).value

@@ -18,8 +18,8 @@ from gpubp.settings import default_threads
 if TYPE_CHECKING:
     from gpubp.kernels.elementwise import Elementwise
 
-# One BLAS thread up to this many multiply-adds in the products of one forward pass: below it a
-# second thread gains nothing, and loses much beside another busy process.
+# Up to this many multiply-adds in the products of one forward pass, one BLAS thread is used: a
+# second thread would gain nothing, and lose much if another process is busy.
 ONE_THREAD_LIMIT = 5_000_000
 
 
@@ -71,7 +71,7 @@ class NumpyBackend:
         whole, out = out, np.empty_like(out) if accumulate else out
         A = A.swapaxes(-1, -2) if transpose_a else A
         B = B.swapaxes(-1, -2) if transpose_b else B
-        # The method costs 0.36 us a call where np.matmul costs 1.07, but takes matrices only.
+        # A call of A.dot takes 0.36 us and one of np.matmul 1.07 us, but dot takes matrices only.
         product = partial(A.dot, B, out) if out.ndim == 2 else partial(np.matmul, A, B, out)
         if isinstance(self._np, Tape):
             self._np.keep(product)

@@ -1,9 +1,9 @@
-"""Cuts a recorded step into phases of tiles, which workers share.
+"""Cuts a recorded step into phases of tiles, which the workers of a pool share.
 
-A batch takes two phases. In *rows*, a tile of rows goes through the network and back: it gathers its
-rows, then forward, loss and all deltas, which no other row has a part in. In *weights*, a tile sums up
-the gradient of some weights over all rows, updates them, and packs them for the products of the next
-step. Tiles follow from the shapes alone.
+A batch takes two phases. In the first, a tile is some rows of the batch: they are gathered, and
+forward, loss and all deltas are computed for them, independently of other rows. In the second, a
+tile is some weights: their gradient is summed over all rows, they are updated, and they are packed
+for the products of the next step. The tiles depend only on the shapes of the arrays.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The protocol of a backend, which computes on the arrays of one device.
+"""The protocol of a backend, which computes with the arrays of one device.
 
 A backend supplies arrays, the matrix product, elementwise steps and the recording of a training
-step. The mathematics (network, losses, optimizers) is written once, over these.
+step. The mathematics (network, losses, optimizers) is written once, with these operations.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 Array = Any  # numpy.ndarray or cupy.ndarray
 Step = Callable[[], None]
 
-ALIGNMENT = 128  # bytes, of every part of a flat vector
+ALIGNMENT = 128  # bytes; alignment of every part of a flat vector
 
 
 class Recording(Protocol):
-    """A step, recorded."""
+    """A recorded step."""
 
     @property
     def launches(self) -> Mapping[str, int]:
-        """Kernel launches, or library calls on the CPU, of one step, by name."""
+        """The number of kernel launches (on the CPU: library calls) of one step, by name."""
 
     def __call__(self, times: int = 1) -> None:
-        """Do what the step does, ``times`` times."""
+        """Replay the step ``times`` times."""
 
 
 class Unrecorded:
-    """A step that runs as it is written, every time."""
+    """A step that is not recorded: each call runs its Python code."""
 
     def __init__(self, step: Step, launches: Mapping[str, int]) -> None:
         self._step, self.launches = step, launches
@@ -45,10 +45,10 @@ class Unrecorded:
 
 
 class Epilogues:
-    """What a matrix product may do on its way out; each tells whether it did, and here none does.
+    """Matrix products that are fused with the operations after them; this class supports none.
 
-    Where one returns False, nothing has been done, and the caller takes the product and the
-    elementwise steps one by one.
+    A method returns whether it computed its result. If it returns False, it has done nothing, and
+    the caller computes the product and the elementwise steps one by one.
     """
 
     def forward(
@@ -64,12 +64,12 @@ class Epilogues:
     ) -> bool:
         """Write X W + b into Z and f(Z) into A.
 
-        inference : no delta_below will ask for f'(Z), so nothing need be kept for it.
+        inference : whether no backward pass follows, so that nothing has to be kept for f'(Z).
         """
         return False
 
     def weight_gradient(self, A: Array, delta: Array, dW: Array, db: Array) -> bool:
-        """Write A^T delta into dW, and the sum of the rows of delta into db."""
+        """Write A^T delta into dW, and the sum of the rows of ``delta`` into db."""
         return False
 
     def delta_below(
@@ -81,12 +81,15 @@ class Epilogues:
         out: Array,
         db: Array | None,
     ) -> bool:
-        """Write (delta W^T) * f'(Z) into out, and the sum of its rows into db."""
+        """Write (delta W^T) * f'(Z) into ``out``, and the sum of the rows of ``out`` into db.
+
+        kept : A or Z, from which f'(Z) is computed; see `Activation.keeps`.
+        """
         return False
 
 
 class Memory(NamedTuple):
-    """Bytes of device memory; None where the backend does not know."""
+    """Device memory in bytes; None if the backend does not know it."""
 
     used: int | None
     free: int | None
@@ -94,28 +97,28 @@ class Memory(NamedTuple):
 
 
 class Backend(Protocol):
-    """What training needs of a device."""
+    """The operations of a device that training needs."""
 
     name: str  # "cpu" or "cuda:0"
-    reason: str  # the reason for this choice, for a person
+    reason: str  # why this backend was chosen, in words
     precision: str  # of the factors of float32 products
-    epilogues: Epilogues  # what its products may do on their way out
-    n_partial_sums: int  # of a reduction, computed side by side
+    epilogues: Epilogues  # fused matrix products
+    n_partial_sums: int  # partial sums of a reduction, computed in parallel
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
-        """Return ``values`` as a C-contiguous array on this device, without a copy if possible."""
+        """Return ``values`` as a C-contiguous array on this device, if possible without a copy."""
 
     def to_numpy(self, array: Array) -> np.ndarray:
-        """Return ``array`` on the host."""
+        """Return ``array`` as a NumPy array on the host."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return an array with room to write into, aligned to 128 bytes."""
+        """Return an uninitialised array, aligned to 128 bytes."""
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array of zeros, aligned to 128 bytes."""
 
     def run(self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...]) -> None:
-        """Apply ``step`` to ``inputs``, writing into ``out``."""
+        """Apply ``step`` to ``inputs``, and write the result into ``out``."""
 
     def gemm(
         self,
@@ -128,55 +131,59 @@ class Backend(Protocol):
         bias: Array | None = None,
         accumulate: bool = False,
     ) -> None:
-        """Write A B + bias into ``out``; the last two axes are the matrices, others a batch.
+        """Write op(A) op(B) + bias into ``out``; axes before the last two are a batch.
 
-        accumulate : add A B to ``out`` instead; not with a bias.
+        transpose_a, transpose_b : whether op transposes the last two axes of A and B.
+        bias : (…, 1, N), is added to each row; None for none.
+        accumulate : add the product to ``out`` instead; only without a bias.
         """
 
     def side_stream(self) -> AbstractContextManager[None]:
-        """Return a context for work that what follows need not wait for, until `join`."""
+        """Return a context for work that may run in parallel with later work, until `join`."""
 
     def join(self) -> None:
-        """Let what follows wait for all that was asked for on the side stream."""
+        """Let later work wait for all work on the side stream."""
 
     def record(self, step: Step) -> Recording:
-        """Return a callable that does what ``step`` does now, as fast as the device can.
+        """Return a callable that repeats ``step`` with the least overhead.
 
-        Every array and number that ``step`` uses is bound here: what changes between calls has
-        to lie in arrays. Recording may run ``step`` once, so set what it changes afterwards.
+        Every array and number that ``step`` uses is bound now, so values that change between calls
+        have to be in arrays. Recording may run ``step`` once, so set the arrays that it changes
+        afterwards.
         """
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Return an array on the host that `upload` can read while the host goes on."""
+        """Return a host array that `upload` can copy while the host continues."""
 
     def upload(self, host: np.ndarray, out: Array, after: Any) -> Any:
-        """Copy pinned ``host`` into ``out`` beside the steps that run; return the mark of its end.
+        """Copy pinned ``host`` into ``out`` in parallel with steps; return the mark of its end.
 
-        after : the mark that the copy waits for; None for all that was asked for so far. ``host``
-        must stay as it is until `wait_on_host` for the mark that is returned.
+        after : the mark that the copy waits for; None to wait for all work requested so far.
+
+        Do not change ``host`` until `wait_on_host` has waited for the returned mark.
         """
 
     def mark(self) -> Any:
-        """Return a mark of what was asked for so far, uploads apart."""
+        """Return a mark for all work requested so far, except uploads."""
 
     def wait(self, mark: Any) -> None:
-        """Let what is asked for from now on wait for ``mark``."""
+        """Let all later work on the device wait for ``mark``."""
 
     def wait_on_host(self, mark: Any) -> None:
-        """Wait for ``mark``."""
+        """Block the host until the work before ``mark`` is done."""
 
     def free_unused(self) -> None:
-        """Give memory that no array has any more back to the device."""
+        """Return cached memory that no array uses to the device."""
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+        """Block the host until the device has done all requested work."""
 
     def memory(self) -> Memory:
-        """Return the device memory in use, free and in all."""
+        """Return the used, free and total memory of the device."""
 
     def in_use(self, threads: int | None, work: int) -> Any:
-        """Return a context to compute in: on CUDA its device and stream, which are done at the end.
+        """Return a context for computing; on CUDA, its device and stream, with a wait at the end.
 
-        threads : BLAS threads of products on the host; None takes one where ``work``, the
-        multiply-adds of a forward pass, is small, else all.
+        threads : BLAS threads of products on the host. None: one if ``work`` is small, else all.
+        work : multiply-adds of a forward pass.
         """

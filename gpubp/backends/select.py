@@ -1,4 +1,4 @@
-"""The choice of a backend by the name of a device: NumPy on the host or CuPy on a CUDA device."""
+"""Selects the backend for the name of a device: NumPy on the host or CuPy on a CUDA device."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gpubp.kernels.cublas.library import CublasError
 from gpubp.kernels.host.compiler import CompilerError
 from gpubp.settings import default_compiled, default_device, is_device_name
 
-# "auto" takes CUDA from this many rows of a batch x parameters on. Estimated: below it, a step is
-# bound by launches on the device and fits in a CPU's cache. To be measured.
+# "auto" selects CUDA if rows of a batch x parameters is at least this. The number is an estimate
+# and has to be measured: below it, launches dominate a step, and its data fit into a CPU's cache.
 CUDA_CROSSOVER = 10_000_000
 
 
 class BackendUnavailableError(RuntimeError):
-    """The device that was asked for cannot be used on this machine."""
+    """The requested device or compiler cannot be used on this machine."""
 
 
 def get_backend(
@@ -32,24 +32,24 @@ def get_backend(
 ) -> Backend:
     """Return the backend for ``device``.
 
-    device : "cpu", "cuda" (the first device), "cuda:1", or "auto": the device that GPUBP_DEVICE
-        names; without it CUDA where a device answers and ``work`` is large enough to gain from it,
-        else the CPU.
-    work : rows of a batch x parameters of the network; None stands for "large".
+    device : "cpu", "cuda" (the first device), "cuda:N" or "auto". "auto" is the device in
+        GPUBP_DEVICE. If the variable is not set, "auto" is CUDA if a device answers and ``work``
+        is large enough, else the CPU.
+    work : rows of a batch x parameters of the network; None counts as large.
     precision : of the factors of float32 products on CUDA: "float32", "tf32" or "bfloat16". On
         the CPU they stay float32.
-    record : False runs each step of training as it is written, for debugging on CUDA.
-    compiled : whether the CPU runs elementwise steps that a C++ compiler has made for it, at
-        their first use on a machine, where they are faster than NumPy's functions. None: if
-        GPUBP_COMPILED is 1 and there is a compiler. With GPUBP_COMPILED=0 NumPy computes them.
+    record : False launches each kernel of a training step by itself, for debugging on CUDA.
+    compiled : whether the CPU runs elementwise steps as compiled C++ where this is faster than
+        NumPy. Each step is compiled at its first use on a machine. None: only if GPUBP_COMPILED
+        is 1 and there is a compiler. With GPUBP_COMPILED=0, nothing is compiled.
 
     Raises
     ------
     ValueError
-        If ``device`` or ``precision`` is none of these. A SettingError, which is one, if an
+        If ``device`` or ``precision`` is not one of these. Its subclass SettingError, if an
         environment variable of gpubp has a wrong value.
     BackendUnavailableError
-        If CUDA, or compiled steps, were asked for and cannot be had.
+        If CUDA or compiled steps were requested and are not available.
     """
     asked, given = "asked for", device
     _device_index(device)

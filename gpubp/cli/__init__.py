@@ -1,4 +1,4 @@
-"""The commands of gpubp, one thin file each, loaded when they are called."""
+"""The commands of gpubp: one file per command, imported only when the command runs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ COMMANDS = {
     "train": "Train a network on a table.",
     "predict": "Predict the rows of a table with a trained model.",
     "evaluate": "Score a trained model on a table with known targets.",
-    "inspect": "Show what a model file holds.",
-    "explain": "Show every number of a step of backpropagation.",
-    "search": "Compare searches for the weights with backpropagation.",
-    "bench": "Measure how fast gpubp and its peers are on this machine.",
-    "doctor": "Tell what would run where, and what is missing.",
+    "inspect": "Show the contents of a model file.",
+    "explain": "Show every number of one step of backpropagation.",
+    "search": "Compare simple weight searches with backpropagation.",
+    "bench": "Compare the speed of gpubp and other libraries.",
+    "doctor": "Show the devices and libraries found, and what is missing.",
     "cache": "Show or empty the cache of compiled steps.",
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's file only to run it or to show its own help."""
+    """A group that imports the file of a command only to run it or to show its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands, in the order of use."""
+        """Return the names of the commands, in the order in which they are usually needed."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -40,7 +40,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments begin with; UsageError gives the nearest name."""
+        """Return the command named by the first argument.
+
+        Raises UsageError, with the most similar name, for an unknown command.
+        """
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             near = get_close_matches(name.lower(), COMMANDS, n=1)
@@ -49,7 +52,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without loading them."""
+        """Write the list of commands without importing their files."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 

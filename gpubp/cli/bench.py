@@ -1,4 +1,4 @@
-"""`gpubp bench`: how fast gpubp and its peers train and predict on this machine."""
+"""`gpubp bench`: compare the speed of gpubp with that of other libraries ("peers")."""
 
 from __future__ import annotations
 
@@ -35,51 +35,51 @@ FOLDER = Path("bench-results")
 
 
 class _Bench(click.Command):
-    """A command whose first argument may be the name of another: compare."""
+    """A command whose first argument may be the name of a subcommand: compare."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> click.Context:
-        """Return the context of ``compare`` for its arguments, else its own."""
+        """Return the context of ``compare`` if it is the first argument, else that of bench."""
         if args[:1] == ["compare"]:
             return compare.make_context(f"{info_name} compare", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
 
 @click.command(
-    cls=_Bench, epilog="gpubp bench compare OLD.json NEW.json tells what has become faster."
+    cls=_Bench, epilog="gpubp bench compare OLD.json NEW.json shows which cases changed in speed."
 )
 @click.argument("suite", type=SUITE, default="quick", metavar="[SUITE.toml|NAME]")
-@click.option("-o", "--out", type=OutputPath(), help="Results file.")
-@click.option("--resume", is_flag=True, help="Go on with the run in the results file.")
-@click.option("--dry-run", is_flag=True, help="List the cases, and measure nothing.")
+@click.option("-o", "--out", type=OutputPath(), help="Results file, instead of the default one.")
+@click.option("--resume", is_flag=True, help="Continue the run in the results file.")
+@click.option("--dry-run", is_flag=True, help="List the cases without measuring.")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Rounds, instead of the suite's.")
-@click.option("--peers", metavar="A,B", help="Only these peers of the suite.")
-@click.option("--baseline", metavar="PEER", help="The peer that ratios are to.")
+@click.option("--peers", metavar="A,B", help="Measure only these libraries of the suite.")
+@click.option("--baseline", metavar="PEER", help="Library to compare with, not the suite's.")
 @click.option("--threads", type=click.IntRange(1, 4096), help="Cores to use.  [default: all]")
 @click.option(
     "--timeout",
     type=FiniteRange(0, min_open=True),
     metavar="SECONDS",
-    help="Longest time of a case in a round.",
+    help="Time limit of each case in a round, instead of the suite's.",
 )
-@click.option("--keep-env", is_flag=True, help="Keep variables that change the kernels of BLAS.")
-@click.option("--html", type=OutputPath(), help="Write a page with plots; - for stdout.")
+@click.option("--keep-env", is_flag=True, help="Do not unset variables that select BLAS kernels.")
+@click.option("--html", type=OutputPath(), help="Write an HTML page with plots; - for stdout.")
 @click.option("--csv", "csv_path", type=OutputPath(), help="Write a CSV table; - for stdout.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one a row.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one per row.")
 @click.option(
     "--fail-below",
     type=FiniteRange(0, min_open=True),
     metavar="RATIO",
-    help="Exit code 1 where gpubp is not so many times as fast as the baseline.",
+    help="Exit with code 1 if gpubp is less than RATIO times as fast as the baseline in a case.",
 )
 def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: Any) -> int:
-    """Measure how fast gpubp and its peers train and predict here.
+    """Measure how fast gpubp and other libraries train and predict on this machine.
 
     A suite is a TOML file, or built in: quick (the default, under a minute), cpu, gpu, gpu-steps,
-    batch, inference, scaling. Each case runs in a fresh process, and cases take turns in rounds.
-    Results are kept in bench-results/ after every case; Ctrl-C shows what was measured, and
-    --resume goes on. Exit code 1 says that a case failed.
+    batch, inference, scaling. Each round runs every case once, in a fresh process. Results are
+    saved in bench-results/ after every case. Ctrl-C stops and shows the results so far; --resume
+    continues. The exit code is 1 if a case failed.
     """
     plan = _plan(suite, options)
     if dry_run:
@@ -94,7 +94,7 @@ def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: 
         for line in [*heading(run.part()), f"results in {path}"] if not options["as_json"] else []:
             click.echo(line)
     if resume:
-        click.echo(f"{resumed} measurements are there already", err=True)
+        click.echo(f"{resumed} measurements are already in the results file", err=True)
     finished = _measure(run, plan)
     part = run.part()
     _write(part, options, finished)
@@ -117,7 +117,7 @@ def _plan(name: str, options: dict[str, Any]) -> Plan:
 
 
 def _narrowed(suite: Suite, options: dict[str, Any]) -> Suite:
-    """Return the suite with what the command line has instead."""
+    """Return the suite with the peers, baseline, rounds and timeout of the command line."""
     from gpubp.bench.peers import PEERS
 
     there = list(dict.fromkeys(case.peer for case in suite.cases))
@@ -166,17 +166,19 @@ def _default_path(plan: Plan) -> Path:
 
 
 def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any]) -> None:
-    """Raise OSError, before hours of measuring, for a file that cannot be written.
+    """Raise an error, before hours of measuring, if an output file cannot be used.
 
-    suite : the argument: a file, which must not be replaced, or the name of a built-in one.
-    suite_name : what its results go by in the file at ``path``.
+    path : the results file. suite : path of the suite, which must not be replaced, or the name of
+    a built-in one. suite_name : the name of the suite in the results file.
+
+    Raises OSError for a file that cannot be written, UsageError for other problems.
     """
     from gpubp.bench.saved_runs import is_run
     from gpubp.storage.atomic_file import is_stream
 
-    refuse_stdout("-o", path, why := "--resume reads the results again")
+    refuse_stdout("-o", path, why := "--resume has to read the results again")
     if is_stream(path):
-        raise click.UsageError(f"-o {path} is a device or pipe, and {why}; give a file")
+        raise click.UsageError(f"-o {path} is a device or pipe, but {why}; give a file")
     files = {"-o": path, "--html": options["html"], "--csv": options["csv_path"]}
     files = {flag: file for flag, file in files.items() if file is not None}
     for flag, file in files.items():
@@ -188,7 +190,7 @@ def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any
         FOLDER.mkdir(exist_ok=True)
     for flag, file in files.items():
         check_output(flag, file, options["as_json"])
-    # Nobody means to replace the results of another suite, or what are no results at all.
+    # Replacing results of another suite, or a file of another kind, would be a mistake.
     there = _results(path)
     if others := [name for name in there if name != suite_name or not is_run(there[name])]:
         raise click.UsageError(
@@ -197,7 +199,7 @@ def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any
 
 
 def _run(plan: Plan, path: Path, resume: bool) -> tuple[Run, int]:
-    """Return the run, and how many measurements the file has of it."""
+    """Return the run, and the number of its measurements that the file already has."""
     from gpubp.bench.runner import ResumeError, Run
     from gpubp.bench.saved_runs import keep_measured
 
@@ -205,8 +207,8 @@ def _run(plan: Plan, path: Path, resume: bool) -> tuple[Run, int]:
     if not resume:
         if run.is_begun():
             raise click.UsageError(
-                f"{str(path)!r} has a part of this run; go on with --resume, or give another file "
-                "with -o, or remove it"
+                f"{str(path)!r} has a part of this run; continue with --resume, give another file "
+                "with -o, or remove the file"
             )
         if kept := keep_measured(path, plan.suite.name):
             click.echo(f"earlier results of this suite are kept in {kept}", err=True)
@@ -218,7 +220,7 @@ def _run(plan: Plan, path: Path, resume: bool) -> tuple[Run, int]:
 
 
 def _measure(run: Run, plan: Plan) -> bool:
-    """Measure, telling how far it is; return whether it came to its end."""
+    """Measure and show the progress; return whether all cases were measured."""
     from gpubp.bench.report import progress_line
 
     try:
@@ -232,7 +234,7 @@ def _measure(run: Run, plan: Plan) -> bool:
 
 @contextmanager
 def _told() -> Iterator[Any]:
-    """Yield what tells of progress on stderr: a bar on a terminal, lines elsewhere."""
+    """Yield a function that shows progress on stderr: as a bar on a terminal, else as lines."""
     if not sys.stderr.isatty():
 
         def line(progress: Progress, text: str) -> None:
@@ -255,7 +257,7 @@ def _told() -> Iterator[Any]:
 
 
 def _write(part: Part, options: dict[str, Any], finished: bool) -> None:
-    """Print the rows, and write the files that were asked for."""
+    """Print the results, and write the files of --csv and --html."""
     from gpubp.bench.report import table, to_csv
     from gpubp.bench.results import row_to_json
 
@@ -275,11 +277,11 @@ def _write(part: Part, options: dict[str, Any], finished: bool) -> None:
 
 
 def _verdict(part: Part, fail_below: float | None, finished: bool) -> int:
-    """Return the exit code, having said on stderr why it is not 0."""
+    """Return the exit code; print the reason on stderr if it is not 0."""
     from gpubp.bench.report import below
 
     if not finished:
-        click.secho("Interrupted; go on with --resume.", fg="red", err=True)
+        click.secho("Interrupted; continue with --resume.", fg="red", err=True)
         return 130
     problems = [f"{row.case}, {row.peer}: {row.reason}" for row in part.rows if _failed(row)]
     if part.rows and all(row.status == "skipped" for row in part.rows):
@@ -303,13 +305,13 @@ def _failed(row: Any) -> bool:
     type=FiniteRange(0, 10),
     default=0.05,
     show_default=True,
-    help="Smallest relative change that counts, however little noise there is.",
+    help="Smallest relative change that counts, even if there is less noise.",
 )
 def compare(old: Path, new: Path, threshold: float) -> int:
-    """Tell what has become faster or slower from OLD to NEW, two results files of the same suite.
+    """Show which cases are faster or slower in NEW than in OLD, two results files of one suite.
 
-    A change counts if it is larger than the noise of both. Exit code 1 says that gpubp has become
-    slower in a case, or has lost one.
+    A change counts if it is larger than the noise of both. The exit code is 1 if gpubp is slower
+    in a case, or if NEW lacks a case of gpubp.
     """
     from gpubp.bench.comparison import compared, comparison_table, has_become_worse
 
@@ -327,12 +329,12 @@ def _part(path: Path) -> Part:
         raise click.UsageError(f"{str(path)!r} does not exist; give a file of gpubp bench")
     found = [part for part in _results(path).values() if is_run(part)]
     if len(found) != 1:
-        raise click.UsageError(f"{str(path)!r} is no results file of gpubp bench; give one")
+        raise click.UsageError(f"{str(path)!r} is not a results file of gpubp bench; give one")
     return found[0]
 
 
 def _results(path: Path) -> Results:
-    """Return all that is in the results file at ``path``."""
+    """Return the contents of the results file at ``path``."""
     from gpubp.bench.saved_runs import load_runs
 
     try:

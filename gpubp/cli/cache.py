@@ -1,4 +1,4 @@
-"""`gpubp cache`: the folder of compiled steps, its files and its size; and how to empty it."""
+"""`gpubp cache`: show the folder and size of the cache of compiled steps, or empty it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import click
 
 
 @click.command()
-@click.option("--clear", is_flag=True, help="Delete the files that gpubp has written there.")
+@click.option("--clear", is_flag=True, help="Delete the files that gpubp wrote to the cache.")
 def cache(clear: bool) -> None:
     """Show or empty the cache of compiled steps.
 
-    They are compiled again when they are needed, which takes seconds. The environment variable
-    GPUBP_CACHE_DIR moves the cache.
+    Deleted steps are compiled again at their next use, which takes seconds. The environment
+    variable GPUBP_CACHE_DIR sets the folder of the cache.
     """
     from gpubp.kernels.host.cache import compiled_folder, files, open_cache
 

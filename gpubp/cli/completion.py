@@ -1,4 +1,4 @@
-"""What a shell completes: data sets, examples and suites by name, and files."""
+"""Shell completion: names of data sets, examples and suites, and files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from click.shell_completion import CompletionItem
 
 
 class NameOrFile(click.ParamType):  # type: ignore[type-arg]
-    """Text that is one of some names or the path of a file, unchecked.
+    """A name from a list or the path of a file; the value is not checked.
 
-    names : returns the names; called for a completion only, as it may load much.
-    suffixes : of the files.
+    names : function that returns the names; called only to complete, since it may import a lot.
+    suffixes : suffixes of the files to complete.
     """
 
     name = "text"
@@ -29,11 +29,11 @@ class NameOrFile(click.ParamType):  # type: ignore[type-arg]
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return the names, and with them the files, that begin so."""
+        """Return the names and the files that begin with ``incomplete``."""
         names = [name for name in self._names() if name.startswith(incomplete)]
         if not names:
             return [CompletionItem(incomplete, type="file")]
-        # Of names and files in one answer, bash completes the names alone; so files go by name.
+        # Bash ignores an item of type "file" next to names, so files are given as names.
         files = sorted(
             path.name + "/" * path.is_dir()
             for path in Path().iterdir()

@@ -1,4 +1,4 @@
-"""`gpubp doctor`: what would run where on this machine, and what is missing."""
+"""`gpubp doctor`: the devices and libraries found on this machine, and what is missing."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
 
 
 @click.command()
-@click.option("--verbose", is_flag=True, help="Also what one training step asks of each device.")
+@click.option("--verbose", is_flag=True, help="Also count the calls of one training step.")
 def doctor(verbose: bool) -> None:
-    """Tell what would run where on this machine, and what is missing."""
+    """Show the devices and libraries found on this machine, and what is missing."""
     lines = [*_machine(), *_blas(), *_settings(), *_compiled(), *_cuda()]
     for name, text in [*lines, *(_steps() if verbose else [])]:
         click.echo(f"{name:<15} {text}")
 
 
 def _settings() -> list[tuple[str, str]]:
-    """Return the environment variables of gpubp: value, or what is wrong, or what holds without."""
+    """Return the environment variables of gpubp, each with its value, default or error."""
     lines = []
     for name, (read, without) in SETTINGS.items():
         try:
@@ -54,7 +54,7 @@ def _machine() -> list[tuple[str, str]]:
 
 
 def _blas() -> list[tuple[str, str]]:
-    import numpy  # noqa: F401 (loads the library that is asked about)
+    import numpy  # noqa: F401 (loads the BLAS library that is shown)
     from threadpoolctl import threadpool_info
 
     lines = [
@@ -102,7 +102,7 @@ def _cuda() -> list[tuple[str, str]]:
 
 
 def _auto(by_size: str) -> str:
-    """Return what device="auto" means; ``by_size`` unless GPUBP_DEVICE names a device."""
+    """Return the device of device="auto": that of GPUBP_DEVICE if set, else ``by_size``."""
     try:
         device = default_device()
     except SettingError as error:
@@ -111,7 +111,7 @@ def _auto(by_size: str) -> str:
 
 
 def _steps() -> list[tuple[str, str]]:
-    """Return what one training step asks of each device."""
+    """Return the calls of one training step on each device."""
     from gpubp.backends.compiled_backend import CompiledBackend
     from gpubp.backends.select import BackendUnavailableError, get_backend
 
@@ -128,7 +128,7 @@ def _steps() -> list[tuple[str, str]]:
 
 
 def _calls(backend: Backend) -> str:
-    """Return what a step of a small network calls: kernels on CUDA, NumPy on the CPU."""
+    """Return the calls of one step of a small network: CUDA kernels, or NumPy functions."""
     import numpy as np
 
     from gpubp.backprop.losses import LOSSES

@@ -1,4 +1,4 @@
-"""`gpubp evaluate`: the scores of a trained model on a table with known targets."""
+"""`gpubp evaluate`: score a trained model on a table with known targets."""
 
 from __future__ import annotations
 
@@ -26,21 +26,28 @@ if TYPE_CHECKING:
     "--target",
     cls=Repeatable,
     type=Names(),
-    help="Columns with the truth.  [default: as in training]",
+    help="Columns with the true values.  [default: as in training]",
 )
-@click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
+@click.option(
+    "--target-file",
+    type=click.Path(path_type=Path),
+    help=".npy file with the targets, if DATA is an .npy.",
+)
 @reading
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(model: Path, data: str, **options: Any) -> None:
-    """Score MODEL on DATA, whose target columns are known; rows without a target are left out."""
+    """Score MODEL on DATA, a table with known targets.
+
+    Rows without a target are left out.
+    """
     from gpubp.models.table_estimators import TableClassifier
     from gpubp.reports.scores import classes_table, scores_table
     from gpubp.reports.terminal import json_line
 
     estimator = load_table_model(model, options["device"])
     targets: Sequence[str] = options["target"] or estimator.target_names_
-    with signals_as_interrupts():  # for the temporary copies of what is read
+    with signals_as_interrupts():  # removes temporary copies of the input
         table, left_out = _rows(estimator, data, targets, options)
     classes, positive = None, None
     with strays_told():
@@ -71,7 +78,7 @@ def _rows(
     targets: Sequence[str],
     options: dict[str, Any],
 ) -> tuple[Table, int]:
-    """Return the rows with a target, and how many have none."""
+    """Return the rows that have a target, and the number of other rows."""
     from gpubp.tables.target import rows_with_target
 
     known = (*estimator.encoder_.column_names_, *estimator.target_names_)
@@ -92,7 +99,7 @@ def _tell_unknown(estimator: TableClassifier, table: Table, target: str) -> None
 
     if labels := estimator.unknown_labels(table, target):
         click.echo(
-            f"no log loss: column {target!r} has labels that training had not, "
-            f"{listed(labels, 5)}; leave their rows out, or train with some",
+            f"no log loss: column {target!r} has labels that were not in the training rows, "
+            f"{listed(labels, 5)}; leave their rows out, or train on rows with these labels",
             err=True,
         )

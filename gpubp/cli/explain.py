@@ -1,4 +1,4 @@
-"""`gpubp explain`: one step of backpropagation, number by number."""
+"""`gpubp explain`: show one step of backpropagation, number by number."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ WIDTH = 80
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.argument("data", type=DATA, required=False)
 @click.option(
-    "--row", default=0, show_default=True, type=click.IntRange(min=0), help="Row of DATA."
+    "--row",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Row of DATA or of the example, from 0.",
 )
 @reading
 @click.option(
@@ -38,17 +42,25 @@ WIDTH = 80
     help="step-by-step, two-weights, company, xor, iris, or a network in a TOML file.",
 )
 @click.option(
-    "--steps", default=1, show_default=True, type=click.IntRange(1, 100_000), help="Steps to take."
+    "--steps",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="Number of training steps.",
 )
-@click.option("--vary", metavar="WEIGHT", help="Show what one weight, such as w1, does alone.")
-@click.option("--check", is_flag=True, help="Set each gradient beside its central difference.")
-@click.option("--html", type=OutputPath(), help="Write a page to look at; - for stdout.")
+@click.option("--vary", metavar="WEIGHT", help="Plot the loss as one weight, such as w1, varies.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Compare each gradient with its central difference; exit code 1 if they differ.",
+)
+@click.option("--html", type=OutputPath(), help="Write an HTML page; - for stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, in full float64.")
 def explain(model: Path | None, data: str | None, **options: Any) -> int:
-    """Show every number of a step of backpropagation.
+    """Show every number of one step of backpropagation.
 
-    Without arguments, the step of the 2-2-1 network that is known from being worked by hand.
-    With a MODEL of gpubp and DATA, the step that the model would learn from one row.
+    Without arguments, show a step of a 2-2-1 network, small enough to check by hand. With MODEL
+    and DATA, show the step that the model would take on one row.
     """
     from gpubp.explain.trace import trace_steps
 
@@ -85,17 +97,17 @@ def explain(model: Path | None, data: str | None, **options: Any) -> int:
 
 
 def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> tuple[Example, int]:
-    """Return what to explain, and the row to begin with."""
+    """Return the network and data to explain, and the row of the first step."""
     from gpubp.explain.examples import example_by_name
 
     row = options["row"]
     if model is None:
         example = example_by_name(options["example"])
         if row >= len(example.X):
-            raise click.UsageError(f"--row {row}: the rows are 0 to {len(example.X) - 1}")
+            raise click.UsageError(f"--row {row}: give a row from 0 to {len(example.X) - 1}")
         return example, row
     if data is None:
-        raise click.UsageError("a model is explained on a row of data: gpubp explain MODEL DATA")
+        raise click.UsageError("explaining a model needs data; give gpubp explain MODEL DATA")
     return _of_model(model, data, row, options), 0
 
 
@@ -148,7 +160,7 @@ def _print(example: Example, traces: Sequence[StepTrace], variation: Any, checks
 
 
 def _print_section(title: str, lines: Iterable[str]) -> None:
-    """Print at most 80 columns: styled on a terminal, plain in a pipe."""
+    """Print a title and lines, wrapped to 80 columns; styled on a terminal, plain in a pipe."""
     click.echo()
     click.secho(title, bold=True, fg="cyan" if sys.stdout.isatty() else None)
     for line in lines:

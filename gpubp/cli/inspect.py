@@ -1,4 +1,4 @@
-"""`gpubp inspect`: what a model file holds."""
+"""`gpubp inspect`: show the contents of a model file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def inspect(model: Path, as_json: bool) -> None:
-    """Show what MODEL holds: columns, encoding, network, recipe, scores and versions."""
+    """Show the contents of MODEL: columns, encoding, network, recipe, scores and versions."""
     from rich.console import Console
 
     from gpubp.models.description import describe

@@ -18,26 +18,26 @@ import click
 from gpubp.cli.output_files import is_stdout
 from gpubp.settings import is_device_name
 
-MOST_UNITS = 1_000_000  # of a layer: its weights fit in no memory long before
+MOST_UNITS = 1_000_000  # per layer; the weights of such a layer do not fit in memory anyway
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def split_names(text: str) -> list[str]:
-    """Return the parts between commas; a part in double quotes may hold some itself."""
-    if '"' not in text:  # which csv would take for no part at all, if it is empty
+    """Return the parts of ``text`` between commas; a part in double quotes may contain commas."""
+    if '"' not in text:  # csv.reader gives no part for an empty text; split gives one
         return text.split(",")
     try:
         return next(csv.reader([text], skipinitialspace=True))
-    except csv.Error:  # of line breaks
+    except csv.Error:  # raised for line breaks
         return text.split(",")
 
 
 class Names(click.ParamType):  # type: ignore[type-arg]
-    """Names separated by commas, as a tuple; a name with a comma is quoted by "..."."""
+    """Names separated by commas, as a tuple; a name with a comma is put in double quotes."""
 
     name = "COLUMN[,COLUMN]"
-    takes_list = True  # in a TOML file
+    takes_list = True  # the TOML file of --config may give a list
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
         """Return the names in ``value``."""
@@ -49,18 +49,18 @@ class Names(click.ParamType):  # type: ignore[type-arg]
 
 
 class Repeatable(click.Option):
-    """An option whose lists add up where it is given several times; None without any."""
+    """An option that may be given several times: its lists are joined; None if it is not given."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **(kwargs | {"multiple": True}))
 
     def process_value(self, ctx: click.Context, value: Any) -> tuple[str, ...] | None:
-        """Return all that the option was given, one behind the other."""
+        """Return the items of all lists given, in order; None if there are none."""
         return tuple(chain.from_iterable(super().process_value(ctx, value))) or None
 
 
 class Sizes(click.ParamType):  # type: ignore[type-arg]
-    """Units of the hidden layers, separated by commas, as a tuple; "none" is ()."""
+    """Numbers of units per hidden layer, separated by commas, as a tuple; () for "none"."""
 
     name = "N[,N]"
     takes_list = True
@@ -85,7 +85,7 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]
 
 
 class FiniteRange(click.FloatRange):
-    """A number in a range, which NaN and infinity are not."""
+    """A number in a range; NaN and infinity are refused."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """Return the number in ``value``."""
@@ -96,7 +96,12 @@ class FiniteRange(click.FloatRange):
 
 
 def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    """Take the defaults of this command's options from a TOML file."""
+    """Set the defaults of this command's options to the values in a TOML file.
+
+    path : the file; None does nothing.
+
+    Raises BadParameter if the file cannot be read, is not TOML, or has an unknown key.
+    """
     if path is None:
         return
     ctx.meta["config"] = path
@@ -106,7 +111,7 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}", ctx, param) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}", ctx, param) from None
-    # An option goes by its long flag; an argument by its name.
+    # A key is the long flag of an option, without "--", or the name of an argument.
     params = [p for p in ctx.command.get_params(ctx) if p is not param and p.name != "help"]
     known = {max(p.opts, key=len).lstrip("-"): p for p in params}
     defaults = {}
@@ -114,12 +119,12 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
         option = key.replace("_", "-")
         if option not in known:
             near = difflib.get_close_matches(option, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it may be one of {sorted(known)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"give one of {sorted(known)}"
             raise click.BadParameter(f"{path}: unknown key {key!r}; {hint}", ctx, param)
         takes_list = getattr(known[option].type, "takes_list", False) or known[option].multiple
         if isinstance(value, dict) or (isinstance(value, list) and not takes_list):
             raise click.BadParameter(f"{path}: {key!r} is {value!r}; give one value", ctx, param)
-        # As text, so that a value passes the checks that the flag's would.
+        # Values become text, so that they pass the same checks as values of the flags.
         as_text = [str(item) for item in value] if isinstance(value, list) else str(value)
         is_whole = not isinstance(value, list) or isinstance(known[option], Repeatable)
         one_of_many = known[option].multiple and is_whole
@@ -128,37 +133,42 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
 
 
 def refuse_input(flag: str, out: Path | None, *inputs: str | Path | None) -> None:
-    """Raise UsageError if the file ``out``, which ``flag`` names, is one of those that are read."""
+    """Raise UsageError if the output file would replace an input file.
+
+    flag : the option that names the output, for the message. out : the output file, if any.
+    inputs : paths or patterns of the files that the command reads.
+    """
     if out is None or is_stdout(out) or not out.exists():
         return
     for path in inputs:
         for found in () if path is None else {str(path), *glob.glob(str(path))}:  # noqa: PTH207
-            with suppress(OSError, ValueError):  # no such file, or no name of one
+            with suppress(OSError, ValueError):  # the file is missing, or the name is not a path
                 if not out.samefile(found):
                     continue
-                raise click.UsageError(f"{flag} {out} is a file that is read; give another path")
+                raise click.UsageError(f"{flag} {out} is also an input file; give another path")
 
 
 def computing(command: F) -> F:
-    """Add the options that say where and how to compute."""
+    """Add the options --device and --threads."""
     command = click.option(
         "--threads",
         type=click.IntRange(1, 4096),
-        help="BLAS threads on the CPU.  [default: GPUBP_THREADS; else 1 for small networks, or "
-        "all]",
+        help="BLAS threads on the CPU.  [default: GPUBP_THREADS if set, else 1 for small networks "
+        "and all cores for large ones]",
     )(command)
     return device_option(command)
 
 
 def device_option(command: F) -> F:
-    """Add the option that says where to compute."""
+    """Add the option --device."""
     return click.option(
         "--device",
         default="auto",
         show_default=True,
         callback=_check_device,
         metavar="DEVICE",
-        help="auto, cpu, cuda or cuda:N; auto is GPUBP_DEVICE if that is set.",
+        help="auto, cpu, cuda or cuda:N. auto takes GPUBP_DEVICE if it is set, else CUDA for large "
+        "work if a device is available, else the CPU.",
     )(command)
 
 

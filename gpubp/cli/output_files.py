@@ -1,4 +1,4 @@
-"""What commands write: to files, devices and pipes, or to standard output by the name "-"."""
+"""Output of the commands: to files, devices and pipes, or to standard output ("-")."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any, TextIO
 
 import click
 
-# Other names of the files that this process has open. To open one of them again would cut the file
-# that a shell appends to, and to replace it would lose the file.
+# Other names of files that this process already has open. Opening such a file again would truncate
+# a file that the shell appends to, and replacing it would lose the output.
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})", re.ASCII)
 _STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EBADF)
 
 
 class OutputPath(click.Path):
-    """A path to write to; "-" is standard output, and ./- a file of that name."""
+    """A path to write to; "-" is standard output, and "./-" is a file called "-"."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path, allow_dash=True)
@@ -35,8 +35,8 @@ class OutputPath(click.Path):
 
 
 def _descriptor(path: Path | None) -> int | None:
-    """Return the descriptor of an open file that ``path``, or what it links to, is a name of."""
-    for _ in range(40):  # a link to itself has no end
+    """Return the descriptor of an open file if ``path``, or its link target, names one."""
+    for _ in range(40):  # links may form a cycle
         if path is None:
             break
         if match := _DESCRIPTOR.fullmatch(name := path.as_posix()):
@@ -48,12 +48,12 @@ def _descriptor(path: Path | None) -> int | None:
 
 
 def is_stdout(path: Path | None) -> bool:
-    """Return whether ``path`` is a name of standard output, or a link to one."""
+    """Return whether ``path`` names standard output, directly or by a link."""
     return _descriptor(path) == 1
 
 
 def is_same(path: Path, other: Path) -> bool:
-    """Return whether two paths, there or not, are one file, or both standard output."""
+    """Return whether two paths, which need not exist, are the same file or standard output."""
     if is_stdout(path) or is_stdout(other):
         return is_stdout(path) and is_stdout(other)
     if path.exists() and other.exists():
@@ -62,17 +62,18 @@ def is_same(path: Path, other: Path) -> bool:
 
 
 def check_output(flag: str, path: Path, as_json: bool = False) -> None:
-    """Raise an error, before any work, where what ``flag`` names cannot be written to ``path``.
+    """Raise an error, before any work, if ``path`` cannot be written to.
 
-    as_json : whether lines of JSON go to standard output.
+    flag : the option that gives the path, for messages.
+    as_json : whether --json also prints to standard output.
     """
     from gpubp.storage.atomic_file import check_writable
 
     if is_stdout(path):
         if as_json:
             raise click.UsageError(
-                f"{flag} {path} and --json both go to standard output; give a file, or leave one "
-                "out"
+                f"{flag} {path} and --json both write to standard output; give a file, or leave "
+                "one out"
             )
     elif (descriptor := _descriptor(path)) is None:
         check_writable(path)
@@ -82,14 +83,17 @@ def check_output(flag: str, path: Path, as_json: bool = False) -> None:
 
 
 def refuse_stdout(flag: str, path: Path, why: str) -> None:
-    """Raise UsageError if ``path`` is standard output."""
+    """Raise UsageError if ``path`` is standard output.
+
+    flag : the option that gives the path. why : the reason, a clause of the message.
+    """
     if is_stdout(path):
-        raise click.UsageError(f"{flag} {path} is standard output, and {why}; give a file")
+        raise click.UsageError(f"{flag} {path} is standard output, but {why}; give a file")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    """Yield the file at ``path``, one that is open already as it is, at its place."""
+    """Yield the file at ``path`` for writing; a file that is already open continues where it is."""
     from gpubp.storage.atomic_file import atomic_write
 
     if (descriptor := _descriptor(path)) is not None:
@@ -102,9 +106,9 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def open_output(path: Path | None) -> Iterator[TextIO]:
-    """Yield standard output for None and "-", else a file that replaces ``path`` when it is whole.
+    """Yield a text file to write to, in UTF-8 whatever the encoding of the terminal.
 
-    Both are in UTF-8, whatever the terminal has.
+    path : None or "-" for standard output; else a file, replaced only when writing is complete.
     """
     if path is None or is_stdout(path):
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -117,7 +121,7 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
 
 @contextmanager
 def _clear_errors(path: Path) -> Iterator[None]:
-    """Say what cannot be written where the error of the system does not."""
+    """Add the path to an OSError whose message does not name it."""
     try:
         yield
     except OSError as error:
@@ -135,7 +139,10 @@ def write_output(path: Path, text: str) -> None:
 
 @contextmanager
 def lines_apart(*paths: Path | None) -> Iterator[None]:
-    """Print on standard error instead, where one of ``paths`` is standard output."""
+    """Redirect standard output to standard error if one of ``paths`` is standard output.
+
+    Printed lines then do not mix with the file that is written to standard output.
+    """
     if not any(map(is_stdout, paths)):
         yield
         return
@@ -144,12 +151,15 @@ def lines_apart(*paths: Path | None) -> Iterator[None]:
 
 
 def whole_or_beside(path: Path, whole: bool) -> Path:
-    """Return ``path``, or a name next to it for a part that would replace what is there."""
+    """Return ``path``; for an incomplete result that would replace a file, a free name next to it.
+
+    whole : whether the result is complete.
+    """
     return path if whole or is_stdout(path) or not path.is_file() else free_name(path, "part")
 
 
 def free_name(path: Path, word: str) -> Path:
-    """Return a path next to ``path`` that has ``word`` in its name, and where there is no file."""
+    """Return an unused path next to ``path``, with ``word`` in its name."""
     for number in count(1):
         ending = word if number == 1 else f"{word}-{number}"
         free = path.with_name(f"{path.stem}.{ending}{path.suffix}")

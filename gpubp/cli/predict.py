@@ -1,4 +1,4 @@
-"""`gpubp predict`: the predictions of a trained model for the rows of a table."""
+"""`gpubp predict`: write the predictions of a trained model for the rows of a table."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _NOT_WRITTEN = (
     *(".gz", ".zst", ".zip", ".bz2", ".xz", ".xlsx", ".xls", ".ods", ".json", ".jsonl", ".ndjson"),
     *(".npy", ".npz", ".duckdb", ".ddb", ".db", ".feather", ".arrow", ".safetensors"),
 )
-CHUNK_CELLS = 4_000_000  # of the columns that the model knows: fewer rows of wide tables
-# Encoded numbers, 32 MB as an array: fewer rows where categories have many outputs, but enough
-# for the time that a chunk takes by itself.
+CHUNK_CELLS = 4_000_000  # cells of the model's columns per chunk: wide tables get fewer rows
+# Encoded numbers per chunk, 32 MB as float32: categories with many outputs get fewer rows, but
+# at least FEWEST_CHUNK_ROWS, since each chunk has a fixed cost.
 CHUNK_INPUTS, FEWEST_CHUNK_ROWS = 8_000_000, 8192
 
 
@@ -38,22 +38,23 @@ CHUNK_INPUTS, FEWEST_CHUNK_ROWS = 8_000_000, 8192
     "-o",
     "--out",
     type=OutputPath(),
-    help="CSV to write, or Parquet by the suffix .parquet; - for stdout.  [default: stdout]",
+    help="File to write: Parquet if it ends in .parquet, else CSV; - for stdout.  "
+    "[default: stdout]",
 )
-@click.option("--proba", is_flag=True, help="Add the probability of each label.")
+@click.option("--proba", is_flag=True, help="Add a column with the probability of each label.")
 @click.option(
     "--keep",
     cls=Repeatable,
     type=Names(),
-    help="Columns of DATA to pass through, as they are written.",
+    help="Columns of DATA to copy unchanged to the output.",
 )
 @reading
 @device_option
 def predict(model: Path, data: str, **options: Any) -> None:
     """Write the predictions of MODEL for the rows of DATA.
 
-    DATA is a file as gpubp train takes, a built-in data set, or - for CSV on standard input.
-    Columns are matched by name, and those that the model does not know are ignored.
+    DATA is a file of any kind that gpubp train reads, a built-in data set, or - for CSV on standard
+    input. Columns are matched by name; columns that the model does not know are ignored.
     """
     from gpubp.tables.write import is_parquet, write_csv, write_parquet
 
@@ -71,7 +72,7 @@ def predict(model: Path, data: str, **options: Any) -> None:
         check_output("-o", out)
     chunks = _chunks(data, estimator, read_options(options, estimator, data), keep)
     blocks = (_block(estimator, chunk, keep, names) for chunk in chunks)
-    with strays_told(), signals_as_interrupts():  # for the temporary copies of what is read
+    with strays_told(), signals_as_interrupts():  # removes temporary copies of the input
         if out is not None and is_parquet(out) and not is_stdout(out):
             write_parquet(out, blocks)
             return
@@ -80,16 +81,16 @@ def predict(model: Path, data: str, **options: Any) -> None:
 
 
 def _check_suffix(out: Path) -> None:
-    """Raise UsageError for the suffix of a format that is not written."""
+    """Raise UsageError if the suffix is that of a format that cannot be written."""
     if out.suffix.lower() in _NOT_WRITTEN and not out.is_char_device():
         raise click.UsageError(
-            f"-o {out} has the suffix {out.suffix!r}, but predictions are CSV or, by the suffix "
-            ".parquet, Parquet; give another name"
+            f"-o {out} has the suffix {out.suffix!r}, but predictions are written as CSV or "
+            "Parquet; give a name that ends in .csv or .parquet"
         )
 
 
 def load_table_model(path: Path, device: str) -> TableClassifier | TableRegressor:
-    """Return the model at ``path``, which must know the columns it was trained on."""
+    """Return the table model in the file at ``path``; ModelFileError for an array estimator."""
     from gpubp.models.save_load import load
     from gpubp.models.table_estimators import TableEstimator
     from gpubp.storage.model_file import ModelFileError
@@ -97,8 +98,8 @@ def load_table_model(path: Path, device: str) -> TableClassifier | TableRegresso
     model = load(path, device=device)
     if not isinstance(model, TableEstimator):
         raise ModelFileError(
-            f"{path}: an estimator that was saved without its columns; load it in Python with "
-            "gpubp.load, or train with gpubp train"
+            f"{path}: an estimator of arrays, saved without column names; load it in Python with "
+            "gpubp.load, or train a model with gpubp train"
         )
     return model
 
@@ -122,12 +123,12 @@ def _chunks(
 
 
 def _names(model: TableClassifier | TableRegressor, proba: bool) -> list[str]:
-    """Return the names of the columns of predictions; UsageError where there are none to give."""
+    """Return the names of the prediction columns; UsageError for --proba and a regression."""
     from gpubp.models.table_estimators import TableClassifier
 
     is_classifier = isinstance(model, TableClassifier)
     if proba and not is_classifier:
-        raise click.UsageError("--proba is for classification, and this model is a regression")
+        raise click.UsageError("--proba is for classification, but this model is a regression")
     targets = model.target_names_
     names = ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
     if not proba:
@@ -142,23 +143,24 @@ def _block(
     keep: Sequence[str],
     names: Sequence[str],
 ) -> Block:
-    """Return the columns to write for the rows of ``chunk``."""
+    """Return the columns to write for the rows of ``chunk``, by name."""
     import numpy as np
 
     from gpubp.models.table_estimators import TableClassifier
 
     chunk.require(keep)
     kept = {name: _as_written(chunk, name) for name in keep}
-    if not len(chunk):  # a header alone, which must have the columns of the model all the same
+    if not len(chunk):  # a file with only a header must still have the columns of the model
         model.encode(chunk)
         return kept | dict.fromkeys(names, np.empty(0))
     if not isinstance(model, TableClassifier):
-        # In float64 even from a float32 network: the target's mean may dwarf its deviation.
+        # float64 even from a float32 network: the mean of the target may be far larger than its
+        # standard deviation.
         found = model.predict(chunk).reshape(len(chunk), len(names)).T
         return kept | dict(zip(names, found, strict=True))
     P = model.predict_proba(chunk)
     labels = model.most_probable(P).reshape(len(P), -1).T
-    return kept | dict(zip(names, [*labels, *P.T], strict=False))  # P where it was asked for
+    return kept | dict(zip(names, [*labels, *P.T], strict=False))  # names has P only with --proba
 
 
 def _as_written(chunk: Table, name: str) -> Any:
@@ -172,5 +174,5 @@ def _as_written(chunk: Table, name: str) -> Any:
     column = chunk.columns[name]
     if isinstance(column, TextColumn):
         return column.texts()
-    # As text, so that one block with gaps does not turn whole numbers into floats.
+    # As text, because a block with gaps would otherwise turn whole numbers into floats.
     return np.where(column.is_gap(), "", np.array(written(column.values), object))

@@ -1,4 +1,4 @@
-"""`gpubp search`: the searches that backpropagation replaces, measured beside it."""
+"""`gpubp search`: compare simple weight searches with backpropagation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     default="2s",
     show_default=True,
     metavar="N|Ns",
-    help="Evaluations, such as 1e6, or seconds, such as 5s, for each method.",
+    help="Limit of each method: evaluations, such as 1e6, or seconds, such as 5s.",
 )
 @click.option(
     "--range",
@@ -45,27 +45,38 @@ if TYPE_CHECKING:
     default=(-5.0, 5.0),
     show_default=True,
     metavar="LOW HIGH",
-    help="Where to look for each weight.",
+    help="Range in which each weight is searched.",
 )
 @click.option(
     "--values",
     type=click.IntRange(2, 1_000_000),
     default=1000,
     show_default=True,
-    help="Values of a weight: those tried one weight at a time, the most in all combinations.",
+    help="Values per weight: exactly this many when one weight is varied at a time, at most this "
+    "many on the grid.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the random numbers.",
+)
 @device_option
 @click.option(
-    "--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    show_default=True,
+    help="Floating-point type of the networks.",
 )
-@click.option("--html", type=OutputPath(), help="Write a page with the curves; - for stdout.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one a line.")
+@click.option("--html", type=OutputPath(), help="Write an HTML page with curves; - for stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one per line.")
 def search(example: str, html: Path | None, as_json: bool, **options: Any) -> int:
-    """Look for the weights of a network in four ways, each within the same budget.
+    """Search the weights of a network by four methods, each with the same budget.
 
-    One weight at a time, all combinations on a grid, at random, and by backpropagation. Ctrl-C
-    shows what was found so far.
+    The methods are: one weight at a time, all combinations on a grid, random search, and
+    backpropagation. Ctrl-C stops and shows the results so far.
     """
     from gpubp.explain.examples import example_by_name
     from gpubp.explain.search.comparison import compare

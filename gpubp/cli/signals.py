@@ -1,4 +1,4 @@
-"""Signals that end a job, for commands that keep what they have done so far."""
+"""Handle termination signals as Ctrl-C, so that commands can save their work and clean up."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def signals_as_interrupts() -> Iterator[None]:
-    """Let the signals that end a job (a scheduler's, a closed terminal's) stop as Ctrl-C does."""
+    """Raise KeyboardInterrupt for SIGTERM and SIGHUP (job scheduler, closed terminal) too."""
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
-        names = []  # which alone may set handlers
+        names = []  # only the main thread may set handlers
     numbers = [getattr(signal, name) for name in names]
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:

@@ -1,4 +1,4 @@
-"""Options that say how a table is read, and which of its columns a model learns from."""
+"""Options for reading a table and for choosing the columns that a model learns from."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ READING = ("delimiter", "decimal", "encoding", "no_header", "na", "query")
 # Each is also a parameter of the encoder.
 COLUMNS = {
     "drop": "Columns to leave out.",
-    "features": "Columns to learn from, instead of all but the target.",
-    "categorical": "Columns to take as categories, such as codes written as numbers.",
-    "numeric": "Columns to take as numbers.",
-    "date": "Columns to take as dates.",
+    "features": "Columns to learn from.  [default: all but the target]",
+    "categorical": "Columns to treat as categories, such as codes written as numbers.",
+    "numeric": "Columns to treat as numbers.",
+    "date": "Columns to treat as dates. NAME:dmy or NAME:mdy gives the order of day and month.",
 }
 SLOW_QUERY = 10  # seconds
-# Codecs of Python that are for names of hosts and for its own literals.
+# Python codecs for host names and for string literals, which are not encodings of files.
 NOT_OF_FILES = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape")
 _NAMED = {r"\t": "\t", "tab": "\t", "space": " "}
 
 
 class Delimiter(click.ParamType):  # type: ignore[type-arg]
-    """One character between fields."""
+    """The character between fields; also "tab", "space" or "\\t"."""
 
     name = "CHARACTER"
 
@@ -55,7 +55,7 @@ class Delimiter(click.ParamType):  # type: ignore[type-arg]
 
 
 class Encoding(click.ParamType):  # type: ignore[type-arg]
-    """The name of an encoding of text that Python knows."""
+    """The name of a text encoding known to Python."""
 
     name = "ENCODING"
 
@@ -74,10 +74,13 @@ class Encoding(click.ParamType):  # type: ignore[type-arg]
 
 
 class Markers(click.ParamType):  # type: ignore[type-arg]
-    """Cells that mean "no value", separated by commas; "" for the empty cell alone, as ("",)."""
+    """Cells that mean "no value", separated by commas, as a tuple.
+
+    An empty text gives ("",): only empty cells mean "no value".
+    """
 
     name = "VALUE[,VALUE]"
-    takes_list = True  # in a TOML file
+    takes_list = True  # the TOML file of --config may give a list
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
         """Return the markers in ``value``."""
@@ -86,28 +89,35 @@ class Markers(click.ParamType):  # type: ignore[type-arg]
 
 
 def reading(command: F) -> F:
-    """Add the options that say how DATA is read."""
+    """Add the options for reading DATA."""
     for option in reversed(
         (
-            click.option("--delimiter", type=Delimiter(), help="Between fields.  [default: found]"),
+            click.option(
+                "--delimiter",
+                type=Delimiter(),
+                help="Character between fields, or tab.  [default: detected]",
+            ),
             click.option(
                 "--decimal",
                 type=click.Choice([".", ","]),
-                help="Decimal sign of numbers.  [default: found]",
+                help="Decimal sign of numbers.  [default: detected]",
             ),
-            click.option("--encoding", type=Encoding(), help="Of the text.  [default: UTF-8]"),
-            click.option("--no-header", is_flag=True, help="The first line is data, not names."),
+            click.option("--encoding", type=Encoding(), help="Text encoding.  [default: UTF-8]"),
+            click.option(
+                "--no-header", is_flag=True, help="The first line is data, not column names."
+            ),
             click.option(
                 "--na",
                 cls=Repeatable,
                 type=Markers(),
-                help="Cells that mean 'no value', besides '', NA, null, ?, - and the like; '' for "
-                "the empty cell alone.",
+                help="More cells that mean 'no value', in addition to '', NA, null, ?, - and "
+                "similar ones. --na '' counts only empty cells as 'no value'.",
             ),
             click.option(
                 "--query",
                 metavar="SQL",
-                help="SELECT to run on the file, whose table is called data.",
+                help="SELECT statement whose rows are used. The table is called data; in a DuckDB "
+                "file, tables have their own names.",
             ),
         )
     ):
@@ -116,9 +126,9 @@ def reading(command: F) -> F:
 
 
 def choosing_columns(command: F) -> F:
-    """Add the options that choose columns and say what they hold."""
+    """Add the options that choose columns and set their kinds."""
     for name, text in reversed(COLUMNS.items()):
-        more = " A name with a comma goes in an option of its own." if name == "drop" else ""
+        more = " Repeat the option for a name that has a comma." if name == "drop" else ""
         option = click.option(
             f"--{name}", multiple=True, metavar="COLUMN[,COLUMN]", help=text + more
         )
@@ -129,9 +139,10 @@ def choosing_columns(command: F) -> F:
 def read_options(
     options: Mapping[str, Any], model: TableEstimator | None = None, data: str = ""
 ) -> ReadOptions:
-    """Return how the command line says that ``data`` is read.
+    """Return the options for reading a table.
 
-    model : gives the markers and the decimal sign of its training, where the options have none.
+    options : of the command line. model : its missing-value markers and its decimal sign are used
+    where ``options`` has none. data : path or name of the table.
     """
     from gpubp.tables.read import DATASETS, ReadOptions
 
@@ -150,7 +161,10 @@ def read_options(
 
 @contextmanager
 def strays_told() -> Iterator[None]:
-    """Say at the end, in one line per column, which cells do not fit and count as empty."""
+    """Print on stderr, at the end, one line per column with cells that count as empty.
+
+    Cells count as empty if they do not fit the kind of their column.
+    """
     from gpubp.tables.encoding.strays import StrayCellWarning, Strays
 
     found: dict[str, dict[str, Strays]] = {}  # by column, then by place: rows are encoded twice
@@ -183,12 +197,12 @@ def read_data(
 ) -> Table:
     """Return the table at the path ``data``, or the built-in data set of that name.
 
-    targets, known, as_text : as `read_table` takes them.
+    The other arguments are those of `read_table`.
     """
     from gpubp.tables.read import DATASETS, ReadOptions, load_dataset, read_table
 
     options = options or ReadOptions()
-    if data not in DATASETS:  # a file that can be read has a suffix
+    if data not in DATASETS:  # no file has such a name: readable files have a suffix
         with told_if_slow(options):
             return read_table(
                 data,
@@ -202,7 +216,7 @@ def read_data(
         raise click.UsageError(f"--target-file goes with an .npy file, not with {data!r}")
     if options != ReadOptions(na=options.na):
         raise click.UsageError(
-            f"{data!r} is a built-in data set, which takes no options of reading; leave them out"
+            f"{data!r} is a built-in data set, which takes no options for reading; leave them out"
         )
     table = load_dataset(data, options.missing)
     return replace(table, targets=tuple(targets)) if targets else table
@@ -210,8 +224,8 @@ def read_data(
 
 @contextmanager
 def told_if_slow(options: ReadOptions) -> Iterator[None]:
-    """Say in a line on stderr that a query takes long, which may be an endless one."""
-    text = f"the query has run for {SLOW_QUERY} s and goes on; Ctrl-C ends it"
+    """Print a line on stderr if a query takes long, since it may never end."""
+    text = f"the query is still running after {SLOW_QUERY} s; Ctrl-C stops it"
     timer = threading.Timer(SLOW_QUERY, lambda: click.echo(text, err=True))
     timer.daemon = True
     if options.query is not None:
@@ -225,9 +239,10 @@ def told_if_slow(options: ReadOptions) -> Iterator[None]:
 def column_choices(
     options: Mapping[str, Any], table: Table, targets: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Return the parameters of the encoder that the options of columns set.
+    """Return the parameters of the encoder set by --drop, --features and the like.
 
-    A value is the name of a column, commas and all, or else names separated by commas.
+    A value is the name of one column, which may contain commas, or names separated by commas.
+
     Raises UsageError for an empty name and for a target.
     """
     choices: dict[str, tuple[str, ...]] = {}
@@ -238,7 +253,7 @@ def column_choices(
         for target in targets:
             if target in found:
                 raise click.UsageError(
-                    f"--{name} names {target!r}, which is the target; leave it out, or take "
+                    f"--{name} names {target!r}, which is the target; leave it out, or choose "
                     "another --target"
                 )
         if found:

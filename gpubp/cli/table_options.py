@@ -1,4 +1,7 @@
-"""Options of the tables of solvers, schedules and losses: a name, and each number of an entry."""
+"""Options made from the tables of solvers, schedules and losses.
+
+Each table gives one option for the name of an entry, and one per hyperparameter of its entries.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class TableCommand(click.Command):
-    """A command that has the options of the tables, too, after --activation.
+    """A command that also has the options made from the tables, after --activation.
 
-    They are made when the command line is parsed, since the tables load NumPy.
+    These options are made when the command line is parsed, because the tables import NumPy.
     """
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -37,17 +40,18 @@ def _made() -> Iterator[click.Option]:
     from gpubp.backprop.optimizers import SOLVER_NUMBERS, SOLVERS
     from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
-    yield _choice("solver", SOLVERS)
+    yield _choice("solver", SOLVERS, text="Optimizer; adamw if not given.")
     yield from (_number(name, "--solver ", of) for name, of in SOLVER_NUMBERS.items())
-    yield _choice("schedule", SCHEDULES)
+    text = "Schedule of the learning rate; cosine if not given, for adamw."
+    yield _choice("schedule", SCHEDULES, text=text)
     yield from (_number(name, "--schedule ", of) for name, of in SCHEDULE_NUMBERS.items())
     losses = {name: LOSSES[name] for name in REGRESSION_LOSSES}
-    yield _choice("loss", losses, "squared_error", "Of a regression.")
+    yield _choice("loss", losses, "squared_error", "Loss of a regression.")
     yield from (_number(name, "--loss ", of) for name, of in _loss_numbers().items())
 
 
 def _loss_numbers() -> dict[str, dict[str, HyperparameterSpec]]:
-    """Return each number of a loss, by the loss that takes it."""
+    """Return the losses that take each hyperparameter: by its name, then by loss."""
     from gpubp.backprop.losses import LOSS_NUMBERS
 
     return {name: {loss: number} for name, (loss, number) in LOSS_NUMBERS.items()}
@@ -83,9 +87,9 @@ def _range(parameter: HyperparameterSpec) -> click.ParamType[Any]:
 
 
 def table_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the estimator's parameters that the options of the tables set.
+    """Return the estimator's parameters set by --solver, --schedule and their hyperparameters.
 
-    Raises UsageError for a number or a schedule that the chosen solver does not use.
+    Raises UsageError for a hyperparameter or a schedule that the chosen solver does not use.
     """
     from gpubp.backprop.optimizers import SOLVER_NUMBERS
     from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
@@ -104,9 +108,9 @@ def table_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def loss_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a regression's loss that the options of the table set.
+    """Return the estimator's parameters set by --loss and its hyperparameters.
 
-    Raises UsageError for a number that the chosen loss does not take.
+    Raises UsageError for a hyperparameter that the chosen loss does not take.
     """
     return {"loss": options["loss"], **_given(options, "loss", _loss_numbers())}
 
@@ -114,7 +118,13 @@ def loss_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
 def _given(
     options: Mapping[str, Any], table: str, numbers: Mapping[str, Mapping[str, HyperparameterSpec]]
 ) -> dict[str, Any]:
-    """Return the numbers that were given for the entry of ``table`` that was chosen."""
+    """Return the given hyperparameters of the chosen entry.
+
+    options : of the command line. table : "solver", "schedule" or "loss".
+    numbers : the entries that take each hyperparameter, by its name.
+
+    Raises UsageError for a hyperparameter that the chosen entry does not take.
+    """
     given = {name: options[name] for name in numbers if options[name] is not None}
     entry = options[table]
     for name, value in given.items():
@@ -130,7 +140,7 @@ def _given(
         first, own = next(iter(of.values())).default, of[entry].default
         if value == first != own:
             raise click.UsageError(
-                f"{flag} {value} stands for the default of --{table} {entry}, {own}; give another "
-                "number, or leave it out"
+                f"{flag} {value} would be replaced by {own}, the default of --{table} {entry}; "
+                "give another number, or leave it out"
             )
     return given

@@ -1,4 +1,4 @@
-"""`gpubp train`: from a table to a trained, saved and tested model."""
+"""`gpubp train`: train a model on a table, test it and save it."""
 
 from __future__ import annotations
 
@@ -30,83 +30,121 @@ from gpubp.kernels.activations import ACTIVATIONS
 @click.command(cls=TrainCommand)
 @click.argument("data", type=DATA, default="digits")
 @click.option(
-    "--target", cls=Repeatable, type=Names(), help="Target columns.  [default: the last; npz: y]"
+    "--target",
+    cls=Repeatable,
+    type=Names(),
+    help="Columns to predict.  [default: the last column; y of an .npz]",
 )
-@click.option("--target-file", type=click.Path(path_type=Path), help="y.npy for an X.npy.")
+@click.option(
+    "--target-file",
+    type=click.Path(path_type=Path),
+    help=".npy file with the targets, if DATA is an .npy.",
+)
 @click.option(
     "--task",
     type=click.Choice(["auto", "classification", "regression"]),
     default="auto",
     show_default=True,
+    help="Predict classes or numbers; auto decides by the values of the target.",
 )
 @reading
 @choosing_columns
-@click.option("--hidden", type=Sizes(), help="Hidden units by layer, such as 128,64, or none.")
 @click.option(
-    "--activation", type=click.Choice(sorted(ACTIVATIONS)), default="relu", show_default=True
+    "--hidden",
+    type=Sizes(),
+    help="Units of each hidden layer, such as 128,64; none for no hidden layer.  [default: 256]",
 )
-@click.option("--lr", type=FiniteRange(min=0, min_open=True), help="Learning rate.")
-@click.option("--epochs", type=click.IntRange(min=1), help="At most so many.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Rows of a step.")
-@click.option("--alpha", type=FiniteRange(min=0), help="L2 penalty.")
+@click.option(
+    "--activation",
+    type=click.Choice(sorted(ACTIVATIONS)),
+    default="relu",
+    show_default=True,
+    help="Activation of the hidden layers.",
+)
+@click.option(
+    "--lr",
+    type=FiniteRange(min=0, min_open=True),
+    help="Initial learning rate.  [default: 0.004 for adamw, else 0.001]",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Largest number of epochs, or of iterations of lbfgs.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), help="Rows per training step.")
+@click.option(
+    "--alpha",
+    type=FiniteRange(min=0),
+    help="L2 penalty on the weights.  [default: 0 for adamw, else 0.0001]",
+)
 @click.option(
     "--dropout",
     type=FiniteRange(0, 1, max_open=True),
-    help="Part of the hidden units that each training step drops.",
+    help="Fraction of the hidden units that each training step drops.",
 )
 @click.option(
     "--test-size",
     type=FiniteRange(0, 1, max_open=True),
     default=0.2,
     show_default=True,
-    help="Part of the rows kept for the test, of each class if possible; 0 for none.",
+    help="Fraction of the rows kept for the test, stratified by class if possible; 0 for no test.",
 )
 @click.option(
     "--validation-size",
     type=FiniteRange(0, 1, max_open=True),
-    help="Part of the training rows that decides when to stop and which epoch to keep; 0 for none.",
+    help="Fraction of the training rows held out for early stopping; 0 for none.",
 )
 @click.option(
     "--patience",
     type=click.IntRange(min=1),
-    help="Epochs without improvement until training stops.",
+    help="Epochs without improvement after which training stops.",
 )
 @click.option(
     "--scoring",
     metavar="METRIC",
-    help="What the validation compares: 'loss', or a metric of scikit-learn's, such as "
+    help="Metric of the held-out rows: 'loss', or a scorer of scikit-learn, such as "
     "balanced_accuracy.",
 )
 @click.option(
     "--class-weight",
     metavar="balanced|LABEL=WEIGHT[,...]",
-    help="How much each class counts in the loss; balanced helps rare ones.  [default: all alike]",
+    help="Weight of each class in the loss; balanced gives rare classes more.  "
+    "[default: 1 for each class]",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the initial weights, the splits and the order of the rows.",
+)
 @computing
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),
     default="float32",
     show_default=True,
+    help="Floating-point type of the training.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["float32", "tf32", "bfloat16"]),
     default="float32",
     show_default=True,
-    help="Rounding of the factors of matrix products on CUDA; sums and weights stay float32.",
+    help="On CUDA, the type to which the inputs of matrix products are rounded; sums and weights "
+    "stay float32.",
 )
 @click.option(
     "--no-record",
     is_flag=True,
-    help="Run each step on CUDA launch by launch, for debugging; the numbers stay the same.",
+    help="On CUDA, launch each kernel separately instead of as one recorded graph, for debugging; "
+    "the results stay the same.",
 )
 @click.option(
     "--compiled/--no-compiled",
     default=None,
-    help="Compile elementwise steps for this CPU with the C++ compiler, once; they are cached.  "
-    "[default: GPUBP_COMPILED; else no]",
+    help="Compile the elementwise steps for this CPU with a C++ compiler; the compiled code is "
+    "cached.  [default: GPUBP_COMPILED if set, else no]",
 )
 @click.option(
     "-o",
@@ -116,15 +154,15 @@ from gpubp.kernels.activations import ACTIVATIONS
     show_default=True,
     help="Where to save the model.",
 )
-@click.option("--quiet", is_flag=True, help="Print the summary only.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one a line.")
+@click.option("--quiet", is_flag=True, help="Print only the summary.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one per line.")
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     is_eager=True,
     expose_value=False,
     callback=read_config,
-    help="TOML file with options by their long names; flags win.",
+    help="TOML file of options by their long names; the command line takes precedence.",
 )
 def train(**options: Any) -> int:
     """Train a network on DATA, test it and save it.
@@ -132,14 +170,21 @@ def train(**options: Any) -> int:
     \b
     gpubp train churn.csv --target churn -o churn.safetensors
 
-    Dates, categories and gaps need no preparation; ids and free text are left out. What is not
-    given of network and training is chosen by the size of the table; gpubp inspect shows what was
-    chosen.
+    Dates, categories and missing values need no preparation; ids and free text are left out.
+    Options of the network and of training that are not given are chosen by the size of the table;
+    gpubp inspect shows the choice.
 
-    DATA is a table: .csv, .tsv or .txt of any dialect, .parquet, .jsonl, each of them .gz or .zst
-    too, several by a pattern such as 'data/*.csv', or - for CSV on standard input; a DuckDB file
-    with --query; an .npz with X and y, an .npy with --target-file; or one of digits (the default),
-    breast_cancer, wine, iris, diabetes.
+    DATA is one of:
+
+    \b
+    - a .csv, .tsv or .txt file in any dialect, or .jsonl; also as .gz or .zst
+    - a .parquet file
+    - several such files, by a pattern such as 'data/*.csv'
+    - '-' for CSV on standard input
+    - a DuckDB file, with --query
+    - an .npz with arrays X and y, or an .npy with --target-file
+    - a built-in data set: digits (the default), breast_cancer, wine, iris or
+      diabetes
     """
     from gpubp.reports.terminal import JsonReport, TextReport
     from gpubp.storage.atomic_file import check_writable
@@ -149,10 +194,10 @@ def train(**options: Any) -> int:
     report = JsonReport(quiet) if options["as_json"] else TextReport(quiet)
     out: Path = options["out"]
     config = click.get_current_context().meta.get("config")
-    refuse_stdout("-o", out, "a model is no text")
+    refuse_stdout("-o", out, "a model file is binary")
     refuse_input("-o", out, options["data"], options["target_file"], config)
     check_writable(out)
-    with signals_as_interrupts():  # for the temporary copies of what is read
+    with signals_as_interrupts():  # removes temporary copies of the input
         table = read_data(
             options["data"],
             read_options(options),
@@ -173,7 +218,7 @@ def train(**options: Any) -> int:
 
 
 def _tell_unheeded(options: dict[str, Any]) -> None:
-    """Say in a line on stderr which of the options given are for CUDA alone."""
+    """Print on stderr which of the given options have an effect on CUDA only."""
     given = {
         "--precision": options["precision"] != "float32",
         "--no-record": options["no_record"],
@@ -182,6 +227,6 @@ def _tell_unheeded(options: dict[str, Any]) -> None:
         verb = "has" if len(names) == 1 else "have"
         click.echo(
             f"{' and '.join(names)} {verb} no effect on the CPU, where the network was trained; "
-            "for a GPU take --device cuda",
+            "use --device cuda for a GPU",
             err=True,
         )

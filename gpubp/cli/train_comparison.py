@@ -1,4 +1,4 @@
-"""How a trained network compares with simpler models on the test rows, class by class."""
+"""Comparison of a trained network with simpler models on the test rows."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ Metrics = dict[str, Any]
 
 
 def no_comparison(trained: Trained) -> dict[str, Any]:
-    """Return what `compared` does, where there are no test rows."""
+    """Return the dict of `compared` for a training without test rows."""
     from gpubp.models.verdict import NO_TEST
 
     return _found(trained, {}, [], [], NO_TEST)
 
 
 def compared(trained: Trained, test: Problem, train: Metrics, own: Metrics) -> dict[str, Any]:
-    """Return the "baselines" by name, the scores of "classes", "remarks" and "verdict".
+    """Return the comparison of the network with simpler models, as a dict.
 
-    test : the rows kept for the test. train, own : the network's scores on the others and on these.
+    "baselines" are the simpler models by name, "classes" the scores of each class,
+    "positive_class" the class that F1 is about, "remarks" and "verdict" text for the user.
+
+    test : the test rows. train, own : the network's scores on the training rows and on the test
+    rows.
     """
     from gpubp.models.baselines import baselines, rows_for_linear
     from gpubp.models.table_estimators import TableClassifier
@@ -67,7 +71,7 @@ def _found(
 
 
 def _advice(trained: Trained) -> str:
-    """Return what may help where the training rows are known by heart."""
+    """Return advice against overfitting, as a phrase."""
     network = trained.network
     smaller = "a smaller --hidden" if network._hidden_sizes() else "fewer columns"
     if network.solver == "lbfgs":

@@ -1,4 +1,4 @@
-"""The help of `gpubp train`, with its options under headings, and what to do with two tables."""
+"""The help of `gpubp train`, with options grouped by heading; the error for a second table."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import click
 
 from gpubp.cli.table_options import TableCommand
 
-# The options under each heading, the most needed first. Those of no heading are numbers of an
-# entry of the tables of solvers, schedules and losses, which come last.
+# The options under each heading, the most often needed first. All other options are
+# hyperparameters of a solver, schedule or loss; they come last, under LAST.
 GROUPS = {
     "Table": (
         *("target", "task", "delimiter", "decimal", "encoding", "no_header", "na", "query"),
@@ -24,7 +24,7 @@ GROUPS = {
     "Output": ("out", "quiet", "as_json", "config", "help"),
     "Device": ("device", "threads", "dtype", "precision", "compiled", "no_record"),
 }
-LAST = "Numbers of a solver, schedule or loss"
+LAST = "Hyperparameters of a solver, schedule or loss"
 
 
 class TrainCommand(TableCommand):
@@ -44,8 +44,8 @@ class TrainCommand(TableCommand):
             formatter.write_dl(list(records.values()))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the command line; UsageError for a second table says what to do with it."""
-        ctx.allow_extra_args = True  # which are refused here
+        """Parse the command line; raise UsageError, with advice, for a second table."""
+        ctx.allow_extra_args = True  # click's own error has no advice
         rest: list[str] = super().parse_args(ctx, args)
         if ctx.args and not ctx.resilient_parsing:
             raise click.UsageError(_of_more_tables(ctx.args[0], ctx.params), ctx)
@@ -54,7 +54,7 @@ class TrainCommand(TableCommand):
 
 def _of_more_tables(other: str, params: dict[str, Any]) -> str:
     return (
-        f"train takes one table, {str(params.get('data'))!r}, and got {other!r} too; to score the "
-        f"trained model on that: gpubp evaluate {params.get('out')} {other}; to train on several "
-        "files, give a pattern such as 'data/*.csv'"
+        f"train takes one table, got {str(params.get('data'))!r} and {other!r}; to score the "
+        f"trained model on {other!r}, run gpubp evaluate {params.get('out')} {other}; to train on "
+        "several files, give a pattern such as 'data/*.csv'"
     )

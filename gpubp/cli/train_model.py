@@ -1,4 +1,4 @@
-"""What `gpubp train` does between a table and a trained model."""
+"""The training of `gpubp train`: from a table to a trained model."""
 
 from __future__ import annotations
 
@@ -30,25 +30,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Rows with their targets, and what is to be learned from them."""
+    """Rows with their targets and the task to learn.
+
+    table : the rows. targets : names of the target columns.
+    labels : (n,) of a classification; None for a regression.
+    """
 
     table: Table
     targets: tuple[str, ...]
     task: Task
-    labels: np.ndarray | None  # (n,) of a classification
+    labels: np.ndarray | None
 
     def reorder(self, places: np.ndarray) -> Problem:
-        """All rows in another order, in the memory of these: see `Table.reorder`."""
+        """Return all rows in another order, in the same memory; see `Table.reorder`."""
         labels = None if self.labels is None else self.labels[places]
         return Problem(self.table.reorder(places), self.targets, self.task, labels)
 
     def part(self, start: int, stop: int) -> Problem:
-        """The rows [start, stop), as views."""
+        """Return the rows [start, stop) as views."""
         labels = None if self.labels is None else self.labels[start:stop]
         return Problem(self.table.rows(start, stop), self.targets, self.task, labels)
 
     def truth(self) -> np.ndarray:
-        """The labels (n,), or the numbers (n, k)."""
+        """Return the true labels (n,), or the true numbers (n, k)."""
         from gpubp.tables.target import numbers_of
 
         return numbers_of(self.table, self.targets) if self.labels is None else self.labels
@@ -59,9 +63,11 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained model, how training went, and the rows trained on and kept for the test.
+    """A trained model, the history of its training, and its rows.
 
-    data : where the rows came from, and how many there were for what.
+    rows, test_rows : the rows trained on, and those kept for the test, if any.
+    data : source of the rows, and how many were used for each purpose.
+    columns : the summary of the columns, as `columns_of` returns it.
     """
 
     model: TableClassifier | TableRegressor
@@ -79,9 +85,9 @@ class Trained:
 
 
 def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
-    """Train on ``table`` as the options say, but for the rows kept for the test.
+    """Train on ``table``, without the rows kept for the test.
 
-    The rows of ``table`` are reordered in place, so that it must not be used any more.
+    The rows of ``table`` are reordered in place, so it must not be used afterwards.
     """
     import numpy as np
 
@@ -95,8 +101,8 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
     if tested is not None:
         every = problem.reorder(np.concatenate([kept, tested]))
         rows, test_rows = every.part(0, len(kept)), every.part(len(kept), len(every))
-        # The columns of ``table`` are in that order now, unless rows without a target were left
-        # out, which made a copy.
+        # ``table`` now has the new order too, unless leaving out rows without a target made
+        # ``problem`` a copy.
         whole = every.table if len(every) == len(table) else table
     if rows.labels is not None and test_rows is not None and test_rows.labels is not None:
         note = unseen_classes(rows.labels, test_rows.labels)
@@ -125,7 +131,7 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
 
 
 def _about_rows(table: Table, problem: Problem, test_rows: Problem | None) -> dict[str, Any]:
-    """Return where the rows came from, and how many there are."""
+    """Return the source of the rows, and how many were used for each purpose."""
     return {
         "source": Path(table.source).name or table.source,
         "rows": len(table),
@@ -137,7 +143,10 @@ def _about_rows(table: Table, problem: Problem, test_rows: Problem | None) -> di
 
 @contextmanager
 def _refused_targets(options: dict[str, Any]) -> Iterator[None]:
-    """Turn the estimator's ValueError, where options fit no targets like these, into one of use."""
+    """Turn a ValueError of the estimator into a UsageError that names the options at fault.
+
+    Some options, such as --scoring, suit only certain targets. DataError passes unchanged.
+    """
     from gpubp.tables.table import DataError
 
     asked = {name: options[name] for name in ("class_weight", "scoring") if options[name]}
@@ -154,14 +163,14 @@ def _refused_targets(options: dict[str, Any]) -> Iterator[None]:
         hint = ""
         if options["scoring"]:
             hint = (
-                "; metrics for any classes are accuracy, balanced_accuracy, f1_macro, neg_log_loss "
-                "and roc_auc_ovr, for numbers r2 and neg_root_mean_squared_error"
+                "; for any classes give accuracy, balanced_accuracy, f1_macro, neg_log_loss or "
+                "roc_auc_ovr, for numbers r2 or neg_root_mean_squared_error"
             )
         raise click.UsageError(f"{flags} does not fit the target: {error}{hint}") from None
 
 
 def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
-    """Return the rows of ``table`` that have a target, and the task; say which and why."""
+    """Return the rows of ``table`` that have a target, with the task; report both."""
     from gpubp.tables.column import told_markers
     from gpubp.tables.table import DataError, listed
     from gpubp.tables.target import (
@@ -199,7 +208,10 @@ def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
 
 @dataclass(eq=False)
 class _Start:
-    """What is said and checked when the columns are encoded, before anything is learned."""
+    """The ``on_start`` callback of the model: reports the columns and checks test rows and disk.
+
+    It is called when the columns are encoded, before the network trains.
+    """
 
     report: Report
     options: dict[str, Any]
@@ -213,11 +225,11 @@ class _Start:
         self.columns = columns_of(encoder)
         self.report.columns(self.columns, encoder.n_features_out_)
         self.report.epochs = int(network.max_iter)
-        if self.test_rows is not None:  # a bad cell of the test is found now
+        if self.test_rows is not None:  # finds a bad cell of the test rows before the training
             encoder.transform(self.test_rows.table)
         self._check_room(encoder.n_features_out_, network)
         self._note_unheeded(network)
-        if network.batch_size != "auto":  # whose clipping would be warned of
+        if network.batch_size != "auto":  # clipped here, since the network would warn of it
             held = ceil(len(self.rows) * network.validation_fraction)
             most = len(self.rows) - held * bool(network.early_stopping)
             network.set_params(batch_size=min(network.batch_size, max(1, most)))
@@ -225,12 +237,12 @@ class _Start:
     def _note_unheeded(self, network: MLPClassifier | MLPRegressor) -> None:
         if self.options["scoring"] is not None and not network.early_stopping:
             self.report.note(
-                "--scoring has no effect, as no rows are held out to validate on; for some give "
-                "--validation-size 0.1"
+                "--scoring has no effect, as no rows are held out for validation; give, for "
+                "example, --validation-size 0.1 to hold some out"
             )
 
     def _check_room(self, inputs: int, network: MLPClassifier | MLPRegressor) -> None:
-        """Raise OSError where the disk has no room for the model."""
+        """Raise OSError if the disk has no room for the model, MemoryError if memory has none."""
         import numpy as np
 
         from gpubp.backprop.network import Network
@@ -242,5 +254,5 @@ class _Start:
             outputs = 1 if classes == 2 else classes
         hidden = network._hidden_sizes()
         shape = Network((inputs, *hidden, outputs), network._activations(len(hidden)))
-        # What fits in no memory is told of as such: this raises a MemoryError.
+        # np.empty raises MemoryError if the weights do not fit in memory.
         check_room(self.options["out"], np.empty(shape.n_parameters, network.dtype).nbytes)

@@ -1,4 +1,4 @@
-"""The options of `gpubp train` as parameters of the model that it fits."""
+"""Convert the options of `gpubp train` to parameters of the model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gpubp.cli.table_options import loss_parameters, table_parameters
 if TYPE_CHECKING:
     import numpy as np
 
-# Options that only training by epochs heeds.
+# Options that have an effect only in training by epochs, so not with L-BFGS.
 EPOCH_OPTIONS = {
     *("lr", "schedule", "batch_size", "validation_size", "patience", "dropout", "scoring"),
 }
-# Parameters by the option that sets them; one that is not given is left to the model.
+# Parameters by the option that sets them. The model chooses parameters that are not given.
 _PARAMETERS = {
     "hidden": "hidden_layer_sizes",
     "activation": "activation",
@@ -42,7 +42,7 @@ _PARAMETERS = {
 
 
 def check_parameters(options: Mapping[str, Any]) -> None:
-    """Raise UsageError for options that do not go together, whatever the data are."""
+    """Raise UsageError for options that contradict each other whatever the data are."""
     if options["solver"] == "lbfgs":
         _refuse_options_of_epochs()
     table_parameters(options)
@@ -55,6 +55,8 @@ def check_parameters(options: Mapping[str, Any]) -> None:
 
 def parameters(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the model's parameters that the options set for this task.
+
+    task : "classification" or "regression".
 
     Raises UsageError for options of the other task.
     """
@@ -76,7 +78,9 @@ def parameters(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def class_weight(given: str | None, labels: np.ndarray) -> Any:
-    """Return --class-weight as the estimator takes it: None, "balanced" or weights by label.
+    """Return --class-weight in the form of the estimator: None, "balanced" or a dict by label.
+
+    given : the text of the option; None if it was not given. labels : (n,), of the training rows.
 
     Raises UsageError for a label that no row has.
     """
@@ -88,14 +92,14 @@ def class_weight(given: str | None, labels: np.ndarray) -> Any:
         if name not in by_text:
             near = difflib.get_close_matches(name, by_text, n=1) or sorted(by_text)[:10]
             raise click.UsageError(
-                f"--class-weight has {name!r}, which is no label of the target; give labels such "
-                f"as {', '.join(map(repr, near))}"
+                f"--class-weight has {name!r}, which is not a label of the target; give labels "
+                f"such as {', '.join(map(repr, near))}"
             )
     return {by_text[name]: weight for name, weight in weights.items()}
 
 
 def _weights(given: str) -> dict[str, float]:
-    """Return label=weight,label=weight as a dict; UsageError for anything else."""
+    """Return text of the form label=weight,label=weight as a dict; raise UsageError otherwise."""
     weights = {}
     for part in split_names(given):
         label, sign, text = part.rpartition("=")
@@ -105,8 +109,8 @@ def _weights(given: str) -> dict[str, float]:
             weight = math.nan
         if not sign or not label.strip() or not 0 <= weight < math.inf:
             raise click.UsageError(
-                f"--class-weight {given!r}: {part!r} is not a label with its weight; give "
-                "balanced, or label=weight,label=weight with weights of 0 or more: no=1,yes=5"
+                f"--class-weight {given!r}: {part!r} is not of the form label=weight; give "
+                "balanced, or labels with weights of 0 or more, such as no=1,yes=5"
             )
         weights[label.strip()] = weight
     return weights
@@ -118,38 +122,38 @@ def _check_scoring(name: str) -> None:
     if name not in SCORINGS.options:
         near = difflib.get_close_matches(name, SCORINGS.options, n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "give one, or 'loss'"
-        raise click.UsageError(f"--scoring {name!r} is no metric of scikit-learn's; {hint}")
+        raise click.UsageError(f"--scoring {name!r} is not a scorer of scikit-learn; {hint}")
 
 
 def _refuse_options_of_epochs() -> None:
-    """Raise a UsageError for an option that was given and that L-BFGS would not heed."""
+    """Raise UsageError if an option was given that has no effect with L-BFGS."""
     from gpubp.backprop.optimizers import STEPWISE
 
     context = click.get_current_context()
     for name in sorted(EPOCH_OPTIONS.intersection(context.params)):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(
-                f"--{name.replace('_', '-')} is for --solver {', '.join(STEPWISE)}: lbfgs takes "
-                "all rows in every step and finds the length of its steps; leave it out"
+                f"--{name.replace('_', '-')} is for --solver {', '.join(STEPWISE)}; lbfgs uses all "
+                "rows in every step and finds the step length itself; leave the option out"
             )
 
 
 def _refuse_class_weight(options: Mapping[str, Any]) -> None:
     if options["class_weight"] is not None:
         raise click.UsageError(
-            "--class-weight is for classification, and this is a regression; leave it out, or take "
+            "--class-weight is for classification, but this is a regression; leave it out, or use "
             "--task classification"
         )
 
 
 def _refuse_loss(options: Mapping[str, Any]) -> None:
-    """Raise a UsageError for a loss, or a number of one, that was given for a classification."""
+    """Raise UsageError if --loss or one of its hyperparameters was given for a classification."""
     from gpubp.backprop.losses import LOSS_NUMBERS
 
     context = click.get_current_context()
     for name in ("loss", *LOSS_NUMBERS):
         if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, None):
             raise click.UsageError(
-                f"--{name.replace('_', '-')} is for regression, and this is a classification, "
-                "which minimises the log loss; leave it out, or take --task regression"
+                f"--{name.replace('_', '-')} is for regression, but this is a classification, "
+                "which minimises the log loss; leave it out, or use --task regression"
             )

@@ -1,4 +1,4 @@
-"""How `gpubp train` ends: a model that is saved, or one that diverged and replaces nothing."""
+"""The end of `gpubp train`: save the model, unless the training diverged."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Metrics = dict[str, Any]
 
 
 def saved_result(trained: Trained, options: dict[str, Any]) -> dict[str, Any]:
-    """Save the model to --out; return what the summary shows, and --json prints.
+    """Save the model to --out; return the result that the summary shows and --json prints.
 
-    Raises ClickException for a training that diverged. The file at --out is then what it was; the
+    Raises ClickException if the training diverged. The file at --out is then unchanged, and the
     best epoch, if its outputs are finite, is saved next to it.
     """
     from gpubp.models.table_estimators import NonFiniteOutputError
@@ -40,7 +40,7 @@ def saved_result(trained: Trained, options: dict[str, Any]) -> dict[str, Any]:
             comparison = compared(trained, trained.test_rows, train or {}, test or {})
     except NonFiniteOutputError as error:
         problem = problem or (_unusable(trained) if train is None else str(error))
-    except BaseException:  # Ctrl-C, or too little memory: what was learned is not lost by it
+    except BaseException:  # Ctrl-C or too little memory must not lose the trained model
         if problem is None:
             _save(model, options["out"])
         raise
@@ -50,7 +50,7 @@ def saved_result(trained: Trained, options: dict[str, Any]) -> dict[str, Any]:
     result = _result(trained, train, test) | {"model": str(out)} | comparison
     model.about_ |= {"rows": len(trained.rows), "scores": {"train": train, "test": test}}
     model.about_ |= {name: result[name] for name in ("baselines", "remarks", "verdict")}
-    # Not the name of the file: the same rows give the same model, whatever they are written in.
+    # Without the name of the file: the same rows give the same model, whatever file has them.
     model.about_["data"] = {k: v for k, v in result["data"].items() if k != "source"}
     model.about_["classes"] = result["classes"]
     replaced = _description(out)
@@ -61,7 +61,7 @@ def saved_result(trained: Trained, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _divergence(trained: Trained) -> str | None:
-    """Return in what way training diverged, if it did."""
+    """Return a sentence on how the training diverged; None if it did not."""
     history, network = trained.history, trained.network
     if history.stopped_by != "non_finite" and math.isfinite(network.loss_):
         return None
@@ -86,9 +86,9 @@ def _unusable(trained: Trained) -> str:
 
 
 def _kept(model: Model, train: Metrics | None, out: Path) -> str:
-    """Save what is left of a training that failed next to ``out``; return in words what it is.
+    """Save the best epoch of a failed training next to ``out``; return a phrase that says so.
 
-    train : the metrics of the model on the rows of training; None if its outputs are not finite.
+    train : metrics of the model on the training rows; None if its outputs are not finite.
     """
     from gpubp.reports.scores import metrics_text
 
@@ -96,7 +96,7 @@ def _kept(model: Model, train: Metrics | None, out: Path) -> str:
         return "no model was saved"
     path = free_name(out, "diverged")
     _save(model, path)
-    untouched = f", and {out} is what it was" if out.exists() else ""
+    untouched = f", and {out} is unchanged" if out.exists() else ""
     return f"the best finite epoch ({metrics_text(train)}) is saved in {path}{untouched}"
 
 
@@ -107,7 +107,7 @@ def _advice(trained: Trained) -> str:
 
 
 def _save(model: Model, path: Path) -> None:
-    # not above: a missing file is told without scikit-learn
+    # Imported here, so that a missing file is reported without importing scikit-learn.
     from gpubp.models.save_load import save
     from gpubp.storage.model_file import ModelFileError
 
@@ -115,12 +115,12 @@ def _save(model: Model, path: Path) -> None:
         save(model, path)
     except ModelFileError as error:
         raise click.ClickException(
-            f"{error}; the trained network is lost, so then train it again"
+            f"{error}; the trained network is lost, so train it again afterwards"
         ) from None
 
 
 def _description(path: Path) -> str | None:
-    """Return in words what is in the file ``path``; None if there is no file to replace."""
+    """Return a phrase on the contents of the file ``path``; None if there is no file."""
     from gpubp.storage.model_file import ModelFileError, read_model
 
     if not path.is_file():
@@ -128,13 +128,13 @@ def _description(path: Path) -> str | None:
     saved = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
     try:
         header = read_model(path).header
-        table = header.get("table") or header["schema"]  # as earlier versions called it
+        table = header.get("table") or header["schema"]  # its name in earlier versions
         targets = ", ".join(map(repr, table["targets"]))
         count = len(table["encoder"]["names"] if "encoder" in table else table["features"])
     except ModelFileError:
-        return f"a file of {saved} that was no model of this gpubp"
+        return f"a file of {saved} that was not a model of this gpubp"
     except (KeyError, TypeError):
-        return f"a model of {saved}, an estimator that was saved in Python"
+        return f"a model of {saved}, an estimator saved in Python"
     return f"a model of {saved}, a {table.get('task')} of {targets} from {count} columns"
 
 

@@ -1,4 +1,4 @@
-"""The rows of `gpubp train`: which train, and which are kept for the test."""
+"""Split the rows of `gpubp train` into training rows and test rows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 def split(
     table: Table, labels: np.ndarray | None, options: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the places of the rows to train on, and of those kept for the test.
+    """Return the indices of the training rows and of the test rows; None for no test rows.
 
-    labels : of a classification, (n,); each class then has its part of the test, and the only row
-    of a class trains, unless the test is too small for that.
+    labels : (n,) of a classification; None for a regression. If the test is large enough, the split
+    is stratified by class, and a class with a single row is in the training rows.
+
+    Raises UsageError if fewer than 2 rows are left to train on.
     """
     import numpy as np
     from sklearn.model_selection import train_test_split
@@ -45,21 +47,24 @@ def split(
 
 
 def unseen_classes(labels: np.ndarray, test_labels: np.ndarray) -> str:
-    """Say which classes have rows in the test alone, so that the network does not learn them."""
+    """Return a sentence on classes that only test rows have; "" if there are none.
+
+    The network cannot learn such classes.
+    """
     unseen = sorted(set(test_labels.tolist()) - set(labels.tolist()))
     if not unseen:
         return ""
     names = ", ".join(repr(label) for label in unseen[:5]) + (", ..." if unseen[5:] else "")
     return (
         f"the only rows of {names} are in the test, so the network does not know "
-        f"{'it' if len(unseen) == 1 else 'them'}; add rows, or take --test-size 0"
+        f"{'it' if len(unseen) == 1 else 'them'}; add rows, or use --test-size 0"
     )
 
 
 def check_validation(n: int, labels: np.ndarray | None, options: dict[str, Any]) -> None:
-    """Raise UsageError where the rows to train on do not do for training and validation.
+    """Raise UsageError if the training rows are too few for training and validation.
 
-    n : how many there are. labels : of a classification, (n,).
+    n : number of training rows. labels : (n,) of a classification; None for a regression.
     """
     import numpy as np
 
@@ -68,7 +73,7 @@ def check_validation(n: int, labels: np.ndarray | None, options: dict[str, Any])
     if fraction > 0 and not 2 <= held_out <= n - 2:
         raise click.UsageError(
             f"--validation-size {fraction} splits {n} rows into {n - held_out} and {held_out}; "
-            "give at least 2 to each, or 0 for no validation"
+            "leave at least 2 rows in each part, or give 0 for no validation"
         )
     if labels is None:
         return
@@ -76,11 +81,11 @@ def check_validation(n: int, labels: np.ndarray | None, options: dict[str, Any])
     if len(classes) == 1:
         raise click.UsageError(
             f"--test-size {options['test_size']} leaves only rows of {classes[0].item()!r} to "
-            "train on; make it 0, or give more rows of the other classes"
+            "train on; use 0, or add rows of the other classes"
         )
     if fraction > 0 and len(classes) == 2 and counts.min() == 1:
         rare = classes[counts.argmin()].item()
         raise click.UsageError(
             f"--validation-size {fraction} needs 2 rows of each class to train on, but there is 1 "
-            f"of {rare!r}; make it 0, or give more rows"
+            f"of {rare!r}; use 0, or add rows"
         )

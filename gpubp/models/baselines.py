@@ -1,4 +1,4 @@
-"""Simple models to hold a network against."""
+"""Simple models to compare a network with."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from gpubp.models.scores import (
 
 Task = Literal["classification", "regression"]
 
-# The linear model is a yardstick, not a product: at most so many rows, and so many numbers in
-# them times outputs. One core of a Xeon needs a second at most for it, and 0.1 s for most tables.
+# Limits for the linear model, which is only for comparison: rows, encoded numbers times outputs,
+# and iterations. Fitting takes at most a second on one core of a Xeon, 0.1 s for most tables.
 LINEAR_ROWS, LINEAR_WORK, LINEAR_ITERATIONS = 50_000, 50_000_000, 100
 
 
@@ -30,9 +30,10 @@ LINEAR_ROWS, LINEAR_WORK, LINEAR_ITERATIONS = 50_000, 50_000_000, 100
 class Baseline:
     """A simple model of the same training rows, with its scores on the same test rows.
 
-    name : "trivial" or "linear". text : which model it is, for a person; label : in two words.
-    rows : it was trained on.
+    name : "trivial" or "linear". text : description of the model for the user.
+    rows : number of rows it was trained on. scores : on the test rows.
     outputs : of the test rows, probabilities (n, n_classes) or numbers (n, n_targets).
+    label : short description, of one or two words.
     """
 
     name: str
@@ -57,16 +58,18 @@ def baselines(
     targets: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[Baseline]:
-    """Return the trivial baseline and the linear one: the scores to beat.
+    """Return the trivial baseline and the linear one, in this order.
 
-    X, X_test : encoded rows, arrays or CSR. rows : places in y of the rows of X, from
-    `rows_for_linear` with the same ``seed``; None where X has all rows. classes : (k,), those of
-    the network; those of y by default. class_weight : that of the network. positive : see
-    `class_scores`. targets : the names of those of a regression.
+    The trivial one predicts the frequencies of the classes in y, or the mean. The linear one is
+    LogisticRegression or Ridge of scikit-learn with their defaults and at most 100 iterations, on
+    at most 50,000 rows drawn by ``seed``, fewer for wide tables. The linear one is left out if it
+    cannot be fitted, for example with one class.
 
-    Trivial: each class with its part of y, or the mean. Linear: LogisticRegression or Ridge of
-    scikit-learn with their defaults and at most 100 iterations, on at most 50,000 rows drawn by
-    ``seed``, fewer of wide tables; left out where it cannot be fitted, as with one class.
+    X, X_test : encoded rows, arrays or CSR. y, y_test : true labels or numbers.
+    rows : indices in y of the rows of X, from `rows_for_linear` with the same ``seed``; None if X
+    has all rows. classes : (k,), those of the network; None for those of y.
+    class_weight : that of the network. positive : as for `class_scores`.
+    targets : names of the targets of a regression. seed : of the drawn rows.
     """
     per_row = X.nnz / X.shape[0] if sparse.issparse(X) else X.shape[1]
     chosen = rows_for_linear(task, y, seed, per_row)
@@ -98,7 +101,11 @@ def _of_numbers(
     part: str,
     rows: int,
 ) -> list[Baseline]:
-    """Return the baselines of numbers Y (n, k), given what the linear one predicts."""
+    """Return the baselines of a regression.
+
+    Y : numbers to learn, (n, k). linear : predictions of the linear model for the test rows.
+    part : description of the rows of the linear model. rows : how many they are.
+    """
     means = np.broadcast_to(Y.mean(axis=0), linear.shape)
     score = partial(number_scores, y_test, names=targets)
     found = [Baseline("trivial", "the mean", len(Y), score(means), means, "mean")]
@@ -109,9 +116,11 @@ def _of_numbers(
 
 
 def rows_for_linear(task: Task, y: np.ndarray, seed: int, per_row: float = 1) -> np.ndarray:
-    """Return the rows to fit the linear model to, one of each class among them, in order.
+    """Return the indices of the rows to fit the linear model to, in ascending order.
 
-    per_row : numbers in an encoded row. More of them give some of the rows that fewer give.
+    At least one row of each class is among them.
+
+    per_row : numbers in an encoded row. A larger value gives a subset of the rows of a smaller one.
     """
     n = len(y)
     first = np.unique(y, return_index=True)[1] if task == "classification" else np.arange(0)
@@ -125,7 +134,10 @@ def rows_for_linear(task: Task, y: np.ndarray, seed: int, per_row: float = 1) ->
 
 
 def _ridge(X: Any, Y: np.ndarray, X_test: Any) -> np.ndarray:
-    """Return what a ridge regression of the standardised targets gives, in their units."""
+    """Return predictions of a ridge regression for X_test, (n, k), in the units of Y.
+
+    The targets are standardised for the fit.
+    """
     mean, scale = Y.mean(axis=0), Y.std(axis=0)
     scale[~(scale > 0)] = 1.0
     with quietly():
@@ -138,7 +150,7 @@ def _ridge(X: Any, Y: np.ndarray, X_test: Any) -> np.ndarray:
 def _logistic(
     classes: np.ndarray, X: Any, y: np.ndarray, X_test: Any, class_weight: Any
 ) -> np.ndarray:
-    """Return the probabilities (n, k) that a logistic regression gives to ``classes``."""
+    """Return the probabilities of ``classes`` by a logistic regression for X_test, (n, k)."""
     with quietly():
         model = LogisticRegression(max_iter=LINEAR_ITERATIONS, class_weight=class_weight)
         found = model.fit(X, y).predict_proba(X_test)

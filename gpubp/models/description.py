@@ -1,4 +1,4 @@
-"""A model file in plain values: its columns, network, recipe, scores and versions."""
+"""The contents of a model file as plain values: columns, network, recipe, scores, versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from gpubp.storage.model_file import read_model
 from gpubp.tables.encoder import TableEncoder
 from gpubp.training.schedules import SCHEDULE_NUMBERS
 
-# Of the recipe, in the order shown; those of the solver and the schedule follow.
+# Parameters shown as "recipe", with the names shown, in this order. The hyperparameters of the
+# solver and the schedule follow them.
 _RECIPE = {
     "solver": "solver",
     "learning_rate_init": "rate",
@@ -36,7 +37,7 @@ _RECIPE = {
 }
 _KEYS = {name: key for key, name in _RECIPE.items()}
 _OFF = (None, 0, False, ())
-# Told elsewhere, or without a part in what is learned.
+# Parameters that are shown elsewhere, or that do not influence the trained weights.
 _NOT_OF_TRAINING = {
     *("hidden_layer_sizes", "activation", "dtype"),
     *("compiled", "device", "keep_optimizer_state", "record", "threads", "verbose", "warm_start"),
@@ -44,12 +45,12 @@ _NOT_OF_TRAINING = {
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what the model file at ``path`` holds, as values for JSON.
+    """Return the contents of the model file at ``path``, as values for JSON.
 
-    "columns" and "scores" are None, and "targets" empty, for an estimator that was saved without.
-    "chosen" names the parameters of "recipe" that the size of the table chose.
+    For an estimator of arrays, "columns" and "scores" are None, and "targets" is empty. "chosen"
+    names the parameters in "recipe" that were chosen by the size of the table.
 
-    Raises ModelFileError for anything that is not a whole model file this gpubp can read.
+    Raises ModelFileError for a file that is not a complete model file this gpubp can read.
     """
     model = load(path, device="cpu")
     is_table = isinstance(model, TableEstimator)
@@ -89,7 +90,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def columns_of(encoder: TableEncoder) -> list[dict[str, Any]]:
-    """Return the encoder's summary, with the number of "inputs" of the network by column."""
+    """Return the encoder's summary, with the number of network "inputs" of each column."""
     inputs = {encoding.type.name: len(encoding.outputs) for encoding in encoder.encodings_}
     return [row | {"inputs": inputs.get(row["column"], 0)} for row in encoder.summary()]
 
@@ -102,7 +103,7 @@ def _chosen(model: Any, network: Any) -> list[str]:
 
 
 def _versions(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Return the versions that trained a model, as far as its file says."""
+    """Return the versions that trained a model; only gpubp's if its file has no others."""
     record = read_model(path)
     table = record.header.get("table") or {}
     return table.get("about", {}).get("versions") or {"gpubp": record.gpubp_version}
@@ -120,7 +121,7 @@ def _network(network: Any) -> dict[str, Any]:
 
 
 def _recipe(network: Any) -> dict[str, Any]:
-    """Return the parameters that training heeds, but for those that are off."""
+    """Return the parameters that influenced the training, without those that are off."""
     given = network.get_params(deep=False)
     solver, schedule = given["solver"], given["learning_rate"]
     recipe = {name: given[key] for key, name in _RECIPE.items() if key in given}

@@ -1,4 +1,4 @@
-"""Model files of gpubp before TableEncoder: columns of numbers, each with its mean and scale."""
+"""Read model files from before TableEncoder: number columns, each with its mean and scale."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _RESTORE = "restore the file or train the model again"
 def table_of_schema(
     header: Mapping[str, Any], network: Estimator, tensors: dict[str, np.ndarray]
 ) -> TableEstimator:
-    """Return the table estimator of a "schema", taking its tensors out of ``tensors``.
+    """Return the table estimator of a model file with a "schema".
+
+    header : the schema. network : the fitted network. tensors : arrays of the model file; those
+    of the schema are removed from the dict.
 
     Raises ModelFileError for anything missing, unknown or inconsistent.
     """
@@ -31,8 +34,8 @@ def table_of_schema(
     names = (*features, *targets)
     if not features or not targets or not all(names) or len(set(names)) < len(names):
         raise ModelFileError(
-            f"features are {features!r:.200} and targets {targets!r:.200}; there must be one of "
-            f"each, every name once: {_RESTORE}"
+            f"features are {features!r:.200} and targets {targets!r:.200}, but there must be at "
+            f"least one of each, with distinct names; {_RESTORE}"
         )
     scaling = _standardizer("features", tensors)
     if scaling.mean.size != len(features):
@@ -41,7 +44,7 @@ def table_of_schema(
             f"{_RESTORE}"
         )
     if isinstance(network, MLPRegressor) and "targets.mean" in tensors:
-        # Versions that kept the scale of the targets beside the columns.
+        # Some versions saved the scale of the targets with the columns, not with the network.
         try:
             add_target_scaling(network, _standardizer("targets", tensors))
         except ValueError as error:
@@ -53,7 +56,7 @@ def table_of_schema(
 
 
 def _standardizer(prefix: str, tensors: dict[str, np.ndarray]) -> Standardizer:
-    """Take the standardisation stored under a prefix out of ``tensors``."""
+    """Return the mean and scale stored under ``prefix``, and remove them from ``tensors``."""
     names = [f"{prefix}.{part}" for part in ("mean", "scale")]
     for name in names:
         if name not in tensors:

@@ -1,4 +1,4 @@
-"""The check that the outputs of a network say something."""
+"""Check that the outputs of a network are finite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpubp.tables.table import DataError, Table
 
 
 class NonFiniteOutputError(DataError):
-    """A row for which the network's output is NaN or infinite, so that it says nothing."""
+    """The network's output for a row is NaN or infinite."""
 
 
 def check_finite(
@@ -20,7 +20,8 @@ def check_finite(
 ) -> None:
     """Raise NonFiniteOutputError unless all outputs (n, ...) are finite.
 
-    Z : the encoded rows (n, D). sources : the column of ``table`` that each of the D is made of.
+    Z : the encoded rows, (n, D). weights : the weight matrices of the network, for the message.
+    table : the rows before encoding. sources : the column of ``table`` of each encoded column.
     """
     is_finite = np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)
     if is_finite.all():
@@ -37,9 +38,9 @@ def _reason(
     row: int,
     sources: Sequence[str],
 ) -> str:
-    """Return in a sentence why a row has an output that is not finite.
+    """Return a sentence on why a row has an output that is not finite.
 
-    distances : (D,), of the row from the mean of training, in standard deviations.
+    distances : (D,), of the row from the training mean, in standard deviations.
     """
     largest = max(float(np.abs(W).max()) for W in weights)
     j = int(np.argmax(distances))

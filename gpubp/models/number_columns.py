@@ -1,4 +1,4 @@
-"""Table estimators around a network that was trained on columns of numbers."""
+"""Table estimators made from a network that was trained on columns of numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ Network = MLPClassifier | MLPRegressor
 def of_network(
     network: Network, features: Sequence[str], targets: Sequence[str], scaling: Standardizer
 ) -> TableEstimator:
-    """Return a table estimator of a fitted network whose inputs are scaled columns of numbers."""
+    """Return a table estimator for a fitted network whose inputs are scaled number columns.
+
+    features, targets : names of the columns. scaling : mean and scale of each feature.
+    """
     encoder = number_encoder(features, scaling, network.coefs_[0].dtype)
     return assembled(encoder, network, targets, network.get_params(deep=False))
 
@@ -29,7 +32,10 @@ def of_network(
 def assembled(
     encoder: TableEncoder, network: Network, targets: Sequence[str], parameters: dict[str, Any]
 ) -> TableEstimator:
-    """Return a fitted table estimator of its parts. parameters : of the estimator."""
+    """Return a fitted table estimator made from its parts.
+
+    parameters : parameters of the table estimator, by name.
+    """
     kind = TableClassifier if isinstance(network, MLPClassifier) else TableRegressor
     model: TableEstimator = kind(**parameters)
     model._set_fitted(encoder, network, tuple(targets), 0)
@@ -39,7 +45,10 @@ def assembled(
 def number_encoder(
     features: Sequence[str], scaling: Standardizer, dtype: np.dtype[Any]
 ) -> TableEncoder:
-    """Return an encoder that standardises columns of numbers; a gap becomes their mean."""
+    """Return an encoder that standardises number columns; missing values become the mean.
+
+    features : names of the columns. scaling : mean and scale of each. dtype : of the encoded rows.
+    """
     columns = [
         {
             "name": name,
@@ -67,16 +76,18 @@ def number_encoder(
 
 
 def with_columns_of(network: Network, table: Table) -> TableEstimator:
-    """Return a model that takes the columns of ``table`` as they are, all but its target.
+    """Return a table estimator that feeds the columns of ``table``, unscaled, to ``network``.
 
-    Raises DataError if there are not as many as the network was fitted with.
+    The target of ``table`` is not fed to the network.
+
+    Raises DataError if the number of columns differs from that of the fit.
     """
     targets = resolve_targets(table)
     features = without_targets(table, targets).names
     if len(features) != network.n_features_in_:
         raise DataError(
-            f"{table.source} has {len(features)} columns besides {listed(targets)}, but the model "
-            f"was fitted with {network.n_features_in_}; give a table with those"
+            f"{table.source} has {len(features)} columns without the target {listed(targets)}, but "
+            f"the model was fitted with {network.n_features_in_}; give a table with these columns"
         )
     unscaled = Standardizer(np.zeros(len(features)), np.ones(len(features)))
     return of_network(network, features, targets, unscaled)

@@ -1,4 +1,4 @@
-"""Saving and loading: estimators and table estimators to model files and back."""
+"""Save estimators and table estimators to model files, and load them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ Model = Estimator | TableClassifier | TableRegressor
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
-    """Write a fitted estimator, of arrays or of tables, to ``path``.
+    """Write a fitted model to the file ``path``.
 
-    Nothing in the file is executable. The file has what prediction and `loss_curve_` need. It has
-    no optimizer state: partial_fit after `load` starts a new optimizer. Nor has it a random
-    generator, or a function for ``scoring``: such parameters are None after `load`.
+    Nothing in the file is executable. The file has the weights, the parameters and the fitted
+    attributes such as `loss_curve_`, but not the optimizer state: partial_fit after `load` starts
+    with a new optimizer. A RandomState or a function, given as ``random_state`` or ``scoring``, is
+    not saved either: such parameters are None after `load`.
+
+    model : an MLPClassifier, MLPRegressor, TableClassifier or TableRegressor.
 
     Raises ModelFileError if the path cannot be written, NotFittedError before fit.
     """
@@ -65,12 +68,13 @@ def _record(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
     """Return the model in the file at ``path``.
 
-    A TableClassifier or TableRegressor where one was saved, as by `gpubp train`; else an
-    MLPClassifier or MLPRegressor.
+    It has the class of the saved model: TableClassifier or TableRegressor, which `gpubp train`
+    saves, or MLPClassifier or MLPRegressor.
 
-    device : where the loaded model predicts, whatever it was trained on.
+    device : "auto", "cpu", "cuda" or "cuda:N": where the loaded model predicts, whatever device it
+    was trained on.
 
-    Raises ModelFileError for anything that is not a whole model file this gpubp can read.
+    Raises ModelFileError for a file that is not a complete model file this gpubp can read.
     """
     record = read_model(path)
     with errors_of(path):
@@ -82,12 +86,12 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
 
 
 def _model_from(header: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> Model:
-    """Return the model of a header and its tensors, or raise ModelFileError."""
+    """Return the model of a header and its tensors; raise ModelFileError if they do not fit."""
     only_keys(header, ["estimator", "schema", "table"])
     if "table" in header and "schema" in header:
         raise ModelFileError(
-            "the header has both 'table' and 'schema', of which one belongs; restore the file or "
-            "save the model again"
+            "the header has both 'table' and 'schema', but only one is allowed; restore the file "
+            "or save the model again"
         )
     estimator = from_record(require(header, "estimator", dict), tensors)
     if "table" in header:

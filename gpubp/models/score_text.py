@@ -1,4 +1,4 @@
-"""Scores as text: their names, and their numbers with few digits."""
+"""Scores as text: names of metrics, and rounded numbers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ METRICS = {
     "mae": "mean absolute error",
     "loss": "loss",
 }
-IN_UNITS = ("rmse", "mae")  # of the target, so of any size
+IN_UNITS = ("rmse", "mae")  # in the units of the target, so of any magnitude
 LOWER_IS_BETTER = ("log_loss", "rmse", "mae", "loss")
 OF_ONE_CLASS = ("average_precision", "f1")
 MEANS_OF_CLASSES = ("roc_auc", *OF_ONE_CLASS)
-MOST_LABEL = 12  # cells of a label in the name of a metric
+MOST_LABEL = 12  # characters of a label in the name of a metric
 
 
 def metric_name(name: str, positive: Any = None, classes: int = 0) -> str:
-    """Return the name of a metric for a person.
+    """Return the name of a metric as shown to the user.
 
-    positive : that of two classes which F1 and average precision are about.
-    classes : how many there are; of more than two, some metrics are means.
+    positive : label of the positive class of two, for F1 and average precision.
+    classes : number of classes; for more than two, some metrics are means over the classes.
     """
     text = METRICS.get(name, name)
     if positive is not None and name in OF_ONE_CLASS:
@@ -40,17 +40,19 @@ def metric_name(name: str, positive: Any = None, classes: int = 0) -> str:
 
 
 def short_label(label: Any) -> str:
-    """Return the repr of a label, with "..." in the middle of a long one."""
+    """Return the repr of a label, shortened by "..." in the middle if it is long."""
     text = repr(label)
     half = MOST_LABEL // 2
     return text if len(text) <= MOST_LABEL else f"{text[: half - 1]}...{text[2 - half :]}"
 
 
 def numbers_text(values: Iterable[float | None], name: str, digits: int = 4) -> list[str]:
-    """Return values of the metric ``name`` with the same decimals; "-" for None and NaN.
+    """Return values of the metric ``name`` as text, all with the same number of decimals.
 
-    digits : decimals of a metric without a unit. Errors in units have 4 significant digits, or all
-    those before the decimal point.
+    "-" stands for None and NaN.
+
+    digits : decimals of a metric without a unit. RMSE and MAE have 4 significant digits, or all
+    digits before the decimal point.
     """
     known = [None if x is None or not math.isfinite(x) else x for x in values]
     sizes = [abs(x) for x in known if x]
@@ -58,13 +60,16 @@ def numbers_text(values: Iterable[float | None], name: str, digits: int = 4) -> 
         if not 1e-4 <= max(sizes) < 1e15:
             return ["-" if x is None else f"{x:.4g}" for x in known]
         digits = _decimals(max(sizes), min(sizes))
-    elif sizes and max(sizes) >= 1000:  # as R² of a model that is far off
+    elif sizes and max(sizes) >= 1000:  # for example R² of a model that is far off
         digits = 0
     return ["-" if x is None else f"{x:,.{digits}f}" for x in known]
 
 
 def _decimals(largest: float, smallest: float) -> int:
-    """Return the decimals that show 4 digits of the largest number and 2 of the smallest."""
+    """Return the decimals that show 4 digits of the largest number and 2 of the smallest.
+
+    They are at most 3 more than the largest number needs.
+    """
     enough = max(0, 3 - math.floor(math.log10(largest)))
     return min(max(enough, 1 - math.floor(math.log10(smallest))), enough + 3)
 

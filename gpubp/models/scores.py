@@ -1,6 +1,6 @@
-"""Scores on rows with known targets.
+"""Scores on rows with known targets, computed by scikit-learn.
 
-The arithmetic is scikit-learn's. A score that is undefined for the rows at hand is left out.
+A score that is undefined for the given rows is left out.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Scores = dict[str, float]
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep scikit-learn's warnings (undefined scores, no convergence) from the user."""
+    """Suppress scikit-learn's warnings (undefined scores, no convergence) and NumPy's."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
 
 
 def indices_of(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the position (n,) in ``classes`` of each label; unknown labels count on from k."""
+    """Return the index (n,) in ``classes`` of each label; unknown labels get k, k + 1, ..."""
     unknown = np.setdiff1d(y, classes)
     order = {label: i for i, label in enumerate([*classes.tolist(), *unknown.tolist()])}
     labels, inverse = np.unique(y, return_inverse=True)
@@ -33,10 +33,12 @@ def indices_of(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def positive_class(classes: np.ndarray, y: np.ndarray) -> Any:
-    """Return that of two ``classes`` which F1 and average precision are about.
+    """Return the positive one of two ``classes``, for F1 and average precision.
 
-    y : (n,), labels of the training rows. It is the second class, as scikit-learn takes it (1 of 0
-    and 1), or of text labels, whose order means nothing, the rarer one.
+    It is the second class, as in scikit-learn (1 of 0 and 1). For text labels, whose order has no
+    meaning, it is the class with fewer rows.
+
+    y : (n,), labels of the training rows.
     """
     labels = classes.tolist()
     if classes.dtype.kind in "OUST":
@@ -50,16 +52,19 @@ def class_scores(
 ) -> Scores:
     """Return the scores of probabilities ``P`` (n, k) for rows with the labels ``y`` (n,).
 
-    classes : (k,), the label of each column of P. positive : see `positive_class`; by default the
-    second of two classes.
+    classes : (k,), the label of each column of P. positive : the positive class of two, see
+    `positive_class`; None for the second one.
 
-    accuracy, balanced_accuracy : the latter is the mean recall of the classes in y.
-    log_loss : natural logarithm. f1 : of the positive of two classes; of more classes, the mean
-    over those in y or predicted. roc_auc, average_precision : of the positive of two classes; of
-    more, the mean over the classes in y, each against the rest.
+    accuracy : fraction of rows with the right label.
+    balanced_accuracy : mean recall of the classes in y.
+    log_loss : by the natural logarithm.
+    f1 : of the positive class of two; for more classes, the mean over those in y or predicted.
+    roc_auc, average_precision : of the positive class of two; for more classes, the mean over the
+    classes in y, each against the rest.
 
-    A label that is not in ``classes`` counts as wrong in accuracy, balanced accuracy and F1, and
-    leaves the others undefined. roc_auc and average_precision need rows of two classes.
+    A row whose label is not in ``classes`` counts as wrong in accuracy, balanced accuracy and F1,
+    and makes the other scores undefined. roc_auc and average_precision need rows of at least two
+    classes.
     """
     if not len(y):
         return {}
@@ -91,7 +96,7 @@ def _f1(truth: np.ndarray, found: np.ndarray, k: int, one: int) -> float | None:
 
 
 def _ranking_scores(truth: np.ndarray, P: np.ndarray, one: int) -> Scores:
-    """Return ROC AUC and average precision; nothing where all rows have one class."""
+    """Return ROC AUC and average precision; an empty dict if all rows have the same class."""
     present = np.unique(truth)
     if len(present) < 2:
         return {}
@@ -107,12 +112,13 @@ def _ranking_scores(truth: np.ndarray, P: np.ndarray, one: int) -> Scores:
 
 
 def per_class(classes: np.ndarray, y: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
-    """Return how well each class is found: those of the model, then other labels in ``y``.
+    """Return precision, recall and F1 of each class of the model, then of other labels in ``y``.
 
-    labels : (n,), the predicted ones.
+    Each dict has the label, the number of "rows" with it in y, the number of rows "predicted" to
+    have it, "precision", "recall" and "f1". These are None if undefined: precision without
+    predicted rows, recall without rows, f1 without either.
 
-    Each has its label, rows (in y), predicted (rows), precision, recall and f1; None where these
-    are undefined: precision without predictions, recall without rows, f1 without either.
+    y : (n,), true labels. labels : (n,), predicted labels.
     """
     names = [*classes.tolist(), *np.setdiff1d(y, classes).tolist()]
     truth, found = indices_of(classes, y), indices_of(classes, labels)
@@ -138,10 +144,12 @@ def per_class(classes: np.ndarray, y: np.ndarray, labels: np.ndarray) -> list[di
 def number_scores(
     Y: np.ndarray, found: np.ndarray, names: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Return r2, rmse and mae in the units of the targets ``Y`` (n,) or (n, k).
+    """Return r2, rmse and mae, the latter two in the units of the targets.
 
-    Of several targets they are means; "per_output" has a dict for each target, and "per_target"
-    the same by the ``names``, if they are given. r2 needs two rows.
+    For several targets these are means; "per_output" is a list with the scores of each target,
+    and "per_target" a dict of them by name, if ``names`` are given. r2 needs two rows.
+
+    Y : true numbers, (n,) or (n, k). found : predicted numbers, of the same shape.
     """
     Y, found = as_columns(Y), as_columns(found)
     if not len(Y):

@@ -1,4 +1,4 @@
-"""TableClassifier and TableRegressor: networks that learn from tables as they are."""
+"""TableClassifier and TableRegressor: networks for tables with columns of mixed types."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ __all__ = ["NonFiniteOutputError", "TableClassifier", "TableEstimator", "TableRe
 
 @documented(MLPClassifier)
 class TableClassifier(ClassifierMixin, TableEstimator):
-    """Network for the classes of a table with numbers, categories, dates and gaps.
+    """Classifier for tables with numbers, categories, dates and missing values.
 
-    Columns become numbers by `TableEncoder`, and an `MLPClassifier` learns from these. Parameters
-    are those of the two; "auto" chooses by the size of the table.
+    `TableEncoder` converts the columns to numbers, and an `MLPClassifier` learns from them. The
+    parameters are those of both. A parameter that is "auto" is chosen by the size of the table.
 
     Parameters
     ----------
@@ -44,22 +44,25 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     Attributes
     ----------
     encoder_ : TableEncoder
-        How columns become numbers.
+        The fitted encoder, which converts columns to the inputs of the network.
     network_ : MLPClassifier
-        The network, with all it learned: `coefs_`, `loss_curve_`, `validation_scores_`
-        and so on.
-    classes_ : ndarray
-        The labels as they were given, in the order of predict_proba's columns.
+        The fitted network, with its attributes `coefs_`, `loss_curve_`, `validation_scores_` and
+        so on.
+    classes_ : ndarray of shape (n_classes,)
+        The class labels, sorted; the order of the columns of predict_proba.
     target_names_ : tuple of str
-        The names of the targets.
+        Names of the target columns.
     n_rows_without_target_ : int
-        Rows that were left out, since their target is missing.
-    n_features_in_, feature_names_in_ : int, ndarray
-        Columns of X, and their names, where X had names.
+        Number of rows that fit left out because their target is missing.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of str
+        Names of the columns of X; only set if X has names.
     n_iter_ : int
-        Epochs of the last fit.
+        Number of epochs of the last fit, or of iterations of solver='lbfgs'.
     about_ : dict
-        What a model file says of the training: versions, and what `gpubp train` adds.
+        Information on the training that is saved in a model file: versions of the libraries, and
+        the scores and remarks of `gpubp train`.
     """
 
     task = "classification"
@@ -69,14 +72,14 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
     @property
     def classes_(self) -> np.ndarray:
-        """The labels, in the order of predict_proba's columns."""
+        """The class labels (n_classes,), in the order of the columns of predict_proba."""
         return self.network_.classes_  # type: ignore[no-any-return]
 
     @property
     def positive_class_(self) -> Any:
-        """Of two classes, the label that F1 and average precision are about; else None.
+        """The label of the positive class of two, for F1 and average precision; else None.
 
-        It is the second one, or of text labels the rarer one of the training rows.
+        It is the second class; for text labels, the class with fewer training rows.
         """
         if len(self.classes_) != 2:
             return None
@@ -85,7 +88,9 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         return known if known in labels else labels[1]
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the labels (n,) of the rows of X, a Table, a frame or an array.
+        """Return the predicted labels, (n,), or 0 and 1 of shape (n, n_labels) for a multi-label y.
+
+        X : a Table, a frame or an array with the columns of the training.
 
         Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
         """
@@ -93,12 +98,15 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
     @property
     def is_multilabel_(self) -> bool:
-        """Whether each target is a label that a row has or not."""
+        """Whether y of the training was multi-label: each target is 0 or 1."""
         check_is_fitted(self)
         return bool(self.network_._binarizer.y_type_.startswith("multilabel"))
 
     def most_probable(self, P: np.ndarray) -> np.ndarray:
-        """Return the labels (n,), or 0 and 1 (n, n_labels), of the probabilities ``P``."""
+        """Return the most probable labels, (n,), or 0 and 1 of shape (n, n_labels).
+
+        P : probabilities, (n, n_classes), as predict_proba returns them.
+        """
         classes = self.classes_
         if self.is_multilabel_:
             return (P > 0.5).astype(np.int64)
@@ -109,19 +117,25 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, (n, n_classes), in the order of `classes_`.
 
+        X : a Table, a frame or an array with the columns of the training.
+
         Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
         """
         check_is_fitted(self)
         return self._finite(self.network_.predict_proba, X)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return log(predict_proba(X))."""
+        """Return the natural logarithm of predict_proba(X), (n, n_classes)."""
         with np.errstate(divide="ignore"):
             logs: np.ndarray = np.log(self.predict_proba(X))
         return logs
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the accuracy on X and y; without y, on the target column of X."""
+        """Return the accuracy on X and y.
+
+        y : true labels, (n,); None for the target column of X (rows without a target are ignored).
+        sample_weight : (n,) or None, the weight of each row.
+        """
         check_is_fitted(self)
         if y is not None:
             return float(super().score(X, y, sample_weight))
@@ -133,13 +147,15 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         return float(np.average(right, weights=sample_weight))
 
     def evaluate(self, table: Any, targets: Any = None) -> dict[str, Any]:
-        """Return scores on the rows of a table or frame whose target is known.
+        """Return scores on the rows whose target is known, as a dict of floats.
 
-        "accuracy", "balanced_accuracy", "log_loss" (natural logarithm), "roc_auc",
-        "average_precision" and "f1", the latter two of `positive_class_`, or means of more classes;
-        what the rows leave undefined is absent.
+        The keys are "accuracy", "balanced_accuracy", "log_loss" (natural logarithm), "roc_auc",
+        "average_precision" and "f1". For two classes, "average_precision" and "f1" are those of
+        `positive_class_`; for more, they and "roc_auc" are means over the classes. A score that is
+        undefined for these rows is left out.
 
-        targets : the column with the truth, by default that of training, or y (n,).
+        table : a Table, a frame or an array. targets : name of the column with the true labels, or
+        the labels themselves, (n,); None for the target column of the training.
         """
         check_is_fitted(self)
         rows, truth, _ = self._truth(table, targets)
@@ -149,7 +165,10 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         return class_scores(np.arange(len(labels)), truth, P, positive=place)
 
     def per_class(self, table: Any, targets: Any = None) -> list[dict[str, Any]]:
-        """Return for each class how well it is found: see `gpubp.models.scores.per_class`."""
+        """Return precision, recall and F1 of each class; see `gpubp.models.scores.per_class`.
+
+        table, targets : as for evaluate.
+        """
         rows, truth, unknown = self._truth(table, targets)
         labels = [*self.classes_.tolist(), *unknown]
         places = np.arange(len(self.classes_))
@@ -157,7 +176,12 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         return [row | {"label": labels[row["label"]]} for row in table_of_places]
 
     def known_labels(self, table: Any, target: str | None = None) -> np.ndarray:
-        """Return the labels (n,) in a column; DataError for one that training had not."""
+        """Return the labels (n,) in a column, as entries of `classes_`.
+
+        target : name of the column; None for the target column of the training.
+
+        Raises DataError for a missing label, and for a label that is not in `classes_`.
+        """
         self._check_one_target()
         name = self._names_of_truth(target and (target,))[0]
         table = self._table(table)
@@ -168,30 +192,33 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         if unknown:
             row = int(np.argmax(places >= len(self.classes_)))
             raise DataError(
-                f"{table.where(row, name)}: {table.column(name).cell(row)!r} is no label of the "
+                f"{table.where(row, name)}: {table.column(name).cell(row)!r} is not a label of the "
                 f"model, which knows {listed([str(label) for label in self.classes_])}"
             )
         return self.classes_[places]
 
     def unknown_labels(self, table: Any, target: str | None = None) -> list[str]:
-        """Return the labels in a column that training had not, each once."""
+        """Return the distinct labels in a column that are not in `classes_`.
+
+        target : name of the column; None for the target column of the training.
+        """
         return self._truth(table, target and (target,))[2]
 
     def _about_targets(self, y: np.ndarray) -> dict[str, Any]:
-        if y.ndim > 1:  # of a multilabel problem
+        if y.ndim > 1:  # multi-label
             return {}
         classes = self.classes_
         counts = np.bincount(indices_of(classes, y), minlength=len(classes))
         about: dict[str, Any] = {"class_rows": counts.tolist()}
         positive = positive_class(classes, y) if len(classes) == 2 else None
-        if isinstance(positive, str | int | float):  # which a model file can hold
+        if isinstance(positive, str | int | float):  # types that a model file can hold
             about["positive_class"] = positive
         return about
 
     def _truth(self, table: Any, targets: Any) -> tuple[Table, np.ndarray, list[str]]:
-        """Return the rows with a label, its place in `classes_`, and the unknown labels.
+        """Return the rows with a label, the class index of each, and the unknown labels.
 
-        The unknown ones count on from len(classes_).
+        Labels that are not in `classes_` have indices from the number of classes on.
         """
         self._check_one_target()
         rows, (name,) = self._with_truth(table, targets)
@@ -200,9 +227,9 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     def _check_one_target(self) -> None:
         if self.is_multilabel_:
             raise DataError(
-                f"the model gives several labels to a row, {listed(self.target_names_)}, which "
-                "only models of one target are scored and explained for; compare what predict "
-                "gives"
+                f"the model is multi-label, with targets {listed(self.target_names_)}, but only "
+                "models with one target can be scored and explained; compare the predictions of "
+                "predict yourself"
             )
 
     def __sklearn_tags__(self) -> Any:
@@ -213,10 +240,11 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
 @documented(MLPRegressor)
 class TableRegressor(RegressorMixin, TableEstimator):
-    """Network for the numbers of a table with numbers, categories, dates and gaps.
+    """Regressor for tables with numbers, categories, dates and missing values.
 
-    Columns become numbers by `TableEncoder`, and an `MLPRegressor` learns from these. Parameters
-    are those of the two; "auto" chooses by the size of the table, and target_scaling by the loss.
+    `TableEncoder` converts the columns to numbers, and an `MLPRegressor` learns from them. The
+    parameters are those of both. A parameter that is "auto" is chosen by the size of the table;
+    target_scaling is chosen by the loss.
 
     Parameters
     ----------
@@ -225,20 +253,23 @@ class TableRegressor(RegressorMixin, TableEstimator):
     Attributes
     ----------
     encoder_ : TableEncoder
-        How columns become numbers.
+        The fitted encoder, which converts columns to the inputs of the network.
     network_ : MLPRegressor
-        The network, with all it learned: `coefs_`, `loss_curve_`, `validation_scores_`
-        and so on.
+        The fitted network, with its attributes `coefs_`, `loss_curve_`, `validation_scores_` and
+        so on.
     target_names_ : tuple of str
-        The names of the targets.
+        Names of the target columns.
     n_rows_without_target_ : int
-        Rows that were left out, since a target is missing.
-    n_features_in_, feature_names_in_ : int, ndarray
-        Columns of X, and their names, where X had names.
+        Number of rows that fit left out because a target is missing.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of str
+        Names of the columns of X; only set if X has names.
     n_iter_ : int
-        Epochs of the last fit.
+        Number of epochs of the last fit, or of iterations of solver='lbfgs'.
     about_ : dict
-        What a model file says of the training: versions, and what `gpubp train` adds.
+        Information on the training that is saved in a model file: versions of the libraries, and
+        the scores and remarks of `gpubp train`.
     """
 
     task = "regression"
@@ -247,7 +278,9 @@ class TableRegressor(RegressorMixin, TableEstimator):
     __init__ = initializer(MLPRegressor)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return numbers (n,) or (n, n_targets) for the rows of X, a Table, a frame or an array.
+        """Return the predicted numbers, (n,) or (n, n_targets), in the units of the targets.
+
+        X : a Table, a frame or an array with the columns of the training.
 
         Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
         """
@@ -256,7 +289,11 @@ class TableRegressor(RegressorMixin, TableEstimator):
 
     @available_if(lambda self: self.loss == "quantile")  # type: ignore[untyped-decorator]
     def predict_quantiles(self, X: Any) -> np.ndarray:
-        """Return all levels of `quantile` for X: (n, n_levels), or (n, n_targets, n_levels).
+        """Return the quantiles at all levels of `quantile`.
+
+        The shape is (n, n_levels), or (n, n_targets, n_levels) for several targets.
+
+        X : a Table, a frame or an array with the columns of the training.
 
         Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
         """
@@ -264,7 +301,12 @@ class TableRegressor(RegressorMixin, TableEstimator):
         return self._finite(self.network_.predict_quantiles, X)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return R² on X and y, which may be text such as "$1,200"; without y, on X's targets."""
+        """Return R² on X and y.
+
+        y : true numbers, or text such as "$1,200", (n,) or (n, n_targets); None for the target
+        columns of X (rows without a target are ignored).
+        sample_weight : (n,) or None, the weight of each row.
+        """
         check_is_fitted(self)
         if y is not None:
             y = numbers_of_text(y, decimal=self.encoder_.decimal_)
@@ -278,12 +320,14 @@ class TableRegressor(RegressorMixin, TableEstimator):
         return float(r2_score(Y, self.predict(rows).reshape(Y.shape), sample_weight=sample_weight))
 
     def evaluate(self, table: Any, targets: Any = None) -> dict[str, Any]:
-        """Return scores on the rows of a table or frame whose targets are known.
+        """Return scores on the rows whose targets are known, as a dict.
 
-        "r2", "rmse" and "mae" in the units of the targets; of several, means, "per_output" and, by
-        name, "per_target".
+        The keys are "r2", "rmse" and "mae"; the latter two are in the units of the targets. For
+        several targets these are means, "per_output" is a list with the scores of each target, and
+        "per_target" a dict of them by name.
 
-        targets : columns with the truth, by default those of training, or y.
+        table : a Table, a frame or an array. targets : names of the columns with the true numbers,
+        or the numbers themselves, (n,) or (n, n_targets); None for the targets of the training.
         """
         check_is_fitted(self)
         rows, names = self._with_truth(table, targets)

@@ -1,4 +1,4 @@
-"""The parameters of the table estimators: those of their network and of their encoder."""
+"""The parameters of the table estimators: those of the network and those of the encoder."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from gpubp.tables.encoder import TableEncoder
 Estimator = TypeVar("Estimator", bound=type)
 Network = type[MLPClassifier] | type[MLPRegressor]
 
-# Parameters of the network that are "auto" here: the recipe chooses them by the size of the table,
-# and target_scaling goes by the loss.
+# Network parameters with the default "auto" in table estimators: the recipe chooses them by the
+# size of the table, target_scaling by the loss.
 AUTO = (
     *("hidden_layer_sizes", "solver", "alpha", "batch_size", "learning_rate"),
     *("learning_rate_init", "max_iter", "early_stopping", "validation_fraction"),
     *("n_iter_no_change", "weight_decay", "dropout", "scoring", "clip_norm"),
     "target_scaling",
 )
-# Parameters whose default is another one here: rows of tables are encoded in float32.
+# Other parameters with a different default in table estimators: encoded rows are float32.
 _OTHERS = {"dtype": "float32"}
-# What other libraries, and the command line, call a parameter.
+# Names of parameters in other libraries and on the command line, with the names here.
 _MEANT = {
     **dict.fromkeys(("hidden", "hidden_sizes", "layers", "units"), "hidden_layer_sizes"),
     **dict.fromkeys(("lr", "rate", "eta"), "learning_rate_init"),
@@ -47,7 +47,10 @@ def defaults(of: type) -> dict[str, Any]:
 
 
 def encoder_parameters() -> dict[str, Any]:
-    """Return the encoder's parameters with their defaults; its dtype is that of the network."""
+    """Return the encoder's parameters with their defaults, without dtype.
+
+    The encoder takes its dtype from the network.
+    """
     return {name: value for name, value in defaults(TableEncoder).items() if name != "dtype"}
 
 
@@ -63,10 +66,10 @@ def _table_defaults(network: Network) -> dict[str, Any]:
 
 
 def constraints(network: Network) -> dict[str, list[Any]]:
-    """Return what scikit-learn's validation checks of the parameters."""
+    """Return the constraints of all parameters, for scikit-learn's validation."""
     own = dict(network._parameter_constraints)
     for name in AUTO:
-        if name in own and name != "batch_size":  # which may be "auto" already
+        if name in own and name != "batch_size":  # the network allows "auto" for batch_size itself
             own[name] = [*own[name], StrOptions({"auto"})]
     return own | {
         name: allowed
@@ -110,12 +113,15 @@ def parameter_docs(of: type) -> dict[tuple[str, ...], str]:
 
 
 def documented(network: Network) -> Callable[[Estimator], Estimator]:
-    """Fill the parameters of ``network`` and of the encoder in a docstring, with their defaults."""
+    """Return a decorator that fills ``{parameters}`` in the docstring of a table estimator.
+
+    The entries are those of ``network`` and of the encoder, with the defaults of the estimator.
+    """
 
     def fill(estimator: Estimator) -> Estimator:
         ours = _table_defaults(network)
         docs = parameter_docs(network) | parameter_docs(TableEncoder)
-        del docs[("dtype",)]  # of the encoder
+        del docs[("dtype",)]  # the encoder's; the network's is added back
         docs |= parameter_docs(network)
         entries = [_with_default(entry, names[0], ours[names[0]]) for names, entry in docs.items()]
         text = "\n".join(entries).strip()
@@ -130,10 +136,10 @@ def _with_default(entry: str, name: str, default: Any) -> str:
     if name in AUTO:
         entry = re.sub(r"'auto' is [^;.]*\.", "", entry).rstrip()
         entry = re.sub(r"( or 'auto')?,\s*default=.*", " or 'auto', default='auto'", entry, count=1)
-        by = "the loss" if name == "target_scaling" else "the recipe, by the size of the table"
+        by = "the loss" if name == "target_scaling" else "the size of the table"
         # A list ends with a blank line.
         gap = "\n\n" if entry.rpartition("\n\n")[2].lstrip().startswith("- ") else "\n"
-        return f"{entry}{gap}        'auto' leaves it to {by}."
+        return f"{entry}{gap}        'auto': chosen by {by}."
     return (
         re.sub(r"default=.*", f"default={default!r}", entry, count=1) if name in _OTHERS else entry
     )

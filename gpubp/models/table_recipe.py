@@ -1,7 +1,7 @@
-"""How to train on a table where nobody says how: one rule, by the number of rows.
+"""Default hyperparameters for a table, chosen by its size.
 
-bench/NOTES.md, "The recipe for tables", has what was tried and what it gave; bench/quality.py
-measures it against scikit-learn's MLP.
+bench/NOTES.md, "The recipe for tables", has the alternatives that were measured; bench/quality.py
+compares the recipe with scikit-learn's MLP.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ from typing import Any, Literal
 
 Task = Literal["classification", "regression"]
 
-HELD_OUT_FROM = 5000  # rows; fewer lose more by a tenth held out than the best epoch gains
-HELD_OUT_PER_CLASS = 1000  # few classes need it sooner: the log loss of noisy ones doubles without
-# Weight decay is 1 up to so many rows, and falls as 1 / rows from there. Without rows held out, it
-# alone keeps the noise of two classes from being learned by heart.
-DECAYED_ROWS, DECAYED_ROWS_OF_CLASSES = 300, 3000  # the latter / classes
+# A tenth of the rows is held out from so many rows on. Tables with fewer rows lose more by the
+# missing tenth than they gain by the best epoch.
+HELD_OUT_FROM = 5000
+# The same for a classification, per class: without held-out rows, the log loss of few, noisy
+# classes doubles.
+HELD_OUT_PER_CLASS = 1000
+# Weight decay is 1 up to so many rows and then falls as 1 / rows. Without held-out rows, weight
+# decay alone prevents overfitting to the noise of two classes. The second number is divided by the
+# number of classes.
+DECAYED_ROWS, DECAYED_ROWS_OF_CLASSES = 300, 3000
 EPOCHS, LEAST_EPOCHS = 60, 10
-MOST_STEPS = 20_000  # of the optimizer, for up to 1,000 columns: half a minute on one core
-CLIP_NORM = (
-    0.1  # of a regression: below nearly every gradient, so that no outlier takes a long step
-)
-LEAST_DROPOUT = 0.03  # masks take a third of a step's time, so that a lower rate is none
-# What the rule's own solver and schedule take; another solver has defaults of its own.
+MOST_STEPS = 20_000  # optimizer steps, for up to 1,000 columns: half a minute on one core
+# For a regression. Nearly every gradient is longer, so an outlier cannot cause a long step.
+CLIP_NORM = 0.1
+LEAST_DROPOUT = 0.03  # lower rates become 0, since the masks take a third of a step's time
+# The recipe's solver and schedule, with their parameters; another solver keeps its own defaults.
 RATES = {
     "solver": "adamw",
     "learning_rate": "cosine",
@@ -34,22 +38,22 @@ RATES = {
 def recipe(
     task: Task, n_rows: int, n_columns: int, n_outputs: int, *, solver: str | None = None
 ) -> dict[str, Any]:
-    """Return parameters of MLPClassifier or MLPRegressor for a table, by their names.
+    """Return parameters of MLPClassifier or MLPRegressor for a table, by name.
 
-    n_rows : to train on, rows to validate on included. n_columns : of the encoded rows.
-    n_outputs : classes, or targets. solver : the one that was asked for, if any; what only the
-    recipe's own is to have is left out for another.
+    n_rows : rows to train on, including those held out. n_columns : columns of the encoded rows.
+    n_outputs : number of classes, or of targets. solver : the solver that the user chose; None for
+    the recipe's. Parameters that suit only the recipe's solver are left out for another one.
 
-    Few rows are soon known by heart: they get weight decay and dropout, which fall as 1 / n_rows.
-    Decay falls later for few classes, whose rows say less. Many rows have a tenth held out:
-    training stops after half the epochs without improvement, and the epoch with the best loss, or
-    R², is kept. Fewer rows are all trained on, to the end of the schedule, whose last epochs are
-    the best ones. Targets of a regression are to be standardised.
+    Small tables overfit easily, so they get weight decay and dropout, which fall as 1 / n_rows.
+    Weight decay falls later for few classes, whose rows carry less information. Large tables have
+    a tenth of the rows held out: training stops after half the epochs without improvement, and the
+    epoch with the best loss, or R², is kept. Smaller tables train on all rows to the end of the
+    schedule, whose last epochs are the best. The recipe assumes standardised regression targets.
     """
     parameters: dict[str, Any] = {"hidden_layer_sizes": (256,)}
     if solver == "lbfgs":
         return parameters
-    least = _power_of_two(n_rows / 4, 8, 32)  # so that an epoch of few rows has several steps
+    least = _power_of_two(n_rows / 4, 8, 32)  # an epoch of few rows still has several steps
     batch_size = _power_of_two(max(n_rows / 40, n_columns / 8), least, 256)
     most = MOST_STEPS * min(1, 1000 / n_columns) * batch_size / n_rows
     dropout = 0.3 * min(1, 1500 / n_rows)
@@ -72,7 +76,7 @@ def recipe(
 
 
 def _held_out_from(classes: int | None) -> int:
-    """Return the rows from which a tenth is held out; classes : None for a regression."""
+    """Return the number of rows from which on a tenth is held out; classes : None: regression."""
     return HELD_OUT_FROM if classes is None else min(HELD_OUT_FROM, HELD_OUT_PER_CLASS * classes)
 
 
@@ -83,11 +87,11 @@ def _stopping(task: Task, holds_out: bool, epochs: int) -> dict[str, Any]:
         "early_stopping": True,
         "validation_fraction": 0.1,
         "n_iter_no_change": epochs // 2,
-        # Accuracy says little of rare classes, and jumps from epoch to epoch where rows are few.
+        # Accuracy hardly depends on rare classes, and is noisy from epoch to epoch with few rows.
         "scoring": "loss" if task == "classification" else None,
     }
 
 
 def _power_of_two(number: float, least: int, most: int) -> int:
-    """Return the power of 2 that is nearest to ``number`` (by its logarithm) within bounds."""
+    """Return the power of 2 nearest to ``number`` on a log scale, within [least, most]."""
     return int(min(max(2.0 ** round(log2(number)), least), most))

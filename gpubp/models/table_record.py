@@ -1,4 +1,4 @@
-"""A fitted table estimator as a part of a model file's header, and back."""
+"""Convert a fitted table estimator to a part of a model file's header, and back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RESTORE = "restore the file or train the model again"
 
 
 def table_to_header(model: TableEstimator) -> dict[str, Any]:
-    """Return what a fitted table estimator has besides its network and the encoder's tensors."""
+    """Return the header of a fitted table estimator: all but its network and encoder's tensors."""
     return {
         "class": type(model).__name__,
         "task": model.task,
@@ -36,7 +36,10 @@ def table_to_header(model: TableEstimator) -> dict[str, Any]:
 def table_from(
     header: dict[str, Any], network: Estimator, tensors: dict[str, np.ndarray]
 ) -> TableEstimator:
-    """Return the estimator of ``header``, taking the encoder's tensors out of ``tensors``.
+    """Return the table estimator of a header.
+
+    header : as `table_to_header` returns it. network : the fitted network.
+    tensors : arrays of the model file; those of the encoder are removed from the dict.
 
     Raises ModelFileError for anything missing, unknown or inconsistent.
     """
@@ -55,9 +58,9 @@ def table_from(
 def _encoder_from(
     header: dict[str, Any], model: TableEstimator, tensors: dict[str, np.ndarray]
 ) -> TableEncoder:
-    """Return the fitted encoder, with the parameters of ``model``."""
+    """Return the fitted encoder, with the parameters of ``model``; remove its tensors."""
     if not (model.na is None or isinstance(model.na, str | tuple)):
-        raise ModelFileError(f"'na' is {model.na!r:.200}, which is no list of texts; {_RESTORE}")
+        raise ModelFileError(f"'na' is {model.na!r:.200}, but must be a list of texts; {_RESTORE}")
     try:
         model._validate_params()
         encoder = TableEncoder.from_parts(header, tensors)

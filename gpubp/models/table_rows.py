@@ -1,4 +1,4 @@
-"""What fit of a table estimator is given: rows with their targets, and rows to validate on."""
+"""Check the arguments of fit of a table estimator, and split off validation rows."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ _NAMES = str | int | np.integer  # of a column; frames may number theirs
 class Rows:
     """Rows to learn from.
 
-    X : what the encoder takes. y : labels or numbers, (n,) or (n, k). names : of the targets.
-    weights : (n,) or None. left_out : how many rows have no target.
+    X : table, frame or array for the encoder. y : labels or numbers, (n,) or (n, k).
+    names : names of the targets. weights : (n,) or None.
+    left_out : number of rows that were left out because a target is missing.
     """
 
     X: Any
@@ -52,7 +53,10 @@ class Rows:
 
 
 def rows_of_table(table: Table, targets: Sequence[str], task: Task) -> Rows:
-    """Return the rows of a table in which no target is missing; DataError where none is left."""
+    """Return the rows of a table in which no target is missing.
+
+    Raises DataError if no row is left, or if the targets do not suit the task.
+    """
     names = resolve_targets(table, targets)
     check_count(names, task)
     table, left_out = rows_with_target(table, names)
@@ -67,9 +71,11 @@ def rows_of_table(table: Table, targets: Sequence[str], task: Task) -> Rows:
 def rows_given(
     X: Any, y: Any, target: Any, weights: Any, task: Task, caller: str, na: Any = None
 ) -> Rows:
-    """Return the rows of fit(X, y), or of fit(X, target=...), or raise as scikit-learn does.
+    """Return the rows of fit(X, y), or of fit(X, target=...).
 
-    caller : the estimator's name. na : texts that mean "no value", as `as_table` takes them.
+    caller : name of the estimator, for messages. na : texts that mean "no value"; see `as_table`.
+
+    Raises the errors of scikit-learn for invalid arguments.
     """
     if target is not None and y is not None:
         raise ValueError(f"y and target={target!r} were both given; give one of the two")
@@ -91,9 +97,9 @@ def rows_given(
 
 
 def _rows_with_y(X: Any, y: Any, weights: Any, task: Task, caller: str, na: Any) -> Rows:
-    """Return the rows of fit(X, y); a column of X that equals y is warned of."""
+    """Return the rows of fit(X, y); warn if a column of X equals y."""
     if isinstance(X, str | PathLike):
-        as_table(X)  # which refuses it
+        as_table(X)  # raises DataError with advice
     table = settled(as_table(X, na=na)) if has_names(X) and not isinstance(X, Table) else X
     y_host = on_host(y)
     if task == "regression":
@@ -106,11 +112,11 @@ def _rows_with_y(X: Any, y: Any, weights: Any, task: Task, caller: str, na: Any)
 
 
 def numbers_of_text(y: Any, table: Table | None = None, decimal: str | None = None) -> Any:
-    """Return y as float64 if it has text, such as "$1,200"; any other y as it is.
+    """Return y as float64 if it has text such as "$1,200"; return any other y unchanged.
 
-    table : the columns of X, whose cells show the decimal sign too. decimal : the sign, if known.
+    table : the columns of X, which help to find the decimal sign. decimal : the sign, if known.
 
-    Raises DataError for text that is no number.
+    Raises DataError for text that is not a number.
     """
     if issparse(y):
         return y
@@ -134,9 +140,9 @@ def _is_text(cell: object) -> bool:
 
 
 def _warn_of_copies(table: Table, y: np.ndarray) -> None:
-    """Warn of columns of X that equal y: a network learns nothing else from these."""
+    """Warn of columns of X that equal y: the network would only learn to copy them."""
     (target,) = as_table({"y": y}).columns.values()
-    known = table.targets if table.only_targets else ()  # which are no features
+    known = table.targets if table.only_targets else ()  # not used as features
     for name, column in table.columns.items():
         if name not in known and _equal(column, target):
             warnings.warn(
@@ -147,7 +153,7 @@ def _warn_of_copies(table: Table, y: np.ndarray) -> None:
 
 
 def _equal(a: Column, b: Column) -> bool:
-    """Return whether two columns have the same cells; booleans of frames are text."""
+    """Return whether two columns have equal cells; boolean numbers are compared as text."""
     a, b = (
         as_text(each) if isinstance(each, NumberColumn) and each.values.dtype.kind == "b" else each
         for each in (a, b)
@@ -160,7 +166,7 @@ def _equal(a: Column, b: Column) -> bool:
 
 
 def warn_of_many_classes(y: np.ndarray) -> None:
-    """Warn of labels that hardly repeat, as numbers do."""
+    """Warn if labels hardly repeat, as the numbers of a regression do."""
     if y.ndim == 1 and (count := len(np.unique(y))) > max(MOST_TEXTS, len(y) // 2):
         warnings.warn(
             f"{count:,} classes in {len(y):,} rows: use TableRegressor for numbers",
@@ -186,25 +192,28 @@ def _rows_of_frame(X: Any, table: Table, names: tuple[str, ...], weights: Any, t
 
 
 def _names_in(X: Any) -> Any:
-    """Return the names of a frame's or a dict's columns as it has them."""
+    """Return the names of the columns of a frame or dict, in their own type."""
     if isinstance(X, Mapping):
         return X
-    return X.column_names if hasattr(X, "column_names") else X.columns  # pyarrow has arrays there
+    return X.column_names if hasattr(X, "column_names") else X.columns  # pyarrow: arrays
 
 
 def _first_column(X: Any) -> Any:
-    """Return what has as many entries as X has rows: of a dict, its length is no such number."""
+    """Return an object with as many entries as X has rows: X itself, or a dict's first column."""
     named = isinstance(X, Mapping) and not issparse(X)
     return next(iter(X.values()), ()) if named else X
 
 
 def _labels_of_frame(cells: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the labels of a frame's column in its own type: text "1" stays text, as True a bool.
+    """Return the labels of a frame's column in the type of its cells.
 
-    labels : those of a file, whose cells have no type.
+    Text "1" stays text, and True stays a bool.
+
+    cells : (n,), as the frame has them. labels : (n,), as they would be read from a file, whose
+    cells have no type.
     """
     if cells.dtype.kind == "f":
-        check_classification_targets(cells)  # fractions are no classes
+        check_classification_targets(cells)  # raises for fractions
     kinds = {type(cell) for cell in cells.tolist()}
     if kinds <= _BOOLEANS:
         return cells.astype(np.bool_)
@@ -214,7 +223,7 @@ def _labels_of_frame(cells: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _names_of(y: Any, checked: np.ndarray) -> tuple[str, ...]:
-    """Return the names of the targets in ``y``: a frame's, a series', or made-up ones."""
+    """Return the names of the targets: from a frame or series ``y``, else "y" or y0, y1, ..."""
     count = checked.shape[1] if checked.ndim > 1 else 1
     names = getattr(y, "columns", None)
     if names is None:
@@ -233,7 +242,10 @@ def _is_missing(cell: object) -> bool:
 
 
 def checked_y(y: Any, task: Task, caller: str) -> np.ndarray:
-    """Return y as training takes it, (n,) or (n, k), or raise as scikit-learn does."""
+    """Return y as an array for training, (n,) or (n, k).
+
+    Raises the errors of scikit-learn for an invalid y.
+    """
     if not issparse(y):
         y = np.asarray(y)
     if y.dtype.kind == "O" and any(_is_missing(cell) for cell in y.ravel().tolist()):
@@ -253,10 +265,14 @@ def checked_y(y: Any, task: Task, caller: str) -> np.ndarray:
 def hold_out(
     y: np.ndarray, part: float, task: Task, rng: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of rows to train on and to validate on, both ascending.
+    """Return the indices of the rows to train on and of the validation rows, both ascending.
 
-    The rows are drawn evenly over the sorted y, so that each class, and each range of a number,
-    has its share; one row of each class is never held out. part : of the rows to hold out.
+    Validation rows are drawn evenly over the sorted y. So each class, and each range of numbers,
+    has its share of them. At least one row of each class is left to train on.
+
+    part : fraction of the rows to hold out.
+
+    Raises ValueError if the validation set would be too small.
     """
     n = len(y)
     draws = rng.permutation(n)

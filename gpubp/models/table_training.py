@@ -1,4 +1,4 @@
-"""Training from tables: what TableClassifier and TableRegressor share."""
+"""The base class of TableClassifier and TableRegressor, with their training."""
 
 from __future__ import annotations
 
@@ -43,15 +43,14 @@ from gpubp.training.history import History, OnEpoch
 from gpubp.version import __version__
 
 Note = Callable[[str], None]
-_MOVED_ROWS = 2**14  # at a time, so that few are held twice
+_MOVED_ROWS = 2**14  # rows moved at a time, so that few are in memory twice
 OnStart = Callable[[TableEncoder, Any], None]
 
 
 class TableEstimator(BaseEstimator):
-    """What TableClassifier and TableRegressor share; not for use by itself.
+    """Base class of TableClassifier and TableRegressor; not to be used by itself.
 
-    A table estimator is an encoder of columns, `encoder_`, and a network, `network_`, whose rows
-    the encoder makes.
+    `encoder_` converts the columns of a table to numbers; `network_` is trained on them.
     """
 
     task: ClassVar[Task]
@@ -69,15 +68,16 @@ class TableEstimator(BaseEstimator):
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:
-        """Train on the columns of X and y, or on those of X besides ``target``; return self.
+        """Train on X and y, or on X with the target in one of its columns; return self.
 
-        X : a Table, a frame of pandas, polars or pyarrow, or an array (n, n_features), with
-            numbers, text, dates and gaps.
-        y : labels or numbers, (n,) or (n, n_targets); without it, ``target`` names columns of X.
-            Rows whose target is missing are left out then; see `n_rows_without_target_`.
+        X : a Table, a frame of pandas, polars or pyarrow, a dict of columns, or an array
+            (n, n_features), with numbers, text, dates and missing values.
+        y : labels or numbers, (n,) or (n, n_targets); None if ``target`` is given.
+        target : name of the target column of X, or a list of names for a regression. Rows whose
+            target is missing are left out; see `n_rows_without_target_`.
         sample_weight : (n,) or None, the weight of each row in the loss.
-        X_val, y_val, sample_weight_val : rows that early_stopping scores, instead of holding out
-            some of X; y_val too may be left out where ``target`` is given.
+        X_val, y_val, sample_weight_val : validation rows for early stopping; without them,
+            early_stopping holds out rows of X. y_val is not needed if ``target`` is given.
         """
         self._validate_params()
         caller = type(self).__name__
@@ -91,7 +91,7 @@ class TableEstimator(BaseEstimator):
             if self.task == "classification":
                 warn_of_many_classes(rows.y)
             history = self._train(rows, held)
-        # The recipe ends training after so many epochs: that is no reason for a warning.
+        # If the recipe chose max_iter, training is meant to end there: no ConvergenceWarning.
         by_recipe = is_auto(self.max_iter) or is_auto(self.n_iter_no_change)
         if not by_recipe or history.stopped_by != "max_epochs":
             warn_why_stopped(self.network_, history)
@@ -107,12 +107,13 @@ class TableEstimator(BaseEstimator):
         on_epoch: OnEpoch | None = None,
         note: Note | None = None,
     ) -> History:
-        """Train on the columns of ``table`` besides ``targets``; return how training went.
+        """Train on the columns of ``table`` other than ``targets``; return the history.
 
-        whole : these rows and others, by which `TableEncoder.fit` finds the kinds of the columns.
-        on_start : called with the fitted encoder and the network that is about to train.
-        on_epoch : called after each epoch; returns True to stop. note : called with lines for a
-        person: how many rows have no target, where training runs, and why there.
+        whole : these rows and others, such as test rows, which `TableEncoder.fit` uses to find
+            the kinds of the columns; None for ``table``.
+        on_start : called before the training, with the fitted encoder and the network.
+        on_epoch : called after each epoch; training stops if it returns True.
+        note : called with lines for the user: rows without a target, the device of the training.
 
         Raises DataError for a table that cannot be learned from.
         """
@@ -138,7 +139,11 @@ class TableEstimator(BaseEstimator):
         on_start: OnStart | None = None,
         whole: Table | None = None,
     ) -> History:
-        """Fit the encoder and the network; set the fitted attributes."""
+        """Fit the encoder and the network; set the fitted attributes; return the history.
+
+        rows : all training rows. given : the validation rows of the user, if any.
+        The other arguments are those of fit_table.
+        """
         goes_on = self.warm_start and hasattr(self, "network_")
         encoder = self.encoder_ if goes_on else self._encoder()
         y, weights = rows.y, rows.weights
@@ -148,7 +153,7 @@ class TableEstimator(BaseEstimator):
             encoded = [Z] if parts is None else [Z[part] for part in parts]
         elif parts is None:
             encoded = [_encoded(partial(encoder.fit_transform, whole=whole), rows.X)]
-        else:  # rows that are held out tell the encoder nothing
+        else:  # the encoder does not learn from held-out rows
             encoded = list(encoder.fit_transform_parts(rows.X, *parts, whole=whole))
         network = self._network(y, (len(y), encoded[0].shape[1]), given is not None)
         if goes_on:
@@ -172,11 +177,11 @@ class TableEstimator(BaseEstimator):
         return history
 
     def _parts(self, y: np.ndarray, given: bool) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the places of rows to train on and to validate on; None where all are trained on.
+        """Return the indices of training and validation rows; None if no rows are held out.
 
-        given : whether rows to validate on were given.
+        given : whether the user gave validation rows.
         """
-        # Neither of the three goes by the number of encoded columns, which is not known yet.
+        # The number of columns is not known yet; the three parameters do not depend on it.
         network = self._network(y, (len(y), 1), given)
         if given or not network.early_stopping or network.solver == "lbfgs":
             return None
@@ -191,9 +196,9 @@ class TableEstimator(BaseEstimator):
         )
 
     def _network(self, y: np.ndarray, shape: tuple[int, int], given: bool) -> Any:
-        """Return a network with this estimator's parameters, and the recipe's for "auto".
+        """Return an unfitted network with this estimator's parameters; the recipe sets "auto".
 
-        shape : of the encoded rows. given : whether rows to validate on were given.
+        shape : of the encoded rows. given : whether the user gave validation rows.
         """
         own = defaults(self._NETWORK)
         parameters = {name: getattr(self, name) for name in own}
@@ -208,16 +213,16 @@ class TableEstimator(BaseEstimator):
         return self._NETWORK(**parameters)
 
     def _count_outputs(self, y: np.ndarray) -> int:
-        """Return how many classes, or columns, y has."""
+        """Return the number of classes of y, or of its columns."""
         classes = self.task == "classification" and y.ndim == 1
         return len(np.unique(y)) if classes else int(np.prod(y.shape[1:]))
 
     def _chosen(self, y: np.ndarray) -> dict[str, Any]:
-        """Return parameters that follow from others."""
+        """Return values for "auto" parameters that depend on other parameters."""
         return {}
 
     def _about_targets(self, y: np.ndarray) -> dict[str, Any]:
-        """Return what a model file says of the targets of the training rows."""
+        """Return information on the training targets for `about_`."""
         return {}
 
     def _set_fitted(
@@ -230,7 +235,7 @@ class TableEstimator(BaseEstimator):
         self._set_columns()
 
     def _set_columns(self) -> None:
-        """Set the attributes that tell of the columns of X."""
+        """Set `n_features_in_`, and `feature_names_in_` if X has names."""
         self.n_features_in_ = self.encoder_.n_features_in_
         if hasattr(self.encoder_, "feature_names_in_"):
             self.feature_names_in_ = self.encoder_.feature_names_in_
@@ -238,9 +243,9 @@ class TableEstimator(BaseEstimator):
             del self.feature_names_in_
 
     def encode(self, X: Any, dtype: Any = None) -> Any:
-        """Return the rows (n, D) that the network sees: an array, or a CSR matrix for wide ones.
+        """Return the inputs of the network, (n, n_inputs): an array, or a CSR matrix if wide.
 
-        dtype : np.float32 or np.float64; None for that of training.
+        dtype : np.float32 or np.float64; None for the dtype of the training.
         """
         check_is_fitted(self)
         encoder = self.encoder_
@@ -249,9 +254,12 @@ class TableEstimator(BaseEstimator):
         return _encoded(encoder.transform, X)
 
     def _finite(self, predict: Callable[[Any], np.ndarray], X: Any) -> np.ndarray:
-        """Return what ``predict`` gives for the encoded rows of X; NonFiniteOutputError."""
+        """Return ``predict`` of the encoded rows of X.
+
+        Raises NonFiniteOutputError for a row with an output that is not finite.
+        """
         Z = self.encode(X)
-        if not Z.shape[0]:  # as of a file with a header alone
+        if not Z.shape[0]:  # a file with only a header
             return predict(np.zeros((1, Z.shape[1]), Z.dtype))[:0]
         outputs = predict(Z)
         if not np.isfinite(outputs).all():
@@ -260,14 +268,15 @@ class TableEstimator(BaseEstimator):
         return outputs
 
     def _table(self, X: Any) -> Table:
-        """Return X as a table, with the decimal sign of training where it shows none."""
+        """Return X as a table, with the decimal sign of the training unless X has its own."""
         table = as_table(X, na=self.na)
         return replace(table, decimal=table.decimal or self.encoder_.decimal_)
 
     def _with_truth(self, X: Any, targets: Any) -> tuple[Table, tuple[str, ...]]:
         """Return the rows of X whose targets are known, and the names of the targets.
 
-        targets : names of columns of X, None for those of training, or y as an array or series.
+        targets : names of columns of X; None for the targets of the training; or the true values
+        as an array or series.
         """
         table = self._table(X)
         if not hasattr(targets, "__array__"):
@@ -287,8 +296,8 @@ class TableEstimator(BaseEstimator):
         names = (targets,) if isinstance(targets, str) else tuple(targets or self.target_names_)
         if len(names) != len(self.target_names_):
             raise DataError(
-                f"{len(names)} targets were given, but the model has {len(self.target_names_)}: "
-                f"{', '.join(self.target_names_)}"
+                f"{len(names)} targets were given, but the model has {len(self.target_names_)}; "
+                f"give columns for {', '.join(self.target_names_)}"
             )
         return names
 
@@ -302,7 +311,7 @@ class TableEstimator(BaseEstimator):
         return tags
 
     def _validate_params(self) -> None:
-        """Raise scikit-learn's InvalidParameterError, and say what may have been meant."""
+        """Raise scikit-learn's InvalidParameterError, with a suggestion for a misspelt value."""
         try:
             super()._validate_params()
         except InvalidParameterError as error:
@@ -314,13 +323,13 @@ class TableEstimator(BaseEstimator):
 
 
 def _encoded(transform: Callable[[Any], Any], X: Any) -> Any:
-    """Return what an encoder makes of X, whatever output scikit-learn is set to."""
+    """Return X encoded, as an array or CSR matrix even if scikit-learn is set to other outputs."""
     with sklearn.config_context(transform_output="default"):
         return transform(X)
 
 
 def _left_out(rows: int, targets: Sequence[str]) -> str:
-    """Return a line that says how many rows have no target."""
+    """Return a line with the number of rows without a target, for the user."""
     what = "target" if len(targets) == 1 else "value in one of the targets"
     count = f"1 row has no {what}" if rows == 1 else f"{rows:,} rows have no {what}"
     return f"{count} ({listed(targets)}) and {'is' if rows == 1 else 'are'} left out"
@@ -331,7 +340,7 @@ def _taken(weights: Any, places: np.ndarray) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that train a model."""
+    """Return the versions of gpubp, NumPy, Python and scikit-learn."""
     return {
         "gpubp": __version__,
         "numpy": np.__version__,

@@ -1,4 +1,4 @@
-"""How a network compares with simpler models on test rows, and what to know before trusting it."""
+"""Compare a network with simpler models on test rows, and word the result for the user."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from gpubp.models.score_text import LOWER_IS_BETTER, METRICS, against
 from gpubp.models.scores import as_columns, indices_of, per_class
 from gpubp.tables.table import listed
 
-# Differences within so many standard errors count as noise of the test rows.
+# Differences of up to so many standard errors count as noise.
 NOISE = 2.0
-# Fewer rows have no standard errors to speak of; fewer than FEW find large differences alone.
+# With fewer than FEWEST test rows, standard errors are meaningless; with fewer than FEW, only large
+# differences are significant.
 FEWEST, FEW = 10, 50
-RARE = 0.05  # a class with less of the rows makes accuracy say little
-GAP = 0.1  # of accuracy or R² between training and test rows that is worth a remark
+RARE = 0.05  # if all other classes have a smaller share of the rows, accuracy is misleading
+GAP = 0.1  # smallest gap of accuracy or R² between training and test rows that gets a remark
 UNPREDICTED_LISTED = 3
 NO_TEST = "no rows were kept for the test, so nothing is known about rows other than these"
 
-Gain = tuple[float, float]  # by how much the network is better, and the standard error of that
+Gain = tuple[float, float]  # improvement by the network, and its standard error
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The main scores in which a network is clearly better, and clearly worse, than another."""
+    """The main scores in which a network is significantly better, and worse, than another model."""
 
     better: tuple[str, ...]
     worse: tuple[str, ...]
@@ -40,10 +41,13 @@ def compare(
     other: np.ndarray,
     classes: np.ndarray | None = None,
 ) -> Comparison:
-    """Return how outputs of the rows with truth ``y`` compare with those of another model.
+    """Compare a network with another model by the main scores.
 
-    The main scores are balanced accuracy and log loss, or R². Differences count beyond NOISE
-    standard errors of the gains row by row.
+    The main scores are balanced accuracy and log loss, or R². A difference counts if it exceeds
+    NOISE standard errors of the row-wise gains.
+
+    y : true labels or numbers of the test rows. outputs, other : outputs of the network and of the
+    other model: probabilities (n, k) of ``classes``, or numbers.
     """
     gains: dict[str, Gain] = {}
     if task == "regression" or classes is None:
@@ -67,10 +71,11 @@ def verdict(
     *,
     classes: np.ndarray | None = None,
 ) -> str:
-    """Return what to think of the network, as "better than linear regression: RMSE ...".
+    """Return a sentence such as "better than linear regression: RMSE ...".
 
-    outputs : of the test rows: probabilities (n, k) of ``classes``, or numbers. own : their scores.
-    others : baselines with the same test rows.
+    y : true labels or numbers of the test rows. outputs : of the network, for these rows:
+    probabilities (n, k) of ``classes``, or numbers. own : the network's scores.
+    others : baselines on the same rows, the trivial one first.
     """
     if not len(y) or not others:
         return NO_TEST
@@ -82,7 +87,7 @@ def verdict(
     if n < FEWEST or (n < FEW and not (result.better or result.worse)):
         verb = "row is" if n == 1 else "rows are"
         figures = words.figures(hurdle, ": {}")
-        return f"{n} test {verb} too few to tell the network from {phrase(hurdle)}{figures}"
+        return f"{n} test {verb} too few to distinguish the network from {phrase(hurdle)}{figures}"
     if hurdle is not best and found[id(best)].worse and not found[id(best)].better:
         figures = words.figures(hurdle, ": {}")
         return (
@@ -94,12 +99,12 @@ def verdict(
 
 
 def is_better(text: str) -> bool:
-    """Return whether a verdict is for the network."""
+    """Return whether a verdict says that the network is better, without a "but"."""
     return text.startswith("better than") and ", but worse" not in text
 
 
 def phrase(other: Baseline) -> str:
-    """Return a baseline as "linear regression" or "always answering 'no'"."""
+    """Return the name of a baseline: "linear regression", "always answering 'no'"."""
     if other.name != "trivial":
         return other.text
     answer = other.label.removeprefix("always ")
@@ -112,9 +117,9 @@ def _degree(result: Comparison) -> str:
 
 @dataclass(frozen=True)
 class _Words:
-    """The parts of a verdict.
+    """The wording of a verdict.
 
-    own : scores of the network. rows : "on 40 test rows".
+    own : scores of the network. rows : the phrase "on 40 test rows".
     """
 
     task: Task
@@ -122,7 +127,7 @@ class _Words:
     rows: str
 
     def of(self, other: Baseline, result: Comparison) -> str:
-        """How the network compares with another model, with figures."""
+        """Return the comparison with another model, with its scores."""
         if result.better and result.worse:
             better, worse = (
                 against(self.own, other.scores, names) for names in (result.better, result.worse)
@@ -137,17 +142,17 @@ class _Words:
         return f"{_degree(result)} {phrase(other)}{self.figures(other, ': {}')} {self.rows}"
 
     def figures(self, other: Baseline, form: str) -> str:
-        """The main scores of both models in ``form``; "" where one has none."""
+        """Return the main scores of both models, inserted in ``form``; "" if one has none."""
         if self.task == "classification":
             text = against(self.own, other.scores, ("balanced_accuracy", "log_loss"))
-        elif "per_output" in self.own:  # whose units differ
+        elif "per_output" in self.own:  # the units of several targets differ, so no RMSE
             text = against(self.own, other.scores, ("r2",)).replace("R²", "mean R²")
         else:
             text = against(self.own, other.scores, ("rmse",))
         return form.format(text) if text else ""
 
     def accuracy(self, trivial: Baseline, hurdle: Baseline) -> str:
-        """That accuracy is not above the trivial one, although better scores are."""
+        """Return a remark if only accuracy is no higher than that of the trivial model."""
         figures = against(self.own, trivial.scores, ("accuracy",))
         if not figures or hurdle is trivial:
             return ""
@@ -157,7 +162,7 @@ class _Words:
         return f", and no better than {phrase(trivial)} in accuracy ({numbers})"
 
     def targets(self, trivial: Baseline, hurdle: Baseline) -> str:
-        """Of several targets, those that are predicted no better than by the mean."""
+        """Return a remark on targets that are predicted no better than by the mean."""
         known = trivial.scores.get("per_target", {})
         names = [
             name
@@ -169,7 +174,7 @@ class _Words:
         return f", and no better than {phrase(trivial)} for {listed(names, 5)}"
 
     def advice(self, result: Comparison, other: Baseline) -> str:
-        """What to do about a network that is no better."""
+        """Return advice for a network that is not better; "" for a better one."""
         if result.better:
             return ""
         if other.name == "trivial":
@@ -177,7 +182,7 @@ class _Words:
         return ": use the simpler model" if result.worse else ": the simpler model may do"
 
     def _worse_in_all(self, other: Baseline) -> int:
-        """How many scores both have, if the network is worse in each; else 0."""
+        """Return the number of common scores if the network is worse in all of them; else 0."""
         if "per_output" in self.own:
             pairs = zip(self.own["per_output"], other.scores["per_output"], strict=True)
             worse = [a.get("r2", 0) < b.get("r2", 0) for a, b in pairs]
@@ -191,7 +196,10 @@ class _Words:
 def class_remarks(
     y: np.ndarray, outputs: np.ndarray, classes: np.ndarray, class_weight: Any = None
 ) -> list[str]:
-    """Return sentences about classes that are never predicted, or rare, in the test rows."""
+    """Return sentences about classes of the test rows that are never predicted, or rare.
+
+    y : true labels. outputs : probabilities (n, k) of ``classes``. class_weight : of the network.
+    """
     if not len(y):
         return []
     return _about_classes(per_class(classes, y, classes[outputs.argmax(axis=1)]), class_weight)
@@ -200,9 +208,9 @@ def class_remarks(
 def overfit_remarks(
     train: Mapping[str, Any], test: Mapping[str, Any], n_test: int, advice: str
 ) -> list[str]:
-    """Return a sentence where training rows are fitted far better than test rows.
+    """Return a list with a sentence if training rows are fitted far better than test rows.
 
-    train, test : scores of both. advice : what to do about it.
+    train, test : scores on both. n_test : number of test rows. advice : added to the sentence.
     """
     name = "accuracy" if "accuracy" in test else "r2"
     if n_test < FEWEST or name not in test or name not in train:
@@ -216,7 +224,7 @@ def overfit_remarks(
 
 
 def _gain_in_recall(truth: np.ndarray, own: np.ndarray, other: np.ndarray) -> Gain:
-    """Return by how much the balanced accuracy is higher, and the standard error of that."""
+    """Return the gain in balanced accuracy and its standard error."""
     counts = np.bincount(truth)
     shares = 1 / (counts[truth] * np.count_nonzero(counts))
     hits = [(P.argmax(axis=1) == truth).astype(np.float64) for P in (own, other)]
@@ -225,14 +233,14 @@ def _gain_in_recall(truth: np.ndarray, own: np.ndarray, other: np.ndarray) -> Ga
 
 
 def _gain_in_log_loss(truth: np.ndarray, own: np.ndarray, other: np.ndarray) -> Gain:
-    """Return by how much the log loss is lower, and the standard error of that."""
+    """Return the decrease of the log loss and its standard error."""
     rows, least = np.arange(len(truth)), np.finfo(np.float32).eps
     losses = [-np.log(np.maximum(P[rows, truth].astype(np.float64), least)) for P in (own, other)]
     return _mean_and_error(losses[1] - losses[0])
 
 
 def _gain_in_error(Y: np.ndarray, own: np.ndarray, other: np.ndarray) -> Gain:
-    """Return by how much R² is higher (by the mean over the targets), and its standard error."""
+    """Return the gain in R² (mean over the targets) and its standard error."""
     Y = as_columns(Y)
     variance = Y.var(axis=0)
     errors = [(as_columns(found) - Y) ** 2 for found in (own, other)]

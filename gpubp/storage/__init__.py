@@ -1,1 +1,1 @@
-"""Arrays and JSON in files, with nothing of estimators."""
+"""Write and read files of arrays and JSON; nothing here depends on the estimators."""

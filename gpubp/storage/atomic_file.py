@@ -1,6 +1,6 @@
-"""Files that are replaced only by finished ones: written beside, then renamed.
+"""Replace files atomically: write a temporary file in the same folder, then rename it.
 
-Character devices and pipes (/dev/null, a FIFO) have nothing to replace and are written to.
+Character devices and pipes (/dev/null, a FIFO) cannot be replaced; they are written to directly.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ _in_use: set[Path] = set()  # temporary files that this process is writing
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Check, by creating and removing a file beside it, that path can be written or replaced.
+    """Check that path can be written or replaced.
 
-    Raises OSError, saying what to do. Leaves nothing behind and changes no file.
+    The check creates a temporary file in the same folder and removes it; no other file changes.
+
+    Raises OSError, with advice, if path cannot be written.
     """
     if is_stream(path):
         with clear_errors(path):
@@ -31,9 +33,9 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def check_room(path: str | os.PathLike[str], size: int) -> None:
-    """Check that a file of ``size`` bytes fits beside path, which it would replace when finished.
+    """Check that the disk of path has room for a new file of ``size`` bytes next to the old one.
 
-    Raises OSError, saying what to do.
+    Raises OSError, with advice, if there is too little room.
     """
     if is_stream(path):
         return
@@ -41,8 +43,8 @@ def check_room(path: str | os.PathLike[str], size: int) -> None:
         free = shutil.disk_usage(Path(os.path.realpath(path)).parent).free
         if free < size:
             raise OSError(
-                f"it takes {size:,} bytes, and {free:,} are free there; free some or choose "
-                "another path"
+                f"it takes {size:,} bytes, but only {free:,} are free; free some or choose another "
+                "path"
             )
 
 
@@ -57,13 +59,13 @@ def is_stream(path: str | os.PathLike[str]) -> bool:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield the path of an empty temporary file that replaces path when the block succeeds.
+    """Yield the path of an empty temporary file that replaces path if the block succeeds.
 
-    After any failure the old file is what it was and the temporary file is gone. Close the
-    temporary file within the block, having opened it once. Links are followed. A device or pipe is
-    yielded itself.
+    After a failure the old file is unchanged and the temporary file is removed. The block must
+    open the temporary file only once and close it. Links are followed. For a device or pipe, path
+    itself is yielded.
 
-    Raises OSError, in one sentence, when path cannot be written; errors of the block pass.
+    Raises OSError, in one sentence, if path cannot be written; errors of the block pass unchanged.
     """
     if is_stream(path):
         check_writable(path)
@@ -77,7 +79,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def clear_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an error of the file system into an OSError of one sentence."""
+    """Turn an error of the file system into an OSError of one sentence, with advice."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -88,7 +90,10 @@ def clear_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def _temporary_beside(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
-    """Yield the real target of path and an empty temporary file in its folder, removed after."""
+    """Yield path with links resolved, and an empty temporary file in its folder.
+
+    The temporary file is removed afterwards, if it still exists.
+    """
     with clear_errors(path):
         target = Path(os.path.realpath(path))
         replaced = _check_target(target)
@@ -108,7 +113,7 @@ def _temporary_beside(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path
 
 
 def _check_target(target: Path) -> bool:
-    """Return whether target exists; raise OSError if it must or can not be replaced."""
+    """Return whether target exists; raise OSError if it cannot, or must not, be replaced."""
     if not target.parent.is_dir():
         problem = "is not a folder;" if target.parent.exists() else "does not exist; create it or"
         raise OSError(f"{str(target.parent)!r} {problem} choose another path")
@@ -118,7 +123,7 @@ def _check_target(target: Path) -> bool:
         return False
     if stat.S_ISDIR(mode):
         raise OSError("it is a directory; add a file name")
-    if not stat.S_ISREG(mode):  # root would replace a disk by a file
+    if not stat.S_ISREG(mode):  # root could replace a disk by a file
         raise OSError("it is not a regular file; choose another path")
     _check_access(target)
     return True
@@ -130,12 +135,12 @@ def _check_access(target: Path) -> None:
 
 
 def _temporary_prefix(target: Path) -> str:
-    # With the host, as a process number says nothing about another machine on a shared disk.
+    # With the host name, since process ids of another machine on a shared disk mean nothing here.
     return f".{target.name}.{platform.node()}."
 
 
 def _sweep(target: Path) -> None:
-    """Remove what killed processes of this machine left of their writes to target."""
+    """Remove temporary files of target left by killed processes of this machine."""
     pattern = re.compile(re.escape(_temporary_prefix(target)) + r"(\d{1,7})\.tmp", re.ASCII)
     with suppress(OSError):
         for file in target.parent.iterdir():
@@ -145,10 +150,10 @@ def _sweep(target: Path) -> None:
 
 
 def _is_another_live_process(pid: int) -> bool:
-    # In a container this process may have the number of the killed one.
+    # In a container this process may have the id of the killed one.
     if pid == os.getpid():
         return False
-    if os.name == "nt":  # there, signal 0 is Ctrl-C
+    if os.name == "nt":  # on Windows, signal 0 is Ctrl-C
         return True
     try:
         os.kill(pid, 0)
@@ -160,7 +165,7 @@ def _is_another_live_process(pid: int) -> bool:
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
-    """Move the finished file over target so that a crash leaves one of the two, whole."""
+    """Replace target by the finished file; after a crash, one of the two is there, complete."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     temporary.replace(target)

@@ -1,7 +1,7 @@
-"""The container of a saved model: tensors and one JSON header in a safetensors file.
+"""The file format of saved models: tensors and one JSON header in a safetensors file.
 
-Nothing in a file is executable and no name in it is ever imported. What a header means is the
-business of the layers above; they take it apart with `require`, `choose` and `only_keys`.
+Nothing in a file is executable, and no name in it is ever imported. The modules that save and load
+models define the contents of the header, and check them with `require`, `choose` and `only_keys`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ FORMAT = "gpubp"
 FORMAT_VERSION = 1
 
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "BOOL": np.bool_}
-_DIGEST = "sha256"  # of the header and the tensors; files of before have none
+_DIGEST = "sha256"  # of the header and the tensors; files of early versions have none
 _MAX_HEADER_BYTES = 100_000_000  # the limit of safetensors itself
 _DAMAGED = "the file is damaged, so restore it or save the model again"
 
 T = TypeVar("T")
 
-_short = reprlib.Repr()  # a damaged file can claim names of any length
+_short = reprlib.Repr()  # names in a damaged file can have any length
 _short.maxstring = _short.maxother = _short.maxlong = 120
 
 
@@ -44,11 +44,11 @@ class ModelFileError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class ModelRecord:
-    """What a model file holds.
+    """The contents of a model file.
 
-    header: JSON values only; tuples come back as lists, and NaN and infinity are refused.
-    tensors: float32, float64, int64 or bool arrays of any shape, finite throughout.
-    gpubp_version: of the gpubp that wrote the file.
+    header: JSON values only; tuples are read back as lists; NaN and infinity are refused.
+    tensors: float32, float64, int64 or bool arrays of any shape, with finite values only.
+    gpubp_version: version of gpubp that wrote the file.
     """
 
     header: dict[str, Any]
@@ -57,9 +57,9 @@ class ModelRecord:
 
 
 def write_model(path: str | os.PathLike[str], record: ModelRecord) -> None:
-    """Write the record to path; an existing file is replaced only by a finished one.
+    """Write the record to path; an existing file is replaced only when the new one is complete.
 
-    Raises ModelFileError for a record that `read_model` would refuse, and when path cannot be
+    Raises ModelFileError for a record that `read_model` would refuse, and if path cannot be
     written.
     """
     from safetensors.numpy import save
@@ -77,19 +77,19 @@ def write_model(path: str | os.PathLike[str], record: ModelRecord) -> None:
 def read_model(path: str | os.PathLike[str]) -> ModelRecord:
     """Return the record in the file at path; its arrays are writable and C-contiguous.
 
-    Raises ModelFileError for whatever is not a whole model file that this gpubp can read.
+    Raises ModelFileError for a file that is not a complete model file this gpubp can read.
     """
     with errors_of(path):
         envelope, data = _read_checked(Path(path))
         header, tensors = envelope["header"], _tensors(data)
         if _DIGEST in envelope and envelope[_DIGEST] != _digest(header, tensors):
-            raise ModelFileError(f"its contents do not fit its checksum; {_DAMAGED}")
+            raise ModelFileError(f"its contents do not match its checksum; {_DAMAGED}")
         return ModelRecord(header, tensors, envelope["gpubp_version"])
 
 
 @contextmanager
 def errors_of(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Put the file's name in front of a ModelFileError raised inside, once."""
+    """Prefix a ModelFileError raised in the block with the file's name, once."""
     prefix = f"{Path(path)}: "
     try:
         yield
@@ -100,20 +100,23 @@ def errors_of(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def require(header: Mapping[str, Any], key: str, kind: type[T]) -> T:
-    """Return header[key], which must be a `kind`; an int serves as a float, a bool as no int."""
+    """Return header[key]; raise ModelFileError unless it is of type ``kind``.
+
+    An int counts as a float, but a bool does not count as an int.
+    """
     if key not in header:
         raise ModelFileError(f"{key!r} is missing from the header; {_DAMAGED}")
     return _as_kind(repr(key), header[key], kind)
 
 
 def require_list(header: Mapping[str, Any], key: str, kind: type[T]) -> list[T]:
-    """Return header[key], which must be a list whose every item is a `kind`."""
+    """Return header[key]; raise ModelFileError unless it is a list of items of type ``kind``."""
     items: list[Any] = require(header, key, list)
     return [_as_kind(f"item {i} of {key!r}", item, kind) for i, item in enumerate(items)]
 
 
 def choose(header: Mapping[str, Any], key: str, allowed: Collection[str]) -> str:
-    """Return header[key], which must be one of the names in allowed (a closed table)."""
+    """Return header[key]; raise ModelFileError unless it is one of the names in ``allowed``."""
     name = require(header, key, str)
     if name not in allowed:
         raise ModelFileError(
@@ -124,7 +127,7 @@ def choose(header: Mapping[str, Any], key: str, allowed: Collection[str]) -> str
 
 
 def only_keys(header: Mapping[str, Any], allowed: Collection[str]) -> None:
-    """Check that header (or a dict of tensors) has no key outside allowed."""
+    """Raise ModelFileError if header (or a dict of tensors) has a key that is not in allowed."""
     unknown = sorted(set(header) - set(allowed))
     if unknown:
         raise ModelFileError(
@@ -136,7 +139,10 @@ def only_keys(header: Mapping[str, Any], allowed: Collection[str]) -> None:
 def require_tensor(
     tensors: Mapping[str, NDArray[Any]], name: str, shape: tuple[int | None, ...]
 ) -> NDArray[Any]:
-    """Return tensors[name], which must have the given shape; None stands for any length."""
+    """Return tensors[name]; raise ModelFileError unless it has the given shape.
+
+    None in ``shape`` stands for any length.
+    """
     if name not in tensors:
         raise ModelFileError(f"tensor {name!r} is missing; {_DAMAGED}")
     got = tensors[name].shape
@@ -163,7 +169,7 @@ def _listed(names: Collection[str]) -> str:
 
 def _envelope_to_json(header: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
     try:
-        # One key of metadata: safetensors writes several in a random order.
+        # A single key of metadata, because safetensors writes several keys in random order.
         return _strict_json(
             {
                 "format": FORMAT,
@@ -181,14 +187,14 @@ def _envelope_to_json(header: dict[str, Any], tensors: Mapping[str, NDArray[Any]
 
 
 def _strict_json(value: Any) -> str:
-    """Return value as JSON; ValueError for NaN, infinity and text that is not Unicode."""
+    """Return value as JSON; raise ValueError for NaN, infinity and invalid Unicode."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     text.encode()
     return text
 
 
 def _checked(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Return array C-contiguous, once its dtype and values are known to be readable again."""
+    """Return the array C-contiguous; raise ModelFileError if it could not be read back."""
     if name == "__metadata__":
         raise ModelFileError("a tensor cannot be called '__metadata__'; safetensors reserves it")
     if array.dtype not in _DTYPES.values():
@@ -201,13 +207,13 @@ def _checked(name: str, array: NDArray[Any]) -> NDArray[Any]:
             f"tensor {name!r} has NaN or infinite values; a model that diverged is not saved, "
             "so train it again with a smaller learning rate"
         )
-    # safetensors 0.8.0 silently writes wrong values for any other layout (safetensors#825).
+    # safetensors 0.8.0 silently writes wrong values for other layouts (safetensors#825).
     # np.ascontiguousarray would turn a scalar into a vector.
     return np.asarray(array, order="C")
 
 
 def _digest(header: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
-    """Return the checksum of a model's header and of its tensors, names and shapes included."""
+    """Return the checksum of a model's header and of its tensors with names and shapes."""
     found = hashlib.sha256(_strict_json(header).encode())
     for name, array in sorted(tensors.items()):
         found.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -216,7 +222,10 @@ def _digest(header: dict[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _read_checked(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Return what is around the model's header, and the whole file, read once that is ours."""
+    """Return the envelope of the model's header, and the bytes of the whole file.
+
+    The whole file is read only after the envelope is known to be that of a model.
+    """
     size = _regular_size(path)
     try:
         with path.open("rb") as file:
@@ -258,7 +267,7 @@ def _read_outer_header(file: BinaryIO, size: int) -> Any:
         )
     if length > size - 8:
         raise ModelFileError(
-            f"truncated: {length} bytes of header are announced, but {size - 8} follow; "
+            f"truncated: the header should have {length} bytes, but only {size - 8} follow; "
             "restore the file or save the model again"
         )
     file.seek(8)
@@ -275,12 +284,12 @@ def _parse(text: str | bytes, what: str) -> Any:
 
 
 def _envelope_of(outer: Any) -> dict[str, Any]:
-    """Return what is around the model's header, out of the metadata of a safetensors header."""
+    """Return the envelope of the model's header, from ``outer``, the safetensors header."""
     metadata = outer.get("__metadata__") if isinstance(outer, dict) else None
     text = metadata.get(FORMAT) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
         raise ModelFileError(
-            f"a safetensors file, but not a model of gpubp: it has no {FORMAT!r} in its metadata; "
+            f"a safetensors file, but not a model of gpubp: its metadata has no {FORMAT!r}; "
             "give a file that gpubp saved"
         )
     envelope = _parse(text, "model header")
@@ -312,7 +321,7 @@ def _tensors(data: bytes) -> dict[str, NDArray[Any]]:
     deserialize: Callable[[bytes], list[tuple[str, dict[str, Any]]]] = safetensors.deserialize
     try:
         found = sorted(deserialize(data), key=itemgetter(0))
-    except Exception as error:  # untrusted bytes: any failure means the same
+    except Exception as error:  # the bytes are untrusted: any failure means a damaged file
         reason = _short.repr(str(error))
         raise ModelFileError(
             f"truncated or damaged ({reason}); restore the file or save the model again"

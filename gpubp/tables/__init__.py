@@ -1,1 +1,1 @@
-"""Files to typed columns, and columns to the rows of a network."""
+"""Read tables from files and frames, detect the types of their columns, and encode them."""

@@ -1,4 +1,4 @@
-"""A column of a table: numbers, or text as codes into its sorted distinct values."""
+"""A column of a table: numbers, or text stored as codes into its sorted distinct values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Cells that mean "no value" unless the user names others (`--na`).
+# Cells that mean "no value" by default; see `--na`.
 MISSING = frozenset(
     ("", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "None", "NaN", "nan", "?", "-", ".")
 )
@@ -20,7 +20,7 @@ MISSING = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class NumberColumn:
-    """Numbers (n,) of any real dtype; NaN is a gap."""
+    """A column of numbers, (n,) of any real dtype; NaN is a gap, a missing value."""
 
     values: Array
 
@@ -28,35 +28,36 @@ class NumberColumn:
         return len(self.values)
 
     def rows(self, start: int, stop: int) -> NumberColumn:
-        """The rows [start, stop), as a view."""
+        """Return the rows [start, stop) as a view."""
         return NumberColumn(self.values[start:stop])
 
     def take(self, index: Array) -> NumberColumn:
-        """The rows of an array of positions, copied."""
+        """Return a copy of the rows at the indices ``index``."""
         return NumberColumn(self.values[index])
 
     def reorder(self, index: Array) -> NumberColumn:
-        """The rows in another order, in the memory of this column where that can be written."""
+        """Return the rows in the order ``index``, in the memory of this column if writable."""
         return NumberColumn(_reordered(self.values, index))
 
     def is_gap(self) -> Array:
-        """(n,) bool: the rows without a value."""
+        """Return whether each row is a gap, (n,) bool."""
         if self.values.dtype.kind != "f":
             return np.zeros(len(self), np.bool_)
         return np.isnan(self.values)
 
     def cell(self, row: int) -> str:
-        """One cell as text, for messages; "" for a gap."""
+        """Return one cell as text, for messages; "" for a gap."""
         return "" if self.values[row] != self.values[row] else str(self.values[row])
 
 
 @dataclass(frozen=True, eq=False)
 class TextColumn:
-    """Text: ``codes`` (n,) int32 point into ``values``; -1 is a gap.
+    """A column of text, stored as codes.
 
+    codes: (n,) int32, the index in ``values`` of each cell; -1 is a gap, a missing value.
     values: (k,) object, the distinct texts, stripped, in ascending order of their code points.
         After `take` and `rows` some may have no row.
-    marked: how many rows of the source have each text, such as "NA", that made a gap of them.
+    marked: number of rows of the source per text, such as "NA", that was read as a gap.
     """
 
     codes: Array
@@ -65,7 +66,7 @@ class TextColumn:
 
     @classmethod
     def of(cls, cells: Iterable[Any], missing: Collection[str] = MISSING) -> TextColumn:
-        """The column of ``cells``; None, NaN and the texts in ``missing`` are gaps."""
+        """Return the column of ``cells``; None, NaN and the texts in ``missing`` are gaps."""
         found: dict[Any, int] = {}
         places = np.fromiter((found.setdefault(cell, len(found)) for cell in cells), np.int32)
         return cls.of_places(list(found), places, missing)
@@ -74,7 +75,7 @@ class TextColumn:
     def of_places(
         cls, cells: Sequence[Any], places: Array, missing: Collection[str] = MISSING
     ) -> TextColumn:
-        """The column whose row i is ``cells[places[i]]``, as `of` takes it."""
+        """Return the column whose row i is ``cells[places[i]]``; gaps as in `of`."""
         texts = [None if cell is None or cell != cell else str(cell).strip() for cell in cells]
         values = sorted({text for text in texts if text is not None and text not in missing})
         known = {text: code for code, text in enumerate(values)}
@@ -90,28 +91,28 @@ class TextColumn:
         return len(self.codes)
 
     def rows(self, start: int, stop: int) -> TextColumn:
-        """The rows [start, stop), as views."""
+        """Return the rows [start, stop) as views."""
         return TextColumn(self.codes[start:stop], self.values, self.marked)
 
     def take(self, index: Array) -> TextColumn:
-        """The rows of an array of positions, copied."""
+        """Return a copy of the rows at the indices ``index``."""
         return TextColumn(self.codes[index], self.values, self.marked)
 
     def reorder(self, index: Array) -> TextColumn:
-        """The rows in another order, in the memory of this column where that can be written."""
+        """Return the rows in the order ``index``, in the memory of this column if writable."""
         return TextColumn(_reordered(self.codes, index), self.values, self.marked)
 
     def is_gap(self) -> Array:
-        """(n,) bool: the rows without a value."""
+        """Return whether each row is a gap, (n,) bool."""
         gaps: Array = self.codes < 0
         return gaps
 
     def counts(self) -> Array:
-        """(k,) int64: how many rows have each of ``values``."""
+        """Return the number of rows of each of ``values``, (k,) int64."""
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
 
     def used(self) -> TextColumn:
-        """The column without the values that no row has."""
+        """Return the column without values that have no row."""
         known = self.counts() > 0
         if known.all():
             return self
@@ -119,12 +120,12 @@ class TextColumn:
         return TextColumn(places[self.codes], self.values[known])
 
     def texts(self, gap: str = "") -> Array:
-        """The cells (n,) object, ``gap`` where there is no value."""
+        """Return the cells, (n,) object, with ``gap`` for a missing value."""
         texts: Array = np.append(self.values, np.array([gap], object))[self.codes]
         return texts
 
     def cell(self, row: int) -> str:
-        """One cell, for messages; "" for a gap."""
+        """Return one cell, for messages; "" for a gap."""
         return "" if self.codes[row] < 0 else str(self.values[self.codes[row]])
 
 
@@ -132,7 +133,10 @@ Column = NumberColumn | TextColumn
 
 
 def told_markers(columns: Iterable[Column]) -> str:
-    """In brackets, how many cells are gaps by which text, and how to keep them; "" for none."""
+    """Return a remark in brackets on texts read as gaps: their rows, and how to keep them.
+
+    It is "" if there are none.
+    """
     marked: Counter[str] = Counter()
     for column in columns:
         if isinstance(column, TextColumn):
@@ -145,7 +149,7 @@ def told_markers(columns: Iterable[Column]) -> str:
 
 
 def _reordered(array: Array, index: Array) -> Array:
-    """``array[index]``, in the memory of ``array`` where that can be written."""
+    """Return ``array[index]``, in the memory of ``array`` if it is writable."""
     ordered = array[index]
     if not array.flags.writeable:
         return ordered
@@ -154,14 +158,14 @@ def _reordered(array: Array, index: Array) -> Array:
 
 
 def without_markers(column: Column, missing: Collection[str]) -> Column:
-    """The column with gaps for the numbers that the user calls missing, such as -999.
+    """Return the column with gaps for numbers that mean "no value", such as -999.
 
-    missing: texts that mean "no value"; in text these are gaps already, as they are written.
+    missing: texts that mean "no value"; in columns of text they are gaps already.
     """
     if isinstance(column, TextColumn) or column.values.dtype.kind == "b":
         return column
     numbers = marked_numbers(missing)
-    if column.values.dtype.kind == "f":  # 0.1 is another number in float32
+    if column.values.dtype.kind == "f":  # 0.1 in float32 differs from 0.1 in float64
         with np.errstate(over="ignore"):
             kept = numbers.astype(column.values.dtype)
         numbers = kept[np.isfinite(kept) | np.isinf(numbers)]
@@ -172,7 +176,7 @@ def without_markers(column: Column, missing: Collection[str]) -> Column:
 
 
 def marked_numbers(missing: Collection[str]) -> Array:
-    """(k,) float64: the numbers among texts that mean "no value"."""
+    """Return the numbers among texts that mean "no value", (k,) float64."""
     numbers = []
     for marker in sorted(set(missing) - MISSING):
         try:

@@ -1,4 +1,4 @@
-"""The decimal sign of a table, by the cells of all its columns together."""
+"""Detect the decimal sign of a table from the cells of all its columns."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from gpubp.tables.column import Array, NumberColumn, TextColumn
 from gpubp.tables.column_types.numbers import Decimal, decimals_of, read_numbers
 from gpubp.tables.table import Table
 
-_SAMPLE = 200  # values that are looked at before all are
-_COMMA_DELIMITERS = (";", "\t")  # of programs where numbers have a decimal comma
+_SAMPLE = 200  # values of a column that are tried before all are
+_COMMA_DELIMITERS = (";", "\t")  # usual delimiters of CSV files with decimal commas
 
 
 @dataclass(frozen=True)
 class Signs:
-    """What the numbers in the text of a table show; each is (column, cell) or None.
+    """Cells of text that show the decimal sign of a table, each as (column, cell) or None.
 
-    comma, point: a cell whose decimal sign can only be that one, such as "20,02" or "0.35".
-    either: one that can be both, with a comma, such as "50,916".
+    comma, point: a cell whose decimal sign can only be a comma or a point, as "20,02" or "0.35".
+    either: a cell with a comma that may be a decimal or a thousands separator, as "50,916".
     """
 
     comma: tuple[str, str] | None = None
@@ -28,36 +28,36 @@ class Signs:
     either: tuple[str, str] | None = None
 
     def decides(self, delimiter: str | None = None) -> Decimal | None:
-        """The sign of columns that could have either; None where nothing shows it.
+        """Return the decimal sign of ambiguous columns; None if nothing shows it.
 
-        delimiter: of a CSV file; it decides where no cell does, or two contradict each other.
+        delimiter: of a CSV file; it decides if no cell does, or if cells contradict each other.
         """
         if bool(self.comma) != bool(self.point):
             return "," if self.comma else "."
         return "," if (self.comma or self.either) and delimiter in _COMMA_DELIMITERS else None
 
     def reading(self) -> str:
-        """A line for the user on how a table with decimal commas is read."""
+        """Return a line for the user on how a table with decimal commas is read."""
         name, cell = self.comma or self.either or ("", "")
         return (
-            f"{cell!r} in column {name!r} is read as {read_numbers([cell], ',')[0].item()!r}, as "
-            "numbers have a decimal comma here; --decimal . reads a point"
+            f"{cell!r} in column {name!r} is read as {read_numbers([cell], ',')[0].item()!r}, "
+            "since this table has decimal commas; use --decimal . for decimal points"
         )
 
     def contradiction(self) -> str | None:
-        """A line for the user where cells have both signs."""
+        """Return a line for the user if cells have both signs; None otherwise."""
         if not (self.comma and self.point):
             return None
         (one, comma), (other, point) = self.comma, self.point
         return (
             f"{comma!r} in column {one!r} has a decimal comma, {point!r} in column {other!r} a "
-            "decimal point: each column is read by its own cells; --decimal decides where these "
-            "could be either"
+            "decimal point; each column is read by its own cells, and --decimal sets the sign of "
+            "ambiguous columns"
         )
 
 
 def signs_of(table: Table) -> Signs:
-    """What the columns of text show; a column counts if most of its values are numbers."""
+    """Return the signs shown by columns of text in which most values are numbers."""
     found: dict[str, tuple[str, str]] = {}
     for name, values in _texts(table):
         for value in values:
@@ -72,16 +72,19 @@ def settled(
     delimiter: str | None = None,
     again: Callable[[Decimal], Table] | None = None,
 ) -> Table:
-    """The table with the decimal sign that its cells show, for columns that could have either.
+    """Return the table with its decimal sign set, as detected from its cells.
 
-    delimiter: of a CSV file, as `Signs.decides` takes it.
-    again: reads the file with a sign, so that 1.234 in a file of decimal commas is text, and 1234.
+    A table whose sign is set already is returned unchanged.
+
+    delimiter: of a CSV file; see `Signs.decides`.
+    again: function that reads the file again with a given sign. In a file with decimal commas,
+        1.234 is then read as text, which means 1234.
     """
     if table.decimal is not None:
         return table
     signs = signs_of(table)
     if again is not None and (signs.comma or signs.either) and signs.decides(delimiter) == ",":
-        second = again(",")  # where cells with a point are text
+        second = again(",")  # cells with a point are text in it
         shown = signs_of(second)
         signs = replace(signs, point=shown.point, either=signs.either or shown.either)
         if signs.decides(delimiter) == ",":
@@ -95,7 +98,7 @@ def settled(
 
 
 def _has_fractions(table: Table) -> bool:
-    """Whether a column of numbers has one that is not whole."""
+    """Return whether a column of numbers has a value that is not whole."""
     for column in table.columns.values():
         if isinstance(column, NumberColumn) and column.values.dtype.kind == "f":
             values = column.values[np.isfinite(column.values)]
@@ -105,7 +108,7 @@ def _has_fractions(table: Table) -> bool:
 
 
 def _texts(table: Table) -> Iterator[tuple[str, Array]]:
-    """The values of the columns of text that are mostly numbers, as far as a sample tells."""
+    """Yield name and values of each column of text that is mostly numbers, judged by a sample."""
     for name, column in table.columns.items():
         if not isinstance(column, TextColumn):
             continue
@@ -116,7 +119,7 @@ def _texts(table: Table) -> Iterator[tuple[str, Array]]:
 
 
 def _sign(value: str) -> str | None:
-    """The field of `Signs` that a cell belongs to."""
+    """Return the field of `Signs` for a cell; None if the cell does not show a sign."""
     if "," not in value and "." not in value:
         return None
     decimals = decimals_of(value)

@@ -1,4 +1,4 @@
-"""Tables of numbers, categories and gaps as the rows of a network."""
+"""TableEncoder: convert the columns of a table to numbers for a network."""
 
 from __future__ import annotations
 
@@ -28,46 +28,54 @@ Array = NDArray[Any]
 class TableEncoder(TransformerMixin, BaseEstimator):
     """Encode the columns of a table as standardised numbers and one-hot categories.
 
-    Finds out what each column means (see `find_type`); columns of no use are left out, and
-    ``summary`` tells why. Numbers are standardised, with the median for gaps and an indicator of
-    gaps; categories are one-hot with outputs for other values and for gaps; dates become parts.
+    The kind of each column is detected (see `find_type`). Ids, free text, constant and empty
+    columns are left out; ``summary`` gives the reason. Numbers are standardised; a missing value
+    becomes the median, and an extra output indicates it. Categories are one-hot encoded, with
+    outputs for other values and for missing ones. Dates are split into parts such as year, month
+    and weekday.
 
     Parameters
     ----------
     features : sequence of str, default=None
-        The columns to use; None: all.
+        Names of the columns to use; None for all columns.
     drop : sequence of str, default=()
-        Columns to leave out.
+        Names of columns to leave out.
     categorical, numeric : sequence of str, default=()
-        Columns that are categories or numbers whatever their values look like.
+        Names of columns to treat as categories or as numbers, whatever their values look like.
     date : sequence of str, default=()
-        Columns that are dates; "name:dmy" or "name:mdy" tells that the day or the month is first.
+        Names of columns to treat as dates. "name:dmy" and "name:mdy" also give the order of day,
+        month and year.
     min_frequency : int or "auto", default="auto"
-        The rows that a category needs for an output of its own. "auto": 2 below 200 rows, 5
-        above.
+        Smallest number of rows of a category that gets an output of its own; rarer categories
+        share one output. "auto": 2 below 200 rows, else 5.
     max_categories : int, default=500
-        The most categories of a column that have outputs of their own.
+        Largest number of categories per column with outputs of their own; the most frequent ones
+        get them.
     na : sequence of str, default=None
-        Texts in frames and arrays that mean "no value", besides the built-in list; a `Table` has
-        its gaps already.
+        Texts in frames and arrays that mean "no value", in addition to the built-in list;
+        ("",): only the empty text means "no value". Ignored for a `Table`, whose missing values
+        are already marked.
     dtype : {"float32", "float64"}, default="float32"
-        Of the encoded rows.
+        Floating-point type of the encoded rows.
     sparse : bool or "auto", default="auto"
-        Whether to return CSR; "auto": where the dense array would exceed 256 MiB and CSR takes
-        less than half of it.
+        Whether to return a CSR matrix instead of an array. "auto": if the array would be larger
+        than 256 MiB, and the CSR matrix less than half as large.
 
     Attributes
     ----------
     types_ : tuple of ColumnType
-        Of all columns that are not excluded by ``features`` and ``drop``.
+        Types of all columns that are not excluded by ``features`` and ``drop``.
     encodings_ : tuple of Encoding
-        Of the used columns.
+        Encodings of the used columns.
     n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of str
-        Only if the data had names.
+        Names of the columns of X; only set if X has names.
     n_features_out_ : int
+        Number of columns of the encoded rows.
     decimal_ : {".", ",", None}
-        The decimal sign of the table, for a reader of further rows; None if nothing showed it.
+        Decimal sign of numbers in the text of X; None if X does not show it. New rows are read
+        with it.
     """
 
     def __init__(
@@ -96,16 +104,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.sparse = sparse
 
     def fit(self, X: Any, y: Any = None, *, whole: Table | None = None) -> Self:
-        """Learn the types and encodings of all columns of X: a Table, a frame or an array.
+        """Learn the types and encodings of the columns of X; return self.
 
-        whole: a Table of these rows and others, such as those of a test: the kinds of the columns
-        are found by all of them, what is encoded by X alone.
+        X : a Table, a frame or an array.
+        y : ignored.
+        whole : a Table of the rows of X and others, such as test rows. The kinds of the columns
+            are detected from ``whole``; the encodings are learned from X only. None stands for X.
         """
         self._fit_table(self._read(X), whole, has_names(X))
         return self
 
     def fit_transform(self, X: Any, y: Any = None, *, whole: Table | None = None) -> Any:
-        """Fit, and return X encoded; the arguments are those of fit."""
+        """Fit and return X encoded; the arguments are those of fit."""
         table = self._read(X)
         self._fit_table(table, whole, has_names(X))
         return self._encode(table)
@@ -113,9 +123,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def fit_transform_parts(
         self, X: Any, *parts: Array, whole: Table | None = None
     ) -> tuple[Any, ...]:
-        """Fit to the rows at the places of the first part; return each part of X encoded.
+        """Fit to the rows of the first part of X; return all parts encoded.
 
-        whole: as fit takes it; the rows of X without it.
+        parts : arrays of row indices of X.
+        whole : as for fit.
         """
         table = self._read(X)
         learned = replace(
@@ -126,16 +137,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return tuple(layout.rows(len(part), part) for part in parts)
 
     def transform(self, X: Any) -> Any:
-        """Encode rows as an array (n, d), or CSR where that is far smaller.
+        """Return the encoded rows, (n, n_outputs): an array or a CSR matrix, see ``sparse``.
 
-        The columns of tables and frames are taken by name, in any order; others are ignored.
+        Columns of tables and frames are matched by name; unknown columns are ignored.
+
         Raises DataError for missing columns and for cells that cannot be encoded.
         """
         check_is_fitted(self)
         return self._encode(self._read_again(X))
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """The names of the encoded columns."""
+        """Return the names of the encoded columns, one per output."""
         check_is_fitted(self)
         inputs = _check_feature_names_in(self, input_features)
         if input_features is None:
@@ -149,13 +161,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return np.array(names, dtype=object)
 
     def summary(self) -> list[dict[str, Any]]:
-        """One dict per column: how it is encoded, or why it is left out.
+        """Return one dict per column: how it is encoded, or why it is left out.
 
-        column, type, gaps, used, remarks: the name, the kind, rows without a value, and remarks.
-        encoding, outputs: in words, and how many inputs of the network; None and 0 if left out.
-        fill: what gaps count as, the median or the more frequent word; None for other columns.
-        categories: the values with inputs of their own; None for other columns.
-        reason: id, constant, text or empty for a column that is left out, else None.
+        column, type : name and kind of the column.
+        gaps : number of rows without a value.
+        used : whether the column is encoded.
+        remarks : phrases for the user.
+        encoding : description of the encoding; None if the column is left out.
+        outputs : number of encoded columns; 0 if the column is left out.
+        fill : value that replaces gaps, the median, or the more frequent word of a boolean column;
+            None for other columns.
+        categories : values with outputs of their own; None for other columns.
+        reason : "id", "constant", "text" or "empty" for a column that is left out, else None.
         """
         check_is_fitted(self)
         encodings = {encoding.type.name: encoding for encoding in self.encodings_}
@@ -163,15 +180,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     @property
     def column_names_(self) -> tuple[str, ...]:
-        """The names of the columns that fit was given: x0, x1, ... for an array."""
+        """Names of the columns given to fit; x0, x1, ... for an array."""
         check_is_fitted(self)
         return self._names
 
     @property
     def text_columns_(self) -> tuple[str, ...]:
-        """The columns that a reader should take as written, though all cells may be numbers.
+        """Names of the columns to read as text, even if all cells are numbers.
 
-        1.234 is 1234 where the sign is a comma, and "1.10" is another category than "1.1".
+        For example, 1.234 is 1234 if the decimal sign is a comma, and the category "1.10" differs
+        from "1.1".
         """
         check_is_fitted(self)
         return tuple(each.type.name for each in self.encodings_ if self._is_as_written(each))
@@ -183,18 +201,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return found.kind == "number" and found.decimal != (self.decimal_ or ".")
 
     def to_header(self) -> dict[str, Any]:
-        """The part of the fitted encoder that JSON can hold."""
+        """Return the part of the fitted encoder that can be saved as JSON."""
         check_is_fitted(self)
         return header_of(self._parts())
 
     def tensors(self) -> dict[str, Array]:
-        """The arrays of the fitted encoder, by names that from_parts knows."""
+        """Return the arrays of the fitted encoder by name, for from_parts."""
         check_is_fitted(self)
         return tensors_of(self._parts())
 
     @classmethod
     def from_parts(cls, header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Self:
-        """The encoder of to_header and tensors; ValueError for anything that does not fit."""
+        """Return the fitted encoder saved by to_header and tensors.
+
+        Raises ValueError for anything that is missing or inconsistent.
+        """
         parts = parts_from(header, tensors)
         encoder = cls(dtype=parts.dtype, sparse=parts.sparse)
         encoder._set(parts.names, parts.named, parts.types, parts.encodings, parts.decimal)
@@ -209,7 +230,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return tags
 
     def _read(self, X: Any) -> Table:
-        """X as a table, to learn from: without the columns that cannot be features."""
+        """Return X as a table to fit to, without columns that cannot be features."""
         table = as_table(X, na=self.na, estimator=self, min_rows=1)
         if table.only_targets:
             table = without_targets(table, ())
@@ -219,7 +240,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return table
 
     def _read_again(self, X: Any) -> Table:
-        """X as a table with the columns of fit."""
+        """Return X as a table with the column names of fit."""
         if has_names(X):
             return as_table(X, na=self.na)
         table = as_table(X, na=self.na, estimator=self)
@@ -248,7 +269,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def _check_output_options(self) -> None:
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype is {self.dtype!r}; give 'float32' or 'float64'")
-        if not (isinstance(self.sparse, bool) or self.sparse == "auto"):  # 1 equals True
+        if not (isinstance(self.sparse, bool) or self.sparse == "auto"):  # refuses 0 and 1
             raise ValueError(f"sparse is {self.sparse!r}; give True, False or 'auto'")
 
     def _set(
@@ -277,18 +298,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return self._layout(table).rows(len(table))
 
     def _layout(self, table: Table) -> Layout:
-        """How the rows of a table are encoded."""
+        """Return the checked columns of a table, and how its rows are stored."""
         widths = [len(encoding.outputs) for encoding in self.encodings_]
         return Layout.of(self._bind(table), widths, len(table), self.dtype, self.sparse)
 
     def _bind(self, table: Table) -> list[Bound]:
-        """The used columns of a table, checked."""
+        """Return the used columns of a table, checked and ready to be encoded.
+
+        Raises one DataError for all columns with cells that cannot be encoded.
+        """
         names = [encoding.type.name for encoding in self.encodings_]
         table.require(names)
         for name in names:
             if name in table.doubled and f"{name}.1" not in self._names:
                 raise DataError(
-                    f"{table.source} has several columns {name!r}, but the model knows one; "
+                    f"{table.source} has several columns {name!r}, but the model has one; "
                     "rename or remove the others"
                 )
         bound, problems = [], []
@@ -307,8 +331,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if problems:
             more = f"; and {len(problems) - 5} more columns" if len(problems) > 5 else ""
             raise DataError(
-                f"{'; '.join(problems[:5])}{more}; correct the cells, or name those that mean "
-                "'missing' by --na"
+                f"{'; '.join(problems[:5])}{more}; correct the cells, or give texts that mean "
+                "'missing' with --na"
             )
         return bound
 
@@ -320,4 +344,4 @@ def _names(option: str, value: Any) -> tuple[str, ...]:
     names = tuple(names)
     if not all(isinstance(name, str | int | np.integer) for name in names):
         raise ValueError(f"{option} is {value!r}; give names as text")
-    return tuple(map(str, names))  # as frames whose columns are numbered have them
+    return tuple(map(str, names))  # frames may number their columns

@@ -1,4 +1,4 @@
-"""Frames and arrays as tables."""
+"""Convert frames and arrays to tables."""
 
 from __future__ import annotations
 
@@ -29,13 +29,16 @@ def as_table(
     estimator: Any = None,
     min_rows: int = 0,
 ) -> Table:
-    """The table of a frame (pandas, polars, pyarrow), a dict of columns, or an array (n, d).
+    """Return X as a table.
 
-    names: of the columns of an array; None: x0, x1, ...
-    na: texts that mean "no value" besides the built-in list; ("",): the empty text alone does.
-    source: what messages call the data.
-    estimator, min_rows: for scikit-learn's messages about arrays.
-    Raises ValueError for arrays that scikit-learn refuses, DataError for columns of no use.
+    X: a frame of pandas, polars or pyarrow, a dict of columns, an array (n, d), or a Table, which
+        is returned unchanged.
+    names: names of the columns of an array; None: x0, x1, ...
+    na: texts that mean "no value" in addition to the built-in list; ("",): only the empty text.
+    source: name of the data in messages.
+    estimator, min_rows: for scikit-learn's checks of arrays and their messages.
+
+    Raises ValueError for arrays that scikit-learn refuses, DataError for unusable columns.
     """
     if isinstance(X, Table):
         return X
@@ -70,7 +73,7 @@ def as_table(
 
 
 def has_names(X: Any) -> bool:
-    """Whether X is a table, a dict of columns or a frame, whose columns are taken by name."""
+    """Return whether X has named columns: a table, a dict of columns or a frame."""
     return isinstance(X, Table) or _is_dict(X) or is_frame(X)
 
 
@@ -80,7 +83,7 @@ def _is_dict(X: Any) -> bool:
 
 
 def is_frame(X: Any) -> bool:
-    """Whether X is a frame that narwhals knows; imports nothing for arrays and lists."""
+    """Return whether X is a frame that narwhals supports; import nothing for arrays and lists."""
     if isinstance(X, np.ndarray | list | tuple) or hasattr(X, "tocsr"):
         return False
     import narwhals.stable.v1 as nw
@@ -89,7 +92,10 @@ def is_frame(X: Any) -> bool:
 
 
 def missing_markers(na: Sequence[str] | None) -> frozenset[str]:
-    """The texts that mean "no value": the built-in list and ``na``; for ("",) the empty text."""
+    """Return the texts that mean "no value": the built-in list and ``na``.
+
+    For ("",), it is only the empty text.
+    """
     if na is None:
         return MISSING
     extra = (na,) if isinstance(na, str) else tuple(na)
@@ -103,7 +109,7 @@ def _check_names(names: list[str], source: str) -> None:
 
 
 def _cells(name: str, cells: Any, missing: frozenset[str]) -> Column:
-    """The column of a dict's value."""
+    """Return a value of a dict as a column."""
     array = np.asarray(cells)
     if array.ndim != 1:
         raise DataError(
@@ -147,7 +153,7 @@ def _series(series: Any, missing: frozenset[str]) -> Column:
     if dtype == nw.Boolean:
         cells = [None if _is_null(cell) else bool(cell) for cell in series.to_list()]
         return TextColumn.of(map(_text, cells), missing)
-    wide = dtype in (nw.Int128, nw.UInt128)  # which NumPy has not
+    wide = dtype in (nw.Int128, nw.UInt128)  # NumPy has no such types
     if dtype.is_decimal() or wide or (dtype.is_integer() and series.null_count()):
         if _beyond_floats(cells := series.to_list()):
             return TextColumn.of((None if _is_null(c) else str(int(c)) for c in cells), missing)
@@ -155,7 +161,7 @@ def _series(series: Any, missing: frozenset[str]) -> Column:
     if dtype.is_numeric():
         return _column(series.to_numpy(), missing)
     if dtype == nw.Datetime and dtype.time_zone is not None:
-        # In UTC, as a Parquet file of this frame has them.
+        # In UTC, as in a Parquet file of this frame.
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     if dtype in (nw.Duration, nw.Datetime, nw.Date):
         return _column(np.asarray(series.to_numpy()), missing)
@@ -165,14 +171,14 @@ def _series(series: Any, missing: frozenset[str]) -> Column:
 
 
 def _column(array: Array, missing: frozenset[str]) -> Column:
-    """The column of an array (n,)."""
+    """Return an array (n,) as a column."""
     kind = array.dtype.kind
     if kind in "iu" and len(array) and _beyond(array):
         return TextColumn.of(map(str, array.tolist()), missing)
     if kind in "biuf":
         return without_markers(NumberColumn(array), missing)
     if kind == "m":
-        # In microseconds, as Parquet files of most frames have them.
+        # In microseconds, as in Parquet files of most frames.
         spans = array.astype("timedelta64[us]").astype(np.float64)
         return NumberColumn(np.where(np.isnat(array), np.nan, spans))
     if kind == "M":
@@ -183,11 +189,11 @@ def _column(array: Array, missing: frozenset[str]) -> Column:
 
 
 def _times(array: Array) -> TextColumn:
-    """Times (n,) datetime64 as ISO text; their order is that of the texts."""
+    """Return datetime64 values (n,) as ISO texts, which sort in the order of the times."""
     times, places = np.unique(array.astype("datetime64[us]"), return_inverse=True)
     known = times[~np.isnat(times)]  # NaT comes last
     texts = known.astype(str)
-    for unit in ("D", "s"):  # without the time where it is always midnight
+    for unit in ("D", "s"):  # leave out the time if it is always midnight
         coarse = known.astype(f"M8[{unit}]")
         if (known == coarse).all():
             texts = coarse.astype(str)
@@ -197,7 +203,7 @@ def _times(array: Array) -> TextColumn:
 
 
 def _beyond_floats(cells: list[Any]) -> bool:
-    """Whether cells, of which some may be null, are integers that float64 does not all hold."""
+    """Return whether cells, some perhaps null, are integers, some too large for float64."""
     known = [cell for cell in cells if not _is_null(cell)]
     return bool(
         known
@@ -211,7 +217,7 @@ def _beyond(array: Array) -> bool:
 
 
 def _objects(cells: list[Any], missing: frozenset[str]) -> Column:
-    """The column of Python objects: numbers if all are, else text."""
+    """Return Python objects as a column: numbers if all are numbers, else text."""
     if all(cell is None or type(cell) in (int, float) or _is_number(cell) for cell in cells):
         try:
             values = np.array([np.nan if _is_null(cell) else cell for cell in cells], np.float64)
@@ -234,14 +240,14 @@ def _is_number(cell: Any) -> bool:
 
 
 def _is_null(cell: Any) -> bool:
-    """None, NaN, NaT or pandas' NA."""
+    """Return whether a cell is None, NaN, NaT or pandas' NA."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(cell, float | np.floating) and bool(cell != cell)
 
 
 def _text(cell: Any) -> str | None:
-    """A cell as it would be written in a file."""
+    """Return a cell as text, as it would be written to a file; None for a gap."""
     if _is_null(cell):
         return None
     if isinstance(cell, float | np.floating):

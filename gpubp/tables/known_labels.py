@@ -1,4 +1,4 @@
-"""The labels of a column as places among the classes of a model."""
+"""Convert the labels of a column to indices into the classes of a model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _BOOLEANS = ("false", "true")
 
 
 def class_indices(table: Table, name: str, classes: Array) -> tuple[Array, list[str]]:
-    """Return the places (n,) of a column's labels in ``classes``, and the labels not in there.
+    """Return the class indices (n,) of a column's labels, and the labels that are not classes.
 
-    The places of these are from len(classes) on. "1" and 1 are one label, and so are 1 and 1.0
-    where either is a number and no other class is equal; and so are True and "true". No cell may
-    be a gap.
+    The indices of the latter start at len(classes). "1" and 1 are the same label. So are 1 and 1.0
+    if either is a number and no other class is equal, and True and "true". The column must not have
+    missing values.
 
-    Raises DataError where no label is there at all.
+    Raises DataError if none of the labels is a class.
     """
     column, labels = table.column(name), classes.tolist()
     if isinstance(column, TextColumn):
@@ -33,8 +33,8 @@ def class_indices(table: Table, name: str, classes: Array) -> tuple[Array, list[
     unknown = [j for j in np.unique(places).tolist() if known[j] < 0]
     if unknown and len(unknown) == len(np.unique(places)):
         raise DataError(
-            f"{table.source}: column {name!r} has labels such as {column.cell(0)!r}, but the "
-            f"model's are such as {labels[0]!r}; name the column with the labels of training"
+            f"{table.source}: column {name!r} has labels such as {column.cell(0)!r}, but the model "
+            f"was trained on labels such as {labels[0]!r}; give the column with these labels"
         )
     for k, j in enumerate(unknown, start=len(labels)):
         known[j] = k
@@ -42,7 +42,10 @@ def class_indices(table: Table, name: str, classes: Array) -> tuple[Array, list[
 
 
 def _known(texts: Iterable[str], labels: list[str], by_number: bool) -> list[int]:
-    """Return the place of each text in ``labels``; -1 for none."""
+    """Return the index in ``labels`` of each text; -1 for an unknown text.
+
+    by_number : whether labels that are equal as numbers, such as "1" and "1.0", are the same.
+    """
     by_text = {label: k for k, label in enumerate(labels)}
     by_value: dict[float, list[int]] = {}
     for k, label in enumerate(labels):
@@ -57,7 +60,10 @@ def _known(texts: Iterable[str], labels: list[str], by_number: bool) -> list[int
 
 
 def _value(text: str, by_number: bool) -> float | None:
-    """Return the number that a label is, if float64 holds it; 0 and 1 for "false" and "true"."""
+    """Return a label as a number; 0 and 1 for "false" and "true"; None for other text.
+
+    Numbers too large to be exact in float64 count as text.
+    """
     if text.casefold() in _BOOLEANS:
         return float(_BOOLEANS.index(text.casefold()))
     number = float(read_numbers([text], ".", strict=True)[0])

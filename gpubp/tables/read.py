@@ -1,4 +1,4 @@
-"""Tables read from files of any kind, whole or in chunks."""
+"""Read tables from files of any kind, whole or in chunks."""
 
 from __future__ import annotations
 
@@ -38,18 +38,21 @@ def read_table(
     known: Collection[str] = (),
     as_text: Collection[str] = (),
 ) -> Table:
-    """The table of a file, a pattern such as "data/*.csv", or standard input ("-").
+    """Return the table in a file, in files of a pattern, or on standard input.
 
-    target_file: .npy file with y (n,) or (n, k) that goes with an .npy path.
-    targets: columns to take as the target, which stay as they are written; by default the last
-        one, y of arrays.
-    known: the names of a model's columns, which tell whether the first line of CSV is a header.
-    as_text: columns of cells to take as they are written, even if all are numbers.
-    Raises DataError for a file that cannot be used, one without rows, and an unknown target.
+    path: a path, a pattern such as "data/*.csv", or "-" for standard input.
+    options: how to read the file.
+    target_file: .npy file with y, (n,) or (n, k), for a path that is an .npy.
+    targets: names of the target columns, whose cells are kept as written; None: the last column,
+        or y of an array file.
+    known: names of a model's columns, to detect whether the first line of CSV is a header.
+    as_text: names of columns whose cells are kept as written, even if all are numbers.
+
+    Raises DataError for a file that cannot be used, a file without rows, and an unknown target.
     """
     array = _array_path(path)
     if target_file is not None and (array is None or array.suffix.lower() != ".npy"):
-        raise DataError(f"{path}: a target file goes with an .npy file only")
+        raise DataError(f"{path}: a target file is only for an .npy file; leave it out")
     if array is not None:
         table = settled(_read_arrays(array, options, target_file))
     else:
@@ -72,10 +75,12 @@ def read_chunks(
     known: Collection[str] = (),
     as_text: Collection[str] = (),
 ) -> Iterator[Table]:
-    """Tables of at most ``rows`` rows, in bounded memory; at least one, of 0 rows for a header.
+    """Yield tables of at most ``rows`` rows, in bounded memory.
 
-    known, as_text: as for read_table.
-    Raises DataError as read_table does, from the iterator.
+    There is at least one table; it has 0 rows if the file has only a header. The other arguments
+    are those of read_table.
+
+    Raises DataError as read_table does, during the iteration.
     """
     if rows < 1:
         raise ValueError(f"rows is {rows!r}; give at least 1")
@@ -87,7 +92,7 @@ def read_chunks(
 
 
 def _array_path(path: str | Path) -> Path | None:
-    """The path if it is an array file that exists."""
+    """Return the path of an array file; None for other files."""
     if str(path) == "-" or suffix_of(path) not in ARRAY_SUFFIXES:
         return None
     paths = find_paths(path)
@@ -98,7 +103,7 @@ def _array_path(path: str | Path) -> Path | None:
 
 def _read_arrays(path: Path, options: ReadOptions, target_file: str | Path | None) -> Table:
     if options.query is not None:
-        raise DataError(f"{path}: a query is for text, Parquet, JSON and DuckDB files only")
+        raise DataError(f"{path}: a query is only for text, Parquet, JSON and DuckDB files")
     if target_file is not None and suffix_of(target_file) != ".npy":
         raise DataError(f"{target_file} has suffix {Path(target_file).suffix!r}; give one of .npy")
     if target_file is not None:
@@ -113,7 +118,7 @@ def _read_rows(
     known: Collection[str],
     as_text: Collection[str],
 ) -> Table:
-    """The table of a file that DuckDB reads, with the decimal sign that its cells show."""
+    """Return the table in a file that DuckDB reads, with the decimal sign found in its cells."""
     with open_relation(path, options, known) as opened:
 
         def fetched(session: Session, relation: Relation) -> Table:
@@ -134,7 +139,10 @@ def _fetched(session: Session, relation: Relation, targets: Sequence[str] | None
 
 
 def _last_columns(relation: Relation) -> list[str]:
-    """The last column that has a name, and those behind it: one is the default target."""
+    """Return the names of the last named column and of the unnamed ones after it.
+
+    The default target is the last of these columns that has cells.
+    """
     names = [column.name for column in relation.columns]
     named = [place for place, column in enumerate(relation.columns) if not column.unnamed]
     return names[named[-1] if named else -1 :]

@@ -15,25 +15,27 @@ Array = NDArray[Any]
 
 
 class DataError(ValueError):
-    """A data file or array that cannot be used; names file, row and column where known."""
+    """A data file or array cannot be used; the message names file, row and column if known."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns of equal length, and where they came from.
+    """Named columns of equal length, and information on their source.
 
-    columns: by name, in the order of the source.
+    columns: the columns by name, in the order of the source.
     n_rows: the length of each column.
-    source: path or data set name, for messages.
-    targets: columns that are the target unless others are asked for; () where none is known.
-    only_targets: whether ``targets`` cannot be features (y of array files).
-    decimal: "," where numbers in text are written 1,5; "." for 1.5; None: find out.
-    sign: the decimal sign that columns of numbers had in a file.
-    doubled: names that more than one column had; later ones are called a.1, a.2, ...
-    categories: columns that the source itself calls categories, even if they hold numbers.
-    notes: lines for the user of how the source was read, such as that names were made up.
-    row_numbers: (n,) number of each row in the source, from 1; None: first_row, first_row + 1, ...
-    written: cells (n,) of the columns that were asked for as the source has them, blanks and all.
+    source: path or name of the data set, for messages.
+    targets: names of the default target columns; () if there are none.
+    only_targets: whether ``targets`` cannot be features, as y of array files.
+    decimal: "," if numbers in text are written 1,5; "." for 1.5; None: to be detected.
+    sign: the decimal sign that columns of numbers had in the file.
+    doubled: names that several columns had; the later ones are called a.1, a.2, ...
+    categories: columns with a categorical type in the source, even if they hold numbers.
+    notes: lines for the user on how the source was read, such as "no header was found".
+    first_row: number of the first row in the source, from 1; used without ``row_numbers``.
+    row_numbers: (n,), the number of each row in the source, from 1; None: first_row, first_row + 1
+        and so on.
+    written: cells (n,) exactly as in the source, with blanks, of the columns read as text.
     """
 
     columns: Mapping[str, Column]
@@ -55,11 +57,11 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the columns, in the order of the source."""
+        """Names of the columns, in the order of the source."""
         return tuple(self.columns)
 
     def rows(self, start: int, stop: int) -> Table:
-        """The rows [start, stop), as views."""
+        """Return the rows [start, stop) as views."""
         start, stop, _ = slice(start, stop).indices(len(self))
         return replace(
             self,
@@ -71,7 +73,7 @@ class Table:
         )
 
     def take(self, index: Array) -> Table:
-        """The rows of an array of positions, copied."""
+        """Return a copy of the rows at the indices ``index``."""
         return replace(
             self,
             columns={name: column.take(index) for name, column in self.columns.items()},
@@ -81,9 +83,9 @@ class Table:
         )
 
     def reorder(self, index: Array) -> Table:
-        """All rows in another order, column by column in the memory of this table.
+        """Return all rows in the order ``index``, written to the memory of this table.
 
-        That takes half the memory of `take`, but this table must not be used any more.
+        This takes half the memory of `take`, but this table must not be used afterwards.
         """
         columns = {name: column.reorder(index) for name, column in self.columns.items()}
         written = {name: cells[index] for name, cells in self.written.items()}
@@ -94,23 +96,23 @@ class Table:
         return index + self.first_row if self.row_numbers is None else self.row_numbers[index]
 
     def column(self, name: str) -> Column:
-        """One column; DataError, with the nearest names, where there is none of that name."""
+        """Return one column; raise DataError, with similar names, for an unknown name."""
         self.require((name,))
         return self.columns[name]
 
     def select(self, names: Sequence[str]) -> Table:
-        """The columns ``names`` alone, in that order; DataError for a missing one."""
+        """Return the columns ``names``, in that order; raise DataError for an unknown name."""
         self.require(names)
         return replace(self, columns={name: self.columns[name] for name in names})
 
     def where(self, row: int, name: str | None = None) -> str:
-        """The place of a cell, for messages; rows of data count from 1, behind the header."""
+        """Return the place of a cell for messages; data rows count from 1, after the header."""
         number = self.first_row + row if self.row_numbers is None else int(self.row_numbers[row])
         place = f"{self.source}, data row {number}"
         return place if name is None else f"{place}, column {name!r}"
 
     def require(self, names: Sequence[str]) -> None:
-        """Raise DataError naming the columns that are missing, with the nearest that there are."""
+        """Raise DataError, with similar names, if columns are missing."""
         missing = [name for name in names if name not in self.columns]
         if not missing:
             return
@@ -127,7 +129,7 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class TakenColumns(Mapping[str, Column]):
-    """Some rows of columns, copied for a moment where one column is asked for."""
+    """A selection of rows of some columns; a column is copied only when it is accessed."""
 
     columns: Mapping[str, Column]
     index: Array
@@ -146,6 +148,6 @@ class TakenColumns(Mapping[str, Column]):
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:
-    """The first names in quotes, and how many more there are."""
+    """Return the first names in quotes, and the number of further ones."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(repr(name) for name in names[:limit]) + more

@@ -1,4 +1,4 @@
-"""The target of a table: which columns it is, its task, and its cells as labels or numbers."""
+"""The target of a table: its columns, the task, and its cells as labels or numbers."""
 
 from __future__ import annotations
 
@@ -14,48 +14,49 @@ from gpubp.tables.table import DataError, Table, listed
 Task = Literal["classification", "regression"]
 TASKS: tuple[Task, ...] = ("classification", "regression")
 
-# Whole numbers are classes up to this many, from 0 or 1 without gaps, each in so many rows.
+# Consecutive whole numbers from 0 or 1 are classes if there are at most this many of them, each in
+# at least so many rows.
 MOST_NUMBERED_CLASSES = 100
 FEWEST_ROWS_OF_A_NUMBERED_CLASS = 20
-# Text with more different values than this is rather numbers with a stray cell, or no classes.
+# Text with more distinct values may be numbers with a few cells of text, or not be classes at all.
 MOST_TEXTS = 20
-# More classes than this have so many rows each on average, or are ids: 10,000 in 20,000 rows took
-# 2.8 GB.
+# More than MOST_CLASSES classes need so many rows each, on average; else they are probably ids.
+# Training on 10,000 classes in 20,000 rows took 2.8 GB.
 MOST_CLASSES, FEWEST_ROWS_OF_MANY = 1000, 10
 LONGEST_LABEL = 1000
 _EXACT = 2**53  # float64 holds every whole number up to here
 
 
 def resolve_targets(table: Table, asked: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Return the columns asked for, else the table's own targets.
+    """Return the names of the targets: ``asked``, or the default targets of the table.
 
-    Raises DataError for an unknown column, one asked for twice, and a table without a target.
+    Raises DataError for an unknown or repeated name, and for a table without a target.
     """
     targets = tuple(asked) if asked else table.targets
     if not targets:
         raise DataError(f"{table.source} has no target; add an array y or name the target column")
     table.require(targets)
     if len(set(targets)) < len(targets):
-        raise DataError(f"targets are {listed(targets)}; name every column once")
+        raise DataError(f"targets are {listed(targets)}; give every column only once")
     return targets
 
 
 def without_targets(table: Table, targets: Sequence[str]) -> Table:
-    """Return the columns to learn from: all that are no target; DataError where none is left."""
+    """Return the table without its target columns; raise DataError if no column is left."""
     left_out = {*targets, *(table.targets if table.only_targets else ())}
     names = tuple(name for name in table.names if name not in left_out)
     if not names:
         raise DataError(
-            f"{table.source} has no column besides the target {listed(targets or table.targets)}; "
-            "add features"
+            f"{table.source} has only the target {listed(targets or table.targets)} and no other "
+            "column; add features"
         )
     return table.select(names)
 
 
 def rows_with_target(table: Table, targets: Sequence[str]) -> tuple[Table, int]:
-    """Return the rows in which no target is missing, and how many were left out.
+    """Return the rows in which no target is missing, and the number of other rows.
 
-    Raises DataError where no row is left.
+    Raises DataError if no row is left.
     """
     gap = np.zeros(len(table), np.bool_)
     for name in targets:
@@ -67,7 +68,7 @@ def rows_with_target(table: Table, targets: Sequence[str]) -> tuple[Table, int]:
         noun = "the target" if len(targets) == 1 else "one of the targets"
         raise DataError(
             f"{table.source}: {noun} {listed(targets)} is missing in every row"
-            f"{told_markers(map(table.column, targets))}; name another column"
+            f"{told_markers(map(table.column, targets))}; give another column"
         )
     return table.take(np.flatnonzero(~gap)), left_out
 
@@ -75,15 +76,15 @@ def rows_with_target(table: Table, targets: Sequence[str]) -> tuple[Table, int]:
 def infer_task(
     table: Table, targets: Sequence[str], *, by_default: bool = False
 ) -> tuple[Task, str]:
-    """Return classification or regression, and the reason in a line for the user.
+    """Return the task of the targets, and the reason as a line for the user.
 
-    One target is classified if it is text, if it has two different values, or if it is whole
-    numbers that count classes: from 0 or 1 without gaps, up to MOST_NUMBERED_CLASSES, each in
-    FEWEST_ROWS_OF_A_NUMBERED_CLASS rows or more. Everything else is regression.
+    A single target is a classification if it is text, if it has two distinct values, or if its
+    values are consecutive whole numbers from 0 or 1, at most MOST_NUMBERED_CLASSES of them, each in
+    at least FEWEST_ROWS_OF_A_NUMBERED_CLASS rows. Everything else is a regression.
 
-    by_default : whether nobody has asked for this target, which the reason then says.
+    by_default : whether the target is the default one; the reason then says so.
 
-    Raises DataError for numbers with stray text in them.
+    Raises DataError for numbers with a few cells of text among them.
     """
     if len(targets) > 1:
         return "regression", f"{len(targets)} targets: {listed(targets)}"
@@ -106,7 +107,7 @@ def infer_task(
 
 
 def _counts_classes(numbers: Array, counts: Array) -> bool:
-    """Whether whole numbers, ascending, are from 0 or 1 without gaps, each in enough rows."""
+    """Return whether whole numbers, ascending, are consecutive from 0 or 1, with enough rows."""
     return bool(
         1 < len(numbers) <= MOST_NUMBERED_CLASSES
         and numbers[0] in (0, 1)
@@ -116,7 +117,10 @@ def _counts_classes(numbers: Array, counts: Array) -> bool:
 
 
 def _distinct_numbers(column: Column, decimal: str | None) -> tuple[Array | None, Array]:
-    """Return the distinct numbers of a column, ascending, and their rows; None where it is text."""
+    """Return the distinct numbers of a column, ascending, and the number of rows of each.
+
+    The first item is None for a column of text.
+    """
     if isinstance(column, NumberColumn):
         values = column.values[~column.is_gap()]
         return np.unique(values.astype(np.float64), return_counts=True)
@@ -129,13 +133,13 @@ def _distinct_numbers(column: Column, decimal: str | None) -> tuple[Array | None
 
 
 def _used(column: TextColumn) -> tuple[Array, Array]:
-    """Return the distinct texts that a row has, and how many rows have each."""
+    """Return the distinct texts of the rows, and the number of rows of each."""
     counts = column.counts()
     return column.values[counts > 0], counts[counts > 0]
 
 
 def _read_as(column: Column, decimal: str | None) -> str:
-    """Return how numbers with thousands separators or decimal commas were read; "" for others."""
+    """Return a remark on how thousands separators or decimal commas were read; "" without any."""
     if isinstance(column, NumberColumn):
         return ""
     texts, _ = _used(column)
@@ -150,7 +154,7 @@ def _read_as(column: Column, decimal: str | None) -> str:
 
 
 def _check_stray_text(table: Table, name: str) -> None:
-    """Raise DataError for a column of many numbers with a cell that is none."""
+    """Raise DataError for a column of text that is mostly numbers."""
     column = table.column(name)
     assert isinstance(column, TextColumn)
     texts, _ = _used(column)
@@ -161,18 +165,18 @@ def _check_stray_text(table: Table, name: str) -> None:
         return
     stray = texts[np.argmax(is_text)]
     raise DataError(
-        f"{_place(table, name, stray)}: {stray!r} is not a number, as most cells of this target "
-        f"are; correct it, make it a gap by --na {stray!r}, or ask for --task classification"
+        f"{_place(table, name, stray)}: {stray!r} is not a number, but most cells of this target "
+        f"are; correct it, mark it as missing with --na {stray!r}, or use --task classification"
     )
 
 
 def _is_text(texts: Array, decimal: str | None) -> Array:
-    """Return which of ``texts`` are no numbers by themselves."""
+    """Return a mask (k,) of the ``texts`` that are not numbers."""
     return np.array([parse_numbers(texts[j : j + 1], decimal) is None for j in range(len(texts))])
 
 
 def _place(table: Table, name: str, text: str) -> str:
-    """Return the first row that has ``text`` in a column of text, for messages."""
+    """Return the place of the first row that has ``text`` in a column of text, for messages."""
     column = table.column(name)
     assert isinstance(column, TextColumn)
     code = int(np.flatnonzero(column.values == text)[0])
@@ -180,9 +184,11 @@ def _place(table: Table, name: str, text: str) -> str:
 
 
 def labels_of(column: Column) -> Array:
-    """Return labels (n,) as they were written: str, or int64 if each is a whole number's text.
+    """Return the labels of a column, (n,): int64 if all are whole numbers, else str.
 
-    "01", and whole numbers beyond int64, stay text. Raises ValueError for a gap.
+    "01" stays text, and so do whole numbers beyond int64.
+
+    Raises ValueError for a missing label.
     """
     if (gaps := column.is_gap()).any():
         raise ValueError(f"row {int(np.argmax(gaps))} (from 0) has no label; leave it out")
@@ -206,7 +212,7 @@ def _is_whole(values: Array) -> bool:
 
 
 def _as_integers(texts: Array) -> Array | None:
-    """Return int64 where each text is just what Python writes for a whole number, else None."""
+    """Return the texts as int64 if each is how Python writes a whole number, else None."""
     try:
         numbers = np.array([int(text) for text in texts.tolist()], np.int64)
     except (ValueError, OverflowError):
@@ -215,7 +221,7 @@ def _as_integers(texts: Array) -> Array | None:
 
 
 def numbers_of(table: Table, targets: Sequence[str]) -> Array:
-    """Return targets (n, k) as float64; DataError for a cell that is no finite number."""
+    """Return targets (n, k) as float64; raise DataError for a cell that is not a finite number."""
     Y = np.empty((len(table), len(targets)))
     for j, name in enumerate(targets):
         column = table.column(name)
@@ -228,9 +234,9 @@ def numbers_of(table: Table, targets: Sequence[str]) -> Array:
 
 
 def _parsed(table: Table, name: str, column: TextColumn) -> Array:
-    """Return the numbers (n,) of a column of text, NaN in gaps."""
+    """Return the numbers (n,) of a column of text; NaN for gaps."""
     used = column.counts() > 0
-    numbers = np.full(len(column.values) + 1, np.nan)  # the last is that of gaps
+    numbers = np.full(len(column.values) + 1, np.nan)  # the last one is for gaps (code -1)
     texts = column.values[used]
     parsed = parse_numbers(texts, table.decimal)
     if parsed is None:
@@ -258,7 +264,7 @@ def check_count(targets: Sequence[str], task: Task) -> None:
     """Raise DataError for several targets of a classification."""
     if task == "classification" and len(targets) > 1:
         raise DataError(
-            f"targets are {listed(targets)}, but classification takes one; name one, or use "
+            f"targets are {listed(targets)}, but classification takes one; give one, or use "
             "regression"
         )
 
@@ -266,9 +272,10 @@ def check_count(targets: Sequence[str], task: Task) -> None:
 def check_targets(
     table: Table, targets: Sequence[str], task: Task, whole: Table | None = None
 ) -> None:
-    """Raise DataError unless the targets can be learned as the task says.
+    """Raise DataError unless the targets suit the task.
 
-    whole : these rows and others, such as those of a test, which tell whether labels repeat.
+    whole : the rows of ``table`` and others, such as test rows, used to check whether labels
+    repeat; None for ``table``.
     """
     check_count(targets, task)
     if task == "classification":
@@ -284,7 +291,7 @@ def check_targets(
 
 
 def _check_labels(table: Table, name: str, whole: Table | None) -> None:
-    """Raise DataError for one class only, endless labels, and labels that hardly repeat."""
+    """Raise DataError for a single class, overlong labels, and labels that hardly repeat."""
     column, where = table.column(name), f"{table.source}, column {name!r}"
     if (
         isinstance(column, TextColumn)
@@ -309,5 +316,5 @@ def _check_labels(table: Table, name: str, whole: Table | None) -> None:
     if hardly or (len(classes) > MOST_TEXTS and 2 * alone > len(labels)):
         raise DataError(
             f"{where}: the target has {len(classes)} different labels in {len(labels)} rows, and "
-            f"{alone} of them are in one row alone; choose a column with classes that repeat"
+            f"{alone} of them occur only once; choose a column with classes that repeat"
         )

@@ -1,4 +1,4 @@
-"""Rows in blocks to a CSV or Parquet file, in bounded memory."""
+"""Write blocks of rows to a CSV or Parquet file, in bounded memory."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ _SQL_TYPES = {"f2": "FLOAT", "f4": "FLOAT", "f8": "DOUBLE", "b1": "BOOLEAN"}
 
 
 def is_parquet(path: str | os.PathLike[str]) -> bool:
-    """Whether the suffix of path is that of a Parquet file."""
+    """Return whether the suffix of path is that of a Parquet file."""
     return Path(path).suffix.lower() in PARQUET_SUFFIXES
 
 
 def write_csv(file: TextIO, blocks: Iterable[Block]) -> None:
-    """Write the rows of the blocks to file, below a header; numbers have their dtype's digits.
+    """Write a header and the rows of the blocks to ``file`` as CSV.
 
-    The header is written when the first block is there; a block may have no rows.
+    Numbers have as many digits as their dtype needs. The header is written with the first block,
+    which may have no rows.
     """
     rows = csv.writer(file, lineterminator="\n")
     for k, block in enumerate(blocks):
@@ -44,14 +45,16 @@ def write_csv(file: TextIO, blocks: Iterable[Block]) -> None:
 
 
 def _cells(values: Array) -> Sequence[Any]:
-    # A float32 becomes a float64 by tolist, which has more digits than it.
+    # tolist would convert float32 to float64, which is written with more digits.
     return list(map(str, values)) if values.dtype.kind == "f" else values.tolist()
 
 
 def write_parquet(path: str | os.PathLike[str], blocks: Iterable[Block]) -> None:
-    """Write the rows of the blocks to the Parquet file path, which is replaced when it is whole.
+    """Write the rows of the blocks to a Parquet file.
 
-    Raises DataError for names that differ in case alone, OSError where path cannot be written.
+    An existing file at ``path`` is replaced only when the new one is complete.
+
+    Raises DataError for names that differ only in case, OSError if path cannot be written.
     """
     with (
         atomic_write(path) as temporary,
@@ -71,7 +74,7 @@ def write_parquet(path: str | os.PathLike[str], blocks: Iterable[Block]) -> None
 
 @contextmanager
 def _database(folder: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a connection to a database in ``folder``, which holds what memory does not."""
+    """Yield a connection to a database in ``folder``, where rows are stored beyond 512 MB."""
     import duckdb
 
     options: dict[str, Any] = {"threads": 1, "memory_limit": "512MB", "temp_directory": folder}
@@ -85,8 +88,8 @@ def _sql_columns(block: Block) -> str:
         other = by_case.setdefault(name.casefold(), name)
         if other != name:
             raise DataError(
-                f"columns {listed((other, name))} differ in case alone, which a Parquet file of "
-                "DuckDB cannot have; leave one out, or write a .csv"
+                f"columns {listed((other, name))} differ only in case, which DuckDB cannot write "
+                "to Parquet; leave one out, or write a .csv"
             )
     return ", ".join(f"{_quoted(name)} {_sql_type(values)}" for name, values in block.items())
 
@@ -103,7 +106,7 @@ def _sql_type(values: Array) -> str:
 
 @contextmanager
 def _clear_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn an error of DuckDB's into an OSError of one sentence."""
+    """Turn an error of DuckDB into an OSError of one sentence."""
     import duckdb
 
     try:

@@ -1,1 +1,1 @@
-"""Matrix products by cuBLAS and cuBLASLt, in calls that a graph can capture."""
+"""Matrix products by cuBLAS and cuBLASLt, in calls that a CUDA graph can capture."""

@@ -1,10 +1,10 @@
-"""How a matrix product of row-major arrays is said to cuBLAS, which stores matrices by columns.
+"""Converts a matrix product of row-major arrays to a call of cuBLAS, which is column-major.
 
-The row-major Y (M, N) with `ld` elements from row to row is, byte for byte, the column-major
-Y^T (N, M) with leading dimension `ld`, and Y = A B is Y^T = B^T A^T. So the operands change
-places, m = N and n = M; a matrix that lies by rows needs no transposition, and one that lies by
-columns (a transposed view) takes CUBLAS_OP_T. See "Data Layout" and "cublasGemmStridedBatchedEx"
-in NVIDIA's cuBLAS documentation.
+The row-major Y (M, N) with `ld` elements from row to row has the same bytes as the column-major
+Y^T (N, M) with leading dimension `ld`, and Y = A B is equivalent to Y^T = B^T A^T. Therefore the
+operands are exchanged, with m = N and n = M. A row-major matrix needs no transposition; a
+column-major one (a transposed view) takes CUBLAS_OP_T. See "Data Layout" and
+"cublasGemmStridedBatchedEx" in NVIDIA's cuBLAS documentation.
 """
 
 from __future__ import annotations
@@ -19,22 +19,24 @@ import numpy
 
 from .library import OP_N, OP_T, R_16BF, R_32F, R_64F
 
-Array = Any  # cupy.ndarray, or what has its shape, strides, dtype and data.ptr
+Array = Any  # cupy.ndarray, or an object with the same shape, strides, dtype and data.ptr
 
 _DATA_TYPES = {"float32": R_32F, "float64": R_64F, "bfloat16": R_16BF}
-# Of A and B, and of out.
+# (type of A and B, type of out).
 _ALLOWED_TYPES = {(R_32F, R_32F), (R_64F, R_64F), (R_16BF, R_32F), (R_16BF, R_16BF)}
 _INT_MAX = 2**31 - 1
 
 
 class GemmCall(NamedTuple):
-    """The arguments of cublasGemmStridedBatchedEx, by columns: C (m, n) = op(A) (m, k) op(B).
+    """The arguments of cublasGemmStridedBatchedEx, column-major: C = op(A) op(B).
 
+    m, n, k : C is (m, n), op(A) is (m, k), op(B) is (k, n).
     transa, transb : OP_N or OP_T.
-    a, b, c : addresses; a_type, b_type, c_type : as in library_types.h.
+    a, b, c : addresses. a_type, b_type, c_type : numbers of library_types.h.
     lda, ldb, ldc : elements from column to column.
     stride_a, stride_b, stride_c : elements from one matrix of the batch to the next; 0 for an
-        operand that all share.
+        operand that the whole batch shares.
+    batch : number of matrices.
     """
 
     transa: int
@@ -68,7 +70,7 @@ class Operand(NamedTuple):
     strides: tuple[int, ...]
 
     def transposed(self) -> Operand:
-        """Return the same memory with rows for columns."""
+        """Return the transposed view of the same memory."""
         *lead, rows, columns = self.shape
         *over, row, column = self.strides
         return self._replace(shape=(*lead, columns, rows), strides=(*over, column, row))
@@ -77,24 +79,25 @@ class Operand(NamedTuple):
 def marshal(
     A: Array, B: Array, out: Array, transpose_a: bool = False, transpose_b: bool = False
 ) -> GemmCall:
-    """Return the call of cuBLAS that writes op(A) op(B) into ``out``; nothing is copied.
+    """Return the call of cuBLAS that writes op(A) op(B) into ``out``, without copying an array.
 
-    A, B, out : (…, M, K), (…, K, N) and (…, M, N), after the transpositions asked for. Leading
-        axes are broadcast to those of ``out``.
+    A, B, out : (…, M, K), (…, K, N) and (…, M, N), the first two after transposition. Leading axes
+        are broadcast to those of ``out``.
+    transpose_a, transpose_b : whether op transposes the last two axes of A and B.
 
     Raises
     ------
     ValueError
-        If shapes or types do not match, if ``out`` shares memory with an operand, or if the
-        arrays lie in memory as cuBLAS cannot express: in each matrix one axis must have stride 1,
-        and all leading axes together one stride.
+        If shapes or types do not match, if ``out`` shares memory with an operand, or if cuBLAS
+        cannot express the memory layout: one axis of each matrix must have stride 1, and all
+        leading axes together one stride.
     """
     left, right, product = operand("A", A), operand("B", B), operand("out", out)
     left = left.transposed() if transpose_a else left
     right = right.transposed() if transpose_b else right
     _check_types(left, right, product)
     _check_shapes(left, right, product)
-    if layout(product)[0] == OP_T:  # out^T = op(B)^T op(A)^T lies by rows
+    if layout(product)[0] == OP_T:  # out^T = op(B)^T op(A)^T is row-major
         left, right, product = right.transposed(), left.transposed(), product.transposed()
     (transa, lda), (transb, ldb), (_, ldc) = map(layout, (right, left, product))
     call = GemmCall(
@@ -111,7 +114,7 @@ def marshal(
 
 
 def operand(name: str, array: Array) -> Operand:
-    """Return ``array`` in units of its elements, or raise ValueError."""
+    """Return ``array`` as an `Operand`; raise ValueError if cuBLAS cannot take it."""
     dtype, shape, strides = array.dtype, array.shape, array.strides
     size, data_type = dtype.itemsize, _data_type(dtype)
     if data_type is None:
@@ -120,14 +123,14 @@ def operand(name: str, array: Array) -> Operand:
         raise ValueError(f"{name} has shape {shape!r}, but a matrix has two axes; reshape it")
     if any(stride % size for stride in strides):
         raise ValueError(
-            f"{name} has strides {strides!r} that are no multiples of its elements' {size} bytes; "
+            f"{name} has strides {strides!r} that are not multiples of its item size {size}; "
             "pass a contiguous copy"
         )
     in_elements = tuple(stride // size for stride in strides)
     return Operand(name, array.data.ptr, data_type, size, shape, in_elements)
 
 
-@cache  # NumPy composes the name of a dtype anew, each time
+@cache  # NumPy builds the name of a dtype at each access
 def _data_type(dtype: Any) -> int | None:
     return _DATA_TYPES.get(dtype.name)
 
@@ -154,7 +157,7 @@ def _check_shapes(A: Operand, B: Operand, out: Operand) -> None:
 
 
 def layout(X: Operand) -> tuple[int, int]:
-    """Return OP_N for a matrix that lies by rows, OP_T for one by columns; and its ld."""
+    """Return OP_N for a row-major matrix or OP_T for a column-major one, and its ld."""
     rows, columns = X.shape[-2:]
     row, column = X.strides[-2:]
     if 0 in X.shape:
@@ -172,7 +175,7 @@ def layout(X: Operand) -> tuple[int, int]:
 
 
 def batch_stride(X: Operand, whole: tuple[int, ...]) -> int:
-    """Return the elements from one matrix of ``X`` to the next, over the leading axes of whole."""
+    """Return the elements from one matrix of ``X`` to the next, after broadcasting to ``whole``."""
     if len(whole) == 2:
         return 0
     lead = whole[:-2]
@@ -197,7 +200,7 @@ def _check_sizes(call: GemmCall) -> None:
     largest = max(call.m, call.n, call.k, call.lda, call.ldb, call.ldc, call.batch)
     if largest > _INT_MAX:
         raise ValueError(
-            f"a size or a stride between rows is {largest}, but cuBLAS takes {_INT_MAX} at most; "
+            f"a size or a stride between rows is {largest}, but cuBLAS takes at most {_INT_MAX}; "
             "multiply fewer rows at a time"
         )
 
@@ -210,7 +213,7 @@ def _check_memory(call: GemmCall, A: Operand, B: Operand, out: Operand) -> None:
     if call.batch > 1 and not apart and not interleaved:
         raise ValueError(
             f"the matrices of out {out.shape!r}, with strides {out.strides!r} in elements, overlap "
-            "each other; pass an array that has room for all"
+            "each other; pass an array whose matrices do not overlap"
         )
     for X in (A, B):
         if _overlap(X, out):
@@ -220,7 +223,7 @@ def _check_memory(call: GemmCall, A: Operand, B: Operand, out: Operand) -> None:
 def _overlap(X: Operand, Y: Operand) -> bool:
     if 0 in X.shape or X.pointer >= _end(Y) or Y.pointer >= _end(X):
         return False
-    # Views of one array may interleave: NumPy decides that exactly, in 100 times the time.
+    # Views of one array may interleave. NumPy decides this exactly, but takes 100 times as long.
     return numpy.shares_memory(_described(X), _described(Y))
 
 
@@ -230,7 +233,10 @@ def _end(X: Operand) -> int:
 
 
 def _described(X: Operand) -> Any:
-    """Return an array for NumPy to reason about; it lies on the device and cannot be read."""
+    """Return a NumPy array with the address and strides of ``X``, only for overlap checks.
+
+    Its memory may be on the device, so it must not be read.
+    """
     interface = {
         "version": 3,
         "shape": X.shape,

@@ -1,8 +1,9 @@
-"""Matrix products with an epilogue: cuBLASLt adds the bias, rectifies or sums in the same launch.
+"""Matrix products with an epilogue: bias, activation or sums of cuBLASLt in the same launch.
 
-By rows, Y = X W + b is by columns Y^T = W^T X^T + b 1^T: what cuBLASLt calls the rows of D are
-the units of a layer, so its bias vector, one number a row, is ours. See "cublasLtEpilogue_t" in
-NVIDIA's cuBLAS documentation. Not every type and size is offered: a call tells whether it was.
+The row-major Y = X W + b is the column-major Y^T = W^T X^T + b 1^T. The rows of cuBLASLt's matrix D
+are therefore the units of a layer, and its bias vector, one number per row, is b. See
+"cublasLtEpilogue_t" in NVIDIA's cuBLAS documentation. cuBLASLt does not support every type and
+size; a call returns whether it computed the product.
 """
 
 from __future__ import annotations
@@ -44,10 +45,9 @@ _BATCH_COUNT, _STRIDED_BATCH_OFFSET = (5, ctypes.c_int32), (6, ctypes.c_int64)
 _MAX_WORKSPACE_BYTES, _REDUCTION_SCHEME_MASK = (1, ctypes.c_uint64), (3, ctypes.c_uint32)
 _MIN_ALIGNMENT_A_BYTES, _MIN_ALIGNMENT_B_BYTES = (5, ctypes.c_uint32), (6, ctypes.c_uint32)
 _MIN_ALIGNMENT_C_BYTES, _MIN_ALIGNMENT_D_BYTES = (7, ctypes.c_uint32), (8, ctypes.c_uint32)
-# Partial sums in float32, added in a step of their own: no atomics.
+# Partial sums in float32, added in a separate step without atomics.
 _REDUCTION_SCHEME_COMPUTE_TYPE = 2
-# What cuBLASLt answers where it does not do a product: invalid value, no such architecture, not
-# supported.
+# Status codes for an unsupported product: invalid value, architecture mismatch, not supported.
 _REFUSALS = frozenset({7, 8, 15})
 _INTERNAL_ERROR = 14
 _Algorithm = ctypes.c_uint64 * 8  # cublasLtMatmulAlgo_t
@@ -96,7 +96,7 @@ _Matrices = tuple[ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
 
 
 class _Plan(NamedTuple):
-    """A product's descriptors, and the algorithm to take: None where cuBLASLt has none."""
+    """The descriptors of a product, and its algorithm; None if cuBLASLt has none."""
 
     product: ctypes.c_void_p
     matrices: _Matrices
@@ -113,7 +113,7 @@ def library_version(library: Any) -> int:
 class EpilogueGemm:
     """Products with an epilogue, on the handle, stream and workspace of ``gemm``.
 
-    Each takes the algorithm that cuBLASLt's heuristic puts first.
+    Each product uses the first algorithm of cuBLASLt's heuristic.
     """
 
     def __init__(self, gemm: Gemm) -> None:
@@ -133,20 +133,22 @@ class EpilogueGemm:
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> bool:
-        """Write the product and what the epilogue says (see `epilogue_twin`); return whether.
+        """Compute the product with its epilogue; return whether it was computed.
 
-        Where cuBLASLt does not offer it on this device, or is known to fault (`is_safe`), nothing
-        is written and this is False.
+        `epilogue_twin` defines the result. If cuBLASLt does not support the product on this
+        device, or is known to fault (`is_safe`), nothing is written, and the result is False.
 
-        A, B, out : as in `marshal`; out has to lie by rows.
-        bias : (…, 1, N), read by BIAS and those with _BIAS in their name, written by the others.
-        mask : written by AUX_BIAS, read by its gradient. For ReLU uint8 of `mask_shape`, for GELU
-            an array like ``out``, whose rows have a multiple of 8 numbers.
+        A, B, out : as in `marshal`; ``out`` has to be row-major.
+        bias : (…, 1, N); read by BIAS and the epilogues with _BIAS in their name, written by the
+            others.
+        mask : written by the epilogues with AUX_BIAS in their name, read by their gradients. For
+            ReLU uint8 of `mask_shape`; for GELU an array like ``out``, with a row length that is a
+            multiple of 8.
 
         Raises
         ------
         ValueError
-            For arrays that cannot be expressed.
+            For arrays whose layout cuBLASLt cannot express.
         CublasError
             If cuBLASLt fails.
         """
@@ -160,11 +162,11 @@ class EpilogueGemm:
         plan = self._plans[key]
         done = self._launch(call, extras, plan)
         if not done:
-            self._plans[key] = plan._replace(algorithm=None)  # offered, and yet refused
+            self._plans[key] = plan._replace(algorithm=None)  # refused despite the heuristic
         return done
 
     def _launch(self, call: GemmCall, extras: Extras, plan: _Plan) -> bool:
-        """Put the product on the stream; return whether: cuBLASLt may refuse it."""
+        """Launch the product on the stream; return False if cuBLASLt refuses it."""
         if plan.algorithm is None:
             return False
         self._point(plan.product, extras)
@@ -181,13 +183,13 @@ class EpilogueGemm:
         )
 
     def _key(self, call: GemmCall, epilogue: Epilogue, extras: Extras) -> _Key:
-        """Return what the heuristic depends on: of addresses, only their alignment."""
+        """Return the arguments on which the heuristic depends, with alignments for addresses."""
         aligned = {name: _alignment(getattr(call, name)) for name in ("a", "b", "c")}
         bias, mask = _alignment(extras.bias), _alignment(extras.mask)
         return call._replace(**aligned), extras._replace(bias=bias, mask=mask), epilogue
 
     def _planned(self, call: GemmCall, extras: Extras, epilogue: Epilogue) -> _Plan:
-        """Return the descriptors of such a product, and the heuristic's first algorithm."""
+        """Return the descriptors of this product and the heuristic's first algorithm."""
         compute = self._gemm.compute_type(call.a_type)
         scale = cublas.R_64F if call.a_type == cublas.R_64F else cublas.R_32F
         product = self._new("MatmulDesc", compute, scale)
@@ -205,7 +207,7 @@ class EpilogueGemm:
             self._matrix(call.b_type, shape_b, call.ldb, call.stride_b, call.batch),
             self._matrix(call.c_type, (call.m, call.n), call.ldc, call.stride_c, call.batch),
         )
-        self._point(product, extras)  # the heuristic looks at the alignment of both
+        self._point(product, extras)  # the heuristic reads the alignment of bias and mask
         return _Plan(product, matrices, self._algorithm(call, product, matrices))
 
     def _matrix(
@@ -219,7 +221,7 @@ class EpilogueGemm:
     def _algorithm(
         self, call: GemmCall, product: ctypes.c_void_p, matrices: _Matrices
     ) -> bytes | None:
-        """Return the algorithm that cuBLASLt's heuristic puts first; None where it has none."""
+        """Return the first algorithm of cuBLASLt's heuristic; None if it has none."""
         preference = self._new("MatmulPreference")
         for attribute, value in (
             (_MAX_WORKSPACE_BYTES, self._gemm.workspace.nbytes),
@@ -235,7 +237,7 @@ class EpilogueGemm:
             "cublasLtMatmulAlgoGetHeuristic",
             *(self._gemm.handle, product, a, b, d, d, preference, 1),
             *(ctypes.byref(result), ctypes.byref(found)),
-            # Nothing has been launched, so an internal error is a no as well.
+            # Nothing has been launched, so an internal error can count as a refusal.
             refusals=_REFUSALS | {_INTERNAL_ERROR},
         )
         valid = offered and found.value and result.state == 0
@@ -248,7 +250,7 @@ class EpilogueGemm:
             self._set("MatmulDesc", product, _AUX_POINTER, extras.mask)
 
     def _new(self, kind: str, *arguments: int) -> ctypes.c_void_p:
-        """Return a descriptor that cuBLASLt takes back with this object."""
+        """Return a new descriptor, which is destroyed together with this object."""
         made = ctypes.c_void_p()
         self._check(f"cublasLt{kind}Create", ctypes.byref(made), *arguments)
         destroy = getattr(self._library, f"cublasLt{kind}Destroy")
@@ -279,5 +281,5 @@ class EpilogueGemm:
 
 
 def _alignment(address: int) -> int:
-    """Return the bytes that ``address`` is aligned to, up to 256, where cuBLASLt stops to look."""
+    """Return the alignment of ``address`` in bytes, at most 256, the largest that cuBLASLt uses."""
     return min(address & -address, 256)

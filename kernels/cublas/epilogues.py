@@ -1,4 +1,4 @@
-"""What a matrix product may be followed by in its own launch: its meaning, and its arrays."""
+"""Epilogues: operations in the same launch as a matrix product, with their arrays and twins."""
 
 from __future__ import annotations
 
@@ -11,35 +11,34 @@ from .library import OP_N
 
 
 class Epilogue(IntEnum):
-    """What is done to A B, by its number in cublasLt.h; `epilogue_twin` says it in NumPy."""
+    """An operation on A B, with its number in cublasLt.h; `epilogue_twin` does it in NumPy."""
 
     BIAS = 4  # out = A B + bias
     RELU_BIAS = 6  # out = max(A B + bias, 0), which is 0 for NaN
     RELU_AUX_BIAS = 134  # Z = A B + bias, out = max(Z, 0), and a mask of where Z > 0
-    DRELU_BGRAD = 152  # out = A B where that mask is set, else 0; bias = column sums of out
+    DRELU_BGRAD = 152  # out = A B where the mask is set, else 0; bias = column sums of out
     GELU_AUX_BIAS = 164  # Z = A B + bias into the mask, out = gelu(Z) by its tanh form
     DGELU_BGRAD = 208  # out = A B gelu'(Z), with Z as the mask; bias = column sums of out
-    BGRADA = 256  # out = A B; bias = column sums of op(B), which cuBLAS has as its A
+    BGRADA = 256  # out = A B; bias = column sums of op(B), which is A in the call of cuBLAS
 
 
-BITS = {Epilogue.RELU_AUX_BIAS, Epilogue.DRELU_BGRAD}  # with a mask of bits
-NUMBERS = {Epilogue.GELU_AUX_BIAS, Epilogue.DGELU_BGRAD}  # with a mask that is Z
+BITS = {Epilogue.RELU_AUX_BIAS, Epilogue.DRELU_BGRAD}  # their mask is one bit per number
+NUMBERS = {Epilogue.GELU_AUX_BIAS, Epilogue.DGELU_BGRAD}  # their mask is Z
 _BIAS_IS_READ = {
     *(Epilogue.BIAS, Epilogue.RELU_BIAS),
     *(Epilogue.RELU_AUX_BIAS, Epilogue.GELU_AUX_BIAS),
 }
 _BIAS_IS_WRITTEN = {Epilogue.DRELU_BGRAD, Epilogue.DGELU_BGRAD, Epilogue.BGRADA}
-MASK_BITS = 128  # a row of a mask of bits takes a multiple of this
-MASK_NUMBERS = 8  # and of numbers a multiple of this
+MASK_BITS = 128  # the row length of a mask of bits is a multiple of this
+MASK_NUMBERS = 8  # the row length of a mask of numbers is a multiple of this
 
 
 def is_safe(call: GemmCall, epilogue: Epilogue) -> bool:
     """Return whether cuBLASLt computes ``epilogue`` for this product without a fault.
 
-    With an inner size k of 1 the gradient epilogues access memory outside of their arrays, and so
-    does BGRADA with m or k of 1. The context is lost then. Such products are those of networks with
-    one output and of batches with one row. See the release notes of nvmath-python 0.2.0, and
-    NVIDIA/apex#1392.
+    The gradient epilogues with an inner size k of 1, and BGRADA with m or k of 1, access memory
+    outside their arrays; the CUDA context is then lost. Networks with one output and batches with
+    one row have such products. See the release notes of nvmath-python 0.2.0, and NVIDIA/apex#1392.
     """
     if epilogue in (Epilogue.DRELU_BGRAD, Epilogue.DGELU_BGRAD):
         return call.k > 1
@@ -47,7 +46,11 @@ def is_safe(call: GemmCall, epilogue: Epilogue) -> bool:
 
 
 class Extras(NamedTuple):
-    """What an epilogue reads or writes beside the matrices; mask sizes in bits, or in numbers."""
+    """The further arrays of an epilogue, 0 if it has none.
+
+    bias, mask : addresses. bias_stride : elements from one bias vector of the batch to the next.
+    mask_ld, mask_stride : bits (or numbers) per row of the mask, and from one mask to the next.
+    """
 
     bias: int = 0
     bias_stride: int = 0
@@ -57,17 +60,20 @@ class Extras(NamedTuple):
 
 
 def mask_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of the uint8 mask of an ``out`` of ``shape``; its bits are cuBLASLt's."""
+    """Return the shape of the uint8 mask for an ``out`` of ``shape``.
+
+    cuBLASLt decides the order of its bits.
+    """
     return (*shape[:-1], -(-shape[-1] // MASK_BITS) * MASK_BITS // 8)
 
 
 def extras_of(out: Array, call: GemmCall, epilogue: Epilogue, bias: Array, mask: Array) -> Extras:
-    """Return what ``epilogue`` has beside the matrices of ``call``; arrays as in `EpilogueGemm`.
+    """Return the further arrays of ``epilogue``; the arguments are those of `EpilogueGemm`.
 
     Raises
     ------
     ValueError
-        For arrays that cannot be expressed.
+        For arrays whose layout cuBLASLt cannot express.
     """
     if bias is None:
         raise ValueError(f"bias is None, but {epilogue.name} takes one; pass (1, {call.m})")
@@ -75,7 +81,7 @@ def extras_of(out: Array, call: GemmCall, epilogue: Epilogue, bias: Array, mask:
     if layout(Y)[0] != OP_N or 0 in Y.shape or call.k == 0:
         raise ValueError(
             f"out {Y.shape!r} has strides {Y.strides!r} in elements, but an epilogue takes an out "
-            "that lies by rows and is not empty; pass a contiguous array"
+            "that is row-major and is not empty; pass a contiguous array"
         )
     lead = Y.shape[:-2]
     if b.type != Y.type or b.shape not in ((1, call.m), (*lead, 1, call.m)):
@@ -87,8 +93,8 @@ def extras_of(out: Array, call: GemmCall, epilogue: Epilogue, bias: Array, mask:
     shared = call.batch > 1 and stride < call.m and epilogue in _BIAS_IS_WRITTEN
     if (call.m > 1 and b.strides[-1] != 1) or shared:
         raise ValueError(
-            f"bias {b.shape!r} has strides {b.strides!r} in elements; pass rows without gaps, and "
-            "where they are written one for each matrix"
+            f"bias {b.shape!r} has strides {b.strides!r} in elements; pass contiguous rows, "
+            "one per matrix if the epilogue writes them"
         )
     if epilogue in NUMBERS:
         return _with_numbers(out, Y, b.pointer, stride, mask)
@@ -122,7 +128,7 @@ def epilogue_twin(
     transpose_a: bool = False,
     transpose_b: bool = False,
 ) -> None:
-    """Do what `EpilogueGemm` means. The order of the bits of a mask is this twin's own."""
+    """Do in NumPy what `EpilogueGemm` does; only the order of the bits in a mask may differ."""
     A = A.swapaxes(-1, -2) if transpose_a else A
     B = B.swapaxes(-1, -2) if transpose_b else B
     product = np.matmul(A, B)

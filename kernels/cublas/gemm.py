@@ -1,7 +1,7 @@
-"""Matrix products through cuBLAS, in a way that a CUDA graph can capture.
+"""Matrix products by cuBLAS, in calls that a CUDA graph can capture.
 
-CuPy refuses every cuBLAS call on a capturing stream (cupy#6290), so these products go through a
-handle of our own, on the library that CuPy uses.
+CuPy refuses every cuBLAS call on a capturing stream (cupy#6290). Therefore these products use a
+separate cuBLAS handle, with the library that CuPy uses.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["UNIT_ROUNDOFF", "Gemm", "GemmCall", "Precision", "gemm_twin", "marsh
 
 Array = Any
 
-# What cuBLAS may do to float32 operands; sums are float32 under all three, and arrays stay float32
-# in memory. "float32": nothing. "tf32": round them to 10 bits of mantissa. "bfloat16": to 7 bits,
-# or to TF32. float64 arrays are multiplied in float64 under all three.
+# Rounding of float32 operands by cuBLAS. "float32": none. "tf32": to 10 bits of mantissa.
+# "bfloat16": to 7 bits, or to TF32. In all three, sums are float32, arrays stay float32 in memory,
+# and float64 arrays are multiplied in float64.
 Precision = Literal["float32", "tf32", "bfloat16"]
 
-# Relative error u of one rounded operand. A product of inner size k is then within
+# Relative error u of one rounded operand. The error of a product with inner size k is then at most
 # (2 u + k 2^-24) |A| |B|: Higham, Accuracy and Stability of Numerical Algorithms, section 3.5.
 UNIT_ROUNDOFF: dict[Precision, float] = {"float32": 0.0, "tf32": 2.0**-11, "bfloat16": 2.0**-8}
 
@@ -34,24 +34,24 @@ _COMPUTE_TYPES: dict[Precision, int] = {
 
 
 class Gemm:
-    """Products on one stream, with a cuBLAS handle and a workspace of their own.
+    """Matrix products on one stream, with their own cuBLAS handle and workspace.
 
-    stream : cupy.cuda.Stream, of the current device.
+    stream : cupy.cuda.Stream of the current device.
     workspace : device array of `cublas.workspace_bytes`, which no other stream may use.
-    precision : what may be done to float32 operands; see `Precision`.
-    library : as `cublas.load_cublas` returns it (None), or a stand-in that was declared.
+    precision : rounding of float32 operands; see `Precision`.
+    library : a declared library, such as a stand-in for tests; None is `cublas.load_cublas`.
 
-    The same call on the same device and library gives the same bits: there are no atomics, and
-    the workspace is this handle's alone ("Results Reproducibility" in the cuBLAS documentation).
-    Keep a Gemm for as long as a graph that was captured through it, and let none be collected
-    during a capture: giving back a handle synchronizes the device.
+    The same call on the same device and library gives the same bits, because there are no atomics
+    and no other handle uses the workspace ("Results Reproducibility" in the cuBLAS documentation).
+    Keep a Gemm at least as long as every graph that was captured with it. Do not let one be
+    garbage-collected during a capture, because destroying a handle synchronizes the device.
 
     Raises
     ------
     GemmUnavailableError
         If there is no cuBLAS library.
     CublasError
-        If cuBLAS does not start.
+        If cuBLAS cannot create or configure the handle.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Gemm:
             )
         self.precision = precision
         self.library = cublas.load_cublas() if library is None else library
-        self.stream, self.workspace = stream, workspace  # alive while cuBLAS has their addresses
+        self.stream, self.workspace = stream, workspace  # kept alive, since cuBLAS uses them
         self.handle = handle = ctypes.c_void_p()
         self._check("cublasCreate_v2", ctypes.byref(handle))
         self._destroy = weakref.finalize(self, self.library.cublasDestroy_v2, handle)
         self._destroy.atexit = False  # the driver may have shut down by then
         self._check("cublasSetStream_v2", handle, stream.ptr)
-        # After the stream, which puts the library's own workspace back.
+        # After cublasSetStream, which resets the workspace to the library's own.
         self._check("cublasSetWorkspace_v2", handle, workspace.data.ptr, workspace.nbytes)
         self._check("cublasSetPointerMode_v2", handle, cublas.POINTER_MODE_HOST)
         self._check("cublasSetAtomicsMode", handle, cublas.ATOMICS_NOT_ALLOWED)
@@ -93,18 +93,20 @@ class Gemm:
     ) -> None:
         """Write alpha op(A) op(B) + beta out into ``out``, which is not read if beta is 0.
 
-        A, B, out : as in `marshal`, and its ValueError.
-        alpha, beta : host numbers; a capture freezes them.
+        A, B, out, transpose_a, transpose_b : as in `marshal`.
+        alpha, beta : numbers on the host; a captured graph keeps their values.
 
         Raises
         ------
+        ValueError
+            As `marshal`.
         CublasError
             If cuBLAS refuses the call.
         """
         call = marshal(A, B, out, transpose_a, transpose_b)
         if 0 in (call.m, call.n, call.batch):
             return
-        if call.k == 0:  # cuBLAS does not say what an empty sum is; this runs on CuPy's stream
+        if call.k == 0:  # cuBLAS does not define an empty sum; this runs on CuPy's stream
             if beta == 0:
                 out.fill(0)
             else:
@@ -121,14 +123,14 @@ class Gemm:
         )
 
     def close(self) -> None:
-        """Give the handle back to cuBLAS, once; this waits for the device."""
+        """Destroy the handle if it exists; this waits for the device."""
         self._destroy()
 
     def compute_type(self, data_type: int) -> int:
-        """Return cuBLAS's number for how operands of ``data_type`` are multiplied."""
+        """Return cuBLAS's compute type for operands of ``data_type``."""
         if data_type == cublas.R_64F:
             return cublas.COMPUTE_64F
-        # Nothing to round: the product of two bfloat16 numbers is exact in float32.
+        # The product of two bfloat16 numbers is exact in float32, so they need no rounding.
         return cublas.COMPUTE_32F if data_type == cublas.R_16BF else _COMPUTE_TYPES[self.precision]
 
     def _check(self, function: str, *arguments: Any) -> None:
@@ -146,7 +148,7 @@ def gemm_twin(
     alpha: float = 1.0,
     beta: float = 0.0,
 ) -> None:
-    """Write what `Gemm` means, alpha op(A) op(B) + beta out, without rounding of operands."""
+    """Write alpha op(A) op(B) + beta out into ``out`` as `Gemm` does, without rounding operands."""
     A = A.swapaxes(-1, -2) if transpose_a else A
     B = B.swapaxes(-1, -2) if transpose_b else B
     product = np.multiply(np.matmul(A, B), alpha)

@@ -1,4 +1,4 @@
-"""The cuBLAS library that CuPy uses: its numbers, its C signatures, its errors."""
+"""The cuBLAS library that CuPy uses: its constants, C signatures and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMPUTE_32F_FAST_16BF, COMPUTE_32F_FAST_TF32 = 75, 77
 GEMM_DEFAULT = -1
 POINTER_MODE_HOST = 0
 ATOMICS_NOT_ALLOWED = 0
-# CUBLAS_DEFAULT_MATH, and partial sums stay float32 where the output is bfloat16.
+# CUBLAS_DEFAULT_MATH, but with partial sums in float32 if the output is bfloat16.
 MATH_DISALLOW_REDUCED_PRECISION_REDUCTION = 16
 
 _int, _long, _size, _pointer = ctypes.c_int, ctypes.c_longlong, ctypes.c_size_t, ctypes.c_void_p
@@ -36,7 +36,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cublasGetStatusName": (_int,),
     "cublasGetStatusString": (_int,),
 }
-# As cuda.pathfinder names them. On Windows a library has its own functions only.
+# Names for cuda.pathfinder. On Windows, a library does not export the functions of the other.
 _LIBRARIES = ("cublas", "cublasLt")
 TEXTS = {"cublasGetStatusName", "cublasGetStatusString"}  # the functions that return a char *
 _REMEDIES = {
@@ -48,13 +48,13 @@ _REMEDIES = {
 
 
 class GemmUnavailableError(RuntimeError):
-    """The cuBLAS library cannot be had; the message gives the reason."""
+    """The cuBLAS library cannot be loaded; the message gives the reason."""
 
 
 class CublasError(RuntimeError):
     """A call to cuBLAS failed.
 
-    function, status : the call, and the number that it returned.
+    function : name of the function. status : the number that it returned.
     """
 
     def __init__(self, library: Any, function: str, status: int) -> None:
@@ -66,7 +66,7 @@ class CublasError(RuntimeError):
 
 
 def declare(library: Any, signatures: dict[str, tuple[Any, ...]] = SIGNATURES) -> Any:
-    """Return ``library`` with the C types of the arguments and results of its functions.
+    """Set the C types of the arguments and results of the functions of ``library``; return it.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def check(library: Any, function: str, *arguments: Any) -> None:
     Raises
     ------
     CublasError
-        If it returns anything but success.
+        If it returns a status other than success.
     """
     status = getattr(library, function)(*arguments)
     if status:
@@ -94,7 +94,7 @@ def check(library: Any, function: str, *arguments: Any) -> None:
 
 
 class _Libraries:
-    """Several libraries as one: each function is that of the first that has it."""
+    """Several libraries as one: a function is taken from the first library that has it."""
 
     def __init__(self, *libraries: ctypes.CDLL) -> None:
         self._libraries = libraries
@@ -110,18 +110,19 @@ class _Libraries:
 
 @cache
 def load_cublas() -> Any:
-    """Return cuBLAS with cuBLASLt, the ones that CuPy itself uses, declared.
+    """Return the cuBLAS and cuBLASLt that CuPy uses, with declared functions.
 
     Raises
     ------
     GemmUnavailableError
-        If CuPy or its cuBLAS is not installed, is not NVIDIA's, or is not the one found first.
+        If CuPy or its cuBLAS is not installed, if cuBLAS is not NVIDIA's, or if another cuBLAS
+        than CuPy's is found first.
     """
     try:
         import cupy
         from cuda import pathfinder
 
-        module = cupy.cuda.cublas  # loads the library, by the same pathfinder
+        module = cupy.cuda.cublas  # loads the library with the same pathfinder
         paths = [pathfinder.load_nvidia_dynamic_lib(name).abs_path for name in _LIBRARIES]
         library = declare(_Libraries(*(ctypes.CDLL(path) for path in paths)))
         _check_is_cupys(library, module, paths[0])
@@ -135,10 +136,10 @@ def load_cublas() -> Any:
 
 
 def _check_is_cupys(library: Any, module: Any, path: str) -> None:
-    """Raise an OSError where CuPy's ``module`` is linked with another library than that of path.
+    """Raise OSError if CuPy's ``module`` is linked with another library than that at ``path``.
 
-    dlsym finds the functions of the libraries that a module is linked with. Windows does not:
-    there the loader takes one library for each file name, so that equal major versions are enough.
+    dlsym also finds the functions of the libraries that a module is linked with. This is not so on
+    Windows; there the loader keeps one library per file name, so equal major versions are enough.
     """
     linked = ctypes.CDLL(module.__file__)
     if hasattr(linked, "cublasCreate_v2"):
@@ -158,8 +159,8 @@ def _address(function: Any) -> int | None:
 
 
 def workspace_bytes(compute_capability: str) -> int:
-    """Return NVIDIA's recommended size of a workspace ("cublasSetWorkspace").
+    """Return the size of a workspace that NVIDIA recommends ("cublasSetWorkspace"), in bytes.
 
-    compute_capability : as CuPy writes it, "90" for Hopper.
+    compute_capability : as CuPy writes it, such as "90" for Hopper.
     """
     return (32 if int(compute_capability) >= 90 else 4) * 2**20

@@ -1,7 +1,7 @@
-"""The cache of compiled steps: libraries in the user's cache folder, by a hash of what they are.
+"""The cache of compiled steps: libraries in the user's cache folder, named by a hash.
 
-A library that is loaded runs as the user. So the folder is used only if it belongs to the user and
-nobody else may write to it.
+A loaded library runs with the rights of the user. Therefore the folder is used only if it belongs
+to the user and nobody else may write to it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import NamedTuple
 from gpubp.settings import cache_folder
 
 _LIBRARY = re.compile("[0-9a-f]{32}-[0-9a-f]{32}\\.so")
-_UNFINISHED = "unfinished-"  # begins the name of a file that is being written
+_UNFINISHED = "unfinished-"  # prefix of the name of a file that is being written
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Cache(NamedTuple):
-    """The folder of compiled steps; None with the reason why it cannot be used."""
+    """The folder of compiled steps; or None, with the reason why it cannot be used."""
 
     folder: Path | None
     reason: str = ""
@@ -37,15 +37,15 @@ class Cache(NamedTuple):
 
 
 def compiled_folder() -> Path | None:
-    """Return where compiled steps are kept, whether it exists or not; None without a home."""
+    """Return the folder of compiled steps, which need not exist; None without a home folder."""
     folder = cache_folder()
     return None if folder is None else folder / "compiled"
 
 
 def open_cache(*, create: bool = True) -> Cache:
-    """Return the cache, whose folder is made with mode 0700 if it is missing.
+    """Return the cache.
 
-    create : False leaves a missing folder missing.
+    create : whether to create a missing folder, with mode 0700.
     """
     folder = compiled_folder()
     if folder is None:
@@ -64,14 +64,14 @@ def open_cache(*, create: bool = True) -> Cache:
         return Cache(None, f"{folder} belongs to another user")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return Cache(None, f"{folder} can be written to by other users; empty it, then chmod 700")
-    if found.st_mode & _OTHERS:  # of an earlier version
+    if found.st_mode & _OTHERS:  # created by an earlier version
         with suppress(OSError):  # a read-only file system
             folder.chmod(0o700)
     return Cache(folder)
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Return the files in the cache that gpubp has written: no others are ever deleted."""
+    """Yield the files in the cache that gpubp has written; only these are ever deleted."""
     with suppress(OSError):
         for path in sorted(folder.iterdir()):
             ours = _LIBRARY.fullmatch(path.name) or path.name.startswith(_UNFINISHED)
@@ -80,7 +80,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def cached(folder: Path, name: str) -> ctypes.CDLL | None:
-    """Return the library of this name in the cache, if it is there and whole."""
+    """Return the library with this name from the cache; None if it is missing or damaged."""
     for path in folder.glob(f"{name}-*.so"):
         with suppress(OSError):
             if path.stem == f"{name}-{digest(path.read_bytes())}":
@@ -90,7 +90,10 @@ def cached(folder: Path, name: str) -> ctypes.CDLL | None:
 
 
 def store(made: Path, folder: Path, name: str) -> Path | None:
-    """Copy a library into the cache, its digest in its name; return None where that fails."""
+    """Copy the library ``made`` into the cache, and return its path; None if this fails.
+
+    name : the hash of the step; the digest of the library is added to it.
+    """
     content = made.read_bytes()
     path = folder / f"{name}-{digest(content)}.so"
     unfinished = None

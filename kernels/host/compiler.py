@@ -1,7 +1,7 @@
-"""Steps compiled for the host: the CUDA body of a step as C++, for the processor at hand.
+"""Compiles steps for the host: the CUDA body of a step as C++, for this processor.
 
-What is compiled lies in the user's cache folder, by a hash of all that it depends on, so that each
-step is compiled once on a machine.
+Compiled steps are kept in the user's cache folder, under a hash of everything that they depend on.
+Each step is therefore compiled once per machine.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ C_TYPES = {
     "uint64": "unsigned long long",
     "bool": "bool",
 }
-# No contraction: a * b + c is rounded twice, as NumPy rounds it. errno and traps, which nobody
-# asks for, would keep sqrt and comparisons from being vectorized.
+# Without contraction, a * b + c is rounded twice, as in NumPy. errno and floating-point traps are
+# not used, and would prevent the vectorization of sqrt and comparisons.
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC"),
     *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
@@ -43,17 +43,20 @@ FLAGS = (
 # A matrix product rounds a * b + c once, by a fused multiply-add.
 CONTRACTED = ("-ffp-contract=fast", "-pthread")
 _PARTS = ("replay", "gemm", "pool")  # each uses those before it
-SECONDS = 120  # that a compiler may take
-# Of temporary folders: how they are called, and the age from which nobody compiles in one.
+SECONDS = 120  # timeout of a compiler run
+# Prefix of the names of temporary folders, and the age at which one is certainly unused.
 _PREFIX, _STALE_SECONDS = "gpubp-compiled-", 3600
 
 
 class CompilerError(RuntimeError):
-    """There is no C++ compiler, or it does not work."""
+    """There is no C++ compiler, or it failed."""
 
 
 class Parameter(NamedTuple):
-    """One parameter of a step: "raw T Z" is (type="T", name="Z", raw=True)."""
+    """One parameter of a step: "raw T Z" is (type="T", name="Z", raw=True).
+
+    written : whether it is an output.
+    """
 
     type: str
     name: str
@@ -73,11 +76,11 @@ def parameters(step: Elementwise) -> tuple[Parameter, ...]:
 
 
 class Form(NamedTuple):
-    """What a step is compiled for.
+    """The variant of a step that is compiled.
 
-    types : (variable, dtype name) of each type variable. single : which parameters are one number
-    for all elements. bias : whether one is added to the first parameter, row by row. sums : whether
-    the rows of the last are summed up.
+    types : (variable, dtype name) of each type variable. single : for each parameter, whether it is
+    one number for all elements. bias : whether a bias vector is added to each row of the first
+    parameter. sums : whether the rows of the last parameter are summed.
     """
 
     types: tuple[tuple[str, str], ...]
@@ -96,7 +99,7 @@ def compiled(step: Elementwise, form: Form) -> Any:
     Raises
     ------
     CompilerError
-        If there is no compiler, or it fails.
+        If there is no compiler, or if it fails.
     """
     return _library(source(step, form)).gpubp_step
 
@@ -109,15 +112,15 @@ def replay_library() -> Any:
 
 
 def source(step: Elementwise, form: Form) -> str:
-    """Return the C++ function that `compiled` compiles.
+    """Return the C++ source that `compiled` compiles.
 
-    A body is a function of its own, so that ``return`` ends it for one element, as it does on CUDA.
+    The body is a lambda, so that ``return`` ends it for one element, as on CUDA.
     """
     aliases = "".join(f"typedef {C_TYPES[dtype]} {name};\n" for name, dtype in form.types)
     whole, each, after = "", "", ""
     for k, (p, single) in enumerate(zip(parameters(step), form.single, strict=True)):
         c_type, const = C_TYPES.get(p.type, p.type), "" if p.written else "const "
-        if p.raw:  # what is read alone is never what is written
+        if p.raw:  # an input is never the same array as an output
             only = "" if p.written else "__restrict "
             whole += f"{const}{c_type}* {only}{p.name} = ({c_type}*)data[{k}];\n"
         elif form.bias and k == 0:
@@ -136,7 +139,7 @@ def source(step: Elementwise, form: Form) -> str:
         whole += "for (ptrdiff_t k = 0; k < columns; ++k) row_sums[k] = T(0);\n"
         last = parameters(step)[-1].name
         after = f"for (ptrdiff_t k = 0; k < columns; ++k) row_sums[k] += {last}_[start + k];\n"
-    # Rows, or runs of elements with a prologue, or all in one.
+    # The outer loop is over rows, over runs of elements with a prologue, or has one pass.
     by_rows = form.bias or form.sums
     length = "columns" if by_rows else str(RUN) if step.prologue else "(end - begin)"
     before = f"const ptrdiff_t first = start;\n{step.prologue}" if step.prologue else ""
@@ -156,7 +159,7 @@ const ptrdiff_t columns = numbers[0];
 """
 
 
-# An element depends on no other: arrays that overlap are the same one.
+# Elements are independent of each other: arrays that overlap are identical.
 _LOOP = """
 #ifdef __clang__
 #pragma clang loop vectorize(assume_safety)
@@ -177,49 +180,49 @@ def _library(text: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
         return kept
     try:
         _sweep()
-        # Windows does not delete a library that is loaded: what stays there is swept later.
+        # Windows cannot delete a loaded library; `_sweep` deletes such folders later.
         place = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
     except OSError as error:
         raise CompilerError(f"there is no folder to compile in ({error})") from error
     with place:
-        made = _build([*command, *flags], text, Path(place.name))
+        made = _build(command, flags, text, Path(place.name))
         stored = folder and store(made, folder, name)
         if stored is None:
             _note_not_kept(reason or f"{folder} cannot be written to")
-        # From where it stays, if that can be; the temporary one stays in use when it is deleted.
+        # Prefer the stored library. The temporary one stays usable after its file is deleted.
         for path in filter(None, (stored, made)):
             try:
                 return ctypes.CDLL(str(path))
             except OSError as error:
                 problem = error
                 path.unlink()
-    raise CompilerError(f"what {shlex.join(command)} has made cannot be loaded ({problem})")
+    raise CompilerError(f"the library that {shlex.join(command)} made cannot be loaded ({problem})")
 
 
 @cache
 def _note_not_kept(reason: str) -> None:
-    """Say once per process that each process has to compile its own steps, and why."""
+    """Log once per process why compiled steps are not kept for other processes."""
     logging.getLogger("gpubp").info("compiled steps are not kept: %s", reason)
 
 
 def _sweep() -> None:
-    """Delete the folders of earlier processes, which had loaded a library from there."""
+    """Delete folders that earlier processes could not delete while their library was loaded."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # it is gone, or another user's
+        with suppress(OSError):  # the folder is gone, or belongs to another user
             if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _build(command: list[str], text: str, place: Path) -> Path:
-    """Compile ``text`` in the folder ``place``; return the library."""
+def _build(command: tuple[str, ...], flags: tuple[str, ...], text: str, place: Path) -> Path:
+    """Compile ``text`` in the folder ``place``; return the path of the library."""
     whole, made = place / "step.cpp", place / "step.so"
     try:
         whole.write_text(text)
     except OSError as error:
         raise CompilerError(f"{whole} cannot be written ({error})") from error
-    built = _run([*command, str(whole), "-o", str(made)])
+    built = _run([*command, *flags, str(whole), "-o", str(made)])
     if built.returncode or not made.exists():
-        told = built.stderr.strip()[-500:] or "it has made nothing"
+        told = built.stderr.strip()[-500:] or "there is no output file"
         raise CompilerError(f"{shlex.join(command)} does not compile for this processor: {told}")
     return made
 
@@ -235,7 +238,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 @cache
 def _compiler() -> tuple[str, ...]:
-    """Return the command of the C++ compiler: of $CXX, or the first that is installed."""
+    """Return the command of the C++ compiler: $CXX, or the first compiler that is installed."""
     if chosen := shlex.split(os.environ.get("CXX", "")):
         return tuple(chosen)
     for name in ("g++", "clang++", "c++"):
@@ -245,7 +248,7 @@ def _compiler() -> tuple[str, ...]:
 
 
 def compiler_version() -> str:
-    """Return the first line of the compiler's --version; or raise a CompilerError."""
+    """Return the first line of the compiler's --version; raise CompilerError if there is none."""
     if default_compiled() is False:
         raise CompilerError("GPUBP_COMPILED=0 forbids starting a compiler")
     return _version(_compiler()).partition("\n")[0]
@@ -258,7 +261,10 @@ def _version(command: tuple[str, ...]) -> str:
 
 @cache
 def _processor() -> str:
-    """Return what "-march=native" depends on: a cache folder may serve several machines."""
+    """Return the properties that "-march=native" depends on.
+
+    They are part of the hash, because several machines may share a cache folder.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

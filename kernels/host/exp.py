@@ -1,7 +1,7 @@
 """exp in C++, for bodies that are compiled for the host.
 
-The C library's is a call for each number; of this one a compiler makes vector instructions. It is
-within 2 units in the last place.
+The exp of the C library is one call per number; compilers vectorize this one. Its error is at most
+2 units in the last place.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ _LN2 = Fraction("0.6931471805599453094172321214581765680755001343602552541206800
 
 
 def _exp(name: str, bits: int, terms: int, high: Fraction, least: int) -> str:
-    """Return exp in C++ for a dtype of ``bits`` mantissa bits, written so that it is vectorized.
+    """Return the C++ source of exp for one dtype, in a form that compilers vectorize.
 
-    exp(x) = 2^k exp(r), x = k ln 2 + r; exp(r) by so many ``terms`` of its series, whose next is a
-    tenth of a unit in the last place; 2^k in two factors, since the result may be subnormal or
-    infinite where neither is. high : ln 2 but for the digits that its product with k has no room
-    for. Below ``least`` exp is 0, above its opposite infinite.
+    exp(x) = 2^k exp(r) with x = k ln 2 + r. exp(r) is a sum of its power series. 2^k is a product
+    of two factors, because the result may be subnormal or infinite although neither factor is.
+
+    name : of the dtype. bits : number of its mantissa bits.
+    terms : of the power series; the next term is a tenth of a unit in the last place.
+    high : ln 2 with so few digits that its product with k is exact.
+    least : exp is 0 below it, and infinite above -least.
     """
     T, bits_of, bias = ("float", "int", 127) if name == "float32" else ("double", "long long", 1023)
     series = " ".join(f"p = p * r + T({1 / factorial(n)!r});" for n in reversed(range(terms)))

@@ -406,8 +406,8 @@ def test_half_a_file_in_the_cache_is_made_anew(
     [
         ("no-such-compiler", "no-such-compiler does not run"),
         ("false", "false does not compile for this processor"),
-        ("true", "true does not compile for this processor: it has made nothing"),
-        ("g++ -c", r"what g\+\+ -c has made cannot be loaded"),
+        ("true", "true does not compile for this processor: there is no output file"),
+        ("g++ -c", r"the library that g\+\+ -c made cannot be loaded"),
         ("", r"there is no C\+\+ compiler"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_device_that_computes_wrong_numbers_is_left_alone(
         monkeypatch.setattr(cupy_backend, "ADVANCE", wrong)
     else:
         monkeypatch.setattr(CupyBackend, "gemm", lambda _self, A, B, out: out.fill(product))
-    reason = "a kernel gave 4 for 2" if kernel else r"a product 0\.5 for 9"
+    reason = "a kernel gave 4, not 2" if kernel else r"a product 0\.5, not 9"
     with pytest.raises(BackendUnavailableError, match=reason):
         get_backend("cuda")
     assert get_backend("auto").name == "cpu"

@@ -112,7 +112,7 @@ def test_an_array_on_a_device_without_a_way_off_it_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(TypeError, match=r"OnDevice lies on a CUDA device.* convert it to a NumPy"):
+    with pytest.raises(TypeError, match=r"OnDevice is on a CUDA device.* convert it to a NumPy"):
         MLPClassifier().fit(OnDevice(X, "other"), PROBLEMS["binary"][1])
 
 
@@ -187,7 +187,7 @@ def test_exchanged_memory_of_a_device_needs_cupy(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "cupy", None)
     given = Exchanged(X)
     given.__dlpack_device__ = lambda: (13, 0)  # type: ignore[method-assign]
-    with pytest.raises(TypeError, match="Exchanged lies on a CUDA device, and is none of the"):
+    with pytest.raises(TypeError, match="Exchanged is on a CUDA device, and only arrays of"):
         MLPClassifier().fit(given, PROBLEMS["binary"][1])
 
 

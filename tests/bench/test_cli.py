@@ -79,9 +79,9 @@ def test_a_dry_run_lists_the_cases_and_measures_nothing(
 ) -> None:
     bench("s.toml", "--dry-run", "--threads", 1)
     assert capsys.readouterr().out.splitlines() == [
-        "a 6-8-3 b8 adam float32 cpu: drawn from seed 0, 400 rows, 10 epochs, 500 steps a fit",
+        "a 6-8-3 b8 adam float32 cpu: drawn from seed 0, 400 rows, 10 epochs, 500 steps per fit",
         "  gpubp, sklearn_mlp",
-        "a 6-8-3 b16 adam float32 cpu: drawn from seed 0, 800 rows, 10 epochs, 500 steps a fit",
+        "a 6-8-3 b16 adam float32 cpu: drawn from seed 0, 800 rows, 10 epochs, 500 steps per fit",
         "  gpubp, sklearn_mlp",
         "4 cases in 3 rounds: 12 processes of 1 threads",
     ]
@@ -223,14 +223,14 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_goes_on(
     process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
-    assert err.splitlines()[-1] == "Interrupted; go on with --resume."
+    assert err.splitlines()[-1] == "Interrupted; continue with --resume."
     assert "Traceback" not in err
     assert "us/step" in out  # what was measured so far
     before = load(Path("r.json"))["s"].rows
     measured = sum(len(row.rounds) for row in before)
     assert 3 <= measured < 12
     bench("s.toml", "-o", "r.json", "--resume")
-    assert f"{measured} measurements are there already" in capsys.readouterr().err
+    assert f"{measured} measurements are already in the results file" in capsys.readouterr().err
     after = load(Path("r.json"))["s"].rows
     assert [len(row.rounds) for row in after] == [3] * 4
     for old, new in zip(before, after, strict=False):
@@ -279,7 +279,7 @@ def _without(*names: str) -> Callable[[Any], None]:
         (_without("settings", "threads"), "(no 'threads')"),
         (_without("settings", "suite", "cases"), "(no 'cases')"),
         (lambda part: part.update(seconds="x"), "(seconds is 'x')"),
-        (lambda part: part["settings"]["suite"].update(cases=[]), "which is no case of it)"),
+        (lambda part: part["settings"]["suite"].update(cases=[]), "which is not a case of it)"),
         (lambda part: part["rows"][0].update(rounds=[0.0]), "(seconds of a round are 0.0)"),
         (lambda part: part["rows"][0].update(rounds=["x"]), "(seconds of a round is 'x')"),
         (lambda part: part["rows"][0].update(rounds=[]), "(no seconds in the row of "),

@@ -148,7 +148,7 @@ def test_a_long_log_goes_to_a_file_beside_the_results(tmp_path: Path) -> None:
     assert not path.exists()
     got = [gpu.with_short_log(Row(case, log=text), path) for case in ("a", "b")]
     end = text[-gpu.LOG_CHARACTERS :]
-    assert [row.log for row in got] == [f"[the whole is in gpu-first.log] {end}"] * 2
+    assert [row.log for row in got] == [f"[full log in gpu-first.log] {end}"] * 2
     assert path.read_text(encoding="utf-8") == f"==== a\n{text}\n==== b\n{text}\n"
 
 
@@ -253,7 +253,7 @@ def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("checkout")
 def test_first_is_rehearsed_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu.main(["first", "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
-    assert "A rehearsal on the CPU: none of its figures is a GPU's." in capsys.readouterr().out
+    assert "This is a rehearsal on the CPU; no figure is from a GPU." in capsys.readouterr().out
     (path,) = (tmp_path / "out").iterdir()
     assert path.name == "rehearsal-cpu.json"
     results = load(path)

@@ -33,7 +33,10 @@ def test_the_picture_is_drawn_from_the_ratios() -> None:
     [
         ((), "usage: python -m gpubp.bench.readme RESULTS.json"),
         (("--help",), "usage: python -m gpubp.bench.readme RESULTS.json"),
-        (("none.json",), "'none.json' has no results of gpubp bench cpu; give a file of it"),
+        (
+            ("none.json",),
+            "'none.json' has no results of gpubp bench cpu; give a file that it wrote",
+        ),
         ((__file__,), "does not hold results of schema"),
     ],
 )

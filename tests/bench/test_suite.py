@@ -113,7 +113,7 @@ def test_a_case_survives_json() -> None:
             NETWORK.replace("sizes", "epochs").replace("[8, 4, 3]", "1"),
             "my.toml, line 1: the network has no sizes; add it",
         ),
-        (NETWORK + "\n" + NETWORK, "my.toml, line 7: name 'a' stands there twice"),
+        (NETWORK + "\n" + NETWORK, "my.toml, line 7: name 'a' is used twice"),
         (NETWORK.replace('"a"', '"a/b"'), "my.toml, line 2: name is 'a/b'; give a word"),
         (
             NETWORK + 'data = "digits"\n',
@@ -121,15 +121,15 @@ def test_a_case_survives_json() -> None:
             "needs 64 inputs, 10 outputs and cross_entropy",
         ),
         (NETWORK.replace("8", "2"), "my.toml, line 3: sizes are [2, 4, 3]; drawn data needs 3"),
-        (NETWORK.replace("[16]", "[16, 16]"), "my.toml, line 4: batches is [16, 16]; give each o"),
+        (NETWORK.replace("[16]", "[16, 16]"), "my.toml, line 4: batches is [16, 16]; give each v"),
         (
             NETWORK + 'peers = ["gpubp", "gpubp"]\n',
-            "my.toml, line 5: peers is ['gpubp', 'gpubp']; give each only once",
+            "my.toml, line 5: peers is ['gpubp', 'gpubp']; give each value only once",
         ),
         ("seed = false\n", "my.toml, line 1: seed is False; give a whole number from 0 to 2**32 "),
         (
             NETWORK + 'devices = ["cuda"]\npeers = ["sklearn_mlp"]\n',
-            "my.toml has no case that runs: none of its peers is for its devices",
+            "my.toml has no case that can run: none of its peers supports its devices",
         ),
         (NETWORK + "rows = 10\n", "my.toml, line 4: batches has 16, but there are 10 rows"),
         ("rounds = 3\n", "my.toml has no [[networks]]"),

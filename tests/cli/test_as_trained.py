@@ -109,7 +109,7 @@ def test_several_labels_are_columns_of_0_and_1(run: Run) -> None:
         )
     for command in ("evaluate", "explain"):
         failed = run(command, "m", "d.csv", code=1)
-        assert "the model gives several labels to a row, 'p', 'q'" in one_line(failed)
+        assert "the model is multi-label, with targets 'p', 'q'" in one_line(failed)
 
 
 def test_a_model_of_an_array_names_its_columns_x0_and_on(run: Run) -> None:

@@ -31,25 +31,25 @@ from tests.cli.running import FAST, LABELS, Run, X, Y, features, one_line, write
         ("X.npy --target-file missing.npy", 1, "missing.npy: no such file"),
         ("X.npy --target-file short.npy", 1, "X.npy: X has 40 rows and y 3; give equal numbers"),
         ("X.npy --target-file bad.npy", 1, "bad.npy is not a readable .npy file"),
-        ("data.csv --target-file short.npy", 1, "a target file goes with an .npy file"),
+        ("data.csv --target-file short.npy", 1, "a target file is only for an .npy file"),
         ("iris --target-file short.npy", 2, "--target-file goes with an .npy file, not with"),
         ("data.csv --target Label", 1, "has no column 'Label'; did you mean 'label'?"),
         ("data.csv --target a,labl", 1, "has no column 'labl'; did you mean 'label'?"),
         ("data.csv --target zzz", 1, "has no column 'zzz'; it has 'a', 'b', 'c', 'label'"),
-        ("data.csv --target a,a", 1, "targets are 'a', 'a'; name every column once"),
+        ("data.csv --target a,a", 1, "targets are 'a', 'a'; give every column only once"),
         ("data.csv --target a,,b", 2, "'--target': 'a,,b' has an empty name"),
         ("data.csv --target a,b --task classification", 1, "classification takes one"),
         ("data.csv --task regression", 1, "'label' was taken as the target, since it is the last"),
-        ("data.csv --class-weight no=1,sure=2", 2, "has 'sure', which is no label of the target"),
-        ("data.csv --class-weight no", 2, "'no' is not a label with its weight; give balanced"),
-        ("data.csv --class-weight no=-1", 2, "'no=-1' is not a label with its weight"),
-        ("diabetes --class-weight balanced", 2, "--class-weight is for classification, and this"),
-        ("data.csv --loss huber", 2, "--loss is for regression, and this is a classification"),
+        ("data.csv --class-weight no=1,sure=2", 2, "has 'sure', which is not a label of the"),
+        ("data.csv --class-weight no", 2, "'no' is not of the form label=weight; give balanced"),
+        ("data.csv --class-weight no=-1", 2, "'no=-1' is not of the form label=weight"),
+        ("diabetes --class-weight balanced", 2, "--class-weight is for classification, but this"),
+        ("data.csv --loss huber", 2, "--loss is for regression, but this is a classification"),
         ("data.csv --huber-delta 2", 2, "--huber-delta is for --loss huber, got --loss squared"),
         (
             "data.csv --scoring acuracy",
             2,
-            "is no metric of scikit-learn's; did you mean 'accuracy'",
+            "is not a scorer of scikit-learn; did you mean 'accuracy'",
         ),
         ("data.csv --momentum 0.5", 2, "--momentum is for --solver sgd, which was not given"),
         ("data.csv --schedule adaptive", 2, "is for --solver sgd, and no --solver was given"),
@@ -59,7 +59,7 @@ from tests.cli.running import FAST, LABELS, Run, X, Y, features, one_line, write
         ("data.csv --delimiter ab", 2, "'ab' is not one character between fields"),
         ("data.csv --encoding klingon", 2, "'klingon' is not an encoding; give one, such as"),
         ("data.csv --decimal x", 2, "'x' is not one of '.', ','"),
-        ("iris --decimal ,", 2, "is a built-in data set, which takes no options of reading"),
+        ("iris --decimal ,", 2, "is a built-in data set, which takes no options for reading"),
         ("data.csv --drop a,,b", 2, "--drop: 'a,,b' has an empty name"),
         ("data.csv --drop aa", 1, "data.csv has no column 'aa'; did you mean 'a'?"),
         ("data.csv --numeric a --categorical a", 1, "choose one"),
@@ -129,22 +129,22 @@ def test_bad_arguments_of_train(run: Run, args: str, code: int, message: str) ->
         ("predict", "folder data.csv", 1, "folder: a directory; give the path of the model file"),
         ("predict", "cut data.csv", 1, "cut: truncated"),
         ("predict", "newer data.csv", 1, "newer: was written by a newer gpubp"),
-        ("predict", "bare data.csv", 1, "bare: an estimator that was saved without its columns"),
+        ("predict", "bare data.csv", 1, "bare: an estimator of arrays, saved without column names"),
         ("predict", "text missing.csv", 1, "missing.csv: no such file"),
         ("predict", "text empty.csv", 1, "empty.csv is empty"),
         ("predict", "text -", 1, "standard input is empty"),
         ("predict", "text fewer.csv", 1, "fewer.csv has no column 'c'; did you mean 'C'?"),
         ("predict", "text iris", 1, "iris has no 3 columns 'a', 'b', 'c'"),
-        ("predict", "text word.csv", 1, "word.csv, data row 21, column 'b': 'x' is no number"),
+        ("predict", "text word.csv", 1, "word.csv, data row 21, column 'b': 'x' is not a number"),
         ("predict", "text large.csv", 1, "large.csv, data row 31, column 'b': 1e+300 is too large"),
         ("predict", "text data.csv --keep zz", 1, "data.csv has no column 'zz'"),
         ("predict", "text data.csv --keep a,a", 2, "--keep a,a gives two columns called 'a'"),
-        ("predict", "number data.csv --proba", 2, "--proba is for classification, and this"),
+        ("predict", "number data.csv --proba", 2, "--proba is for classification, but this"),
         ("predict", "text data.csv --device gpu", 2, "must be auto, cpu, cuda or cuda:N, got"),
         ("predict", "text data.csv --device cuda:99", 2, "check the package"),
         ("predict", "text", 2, "Missing argument 'DATA'"),
         ("evaluate", "missing data.csv", 1, "missing: no such file"),
-        ("evaluate", "bare data.csv", 1, "bare: an estimator that was saved without its columns"),
+        ("evaluate", "bare data.csv", 1, "bare: an estimator of arrays, saved without column"),
         ("evaluate", "text fewer.csv", 1, "fewer.csv has no column 'label'"),
         ("evaluate", "text data.csv --target lable", 1, "no column 'lable'; did you mean 'label'"),
         ("evaluate", "text data.csv --target a", 1, "column 'a' has labels such as"),
@@ -152,7 +152,7 @@ def test_bad_arguments_of_train(run: Run, args: str, code: int, message: str) ->
         ("evaluate", "number data.csv --target label", 1, "'label': 'may, be' is not a number"),
         ("evaluate", "text data.csv --target ,", 2, "has an empty name"),
         ("evaluate", "text data.csv --device gpu", 2, "must be auto, cpu, cuda or cuda:N"),
-        ("evaluate", "text data.csv --target-file y.npy", 1, "a target file goes with an .npy"),
+        ("evaluate", "text data.csv --target-file y.npy", 1, "a target file is only for an .npy"),
     ],
 )
 def test_bad_arguments_of_predict_and_evaluate(
@@ -208,7 +208,7 @@ def test_a_failed_training_leaves_the_output(run: Run, monkeypatch: pytest.Monke
     monkeypatch.setattr("pathlib.Path.write_bytes", full_disk)
     failed = run("train", "iris", *FAST, code=1)
     assert "cannot write 'model.safetensors': No space left on device" in one_line(failed)
-    assert "the trained network is lost, so then train it again" in one_line(failed)
+    assert "the trained network is lost, so train it again afterwards" in one_line(failed)
     assert Path("model.safetensors").read_text() == "old"
     assert os.listdir() == ["model.safetensors"]  # noqa: PTH208
 
@@ -223,7 +223,7 @@ def test_a_disk_without_room_for_the_model_is_found_before_training(
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
     Path("model.safetensors").write_text("old")
     failed = run("train", data, *FAST, code=1)
-    message = f"it takes {size:,} bytes, and {free:,} are free there; free some or choose another"
+    message = f"it takes {size:,} bytes, but only {free:,} are free; free some or choose another"
     assert f"cannot write 'model.safetensors': {message}" in one_line(failed)
     assert "epoch" not in failed.out
     assert Path("model.safetensors").read_text() == "old"

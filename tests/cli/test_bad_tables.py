@@ -38,15 +38,15 @@ FILES: dict[str, tuple[bytes, str]] = {
         "the target, since it is the last column; --target names another)",
     ),
     "constant": (_lines("a,y", *["1,2.5"] * 30), "column 'y': the target is 2.5 in every row"),
-    "no target": (_lines("a,y", *["1,"] * 30), "is missing in every row; name another column"),
-    "no features": (_lines("y", *"pqpq"), "bad.csv has no column besides the target 'y'"),
+    "no target": (_lines("a,y", *["1,"] * 30), "is missing in every row; give another column"),
+    "no features": (_lines("y", *"pqpq"), "bad.csv has only the target 'y' and no other"),
     "features of no use": (_lines("a,y", *["1,p", "1,q"] * 20), "no column to learn from: 'a'"),
     "ragged": (_lines("a,b,y", *GOOD, "1,2"), "line 32: got 2 fields, but the table has 3"),
     "two rows": (_lines("1,2,3", "4,5,6"), "--test-size 0.2 leaves 1 of 2 rows to train on"),
-    "open quote": (_lines("a,b,y", *GOOD, '1,"2,p'), "bad.csv, line 32: a quote is opened and"),
+    "open quote": (_lines("a,b,y", *GOOD, '1,"2,p'), "bad.csv, line 32: a quote is opened but"),
     "binary": (bytes(range(256)) * 8, "bad.csv, line 2: the text is not in UTF-8"),
     "zip": (b"PK\x03\x04\x14\x00\x06\x00" + bytes(500), "is a ZIP archive or an Excel workbook"),
-    "Latin-1": ("größe,y\n1,p\n2,q\n".encode("latin-1"), "name its encoding by --encoding"),
+    "Latin-1": ("größe,y\n1,p\n2,q\n".encode("latin-1"), "give its encoding with --encoding"),
 }
 
 
@@ -69,7 +69,7 @@ def test_a_cell_that_is_no_number_is_a_gap_wherever_the_split_puts_it(
     run("train", "t.csv", "--seed", seed, *FAST)
     assert len(run("predict", "model.safetensors", "t.csv").rows) == 31
     failed = run("predict", "model.safetensors", "-", stdin="a,b\n1,2\nxyz,3\n", code=1)
-    assert "standard input, data row 2, column 'a': 'xyz' is no number" in one_line(failed)
+    assert "standard input, data row 2, column 'a': 'xyz' is not a number" in one_line(failed)
 
 
 def test_columns_that_cannot_be_used_as_asked_are_told_all_at_once(run: Run) -> None:

@@ -24,9 +24,9 @@ def test_strays_are_told_once_with_their_count(run: Run, monkeypatch: pytest.Mon
     for command in ("predict", "evaluate"):
         strays = run(command, "model.safetensors", "stray.csv")
         assert strays.err.splitlines() == [
-            "stray.csv, data row 4, column 'b': 'x' is no number and counts as empty (3 such "
+            "stray.csv, data row 4, column 'b': 'x' is not a number and counts as empty (3 such "
             "cells)",
-            "stray.csv, data row 6, column 'c': 'later' is no number and counts as empty",
+            "stray.csv, data row 6, column 'c': 'later' is not a number and counts as empty",
         ]
         gaps = run(command, "model.safetensors", "gaps.csv").out
         assert strays.out == gaps.replace("gaps.csv", "stray.csv")
@@ -38,8 +38,8 @@ def test_a_date_that_is_none_is_compared_with_one_of_training(run: Run) -> None:
     run("train", "data.csv", "--test-size", "0.2", *FAST)
     stdin = "when\n01.02.2020\n31.31.2020\n"
     failed = run("predict", "model.safetensors", "-", stdin=stdin, code=1)
-    assert "data row 2, column 'when': '31.31.2020' is no date such as " in one_line(failed)
-    assert ".2020 (1 of 2 cells); correct the cells, or name those that mean" in one_line(failed)
+    assert "data row 2, column 'when': '31.31.2020' is not a date such as " in one_line(failed)
+    assert ".2020 (1 of 2 cells); correct the cells, or give texts that mean" in one_line(failed)
 
 
 def test_a_decimal_comma_is_the_same_in_train_evaluate_and_predict(run: Run) -> None:
@@ -63,6 +63,6 @@ def test_a_decimal_comma_is_the_same_in_train_evaluate_and_predict(run: Run) -> 
     assert_allclose(row[0], model.predict({"a": [20.12], "b": [1.234]})[0], rtol=1e-5)
     points = "a,b\n20.12,1.2\n"
     failed = run("predict", "model.safetensors", "-", stdin=points, code=1)
-    assert "'20.12' is no number with a decimal comma (--decimal . reads it)" in one_line(failed)
+    assert "'20.12' is not a number with a decimal comma (--decimal . reads it)" in one_line(failed)
     again = run("predict", "model.safetensors", "-", "--decimal", ".", stdin=points).column()
     assert_allclose(again[0], model.predict({"a": [20.12], "b": [1.2]})[0], rtol=1e-5)

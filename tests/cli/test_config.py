@@ -51,7 +51,7 @@ def test_values_of_a_config(run: Run, line: str, option: str, expected: Any) -> 
     [
         ("lrr = 1", "unknown key 'lrr'; did you mean 'lr'"),
         ("batchsize = 1", "unknown key 'batchsize'; did you mean 'batch-size'"),
-        ("qqqq = 1", "unknown key 'qqqq'; it may be one of ['activation', 'alpha', 'batch-size'"),
+        ("qqqq = 1", "unknown key 'qqqq'; give one of ['activation', 'alpha', 'batch-size'"),
         ("config = 'x'", "unknown key 'config'"),
         ("[train]\nlr = 1", "unknown key 'train'"),
         ("lr", "run.toml is not TOML"),

@@ -57,7 +57,7 @@ def test_a_training_that_diverges_replaces_no_model(
     assert Path("m").read_bytes() == good
     found = re.search(
         r"the best finite epoch \(R² (-\S+), .*\) is saved in m.diverged, and m is "
-        r"what it was; try --lr 1000$",
+        r"unchanged; try --lr 1000$",
         error,
     )
     assert found, error
@@ -66,7 +66,7 @@ def test_a_training_that_diverges_replaces_no_model(
     assert float(found[1].replace(",", "")) < -1
     # Nor does the next one replace what the first has left.
     left = Path("m.diverged").read_bytes()
-    assert "is saved in m.diverged-2, and m is what it was" in _error(capsys, *args)
+    assert "is saved in m.diverged-2, and m is unchanged" in _error(capsys, *args)
     assert Path("m.diverged").read_bytes() == left
 
 
@@ -177,7 +177,7 @@ def test_a_test_row_that_overflows_the_network_fails_the_run(
     monkeypatch.setattr(TableClassifier, "evaluate", overflow)
     error = _error(capsys, "train", "data.csv", *FAST, "-o", "m")
     assert "row 8, column 'b': far; the best finite epoch (accuracy" in error
-    assert "is saved in m.diverged, and m is what it was" in error
+    assert "is saved in m.diverged, and m is unchanged" in error
     assert Path("m").read_bytes() == good
 
 
@@ -203,8 +203,8 @@ def test_a_model_that_is_replaced_is_told_of(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("text", r"m replaces a file of \S+ \S+ that was no model of this gpubp\n"),
-        ("estimator", r"m replaces a model of \S+ \S+, an estimator that was saved in Python\n"),
+        ("text", r"m replaces a file of \S+ \S+ that was not a model of this gpubp\n"),
+        ("estimator", r"m replaces a model of \S+ \S+, an estimator saved in Python\n"),
     ],
 )
 def test_another_file_that_is_replaced_is_told_of(

@@ -54,7 +54,7 @@ def test_what_is_read_is_not_replaced(
         name: Path(name).read_bytes() for name in ("data.csv", "options.toml", "xor.toml", "model")
     }
     assert main(command.split()) == 2
-    assert "is a file that is read; give another path" in capsys.readouterr().err
+    assert "is also an input file; give another path" in capsys.readouterr().err
     assert {name: Path(name).read_bytes() for name in kept} == kept
 
 
@@ -160,7 +160,7 @@ def test_a_run_that_was_interrupted_is_not_replaced(
     Path("r.json").write_text(json.dumps(content), encoding="utf-8")
     shutil.copy("r.json", "kept.json")
     assert main(["bench", "tiny.toml", "-o", "r.json"]) == 2
-    assert "go on with --resume" in capsys.readouterr().err
+    assert "continue with --resume" in capsys.readouterr().err
     assert Path("r.json").read_bytes() == Path("kept.json").read_bytes()
     assert main(["bench", "tiny.toml", "-o", "r.json", "--resume"]) == 0
 

@@ -42,7 +42,7 @@ def test_a_model_of_a_table(run: Run) -> None:
     assert re.search(r"chosen schedule \w+, batch 8, .*\(by the size of the table\)", words)
     assert "patience" not in words
     assert "all 3 epochs done on cpu" in words
-    assert "verdict 8 test rows are too few to tell the network from " in words
+    assert "verdict 8 test rows are too few to distinguish the network from " in words
     assert f"versions gpubp {gpubp.__version__}, numpy {np.__version__}" in words
 
 

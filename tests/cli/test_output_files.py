@@ -108,7 +108,7 @@ def test_a_page_to_standard_output(
     assert "The page is" not in err
     assert not Path("-").exists()
     _, err = _run(capsys, f"{command} --html - --json", code=2)
-    assert "--html - and --json both go to standard output; give a file" in err
+    assert "--html - and --json both write to standard output; give a file" in err
 
 
 def test_a_table_to_standard_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,10 +175,10 @@ def test_standard_output_and_a_file_of_the_name_minus_are_two(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("train data.csv -o -", "-o - is standard output, and a model is no text; give a file"),
-        ("train data.csv -o /dev/stdout", "-o /dev/stdout is standard output, and a model is no"),
-        ("bench tiny.toml -o -", "-o - is standard output, and --resume reads the results again"),
-        (f"bench tiny.toml -o {os.devnull}", "is a device or pipe, and --resume reads the results"),
+        ("train data.csv -o -", "-o - is standard output, but a model file is binary; give"),
+        ("train data.csv -o /dev/stdout", "-o /dev/stdout is standard output, but a model file"),
+        ("bench tiny.toml -o -", "-o - is standard output, but --resume has to read the results"),
+        (f"bench tiny.toml -o {os.devnull}", "is a device or pipe, but --resume has to read"),
     ],
 )
 def test_what_standard_output_cannot_take(

@@ -182,5 +182,5 @@ def test_kept_cells_are_as_they_are_written(run: Run, model: str) -> None:
 @pytest.mark.parametrize("suffix", ["xlsx", "csv.gz", "json", "npz", "duckdb"])
 def test_formats_that_are_not_written(run: Run, model: str, suffix: str) -> None:
     failed = run("predict", model, "data.csv", "-o", f"out.{suffix}", code=2)
-    assert "but predictions are CSV or, by the suffix .parquet, Parquet" in one_line(failed)
+    assert "but predictions are written as CSV or Parquet; give a name" in one_line(failed)
     assert not Path(f"out.{suffix}").exists()

@@ -151,14 +151,14 @@ def test_a_pattern_stands_for_several_files(run: Run) -> None:
     trained = run("train", "part*.csv", "--json", *FAST, "-o", "m").events[-1]
     assert trained["rows"] + trained["test_rows"] == 40
     failed = run("predict", "m", "part*.csv", "-o", "part1.csv", code=2)
-    assert "is a file that is read; give another path" in failed.err
+    assert "is also an input file; give another path" in failed.err
 
 
 def test_a_slow_query_says_that_it_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_input, "SLOW_QUERY", 0.01)
     write_csv("data.csv", a=[1, 2, 3], y=[1, 2, 4])
     slow = "SELECT a, y FROM data WHERE (SELECT sum(sqrt(i)) FROM range(20000000) t(i)) > 0"
-    told = "the query has run for 0.01 s and goes on; Ctrl-C ends it"
+    told = "the query is still running after 0.01 s; Ctrl-C stops it"
     assert told in run("train", "data.csv", "--query", slow, *FAST).err
     assert told not in run("train", "data.csv", *FAST).err
 

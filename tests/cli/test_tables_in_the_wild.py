@@ -119,7 +119,7 @@ CASES = {
         _table(a=_with(LATE, r5999="unclear"), b=np.tile(AB[:, 1], 150), y=YES * 150),
         inputs=3,
         rows=6000,
-        notes=("'unclear' in 1 row is no number and counts as a gap",),
+        notes=("'unclear' in 1 row is not a number and counts as a gap",),
     ),
     "a class of one row": Case(
         _table(y=["ok"] * 39 + ["rare"]), labels={"ok", "rare"}, notes=("'ok'",)

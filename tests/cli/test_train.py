@@ -80,7 +80,8 @@ def test_labels_that_training_had_not_have_no_log_loss(run: Run) -> None:
     told = run("evaluate", "model.safetensors", "more.csv")
     assert "log loss" not in told.out
     assert told.err.startswith(
-        "no log loss: column 'y' has labels that training had not, 'never', 'perhaps'; leave"
+        "no log loss: column 'y' has labels that were not in the training rows, 'never', "
+        "'perhaps'; leave"
     )
     told = run("evaluate", "model.safetensors", "more.csv", "--json")
     found = told.events[0]

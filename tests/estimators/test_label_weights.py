@@ -199,7 +199,9 @@ def test_weights_of_another_shape_are_refused(
         classifier().fit(X, y, sample_weight=weights)
 
 
-@pytest.mark.parametrize("form", [np.asarray, np.ndarray.tolist, pandas_frame], ids=str)
+@pytest.mark.parametrize(
+    "form", [np.asarray, np.ndarray.tolist, pandas_frame], ids=["array", "list", "frame"]
+)
 @pytest.mark.parametrize("given", [None, WEIGHTS, BY_LABEL[::-1]], ids=["alone", "rows", "labels"])
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_class_weights_by_row_are_sample_weights(

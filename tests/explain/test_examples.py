@@ -139,9 +139,9 @@ def test_json_has_every_quantity_in_full(capsys):
     [
         (["--example", "nothing"], 1, "no example is called 'nothing'; give one of step-by-step"),
         (["--example", "no.toml"], 1, "no.toml cannot be read"),
-        (["--row", "1"], 2, "--row 1: the rows are 0 to 0"),
+        (["--row", "1"], 2, "--row 1: give a row from 0 to 0"),
         (["--vary", "w9"], 2, "'w9' is unknown"),
-        (["model.safetensors"], 2, "explained on a row of data"),
+        (["model.safetensors"], 2, "explaining a model needs data"),
         (["missing.safetensors", "digits"], 1, "no such file"),
         (["--html", "no/such/folder.html"], 1, "does not exist"),
     ],

@@ -237,10 +237,10 @@ OF_EIGHT: dict[str, Any] = {
     "epilogue": Epilogue.GELU_AUX_BIAS,
 }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "columns": ({"out": np.ones((2, 5, 3), F32).swapaxes(1, 2)}, "an out that lies by rows"),
+    "columns": ({"out": np.ones((2, 5, 3), F32).swapaxes(1, 2)}, "an out that is row-major"),
     "empty": (
         {"A": np.ones((2, 3, 0), F32), "B": np.ones((2, 0, 5), F32)},
-        "lies by rows and is not empty",
+        "is row-major and is not empty",
     ),
     "no rows": ({"A": np.ones((2, 0, 4), F32), "out": np.ones((2, 0, 5), F32)}, "is not empty"),
     "overlapping gradients": (
@@ -248,15 +248,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
             "bias": as_strided(np.ones(9, F32), (2, 1, 5), (16, 0, 4)),
             "epilogue": Epilogue.BGRADA,
         },
-        "one for each matrix",
+        "one per matrix",
     ),
     "short bias": ({"bias": np.ones((2, 1, 4), F32)}, r"bias has shape .2, 1, 4.; pass .1, 5. or"),
     "vector": ({"bias": np.ones(5, F32)}, "bias has shape .5,., but a matrix has two axes"),
     "type of bias": ({"bias": np.ones((2, 1, 5))}, "of the type of out"),
-    "gaps": ({"bias": np.ones((2, 1, 10), F32)[..., ::2]}, "pass rows without gaps"),
+    "gaps": ({"bias": np.ones((2, 1, 10), F32)[..., ::2]}, "pass contiguous rows"),
     "shared gradient": (
         {"bias": np.ones((1, 5), F32), "epilogue": Epilogue.DRELU_BGRAD},
-        "one for each matrix",
+        "one per matrix",
     ),
     "no mask": ({"mask": None}, r"mask must be contiguous uint8 .2, 3, 16., got None"),
     "mask of bits": ({"mask": np.zeros((2, 3, 1), np.uint8)}, r"got .'uint8', .2, 3, 1.."),
@@ -268,7 +268,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "gaps in Z": (OF_EIGHT | {"mask": np.zeros((2, 3, 16), F32)[..., ::2]}, "contiguous, like"),
     "shared gradient of GELU": (
         OF_EIGHT | {"bias": np.ones((1, 8), F32), "epilogue": Epilogue.DGELU_BGRAD},
-        "one for each matrix",
+        "one per matrix",
     ),
 }
 

@@ -133,7 +133,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "overlapping columns": ({"A": as_strided(np.ones(30, F32), (4, 6), (4, 8))}, "or column"),
     "half an element": (
         {"A": as_strided(np.ones(40, F32), (4, 6), (26, 4))},
-        "no multiples of its elements' 4 bytes",
+        "not multiples of its item size 4;",
     ),
     "uneven axes": (
         {"A": np.ones((3, 2, 4, 6), F32).swapaxes(0, 1), "out": ONES["batch"]},
@@ -173,7 +173,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
             "B": np.ones((1, 8), F32),
             "out": as_strided(np.ones(1, F32), (2**31, 8), (32, 4)),
         },
-        "2147483648, but cuBLAS takes 2147483647 at most",
+        "2147483648, but cuBLAS takes at most 2147483647",
     ),
 }
 

@@ -52,7 +52,5 @@ def test_the_columns_of_a_table_for_an_estimator_of_arrays() -> None:
 
 def test_another_number_of_columns() -> None:
     network = MLPClassifier((3,), max_iter=2).fit(X[:, :2], LABELS)
-    with pytest.raises(
-        DataError, match=r"has 3 columns besides 'y', but the model was fitted with 2"
-    ):
+    with pytest.raises(DataError, match=r"has 3 columns without the target 'y', but the model was"):
         with_columns_of(network, table(LABELS))

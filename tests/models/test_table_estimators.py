@@ -529,7 +529,7 @@ def test_gaps_and_values_that_training_had_not() -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("abc", "X, data row 5, column 'a': 'abc' is no number and counts as empty"),
+        ("abc", "X, data row 5, column 'a': 'abc' is not a number and counts as empty"),
         (np.inf, "X, data row 5, column 'a': inf is not a finite number and counts as empty"),
     ],
 )
@@ -618,7 +618,7 @@ def test_scores_with_labels_that_training_had_not() -> None:
     assert rows[3]["rows"] == 3
     assert rows[3]["recall"] == 0
     with pytest.raises(
-        DataError, match="data row 4, column 'y': 'elsewhere' is no label of the model, w"
+        DataError, match="data row 4, column 'y': 'elsewhere' is not a label of the model"
     ):
         model.known_labels(table(y=labels))
     with pytest.raises(DataError, match="data row 1, column 'y': the label is missing"):
@@ -629,7 +629,8 @@ def test_scores_with_labels_that_training_had_not() -> None:
 
 def test_labels_of_another_kind() -> None:
     with pytest.raises(
-        DataError, match=r"has labels such as .*, but the model's are such as 'high'"
+        DataError,
+        match=r"has labels such as .*, but the model was trained on .* as 'high'",
     ):
         classifier().evaluate(table(y=A))
 
@@ -647,7 +648,9 @@ def test_scores_of_numbers_by_hand() -> None:
     assert_allclose(scores["per_output"][1]["mae"], np.abs(residuals[:, 1]).mean(), rtol=1e-12)
     gaps = truth | {"y1": np.where(np.arange(N) < 20, np.nan, Y[:, 1])}
     assert_allclose(model.evaluate(table(**gaps))["mae"], np.abs(residuals[20:]).mean())
-    with pytest.raises(DataError, match="1 targets were given, but the model has 2: y0, y1"):
+    with pytest.raises(
+        DataError, match="1 targets were given, but the model has 2; give columns for y0, y1"
+    ):
         model.evaluate(table(**truth), ["y0"])
     with pytest.raises(DataError, match="has no column 'y0'"):
         model.evaluate(table())

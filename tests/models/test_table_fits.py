@@ -26,7 +26,7 @@ def test_a_target_that_is_no_feature_is_not_learned_from() -> None:
     model = TableClassifier(**SMALL).fit(iris, labels_of(iris.columns["target"]))
     assert model.feature_names_in_.tolist() == list(iris.names[:4])
     assert "target" not in TableEncoder().fit(iris).feature_names_in_
-    with pytest.raises(DataError, match=r"no column besides the target 'target'; add features"):
+    with pytest.raises(DataError, match=r"only the target 'target' and no other column; add"):
         TableEncoder().fit(iris.select(["target"]))
 
 
@@ -65,7 +65,7 @@ def test_several_labels_are_predicted_but_not_scored() -> None:
     Y = np.stack([A > 0, A > 1], axis=1).astype(int)
     model = TableClassifier(**SMALL).fit(COLUMNS, Y)
     assert_array_equal(model.predict(COLUMNS), model.predict_proba(COLUMNS) > 0.5)
-    with pytest.raises(DataError, match=r"gives several labels to a row, 'y0', 'y1', which only"):
+    with pytest.raises(DataError, match=r"is multi-label, with targets 'y0', 'y1', but only"):
         model.evaluate(COLUMNS | {"y0": Y[:, 0], "y1": Y[:, 1]})
 
 

@@ -118,6 +118,6 @@ def test_each_parameter_is_documented_with_its_default(ours: Any, network: Any) 
         default = re.search(r"default=(.*)", entry.partition("\n")[0] + " ")
         assert default, name
         assert default[1].strip().replace('"', "'") == repr(parameters[name].default), name
-        assert ("'auto' leaves it to the" in entry) == (name in AUTO), name
+        assert ("'auto': chosen by the" in entry) == (name in AUTO), name
         assert len(entry.splitlines()) > 1, name
     assert "{" + "parameters}" not in ours.__doc__

@@ -109,7 +109,9 @@ def test_few_rows_cannot_tell(n: int) -> None:
     others = [classifier("trivial", y, np.full(n, 0.5)), classifier("linear", y, right)]
     text = said(y, right, *others)
     verb = "row is" if n == 1 else "rows are"
-    assert text.startswith(f"{n} test {verb} too few to tell the network from the linear one: ")
+    assert text.startswith(
+        f"{n} test {verb} too few to distinguish the network from the linear one: "
+    )
     assert not is_better(text)
 
 

@@ -18,7 +18,7 @@ def _column(name: str, kind: str = "number", **more: Any) -> dict[str, Any]:
 def test_columns_with_gaps_and_remarks() -> None:
     lines = columns_table(
         [
-            _column("age", gaps=1200, inputs=1, remarks=["-999 in 3 rows lies far outside"]),
+            _column("age", gaps=1200, inputs=1, remarks=["-999 in 3 rows is an outlier"]),
             _column("color", "category", encoding="one-hot, 3 values", inputs=3),
             _column("id", "id", used=False, remarks=["left out: all 9 values differ"]),
         ],
@@ -27,7 +27,7 @@ def test_columns_with_gaps_and_remarks() -> None:
     assert lines == [
         "column  type      inputs   gaps  encoded as",
         "age     number         1  1,200  standardised",
-        "    -999 in 3 rows lies far outside",
+        "    -999 in 3 rows is an outlier",
         "color   category       3         one-hot, 3 values",
         "id      id                       left out: all 9 values differ",
         "2 columns as 4 inputs of the network",

@@ -99,7 +99,7 @@ def test_array_chunks_equal_the_whole_and_know_their_rows(tmp_path):
         ({"X": X[:, :0]}, r"data.npz: X has shape \(4, 0\)"),
         ({"X": X.astype(str)}, "data.npz: X has dtype <U.*; give real numbers"),
         ({"X": X + 1j}, "data.npz: X has dtype complex64; give real numbers"),
-        ({"X": X.astype(object)}, "data.npz holds an array of Python objects.*y.astype.str"),
+        ({"X": X.astype(object)}, "data.npz has an array of Python objects.*y.astype.str"),
         ({"X": X, "y": X[:3, 0]}, "data.npz: X has 4 rows and y 3"),
         ({"X": X, "y": X[:, :, None]}, r"data.npz: y has shape \(4, 3, 1\); give \(n,\) or"),
         ({"X": X, "y": X[:, 0] + 1j}, "data.npz: y has dtype complex64; give numbers or text"),
@@ -156,7 +156,7 @@ def test_an_error_without_a_message_gives_its_type(tmp_path, monkeypatch):
 
 def test_a_target_file_goes_with_npy_only(tmp_path):
     npz, npy = _npz(tmp_path, X=X), _npy(tmp_path, X)
-    with pytest.raises(DataError, match=r"data.npz: a target file goes with an .npy file only"):
+    with pytest.raises(DataError, match=r"data.npz: a target file is only for an .npy file"):
         read_table(npz, target_file=npy)
     with pytest.raises(DataError, match=r"data.npz has suffix '.npz'; give one of .npy"):
         read_table(npy, target_file=npz)

@@ -29,7 +29,7 @@ def _found(path: Path, cells: list[str]) -> ColumnType:
 def test_a_code_among_decimals_is_a_gap(tmp_path: Path, row: int) -> None:
     found = _found(tmp_path / "d.csv", [*DECIMALS[:row], "007", *DECIMALS[row + 1 :]])
     assert (found.kind, found.gaps, found.strays) == ("number", 1, ("007",))
-    assert "'007' in 1 row is no number and counts as a gap" in found.remarks
+    assert "'007' in 1 row is not a number and counts as a gap" in found.remarks
     others = np.array([*DECIMALS[:row], *DECIMALS[row + 1 :]], float)
     assert found.statistics is not None
     assert found.statistics.low == others.min()

@@ -71,8 +71,8 @@ def test_cells_that_contradict_are_read_by_column_with_a_remark(write):
     assert _numbers(table, "x") == [20.02, 21.5]
     assert _numbers(table, "z") == [1234.5, 2345.5]
     assert table.notes == (
-        "'20,02' in column 'x' has a decimal comma, '1,234.5' in column 'z' a decimal point: each "
-        "column is read by its own cells; --decimal decides where these could be either",
+        "'20,02' in column 'x' has a decimal comma, '1,234.5' in column 'z' a decimal point; each "
+        "column is read by its own cells, and --decimal sets the sign of ambiguous columns",
     )
 
 

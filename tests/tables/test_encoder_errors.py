@@ -45,7 +45,7 @@ def test_all_columns_that_cannot_be_used_are_listed_at_once() -> None:
         "data.csv has 3 columns that cannot be used: "
         "'a' has no number in 1 of 2 cells, such as 'z' in data row 7; "
         "'b' has no number in 1 of 2 cells, such as 'x' in data row 7; "
-        "'c' has no date in 2 of 2 cells, such as '1' in data row 3; to leave out: --drop 'a,b,c'"
+        "'c' has no date in 2 of 2 cells, such as '1' in data row 3; leave out: --drop 'a,b,c'"
     )
     assert TableEncoder(drop=["a", "b", "c"]).fit(table).n_features_out_ == 1
 
@@ -100,7 +100,7 @@ def test_a_needed_column_must_not_be_doubled() -> None:
     encoder = TableEncoder().fit(TRAINING)
     doubled = _table(**{name: [None] for name in "abcd"}, **{"b.1": ["x"], "e": [1]})
     encoder.transform(replace(doubled, doubled=frozenset("e")))
-    with pytest.raises(DataError, match="several columns 'b', but the model knows one"):
+    with pytest.raises(DataError, match="several columns 'b', but the model has one"):
         encoder.transform(replace(doubled, doubled=frozenset("be")))
     both = TableEncoder().fit(_table(**{"b": ["x", "y"] * 2, "b.1": ["x", "y"] * 2}))
     assert both.transform(replace(doubled, doubled=frozenset("b"))).shape == (1, 4)
@@ -112,9 +112,13 @@ def test_a_needed_column_must_not_be_doubled() -> None:
         (
             "a",
             ["1", "abc", "abc"],
-            "data row 2, column 'a': 'abc' is no number (2 of 3 cells); correct the",
+            "data row 2, column 'a': 'abc' is not a number (2 of 3 cells); correct the",
         ),
-        ("a", ["1", "2", "3,5"], "data row 3, column 'a': '3,5' is no number with a decimal point"),
+        (
+            "a",
+            ["1", "2", "3,5"],
+            "data row 3, column 'a': '3,5' is not a number with a decimal point",
+        ),
         ("a", [1, 2, np.inf], "data row 3, column 'a': inf is not a finite number (1 of 3 cells)"),
         ("a", [1, -np.inf, 2], "data row 2, column 'a': -inf is not a finite number"),
         ("a", [1, 2, 1e39], "data row 3, column 'a': 1e+39 is too large; training had 1 to 4"),
@@ -124,9 +128,9 @@ def test_a_needed_column_must_not_be_doubled() -> None:
         (
             "d",
             ["2020-01-01", "soon", ""],
-            "data row 2, column 'd': 'soon' is no date such as 2020-",
+            "data row 2, column 'd': 'soon' is not a date such as 2020-",
         ),
-        ("d", [20200101, 2, 3], "data row 1, column 'd': '20200101' is no date"),
+        ("d", [20200101, 2, 3], "data row 1, column 'd': '20200101' is not a date"),
     ],
 )
 def test_a_cell_that_cannot_be_encoded_is_named(
@@ -144,9 +148,9 @@ def test_cells_of_several_columns_are_named_with_their_row_of_the_source() -> No
     with pytest.raises(DataError) as caught:
         encoder.transform(replace(bad, first_row=101))
     assert str(caught.value) == (
-        "data.csv, data row 102, column 'a': 'u' is no number (1 of 2 cells); "
+        "data.csv, data row 102, column 'a': 'u' is not a number (1 of 2 cells); "
         "data.csv, data row 101, column 'c': 'v' is neither 'no' nor 'yes' (1 of 2 cells); correct "
-        "the cells, or name those that mean 'missing' by --na"
+        "the cells, or give texts that mean 'missing' with --na"
     )
 
 
@@ -158,13 +162,17 @@ def _rows(**columns: Any) -> Table:
 @pytest.mark.parametrize(
     ("column", "cells", "message"),
     [
-        ("a", ["1", "u", "3", "w", *"1234"], "'u' is no number and counts as empty (2 such cells)"),
+        (
+            "a",
+            ["1", "u", "3", "w", *"1234"],
+            "'u' is not a number and counts as empty (2 such cells)",
+        ),
         ("a", [1, -np.inf, *range(7)], "-inf is not a finite number and counts as empty"),
         ("c", ["yes", "v", *["no"] * 7], "'v' is neither 'no' nor 'yes' and counts as empty"),
         (
             "d",
             ["2020-01-01", "2020-31-31", "2020-02-02"],
-            "'2020-31-31' is no date such as 2020-02-02 and counts as empty",
+            "'2020-31-31' is not a date such as 2020-02-02 and counts as empty",
         ),
     ],
 )

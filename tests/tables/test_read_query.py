@@ -146,9 +146,7 @@ def test_a_query_that_takes_all_memory(path, monkeypatch):
         lock(session, paths)
 
     monkeypatch.setattr(Session, "lock", small)
-    with pytest.raises(
-        DataError, match=r"query: .* memory and the disk .*; select fewer rows or col"
-    ):
+    with pytest.raises(DataError, match=r"query: .* memory and disk .*; select fewer rows or col"):
         _read(path, "SELECT list(i::VARCHAR) AS x FROM range(10000000) t(i)")
 
 
@@ -176,7 +174,7 @@ def test_arrays_have_no_query(tmp_path):
     import numpy as np
 
     np.save(tmp_path / "X.npy", np.ones((2, 2)))
-    with pytest.raises(DataError, match="a query is for text, Parquet, JSON and DuckDB files only"):
+    with pytest.raises(DataError, match="a query is only for text, Parquet, JSON and DuckDB files"):
         _read(tmp_path / "X.npy", "SELECT 1")
 
 

@@ -43,7 +43,7 @@ def test_constant_tiny_and_huge_columns_have_a_positive_scale() -> None:
     assert SortedNumbers.of(np.full(3, 7.0)).statistics() == Statistics(7, 7, 7, 7, 1)
     assert SortedNumbers.of(np.array([0, 5e-324])).statistics().scale > 0
     assert SortedNumbers.of(np.array([1e308, 0])).statistics().scale == pytest.approx(5e307)
-    with pytest.raises(ValueError, match=r"-1e\+308 to 1e\+308, too far for float64"):
+    with pytest.raises(ValueError, match=r"-1e\+308 to 1e\+308, is too wide for float64"):
         SortedNumbers.of(np.array([-1e308, 1e308])).statistics()
 
 

@@ -44,9 +44,9 @@ def test_targets_and_features() -> None:
     assert without_targets(table, ("price",)).names == ("a", "y")
     with pytest.raises(DataError, match=r"data.csv has no column 'prise'; did you mean 'price'\?"):
         resolve_targets(table, ["prise"])
-    with pytest.raises(DataError, match="targets are 'a', 'a'; name every column once"):
+    with pytest.raises(DataError, match="targets are 'a', 'a'; give every column only once"):
         resolve_targets(table, ["a", "a"])
-    with pytest.raises(DataError, match=r"data.csv has no column besides the target 'y'; add feat"):
+    with pytest.raises(DataError, match=r"data.csv has only the target 'y' and no other"):
         without_targets(table_of(y=[1, 2]), ("y",))
 
 
@@ -235,7 +235,7 @@ def test_places_of_labels(
 
 
 def test_no_known_label_at_all() -> None:
-    message = "data.csv: column 'y' has labels such as 'x', but the model's are such as 1; name"
+    message = "data.csv: column 'y' has labels such as 'x', but the model was trained"
     with pytest.raises(DataError, match=message):
         class_indices(table_of(y=["x", "y"]), "y", np.array([1, 2]))
 
@@ -302,7 +302,7 @@ def test_cells_that_are_no_numbers(cells: list[Any], message: str) -> None:
         (
             [*"abcdefghijklmnopqrstuvwxyz", *"abcde", *"abcde"],
             "classification",
-            "26 different labels in 36 rows, and 21 of them are in one row alone; choose",
+            "26 different labels in 36 rows, and 21 of them occur only once; choose",
         ),
         (
             ["EU"] * 3 + ["NA"] * 2 + [""],

@@ -96,7 +96,7 @@ def test_counts_and_remarks_of_what_is_left_out() -> None:
     assert ids.remarks == ("left out: all 40 values differ, as ids do",)
     rows = _type(NumberColumn(np.arange(40)), "row of it")
     assert rows.remarks == (
-        "left out: all 40 values differ, as ids do; --numeric 'row of it' takes them as numbers",
+        "left out: all 40 values differ, as ids do; use --numeric 'row of it' if they are numbers",
     )
     assert _type(NumberColumn(np.arange(40)), "row of it", asked="number").used
     texts = [f"a text of {i}" for i in range(1200)]
@@ -135,7 +135,7 @@ def test_few_strays_among_numbers_are_gaps() -> None:
     cells = [str(i) for i in range(30)]
     found = _type(_text(*cells, *["unknown"] * 12))
     assert (found.kind, found.gaps, found.strays) == ("number", 12, ("unknown",))
-    assert found.remarks == ("'unknown' in 12 rows is no number and counts as a gap",)
+    assert found.remarks == ("'unknown' in 12 rows is not a number and counts as a gap",)
     # Too many rows, too many texts, too few numbers.
     assert _type(_text(*cells, *["unknown"] * 13)).kind != "number"
     assert _type(_text(*cells * 9, "u", "v", "w", "x")).kind != "number"
@@ -148,7 +148,7 @@ def test_a_number_beyond_float64_is_a_gap() -> None:
         found = _type(_text(*cells, huge))
         assert (found.kind, found.gaps, found.strays) == ("number", 1, (huge,))
         assert found.remarks[0].endswith(
-            "in 1 row is no number that float64 holds and counts as a gap"
+            "in 1 row is not a number that float64 holds and counts as a gap"
         )
     # Codes are codes, with such a number among them too.
     codes = [f"{i:02}" for i in range(40)]
@@ -163,20 +163,20 @@ def test_few_strays_among_dates_are_gaps() -> None:
     assert (found.kind, found.order, found.strays, found.gaps) == ("date", "dmy", ("later",), 1)
     assert found.remarks == (
         "day before month, as 13.3.2020 shows",
-        "'later' in 1 row is no date and counts as a gap",
+        "'later' in 1 row is not a date and counts as a gap",
     )
 
 
 def test_sentinels_are_pointed_out() -> None:
     values = np.append(np.linspace(-5, 40, 50), [-999] * 12)
-    remark = "-999 in 12 rows lies far outside: name it with --na if it means missing"
+    remark = "-999 in 12 rows is an outlier: give it with --na if it means missing"
     assert _type(NumberColumn(values)).remarks == (remark,)
     assert _type(NumberColumn(np.append(values[:50], -998))).remarks == ()
     days = [f"2020-01-{day:02}" for day in range(1, 31)]
-    far = "9999-12-31 in 2 rows lies far outside: name it with --na if it means missing"
+    far = "9999-12-31 in 2 rows is an outlier: give it with --na if it means missing"
     assert _type(_text(*days, "9999-12-31", "9999-12-31")).remarks == (far,)
     # float64 does not have the last digit of these microseconds.
-    assert "0001-01-01 00:00:00.000001 in 1 row lies" in str(
+    assert "0001-01-01 00:00:00.000001 in 1 row is an outlier" in str(
         _type(_text(*days, "0001-01-01 00:00:00.000001")).remarks
     )
 
@@ -184,7 +184,8 @@ def test_sentinels_are_pointed_out() -> None:
 def test_an_assumed_order_names_the_option() -> None:
     column = _text("05/02/2020", "02/11/2020")
     assert _type(column, "when").remarks == (
-        "day before month is assumed in 02/11/2020; no value shows it; else give --date 'when:mdy'",
+        "day before month is assumed in 02/11/2020; no value shows it; otherwise give "
+        "--date 'when:mdy'",
     )
     assert _type(column, "when", asked="date", order="mdy").remarks == ()
 
@@ -212,7 +213,7 @@ def test_whole_numbers_that_may_be_codes(values: list[float], rows: int, said: b
 def test_a_usual_word_for_a_gap_needs_no_remark() -> None:
     found = _type(_text(*map(str, range(30)), "N/a", "k.A.", "soon"))
     assert found.strays == ("N/a", "k.A.", "soon")
-    assert found.remarks == ("'soon' in 1 row is no number and counts as a gap",)
+    assert found.remarks == ("'soon' in 1 row is not a number and counts as a gap",)
 
 
 def test_infinite_numbers_are_gaps() -> None:
@@ -221,8 +222,8 @@ def test_infinite_numbers_are_gaps() -> None:
     assert found.statistics is not None
     assert (found.statistics.low, found.statistics.median) == (1, 2.5)
     assert found.remarks == (
-        "-inf in 1 row is no finite number and counts as a gap",
-        "inf in 2 rows is no finite number and counts as a gap",
+        "-inf in 1 row is not a finite number and counts as a gap",
+        "inf in 2 rows is not a finite number and counts as a gap",
     )
     assert _type(NumberColumn(np.array([np.inf, np.inf]))).kind == "empty"
 
@@ -243,7 +244,7 @@ def test_the_user_decides_on_the_kind() -> None:
         (_text("1", "b", "2", "b"), "number", "has no number in 2 of 4 cells, such as 'b'", 1),
         (_text(None, "b"), "date", "has no date in 1 of 1 cells, such as 'b'", 1),
         (NumberColumn(np.array([1, 7])), "date", "has no date in 2 of 2 cells, such as '1'", 0),
-        (NumberColumn(np.array([-1e308, 1e308])), None, "too far for float64", None),
+        (NumberColumn(np.array([-1e308, 1e308])), None, "too wide for float64", None),
     ],
 )
 def test_a_column_that_cannot_be_used(

@@ -81,7 +81,7 @@ def test_a_failure_leaves_the_file_that_was_there(tmp_path: Path) -> None:
 
 def test_names_that_differ_in_case_are_refused_for_parquet(tmp_path: Path) -> None:
     block = {"A": np.zeros(1), "a": np.zeros(1)}
-    with pytest.raises(DataError, match=r"'A', 'a' differ in case alone.* write a \.csv"):
+    with pytest.raises(DataError, match=r"'A', 'a' differ only in case.* write a \.csv"):
         write_parquet(tmp_path / "out.parquet", iter([block]))
     assert list(tmp_path.iterdir()) == []
 

@@ -1,1 +1,1 @@
-"""What the cells of a column mean: numbers, categories, dates, text."""
+"""Detect the types of columns: numbers, categories, dates, text."""

@@ -1,4 +1,4 @@
-"""The type of a column, and the words that messages share."""
+"""The type of a column, and phrases shared by messages."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ Kind = Literal["number", "boolean", "category", "date", "text", "constant", "id"
 KINDS: tuple[Kind, ...] = get_args(Kind)
 USED: tuple[Kind, ...] = ("number", "boolean", "category", "date")
 
-FEWEST_IDS = 30  # in fewer rows, different values are no sign of an id
+FEWEST_IDS = 30  # rows; in fewer, distinct values do not indicate an id
 
 
 class ColumnError(DataError):
-    """A column that cannot be used as asked; the message goes on behind the column's name.
+    """A column cannot be used as the kind that the user asked for.
 
-    row: the position of the cell that the message ends with; None for no cell.
+    The message is a phrase that follows the column's name.
+
+    row: index of the row of the cell quoted in the message; None if no cell is quoted.
     """
 
     def __init__(self, message: str, row: int | None = None) -> None:
@@ -28,14 +30,15 @@ class ColumnError(DataError):
 
 @dataclass(frozen=True)
 class ColumnType:
-    """What a column means.
+    """The kind of a column, and details of it.
 
-    gaps, distinct: rows without a value, and different values.
-    remarks: what a person should know about the column, each a short phrase.
-    decimal: how its numbers are written in text.
-    strays: texts in a column of numbers or dates that are none, and so are gaps.
-    order: how its dates are written, for `dates.parse_dates`; "" for other columns.
-    statistics: of a number column in use.
+    name: of the column. kind: one of KINDS.
+    gaps, distinct: number of rows without a value, and of distinct values.
+    remarks: short phrases for the user.
+    decimal: decimal sign of numbers in text.
+    strays: texts in a column of numbers or dates that are neither, so they count as gaps.
+    order: order of the fields of dates, for `dates.parse_dates`; "" for other columns.
+    statistics: of a number column that is used; None for other columns.
     """
 
     name: str
@@ -50,26 +53,29 @@ class ColumnType:
 
     @property
     def used(self) -> bool:
-        """Whether the column is encoded; the others are left out."""
+        """Whether the column is encoded; unused columns are left out."""
         return self.kind in USED
 
     def noted(self, *remarks: str) -> ColumnType:
-        """The same with more remarks."""
+        """Return a copy with more remarks."""
         return replace(self, remarks=(*self.remarks, *remarks))
 
 
 def short(text: str, limit: int = 30) -> str:
-    """A cell in quotes, cut to ``limit`` characters, for messages."""
+    """Return a cell in quotes, shortened to ``limit`` characters, for messages."""
     return repr(text if len(text) <= limit else text[: limit - 1] + "\u2026")
 
 
 def differ(distinct: int, rows: int | None = None) -> str:
-    """The remark on an id."""
+    """Return the remark on an id column.
+
+    distinct: number of distinct values. rows: number of rows with a value; None: equal to it.
+    """
     if rows is None or rows == distinct:
         return f"left out: all {distinct:,} values differ, as ids do"
     return f"left out: {distinct:,} of {rows:,} values differ, as ids do"
 
 
 def rows_of(count: int) -> str:
-    """A count of rows."""
+    """Return a number of rows as text, such as "1 row" or "2,000 rows"."""
     return f"{count:,} row{'' if count == 1 else 's'}"

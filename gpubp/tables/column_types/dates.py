@@ -1,4 +1,4 @@
-"""Dates and times written as text, in the common formats."""
+"""Parse dates and times written as text in the common formats."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]  # of times: (k,) datetime64[us], NaT for a text that is no date
+Array = NDArray[Any]  # times are (k,) datetime64[us], NaT for a text that is not a date
 
-# ymd: 2020-12-31 alone; dmy and mdy: also 31/12/2020 or 12/31/2020; compact: 20201231.
-# Dates with the name of the month go with any of them.
+# ymd: only 2020-12-31; dmy and mdy: also 31/12/2020 or 12/31/2020; compact: also 20201231.
+# Dates with the name of the month are allowed with all of them.
 Order = Literal["ymd", "dmy", "mdy", "compact"]
 ORDERS: tuple[Order, ...] = get_args(Order)
 
-# A row of fields: how the date is written, year, month and day, or the two numbers before the
-# year (_EITHER), hour, minute, second, microsecond.
+# A row of fields: form of the date (one of the constants below), year, month, day, hour, minute,
+# second, microsecond. For _EITHER, month and day are the first and the second number as written.
 _NONE, _CLEAR, _EITHER, _DIGITS = range(4)
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -70,17 +70,18 @@ _KINDS = {
 _ZONE = re.compile(r"(?:Z|UTC|GMT|(?<=:[0-9]{2})[+-][0-9]{2}:?[0-9]{2})\Z")
 
 _NO_DATE = (_NONE, 0, 0, 0, 0, 0, 0, 0)
-_BLOCK = 2**16  # values whose characters are looked at together
+_BLOCK = 2**16  # values that are parsed together
 
 
 @dataclass(frozen=True, eq=False)
 class FoundDates:
-    """How a column writes its dates.
+    """The dates of a column, and the order of their fields.
 
-    times: (k,) datetime64[us] of its texts; NaT where one is no date.
-    remark: why the order was taken, if a person should know.
-    assumed: whether no value shows the order.
-    zones: whether there are different time zones, which are ignored.
+    order: order of day, month and year.
+    times: (k,) datetime64[us]; NaT for a text that is not a date.
+    remark: the reason for the order, for the user; None if it is unambiguous.
+    assumed: whether the order is a guess because no value shows it.
+    zones: whether the values have different time zones, which are ignored.
     """
 
     order: Order
@@ -91,19 +92,23 @@ class FoundDates:
 
 
 def parse_dates(values: Sequence[str] | Array, order: str) -> Array:
-    """(k,) datetime64[us] of texts; NaT for one that is no date.
+    """Return texts as times, (k,) datetime64[us]; NaT for a text that is not a date.
 
-    Time zones are ignored: the hour on the clock is kept. Two-digit years are 1969 to 2068. A
+    Time zones are ignored: the local time is kept as written. Two-digit years are 1969 to 2068. A
     time without a date is on 1970-01-01.
+
+    order: one of ORDERS.
     """
     fields = _fixed_width(values)
     return _times(_slow(values) if fields is None else fields, order)
 
 
 def find_dates(values: Sequence[str] | Array, order: str | None = None) -> FoundDates | None:
-    """The order of day, month and year that suits most texts; None where none is a date.
+    """Return the dates with the order of day, month and year that fits most texts.
 
-    order: "dmy" or "mdy" where the user knows it; None: as the texts show, else day first.
+    The result is None if no text is a date.
+
+    order: "dmy" or "mdy" if the user gave it; None: detected from the texts, else day first.
     """
     fixed = _fixed_width(values)
     fields = _slow(values) if fixed is None else fixed
@@ -120,7 +125,7 @@ def find_dates(values: Sequence[str] | Array, order: str | None = None) -> Found
 
 
 def _order(values: Sequence[str] | Array, fields: Array) -> FoundDates:
-    """Whether the day or the month comes first, and the reason."""
+    """Return the dates with the detected order of day and month, and the reason for it."""
     day_first, month_first = _times(fields, "dmy"), _times(fields, "mdy")
     no_day, no_month = np.isnat(day_first), np.isnat(month_first)
     if no_day.sum() < no_month.sum():
@@ -131,16 +136,16 @@ def _order(values: Sequence[str] | Array, fields: Array) -> FoundDates:
         return FoundDates("mdy", month_first, f"month before day, as {shows} shows")
     either = fields[fields[:, 0] == _EITHER]
     example = values[int(np.argmax(fields[:, 0] == _EITHER))]
-    # Such as 1/1/2020, 2/1/2020, 3/1/2020, ...: the first of each month.
+    # For example 1/1/2020, 2/1/2020, 3/1/2020, ...: the first day of each month.
     if (either[:, 3] == 1).all() and len(np.unique(either[:, 2])) > 3:
-        remark = f"month before day is assumed in {example}, as all have 1 there"
+        remark = f"month before day is assumed in {example}, as the second number is always 1"
         return FoundDates("mdy", month_first, remark, assumed=True)
     remark = f"day before month is assumed in {example}; no value shows it"
     return FoundDates("dmy", day_first, remark, assumed=True)
 
 
 def _slow(values: Sequence[str] | Array) -> Array:
-    """(k, 8) fields of texts of any format, one by one."""
+    """Return the fields of texts in any format, (k, 8), parsed one by one."""
     return np.array([_fields(value) for value in values], np.int64).reshape(-1, 8)
 
 
@@ -153,7 +158,7 @@ def _match(value: str) -> tuple[int, re.Match[str]] | None:
 
 
 def _fields(value: str) -> tuple[int, ...]:
-    """The fields of a text; all 0 for no date."""
+    """Return the fields of a text; all 0 if it is not a date."""
     kind_and_match = _match(value)
     if kind_and_match is None:
         return _NO_DATE
@@ -171,7 +176,7 @@ def _century(year: int, digits: int) -> int:
 
 
 def _clock(found: dict[str, Any]) -> tuple[int, ...]:
-    """Hour, minute, second and microsecond; hour 99 for an hour that no clock has."""
+    """Return hour, minute, second and microsecond; hour 99 for an invalid 12-hour time."""
     if found.get("hour") is None:
         return 0, 0, 0, 0
     hour, half = int(found["hour"]), (found["half"] or "").casefold()
@@ -182,9 +187,9 @@ def _clock(found: dict[str, Any]) -> tuple[int, ...]:
 
 
 def _fixed_width(values: Sequence[str] | Array) -> Array | None:
-    """(k, 8) fields of texts with their digits at the same places; None for other texts.
+    """Return the fields, (k, 8), of texts with digits at the same positions; None for others.
 
-    A million timestamps take 0.3 s so, and 5 s one by one.
+    A million timestamps take 0.3 s this way, and 5 s one by one.
     """
     first = _match(values[0]) if len(values) else None
     if first is None or set(map(len, values)) != {len(values[0])}:
@@ -209,7 +214,10 @@ _FIELDS = ("kind", "year", "month", "day", "hour", "minute", "second", "part")
 
 
 def _read_spans(characters: Array, spans: dict[str, tuple[int, int]], fields: Array) -> bool:
-    """Read the digits of the spans; False if one is none, or other characters differ by row."""
+    """Write the digits of the spans to ``fields``; return whether the texts have one format.
+
+    They have not if a character in a span is not a digit, or if other characters differ by row.
+    """
     others = np.ones(characters.shape[1], np.bool_)
     for name, (start, stop) in spans.items():
         if name == "zone":
@@ -218,7 +226,7 @@ def _read_spans(characters: Array, spans: dict[str, tuple[int, int]], fields: Ar
         digits = characters[:, start:stop].astype(np.int64) - ord("0")
         if ((digits < 0) | (digits > 9)).any():
             return False
-        used = digits[:, :6]  # of a fraction, microseconds
+        used = digits[:, :6]  # a fraction is cut to microseconds
         place = 10 ** np.arange(used.shape[1])[::-1]
         scale = 10 ** (6 - used.shape[1]) if name == "part" else 1
         fields[:, _FIELDS.index(name)] = (used * place).sum(axis=1) * scale
@@ -226,7 +234,7 @@ def _read_spans(characters: Array, spans: dict[str, tuple[int, int]], fields: Ar
 
 
 def _times(fields: Array, order: str) -> Array:
-    """Times of (k, 8) fields; NaT where a field is out of its range or does not suit the order."""
+    """Return the times of fields (k, 8); NaT if a field is out of range or not in this order."""
     kind, year, month, day, hour, minute, second, part = fields.T
     if order == "dmy":
         either = kind == _EITHER
@@ -255,9 +263,12 @@ def _several_zones(values: Sequence[str] | Array) -> bool:
 
 
 def date_parts(times: Array) -> dict[str, Array]:
-    """(k,) float64 of year, month, day, weekday (0: Monday), hour, minute, second, and seconds.
+    """Return the parts of times by name, each (k,) float64.
 
-    times: without NaT. The last part counts the seconds from 1970 on, with their fraction.
+    The parts are year, month, day, weekday (0: Monday), hour, minute, second, and "seconds": the
+    time in seconds since 1970-01-01, with its fraction.
+
+    times: (k,) datetime64[us] without NaT.
     """
     years, months = times.astype("datetime64[Y]"), times.astype("datetime64[M]")
     days = times.astype("datetime64[D]")

@@ -1,4 +1,4 @@
-"""What the columns of a table mean: numbers, categories, dates, and columns of no use."""
+"""Detect the kinds of columns: numbers, categories, dates, and columns to leave out."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ __all__ = ["ColumnError", "ColumnType", "Kind", "as_text", "find_type"]
 
 Array = NDArray[Any]
 
-FEWEST_DATES = 5  # different numbers such as 20201231, from which they are dates
+FEWEST_DATES = 5  # distinct numbers such as 20201231; fewer are not taken as dates
 
-MOST_CODES, FEWEST_ROWS_OF_CODES = 20, 101  # whole numbers that may be zip codes
+# Up to so many distinct whole numbers, in at least so many rows, may be codes such as zip codes.
+MOST_CODES, FEWEST_ROWS_OF_CODES = 20, 101
 
 _ID_NAME = re.compile(r"(?:^|.*[_\W])(?:id|uuid|guid|index|rowid|row|nr)|unnamed.*", re.IGNORECASE)
 _CAMEL_ID = re.compile(r".*[a-z]I[dD]")
@@ -44,24 +45,33 @@ def find_type(
     decimal: str | None = None,
     order: str | None = None,
 ) -> ColumnType:
-    """What the values of a column mean, by rules that look at nothing else.
+    """Return the type of a column, detected from its values and its name.
 
-    A column without values is empty, one with a single value and no gaps is constant.
-    Numbers are numbers however many values they have, but for ids: whole numbers that count up
-    by 1 from row to row, or that all differ under a name such as "id" (30 rows or more).
-    Text is boolean (true/false, yes/no, t/f, y/n), numbers (with decimal commas or thousands
-    separators), dates, or else one of these:
-    - id, where at least 95 % of 30 or more values differ, and text where these are long;
-    - text, where more than half of the rows have a value that no other row has, or a tenth of
-      the cells differ and have 50 characters on average;
-    - a category. So 5,000 zip codes in 100,000 rows are a category, and 900 names of 1,000
-      people are not.
-    Up to 3 other texts in 30 % of the rows of a column of numbers or dates are gaps.
+    A column without values is empty. A column with a single value and no gaps is constant.
 
-    asked: number, category or date: what the user takes the column for.
-    decimal: "." or ",", for numbers in text that could be either.
-    order: "dmy" or "mdy", for dates that could be either.
-    Infinite numbers are gaps. Raises ColumnError where the column cannot be what was asked.
+    A numeric column is a number, however few distinct values it has. The exception are ids: in 30
+    rows or more, whole numbers that increase by 1 from row to row, or that are all distinct in a
+    column with a name such as "id". Infinite numbers count as gaps.
+
+    A column of text is the first of these that fits:
+    - boolean: true/false, yes/no, t/f or y/n;
+    - number: also with decimal commas or thousands separators;
+    - date;
+    - id: at least 95 % of 30 or more values are distinct and short;
+    - text: more than half of the rows have a value that no other row has, or the cells have 50
+      characters on average and more than a tenth of them are distinct;
+    - category: so 5,000 zip codes in 100,000 rows are a category, but 900 names of 1,000 people
+      are not.
+
+    A column is still a number or a date if up to 3 distinct other texts, in up to 30 % of its
+    rows, are not: these count as gaps.
+
+    name: of the column. column: its cells.
+    asked: "number", "category" or "date" if the user gave the kind; None: detect it.
+    decimal: "." or ",": decimal sign of numbers in text that could have either.
+    order: "dmy" or "mdy": order of dates that could have either.
+
+    Raises ColumnError if the column cannot be of the kind that the user gave.
     """
     if isinstance(column, TextColumn):
         return type_of_text(name, column, asked, decimal, order)
@@ -71,7 +81,7 @@ def find_type(
 
 
 def as_text(column: Column) -> TextColumn:
-    """The column as text, numbers as a person writes them: 1 and not 1.0."""
+    """Return the column as text; whole numbers are written 1, not 1.0."""
     if isinstance(column, TextColumn):
         return column
     gaps = column.is_gap()
@@ -102,7 +112,7 @@ def _type_of_numbers(name: str, column: NumberColumn, asked: Kind | None) -> Col
         value = written(numbers.values[:1])[0]
         return replace(found, kind="constant").noted(f"left out: {value} in every row")
     if asked is None and kind == "number" and _counts_rows(name, column.values, numbers):
-        take = f"; --numeric {shlex.quote(name)} takes them as numbers"
+        take = f"; use --numeric {shlex.quote(name)} if they are numbers"
         return replace(found, kind="id").noted(differ(found.distinct) + take)
     if asked is None and kind == "number" and _like_dates(numbers):
         found = type_of_text(name, as_text(column), "date")
@@ -116,7 +126,7 @@ def _type_of_numbers(name: str, column: NumberColumn, asked: Kind | None) -> Col
 
 
 def infinite_of(values: Array) -> dict[str, int]:
-    """How many rows have inf and -inf, where any has."""
+    """Return the number of rows with -inf and with inf, by text; without those that are 0."""
     if values.dtype.kind != "f" or not np.isinf(values).any():
         return {}
     counts = {str(number): int((values == number).sum()) for number in (-np.inf, np.inf)}
@@ -124,16 +134,16 @@ def infinite_of(values: Array) -> dict[str, int]:
 
 
 def _with_infinite(found: ColumnType, infinite: dict[str, int]) -> ColumnType:
-    """The type of the finite numbers, with a remark on the others, which are gaps."""
+    """Return the type with remarks on its infinite numbers, which count as gaps."""
     remarks = [
-        f"{text} in {rows_of(count)} is no finite number and counts as a gap"
+        f"{text} in {rows_of(count)} is not a finite number and counts as a gap"
         for text, count in infinite.items()
     ]
     return replace(found, strays=(*found.strays, *infinite)).noted(*remarks)
 
 
 def _counts_rows(name: str, values: Array, numbers: SortedNumbers) -> bool:
-    """Whether numbers are ids: whole, all different, and counting rows or named like an id."""
+    """Return whether numbers are ids: whole, distinct, and consecutive or named like an id."""
     count = len(numbers.values)
     if count < FEWEST_IDS or numbers.gaps or not numbers.is_whole():
         return False
@@ -141,13 +151,13 @@ def _counts_rows(name: str, values: Array, numbers: SortedNumbers) -> bool:
         return False
     if _is_id_name(name):
         return True
-    # Years count up too.
+    # Years may increase by 1 too, but are not ids.
     years = numbers.values[0] >= 1500 and numbers.values[-1] <= 2200
     return not years and bool((values[1:] - values[:-1] == 1).all())
 
 
 def _like_dates(numbers: SortedNumbers) -> bool:
-    """Whether numbers such as 20201231 are all dates."""
+    """Return whether all numbers are dates such as 20201231."""
     if not (numbers.values[0] >= 18000101 and numbers.values[-1] <= 21991231):
         return False
     if not numbers.is_whole():
@@ -160,12 +170,15 @@ def _like_dates(numbers: SortedNumbers) -> bool:
 
 
 def _like_codes(numbers: SortedNumbers, distinct: int) -> bool:
-    """Whether numbers may be codes of five digits, such as zip codes (01067 is 1067 in a frame)."""
+    """Return whether numbers may be codes of five digits, such as zip codes.
+
+    A code such as 01067 has four digits as a number.
+    """
     values = numbers.values
     few = distinct <= MOST_CODES and len(values) >= FEWEST_ROWS_OF_CODES
     if not (few and values[0] >= 1000 and 10_000 <= values[-1] < 100_000 and numbers.is_whole()):
         return False
-    return bool((values % 100 != 0).any())  # prices and wages are round
+    return bool((values % 100 != 0).any())  # only round numbers are rather prices or wages
 
 
 def _is_id_name(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Numbers written as text: decimal commas, thousands separators, currencies, percent."""
+"""Parse numbers written as text: decimal commas, thousands separators, currencies, percent."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Decimal = Literal[".", ","]
 
-# Integers beyond this are not all numbers of float64: they are ids, not quantities.
+# Above this, float64 does not hold every integer; such numbers are ids, not quantities.
 LARGEST_INTEGER = 2**53
 
 # Thin, no-break and plain spaces, and the apostrophe of Swiss numbers.
 _SPACES = " \u00a0\u2009\u202f'\u2019"
-_UNITS = "$\u20ac\u00a3\u00a5%"  # before or behind a number, and not read
+_UNITS = "$\u20ac\u00a3\u00a5%"  # allowed before or after a number, and ignored
 
 
 def _pattern(decimal: str, separator: str) -> re.Pattern[str]:
@@ -37,10 +37,12 @@ _LEADING_ZERO = re.compile(r"[+\u2212-]?0[0-9]")
 
 
 def parse_numbers(values: Sequence[str] | Array, decimal: str | None = None) -> Array | None:
-    """(k,) float64 of distinct texts that are all numbers; None where one of them is not.
+    """Return distinct texts as numbers, (k,) float64; None if one of them is not a number.
 
-    decimal: "." or ","; None: find out from all values by `find_decimal`.
-    A leading zero ("01"), an integer beyond 2**53 and a number beyond float64 are text.
+    Texts with a leading zero ("01"), integers beyond 2**53 and numbers beyond float64 do not count
+    as numbers.
+
+    decimal: "." or ","; None: detected from all values by `find_decimal`.
     """
     found = find_decimal(values) if decimal is None else decimal
     if found is None:
@@ -50,9 +52,9 @@ def parse_numbers(values: Sequence[str] | Array, decimal: str | None = None) -> 
 
 
 def find_decimal(values: Sequence[str] | Array, preferred: str | None = None) -> Decimal | None:
-    """The decimal mark with which all values are numbers; None where there is none.
+    """Return the decimal sign with which all values are numbers; None if there is none.
 
-    Where both fit, as in "2,288", it is ``preferred``, or "." without that.
+    If both signs fit, as for "2,288", it is ``preferred``, or "." if that is None.
     """
     order: tuple[Decimal, ...] = (",", ".") if preferred == "," else (".", ",")
     for decimal in order:
@@ -62,12 +64,12 @@ def find_decimal(values: Sequence[str] | Array, preferred: str | None = None) ->
 
 
 def decimals_of(value: str) -> str:
-    """The decimal marks with which a text is a number: "", ".", "," or both, ".,"."""
+    """Return the decimal signs with which a text is a number: "", ".", "," or both, ".,"."""
     return "".join(decimal for decimal, pattern in _PATTERNS.items() if pattern.fullmatch(value))
 
 
 def doubt(value: str, decimal: str) -> str:
-    """A remark on a number that could have a decimal comma or not, and how it is read."""
+    """Return a remark on a number whose comma may be decimal or not, and on how it is read."""
     other = "," if decimal == "." else "."
     as_read, instead = (written(read_numbers([value], mark))[0] for mark in (decimal, other))
     return (
@@ -77,7 +79,10 @@ def doubt(value: str, decimal: str) -> str:
 
 
 def is_ambiguous(values: Iterable[str]) -> str | None:
-    """A value with a comma that may be decimal or not; None where there is none, or one decides."""
+    """Return a value whose comma may be decimal or not.
+
+    It is None if there is no comma, or if some value shows the decimal sign.
+    """
     example = None
     for value in values:
         if example is None and "," in value:
@@ -88,9 +93,9 @@ def is_ambiguous(values: Iterable[str]) -> str | None:
 
 
 def read_numbers(values: Sequence[str] | Array, decimal: str, *, strict: bool = False) -> Array:
-    """(k,) float64: each text as a number, NaN for one that is none.
+    """Return texts as numbers, (k,) float64; NaN for a text that is not a number.
 
-    strict: leading zeros and integers that float64 cannot hold are no numbers either.
+    strict: whether texts with leading zeros, and integers beyond 2**53, become NaN too.
     """
     match, table = _PATTERNS[decimal].fullmatch, _TO_FLOAT[decimal]
     numbers = np.full(len(values), np.nan)
@@ -104,7 +109,7 @@ def read_numbers(values: Sequence[str] | Array, decimal: str, *, strict: bool = 
 
 
 def written(values: Array) -> list[str]:
-    """Numbers as a person writes them: whole ones without a decimal point."""
+    """Return numbers as text; whole ones without a decimal point."""
     if values.dtype.kind == "b":
         return [str(bool(value)) for value in values]
     if values.dtype.kind in "iu":
@@ -119,10 +124,10 @@ def written(values: Array) -> list[str]:
 
 
 def _is_code(value: str, number: float) -> bool:
-    """Whether digits are a code rather than a quantity: "01", or more digits than float64 has."""
+    """Return whether a text is a code, not a quantity: "01", or an integer beyond 2**53."""
     if _LEADING_ZERO.match(value):
         return True
     digits = value.lstrip("+-\u2212")
-    # 2**53 + 1 rounds to 2**53, so the number does not tell.
+    # 2**53 + 1 rounds to 2**53, so the text has to be compared, not the number.
     large = abs(number) >= LARGEST_INTEGER and digits.isdecimal()
     return large and (len(digits) > 16 or int(digits) > LARGEST_INTEGER)

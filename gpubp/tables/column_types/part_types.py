@@ -1,4 +1,4 @@
-"""What a column means where only a part of its rows is learned from."""
+"""The type of a column if only a part of its rows is learned from."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ def type_of_part(
     order: str | None = None,
     source_order: NDArray[Any] | None = None,
 ) -> ColumnType:
-    """The type of a column: its kind by all rows, its numbers by a part of them.
+    """Return the type of a column: its kind from all rows, its statistics from a part of them.
 
-    So the kind does not depend on which rows are kept for a test, and a cell that is no number is
-    a gap in the test too. part, whole: the column in the rows to learn from, and in all.
-    source_order: (n,) places in ``whole`` of the first row of the source, the second, ...; None
-    where it has that order.
-    The other arguments, and what is raised, are those of `find_type`.
+    So the kind does not depend on which rows are kept for a test, and a text among numbers counts
+    as a gap in the test rows too.
+
+    part, whole: the column in the rows to learn from, and in all rows.
+    source_order: (n,), the indices in ``whole`` of the rows in the order of the source; None if
+        ``whole`` has that order.
+
+    The other arguments, and the errors, are those of `find_type`.
     """
     whole = whole if source_order is None else whole.take(source_order)
     found = find_type(name, whole, asked=asked, decimal=decimal, order=order)
@@ -37,12 +40,12 @@ def type_of_part(
         return found
     if found.kind == "date" and found.order in ("dmy", "mdy"):
         order = found.order
-    # Any two values of a boolean column are categories, too, and those of a part are fewer.
+    # A part may have only one of the two values of a boolean column, so it is tried as a category.
     kind: Kind = "category" if found.kind == "boolean" else found.kind
     if found.kind == "number":
         decimal = found.decimal
     own = find_type(name, _without(part, found.strays), asked=kind, decimal=decimal, order=order)
-    if own.kind != kind:  # constant, or empty, in this part, from which nothing can be learned
+    if own.kind != kind:  # the part is constant or empty: nothing can be learned from it
         return own
     if kind == "category":
         return replace(own, kind=found.kind)
@@ -50,7 +53,7 @@ def type_of_part(
 
 
 def _without(column: Column, strays: tuple[str, ...]) -> Column:
-    """The column with gaps in place of some texts."""
+    """Return the column with gaps in place of the texts ``strays``."""
     if isinstance(column, NumberColumn) or not strays:
         return column
     is_stray = np.append(np.isin(column.values, strays), [False])

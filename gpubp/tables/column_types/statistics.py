@@ -1,4 +1,4 @@
-"""What the numbers of a column are like: the same bits for the same numbers in any order."""
+"""Statistics of the numbers in a column, with the same bits for any order of the rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of the values that are no gaps; all in the units of the column.
+    """Statistics of the values of a column without gaps, in the units of the column.
 
-    scale: the standard deviation, or 1 for a constant column.
+    low, high: smallest and largest value.
+    scale: standard deviation, or 1 for a constant column.
     """
 
     low: float
@@ -27,41 +28,41 @@ class Statistics:
 
 @dataclass(frozen=True, eq=False)
 class SortedNumbers:
-    """The numbers of a column in ascending order, float64, and how many gaps it has."""
+    """The numbers of a column in ascending order, float64, and the number of its gaps."""
 
     values: Array
     gaps: int
 
     @classmethod
     def of(cls, values: Array) -> SortedNumbers:
-        """Sort a column (n,) of any real dtype; NaN is a gap."""
-        # Sorted in the dtype of the column: float32 takes a third of the time of float64.
+        """Return the sorted numbers of a column (n,) of any real dtype; NaN is a gap."""
+        # Sorted in the column's own dtype, since float32 takes a third of the time of float64.
         ordered = np.sort(values)
         if ordered.dtype.kind == "f":
             ordered = ordered[: np.searchsorted(ordered, np.nan)]
         return cls(ordered.astype(np.float64, copy=False), len(values) - len(ordered))
 
     def distinct(self) -> int:
-        """How many different numbers there are."""
+        """Return the number of distinct values."""
         if not len(self.values):
             return 0
         return 1 + int(np.count_nonzero(self.values[1:] != self.values[:-1]))
 
     def is_whole(self) -> bool:
-        """Whether all are integers."""
+        """Return whether all values are integers."""
         return bool((np.trunc(self.values) == self.values).all())
 
     def statistics(self) -> Statistics:
-        """Mean, deviation, median and range; ValueError for a range beyond float64.
+        """Return the statistics; raise ValueError for a range beyond float64.
 
-        The numbers are first mapped to [0, 1], where no square can overflow or vanish.
+        The numbers are first mapped to [0, 1], where squares cannot overflow or underflow.
         """
         values, count = self.values, len(self.values)
         low, high = float(values[0]), float(values[-1])
         with np.errstate(over="ignore"):
             width = float(values[-1] - values[0])
         if not np.isfinite(width):
-            raise ValueError(f"it reaches from {low!r} to {high!r}, too far for float64")
+            raise ValueError(f"its range, {low!r} to {high!r}, is too wide for float64")
         middle = values[(count - 1) // 2 : count // 2 + 1]
         median = float(middle[0] + (middle[-1] - middle[0]) / 2)
         if width == 0:
@@ -75,9 +76,9 @@ class SortedNumbers:
         return Statistics(low, high, median, low + width * center, scale if scale > 0 else width)
 
     def far_ends(self) -> list[tuple[float, int]]:
-        """The lowest and the highest number where it stands alone, and in how many rows each is.
+        """Return the lowest and the highest number if they are outliers, each with its rows.
 
-        Alone: farther from all others than these are from each other.
+        A number is an outlier if it is farther from all others than these are from each other.
         """
         found = []
         for values, sign in ((self.values, 1.0), (-self.values[::-1], -1.0)):
@@ -91,6 +92,6 @@ class SortedNumbers:
 
 
 def is_sentinel(number: float) -> bool:
-    """Whether a number is one of 99, -99, 999, ..., as they stand for missing values."""
+    """Return whether a number is 99, -99, 999, ..., which often stand for missing values."""
     digits = f"{abs(number):.17g}"
     return len(digits) >= 2 and set(digits) == {"9"}

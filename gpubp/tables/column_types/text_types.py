@@ -1,4 +1,4 @@
-"""What a column of text means, by its distinct values and how many rows have each."""
+"""Detect the type of a column of text from its distinct values and their numbers of rows."""
 
 from __future__ import annotations
 
@@ -32,26 +32,27 @@ from gpubp.tables.column_types.statistics import SortedNumbers, is_sentinel
 
 Array = NDArray[Any]
 
-# False first. A column is boolean if its values are those of one pair, in any case.
+# The word for false comes first. A column is boolean if its values are those of one pair, in upper
+# or lower case.
 BOOLEANS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
 
-ID_SHARE = 0.95  # distinct values per row, from which text is an id
-TEXT_SHARE = 0.5  # of the rows have a value of their own, from which text is no category
-LONG_CELL = 50  # characters on average, from which text is free text
-LONG_TEXT_SHARE = 0.1  # distinct values per row, from which long cells are no category
-STRAY_SHARE = 0.3  # of the rows: a column of numbers may have so many cells that are none
-MOST_STRAYS = 3  # different ones, and ten times as many numbers
+ID_SHARE = 0.95  # from so many distinct values per row on, text is an id
+TEXT_SHARE = 0.5  # if more than this part of the rows have a unique value, text is not a category
+LONG_CELL = 50  # average number of characters from which on cells are long
+LONG_TEXT_SHARE = 0.1  # with more distinct values per row, long cells are free text
+STRAY_SHARE = 0.3  # largest part of the rows of a number column with cells that are not numbers
+MOST_STRAYS = 3  # distinct cells that are not numbers; ten times as many must be numbers
 
 _MARKERS = {text.casefold() for text in MISSING} | {"n.a.", "k.a.", "--"}
-_MOST_WORDS = 2**5 + 2**4  # true and false in any case
-_FEWEST_DATES = 10  # of which one may stand alone
+_MOST_WORDS = 2**5 + 2**4  # all spellings of false and true in upper and lower case
+_FEWEST_DATES = 10  # distinct dates; with fewer, no date is called an outlier
 _PLAIN = re.compile(r"[-+.0-9eE]*")
-_SAMPLE = 200  # values that are looked at before all are
+_SAMPLE = 200  # values of a column that are tried before all are
 
 
 @dataclass(frozen=True, eq=False)
 class _Texts:
-    """The values of a column that have rows, and how many."""
+    """The distinct values of the rows of a column, and the number of rows of each."""
 
     column: TextColumn
     values: Array
@@ -67,12 +68,12 @@ class _Texts:
         return int(self.counts.sum())
 
     def mostly(self, right: Callable[[Array], Array]) -> bool:
-        """Whether most values of a sample are ``right``, so that it pays to look at all."""
+        """Return whether at least half of a sample is ``right``; else the others are not tried."""
         sample = self.values[:: max(1, len(self.values) // _SAMPLE)]
         return bool(np.mean(right(sample)) >= 0.5)
 
     def strays(self, wrong: Array) -> tuple[str, ...] | None:
-        """The values that are ``wrong`` where these are few; None where they are many."""
+        """Return the values that are ``wrong`` if they are few; None if they are many."""
         count = int(wrong.sum())
         few = count <= MOST_STRAYS and 10 * count <= len(wrong) - count
         if few and self.counts[wrong].sum() <= STRAY_SHARE * self.rows:
@@ -80,7 +81,10 @@ class _Texts:
         return None
 
     def complaint(self, wrong: Array, noun: str) -> ColumnError:
-        """How many cells are ``wrong``, with the first of them."""
+        """Return the error for cells that are ``wrong``, with their number and the first one.
+
+        noun: what the cells should be, such as "number".
+        """
         is_wrong = np.zeros(len(self.column.values) + 1, np.bool_)
         is_wrong[:-1][self.column.counts() > 0] = wrong
         rows = np.flatnonzero(is_wrong[self.column.codes])
@@ -89,10 +93,10 @@ class _Texts:
         return ColumnError(f"has no {noun} in {count}, such as {cell}", int(rows[0]))
 
     def notes(self, strays: tuple[str, ...], noun: str) -> list[str]:
-        """Remarks on the values that are taken as gaps, but for usual words for a gap."""
+        """Return remarks on values that count as gaps, except usual words for missing values."""
         rows = [int(self.counts[np.flatnonzero(self.values == stray)[0]]) for stray in strays]
         return [
-            f"{short(stray)} in {rows_of(count)} is no {noun} and counts as a gap"
+            f"{short(stray)} in {rows_of(count)} is not a {noun} and counts as a gap"
             for stray, count in zip(strays, rows, strict=True)
             if stray.casefold() not in _MARKERS
         ]
@@ -105,7 +109,7 @@ def type_of_text(
     decimal: str | None = None,
     order: str | None = None,
 ) -> ColumnType:
-    """What text means; the arguments are those of `find_type`."""
+    """Return the type of a column of text; the arguments are those of `find_type`."""
     texts = _Texts.of(column)
     found = ColumnType(name, "category", len(column) - texts.rows, len(texts.values))
     if not texts.rows:
@@ -123,7 +127,7 @@ def type_of_text(
 
 
 def boolean_pair(values: Array) -> tuple[str, str] | None:
-    """The words for false and true that all texts are; None for other texts."""
+    """Return the pair of words for false and true that all texts belong to; None for others."""
     if len(values) > _MOST_WORDS:
         return None
     words = {value.casefold() for value in values}
@@ -131,7 +135,7 @@ def boolean_pair(values: Array) -> tuple[str, str] | None:
 
 
 def with_statistics(found: ColumnType, numbers: SortedNumbers) -> ColumnType:
-    """The type of a number column with its statistics, and a remark on numbers far outside."""
+    """Return the type of a number column with its statistics, and remarks on outliers like 999."""
     try:
         found = replace(found, statistics=numbers.statistics())
     except ValueError as error:
@@ -145,7 +149,7 @@ def with_statistics(found: ColumnType, numbers: SortedNumbers) -> ColumnType:
 def _number(
     found: ColumnType, texts: _Texts, asked: Kind | None, decimal: str | None
 ) -> ColumnType | None:
-    """The type of text that is all numbers, or nearly all; None for other text."""
+    """Return the type of text in which all values, or nearly all, are numbers; None for others."""
     strict = asked is None
     if strict and not texts.mostly(lambda some: ~np.isnan(_numbers(some))):
         return None
@@ -154,7 +158,7 @@ def _number(
     marks: tuple[str, ...] = both if mark is None else (mark,)
     wrong = {mark: np.isnan(read_numbers(texts.values, mark, strict=strict)) for mark in marks}
     are_numbers, mark = mark is not None, min(marks, key=lambda mark: int(wrong[mark].sum()))
-    # Where all are numbers, some may be codes such as 01, and some beyond float64.
+    # Even if all values look like numbers, some may be codes such as 01, or beyond float64.
     beyond = are_numbers and bool(np.isnan(read_numbers(texts.values, mark)).any())
     noun = "number that float64 holds" if beyond else "number"
     strays = texts.strays(wrong[mark])
@@ -171,13 +175,13 @@ def _number(
 
 
 def _are_codes(values: Array, strays: Sequence[str]) -> bool:
-    """Whether strays such as 01 are of a length with other digits: then all are codes."""
+    """Return whether strays such as 01 have as many digits as other values: all are codes then."""
     lengths = {len(value) for value in set(values) - set(strays) if value.isdecimal()}
     return any(stray.isdecimal() and len(stray) in lengths for stray in strays)
 
 
 def _reading(values: Array, mark: str, decimal: str | None) -> list[str]:
-    """A remark on what commas and units in numbers mean."""
+    """Return a remark on how commas and units in numbers are read; [] if there are none."""
     example = next((value for value in values if not _PLAIN.fullmatch(value)), None)
     doubtful = is_ambiguous(values) if decimal is None else None
     if doubtful is None and example is None:
@@ -190,7 +194,7 @@ def _reading(values: Array, mark: str, decimal: str | None) -> list[str]:
 def _date(
     found: ColumnType, texts: _Texts, asked: Kind | None, order: str | None
 ) -> ColumnType | None:
-    """The type of text that is all dates, or nearly all; None for other text."""
+    """Return the type of text in which all values, or nearly all, are dates; None for others."""
     if asked is None and not texts.mostly(lambda some: ~np.isnat(_times(some, order))):
         return None
     dates = find_dates(texts.values, order)
@@ -206,7 +210,7 @@ def _date(
     found = replace(found, kind="date", order=dates.order, strays=strays, gaps=gaps)
     if dates.remark is not None:
         other = "mdy" if dates.order == "dmy" else "dmy"
-        hint = f"; else give --date '{found.name}:{other}'" if dates.assumed else ""
+        hint = f"; otherwise give --date '{found.name}:{other}'" if dates.assumed else ""
         found = found.noted(dates.remark + hint)
     if dates.zones:
         found = found.noted("time zones are ignored")
@@ -216,7 +220,7 @@ def _date(
 
 
 def _far_dates(texts: _Texts, times: Array, known: Array) -> list[str]:
-    """Remarks on the first and the last date where they stand alone, such as 9999-12-31."""
+    """Return remarks on the first and the last date if they are outliers, such as 9999-12-31."""
     numbers = SortedNumbers.of(times[known].astype(np.int64))
     ends = [
         times[known].min() if number == numbers.values[0] else times[known].max()
@@ -227,7 +231,7 @@ def _far_dates(texts: _Texts, times: Array, known: Array) -> list[str]:
 
 
 def _numbers(values: Array) -> Array:
-    """The numbers with the mark that gives more of them, NaN for others."""
+    """Return the values as numbers with the decimal sign that fits more of them; NaN for others."""
     both = [read_numbers(values, mark) for mark in (".", ",")]
     return min(both, key=lambda numbers: int(np.isnan(numbers).sum()))
 
@@ -238,7 +242,7 @@ def _times(values: Array, order: str | None) -> Array:
 
 
 def _other(found: ColumnType, texts: _Texts) -> ColumnType:
-    """Ids, free text or a category."""
+    """Return the type of text that is not numbers, dates or booleans: id, text or category."""
     rows, count = texts.rows, found.distinct
     share = count / rows
     length = sum(map(len, texts.values)) / count
@@ -256,4 +260,4 @@ def _other(found: ColumnType, texts: _Texts) -> ColumnType:
 
 
 def _far(text: str, rows: int) -> str:
-    return f"{text} in {rows_of(rows)} lies far outside: name it with --na if it means missing"
+    return f"{text} in {rows_of(rows)} is an outlier: give it with --na if it means missing"

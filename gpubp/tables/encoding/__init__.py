@@ -1,1 +1,1 @@
-"""How each type of column becomes numbers for a network."""
+"""Encode columns of each type as numbers for a network."""

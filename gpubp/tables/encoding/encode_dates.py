@@ -1,4 +1,4 @@
-"""Dates as numbers: their parts, those that come round again on a circle."""
+"""Encode dates as numbers: their parts, with periodic parts as sine and cosine."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from gpubp.tables.encoding.strays import Where, gaps_for
 
 Array = NDArray[Any]
 
-# How many there are; the others are standardised.
+# Periodic parts with their number of values; the other parts are standardised.
 CIRCLES = {"month": 12, "weekday": 7, "hour": 24}
 PARTS = ("year", "month", "day", "weekday", "hour", "minute", "second", "seconds")
 
 
 @dataclass(frozen=True)
 class DateEncoding:
-    """The parts of a date that vary in training: standardised, or as sine and cosine.
+    """Encode the parts of a date that vary in the training rows.
 
-    Gaps become 0 in each part, the mean, with an indicator if training had any.
+    Parts are standardised; month, weekday and hour become sine and cosine. A gap becomes 0 in each
+    part, with an indicator output if the training rows have gaps.
 
-    example: the latest date of training as it was written.
-    parts: by name; the statistics of a part that is standardised, None for one on a circle.
+    parts: name and statistics of each part; None instead of the statistics of a periodic part.
+    example: the latest date of the training rows, as written, for messages.
     """
 
     type: ColumnType
@@ -40,7 +41,7 @@ class DateEncoding:
 
     @classmethod
     def fit(cls, found: ColumnType, column: Column) -> DateEncoding:
-        """Learn which parts vary, and how."""
+        """Return the encoding for the parts that vary in ``column``."""
         text = as_text(column)
         times, counts = parse_dates(text.values, found.order), text.counts()
         known = ~np.isnat(times) & (counts > 0)
@@ -72,11 +73,11 @@ class DateEncoding:
         return None
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
-        text = as_text(column).used()  # of a million dates, not all may be in these rows
+        text = as_text(column).used()  # these rows may have only a few of a million dates
         times = parse_dates(text.values, self.type.order)
         unknown = np.isnat(times)
         wrong = unknown & ~np.isin(text.values, self.type.strays)
-        gaps_for(text, wrong, where, f"is no date such as {self.example}")
+        gaps_for(text, wrong, where, f"is not a date such as {self.example}")
         times[unknown] = 0
         table = np.zeros((len(times) + 1, len(self.outputs)), dtype)
         place = 0
@@ -96,11 +97,11 @@ class DateEncoding:
 
 
 def _turn(part: str, values: Array) -> Array:
-    """Values of a part that count from 0."""
+    """Return the values of a periodic part as integers from 0."""
     return values.astype(np.int64) - (part == "month")
 
 
 def _circle(count: int) -> Array:
-    """(count, 2) float64: sine and cosine of ``count`` points on a circle."""
+    """Return sine and cosine of ``count`` evenly spaced points on a circle, (count, 2) float64."""
     angles = 2 * np.pi * np.arange(count) / count
     return np.stack([np.sin(angles), np.cos(angles)], axis=1)

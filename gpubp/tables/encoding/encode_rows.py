@@ -1,4 +1,4 @@
-"""Bound columns side by side as the rows of an array or of a CSR matrix."""
+"""Write bound columns side by side to the rows of an array or of a CSR matrix."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from gpubp.tables.encoding.encoded import Bound
 Array = NDArray[Any]
 
 _DENSE_BYTES = 2**28  # a larger array of mostly zeros is stored as CSR
-# Rows are encoded in blocks that fit into the cache, but not too many of them.
+# Rows are encoded in blocks that fit into the cache, of at least _BLOCK_ROWS rows.
 _BLOCK_NUMBERS = 2**18
 _BLOCK_ROWS = 2**12
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The columns of a table, and how their rows are stored.
+    """The bound columns of a table, and how their encoded rows are stored.
 
-    starts: (k + 1,), where the outputs of each column begin; the last is the number of all.
-    sparse: whether rows are CSR.
+    bound: the columns. dtype: of the encoded rows.
+    starts: (k + 1,), the index of the first output of each column; the last is the number of
+        outputs.
+    sparse: whether the rows are a CSR matrix.
     """
 
     bound: Sequence[Bound]
@@ -43,7 +45,11 @@ class Layout:
         dtype: str,
         sparse: bool | Literal["auto"],
     ) -> Self:
-        """The layout of a table with so many rows, by which "auto" is decided."""
+        """Return the layout of a table.
+
+        widths: number of outputs of each column. rows: number of rows, to decide "auto".
+        sparse: as in `TableEncoder`.
+        """
         starts = np.cumsum([0, *widths])
         if sparse == "auto":
             entries, width = sum(column.entries for column in bound), int(starts[-1])
@@ -53,7 +59,7 @@ class Layout:
         return cls(bound, starts, dtype, bool(sparse))
 
     def rows(self, count: int, places: Array | None = None) -> Any:
-        """The ``count`` rows at ``places`` encoded; None: all rows, in their order."""
+        """Return encoded rows: the ``count`` rows at ``places``, or all rows for None."""
         return self._csr(count, places) if self.sparse else self._dense(count, places)
 
     def _dense(self, rows: int, places: Array | None) -> Array:
@@ -67,7 +73,7 @@ class Layout:
         return X
 
     def _csr(self, rows: int, places: Array | None) -> Any:
-        """Every row has the same number of entries, zeros among them."""
+        """Return rows as CSR; every row has the same number of entries, some of them zero."""
         entries = np.cumsum([0, *(column.entries for column in self.bound)])
         count = int(entries[-1])
         index = np.int32 if rows * count < 2**31 else np.int64

@@ -1,7 +1,7 @@
-"""Columns whose rows are ready to be written as numbers, dense or as entries of CSR.
+"""Columns whose rows are ready to be written as numbers, to an array or to a CSR matrix.
 
-Text is encoded by a table of its distinct values, of which each row takes its own; numbers are
-computed. So no row depends on another, and blocks of rows give the bits of the whole.
+Text is encoded by a lookup table of its distinct values; numbers are computed. No row depends on
+another one, so blocks of rows give the same bits as the whole table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Rows = slice | Array  # their places
+Rows = slice | Array  # a slice or row indices
 
 
 class Bound(Protocol):
@@ -21,18 +21,18 @@ class Bound(Protocol):
 
     @property
     def entries(self) -> int:
-        """Numbers per row that are stored in CSR."""
+        """Number of entries per row in a CSR matrix."""
 
     def dense(self, rows: Rows, out: Array) -> None:
-        """Write some rows into ``out`` (rows, width), which holds zeros."""
+        """Write some rows to ``out`` (rows, width), which is filled with zeros before."""
 
     def sparse(self, rows: Rows, values: Array, places: Array) -> None:
-        """Write some rows as ``values`` (rows, entries) and their ``places`` among the outputs."""
+        """Write some rows to ``values`` (rows, entries), and their column indices to ``places``."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """Rows of a table, by code; the last one is for gaps (-1)."""
+    """A column encoded by a lookup ``table``: one row per code, the last one for gaps (-1)."""
 
     codes: Array
     table: Array
@@ -51,7 +51,7 @@ class Lookup:
 
 @dataclass(frozen=True, eq=False)
 class OneHot:
-    """A 1 at the place of each code; nowhere for the place -1."""
+    """A one-hot column: ``places`` has the output of each code, or -1 for no output."""
 
     codes: Array
     places: Array
@@ -70,7 +70,10 @@ class OneHot:
 
 @dataclass(frozen=True, eq=False)
 class Standardised:
-    """(values - mean) / scale; ``fill`` for gaps, and 1 in the second place where ``indicator``."""
+    """A column encoded as (values - mean) / scale.
+
+    fill: the encoded value of gaps. indicator: whether a second output is 1 for gaps, else 0.
+    """
 
     values: Array
     mean: float

@@ -1,4 +1,4 @@
-"""A fitted encoder as JSON and arrays, and back: nothing in a model file is trusted."""
+"""Convert a fitted encoder to JSON and arrays, and back; model files are not trusted."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ from gpubp.tables.encoding.encodings import (
 )
 
 Array = NDArray[Any]
-STATISTICS = "encoder.statistics"  # (k, 5), a row for each standardised output
+STATISTICS = "encoder.statistics"  # (k, 5), one row per standardised output
 _COLUMN_KEYS = ("name", "kind", "gaps", "distinct", "remarks", "decimal", "strays", "order")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a fitted encoder consists of."""
+    """The parts of a fitted encoder; see `TableEncoder`.
+
+    names: of all columns given to fit. named: whether X had these names.
+    """
 
     names: tuple[str, ...]
     named: bool
@@ -48,7 +51,7 @@ class Parts:
 
 
 def header_of(parts: Parts) -> dict[str, Any]:
-    """The parts that JSON can hold."""
+    """Return the parts that can be saved as JSON."""
     encodings = {encoding.type.name: encoding for encoding in parts.encodings}
     columns = []
     for found in parts.types:
@@ -76,7 +79,7 @@ def header_of(parts: Parts) -> dict[str, Any]:
 
 
 def tensors_of(parts: Parts) -> dict[str, Array]:
-    """The arrays, by name."""
+    """Return the arrays by name."""
     rows: list[tuple[float, ...]] = []
     for encoding in parts.encodings:
         if isinstance(encoding, NumberEncoding):
@@ -87,7 +90,10 @@ def tensors_of(parts: Parts) -> dict[str, Array]:
 
 
 def parts_from(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Parts:
-    """The parts of `header_of` and `tensors_of`; ValueError for anything that does not fit."""
+    """Return the parts saved by `header_of` and `tensors_of`.
+
+    Raises ModelFileError, a ValueError, for anything missing, unknown or inconsistent.
+    """
     if not isinstance(header, Mapping):
         raise ModelFileError(f"the encoder is {header!r:.200}; it must be a dict")
     only_keys(header, ("names", "named", "columns", "dtype", "sparse", "decimal"))
@@ -106,7 +112,7 @@ def parts_from(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Parts
         raise ModelFileError(f"tensor {STATISTICS!r} has more rows than there are number columns")
     known = [found.name for found in types]
     if len(set(names)) < len(names) or len(set(known)) < len(known) or not set(known) <= set(names):
-        raise ModelFileError("the columns of the encoder are not those of its table, each once")
+        raise ModelFileError("the encoder's columns are repeated or not among its column names")
     if not encodings:
         raise ModelFileError("the encoder uses no column")
     sparse = header.get("sparse")
@@ -129,7 +135,7 @@ def _type_from(column: Mapping[str, Any], statistics: Iterator[list[float]]) -> 
     only_keys(column, (*_COLUMN_KEYS, *extra.get(kind, ())))
     counts = [require(column, key, int) for key in ("gaps", "distinct")]
     if min(counts) < 0:
-        raise ModelFileError(f"a column has {min(counts)} gaps or values; give 0 or more")
+        raise ModelFileError(f"a column has {min(counts)} gaps or values; it must be 0 or more")
     found = None
     if kind == "number":
         found = _next(statistics)
@@ -164,7 +170,9 @@ def _encoding_from(
     if found.kind == "boolean":
         words = tuple(require_list(column, "words", str))
         if words not in BOOLEANS:
-            raise ModelFileError(f"the words of a boolean column are {words!r:.200}")
+            raise ModelFileError(
+                f"the words of a boolean column are {words!r:.200}; they must be one of {BOOLEANS}"
+            )
         return BooleanEncoding(found, words, require(column, "common", bool))
     if found.kind == "category":
         values = tuple(require_list(column, "values", str))
@@ -174,6 +182,6 @@ def _encoding_from(
         return CategoryEncoding(found, values, other, numbers)
     parts = require_list(column, "parts", str)
     if parts != [part for part in PARTS if part in parts] or not (parts or found.gaps):
-        raise ModelFileError(f"the parts of a date are {parts!r:.200}; they are among {PARTS}")
+        raise ModelFileError(f"the parts of a date are {parts!r:.200}; allowed are {PARTS}")
     pairs = [(part, None if part in CIRCLES else _next(statistics)) for part in parts]
     return DateEncoding(found, tuple(pairs), require(column, "example", str))

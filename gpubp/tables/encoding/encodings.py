@@ -1,4 +1,4 @@
-"""How a column becomes numbers: one class per kind of column."""
+"""Encode a column as numbers: one class per kind of column."""
 
 from __future__ import annotations
 
@@ -22,47 +22,49 @@ from gpubp.tables.table import DataError
 Array = NDArray[Any]
 
 
-IF_EMPTY = ", + 1 if empty"  # the indicator of gaps
+IF_EMPTY = ", + 1 if empty"  # describes the indicator of gaps
 
 
 class Encoding(Protocol):
-    """How one column is encoded."""
+    """The encoding of one column."""
 
     @property
     def type(self) -> ColumnType:
-        """What the column means."""
+        """The type of the column."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of the numbers per row."""
+        """The names of the encoded columns."""
 
     @property
     def description(self) -> str:
-        """For people."""
+        """The encoding in words, for the user."""
 
     @property
     def fill(self) -> float | str | None:
-        """What a gap counts as; None where it is the mean of each output, or a value of its own."""
+        """The value that replaces gaps; None if gaps become the mean, or have their own output."""
 
     def renamed(self, name: str) -> Encoding:
-        """The same for a column of another name."""
+        """Return the same encoding for a column of another name."""
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
-        """Check a column of new rows: cells that do not fit are gaps, with a StrayCellWarning.
+        """Check a column of new rows and prepare it for encoding.
 
-        Raises DataError where they are many, or a number is too large.
+        Cells that do not fit the kind of the column count as gaps, with a StrayCellWarning.
+
+        Raises DataError if they are many, or if a number is too large.
         """
 
 
 @dataclass(frozen=True)
 class NumberEncoding:
-    """Standardised; gaps become the median, with an indicator if training had any."""
+    """Standardise numbers; gaps become the median, with an indicator if training had gaps."""
 
     type: ColumnType
 
     @classmethod
     def fit(cls, found: ColumnType) -> NumberEncoding:
-        """Say what gaps become; all else is in the statistics of the type."""
+        """Return the encoding; add a remark on the value that replaces gaps, if there are any."""
         if found.gaps and found.statistics is not None:
             found = found.noted(f"empty cells count as {found.statistics.median:.6g}, the median")
         return cls(found)
@@ -94,7 +96,7 @@ class NumberEncoding:
             return self._standardised(values, where, dtype)
         numbers = read_numbers(column.values, self.type.decimal)
         is_stray = np.isin(column.values, self.type.strays)
-        numbers[is_stray] = np.nan  # also a code such as 007, which would be 7
+        numbers[is_stray] = np.nan  # also for a code such as 007, which can be read as 7
         wrong = np.isnan(numbers) & ~is_stray
         gaps_for(column, wrong, where, self._reason(column.values[wrong]))
         used = np.append(np.where(column.counts() > 0, numbers, np.nan), np.nan)
@@ -104,12 +106,12 @@ class NumberEncoding:
         return Lookup(column.codes, table)
 
     def _reason(self, values: Array) -> str:
-        """Why texts do not fit, with the option that reads the first if another sign does."""
+        """Return why texts are not numbers, with advice if the other decimal sign would fit."""
         other = "." if self.type.decimal == "," else ","
         if len(values) and other in decimals_of(values[0]):
             sign = {",": "comma", ".": "point"}[self.type.decimal]
-            return f"is no number with a decimal {sign} (--decimal {other} reads it)"
-        return "is no number"
+            return f"is not a number with a decimal {sign} (--decimal {other} reads it)"
+        return "is not a number"
 
     def _standardised(self, values: Array, where: Where, dtype: DTypeLike) -> Standardised:
         found = self.statistics
@@ -130,9 +132,10 @@ class NumberEncoding:
 
 @dataclass(frozen=True)
 class BooleanEncoding:
-    """0 or 1; gaps become ``common``, the more frequent one, with an indicator if training had any.
+    """Encode a boolean as 0 or 1; gaps get an indicator if training had gaps.
 
-    words: for false and true, casefolded.
+    words: the words for false and true, casefolded.
+    common: the more frequent value, which replaces gaps.
     """
 
     type: ColumnType
@@ -141,7 +144,7 @@ class BooleanEncoding:
 
     @classmethod
     def fit(cls, found: ColumnType, column: Column) -> BooleanEncoding:
-        """Learn the words and the more frequent value."""
+        """Return the encoding with the words and the more frequent value of ``column``."""
         text = as_text(column)
         counts = text.counts()
         words = boolean_pair(text.values[counts > 0]) or BOOLEANS[0]
@@ -168,7 +171,7 @@ class BooleanEncoding:
         text = as_text(column)
         meanings = {"0": 0, "1": 1, "false": 0, "true": 1, self.words[0]: 0, self.words[1]: 1}
         bits = np.array([meanings.get(value.casefold(), -1) for value in text.values], np.int64)
-        numbers = read_numbers(text.values, ".", strict=True)  # "1.0", as other files write 1
+        numbers = read_numbers(text.values, ".", strict=True)  # other files may write 1 as "1.0"
         bits = np.where((bits < 0) & np.isin(numbers, (0, 1)), numbers == 1, bits)
         gaps_for(text, bits < 0, where, f"is neither {self.words[0]!r} nor {self.words[1]!r}")
         bits = np.append(bits, -1)
@@ -180,10 +183,14 @@ class BooleanEncoding:
 
 @dataclass(frozen=True)
 class CategoryEncoding:
-    """One-hot: the kept values, then the others, then gaps, the last two if training had any.
+    """One-hot encode a category.
 
-    values: as written, in ascending order.
-    from_numbers: whether training had a column of numbers, so that "1.0" is 1.
+    The outputs are one per kept value, one for other values and one for gaps, the last two only if
+    training had any.
+
+    values: the kept values, as written, in ascending order.
+    other: whether there is an output for other values.
+    from_numbers: whether the training column was numeric, so that "1.0" equals 1.
     """
 
     type: ColumnType
@@ -195,7 +202,11 @@ class CategoryEncoding:
     def fit(
         cls, found: ColumnType, column: Column, min_frequency: int, max_categories: int
     ) -> CategoryEncoding:
-        """Keep the most frequent values that ``min_frequency`` rows have; ties go by the value."""
+        """Return the encoding that keeps the most frequent values of ``column``.
+
+        A kept value has at least ``min_frequency`` rows; at most ``max_categories`` are kept, in
+        case of ties the smaller ones.
+        """
         text = as_text(column)
         counts = text.counts()
         frequent = np.flatnonzero(counts >= min_frequency)
@@ -242,7 +253,7 @@ class CategoryEncoding:
         return OneHot(text.codes, found)
 
     def _match_numbers(self, texts: Array, places: list[int]) -> None:
-        """Find the values that are equal as numbers, such as 1 and "1.0", where one alone is."""
+        """Set the places of unknown texts that equal exactly one value as numbers: "1.0" and 1."""
         by_number: dict[float, list[int]] = {}
         for place, value in enumerate(self.values):
             for number in _exact_number(value):
@@ -254,7 +265,7 @@ class CategoryEncoding:
 
 
 def _rare(rare: int, distinct: int, min_frequency: int) -> str:
-    """The remark on values that are too rare for inputs of their own."""
+    """Return the remark on values that are too rare for inputs of their own."""
     verbs = "occurs", "is input 'other'"
     if rare > 1:
         verbs = "occur", "share one input, 'other'"
@@ -263,7 +274,7 @@ def _rare(rare: int, distinct: int, min_frequency: int) -> str:
 
 
 def _exact_number(text: str) -> Iterator[float]:
-    """The number that a text is, if float64 tells it from its neighbours."""
+    """Yield a text as a number, if it is one and exact in float64."""
     for number in read_numbers([text], "."):
         if abs(number) < LARGEST_INTEGER:
             yield float(number)

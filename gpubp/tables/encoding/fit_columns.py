@@ -1,4 +1,4 @@
-"""The types and encodings of the columns of a table, and all that is wrong with them at once."""
+"""Find the types and encodings of the columns of a table; report all problems in one error."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from gpubp.tables.encoding.encodings import (
 )
 from gpubp.tables.table import Array, DataError, Table, listed
 
-# Measured with two columns of 60 to 1,000 categories in 300 to 5,000 rows (R² of an MLP, mean of 3
-# or 4 seeds). Where categories matter much, 1, 2, 5 and 10 rows give .526 .509 .533 .492 (300 rows)
-# to .656 .650 .635 .619 (5,000); where they matter little, .531 .528 .518 .548 (1,000). So 5 loses
-# little in either case, but in 40 rows it would leave nothing of a column with ten values.
+# Below so many rows, min_frequency="auto" is 2, else 5. Measured with two columns of 60 to 1,000
+# categories in 300 to 5,000 rows (R² of an MLP, mean of 3 or 4 seeds). If categories matter much,
+# a min_frequency of 1, 2, 5 and 10 gives .526 .509 .533 .492 (300 rows) to .656 .650 .635 .619
+# (5,000); if they matter little, .531 .528 .518 .548 (1,000). So 5 loses little in either case, but
+# with 40 rows it would keep no value of a column with ten values.
 _MANY_ROWS = 200
 
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """The user's wishes; the names are those of `TableEncoder`."""
+    """The options of the user for columns; the fields are parameters of `TableEncoder`."""
 
     features: tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
@@ -38,8 +39,8 @@ class ColumnOptions:
     numeric: tuple[str, ...] = ()
     date: tuple[str, ...] = ()
     min_frequency: int | Literal["auto"] = "auto"
-    # Of two columns of 2,000 categories in 20,000 rows, 127, 255, 511 and 2,000 give R² .568 .588
-    # .603 .605 where categories matter much, and .566 .566 .563 .565 where they matter little.
+    # With two columns of 2,000 categories in 20,000 rows, limits of 127, 255, 511 and 2,000 give R²
+    # .568 .588 .603 .605 if categories matter much, and .566 .566 .563 .565 if they matter little.
     max_categories: int = 500
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class ColumnOptions:
             raise ValueError(f"max_categories is {most!r}; give an integer from 1 on")
 
     def least(self, rows: int) -> int:
-        """The rows that a category needs for an output of its own."""
+        """Return the smallest number of rows of a category with an output of its own."""
         if self.min_frequency == "auto":
             return 2 if rows < _MANY_ROWS else 5
         return self.min_frequency
@@ -63,10 +64,12 @@ def _is_count(value: object) -> bool:
 def fit_columns(
     table: Table, options: ColumnOptions, whole: Table | None = None
 ) -> tuple[tuple[ColumnType, ...], tuple[Encoding, ...]]:
-    """The types of the columns that are not excluded, and the encodings of the used ones.
+    """Return the types of the columns that are not excluded, and the encodings of the used ones.
 
-    whole: these rows and others, by which the kinds of the columns are found.
-    Raises one DataError for all columns that cannot be used as asked, or if none is left.
+    whole: the rows of ``table`` and others, to detect the kinds of the columns; None: ``table``.
+
+    Raises one DataError for all columns that cannot be of the kind that the user gave, and if no
+    column can be used.
     """
     asked, orders = _asked(table, options)
     types, problems = [], {}
@@ -113,12 +116,15 @@ def _type(
 
 
 def _source_order(table: Table) -> Array | None:
-    """The places (n,) of the rows in the order of the source; None where they have it."""
+    """Return the indices (n,) of the rows in the order of the source; None if they have it."""
     return None if table.row_numbers is None else np.argsort(table.row_numbers)
 
 
 def _asked(table: Table, options: ColumnOptions) -> tuple[dict[str, Kind | None], dict[str, str]]:
-    """The columns to use, each with the kind that the user calls it, and the order of dates."""
+    """Return the columns to use, each with the kind that the user gave, and the orders of dates.
+
+    A kind is None if the user gave none. The orders are "dmy" or "mdy", by name of the column.
+    """
     dates, orders = [], {}
     for text in options.date:
         name, _, order = text.rpartition(":")
@@ -155,7 +161,7 @@ def _asked(table: Table, options: ColumnOptions) -> tuple[dict[str, Kind | None]
 
 
 def _located(table: Table, error: ColumnError, source_order: Array | None) -> str:
-    """The message of an error, with the row as the source counts it."""
+    """Return the message of an error, with the number of its row in the source."""
     if error.row is None:
         return str(error)
     row = error.row if source_order is None else int(source_order[error.row])
@@ -163,7 +169,10 @@ def _located(table: Table, error: ColumnError, source_order: Array | None) -> st
 
 
 def _rescued(table: Table, found: ColumnType) -> ColumnType:
-    """A column that counts the rows is used after all where nothing else is there."""
+    """Return an id column as a number, if it can be one; else the type unchanged.
+
+    Used if no other column is left.
+    """
     if found.kind != "id":
         return found
     try:
@@ -176,7 +185,7 @@ def _rescued(table: Table, found: ColumnType) -> ColumnType:
 def _encoded(
     found: ColumnType, table: Table, options: ColumnOptions
 ) -> tuple[ColumnType, Encoding | None]:
-    """The encoding of a used column, and its type with remarks on it; None if it has no output."""
+    """Return the type of a used column with remarks, and its encoding; None if it has no output."""
     column = table.columns[found.name]
     encoding = _encoding(found, column, options, len(table))
     if isinstance(encoding, CategoryEncoding):
@@ -198,7 +207,7 @@ def _encoding(found: ColumnType, column: Column, options: ColumnOptions, rows: i
 
 
 def summary_of(found: ColumnType, encoding: Encoding | None) -> dict[str, Any]:
-    """An entry of `TableEncoder.summary`."""
+    """Return an entry of `TableEncoder.summary`."""
     values = list(encoding.values) if isinstance(encoding, CategoryEncoding) else None
     return {
         "column": found.name,
@@ -215,11 +224,14 @@ def summary_of(found: ColumnType, encoding: Encoding | None) -> dict[str, Any]:
 
 
 def _all_at_once(source: str, problems: Mapping[str, str]) -> str:
-    """One message for all columns that cannot be used."""
+    """Return one message for all columns that cannot be used.
+
+    problems: a phrase for each column, by name.
+    """
     noun = "a column" if len(problems) == 1 else f"{len(problems)} columns"
     details = "; ".join(f"{name!r} {problem}" for name, problem in problems.items())
     names = ",".join(problems)
-    return f"{source} has {noun} that cannot be used: {details}; to leave out: --drop {names!r}"
+    return f"{source} has {noun} that cannot be used: {details}; leave out: --drop {names!r}"
 
 
 def _nothing_left(table: Table, types: list[ColumnType], options: ColumnOptions) -> str:

@@ -1,4 +1,4 @@
-"""Cells of new rows that do not fit their column: gaps where they are few, else an error."""
+"""Cells of new rows that do not fit their column: they count as gaps, but too many are an error."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from gpubp.tables.column_types.column_type import short
 from gpubp.tables.column_types.text_types import STRAY_SHARE
 from gpubp.tables.table import DataError
 
-Where = Callable[[int], str]  # the place of a row of the column, for messages
+Where = Callable[[int], str]  # returns the place of a row of the column, for messages
 
 
 @dataclass(frozen=True)
 class Strays:
-    """Cells of a column that count as empty: how many, and where the first one is."""
+    """Cells of a column that count as empty.
+
+    place, cell: place and text of the first one. reason: a phrase. count: their number.
+    """
 
     place: str
     cell: str
@@ -26,13 +29,13 @@ class Strays:
     count: int
 
     def line(self, count: int) -> str:
-        """For the user, with the ``count`` of all such cells."""
+        """Return a line for the user; ``count`` is the number of all such cells."""
         more = f" ({count:,} such cells)" if count > 1 else ""
         return f"{self.place}: {self.cell} {self.reason} and counts as empty{more}"
 
 
 class StrayCellWarning(UserWarning):
-    """Some cells do not fit their column, and are taken as gaps."""
+    """Some cells do not fit the kind of their column and count as gaps."""
 
     def __init__(self, strays: Strays) -> None:
         super().__init__(strays.line(strays.count))
@@ -40,16 +43,22 @@ class StrayCellWarning(UserWarning):
 
 
 def gaps_for(column: TextColumn, wrong: Array, where: Where, reason: str) -> None:
-    """Warn of the cells with a value that is ``wrong``; DataError for more than STRAY_SHARE."""
+    """Warn of cells with a value that is ``wrong``, which then count as gaps.
+
+    wrong: (k,) bool, by value of the column. where: returns the place of a row.
+    reason: a phrase, such as "is not a number".
+
+    Raises DataError if more than STRAY_SHARE of the cells are wrong.
+    """
     rows = np.flatnonzero(np.append(wrong, [False])[column.codes])
     if len(rows):
         _tell(rows, len(column), short(column.cell(int(rows[0]))), where, reason)
 
 
 def without_infinite(column: NumberColumn, known: tuple[str, ...], where: Where) -> Array:
-    """The numbers (n,) with NaN for infinite ones; a warning, or DataError, as for `gaps_for`.
+    """Return the numbers (n,) with NaN for infinite ones; warn, or raise, as `gaps_for` does.
 
-    known: those that training had, as text, of which nothing is said.
+    known: infinite numbers of the training rows, as text; there is no warning of these.
     """
     values = column.values
     if values.dtype.kind != "f" or not np.isinf(values).any():

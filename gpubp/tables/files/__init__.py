@@ -1,1 +1,1 @@
-"""From files of any kind to raw columns."""
+"""Read files of any kind as raw columns."""

@@ -1,4 +1,4 @@
-"""Tables from NumPy's array files and from scikit-learn's small data sets."""
+"""Read tables from NumPy's array files and from scikit-learn's small data sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from gpubp.tables.table import Array, DataError, Table, listed
 def read_array_file(
     path: Path, target_file: str | Path | None = None, missing: Collection[str] = MISSING
 ) -> Table:
-    """The table of an .npz file, or of an .npy file with the targets of another."""
+    """Return the table in an array file.
+
+    path: an .npz file with arrays X and y, or an .npy file with X.
+    target_file: an .npy file with y, for an .npy path. missing: texts that mean "no value".
+    """
     if path.suffix.lower() == ".npz":
         arrays = _load(path)
         names = arrays.get("feature_names"), arrays.get("target_names")
@@ -26,7 +30,10 @@ def read_array_file(
 
 
 def load_dataset(name: str, missing: Collection[str] = MISSING) -> Table:
-    """One of the data sets of DATASETS, which come with scikit-learn; its target is "target"."""
+    """Return a data set of scikit-learn as a table; its target is "target".
+
+    name: one of DATASETS. missing: texts that mean "no value".
+    """
     if name not in DATASETS:
         raise DataError(f"unknown data set {name!r}; give one of {', '.join(DATASETS)}")
     from sklearn import datasets
@@ -47,7 +54,10 @@ def _from_arrays(
     y_names: Array | None = None,
     missing: Collection[str] = MISSING,
 ) -> Table:
-    """The table of features X (n, d) and targets y (n,) or (n, k), with or without names."""
+    """Return the table of features X (n, d) and targets y, (n,) or (n, k).
+
+    x_names, y_names: names of the columns; None: x0, x1, ... and y or y0, y1, ...
+    """
     _check_array(source, "X", X, "fiub", (2,))
     features = _array_names(source, "feature_names", x_names, X.shape[1], "x")
     columns: list[Column] = [_feature(X[:, j]) for j in range(X.shape[1])]
@@ -72,7 +82,7 @@ def _from_arrays(
 
 
 def _feature(x: Array) -> Column:
-    """Numbers, or text where they are integers that float64 does not all hold."""
+    """Return a feature as numbers, or as text if integers are too large for float64."""
     if x.dtype.kind in "iu" and x.itemsize == 8:
         largest = max(int(x.max()), -int(x.min()))
         if largest > LARGEST_INTEGER:
@@ -89,19 +99,25 @@ def _target(y: Array, missing: Collection[str]) -> Column:
 
 
 def _check_array(source: str, name: str, array: Array, kinds: str, ndims: tuple[int, ...]) -> None:
-    """Raise DataError unless the array has rows and columns, and a dtype of one of the kinds."""
+    """Raise DataError for an array of another dtype or shape, or an empty one.
+
+    name: of the array, for messages. kinds: allowed dtype kinds. ndims: allowed dimensions.
+    """
     if array.dtype.kind not in kinds:
         allowed = "numbers or text" if "U" in kinds else "real numbers"
         raise DataError(f"{source}: {name} has dtype {array.dtype}; give {allowed}")
     if array.ndim not in ndims or 0 in array.shape:
         allowed = " or ".join(("(n,)", "(n, d)")[ndim - 1] for ndim in ndims)
-        raise DataError(f"{source}: {name} has shape {array.shape}; give {allowed}, none of them 0")
+        raise DataError(f"{source}: {name} has shape {array.shape}; give {allowed}, not empty")
 
 
 def _array_names(
     source: str, key: str, given: Array | None, count: int, letter: str
 ) -> tuple[str, ...]:
-    """The names of the columns as given, or x0, x1, ...; a single y is y."""
+    """Return the given names of the columns, or x0, x1, ...; "y" for a single target.
+
+    key: name of the array of names, for messages. letter: "x" or "y".
+    """
     if given is None:
         if letter == "y" and count == 1:
             return ("y",)
@@ -116,26 +132,26 @@ def _array_names(
 
 
 def _load(path: Path) -> dict[str, Array]:
-    """The arrays of an .npz file by name, or the one of an .npy file, mapped, as "X"."""
+    """Return the arrays of an .npz file by name, or the memory-mapped array of an .npy as "X"."""
     try:
         if path.suffix.lower() == ".npy":
             return {"X": np.lib.format.open_memmap(path, mode="r")}
-        # np.load leaves the file open when it holds garbage.
+        # np.load does not close a damaged file.
         with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             wanted = {"X", "y", "feature_names", "target_names"}.intersection(archive.files)
             if "X" not in wanted:
                 raise DataError(f"{path} has arrays {listed(archive.files)} but no 'X'; add it")
-            # A member that is no array comes as bytes; asarray makes that an array of text.
+            # A member that is not an array is read as bytes; asarray converts it to an array.
             return {name: np.asarray(archive[name]) for name in wanted}
     except DataError:
         raise
-    # On garbage NumPy raises exceptions of at least eleven types.
+    # For damaged files NumPy raises exceptions of at least eleven types.
     except Exception as error:
         kind = path.suffix.lower()
         reason = str(error).split("\n")[0] or type(error).__name__
         if "Object arrays" in reason:
             raise DataError(
-                f"{path} holds an array of Python objects, which is not loaded; save text as "
+                f"{path} has an array of Python objects, which is unsafe to load; save text as "
                 "y.astype(str), numbers as float or int"
             ) from None
         raise DataError(f"{path} is not a readable {kind} file: {reason}") from None

@@ -1,4 +1,4 @@
-"""A file of any length in tables of some rows each."""
+"""Read a file of any length as tables of bounded size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ def chunks(
     known: Collection[str],
     as_text: Collection[str],
 ) -> Iterator[Table]:
-    """Tables of at most ``rows`` rows; the file is read once, into a table that spills to disk."""
+    """Yield tables of at most ``rows`` rows.
+
+    The file is read once, into a table of DuckDB that is moved to disk if memory does not suffice.
+    The arguments are those of `read_chunks`.
+    """
     with open_relation(path, options, known, bounded=True) as opened:
         stored = opened.run(lambda session, relation: _stored(session, relation, as_text))
         session = opened.session
@@ -42,7 +46,7 @@ def chunks(
 def _written(
     session: Session, stored: Relation, names: Collection[str], where: str
 ) -> dict[str, Array]:
-    """The cells (n,) of columns as the source has them, "" where it has none."""
+    """Return the cells (n,) of columns exactly as in the source, by name; "" for NULL."""
     columns = [column for column in stored.columns if column.name in names]
     if not columns:
         return {}
@@ -54,11 +58,14 @@ def _written(
 
 
 def _stored(session: Session, relation: Relation, as_text: Collection[str]) -> Relation:
-    """The relation as a table, with the kinds of its columns decided for all rows."""
+    """Store the relation as a table of DuckDB, and return it as a relation.
+
+    The kinds of its columns are decided by all rows. Unnamed columns without cells are left out.
+    """
     relation = relation.with_text(as_text)
     session.run(_create(relation))
     columns = relation.with_kinds(session, stored=True).columns
-    if columns != relation.columns:  # some cell is no number
+    if columns != relation.columns:  # a cell is not a number, so its column has to be text
         relation = replace(relation, columns=columns)
         session.run(_create(relation))
     kept = []
@@ -76,7 +83,7 @@ def _stored(session: Session, relation: Relation, as_text: Collection[str]) -> R
 
 
 def _create(relation: Relation) -> str:
-    """SQL that stores numbers as such, with NULL for a cell that is none."""
+    """Return SQL that stores cells as numbers where possible, with NULL for other cells."""
     selected = ", ".join(
         f"{relation.number(column) if column.may_be_numbers() else column.sql} AS c{j}"
         for j, column in enumerate(relation.columns)

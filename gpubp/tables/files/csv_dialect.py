@@ -1,4 +1,4 @@
-"""The dialect of a CSV file, found from its first lines."""
+"""Detect the dialect of a CSV file from its first lines."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from gpubp.tables.files.input_files import not_utf8
 from gpubp.tables.table import DataError
 
 DELIMITERS = (",", ";", "\t", "|")
-# Longer fields and lines are taken as a quote that is not closed.
+# Longer fields and lines are probably due to an unclosed quote.
 LONGEST_LINE = 64 << 20
 _SAMPLE_BYTES, _SAMPLE_RECORDS, _FEWEST_LINES = 1 << 18, 1_000, 20
 _NUMBER = re.compile(r"\s*[-+]?[0-9][0-9.,]*(?:[eE][-+]?[0-9]+)?%?\s*")
 _FIELD_LIMIT = threading.Lock()
 
-# A record with the number of its first line, from 1, and of the line behind it.
+# The number of the record's first line, from 1, that of the line after the record, and its fields.
 Record = tuple[int, int, list[str]]
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the lines of a file become fields.
+    """How the lines of a file are split into fields.
 
-    delimiter: between fields; "\\x1f", which text has not, for a file of one column.
-    spaces: whether any number of blanks stands between fields, which DuckDB does not read.
+    delimiter: character between fields; "\\x1f", which text does not contain, for one column.
+    quote, escape: the quote, and the character before a quote within a field.
+    spaces: whether fields are separated by any number of blanks, which DuckDB cannot read.
     """
 
     delimiter: str
@@ -41,7 +42,7 @@ class Dialect:
     spaces: bool = False
 
     def reader(self, lines: Any, *, strict: bool = False) -> Any:
-        """A csv.reader of the lines."""
+        """Return a csv.reader of the lines."""
         doubled = self.escape == self.quote
         return csv.reader(
             (line.strip().replace("\t", " ") for line in lines) if self.spaces else lines,
@@ -58,9 +59,10 @@ class Dialect:
 class Sample:
     """The first records of a file.
 
-    whole: whether the file has no others.
-    longest: characters of the longest line.
-    quoted: numbers of the lines with a quote.
+    width: the most common number of fields.
+    whole: whether these are all records of the file.
+    longest: number of characters of the longest line.
+    quoted: numbers of the lines that contain a quote.
     """
 
     dialect: Dialect
@@ -73,7 +75,7 @@ class Sample:
 
 @contextmanager
 def long_fields() -> Iterator[None]:
-    """Let the csv module read fields of up to LONGEST_LINE characters (it has 131,072)."""
+    """Raise the field limit of the csv module from 131,072 to LONGEST_LINE characters."""
     with _FIELD_LIMIT:
         before = csv.field_size_limit(LONGEST_LINE)
         try:
@@ -83,7 +85,10 @@ def long_fields() -> Iterator[None]:
 
 
 def first_lines(path: Path, source: str) -> tuple[list[str], bool]:
-    """The first lines with their ends, and whether they are all; DataError where not UTF-8."""
+    """Return the first lines with their line ends, and whether the file has no others.
+
+    Raises DataError for a file that is not UTF-8 text.
+    """
     with path.open("rb") as file:
         data = file.read(_SAMPLE_BYTES)
         while len(data) < LONGEST_LINE and _count_lines(data) < _FEWEST_LINES:
@@ -92,7 +97,7 @@ def first_lines(path: Path, source: str) -> tuple[list[str], bool]:
                 break
             data += more
         whole = not file.read(1)
-    if not whole:  # end with a line
+    if not whole:  # drop the incomplete last line
         end = max(data.rfind(b"\n"), -1 if b"\n" in data else data.rfind(b"\r"))
         if end < 0:
             raise DataError(
@@ -106,7 +111,7 @@ def first_lines(path: Path, source: str) -> tuple[list[str], bool]:
         raise not_utf8(source, 1 + _count_lines(data[: error.start])) from None
     if "\0" in text:
         raise DataError(
-            f"{source} has zero bytes, which a text file has not; save the table as CSV in UTF-8"
+            f"{source} has zero bytes, so it is not a text file; save the table as CSV in UTF-8"
         )
     return list(io.StringIO(text, newline="")), whole
 
@@ -118,7 +123,10 @@ def _count_lines(data: bytes) -> int:
 def find_dialect(
     path: Path, source: str, delimiter: str | None = None, decimal: str | None = None
 ) -> Sample:
-    """The dialect that splits the first lines into the most regular records, and those."""
+    """Return the dialect that splits the first lines into the most regular records, with these.
+
+    delimiter, decimal: as in `ReadOptions`; None: detected.
+    """
     lines, whole = first_lines(path, source)
     longest = max(map(len, lines), default=0)
     start = 0
@@ -146,7 +154,7 @@ def _candidates(
 ) -> Iterator[Dialect]:
     text = "".join(lines)
     marks = (delimiter,) if delimiter else DELIMITERS
-    if decimal == "," and not delimiter:  # a comma only where nothing else splits
+    if decimal == "," and not delimiter:  # a comma is the delimiter only if no other splits
         marks = (*DELIMITERS[1:], ",")
     for mark in marks:
         if mark in text:
@@ -160,7 +168,10 @@ def _candidates(
 def _parse(
     dialect: Dialect, lines: Sequence[str], start: int, whole: bool
 ) -> tuple[list[Record], Dialect]:
-    """Records that are not blank; the last is left out where the file goes on."""
+    """Return the records that are not blank, and the dialect.
+
+    The last record is left out if the file has more lines, since it may be incomplete.
+    """
     records = []
     reader = dialect.reader(iter(lines[start:]))
     line = start + 1
@@ -172,7 +183,7 @@ def _parse(
             line = after
             if len(records) >= _SAMPLE_RECORDS:
                 break
-    except csv.Error:  # the whole file is read strictly later
+    except csv.Error:  # raised again later, when the whole file is read strictly
         pass
     if not whole and len(records) > 1 and line > len(lines):
         records.pop()
@@ -180,18 +191,18 @@ def _parse(
 
 
 def _width(records: Sequence[Record]) -> int:
-    """The most common number of fields above 1, or 1."""
+    """Return the most common number of fields above 1; 1 if there is none."""
     widths = Counter(len(fields) for _, _, fields in records)
     return max((count, width) for width, count in {**widths, 1: 0}.items())[1]
 
 
 def _score(records: Sequence[Record]) -> tuple[float, int]:
-    """How well the records look like a table, and their number of fields; 0 for no table."""
+    """Return a score of how regular the records are, 0 for no table, and their number of fields."""
     width = _width(records)
     widths = [len(fields) for _, _, fields in records]
     if width == 1:
         return 0.0, 1
-    first = widths.index(width)  # behind titles
+    first = widths.index(width)  # the records before are titles
     share = widths.count(width) / (len(widths) - first)
     if share < (0.7 if first else 0.5) or (first and widths.count(width) < 2):
         return 0.0, width
@@ -201,7 +212,7 @@ def _score(records: Sequence[Record]) -> tuple[float, int]:
 
 
 def _is_clean(cell: str) -> bool:
-    """Whether a cell is not likely to be two, or half of one."""
+    """Return whether a cell is probably complete: neither two cells nor a part of one."""
     text = cell.strip()
     if len(text) > 1 and text[0] == text[-1] == "'":
         return False
@@ -211,7 +222,7 @@ def _is_clean(cell: str) -> bool:
 
 
 def _spaces(lines: Sequence[str], start: int, whole: bool) -> tuple[list[Record], Dialect] | None:
-    """The records of columns with blanks between them, where one column is numbers."""
+    """Return the records of columns separated by blanks; None unless one column is numbers."""
     records, dialect = _parse(Dialect(" ", spaces=True), lines, start, whole)
     width = _width(records)
     body = [fields for _, _, fields in records[1:] if len(fields) == width]

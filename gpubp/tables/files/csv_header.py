@@ -1,4 +1,4 @@
-"""The header of a CSV file: where it is, whether there is one, and the names it gives."""
+"""Find the header of a CSV file, if it has one, and the names of the columns."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ _MADE_UP = re.compile(r"x[0-9]+")
 
 @dataclass(frozen=True)
 class Header:
-    """The names of the columns and what comes behind them.
+    """The names of the columns, and the rows after the header.
 
-    skip: lines before the first row.
-    names: as many as the rows have fields; unnamed: positions whose name is made up.
-    doubled: names that more than one column has in the file.
-    rows: the rows of the sample; those of another length than ``names`` are left out.
+    skip: number of lines before the first row.
+    names: one name per field of a row.
+    unnamed: positions of columns with a generated name.
+    doubled: names that several columns have in the file.
+    notes: lines for the user.
+    rows: rows of the sample with as many fields as ``names``.
     """
 
     skip: int
@@ -37,10 +39,12 @@ class Header:
 def find_header(
     sample: Sample, source: str, header: bool | None, known: Collection[str] = ()
 ) -> Header:
-    """The header of a sample.
+    """Return the header of a sample.
 
-    header: whether the first line is one; None: find out.
-    known: the names of a model's columns, of which a header has some.
+    header: whether the first line is a header; None: detected.
+    known: names of a model's columns; a first line with many of them is a header.
+
+    Raises DataError for an empty file, and for a header that does not fit the rows.
     """
     records = _without_titles(sample)
     if not records:
@@ -64,7 +68,7 @@ def find_header(
 
 
 def _without_titles(sample: Sample) -> list[Record]:
-    """The records from the header on: comments and titles before it are left out."""
+    """Return the records from the header on, without comments and titles before it."""
     records = list(sample.records)
     while records and records[0][2][0].lstrip().startswith("#") and _is_comment(records, sample):
         records.pop(0)
@@ -73,7 +77,7 @@ def _without_titles(sample: Sample) -> list[Record]:
     for index, (_, _, fields) in enumerate(records[:20]):
         filled = sum(bool(field.strip()) for field in fields)
         if filled > 1 or (filled == 1 and sample.width == 2 and len(fields) == 2):
-            # A line over numbers is a ragged header, not a title.
+            # If this record has numbers, the line before is a header of the wrong length.
             title = index > 0 and not any(_NUMBER.fullmatch(field.strip()) for field in fields)
             blank = index > 0 and records[index][0] > records[index - 1][1]
             return records[index:] if title or blank else records
@@ -81,7 +85,7 @@ def _without_titles(sample: Sample) -> list[Record]:
 
 
 def _is_comment(records: list[Record], sample: Sample) -> bool:
-    """Whether a line with # at its start is no header: "#id,x" is one, of the usual length."""
+    """Return whether the first line, which starts with #, is a comment; "#id,x" may be a header."""
     fields = records[0][2]
     if sample.width > 1:
         return len(fields) != sample.width or "# " in fields[0]
@@ -95,25 +99,25 @@ def _of_width(rows: list[list[str]], width: int) -> list[list[str]]:
 def _fitted(
     first: list[str], rows: list[list[str]], width: int, place: str
 ) -> tuple[list[str], tuple[str, ...]]:
-    """One cell of the header per field of a row; DataError where that cannot be."""
+    """Return one header cell per field of a row, and notes; raise DataError if they do not fit."""
     cells = [" ".join(cell.split()) for cell in first]
     while len(cells) > width and not cells[-1]:
         cells.pop()
     extra = width - len(cells)
     if extra > 0 and all(not "".join(row[-extra:]).strip() for row in rows[-100:]):
         return cells + [""] * extra, ()
-    if extra == 1 and len({row[0] for row in rows}) == len(rows):  # as R writes row names
+    if extra == 1 and len({row[0] for row in rows}) == len(rows):  # R writes row names like this
         return ["", *cells], ("the header has no name for the first column",)
     if extra:
         raise DataError(
             f"{place}: the header has {len(cells)} fields, but most rows have {width}; give every "
-            "row one field per column, or name the right --delimiter"
+            "row one field per column, or give the right --delimiter"
         )
     return cells, ()
 
 
 def _distinct(cells: list[str]) -> tuple[tuple[str, ...], frozenset[int], frozenset[str]]:
-    """Names without doubles; which are made up, and which the header had more than once."""
+    """Return distinct names, the positions of generated ones, and names that were repeated."""
     named = [name for name in cells if name]
     doubled = {name for name in named if named.count(name) > 1} if _has_double(named) else set()
     taken, names, unnamed = set(named), [], set()
@@ -144,7 +148,7 @@ def _no_header(width: int) -> str:
 
 
 def _is_header(first: list[str], rows: list[list[str]], known: Collection[str]) -> bool:
-    """Whether the first record names the columns."""
+    """Return whether the first record has the names of the columns."""
     cells = [" ".join(cell.split()) for cell in first]
     if known:
         matches = len(set(known).intersection(cells))
@@ -170,7 +174,7 @@ def _kind(cell: str) -> str:
 
 
 def _recurs(cells: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
-    """Whether most cells of a record occur again below it, as names do not."""
+    """Return whether most cells of a record occur again in the rows; names do not."""
     if len(body) < 3 or not all(cells):
         return False
     again = sum(any(row[j].strip() == cell for row in body) for j, cell in enumerate(cells))
@@ -178,7 +182,7 @@ def _recurs(cells: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
 
 
 def _counts_up(cells: Sequence[str]) -> bool:
-    """Whether the numbers of a record are names such as 0, 1, 2, ... or 2019, 2020."""
+    """Return whether the numbers of a record may be names, such as 0, 1, 2, ... or 2019, 2020."""
     numbers = [int(cell) for cell in cells if re.fullmatch(r"[0-9]{1,9}", cell)]
     values = sum(_kind(cell) == "value" for cell in cells)
     if len(numbers) != values or len(numbers) < 2:

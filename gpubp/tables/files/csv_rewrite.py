@@ -1,4 +1,4 @@
-"""CSV that DuckDB refuses, rewritten by the csv module, which also finds the line at fault."""
+"""Rewrite CSV that DuckDB refuses; the csv module also finds the line with the error."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from gpubp.tables.files.csv_dialect import LONGEST_LINE, Dialect, long_fields
 from gpubp.tables.files.input_files import not_utf8
 from gpubp.tables.table import DataError
 
-# Of a clean copy; DuckDB reads it with the same one.
+# The dialect in which a clean copy is written, and in which DuckDB reads it.
 CLEAN = Dialect(",")
 
 
 def rewrite(
     path: Path, copy: Path, source: str, dialect: Dialect, skip: int, width: int
 ) -> tuple[Path, int]:
-    """A clean copy of the rows behind ``skip`` lines, and the length of its longest line.
+    """Write a clean copy of the rows; return its path, and the length of its longest line.
 
-    Blank lines are left out. Raises DataError with the line of a row that has not ``width`` fields,
-    of a quote that is not closed, and of bytes that are not UTF-8.
+    Blank lines are left out.
+
+    path: the file. copy: the path to write to. source: name of the file in messages.
+    skip: number of lines before the first row. width: number of fields of a row.
+
+    Raises DataError, with the line, for a row with another number of fields, an unclosed quote,
+    and bytes that are not UTF-8.
     """
     longest = 0
     with (
@@ -32,7 +37,7 @@ def rewrite(
         writer = csv.writer(target, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
         for fields in _rows(file, source, dialect, skip, width):
             longest = max(longest, sum(map(len, fields)) + 3 * width)
-            if width == 1:  # a lone empty field would be a blank line
+            if width == 1:  # without quotes, a single empty field would be a blank line
                 target.write('"' + fields[0].replace('"', '""') + '"\n')
             else:
                 writer.writerow(fields)
@@ -53,7 +58,7 @@ def _rows(
             fields = record
             line, behind = behind, skip + 1 + reader.line_num
             if len(fields) > width and not "".join(fields[width:]).strip():
-                fields = fields[:width]  # delimiters at the end of the line
+                fields = fields[:width]  # ignore extra delimiters at the end of the line
             if len(fields) == width and (width > 1 or fields[0].strip() or fields == [""]):
                 yield fields
             elif len(fields) > 1 or (fields and fields[0].strip()):
@@ -95,12 +100,12 @@ def _unreadable(source: str, line: int, error: csv.Error) -> DataError:
             f"{where}: a field has more than {LONGEST_LINE:,} characters; check the quotes"
         )
     if "unexpected end of data" in str(error):
-        return DataError(f"{where}: a quote is opened and not closed; check the quotes")
+        return DataError(f"{where}: a quote is opened but not closed; check the quotes")
     return DataError(f"{where}: {error}; check the quotes")
 
 
 def _line_not_utf8(path: Path) -> int | None:
-    """The number of the first line that is not UTF-8."""
+    """Return the number of the first line that is not UTF-8; None if there is none."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:

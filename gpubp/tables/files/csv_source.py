@@ -1,4 +1,4 @@
-"""CSV files as a relation whose columns are cells of text."""
+"""CSV files as a relation with columns of text cells."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ _LINE_SIZE = 2_000_000
 
 @dataclass(frozen=True)
 class CsvFile:
-    """One file, its dialect and its header."""
+    """One CSV file, with its dialect and its header.
+
+    path: the file to read, perhaps a clean copy, in the dialect ``dialect``.
+    skip: number of lines before the first row. longest: characters of the longest line.
+    plain: whether DuckDB can read the file as it is.
+    delimiter: of the original file.
+    """
 
     file: InputFile
     path: Path
@@ -32,10 +38,10 @@ class CsvFile:
     skip: int
     longest: int
     plain: bool
-    delimiter: str = ""  # of the file; ``dialect`` is that of a clean copy
+    delimiter: str = ""
 
     def sql(self) -> str:
-        """The rows, with columns c0, c1, ...; each is text as it is written."""
+        """Return SQL for the rows, with columns c0, c1, ... of text as written."""
         columns = ", ".join(f"'c{j}': 'VARCHAR'" for j in range(len(self.header.names)))
         size = max(_LINE_SIZE, 4 * self.longest)
         return (
@@ -47,7 +53,7 @@ class CsvFile:
         )
 
     def rewritten(self, copy: Path) -> CsvFile:
-        """The file as a clean copy; DataError where it is no table."""
+        """Return the file as a clean copy; raise DataError if it is not a table."""
         header = self.header
         path, longest = rewrite(
             self.path, copy, self.file.source, self.dialect, header.skip, len(header.names)
@@ -56,9 +62,9 @@ class CsvFile:
 
 
 def find_csv(file: InputFile, options: ReadOptions, known: Collection[str]) -> CsvFile:
-    """A file's dialect and header.
+    """Return a file with its dialect and header.
 
-    plain: in the result, whether DuckDB reads the file as it is.
+    known: names of a model's columns, to detect the header.
     """
     suffix_mark = "\t" if file.source.lower().endswith((".tsv", ".tab")) else None
     delimiter = _delimiter(options.delimiter)
@@ -67,8 +73,8 @@ def find_csv(file: InputFile, options: ReadOptions, known: Collection[str]) -> C
         sample = find_dialect(file.path, file.source, suffix_mark, options.decimal)
     check_width(sample.width, file.source)
     header = find_header(sample, file.source, options.header, known)
-    # DuckDB skips records instead of lines, knows no runs of blanks, and takes a blank line of one
-    # column as a row.
+    # DuckDB skips records instead of lines, cannot split at several blanks, and reads a blank line
+    # of a one-column file as a row.
     quoted = any(number < header.skip for number in sample.quoted)
     plain = not (quoted or sample.dialect.spaces or len(header.names) == 1)
     plain = plain and not _has_long_end(file.path)
@@ -94,7 +100,7 @@ def _delimiter(given: str | None) -> str | None:
 
 
 def csv_relation(files: Sequence[CsvFile], options: ReadOptions, source: str) -> Relation:
-    """The rows of the files, one behind the other, with columns matched by name."""
+    """Return the rows of the files, one file after the other, with columns matched by name."""
     missing = MISSING if options.na is None else options.na
     names = list(dict.fromkeys(name for file in files for name in file.header.names))
     places = [{name: j for j, name in enumerate(file.header.names)} for file in files]
@@ -123,7 +129,7 @@ def _column(
     missing: Collection[str],
     options: ReadOptions,
 ) -> SourceColumn:
-    """A column of text cells, with a guess from the first rows of each file."""
+    """Return a column of text cells, with its content guessed from the first rows of each file."""
     guesses, unnamed = set(), True
     for file, places in files:
         if name not in places:
@@ -132,7 +138,7 @@ def _column(
         unnamed = unnamed and j in file.header.unnamed
         cells = [row[j] for row in file.header.rows]
         guesses.add(guess_of(cells, {*missing, ""}, options.decimal))
-    # A file whose cells are all decimals may have codes such as 01 in another.
+    # The strictest guess, since codes such as 01 may be in only one of the files.
     order: tuple[Guess, ...] = ("text", "integer", "decimal")
     guess = next(kind for kind in order if kind in guesses)
     return SourceColumn(name, f"c{place}", "cells", guess, unnamed)
@@ -150,7 +156,7 @@ def _union(files: Sequence[CsvFile], names: Sequence[str]) -> str:
 
 
 def _has_long_end(path: Path) -> bool:
-    """Whether the last line may be so long that DuckDB leaves it out in silence (32 MB)."""
+    """Return whether the last line is very long; DuckDB silently drops one of 32 MB."""
     with path.open("rb") as data:
         size = data.seek(0, os.SEEK_END)
         if size <= _LINE_SIZE:
@@ -161,10 +167,10 @@ def _has_long_end(path: Path) -> bool:
 
 
 def _has_underscore(file: CsvFile) -> bool:
-    """Whether any row has a "_", which DuckDB ignores within numbers."""
+    """Return whether any row has a "_", which DuckDB ignores within numbers."""
     with file.path.open("rb") as data:
         for _ in range(file.skip):
-            if not data.readline(1 << 24).endswith(b"\n"):  # ends of lines as on old Macs
+            if not data.readline(1 << 24).endswith(b"\n"):  # "\r" ends lines, or lines are huge
                 return True
         while part := data.read(1 << 20):
             if b"_" in part:
@@ -173,7 +179,7 @@ def _has_underscore(file: CsvFile) -> bool:
 
 
 def clean_copies(session: Session, files: Sequence[CsvFile]) -> list[CsvFile]:
-    """The files as clean copies; DataError names the line that DuckDB did not read."""
+    """Return the files as clean copies; raise DataError with the line that cannot be read."""
     return [
         file.rewritten(session.folder / f"clean{index}.csv") for index, file in enumerate(files)
     ]

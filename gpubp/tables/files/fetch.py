@@ -1,4 +1,4 @@
-"""The columns of a relation as arrays."""
+"""Fetch the columns of a relation as arrays."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from gpubp.tables.files.relation import FIRST_INEXACT, NUMBER, Relation, SourceC
 from gpubp.tables.files.session import Session
 from gpubp.tables.table import Array, DataError
 
-# A cell of text takes about 70 bytes until it has its code.
+# Text cells fetched by one query: each takes about 70 bytes until it is replaced by its code.
 _TEXT_CELLS = 4_000_000
-# A target of text has at most so many values; above, one that is all numbers is numbers.
+# A target kept as text becomes numbers if it has more distinct values, and all are numbers.
 MOST_LABELS = 10_000
 
 
 def fetch_columns(
     session: Session, relation: Relation, as_text: Collection[str] = (), where: str = ""
 ) -> dict[str, Column]:
-    """The columns by name, in the order of the relation; unnamed ones without cells are left out.
+    """Return the columns by name, in the order of the relation.
 
-    as_text: columns of cells that stay text, as they are written, even if all are numbers.
-    where: condition on the rows, with its keyword.
+    Unnamed columns without cells are left out.
+
+    as_text: names of columns whose cells are kept as written, even if all are numbers.
+    where: SQL condition on the rows, with the keyword WHERE; "" for all rows.
     """
     columns = relation.columns
     numeric = {j for j, column in enumerate(columns) if _is_numeric(column, as_text)}
-    # One column of text, often the target, comes with the numbers, which saves a second query.
+    # One column of text, often the target, is fetched with the numbers, to save a second query.
     first = sorted(numeric) + [j for j in range(len(columns)) if j not in numeric][:1]
     selected = [
         _number_sql(relation, columns[j]) if j in numeric else _text_sql(columns[j]) for j in first
@@ -37,7 +39,7 @@ def fetch_columns(
     n_rows = len(arrays[0])
     found: dict[int, Column] = {}
     for j in first:
-        array = arrays.pop(0)  # so that it is freed before the next
+        array = arrays.pop(0)  # pop, so that each array is freed before the next is converted
         if j not in numeric:
             found[j] = _text(relation, columns[j], array)
         elif (numbers := _numbers(array, columns[j])) is not None:
@@ -66,7 +68,7 @@ def _number_sql(relation: Relation, column: SourceColumn) -> str:
 
 
 def _numbers(array: Array, column: SourceColumn) -> NumberColumn | None:
-    """A column of numbers, or None where some cell has to stay text."""
+    """Return a column of numbers; None if a cell has to stay text."""
     masked = np.ma.is_masked(array)
     if column.kind == "cells":
         values = np.ma.getdata(array)
@@ -81,7 +83,7 @@ def _numbers(array: Array, column: SourceColumn) -> NumberColumn | None:
 
 
 def _exact(values: Array, whole: bool) -> bool:
-    """Whether all are finite and, where they are whole numbers, held exactly; NaN is a gap."""
+    """Return whether all values are finite and, if whole, exact in float64; NaN is a gap."""
     if not len(values):
         return True
     largest = max(float(np.fmax.reduce(values)), -float(np.fmin.reduce(values)))
@@ -91,7 +93,7 @@ def _exact(values: Array, whole: bool) -> bool:
 def _text_cells(
     session: Session, relation: Relation, columns: Sequence[int], n_rows: int, where: str
 ) -> Iterator[tuple[int, Array]]:
-    """Each column's cells (n,) as str objects, a few columns in one query."""
+    """Yield the cells (n,) of each column as str objects, fetching a few columns per query."""
     several = max(1, _TEXT_CELLS // max(1, n_rows))
     for start in range(0, len(columns), several):
         part = columns[start : start + several]
@@ -110,8 +112,8 @@ def _text(relation: Relation, column: SourceColumn, cells: Array) -> Column:
     coded = _coded(cells, {*relation.missing, ""})
     if any("\0" in text for text in coded.values):
         raise DataError(
-            f"{relation.source}, column {column.name!r}: a cell has a zero byte, which text has "
-            "not; save the table as CSV in UTF-8"
+            f"{relation.source}, column {column.name!r}: a cell has a zero byte, so it is not "
+            "text; save the table as CSV in UTF-8"
         )
     if column.kind == "cells" and len(coded.values) > MOST_LABELS:
         return _as_numbers(coded, relation.decimal) or coded
@@ -119,14 +121,14 @@ def _text(relation: Relation, column: SourceColumn, cells: Array) -> Column:
 
 
 def _coded(cells: Array, missing: Collection[str]) -> TextColumn:
-    """`TextColumn.of` with a loop in C over the cells: 0.08 s per million instead of 0.15."""
+    """Return `TextColumn.of` the cells, but loop over them in C: 0.08 s per million, not 0.15."""
     places = {text: place for place, text in enumerate(dict.fromkeys(cells))}
     found = np.fromiter(map(places.__getitem__, cells), np.intp, len(cells))
     return TextColumn.of_places(list(places), found, missing)
 
 
 def _as_numbers(column: TextColumn, decimal: str | None) -> NumberColumn | None:
-    """The numbers that the texts are, or None unless all are."""
+    """Return a column of text as numbers; None unless all texts are numbers."""
     texts = column.values.tolist()
     if decimal == ",":
         texts = ["x" if "." in text else text.replace(",", ".") for text in texts]

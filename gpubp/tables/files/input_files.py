@@ -1,4 +1,7 @@
-"""Files of a table as DuckDB can read them: found, copied from pipes, unpacked, in UTF-8."""
+"""Find the files of a table and make them readable for DuckDB.
+
+Pipes are copied, packed files unpacked, and other encodings converted to UTF-8.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ ALLOWED = (
     "or .npy"
 )
 
-# The first bytes of files that are no text, whatever their suffix says.
+# The first bytes of files that are not text, whatever their suffix is.
 _MAGIC = {
     b"PAR1": "a Parquet file; name it .parquet",
     b"PK\x03\x04": "a ZIP archive or an Excel workbook; save the sheet as CSV",
@@ -46,7 +49,7 @@ _MAGIC = {
     b"SQLite format 3": "an SQLite database; save the table as CSV",
     b"%PDF": "a PDF document; save the table as CSV",
 }
-# UTF-32 first: its mark begins like that of UTF-16.
+# UTF-32 comes first, because its mark begins like that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -57,7 +60,7 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file for DuckDB: ``path`` is the user's file or a copy; ``source`` is its name."""
+    """A file for DuckDB: ``path`` is the user's file or a copy, ``source`` its name in messages."""
 
     path: Path
     source: str
@@ -65,19 +68,19 @@ class InputFile:
 
 
 def shown(path: str | Path) -> str:
-    """The name of a path in messages."""
+    """Return the name of a path in messages."""
     return "standard input" if str(path) == "-" else str(path)
 
 
 def suffix_of(path: str | Path) -> str:
-    """The suffix in lower case, of the file inside for .gz and .zst."""
+    """Return the suffix in lower case; for .gz and .zst, that of the packed file."""
     name = Path(path)
     suffix = name.suffix.lower()
     return Path(name.stem).suffix.lower() if suffix in PACKED_SUFFIXES else suffix
 
 
 def find_paths(path: str | Path) -> list[Path]:
-    """The files of a path or pattern, sorted; DataError where there is none."""
+    """Return the files of a path or pattern, sorted; raise DataError if there are none."""
     text = str(path)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise DataError(f"{text} is an address; download the file and give its path")
@@ -110,7 +113,10 @@ def _check_file(path: Path) -> None:
 
 
 def open_files(path: str | Path, session: Session, encoding: str | None) -> list[InputFile]:
-    """The files of a path, pattern or "-", ready for DuckDB; copies lie in the session's folder."""
+    """Return the files of a path, pattern or "-", ready for DuckDB.
+
+    Copies are written to the session's folder.
+    """
     if str(path) == "-":
         return [_ready(session, sys.stdin.buffer, Path("-"), 0, encoding)]
     files = []
@@ -139,7 +145,7 @@ def _check_suffix(path: Path) -> None:
 def _ready(
     session: Session, file: BinaryIO, path: Path, index: int, encoding: str | None
 ) -> InputFile:
-    """One file, copied where it is a pipe, packed, or not in UTF-8."""
+    """Return one file, copied if it is a pipe, packed, or not in UTF-8."""
     source = shown(path)
     copy = session.folder / f"input{index}"
     with _errors_as_data_errors(source):
@@ -149,7 +155,7 @@ def _ready(
         suffix = path.suffix.lower()
         if suffix == ".gz" or (not regular and head.startswith(b"\x1f\x8b")):
             with gzip.open(place) as unpacked:
-                if encoding is None:  # before gigabytes of zeros are unpacked
+                if encoding is None:  # checked before the file, perhaps of gigabytes, is unpacked
                     _check_text_of(unpacked, source, suffix_of(path) if regular else "")
                 place = _copied(unpacked, copy.with_suffix(".unpacked"))
         elif suffix == ".zst" or (not regular and head.startswith(b"\x28\xb5\x2f\xfd")):
@@ -162,7 +168,7 @@ def _ready(
 
 
 def _kind(head: bytes, suffix: str) -> str:
-    """What the suffix says; of pipes what the first bytes say."""
+    """Return the kind of a file, by its suffix or, for a pipe, by its first bytes."""
     if suffix in PARQUET_SUFFIXES or (not suffix and head.startswith(b"PAR1")):
         return "parquet"
     if suffix in JSON_SUFFIXES or (not suffix and head.lstrip().startswith((b'{"', b'[{"'))):
@@ -182,19 +188,19 @@ def _head(path: Path) -> bytes:
 
 
 def _plain_name(path: Path, copy: Path) -> Path:
-    """The path, or a link to it where DuckDB takes the name as a pattern or as no text."""
+    """Return the path, or a link to it if DuckDB would read the name as a pattern or not at all."""
     if re.fullmatch(r"[^*?\[{\ud800-\udfff]*", str(path)):
         return path
     link = copy.with_suffix(".link")
     try:
         link.symlink_to(path)
-    except OSError:  # Windows asks for a privilege
+    except OSError:  # on Windows, links need a privilege
         shutil.copyfile(path, link)
     return link
 
 
 def _unpacked_zst(session: Session, path: Path, copy: Path, source: str) -> Path:
-    """The lines of a .zst file, which DuckDB unpacks and Python below 3.14 does not."""
+    """Return an unpacked copy of a .zst file; DuckDB unpacks it, since Python < 3.14 cannot."""
     read = (
         f"read_csv({literal(str(path))}, auto_detect=false, header=false, delim='\x1f', quote='', "
         "escape='', comment='', compression='zstd', max_line_size=67108864, strict_mode=false, "
@@ -209,7 +215,7 @@ def _unpacked_zst(session: Session, path: Path, copy: Path, source: str) -> Path
 
 
 def _in_utf8(path: Path, copy: Path, encoding: str | None, source: str) -> Path:
-    """The path, or a copy in UTF-8 where the file is in another encoding."""
+    """Return the path, or a copy in UTF-8 if the file is in another encoding."""
     head = _head(path)
     mark = next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
     codec = _codec(encoding) if encoding is not None else mark
@@ -222,13 +228,13 @@ def _in_utf8(path: Path, copy: Path, encoding: str | None, source: str) -> Path:
                 target.write(part)
     except UnicodeError:
         raise DataError(
-            f"{source} is not in the encoding {encoding or codec}; give the right one by --encoding"
+            f"{source} is not in the encoding {encoding or codec}; give another with --encoding"
         ) from None
     return copy
 
 
 def _codec(encoding: str) -> str:
-    """The name of a codec for text; DataError for an unknown one."""
+    """Return the name of a codec for text; raise DataError for an unknown one."""
     try:
         b"a,b".decode(encoding)
         return codecs.lookup(encoding).name
@@ -242,7 +248,7 @@ def _codec(encoding: str) -> str:
 
 
 def _check_text_of(unpacked: gzip.GzipFile, source: str, suffix: str) -> None:
-    """Raise DataError where the first bytes of a packed file are no text, though they should be."""
+    """Raise DataError if the first bytes of a packed text file are not text."""
     head = unpacked.read(4096)
     unpacked.seek(0)
     if _kind(head, suffix) == "text" and not head.startswith(tuple(_MARKS)):
@@ -250,7 +256,7 @@ def _check_text_of(unpacked: gzip.GzipFile, source: str, suffix: str) -> None:
 
 
 def _check_text(head: bytes, source: str) -> None:
-    """Raise DataError for a file that is no text."""
+    """Raise DataError, with advice, if the first bytes of a file are not text."""
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
             raise DataError(f"{source} is {what}")
@@ -263,10 +269,10 @@ def _check_text(head: bytes, source: str) -> None:
 
 
 def not_utf8(source: str, line: int | None = None) -> DataError:
-    """The error for bytes that are not UTF-8."""
+    """Return the error for bytes that are not UTF-8."""
     place = source if line is None else f"{source}, line {line}"
     return DataError(
-        f"{place}: the text is not in UTF-8; name its encoding by --encoding, often cp1252 or "
+        f"{place}: the text is not in UTF-8; give its encoding with --encoding, often cp1252 or "
         "latin-1"
     )
 
@@ -280,11 +286,11 @@ def _errors_as_data_errors(source: str | Path) -> Iterator[None]:
     try:
         yield
     except (gzip.BadGzipFile, zlib.error, EOFError):
-        raise DataError(f"{source} is not a whole .gz file; pack it again") from None
+        raise DataError(f"{source} is not a complete .gz file; pack it again") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise DataError(
-                f"{source} needs a copy in {tempfile.gettempdir()}: {_reason(error)}; make room, "
-                "or name another folder by TMPDIR"
+                f"{source} has to be copied to {tempfile.gettempdir()}: {_reason(error)}; make "
+                "room, or set TMPDIR to another folder"
             ) from None
         raise DataError(f"{source} cannot be read: {_reason(error)}") from None

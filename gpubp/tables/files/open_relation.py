@@ -1,4 +1,4 @@
-"""A path as a relation in a locked session."""
+"""Open a path as a relation in a locked DuckDB session."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Opened:
-    """A session, and the rows of a path in it; ``files`` are those of CSV without a query."""
+    """A session, and a relation with the rows of a path.
+
+    files: the CSV files; () for other kinds and for a query.
+    """
 
     session: Session
     relation: Relation
@@ -37,19 +40,19 @@ class Opened:
 
     @property
     def delimiter(self) -> str | None:
-        """Between the fields of CSV."""
+        """The character between the fields of CSV; None for other kinds."""
         return self.files[0].delimiter if self.files else None
 
     def with_decimal(self, decimal: str) -> Opened:
-        """The same rows of CSV, whose numbers have this decimal sign."""
+        """Return the same rows of CSV, with numbers read with this decimal sign."""
         options = replace(self.options, decimal=decimal)
         relation = csv_relation(self.files, options, self.session.source)
         return replace(self, relation=relation, options=options)
 
     def run(self, work: Callable[[Session, Relation], Result]) -> Result:
-        """The result of ``work``; CSV that DuckDB refuses is rewritten once.
+        """Return the result of ``work``; if DuckDB refuses CSV, rewrite it and try once more.
 
-        Rewriting also finds the line at fault, which DataError names.
+        Raises DataError, with the line, for a file that cannot be rewritten.
         """
         try:
             return work(self.session, self.relation)
@@ -64,10 +67,10 @@ class Opened:
 def open_relation(
     path: str | Path, options: ReadOptions, known: Collection[str], *, bounded: bool = False
 ) -> Iterator[Opened]:
-    """The rows of a path, pattern or "-".
+    """Yield the rows of a path, a pattern, or "-" for standard input.
 
-    known: the names of a model's columns, which tell whether the first line of CSV is a header.
-    bounded: whether DuckDB shall keep to little memory, and go to disk beyond.
+    known: names of a model's columns, to detect whether the first line of CSV is a header.
+    bounded: whether DuckDB uses little memory, and the disk for more.
     """
     with open_session(shown(path)) as session:
         files = open_files(path, session, options.encoding)
@@ -82,7 +85,7 @@ def _opened(
     known: Collection[str],
     bounded: bool,
 ) -> Opened:
-    """The rows of the files as they are; of a DuckDB file only where there is no query."""
+    """Return the rows of the files before any query; empty for a DuckDB file with a query."""
     paths, kind = [file.path for file in files], files[0].kind
     csv_files: list[CsvFile] = []
     if kind == "text":
@@ -112,7 +115,7 @@ def _opened(
 
 
 def _queried(opened: Opened, kind: str) -> Opened:
-    """The rows of the query of the options."""
+    """Return the rows of the query in the options."""
     session, query = opened.session, opened.options.query or ""
     if kind == "database":
         session.run("USE source_file")

@@ -1,4 +1,4 @@
-"""The options of reading a file."""
+"""The options for reading a file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from gpubp.tables.table import DataError
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a file is to be read where that is not found out.
+    """How to read a file; None means that the option is detected.
 
-    delimiter: one character between the fields of CSV, or "\\t".
-    decimal: "," where numbers are written 1,5.
-    encoding: a codec of Python; None: UTF-8, and UTF-16 or UTF-32 with their mark.
-    header: whether the first line has the names of the columns.
-    na: texts that mean "no value"; None: MISSING; () and ("",): only the empty cell.
-    query: one SELECT from the table "data", or from the tables of a DuckDB file.
+    delimiter: the character between the fields of CSV.
+    decimal: decimal sign of numbers: "," or ".".
+    encoding: name of a Python codec; None: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
+    header: whether the first line of CSV has the names of the columns.
+    na: texts that mean "no value" in addition to MISSING; None: only MISSING; () and ("",): only
+        the empty cell.
+    query: one SELECT from the table "data", or from the tables of a DuckDB file; None: no query.
     """
 
     delimiter: str | None = None
@@ -29,7 +30,7 @@ class ReadOptions:
 
     @property
     def missing(self) -> frozenset[str]:
-        """The texts that mean "no value", the empty one among them."""
+        """All texts that mean "no value"; the empty text is always one of them."""
         return MISSING if self.na is None else frozenset(self.na) | {""}
 
     def __post_init__(self) -> None:
@@ -37,5 +38,5 @@ class ReadOptions:
             raise DataError(f"decimal is {self.decimal!r}; give '.' or ','")
         if self.na is not None:
             named = {text.strip() for text in self.na} - {""}
-            # Values named are taken besides the built-in ones; none named turns those off.
+            # Given texts are added to the built-in ones; no text at all turns the latter off.
             object.__setattr__(self, "na", tuple(sorted(named | MISSING)) if named else ("",))

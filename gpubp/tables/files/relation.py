@@ -1,4 +1,4 @@
-"""Rows that DuckDB can give, and the SQL of their columns; cells of text that are numbers."""
+"""Rows that DuckDB can read, with SQL for their columns and for numbers written as text."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gpubp.tables.column import MISSING, Column, without_markers
 from gpubp.tables.files.session import Session, literal
 from gpubp.tables.table import DataError, Table
 
-# Numbers as everybody writes them: no leading zeros (01 is a code), no 0x10, 1_000, inf or nan.
+# Plain decimal numbers, without leading zeros (01 is a code), 0x10, 1_000, inf and nan.
 NUMBER = r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?"
-# From here on a float64 does not hold every integer.
+# From here on, float64 does not hold every integer.
 FIRST_INEXACT = 2**53
 
-# The time of DuckDB's queries grows with the square of the columns: 2,000 take 2 s.
+# DuckDB's query time grows with the square of the number of columns: 2,000 columns take 2 s.
 MOST_COLUMNS = 10_000
-# What `str.strip` takes off.
+# The characters that `str.strip` removes.
 _BLANKS = literal("".join(c for c in map(chr, range(0x3001)) if c.isspace()))
 Guess = Literal["integer", "decimal", "text"]
 
@@ -27,10 +27,10 @@ Guess = Literal["integer", "decimal", "text"]
 class SourceColumn:
     """A column of a relation.
 
-    sql: expression that gives its cells.
-    kind: "cells" of text that may all be numbers, "numbers" of a numeric type, or "text".
-    guess: of cells: the first ones are all "integer", all "decimal", or some are "text".
-    unnamed: whether the name is made up, so that the column is dropped where it has no cell.
+    sql: SQL expression for its cells.
+    kind: "cells" for text that may be numbers, "numbers" for a numeric type, or "text".
+    guess: for "cells": whether the first cells are all "integer", all "decimal", or some "text".
+    unnamed: whether the name is generated; such a column is dropped if it has no cells.
     """
 
     name: str
@@ -40,18 +40,20 @@ class SourceColumn:
     unnamed: bool = False
 
     def may_be_numbers(self) -> bool:
-        """Whether its cells are text that may all be numbers."""
+        """Return whether its cells are text that may all be numbers."""
         return self.kind == "cells" and self.guess != "text"
 
 
 @dataclass(frozen=True)
 class Relation:
-    """Rows that can be read again and again in the same order.
+    """Rows that can be read several times in the same order.
 
-    sql: what stands behind FROM.
-    missing: texts that mean "no value"; the empty one always does.
-    decimal: "," where numbers are written 1,5.
-    underscores: whether any cell may have a "_", as in 1_000, which DuckDB takes as 1000.
+    sql: SQL expression for the rows, to be used after FROM.
+    columns: the columns. source: name of the rows in messages.
+    missing: texts that mean "no value"; the empty text always does.
+    decimal: "," if numbers are written 1,5.
+    underscores: whether a cell may have a "_", as in 1_000, which DuckDB reads as 1000.
+    doubled: names that several columns had. notes: lines for the user.
     """
 
     sql: str
@@ -64,9 +66,9 @@ class Relation:
     notes: tuple[str, ...] = ()
 
     def with_text(self, names: Collection[str]) -> Relation:
-        """The same with the cells of the columns ``names`` as they are written.
+        """Return the same relation with the cells of the columns ``names`` kept as written.
 
-        Columns of a numeric type stay numbers: nobody wrote their text.
+        Columns of a numeric type stay numbers, since they were never written as text.
         """
         columns = tuple(
             replace(column, kind="text")
@@ -77,17 +79,17 @@ class Relation:
         return replace(self, columns=columns)
 
     def number(self, column: SourceColumn) -> str:
-        """SQL of a column's numbers: NaN for a gap, NULL for a cell that is no number.
+        """Return SQL for a column's numbers: NaN for a gap, NULL for other text.
 
-        Numbers that the user calls missing, such as -999, are gaps in `table` only.
+        Numbers that mean "no value", such as -999, become gaps only in `table`.
         """
         cell = column.sql
         if self.decimal == ",":
             cell = f"CASE WHEN contains({cell}, '.') THEN 'x' ELSE replace({cell}, ',', '.') END"
         number = f"TRY_CAST({cell} AS DOUBLE)"
         gap = self.gap(column)
-        # The pattern takes 0.1 us a cell, most of the time of reading numbers. Decimals do with a
-        # look at their first characters, which finds codes such as 01.
+        # The pattern takes 0.1 us per cell, most of the time of reading numbers. For decimals it is
+        # enough to compare the first characters, which finds codes such as 01.
         nan_is_data = not {"nan", "NaN"} <= set(self.missing)
         if column.guess != "decimal" or nan_is_data:
             number = f"CASE WHEN regexp_full_match({cell}, '\\s*{NUMBER}\\s*') THEN {number} END"
@@ -97,11 +99,11 @@ class Relation:
         return f"coalesce({number}, CASE WHEN {gap} THEN 'nan'::DOUBLE END)"
 
     def gap(self, column: SourceColumn) -> str:
-        """SQL of whether a cell has no value."""
+        """Return SQL for whether a cell is a gap."""
         return f"{column.sql} IS NULL OR trim({column.sql}, {_BLANKS}) IN ({_texts(self.missing)})"
 
     def notes_on(self, names: Collection[str]) -> tuple[str, ...]:
-        """The notes, and one for each of the columns ``names`` whose name is made up."""
+        """Return the notes, with one for each of the columns ``names`` with a generated name."""
         notes = [
             f"a column has no name: it is called {column.name!r}"
             for column in self.columns
@@ -110,7 +112,7 @@ class Relation:
         return (*self.notes, *notes)
 
     def table(self, columns: Mapping[str, Column], targets: tuple[str, ...]) -> Table:
-        """The table of the columns that were fetched."""
+        """Return the table of the fetched columns, by name."""
         return Table(
             {name: without_markers(found, self.missing) for name, found in columns.items()},
             max(map(len, columns.values()), default=0),
@@ -123,9 +125,9 @@ class Relation:
         )
 
     def with_kinds(self, session: Session, *, stored: bool = False) -> Relation:
-        """The same with guess "text" for each column of cells that has one that is no number.
+        """Return the same relation, with guess "text" for columns with a cell that is not a number.
 
-        stored: whether the table "stored" has the numbers as c0, c1, ...
+        stored: whether the numbers are in the columns c0, c1, ... of the table "stored".
         """
         asked = [j for j, column in enumerate(self.columns) if column.may_be_numbers()]
         if not asked:
@@ -152,13 +154,13 @@ def check_width(columns: int, source: str) -> None:
 
 
 def _is_code(cell: str) -> str:
-    """SQL of whether a cell is a code such as 01, which is no number."""
-    # ":" is the character behind "9"; comparing takes 3 ns a cell, a pattern 45 ns (one Xeon core).
+    """Return SQL for whether a cell is a code such as 01."""
+    # ":" follows "9" in Unicode. Comparing takes 3 ns per cell, a pattern 45 ns (one Xeon core).
     return f"({cell} >= '00' AND {cell} < '0:')"
 
 
 def _all_exact(number: str, column: SourceColumn) -> str:
-    """SQL of whether all are numbers or gaps, finite, and exact where they are whole."""
+    """Return SQL for whether all cells are gaps or finite numbers, and exact if whole."""
     limit = f"{float(FIRST_INEXACT)}" if column.guess == "integer" else "'inf'"
     # NaN, a gap, is above infinity.
     return f"bool_and(coalesce(abs({number}) NOT BETWEEN {limit}::DOUBLE AND 'inf', false))"
@@ -169,7 +171,7 @@ def _texts(texts: Collection[str]) -> str:
 
 
 def guess_of(cells: Sequence[str], missing: Collection[str], decimal: str | None) -> Guess:
-    """What the first cells of a column look like: "integer", "decimal" or "text"."""
+    """Return what the first cells of a column are: all "integer", all "decimal", or some "text"."""
     guess: Guess = "integer"
     for cell in cells:
         text = cell.strip()

@@ -19,56 +19,59 @@ _MEMORY = re.compile(r"out of memory|could not allocate|failed to allocate", re.
 
 
 def thread_count() -> int:
-    """How many threads DuckDB may use: those this process may run on, at most 8."""
+    """Return the number of threads for DuckDB: the CPUs of this process, at most 8."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(8, usable or 1)
 
 
 class RefusedError(DataError):
-    """Rows that DuckDB does not read as they are."""
+    """DuckDB cannot read some rows."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """An open connection; ``folder`` is for temporary files, ``source`` for messages."""
+    """An open connection.
+
+    folder: for temporary files. source: name of the data in messages.
+    """
 
     connection: Any
     folder: Path
     source: str
 
     def run(self, sql: str) -> Any:
-        """The connection after one statement; Ctrl-C interrupts it within a moment."""
+        """Execute one statement; return the connection. Ctrl-C interrupts it at once."""
         with errors_as_data_errors(self.source):
             return _in_thread(self.connection, lambda: self.connection.execute(sql))
 
     def arrays(self, sql: str) -> list[Array]:
-        """The columns of a query, masked where they have NULL; names of columns do not matter."""
+        """Return the columns of a query, in order, as arrays that are masked for NULL."""
         with errors_as_data_errors(self.source):
             connection = self.connection
             found = _in_thread(connection, lambda: connection.execute(sql).fetchnumpy())
         return list(found.values())
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """The rows of a query as tuples; for small results."""
+        """Return the rows of a query as tuples; for small results."""
         with errors_as_data_errors(self.source):
             connection = self.connection
             found = _in_thread(connection, lambda: connection.execute(sql).fetchall())
         return list(found)
 
     def bound_memory(self, n_columns: int) -> None:
-        """Let DuckDB go to disk beyond 128 MB; wide tables take more, for the rows in work."""
-        # 2,048 cells of 16 bytes per column, thread and step of a query.
+        """Limit DuckDB's memory to 128 MB, more for wide tables; beyond, it uses the disk."""
+        # DuckDB works on 2,048 cells of 16 bytes per column, thread and step of a query.
         megabytes = 128 + n_columns * thread_count() // 4
         self.run(f"SET memory_limit = '{megabytes}MB'")
 
     def bound_query(self) -> None:
-        """Let a query take 1 GB of memory, and half of the disk's room for temporary files."""
+        """Limit a query to 1 GB of memory, and to half of the free disk for temporary files."""
         room = shutil.disk_usage(self.folder).free // 2
         self.run("SET memory_limit = '1GB'")
         self.run(f"SET max_temp_directory_size = '{room // 2**20}MiB'")
 
     def lock(self, paths: Sequence[Path]) -> None:
-        """Leave DuckDB nothing but ``paths`` and the session's folder, and the settings as is."""
+        """Limit DuckDB to the files ``paths`` and the session's folder, and lock its settings."""
         allowed = ", ".join(literal(str(path)) for path in paths)
         self.run(f"SET allowed_paths = [{allowed}]")
         self.run(f"SET allowed_directories = [{literal(str(self.folder))}]")
@@ -78,10 +81,10 @@ class Session:
 
 @contextmanager
 def open_session(source: str) -> Iterator[Session]:
-    """A connection with a temporary folder; both are gone afterwards."""
+    """Yield a session with a temporary folder; close it and remove the folder afterwards."""
     import duckdb
 
-    # On Windows a file that is still open cannot be removed; the system's own cleaning takes it.
+    # On Windows a file that is still open cannot be removed; the system removes it later.
     with tempfile.TemporaryDirectory(prefix="gpubp-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         config: dict[str, Any] = {
@@ -96,8 +99,9 @@ def open_session(source: str) -> Iterator[Session]:
             connection = duckdb.connect(":memory:", config=config)
         try:
             connection.execute("SET enable_progress_bar = false")
-            # Their time grows with the square of the columns: 6 s for 1,000 columns of CSV, and
-            # 0.3 s without them. in_clause makes a join of each list of missing values.
+            # The time of these optimizers grows with the square of the number of columns: 1,000
+            # columns of CSV take 6 s with them, 0.3 s without. in_clause turns each list of missing
+            # values into a join.
             connection.execute("SET disabled_optimizers = 'common_subexpressions,in_clause'")
             yield Session(connection, folder, source)
         finally:
@@ -106,7 +110,7 @@ def open_session(source: str) -> Iterator[Session]:
 
 @contextmanager
 def errors_as_data_errors(source: str) -> Iterator[None]:
-    """Raise DataError for whatever DuckDB raises, but KeyboardInterrupt for an interrupt."""
+    """Turn errors of DuckDB into DataError, and its interrupts into KeyboardInterrupt."""
     import duckdb
 
     try:
@@ -126,7 +130,7 @@ def _too_large(source: str) -> DataError:
 
 
 def first_sentence(error: BaseException) -> str:
-    """The first line of DuckDB's message without the name of its type, at most 300 characters."""
+    """Return the first line of DuckDB's message, without its type, of at most 300 characters."""
     text = str(error).strip()
     line = text.split("\n")[0] or type(error).__name__
     line = re.sub(r"^(?:[A-Z][A-Za-z-]* )+Error: ", "", line)
@@ -134,12 +138,12 @@ def first_sentence(error: BaseException) -> str:
 
 
 def _in_thread(connection: Any, work: Any) -> Any:
-    """The result of ``work()``, run in a thread so that Ctrl-C does not wait for DuckDB."""
+    """Return the result of ``work()``, run in a thread so that Ctrl-C need not wait for DuckDB."""
     if threading.current_thread() is not threading.main_thread():
         return work()
     result: list[Any] = []
     failure: list[BaseException] = []
-    done = threading.Event()  # Ctrl-C in Thread.join leaves a thread that counts as ended
+    done = threading.Event()  # after Ctrl-C in Thread.join, a running thread counts as ended
 
     def target() -> None:
         try:
@@ -151,7 +155,7 @@ def _in_thread(connection: Any, work: Any) -> Any:
 
     threading.Thread(target=target, name="gpubp-duckdb", daemon=True).start()
     try:
-        while not done.wait(1):  # without a time Windows would not see Ctrl-C
+        while not done.wait(1):  # without a timeout, Windows does not notice Ctrl-C
             pass
     except BaseException:
         while not done.wait(0.05):
@@ -163,10 +167,10 @@ def _in_thread(connection: Any, work: Any) -> Any:
 
 
 def literal(text: str) -> str:
-    """A text as an SQL literal."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
-    """A name as an SQL identifier."""
+    """Return a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

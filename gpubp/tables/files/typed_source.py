@@ -1,4 +1,4 @@
-"""Parquet, JSON lines, DuckDB files and query results as relations of typed columns."""
+"""Parquet, JSON lines, DuckDB files and query results as relations with typed columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RESULT = "query_result"
 def parquet_relation(
     session: Session, files: Sequence[InputFile], na: Collection[str] | None
 ) -> Relation:
-    """The rows of Parquet files, with columns matched by name."""
+    """Return the rows of Parquet files, with columns matched by name."""
     paths = _paths(files)
     read = f"read_parquet([{paths}], union_by_name=true, hive_partitioning=false)"
     return typed_relation(session, read, na)
@@ -27,7 +27,7 @@ def parquet_relation(
 def json_relation(
     session: Session, files: Sequence[InputFile], na: Collection[str] | None
 ) -> Relation:
-    """The rows of JSON lines (or of an array of objects), each value as it is written."""
+    """Return the rows of JSON lines (or of an array of objects), with values as written."""
     read = (
         f"read_json([{_paths(files)}], maximum_depth=1, sample_size=-1, union_by_name=true, "
         "field_appearance_threshold=0, map_inference_threshold=-1, "
@@ -44,7 +44,10 @@ def json_relation(
 def typed_relation(
     session: Session, sql: str, na: Collection[str] | None = None, notes: tuple[str, ...] = ()
 ) -> Relation:
-    """Anything that DuckDB knows the types of; its texts stay texts."""
+    """Return the rows of a table, query or function with types; text stays text.
+
+    sql: SQL expression for the rows, to be used after FROM.
+    """
     columns = [_typed(name, kind) for name, kind in _described(session, sql)]
     return _relation(session, sql, columns, MISSING if na is None else na, notes)
 
@@ -57,13 +60,13 @@ def _relation(
     notes: tuple[str, ...] = (),
 ) -> Relation:
     if not columns:
-        raise DataError(f"{session.source} has no columns; give a table with names")
+        raise DataError(f"{session.source} has no columns; give a table with named columns")
     check_width(len(columns), session.source)
     return Relation(sql, tuple(columns), session.source, missing, notes=notes)
 
 
 def _typed(name: str, kind: str) -> SourceColumn:
-    """The column of a DuckDB type: numbers, or text as Python and ISO write it."""
+    """Return a column of the DuckDB type ``kind``: numbers, or text as Python and ISO write it."""
     cell = identifier(name)
     if kind in ("DOUBLE", "FLOAT"):
         return SourceColumn(name, cell, "numbers", "decimal")
@@ -79,7 +82,7 @@ def _typed(name: str, kind: str) -> SourceColumn:
         return SourceColumn(
             name, f"CASE WHEN {cell} THEN 'True' WHEN NOT {cell} THEN 'False' END", "text"
         )
-    if kind == "TIMESTAMP WITH TIME ZONE":  # its own cast wants the extension icu
+    if kind == "TIMESTAMP WITH TIME ZONE":  # DuckDB's cast needs the extension icu
         utc = f"CAST(make_timestamp(epoch_us({cell})) AS VARCHAR) || '+00:00'"
         return SourceColumn(name, utc, "text")
     return SourceColumn(name, f"CAST({cell} AS VARCHAR)", "text")
@@ -94,7 +97,7 @@ def _paths(files: Sequence[InputFile]) -> str:
 
 
 def attach(session: Session, file: InputFile) -> None:
-    """Open a DuckDB file for reading; its tables are found by their names."""
+    """Attach a DuckDB file for reading, as the database "source_file"."""
     with file.path.open("rb") as data:
         if data.read(12)[8:12] != b"DUCK":
             raise DataError(f"{file.source} is not a DuckDB database; save the table as CSV")
@@ -102,26 +105,32 @@ def attach(session: Session, file: InputFile) -> None:
 
 
 def only_table(session: Session) -> str:
-    """The one table of the attached file; DataError lists them where there are several."""
+    """Return the name of the only table in the attached file.
+
+    Raises DataError, with the names of the tables, if there are several or none.
+    """
     rows = session.rows(
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'source_file' "
         "ORDER BY schema_name, table_name"
     )
     if len(rows) != 1:
         names = f"has tables {listed([name for _, name in rows])}" if rows else "has no table"
-        raise DataError(f'{session.source} {names}; choose by --query "select ... from ..."')
+        raise DataError(f'{session.source} {names}; choose with --query "select ... from ..."')
     return ".".join(map(identifier, ("source_file", *rows[0])))
 
 
 def run_query(session: Session, query: str) -> str:
-    """The name of a temporary table with the rows of a query, which is one SELECT."""
+    """Run a query; return the name of a temporary table with its rows.
+
+    Raises DataError for a query that fails, or that is not exactly one SELECT.
+    """
     import duckdb
 
     try:
         statements = session.connection.extract_statements(query)
     except duckdb.Error as error:
         raise DataError(f"query: {first_sentence(error)}") from None
-    except (TypeError, UnicodeError):  # half of a surrogate pair
+    except (TypeError, UnicodeError):  # a lone surrogate
         raise DataError("query: the text is not UTF-8") from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = [statement.type.name for statement in statements]
@@ -134,20 +143,23 @@ def run_query(session: Session, query: str) -> str:
         raise DataError(str(error).replace(f"{session.source} cannot be read", "query")) from None
     except DataError:
         raise DataError(
-            "query: it takes more than the memory and the disk that it may have (1 GB, and half of "
-            "what is free for temporary files); select fewer rows or columns"
+            "query: it needs more memory and disk than allowed (1 GB, and half of the free space "
+            "for temporary files); select fewer rows or columns"
         ) from None
     return _RESULT
 
 
 def create_data_view(session: Session, relation: Relation) -> None:
-    """The rows of a relation as the view "data" for queries, with numbers where all are."""
+    """Create the view "data" with the rows of a relation, for queries.
+
+    A column is numeric if all its cells are numbers.
+    """
     taken: set[str] = set()
     selected = []
     relation = relation.with_kinds(session)
     for column in relation.columns:
         name, number = column.name, 1
-        while name.casefold() in taken:  # names in SQL have no case
+        while name.casefold() in taken:  # names in SQL are case-insensitive
             name, number = f"{column.name}_{number}", number + 1
         taken.add(name.casefold())
         selected.append(f"{_view_sql(session, relation, column)} AS {identifier(name)}")

@@ -1,0 +1,93 @@
+"""docs/operations.md names every key that `--json` prints."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpubp.__main__ import main
+from tests.docs.pages import DOCS
+
+# Objects whose keys are names of the data, of the machine or of a choice, not of the format.
+FREE = {"per_target", "optimizer", "recipe", "costs", "steps_to_cost_of", "versions"}
+FREE |= {"notes", "parameters"}
+SUITE = """
+rounds = 1
+peers = ["gpubp"]
+baseline = "gpubp"
+[[networks]]
+name = "small"
+sizes = [64, 4, 10]
+batches = [600]
+data = "digits"
+epochs = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tables of one and of two targets, and a suite of the benchmark."""
+    folder = tmp_path_factory.mktemp("json")
+    with (folder / "churn.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "age", "plan", "since", "left", "u", "v"])
+        for k in range(120):
+            plan, age = ("free", "pro", "team")[k % 3], "" if k % 9 == 0 else 20 + k % 50
+            left = "" if k == 5 else ("yes", "no")[k % 2]
+            table.writerow([f"C{k:04}", age, plan, f"2024-03-{k % 28 + 1:02}", left, k / 7, -k])
+    (folder / "suite.toml").write_text(SUITE)
+    return folder
+
+
+# In this order: the later ones read the models of the earlier ones.
+COMMANDS = [
+    "train churn.csv --target left --epochs 2 --validation-size 0.2 --json -o one.safetensors",
+    "train churn.csv --target u,v --epochs 2 --json -o two.safetensors",
+    "train diabetes --solver lbfgs --epochs 2 --json -o lbfgs.safetensors",
+    "inspect one.safetensors --json",
+    "inspect two.safetensors --json",
+    "evaluate one.safetensors churn.csv --json",
+    "evaluate two.safetensors churn.csv --json",
+    "explain --check --vary w1 --json",
+    "explain one.safetensors churn.csv --row 3 --json",
+    "search --budget 2000 --json",
+    "bench suite.toml --json",
+]
+
+
+def keys_of(value: Any) -> Iterator[str]:
+    """Yield the keys of a JSON value and of all objects in it."""
+    if isinstance(value, list):
+        for entry in value:
+            yield from keys_of(entry)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            if key not in FREE or isinstance(inner, list):
+                yield from keys_of(inner)
+            elif key == "parameters" and isinstance(inner, dict):
+                yield from keys_of(list(inner.values()))
+
+
+def test_every_key_is_described(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", page))
+    missing, seen = {}, set[str]()
+    for command in COMMANDS:
+        assert main(command.split()) == 0
+        lines = capsys.readouterr().out.splitlines()
+        keys = {key for line in lines for key in keys_of(json.loads(line))}
+        seen |= keys
+        if keys - named:
+            missing[command] = sorted(keys - named)
+    assert not missing
+    assert {"per_target", "validation", "iteration", "blame", "stall", "rounds"} <= seen
