@@ -184,7 +184,7 @@ class CompiledTape(Tape):
     def __init__(self, tape: Tape) -> None:
         super().__init__()
         for ours, group in itertools.groupby(tape.calls, lambda call: isinstance(call, Call)):
-            calls = list(group)
+            calls: list[Any] = list(group)
             self.calls += [_Together(calls)] if ours else calls
         whole = self.calls[0] if len(self.calls) == 1 else None
         self._at_once = AtOnce(whole) if isinstance(whole, _Together) else super().__call__

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpubp.backends.blas_threads import BLAS
-from gpubp.backends.protocol import ALIGNMENT, Array, Epilogues, Memory, Step
+from gpubp.backends.protocol import ALIGNMENT, Array, Epilogues, Memory, Recording, Step
 from gpubp.backends.tape import Tape
 from gpubp.settings import default_threads
 
@@ -88,7 +88,7 @@ class NumpyBackend:
     def join(self) -> None:
         pass
 
-    def record(self, step: Step) -> Tape:
+    def record(self, step: Step) -> Recording:
         tape = self._np = Tape()
         try:
             step()
