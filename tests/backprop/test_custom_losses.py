@@ -202,7 +202,7 @@ def test_a_function_cannot_write_into_the_network() -> None:
         return Z.sum(axis=1), Z
 
     for function in (spoils, spoils_by_out):
-        message = f"loss '{function.__name__}' writes into its arguments, which are read-only; "
+        message = f"loss '{function.__name__}' writes to its arguments, which are read-only; "
         with pytest.raises(ValueError, match=message):
             fitted(function)
         with pytest.raises(ValueError, match=message):
@@ -250,7 +250,10 @@ def test_a_negative_count_is_told_as_a_number() -> None:
             make_loss("quantile", quantile=[0.1, 0.9]),
             "'quantile' with targets 'numbers' and 2 outp",
         ),
-        (regression_losses.HUBER, r"the step 'huber' of a loss must take .* a gpubp.Loss, as its"),
+        (
+            regression_losses.HUBER,
+            r"Elementwise 'huber' of a loss must have inputs .* a gpubp.Loss",
+        ),
     ],
 )
 def test_losses_that_do_not_fit_are_refused(loss: Any, message: str) -> None:
@@ -275,7 +278,7 @@ def test_a_wrong_slope_is_told() -> None:
         slope[3, 1] += 0.01
         return value, slope
 
-    given = r"'wrong' gives the slope .* for output 1 of row 3, where a central difference"
+    given = r"'wrong' returns the slope .* for output 1 of row 3, but the central difference"
     with pytest.raises(ValueError, match=given):
         check_loss(wrong, Y[:9] + 1, Y[:9])
     assert check_loss(wrong, Y[:9] + 1, Y[:9], tolerance=0.1) == pytest.approx(0.01, rel=1e-4)
