@@ -307,14 +307,16 @@ def test_models_are_cloned_and_pickled(loss: Any) -> None:
 
 def test_saving_is_refused_with_a_way_out(tmp_path: Path) -> None:
     model, path = fitted(squares), tmp_path / "model.safetensors"
-    told = re.escape("set_params(loss='squared_error'), which predicts alike, and save it, or pick")
-    with pytest.raises(ModelFileError, match=rf"loss of its own, 'squares', cannot.*{told}"):
+    told = re.escape(
+        "set_params(loss='squared_error'), which predicts the same, and save it, or pick"
+    )
+    with pytest.raises(ModelFileError, match=rf"user-defined loss 'squares' cannot.*{told}"):
         gpubp.save(model, path)
     outputs = model.predict(X)
     gpubp.save(model.set_params(loss="squared_error"), path)
     assert_array_equal(gpubp.load(path).predict(X), outputs)
     steep = Loss("steep", regression_losses.SQUARED_ERROR, "numbers", "logistic", "")
-    with pytest.raises(ModelFileError, match="no code in it; pickle it"):
+    with pytest.raises(ModelFileError, match="contains no code; pickle it"):
         gpubp.save(fitted(steep), path)
     gpubp.save(MLPClassifier(max_iter=1, device="cpu").fit(X, Y[:, 0] > 0), path)
 

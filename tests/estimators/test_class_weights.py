@@ -128,7 +128,7 @@ def test_balanced_needs_all_of_the_data(fitted: bool) -> None:
         ({"class_weight": {0: 1}}, "multi-label", ValueError, "list of dicts, .* or 'balanced'"),
         ({"class_weight": [{0: 1, 1: 2}]}, "binary", ValueError, "one label a row"),
         ({"class_weight": MULTI_LABEL[:2]}, "multi-label", ValueError, r"y has shape \(90, 3\)"),
-        ({"class_weight": [1, 2, 3]}, "multi-label", ValueError, "a dict for each column"),
+        ({"class_weight": [1, 2, 3]}, "multi-label", ValueError, "a list of dicts"),
         ({"label_smoothing": 1}, "binary", InvalidParameterError, r"\[0.0, 1.0\). Got 1 instead"),
         ({"label_smoothing": -0.1}, "binary", InvalidParameterError, "Got -0.1"),
         ({"label_smoothing": "some"}, "binary", InvalidParameterError, "Got 'some'"),

@@ -242,7 +242,7 @@ def test_class_weights_by_row_are_those_of_the_rows_to_train_on(tmp_path: Path) 
         (-BY_LABEL, YES_NO, "numbers of 0 or more, .* from -2"),
         (np.where(BY_LABEL > 1, np.nan, 1), YES_NO, "from nan to nan"),
         (np.where(BY_LABEL > 1, np.inf, 1), YES_NO, "from 1.0 to inf"),
-        (np.full(YES_NO.shape, 1e308), YES_NO, "of a finite sum"),
+        (np.full(YES_NO.shape, 1e308), YES_NO, "with a finite sum"),
         (np.zeros(YES_NO.shape), YES_NO, "sum above 0, got numbers from 0.0 to 0.0"),
     ],
     ids=str,
