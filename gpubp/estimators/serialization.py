@@ -88,11 +88,7 @@ def _named_loss(estimator: Estimator) -> dict[str, str]:
     if isinstance(now, str) and not (own and LOSSES[now].output != estimator.out_activation_):
         return {"loss": now} if own else {}
     named = {"identity": "squared_error", "exp": "poisson"}.get(estimator.out_activation_)
-    way = (
-        f"call set_params(loss={named!r}), which predicts the same, and save it, or "
-        if named
-        else ""
-    )
+    way = f"use set_params(loss={named!r}), which predicts the same, or " if named else ""
     raise ModelFileError(
         f"a model with the user-defined loss {estimator._loss().name!r} cannot be saved, since a "
         f"model file contains no code; {way}pickle it"

@@ -307,9 +307,7 @@ def test_models_are_cloned_and_pickled(loss: Any) -> None:
 
 def test_saving_is_refused_with_a_way_out(tmp_path: Path) -> None:
     model, path = fitted(squares), tmp_path / "model.safetensors"
-    told = re.escape(
-        "set_params(loss='squared_error'), which predicts the same, and save it, or pick"
-    )
+    told = re.escape("set_params(loss='squared_error'), which predicts the same, or pick")
     with pytest.raises(ModelFileError, match=rf"user-defined loss 'squares' cannot.*{told}"):
         gpubp.save(model, path)
     outputs = model.predict(X)

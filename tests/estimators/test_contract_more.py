@@ -450,7 +450,7 @@ BETTER: dict[str, tuple[str, Misuse, type, str]] = {
         "regressor",
         lambda m, y: m.fit(X, scipy.sparse.csr_matrix(PROBLEMS["multi-label"][1])),
         ValueError,
-        r"y is a csr_matrix, which .* y\.toarray\(\)",
+        r"y is a csr_matrix, but .* y\.toarray\(\)",
     ),
     "other outputs": (
         "regressor",

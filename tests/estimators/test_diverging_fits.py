@@ -27,7 +27,9 @@ DIVERGING: dict[str, Any] = BASE | {
     "random_state": 0,
     "solver": "sgd",
 }
-WORDS = r"diverged in epoch \d+, .* the weights of epoch \d+, the best by validation score"
+WORDS = (
+    r"diverged: .* of epoch \d+ .* The weights of epoch \d+, which has the best validation score"
+)
 
 
 @pytest.mark.parametrize(
