@@ -49,7 +49,7 @@ class Network:
     def __post_init__(self) -> None:
         if len(self.sizes) < 2 or min(self.sizes) < 1:
             raise ValueError(
-                f"sizes must be 2 or more layers of 1 or more units, got {self.sizes!r}"
+                f"sizes must be two or more layers of 1 or more units, got {self.sizes!r}"
             )
         if len(self.activations) != len(self.sizes) - 2:
             raise ValueError(

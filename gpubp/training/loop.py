@@ -114,7 +114,7 @@ class _Epochs:
         return "max_epochs"
 
     def _end_epoch(self, loss: float, rates: float | np.ndarray) -> tuple[bool, bool]:
-        """Record an epoch; return whether improvement stopped, and whether on_epoch returned True."""
+        """Record an epoch; return whether improvement stopped, and the answer of on_epoch."""
         trainer, history, rows = self.trainer, self.history, self.trainer.batches.n_rows
         history.epochs += 1
         history.samples += rows

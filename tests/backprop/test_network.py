@@ -238,7 +238,7 @@ def test_initial_theta_of_networks_without_biases_or_hidden_layers() -> None:
 @pytest.mark.parametrize(
     ("sizes", "activations", "message"),
     [
-        ((3,), (), "must be 2 or more layers"),
+        ((3,), (), "two or more layers"),
         ((3, 0, 2), ("relu",), "1 or more units"),
         ((3, 2), ("relu",), "0 hidden layers, but 1 activations"),
         ((3, 4, 4, 2), ("relu",), "2 hidden layers, but 1 activations"),
