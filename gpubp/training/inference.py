@@ -15,7 +15,7 @@ from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network, Parameters, Workspace, forward
 from gpubp.training.data import CsrData
 
-# Size of the widest layer of a chunk, which fits in the CPU's cache, and in the device's L2 cache.
+# Bytes of the widest layer of a chunk, so that it fits in the CPU's cache or the device's L2 cache.
 CHUNK_BYTES, DEVICE_CHUNK_BYTES = 1 << 22, 1 << 24
 
 Watch = Callable[[int, Array], None]
