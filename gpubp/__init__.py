@@ -8,13 +8,13 @@ from typing import Any
 
 from gpubp.version import __version__
 
-# A wheel carries the CUDA side and the benchmarks as gpubp/kernels and gpubp/bench; a checkout
-# keeps them at the top level, where only this line makes `import gpubp.kernels` find them.
-# By os.path, since pathlib would add a fifth to what `gpubp --help` takes.
+# A wheel contains gpubp/kernels and gpubp/bench. A checkout has kernels and bench at the top level;
+# the next lines make `import gpubp.kernels` find them there. os.path, since importing pathlib would
+# make `gpubp --help` a fifth slower.
 if not os.path.isdir(os.path.join(__path__[0], "kernels")):  # noqa: PTH112, PTH118
     __path__.append(os.path.dirname(__path__[0]))  # noqa: PTH120
 
-# Looked up on first use, so that `import gpubp` and `gpubp --help` load neither NumPy nor
+# Imported at first use, so that `import gpubp` and `gpubp --help` load neither NumPy nor
 # scikit-learn.
 _PUBLIC = {
     "BackendUnavailableError": "gpubp.backends.select",

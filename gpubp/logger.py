@@ -1,9 +1,9 @@
-"""The logger "gpubp", to which Python code writes notes, such as where it trains and why."""
+"""The logger "gpubp", for messages such as the device of training and the reason for it."""
 
 from __future__ import annotations
 
 import logging
 
 LOGGER = logging.getLogger("gpubp")
-# A library leaves it to the application where notes go; without a handler there is no output.
+# The application decides where messages go; without a handler of its own there is no output.
 LOGGER.addHandler(logging.NullHandler())

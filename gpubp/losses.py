@@ -1,4 +1,4 @@
-"""The losses under their public name; the module itself is loaded at first use."""
+"""Public name of `gpubp.backprop.losses`, which is imported at first use."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The environment variables that set defaults of gpubp: read in this file only.
+"""The environment variables that set defaults of gpubp, which only this file reads.
 
-They are read when a backend is made or the cache is used, never at import. An argument that is
-given wins. An empty variable counts as unset. This file imports only the standard library, so that
-`gpubp --help` may load it.
+They are read when a backend is made or the cache is used, never at import. Arguments take
+precedence over them. An empty variable counts as unset. This file imports only the standard
+library, so that `gpubp --help` stays fast.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class SettingError(ValueError):
-    """An environment variable of gpubp has a value that is not allowed."""
+    """An environment variable of gpubp has an invalid value."""
 
 
 def default_device() -> str:
@@ -37,7 +37,7 @@ def default_threads() -> int | None:
 
 
 def default_compiled() -> bool | None:
-    """Return GPUBP_COMPILED: True compiles by default, False forbids it; None if it is unset."""
+    """Return GPUBP_COMPILED: True compiles by default, False never compiles; None if unset."""
     text = os.environ.get("GPUBP_COMPILED")
     if text not in (None, "", "0", "1"):
         raise _error("GPUBP_COMPILED", text, "0 (never start a compiler) or 1 (compile by default)")
@@ -47,8 +47,8 @@ def default_compiled() -> bool | None:
 def cache_folder() -> Path | None:
     """Return the folder of gpubp's cache: GPUBP_CACHE_DIR, else gpubp/ in the user's cache folder.
 
-    None without a home folder. By the "XDG Base Directory Specification", a relative
-    XDG_CACHE_HOME is ignored.
+    None if there is no home folder. A relative XDG_CACHE_HOME is ignored, as required by the XDG
+    Base Directory Specification.
     """
     if text := os.environ.get("GPUBP_CACHE_DIR"):
         if not Path(text).is_absolute():
@@ -72,7 +72,7 @@ def _error(variable: str, got: str, allowed: str) -> SettingError:
     )
 
 
-# By variable: the function that reads it, and the behaviour without it.
+# Variable -> the function that reads it, and the behaviour if it is unset.
 VARIABLES: dict[str, tuple[Callable[[], Any], str]] = {
     "GPUBP_DEVICE": (default_device, "device='auto' chooses by the size of the work"),
     "GPUBP_THREADS": (default_threads, "one BLAS thread for small networks, else all"),

@@ -1,15 +1,15 @@
-"""Clipping: a gradient whose norm is above a limit is shortened to it, on the device."""
+"""Gradient clipping on the device: a gradient longer than a limit is scaled down to it."""
 
 from __future__ import annotations
 
 from gpubp.backends.protocol import Array, Backend
 from gpubp.kernels.clipping import CLIP, FOLD, SQUARES
 
-FEWER = 32  # times as few sums with each fold
+FEWER = 32  # factor by which each fold reduces the number of sums
 
 
 class Clipping:
-    """The steps that shorten ``gradient`` (size,) to the norm ``limit``, over arrays of its own."""
+    """Clips the norm of ``gradient`` (size,) to ``limit``, in place; owns the partial sums."""
 
     def __init__(self, backend: Backend, gradient: Array, limit: float) -> None:
         self._backend, self._gradient, self._limit = backend, gradient, limit
@@ -20,7 +20,7 @@ class Clipping:
             self._sums.append(backend.zeros((fewer,), gradient.dtype))
 
     def run(self) -> None:
-        """Shorten the gradient, if it is too long."""
+        """Scale the gradient down if its norm is above the limit."""
         backend, first = self._backend, self._sums[0]
         backend.run(SQUARES, self._gradient, len(self._gradient), len(first), out=first)
         for parts, sums in zip(self._sums, self._sums[1:], strict=False):

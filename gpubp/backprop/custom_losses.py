@@ -1,4 +1,4 @@
-"""Losses of one's own: a step of kernels, or a Python function on the CPU, as a `Loss`."""
+"""User-defined losses: an `Elementwise`, or a Python function on the CPU, as a `Loss`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from gpubp.backprop.losses import Loss
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.regression_losses import SQUARED_ERROR
 
-# loss(outputs (n, k), targets (n, k)) -> the loss of each row (n,), and its slope by output (n, k)
+# loss(outputs (n, k), targets (n, k)) -> loss of each row (n,), derivative by each output (n, k)
 LossFunction = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class FunctionLoss(Loss):
-    """A loss by a function on NumPy arrays, which the CPU alone can call."""
+    """A loss computed by a Python function of NumPy arrays; it works on the CPU only."""
 
     def evaluate(
         self, backend: Backend, Z: Array, Y: Array, share: Any, row_losses: Array, delta: Array
     ) -> None:
-        """Do what `Loss.evaluate` does, or raise a ValueError on a device."""
+        """Do the same as `Loss.evaluate`; raise ValueError on a CUDA device."""
         if backend.name != "cpu":
             raise ValueError(
                 f"loss {self.name!r} is a Python function, which cannot run on {backend.name}; use "
@@ -34,18 +34,22 @@ class FunctionLoss(Loss):
 
 
 def as_loss(given: Loss | Elementwise | LossFunction) -> Loss:
-    """Return ``given`` as a loss of numbers (n, k) that outputs (n, k) are to meet.
+    """Return ``given`` as a `Loss` whose targets are numbers (n, k), like the outputs.
 
-    given : a `Loss`; or the step of one whose outputs are the logits; or a function
-        ``loss(outputs, targets)`` on NumPy arrays that returns the loss of each row (n,) and its
-        slope by output (n, k). A row's part of the batch is seen to here, not there.
+    given : one of
+        - a `Loss`, returned as it is;
+        - an `Elementwise` with the signature of `kernels.regression_losses.SQUARED_ERROR`, for
+          outputs that are the logits;
+        - a function ``loss(outputs, targets)`` of NumPy arrays that returns the loss of each row
+          (n,) and its derivative by each output (n, k). It must not divide by the number of rows:
+          the returned loss multiplies by the share of each row.
 
-    Raises ValueError for a loss of another kind, and for what is none.
+    Raises ValueError for anything else, and for a `Loss` with other targets.
     """
     if not isinstance(given, Loss | Elementwise) and not callable(given):
         raise ValueError(
-            f"loss must be a function, a gpubp.Elementwise or a gpubp.Loss, got {given!r}; those "
-            "that have a name are in gpubp.losses.LOSSES"
+            f"loss must be a function, a gpubp.Elementwise or a gpubp.Loss, got {given!r}; "
+            "gpubp.losses.LOSSES has the built-in losses by name"
         )
     if isinstance(given, Elementwise):
         _check_signature(given)
@@ -54,9 +58,9 @@ def as_loss(given: Loss | Elementwise | LossFunction) -> Loss:
         return _of_function(given)
     if given.targets != "numbers" or given.outputs_per_target != 1:
         raise ValueError(
-            f"loss must be one whose targets are 'numbers', one number for each output, got "
+            "loss must have targets 'numbers' and one output per target, got "
             f"{given.name!r} with targets {given.targets!r} and {given.outputs_per_target} "
-            "outputs for each"
+            "outputs per target"
         )
     return given
 
@@ -65,9 +69,9 @@ def _check_signature(step: Elementwise) -> None:
     got, wanted = ([_types(of.inputs), _types(of.outputs)] for of in (step, SQUARED_ERROR))
     if got != wanted:
         raise ValueError(
-            f"the step {step.name!r} of a loss must take {SQUARED_ERROR.inputs!r} and write "
-            f"{SQUARED_ERROR.outputs!r}, got {step.inputs!r} and {step.outputs!r}; a step with "
-            "further numbers goes into a gpubp.Loss, as its parameters"
+            f"the Elementwise {step.name!r} of a loss must have inputs {SQUARED_ERROR.inputs!r} "
+            f"and outputs {SQUARED_ERROR.outputs!r}, got {step.inputs!r} and {step.outputs!r}; for "
+            "further arguments, use a gpubp.Loss with parameters"
         )
 
 
@@ -84,9 +88,9 @@ def _of_function(function: LossFunction) -> Loss:
 
 
 class _Checked:
-    """The NumPy twin of a step by a function, whose results are checked.
+    """The NumPy twin of a loss step that calls ``function`` and checks its results.
 
-    Those of the first call must be finite: later, training may diverge.
+    Only the results of the first call must be finite: later, training may diverge.
     """
 
     def __init__(self, function: LossFunction, name: str) -> None:
@@ -102,8 +106,8 @@ class _Checked:
         row_losses: np.ndarray,
         delta: np.ndarray,
     ) -> None:
-        """Do the step, or have the tape that stands in for NumPy keep it."""
-        targets = np.broadcast_to(Y, Z.shape)  # of several networks on the same rows
+        """Run the step; if ``np_`` is a tape in place of NumPy, record it instead."""
+        targets = np.broadcast_to(Y, Z.shape)  # several networks may share the same rows
 
         def call() -> None:
             value, slope = self._results(_flat(Z), _flat(targets))
@@ -117,7 +121,7 @@ class _Checked:
             np_.keep(call)
 
     def _results(self, Z: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return value (n,) and slope (n, k) in the dtype of Z, or raise a ValueError."""
+        """Return the loss (n,) and slope (n, k) in the dtype of Z; raise ValueError for others."""
         returned = self._returned(Z, Y)
         try:
             value, slope = (np.asarray(each, Z.dtype) for each in returned)
@@ -144,13 +148,13 @@ class _Checked:
             if "read-only" not in str(error):
                 raise
             raise ValueError(
-                f"loss {self._name!r} writes into its arguments, which are read-only; have it "
-                "write into arrays of its own, such as copies"
+                f"loss {self._name!r} writes to its arguments, which are read-only; make it write "
+                "to copies"
             ) from error
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
-    """Return ``array`` (…, n, k) as rows that can be read alone."""
+    """Return ``array`` (…, n, k) as a read-only view of its rows, (m, k)."""
     rows = array.reshape(-1, array.shape[-1]).view()
     rows.flags.writeable = False
     return rows
@@ -163,19 +167,22 @@ def check_loss(
     *,
     tolerance: float = 1e-6,
 ) -> float:
-    """Return how far the slopes of ``loss`` are from central differences of its values, at most.
+    """Compare the slopes of ``loss`` with central differences; return the largest error.
 
-    outputs : (n, k), where the loss has a slope: the logits of the network's last layer.
-    targets : (n, k). tolerance : of a slope, and of its part if it is above 1.
+    loss : a function of NumPy arrays, an `Elementwise` or a `Loss`, as for MLPRegressor.
+    outputs : (n, k) array-like, the points at which to compare, where ``loss`` must have a slope.
+        They are logits: the outputs of the last layer before its activation.
+    targets : (n, k) array-like.
+    tolerance : largest allowed error of a slope: absolute for slopes up to 1, relative above.
 
-    Raises ValueError where a slope is further off, with the row and the output; and for what is
-    no loss, or not (n, k).
+    Raises ValueError for a slope with a larger error (the message names its row and output), for
+    an argument that is not a loss, and for arrays that are not (n, k).
     """
     chosen = as_loss(loss)
     Z, Y = np.array(outputs, np.float64), np.array(targets, np.float64)
     if Z.ndim != 2 or Z.shape != Y.shape or not Z.size:
         raise ValueError(
-            f"outputs and targets must both be (n, k), got shapes {Z.shape} and {Y.shape}; of one "
+            f"outputs and targets must both be (n, k), got shapes {Z.shape} and {Y.shape}; for one "
             "output, pass a column (n, 1)"
         )
     _, slope = _evaluated(chosen, Z, Y)
@@ -189,8 +196,8 @@ def check_loss(
     worst = np.unravel_index(np.argmax(np.where(np.isnan(off), np.inf, off)), off.shape)
     if not off[worst] <= tolerance:
         raise ValueError(
-            f"loss {chosen.name!r} gives the slope {slope[worst]:.9g} for output {worst[1]} of row "
-            f"{worst[0]}, where a central difference of its values is {measured[worst]:.9g}"
+            f"loss {chosen.name!r} returns the slope {slope[worst]:.9g} for output {worst[1]} of "
+            f"row {worst[0]}, but the central difference of its values is {measured[worst]:.9g}"
         )
     return float(off[worst])
 

@@ -1,7 +1,7 @@
-"""Dropout: which units each step of training leaves out.
+"""Dropout: each training step leaves out random units.
 
-Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, JMLR 2014; the units that are kept
-are scaled up in training, so that prediction takes them all as they are.
+Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, JMLR 2014. Training scales up the units
+that are kept, so that prediction uses all units unscaled.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from gpubp.kernels.dropout import DROPOUT, dropout_keys, threshold
 
 @dataclass(frozen=True)
 class Dropout:
-    """What part of its units each layer drops in training.
+    """The dropout rates of a training, and the seed of its masks.
 
-    rates : from the inputs to the last hidden layer, each from 0 on and below 1.
-    seed : of the masks. trained : rows trained on before, from which steps are numbered: there
-    are never more steps than rows, so that no step has the masks of another.
+    rates : fraction of units to drop, in [0, 1): of the inputs, then of each hidden layer.
+    seed : of the masks.
+    trained : the number of rows trained on before. Steps are numbered from it; an epoch never has
+        more steps than rows, so two steps never have the same masks.
     """
 
     rates: tuple[float, ...]
@@ -34,9 +35,10 @@ class Dropout:
 
 
 def rates_by_layer(hidden: Any, inputs: float, n_hidden: int) -> tuple[float, ...]:
-    """Return the rates from the inputs to the last of ``n_hidden`` hidden layers.
+    """Return the dropout rates of the inputs and of each of ``n_hidden`` hidden layers.
 
-    hidden : one rate for all hidden layers, or one for each; from 0 on and below 1.
+    hidden : one rate for all hidden layers, or one per hidden layer, in [0, 1).
+    inputs : the rate of the inputs.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def rates_by_layer(hidden: Any, inputs: float, n_hidden: int) -> tuple[float, ..
     rates = list(hidden) if np.iterable(hidden) else [hidden] * n_hidden
     if len(rates) != n_hidden or not all(_is_rate(rate) for rate in rates):
         raise ValueError(
-            "dropout must be a rate from 0 on and below 1, or one rate for each of the "
+            "dropout must be a rate of at least 0 and below 1, or one such rate for each of the "
             f"{n_hidden} hidden layers, got {hidden!r}"
         )
     return (float(inputs), *map(float, rates))
@@ -57,39 +59,42 @@ def _is_rate(value: Any) -> bool:
 
 
 class Masks:
-    """What multiplies the activations below each layer, and here nothing does.
+    """Dropout masks for the inputs of each layer; this base class drops nothing.
 
     ``layer`` counts from 0, the layer whose inputs are X.
     """
 
     def plan(self, trained: int) -> None:
-        """Prepare for an epoch; ``trained`` rows were trained on before."""
+        """Prepare for an epoch. trained : the number of rows trained on before."""
 
     def part(self, first: int) -> Masks:
-        """Return the masks of a part of each batch, from its row ``first`` on."""
+        """Return the masks for the rows of each batch from ``first`` on."""
         return self
 
     def drops(self, layer: int) -> bool:
-        """Return whether what lies below ``layer`` is dropped at all."""
+        """Return whether the inputs of ``layer`` have a dropout rate above 0."""
         return False
 
     def drop(self, layer: int, A: Array) -> Array:
-        """Return ``A`` (…, n, d), the activations below ``layer``, with some units dropped."""
+        """Return ``A`` (…, n, d), the inputs of ``layer``, with some units dropped."""
         return A
 
     def dropped(self, layer: int, A: Array) -> Array:
-        """Return what `drop` has returned for ``A``."""
+        """Return the array that `drop` returned for ``A``."""
         return A
 
     def drop_delta(self, layer: int, delta: Array) -> None:
-        """Multiply ``delta`` (…, n, d), of the layer below ``layer``, by what its A was."""
+        """Apply the mask of `drop` in place to ``delta`` (…, n, d) of the inputs of ``layer``."""
 
 
 class HashedMasks(Masks):
-    """Masks by a hash of seed, network, step, layer, row of the data, and unit.
+    """Masks computed by a hash of seed, network, step, layer, row of the data and unit.
 
-    sizes : units by layer. order (steps, batch_size) : the rows of the data that each step takes.
-    step (1,) : the number of this step in its epoch. rows : the most of one part of a batch.
+    sizes : units by layer.
+    order : (steps, batch_size), the rows of the data that each step takes.
+    step : (1,), the number of the current step in its epoch.
+    rows : the maximum number of rows of a part of a batch.
+    lead : the leading axes of the arrays, for several networks.
     """
 
     def __init__(
@@ -108,7 +113,7 @@ class HashedMasks(Masks):
         self._backend, self._dropout, self._order, self._step = backend, dropout, order, step
         self._keys = backend.zeros((layers, len(order), networks), np.uint64)
         self._first = 0
-        # Beside A, whose slope the way back may need as it was.
+        # Separate arrays, since the backward pass may need the A before dropout.
         self._room = [
             backend.empty((*lead, rows, d), dtype) if rate else None
             for (d, _), rate in zip(pairwise(sizes), dropout.rates, strict=True)

@@ -1,7 +1,7 @@
-"""The numbers that an entry of a table takes: default, allowed range and one line of documentation.
+"""The description of a parameter of a solver, schedule or loss: default, range, documentation.
 
-The tables are SOLVERS, SCHEDULES and LOSSES. Estimators, docstrings, the command line and the
-tests read these records, so that each number is described in one place.
+The tables SOLVERS, SCHEDULES and LOSSES contain these records. Estimators, docstrings, the command
+line and the tests read them, so that each parameter is described in one place.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True)
 class HyperparameterSpec:
-    """A number, or a choice of True and False, that an entry of a table takes.
+    """A numeric or boolean parameter of a solver, schedule or loss.
 
-    default : its type (float, int or bool) is the type of the parameter.
-    doc : one sentence for a person.
-    low, high : the bounds; high=None for none. Infinity and NaN are never allowed.
-    closed : which bounds are allowed values: "left", "both" or "neither".
-    several : whether a list of such numbers is allowed, too.
+    default : the default; its type (float, int or bool) is the type of the parameter.
+    doc : its description in the documentation and the command line.
+    low, high : the bounds; high=None for no upper bound. Infinity and NaN are never allowed.
+    closed : the bounds that are allowed values: "left", "both" or "neither".
+    several : whether a list of such numbers is also allowed.
     """
 
     name: str
@@ -38,7 +38,7 @@ class HyperparameterSpec:
 
     @property
     def kind(self) -> type:
-        """The type of a value: float, int or bool."""
+        """The type of the parameter: float, int or bool."""
         return type(self.default)
 
     @property
@@ -59,7 +59,7 @@ class HyperparameterSpec:
         return f"{text}, or a list of such numbers" if self.several else text
 
     def checked(self, value: Any) -> Any:
-        """Return ``value`` as a Python number of this kind; several of them as a tuple.
+        """Return ``value`` as a Python number of this kind; a list as a tuple of them.
 
         Raises ValueError for another type and for a value out of range.
         """
@@ -78,7 +78,7 @@ class HyperparameterSpec:
             return False
         try:
             number = float(value)
-        except OverflowError:  # an int that no float holds
+        except OverflowError:  # an int too large for a float
             return False
         above = number > self.low if self.closed == "neither" else number >= self.low
         return isfinite(number) and above and self._is_below_high(number)
@@ -90,7 +90,9 @@ class HyperparameterSpec:
 
 
 def entry_of(table: Mapping[str, Entry], name: Any, what: str) -> Entry:
-    """Return the entry of ``table`` called ``name``; ``what`` is the argument that names it.
+    """Return the entry ``name`` of ``table``.
+
+    what : the name of the argument, for the message.
 
     Raises ValueError for a name that is not in the table.
     """
@@ -102,11 +104,11 @@ def entry_of(table: Mapping[str, Entry], name: Any, what: str) -> Entry:
 def checked(
     owner: str, parameters: Sequence[HyperparameterSpec], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return a value for each of ``parameters`` by name: the given one, or its default.
+    """Return the value of each of ``parameters`` by name: the given one, or its default.
 
-    owner : the entry that takes them, for the message, such as "solver 'adam'".
+    owner : the entry that has these parameters, for the message, such as "solver 'adam'".
 
-    Raises ValueError for a number that the entry does not take, and for one out of range.
+    Raises ValueError for an unknown parameter and for a value out of range.
     """
     known = [parameter.name for parameter in parameters]
     for name in given:
@@ -117,7 +119,7 @@ def checked(
 
 
 def numbers_of(entries: Mapping[str, Any]) -> dict[str, dict[str, HyperparameterSpec]]:
-    """Return each parameter of a table's ``entries``: name -> {entry that takes it: parameter}."""
+    """Return the parameters of a table's ``entries`` as name -> {entry: parameter}."""
     found: dict[str, dict[str, HyperparameterSpec]] = {}
     for name, entry in entries.items():
         for parameter in entry.parameters:

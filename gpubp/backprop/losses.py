@@ -1,4 +1,4 @@
-"""The losses: which kernel computes one, what its targets are, and how logits become outputs."""
+"""The table of losses: their kernels, their targets, and how logits become outputs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ from gpubp.kernels.regression_losses import HUBER, PINBALL, POISSON, SQUARED_ERR
 
 @dataclass(frozen=True)
 class Loss:
-    """One loss, computed from logits.
+    """A loss function, computed from the logits of the network.
 
-    step : value of each row and output delta in one launch (see ``kernels.losses``).
-    targets : "index", the class of each row as int32 (n,); or "numbers", numbers (n, n_outputs).
-    output : what turns logits into predictions, by scikit-learn's name for it.
-    formula : the loss of one row in words and symbols, for a person.
-    clips : whether the reported value of a row is bounded as scikit-learn bounds it.
-    parameters : what ``step`` takes after the share, and the bounds where it clips.
-    doc : one sentence for a person.
-    takes : the numbers that `make_loss` makes ``parameters`` of.
-    columns_per_output : of targets that are numbers; 2 where weights follow them.
+    name : its name, for error messages and `LOSSES`.
+    step : the kernel that computes the loss of each row and the output delta (see
+        ``kernels.losses``).
+    targets : "index": the class of each row, int32 (n,); "numbers": an array (n, n_outputs).
+    output : the output activation, which turns logits into predictions; scikit-learn's name.
+    formula : the loss of one row as a formula for `explain`.
+    clips : whether the reported loss of a row is clipped to `reported_range`, as in scikit-learn.
+    parameters : the arguments that ``step`` takes after the share, and after the bounds of
+        ``clips``.
+    doc : its description in the documentation and the command line.
+    takes : the parameters of `make_loss`, from which it computes ``parameters``.
+    columns_per_output : columns of the targets "numbers" per output; 2 if they end with weights.
     """
 
     name: str
@@ -49,28 +52,28 @@ class Loss:
 
     @property
     def outputs_per_target(self) -> int:
-        """How many outputs a network needs for each column of the targets."""
+        """The number of network outputs per column of the targets."""
         return 1
 
     def evaluate(
         self, backend: Backend, Z: Array, Y: Array, share: Any, row_losses: Array, delta: Array
     ) -> None:
-        """Add each row's share of the loss to ``row_losses`` and write delta^L = dC/dZ.
+        """Add share x loss of each row to ``row_losses``; write delta^L = dC/dZ to ``delta``.
 
-        Z, delta : (…, n, n_outputs). Y : (…, n) int32 or (…, n, n_outputs).
-        share : each row's part of the batch loss, a number (1/n) or (…, n).
-        row_losses : (…, n) float64.
+        Z : (…, n, n_outputs), the logits. Y : (…, n) int32 or (…, n, n_outputs), the targets.
+        share : weight of each row in the batch loss, a number (1/n) or (…, n).
+        row_losses : (…, n) float64. delta : (…, n, n_outputs).
         """
         bounds = reported_range(Z.dtype) if self.clips else ()
         numbers = (*bounds, *self.parameters)
         backend.run(self.step, Z, Y, Z.shape[-1], share, *numbers, out=(row_losses, delta))
 
     def numbers(self, *values: Any) -> tuple[float, ...]:
-        """Return ``parameters`` made of a value for each of what the loss ``takes``."""
+        """Return ``parameters`` computed from one value per parameter in ``takes``."""
         return values
 
     def predict(self, backend: Backend, Z: Array, out: Array) -> None:
-        """Write the network's outputs for logits ``Z`` into ``out``, which may be ``Z``."""
+        """Write the network's outputs for the logits ``Z`` to ``out``; ``out`` may be ``Z``."""
         if self.output == "softmax":
             log_total = backend.empty(Z.shape[:-1], Z.dtype)
             backend.run(SOFTMAX, Z, Z.shape[-1], out=(log_total, out))
@@ -81,19 +84,20 @@ class Loss:
 
 
 class PinballLoss(Loss):
-    """The mean absolute error, its two sides weighted: by such weights one predicts quantiles.
+    """The pinball loss: the mean absolute error, with different weights for its two signs.
 
-    parameters : for each level the weight of a prediction that is too low, then of one too high.
-    With several levels, targets Y (…, n, k) have k outputs for each level in turn.
+    parameters : two weights per level: of predictions that are too low, then of those too high.
+    With several levels and targets Y (…, n, k), the first k outputs belong to the first level, the
+    next k to the second, and so on.
     """
 
     @property
     def outputs_per_target(self) -> int:
-        """How many outputs a network needs for each column of the targets: one for each level."""
+        """The number of network outputs per column of the targets: the number of levels."""
         return len(self.parameters) // 2
 
     def numbers(self, *values: Any) -> tuple[float, ...]:
-        """Return the weights of either side for one level or several."""
+        """Return the two weights of each level: ``level`` and ``1 - level``."""
         (levels,) = values
         levels = levels if isinstance(levels, tuple) else (levels,)
         return tuple(side for level in levels for side in (level, 1 - level))
@@ -101,12 +105,12 @@ class PinballLoss(Loss):
     def evaluate(
         self, backend: Backend, Z: Array, Y: Array, share: Any, row_losses: Array, delta: Array
     ) -> None:
-        """Do what `Loss.evaluate` does, with a launch for each level."""
+        """Do the same as `Loss.evaluate`, with one launch per level."""
         n_outputs, n_targets, levels = Z.shape[-1], Y.shape[-1], self.outputs_per_target
         if n_outputs != levels * n_targets:
             raise ValueError(
-                f"a network of {n_outputs} outputs was given for {levels} levels of {n_targets} "
-                f"targets; it needs {levels * n_targets}, one for each target at each level"
+                f"the network has {n_outputs} outputs, but {n_targets} targets with {levels} "
+                f"levels need {levels * n_targets}, one per target and level"
             )
         for level in range(levels):
             part = (share, n_targets, level * n_targets)
@@ -114,7 +118,7 @@ class PinballLoss(Loss):
             backend.run(self.step, Z, Y, n_outputs, *part, *weights, out=(row_losses, delta))
 
 
-# What turns logits into predictions one by one; None leaves them as they are.
+# Elementwise output activations; None leaves the logits unchanged.
 _OUTPUTS: dict[str, Elementwise | None] = {
     "identity": None,
     "logistic": ACTIVATIONS["logistic"].forward,
@@ -123,24 +127,26 @@ _OUTPUTS: dict[str, Elementwise | None] = {
 
 
 def reported_range(dtype: np.dtype) -> tuple[float, float]:
-    """Return the bounds of a reported log loss: probabilities clipped to [eps, 1 - eps]."""
+    """Return the bounds of a reported log loss, whose probabilities are in [eps, 1 - eps]."""
     eps = float(np.finfo(dtype).eps)
     return -float(np.log1p(-eps)), -float(np.log(eps))
 
 
 _SMOOTHING = HyperparameterSpec(
-    "label smoothing", 0.0, "Part that all classes share evenly.", high=1
+    "label smoothing", 0.0, "Probability that is spread evenly over all classes.", high=1
 )
 
 
 def smoothed(Y: np.ndarray, smoothing: float, choices: int) -> np.ndarray:
-    """Return the targets ``Y`` moved towards the uniform distribution: (1 - s) Y + s / choices.
+    """Return targets with label smoothing: (1 - s) Y + s / choices.
 
-    Y : (n, k) probabilities. smoothing : s in [0, 1). choices : the classes that share a row's
-    probability, k under the softmax; 2 where each column is a yes or no of its own.
+    Y : (n, k) probabilities.
+    smoothing : s, in [0, 1).
+    choices : the number of classes that share a probability: k for softmax outputs, 2 if each
+        column is a binary label.
     Szegedy et al., Rethinking the Inception Architecture (2016).
 
-    Raises ValueError for a smoothing outside of that.
+    Raises ValueError for a smoothing outside of [0, 1).
     """
     kept = 1 - float(_SMOOTHING.checked(smoothing))
     return kept * Y + (1 - kept) / choices
@@ -156,7 +162,7 @@ LOSSES: dict[str, Loss] = {
             "softmax",
             "-log(probability of the target)",
             clips=True,
-            doc="Log loss of one class for each row.",
+            doc="Log loss for targets that are one class per row.",
         ),
         Loss(
             "soft_cross_entropy",
@@ -165,7 +171,7 @@ LOSSES: dict[str, Loss] = {
             "softmax",
             "-sum(target log(prediction))",
             clips=True,
-            doc="Log loss of a probability for each class.",
+            doc="Log loss for targets that are one probability per class.",
         ),
         Loss(
             "sigmoid_cross_entropy",
@@ -174,7 +180,7 @@ LOSSES: dict[str, Loss] = {
             "logistic",
             "-sum(target log(prediction) + (1 - target) log(1 - prediction))",
             clips=True,
-            doc="Log loss of a yes or no for each output.",
+            doc="Binary log loss, summed over the outputs.",
         ),
         Loss(
             "squared_error",
@@ -191,7 +197,7 @@ LOSSES: dict[str, Loss] = {
             "identity",
             "mean(|prediction - target|)",
             parameters=(1.0, 1.0),
-            doc="Absolute error, averaged over the outputs: fits medians.",
+            doc="Absolute error, averaged over the outputs: fits the median.",
         ),
         Loss(
             "huber",
@@ -201,13 +207,13 @@ LOSSES: dict[str, Loss] = {
             "mean(1/2 c^2 + delta (|prediction - target| - c)), "
             "c = min(|prediction - target|, delta)",
             parameters=(1.0,),
-            doc="Half the squared error up to `huber_delta`, linear from there on; averaged over "
-            "the outputs.",
+            doc="Half the squared error for errors up to `huber_delta`, linear above; averaged "
+            "over the outputs.",
             takes=(
                 HyperparameterSpec(
                     "delta",
                     1.0,
-                    "Error from which on the loss is linear, in the units of y.",
+                    "Absolute error above which the loss is linear, in the units of y.",
                     closed="neither",
                 ),
             ),
@@ -224,7 +230,7 @@ LOSSES: dict[str, Loss] = {
                 HyperparameterSpec(
                     "quantile",
                     0.5,
-                    "Level to fit, or several at once.",
+                    "Quantile level to fit, or several levels.",
                     high=1,
                     closed="neither",
                     several=True,
@@ -237,24 +243,25 @@ LOSSES: dict[str, Loss] = {
             "numbers",
             "exp",
             "sum(target log(target / prediction) - target + prediction)",
-            doc="Half the Poisson deviance, for targets of 0 or more; exp activates the outputs.",
+            doc="Half the Poisson deviance, for targets of 0 or more; the output activation is "
+            "exp.",
         ),
     )
 }
-# Of targets (n, 2 n_outputs): those of each output, then the weight of each in its row.
+# Its targets (n, 2 n_outputs) are the target of each output, then the weight of each output.
 LABEL_WEIGHTED = replace(
     LOSSES["sigmoid_cross_entropy"],
     name="label_weighted_cross_entropy",
     step=LABEL_WEIGHTED_CROSS_ENTROPY,
     columns_per_output=2,
     formula="-sum(weight (target log(prediction) + (1 - target) log(1 - prediction)))",
-    doc="Log loss of a yes or no for each output, each with a weight.",
+    doc="Weighted binary log loss, summed over the outputs.",
 )
-# Those of numbers, not of classes, whose probabilities softmax or logistic give.
+# Softmax and logistic outputs are probabilities of classes; the other losses are for regression.
 REGRESSION_LOSSES = tuple(
     name for name, loss in LOSSES.items() if loss.output in ("identity", "exp")
 )
-# Each number of a loss, under the name that MLPRegressor has for it, such as "huber_delta".
+# Parameters of the losses, by their name in MLPRegressor, such as "huber_delta".
 LOSS_NUMBERS: dict[str, tuple[str, HyperparameterSpec]] = {
     each.name if each.name == name else f"{name}_{each.name}": (name, each)
     for name, loss in LOSSES.items()
@@ -263,12 +270,12 @@ LOSS_NUMBERS: dict[str, tuple[str, HyperparameterSpec]] = {
 
 
 def make_loss(name: str, **parameters: Any) -> Loss:
-    """Return the loss called ``name`` with its parameters set; those left out keep their default.
+    """Return the loss ``name`` with the given parameters; others keep their defaults.
 
-    parameters : those that the loss ``takes``, such as delta of "huber", or quantile of
-        "quantile", a level or a list of levels. See `PinballLoss` for the outputs of several.
+    parameters : by the names in ``takes``: ``delta`` for "huber"; ``quantile`` for "quantile", a
+        level or a list of levels. `PinballLoss` describes the outputs for several levels.
 
-    Raises ValueError for an unknown loss, or a parameter that it does not have or cannot take.
+    Raises ValueError for an unknown loss, and for an unknown parameter or a value out of range.
     """
     loss = entry_of(LOSSES, name, "loss")
     values = checked(f"loss {name!r}", loss.takes, parameters)

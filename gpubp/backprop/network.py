@@ -1,7 +1,7 @@
 """The network: layout of its parameters, initial weights, forward pass and delta recursion.
 
-Every function takes leading axes: one network has X (n, d_0) and W (d, h); P networks have
-X (P, n, d_0), or one X for all of them, and W (P, d, h).
+All functions accept leading axes: one network has X (n, d_0) and W (d, h); P networks have
+W (P, d, h) and X (P, n, d_0), or one X (n, d_0) for all of them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ class Parameters(NamedTuple):
     """Weights and biases by layer, or their gradients: views of one flat vector.
 
     Ws[l] : (…, d_l, d_{l+1}); bs[l] : (…, d_{l+1}), or None in a network without biases.
-    finite : False takes elementwise steps for epilogues in forward, since cuBLASLt's ReLU turns NaN
-        into 0 (NVIDIA's forum, 329783). Training reads the parameters themselves after each epoch.
+    finite : whether all are finite. If False, forward runs elementwise steps instead of fused
+        epilogues, since cuBLASLt's ReLU turns NaN into 0 (NVIDIA's forum, 329783). Training leaves
+        it True and checks the parameters after each epoch.
     """
 
     Ws: list[Array]
@@ -47,7 +48,9 @@ class Network:
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 2 or min(self.sizes) < 1:
-            raise ValueError(f"sizes must be two or more layers of 1 or more units: {self.sizes!r}")
+            raise ValueError(
+                f"sizes must be two or more layers of 1 or more units, got {self.sizes!r}"
+            )
         if len(self.activations) != len(self.sizes) - 2:
             raise ValueError(
                 f"a network of sizes {self.sizes!r} has {len(self.sizes) - 2} hidden layers, "
@@ -59,25 +62,28 @@ class Network:
 
     @property
     def hidden(self) -> list[Activation]:
-        """The steps of each hidden layer's activation."""
+        """The activation of each hidden layer."""
         return [ACTIVATIONS[name] for name in self.activations]
 
     @property
     def n_parameters(self) -> int:
-        """Weights and biases, without padding."""
+        """The number of weights and biases, without padding."""
         return sum((d + self.bias) * h for d, h in pairwise(self.sizes))
 
     def n_weights(self, dtype: np.dtype) -> int:
-        """Entries of theta that hold weights: the part that weight decay shrinks."""
+        """Return the number of entries of theta that hold weights, with padding.
+
+        Weight decay applies to this part of theta.
+        """
         return sum(_padded(d * h, dtype) for d, h in pairwise(self.sizes))
 
     def theta_size(self, dtype: np.dtype) -> int:
-        """Entries of theta: all W, then all b, each from a 128-byte boundary on."""
+        """Return the size of theta: all W, then all b, each aligned to 128 bytes."""
         biases = sum(_padded(h, dtype) for h in self.sizes[1:]) if self.bias else 0
         return self.n_weights(dtype) + biases
 
     def views(self, theta: Array) -> Parameters:
-        """Return the parts of ``theta`` (…, theta_size), or of a gradient, as matrices."""
+        """Return views of ``theta`` (…, theta_size), or of a gradient, by layer."""
         lead, start = theta.shape[:-1], 0
         Ws, bs = [], []
         for d, h in pairwise(self.sizes):
@@ -89,7 +95,7 @@ class Network:
         return Parameters(Ws, bs)
 
     def pack(self, Ws: list[np.ndarray], bs: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
-        """Return the flat vector that holds copies of ``Ws`` and ``bs``."""
+        """Return theta (theta_size,): a flat vector with copies of ``Ws`` and ``bs``."""
         theta = np.zeros(self.theta_size(dtype), dtype)
         views = self.views(theta)
         for view, W in zip(views.Ws, Ws, strict=True):
@@ -115,11 +121,11 @@ class Network:
     def initial_theta(self, rng: np.random.RandomState, dtype: np.dtype) -> np.ndarray:
         """Return Glorot-uniform parameters, drawn in scikit-learn's order: W, b, layer by layer.
 
-        The bound is sqrt(f / (d_in + d_out)), f = 2 for logistic layers, else 6; biases too are
-        drawn. Glorot and Bengio, AISTATS 2010.
+        The bound is sqrt(f / (d_in + d_out)), f = 2 for logistic layers, else 6; biases are drawn
+        from the same interval. Glorot and Bengio, AISTATS 2010.
         """
         Ws, bs = [], []
-        # The output layer takes the factor of the hidden ones, as in scikit-learn.
+        # The output layer has the factor of the last hidden layer, as in scikit-learn.
         activations = [*self.activations, *self.activations[-1:]] or ["identity"]
         for (d, h), activation in zip(pairwise(self.sizes), activations, strict=True):
             bound = np.sqrt((2 if activation == "logistic" else 6) / (d + h))
@@ -136,8 +142,9 @@ def _padded(size: int, dtype: np.dtype) -> int:
 class Workspace:
     """The arrays of one pass over ``rows`` rows, allocated once.
 
-    X : (…, n, d_0); Zs[l], As[l], deltas[l] : (…, n, d_{l+1}). Zs[l] is As[l] where the
-    activation's slope follows from a, and in the last layer, whose Z are the logits.
+    X : (…, n, d_0). Zs[l], As[l], deltas[l] : (…, n, d_{l+1}). Zs[l] and As[l] are the same array
+    if the derivative of the activation is computed from A, and in the last layer, whose Z are the
+    logits.
     """
 
     def __init__(
@@ -157,16 +164,16 @@ class Workspace:
         self.n_rows = rows
         self.X = room(network.sizes[0])
         self.As = [room(h) for h in network.sizes[1:]]
-        # Where A is Z, as under the identity, forward has nothing to write into an A of its own.
+        # The identity has A = Z and no forward step, so a separate A would never be written.
         apart = [f.forward is not None and (keep_Z or f.keeps == "z") for f in network.hidden]
         own_Z = zip(self.As, [*apart, False], strict=True)
         self.Zs = [room(A.shape[-1]) if own else A for A, own in own_Z]
         self.deltas = [room(h) for h in network.sizes[1:]] if deltas else []
-        # What sums up the biases' gradients.
+        # The product of ones and delta sums up the gradients of the biases.
         self.ones = backend.asarray(np.ones((*lead, 1, rows), dtype)) if deltas else None
 
     def first(self, rows: int) -> Workspace:
-        """Return the same arrays for fewer rows."""
+        """Return a workspace over the same memory for fewer rows."""
 
         def part(array: Array) -> Array:
             *lead, _, width = array.shape
@@ -199,7 +206,7 @@ def forward(
 ) -> None:
     """Compute A_l = f(A_{l-1} W_l + b_l) from ``work.X`` up to the logits, into ``work``.
 
-    masks : what each A_{l-1} is multiplied by, in training with dropout.
+    masks : the dropout masks of each A_{l-1}.
     """
     A_below, epilogues = work.X, backend.epilogues if parameters.finite else Epilogues()
     hidden = [*network.hidden, ACTIVATIONS["identity"]]
@@ -228,17 +235,17 @@ def backward(
     ``work.deltas[-1]`` holds delta^L = dC/dZ^L. Then, from the last layer down,
     dC/dW^l = A^{l-1}^T delta^l, dC/db^l = sum_n delta^l and
     delta^{l-1} = (delta^l W^l^T) * f'(Z^{l-1}); Rumelhart, Hinton and Williams (1986).
-    masks : those of forward; then A^{l-1} is what they have left, and delta^{l-1} is dropped as
-    A^{l-1} was.
-    accumulate : add to ``gradients``, whose batch came in parts.
+    masks : the masks of forward. A^{l-1} is the array after dropout, and delta^{l-1} is multiplied
+    by the same mask.
+    accumulate : add to ``gradients``, for a batch that is computed in parts.
     """
     epilogues = Epilogues() if accumulate else backend.epilogues
-    summed = False  # whether this layer's db came with its delta
+    summed = False  # whether the epilogue of this layer's delta already computed db
     for layer in reversed(range(len(parameters.Ws))):
         delta = work.deltas[layer]
         below = masks.dropped(layer, work.As[layer - 1] if layer else work.X)
         dW, db = gradients.Ws[layer], _as_row(gradients.bs[layer])
-        with backend.side_stream():  # only the optimizer waits for it
+        with backend.side_stream():  # only the optimizer needs the weight gradients
             both = db is not None and not summed
             if not (both and epilogues.weight_gradient(below, delta, dW, db)):
                 backend.gemm(below, delta, out=dW, transpose_a=True, accumulate=accumulate)
@@ -248,7 +255,8 @@ def backward(
             g, activation = work.deltas[layer - 1], network.hidden[layer - 1]
             kept = (work.Zs if activation.keeps == "z" else work.As)[layer - 1]
             W, db = parameters.Ws[layer], _as_row(gradients.bs[layer - 1])
-            # What comes with its sum must not be dropped afterwards.
+            # The fused epilogue also sums delta into db, so it cannot be used if dropout still
+            # has to mask delta.
             whole = not masks.drops(layer)
             summed = whole and epilogues.delta_below(delta, W, activation, kept, g, db)
             if not summed:

@@ -1,10 +1,11 @@
-"""The solvers: a table of them, and what each step of an epoch is planned to do.
+"""The table of solvers, and the coefficients of their updates.
 
-To add one, add its kernel to ``kernels.optimizers``, and here its class and its entry in
-``SOLVERS``; estimators, command line, documentation, `explain` and tests read the table.
+To add a solver, add its kernel to ``kernels.optimizers``, and its class and its entry in
+``SOLVERS`` to this file; estimators, command line, documentation, `explain` and tests read the
+table.
 
-The planned numbers are computed on the host in float64 and uploaded once an epoch; the update
-itself is one kernel over the flat parameter vector (``kernels.optimizers``).
+The coefficients of all updates of an epoch are computed on the host in float64 and uploaded once
+per epoch. An update is one kernel over the flat parameter vector (``kernels.optimizers``).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gpubp.kernels.optimizers import ADAM, ADAMW, LION, MOMENTUM, NESTEROV
 
 
 class Optimizer(Protocol):
-    """What training needs of an optimizer."""
+    """The interface that training uses of an optimizer."""
 
     @property
     def step(self) -> Elementwise:
@@ -31,17 +32,17 @@ class Optimizer(Protocol):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """The names of the vectors that the optimizer keeps beside theta."""
+        """The names of the optimizer's state vectors, each of the size of theta."""
 
     @property
     def decays(self) -> bool:
-        """Whether it shrinks the weights by itself, whatever the penalty is."""
+        """Whether the update itself shrinks the weights, in addition to the L2 penalty."""
 
     def plan(self, rate: float | np.ndarray, done: int, l2: np.ndarray) -> np.ndarray:
-        """Return the numbers of the next ``len(l2)`` updates, (n_steps, columns) float64.
+        """Return the coefficients of the next ``len(l2)`` updates, (n_steps, columns) float64.
 
-        rate : the learning rate, or that of each update; done : updates made before; l2 : each
-        update's weight decay.
+        rate : the learning rate, a number or one per update (n_steps,). done : the number of
+        updates made before. l2 : (n_steps,), the coefficient of the L2 penalty in each update.
         """
 
 
@@ -66,7 +67,7 @@ class SGD:
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam as scikit-learn has it: epsilon stands beside sqrt(v), not beside its estimate.
+    """Adam as in scikit-learn: epsilon is added to sqrt(v) before bias correction.
 
     theta -= rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon); Kingma and Ba
     (2014), end of section 2. The kernel keeps m / (1 - beta_1) and v / (1 - beta_2).
@@ -92,7 +93,7 @@ class Adam:
 
 @dataclass(frozen=True)
 class AdamW:
-    """Adam with decoupled weight decay, in the published form, which PyTorch and optax have.
+    """Adam with decoupled weight decay, as published and as in PyTorch and optax.
 
     theta -= rate (m' / (sqrt(v') + epsilon) + weight_decay theta), with m' = m / (1 - beta_1^t)
     and v' = v / (1 - beta_2^t); biases do not decay. Loshchilov and Hutter, Decoupled Weight
@@ -124,9 +125,9 @@ class AdamW:
 
 @dataclass(frozen=True)
 class Lion:
-    """Steps of equal size in every entry, by the sign of a mixture of gradient and momentum.
+    """Lion: updates by the sign of a weighted mean of gradient and momentum.
 
-    theta -= rate (sign(beta_1 m + (1 - beta_1) g) + weight_decay theta), and only then
+    theta -= rate (sign(beta_1 m + (1 - beta_1) g) + weight_decay theta), then
     m = beta_2 m + (1 - beta_2) g; biases do not decay. Chen et al., Symbolic Discovery of
     Optimization Algorithms (2023). The kernel keeps m / (1 - beta_2).
     """
@@ -153,15 +154,14 @@ class Lion:
 class Solver:
     """An entry of SOLVERS.
 
-    doc : one sentence for a person.
-    optimizer : makes the optimizer from the values of ``parameters``, in their order; None where
-        there is no update by steps.
-    parameters : what an estimator may set, under the estimator's names; each default is the
-        solver's own.
-    formula : the published update as lines of Python over theta, its gradient g (with the L2
-        penalty), the learning rate, the count t of updates from 1 on, the parameters and the
-        vectors of ``state_names``, which start at 0. For biases weight_decay is 0. `explain`
-        shows these lines, and the tests run them against the kernel.
+    doc : its description in the documentation and the command line.
+    optimizer : makes the optimizer from the values of ``parameters``, in their order; None for a
+        solver that does not train on mini-batches.
+    parameters : the solver's parameters under the estimators' names, with its own defaults.
+    formula : the published update as lines of Python. Their variables are theta, its gradient g
+        (with the L2 penalty), the learning rate ``rate``, the number t of the update (from 1), the
+        parameters, and the vectors of ``state_names``, which start at 0. For biases weight_decay
+        is 0. `explain` shows these lines, and the tests compare them with the kernel.
     """
 
     name: str
@@ -171,37 +171,39 @@ class Solver:
     formula: tuple[str, ...] = ()
 
     def make(self, **numbers: Any) -> Optimizer:
-        """Return the optimizer; numbers that are left out are the solver's own defaults.
+        """Return the optimizer with the given parameters; others take the solver's defaults.
 
-        Raises ValueError for a number that it does not take or that is out of range, and for a
-        solver without an optimizer.
+        Raises ValueError for a parameter that the solver does not have or that is out of range,
+        and for a solver without an optimizer.
         """
         values = checked(f"solver {self.name!r}", self.parameters, numbers)
         if self.optimizer is None:
             raise ValueError(
-                f"solver {self.name!r} makes no update by steps, so it has no optimizer; take one "
-                f"of {sorted(STEPWISE)}"
+                f"solver {self.name!r} does not train on mini-batches, so it has no optimizer; use "
+                f"one of {sorted(STEPWISE)}"
             )
         return self.optimizer(*values.values())
 
 
-_MOMENTUM = HyperparameterSpec("momentum", 0.9, "Momentum.", high=1, closed="both")
-_NESTEROV = HyperparameterSpec("nesterovs_momentum", True, "Whether the momentum is Nesterov's.")
+_MOMENTUM = HyperparameterSpec("momentum", 0.9, "Momentum coefficient.", high=1, closed="both")
+_NESTEROV = HyperparameterSpec("nesterovs_momentum", True, "Whether to use Nesterov's momentum.")
 _BETA_1 = HyperparameterSpec(
     "beta_1", 0.9, "Decay rate of the first moment of the gradient.", high=1
 )
 _BETA_2 = HyperparameterSpec(
     "beta_2", 0.999, "Decay rate of the second moment of the gradient.", high=1
 )
-_EPSILON = HyperparameterSpec("epsilon", 1e-8, "Added to sqrt(v).", closed="neither")
+_EPSILON = HyperparameterSpec(
+    "epsilon", 1e-8, "Added to the square root of the second moment.", closed="neither"
+)
 _CORRECTED = HyperparameterSpec(
     "epsilon", 1e-8, "Added to the square root of the corrected second moment.", closed="neither"
 )
 _WEIGHT_DECAY = HyperparameterSpec(
     "weight_decay",
     0.01,
-    "Each step subtracts rate x weight_decay x weights from the weights, not from the biases; "
-    "the penalty of `alpha` comes on top.",
+    "Decoupled weight decay: each update also subtracts rate x weight_decay x weights from the "
+    "weights, not from the biases. The penalty `alpha` applies in addition.",
 )
 
 SOLVERS: dict[str, Solver] = {
@@ -209,7 +211,7 @@ SOLVERS: dict[str, Solver] = {
     for solver in (
         Solver(
             "adam",
-            "Adam as scikit-learn has it.",
+            "Adam as in scikit-learn: epsilon is added before bias correction.",
             Adam,
             (_BETA_1, _BETA_2, _EPSILON),
             (
@@ -221,7 +223,8 @@ SOLVERS: dict[str, Solver] = {
         ),
         Solver(
             "adamw",
-            "Adam with decoupled weight decay, in the published form.",
+            "Adam with decoupled weight decay, as in PyTorch: epsilon is added after bias "
+            "correction.",
             AdamW,
             (_BETA_1, _BETA_2, _CORRECTED, _WEIGHT_DECAY),
             (
@@ -233,12 +236,12 @@ SOLVERS: dict[str, Solver] = {
         ),
         Solver(
             "lion",
-            "Steps by the sign of momentum, with decoupled weight decay; wants a rate 3 to 10 "
-            "times smaller than 'adamw'.",
+            "Updates by the sign of the momentum, with decoupled weight decay; needs a learning "
+            "rate 3 to 10 times smaller than 'adamw'.",
             Lion,
             (
-                replace(_BETA_1, doc="Part of m under the sign, beside 1 - beta_1 of g."),
-                replace(_BETA_2, default=0.99, doc="Decay rate of m, the mean of gradients."),
+                replace(_BETA_1, doc="Weight of the momentum, next to 1 - beta_1 of the gradient."),
+                replace(_BETA_2, default=0.99, doc="Decay rate of the momentum."),
                 _WEIGHT_DECAY,
             ),
             (
@@ -260,24 +263,24 @@ SOLVERS: dict[str, Solver] = {
         ),
         Solver(
             "lbfgs",
-            "Takes all rows in every step, and has no epochs, early stopping or partial_fit; "
-            "SciPy runs it on the host, in float64.",
+            "L-BFGS of SciPy, on the host in float64. Every iteration uses all rows; there are no "
+            "epochs, early stopping or partial_fit.",
             None,
             (
                 HyperparameterSpec(
-                    "max_fun", 15000, "Stops after so many evaluations of the loss.", low=1
+                    "max_fun", 15000, "Maximum number of evaluations of the loss.", low=1
                 ),
                 HyperparameterSpec(
-                    "tol", 1e-4, "Converged where no entry of the gradient is larger."
+                    "tol", 1e-4, "Converged if no entry of the gradient is larger in magnitude."
                 ),
             ),
         ),
     )
 }
-# Those that update by steps, and so train by epochs.
+# The solvers that train on mini-batches, in epochs.
 STEPWISE = tuple(name for name, solver in SOLVERS.items() if solver.optimizer is not None)
-# Each number of a solver: its name -> {solver: parameter}. The first of the solvers has the
-# default of the estimators.
+# Parameters of the solvers: name -> {solver: parameter}. The estimators use the default of the
+# first solver.
 SOLVER_NUMBERS = numbers_of(SOLVERS)
 
 
@@ -290,10 +293,10 @@ def make_optimizer(name: str, **numbers: Any) -> Optimizer:
 
 
 def own_numbers(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the numbers of the solver ``name`` among those ``given`` to an estimator.
+    """Return the parameters of the solver ``name`` among those ``given`` to an estimator.
 
-    A number that equals the estimator's default is left out, so that the solver's own default
-    holds. Raises ValueError for an unknown solver.
+    A parameter equal to the estimator's default is left out, so that the solver's own default
+    applies. Raises ValueError for an unknown solver.
     """
     found = {}
     for parameter in entry_of(SOLVERS, name, "solver").parameters:
@@ -304,22 +307,22 @@ def own_numbers(name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def formula_of(optimizer: Optimizer) -> tuple[str, ...]:
-    """Return the formula of the solver that ``optimizer`` comes from; () if it is in no table."""
+    """Return the formula of the solver of ``optimizer``; () if it is not in SOLVERS."""
     found = (s.formula for s in SOLVERS.values() if s.optimizer is type(optimizer))
     return next(found, ())
 
 
 def named_optimizer(optimizer: Optimizer) -> tuple[str, dict[str, Any]]:
-    """Return the solver that ``optimizer`` comes from, and its numbers.
+    """Return the name of the solver of ``optimizer``, and the values of its parameters.
 
-    Raises ValueError for one that is in no table.
+    Raises ValueError for an optimizer that is not in SOLVERS.
     """
     kind, values = cast(Any, type(optimizer)), asdict(cast(Any, optimizer)).values()
     for solver in SOLVERS.values():
         if solver.optimizer is kind:
             names = (parameter.name for parameter in solver.parameters)
             return solver.name, dict(zip(names, values, strict=True))
-    raise ValueError(f"{optimizer!r} is of no solver; take one of {sorted(STEPWISE)}")
+    raise ValueError(f"{optimizer!r} belongs to no solver; use one of {sorted(STEPWISE)}")
 
 
 def update(
@@ -333,10 +336,11 @@ def update(
     grad: Array,
     state: tuple[Array, ...],
 ) -> None:
-    """Update ``theta`` and ``state`` by row ``step[0]`` of ``plan``; ``grad`` is used up.
+    """Update ``theta`` and ``state`` in place by row ``step[0]`` of ``plan``; overwrite ``grad``.
 
     theta, grad, state : (…, size). plan : (n_steps, …, columns). step : (1,) int64.
-    n_weights : the first entries of theta, which decay if ``decays``, or by the optimizer itself.
+    n_weights : the number of entries at the start of theta that are weights.
+    decays : whether the L2 penalty applies to the weights.
     """
     size = theta.shape[-1]
     n_networks = theta.size // size

@@ -8,14 +8,14 @@ import numpy as np
 
 from gpubp.backprop.optimizers import Optimizer
 
-AHEAD = 1024  # updates that are planned at a time, where an epoch has fewer
+AHEAD = 1024  # updates to plan at once, if an epoch has fewer
 
 
 class PlanCache:
-    """The plans of an optimizer for one epoch of ``steps`` updates after the other, in ``dtype``.
+    """The plans of an optimizer for consecutive epochs of ``steps`` updates, in ``dtype``.
 
-    Where rate and decay are those of the epoch before, the plans of many epochs are computed at a
-    time: an epoch of a single update takes less time than its plan.
+    If rate and penalty did not change since the last epoch, it computes the plans of many epochs at
+    once, since an epoch of a single update takes less time than its plan.
     """
 
     def __init__(self, optimizer: Optimizer, steps: int, dtype: np.dtype) -> None:
@@ -25,7 +25,10 @@ class PlanCache:
         self._plan = np.empty((0, 0), dtype)
 
     def epoch(self, rate: float | np.ndarray, done: int, l2: np.ndarray) -> np.ndarray:
-        """Return what `Optimizer.plan` does; while ``l2`` is the same array, so are its numbers."""
+        """Return the plan of one epoch; see `Optimizer.plan`.
+
+        l2 : must not change in place: the same array means the same penalty.
+        """
         at = done - self._first
         same = isinstance(rate, float) and rate == self._rate and l2 is self._l2
         if not (same and 0 <= at < len(self._plan) and at % self._steps == 0):

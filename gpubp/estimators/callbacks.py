@@ -1,4 +1,4 @@
-"""What the training of an estimator calls: scikit-learn's callbacks, scorers, and what prints."""
+"""Functions called during training: scikit-learn's callbacks, scorers and printing."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ try:
 except ImportError:  # scikit-learn before 1.9, where estimators have no callbacks
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Adds nothing."""
+        """Empty stand-in for scikit-learn's class."""
 
     def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
-        """Return ``method``."""
+        """Return ``method`` unchanged."""
         return method
 
 
@@ -36,10 +36,11 @@ Note = Callable[[str], None]
 
 
 class FitTasks:
-    """A fit as callbacks see it: a task, and in it one for each epoch.
+    """A fit as scikit-learn's callbacks see it: one task with a subtask per epoch.
 
-    estimator : has callbacks. X, y, sample_weight : as they were given to fit, so that a data
-    frame keeps its names. epochs : the most that there will be, each a task called ``name``.
+    estimator : an estimator with callbacks.
+    X, y, sample_weight : as passed to fit, so that a data frame keeps its column names.
+    epochs : the maximum number of epochs. name : the name of the subtasks.
     """
 
     def __init__(
@@ -56,7 +57,8 @@ class FitTasks:
     def begin(self, snapshot: Snapshot, *, kept: np.ndarray | None) -> None:
         """Begin the first epoch.
 
-        snapshot : returns what was learned so far. kept : the rows trained on; None for all.
+        snapshot : returns the `Fitted` of the current parameters. kept : the indices of the
+        training rows; None for all.
         """
         self._snapshot, self._kept, self._rows = snapshot, kept, None
         self._begin_epoch()
@@ -66,7 +68,7 @@ class FitTasks:
         self._tell(self._epoch.call_on_fit_task_begin, self._fitted_attributes)
 
     def end_epoch(self, epoch: Epoch) -> bool:
-        """Tell that an epoch has ended, and that the next begins; return whether to stop."""
+        """Call the callbacks at the end of an epoch, begin the next; return whether to stop."""
         ended, self._epoch = self._epoch, None
         stop = self._tell(ended.call_on_fit_task_end, self._fitted_attributes)
         if not (stop or epoch.last):
@@ -74,13 +76,13 @@ class FitTasks:
         return bool(stop)
 
     def end(self) -> None:
-        """Tell that training has ended, and its last epoch, if that came to nothing."""
+        """End the task, and the subtask of an epoch that did not finish."""
         if self._epoch is not None:
             self._tell(self._epoch.call_on_fit_task_end)
         self._tell(self._fit.call_on_fit_task_end, dict)
 
     def _tell(self, call: Callable[..., Any], fitted: Callable[[], Any] | None = None) -> Any:
-        # What is callable is called only for a callback that asks for it.
+        # Callables are evaluated only if a callback asks for the value.
         rows = {name: partial(self._taken, name) for name in ("X", "y")}
         return call(
             estimator=self._estimator,
@@ -94,7 +96,7 @@ class FitTasks:
         return None if weights is None else {"sample_weight": weights}
 
     def _taken(self, name: str) -> Any:
-        """Return the rows that are trained on, of what is called ``name``, on the host."""
+        """Return the training rows of X, y or sample_weight, on the host."""
         if self._rows is None:
             rows = indexable(*map(on_host, self._given.values()))
             if self._kept is not None:  # the others are held out
@@ -103,9 +105,10 @@ class FitTasks:
         return self._rows[name]
 
     def _fitted_attributes(self) -> dict[str, Any]:
-        """Return the estimator's attributes as if training had ended with this epoch's weights.
+        """Return the estimator's attributes as if training had ended after this epoch.
 
-        This alone brings weights to the host. They are the epoch's with early_stopping too.
+        The weights are those of this epoch, not the best ones, with early_stopping too. Only this
+        function copies them to the host.
         """
         estimator = copy(self._estimator)
         set_fitted(estimator, self._snapshot(), estimator._loss().output)
@@ -121,11 +124,11 @@ def listeners_of(
     on_epoch: OnEpoch | None,
     note: Note | None,
 ) -> tuple[FitTasks | None, Listeners]:
-    """Return the tasks of scikit-learn's callbacks, None without any, and the listeners of one fit.
+    """Return the tasks for scikit-learn's callbacks (None without any) and the listeners of a fit.
 
-    given : X, y and sample_weight, as they were given. epochs : the most that there will be.
-    kept : the rows trained on; None for all. held : the rows held out, with their score.
-    on_epoch, note : of the caller; see `Listeners`.
+    given : X, y and sample_weight, as passed to fit. epochs : the maximum number of epochs.
+    kept : the indices of the training rows; None for all. held : the validation rows and their
+    score; None without any. on_epoch, note : functions of the caller; see `Listeners`.
     """
     tasks = None
     if hasattr(estimator, "_skl_callbacks"):

@@ -1,4 +1,4 @@
-"""Validation of X and y as scikit-learn does it, for rows on a CUDA device where they lie."""
+"""Validation of X and y as in scikit-learn; rows on a CUDA device stay there."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _ONES = {dtype: np.ones(1024, dtype) for dtype in (np.dtype("f4"), np.dtype("f8"
 
 
 def check_input(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> Any:
-    """Return what scikit-learn's validate_data does: X, or X and y.
+    """Return X, or X and y, validated as by scikit-learn's validate_data.
 
-    Rows on a CUDA device stay there, as a CuPy array of float32 or float64; y is on the host.
+    X on a CUDA device stays there, as a CuPy array of float32 or float64; y must be on the host.
     """
     rows = on_device(X)
     if rows is None or rows.ndim != 2 or rows.dtype.kind not in "biuf":
-        # On the host scikit-learn can say what is wrong in all detail.
+        # On the host, scikit-learn raises its detailed messages.
         X = on_host(X if rows is None else rows)
         checks["ensure_all_finite"] = not is_finite_by_sum(X)
         return validate_data(estimator, X, *y, reset=reset, **checks)
@@ -34,7 +34,7 @@ def check_input(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> 
         rows = converted(rows, np.float64)
     _check_feature_names(estimator, X, reset=reset)
     outline = _outline(rows)
-    # An outline takes no memory, but to read all of it takes time.
+    # The outline repeats one number without using memory, so checking one entry is enough.
     checks |= {"estimator": estimator, "ensure_all_finite": bool(outline[:1, :1].any())}
     checked: Any = rows
     if y:
@@ -46,16 +46,17 @@ def check_input(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> 
 
 
 def _outline(rows: Array) -> np.ndarray:
-    """Return an array on the host of the shape and dtype of ``rows``, and as finite as they are."""
+    """Return a host array with the shape, dtype and finiteness of ``rows``, for validation."""
     value = np.array(nan_or_infinity(rows), rows.dtype)
     return np.broadcast_to(value, rows.shape)
 
 
 def is_finite_by_sum(array: object) -> bool:
-    """Return whether all of ``array`` is finite; False too where it takes more to tell.
+    """Return True if all of ``array`` is finite; False if not or unsure.
 
-    A product with ones lets NaN and infinity through to the sum, as adding up does, in half the
-    time of a sum, and in all threads that BLAS has. Numbers whose sum overflows take more to tell.
+    A matrix product with ones propagates NaN and infinity like a sum, in half its time and on all
+    BLAS threads. The answer is unsure if the sum of finite numbers overflows, and for arrays that
+    are not contiguous float32 or float64.
     """
     if not isinstance(array, np.ndarray) or array.dtype not in _ONES:
         return False

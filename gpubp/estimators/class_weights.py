@@ -1,4 +1,4 @@
-"""Weights of rows, of their labels, and of classes: how much each counts in the loss."""
+"""Weights in the loss: of rows, of labels and of classes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from gpubp.backends.foreign_arrays import on_host
 
 
 def checked_weights(y: Any, sample_weight: Any, *, by_label: bool = False) -> np.ndarray | None:
-    """Return the sample weights of the rows of ``y``, (n,), or None where all are alike.
+    """Return validated sample weights, (n,); None if ``sample_weight`` is None.
 
-    by_label : whether they may be (n, n_labels) too, as a multi-label ``y`` is.
+    by_label : whether they may also have the shape of a multi-label ``y``, (n, n_labels).
+
+    Raises ValueError for another shape, for weights that are all 0, and for an infinite sum.
     """
     if sample_weight is None:
         return None
@@ -27,34 +29,36 @@ def checked_weights(y: Any, sample_weight: Any, *, by_label: bool = False) -> np
         weights = check_array(weights, dtype=[np.float64, np.float32], input_name="sample_weight")
         if weights.shape != y.shape:
             raise ValueError(
-                f"sample_weight has shape {weights.shape}, but y has {y.shape}; give one weight "
-                "for each row, or one for each of its labels"
+                f"sample_weight has shape {weights.shape}, but y has shape {y.shape}; give one "
+                "weight per row, or one per row and label"
             )
     else:
         weights = _check_sample_weight(weights, y)
-    if not weights.any():  # scikit-learn's words, which 1.7 does not have
+    if not weights.any():  # scikit-learn's message; 1.7 lacks the check
         raise ValueError("Sample weights must contain at least one non-zero number.")
     check_sum(weights, "sample_weight")
     return weights
 
 
 def check_sum(weights: np.ndarray, name: str) -> None:
-    """Raise a ValueError where ``weights``, which are called ``name``, have no finite sum."""
+    """Raise ValueError if ``weights`` have no finite sum. name : for the message."""
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total):
-        raise ValueError(f"{name} adds up to {total}, beyond {weights.dtype}; scale it down")
+        raise ValueError(
+            f"{name} adds up to {total}, beyond the range of {weights.dtype}; scale it down"
+        )
 
 
 def weights_by_class(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    """Return the weight of each of ``classes``, (n_classes,); None where all are alike.
+    """Return the weight of each class, (n_classes,); None if ``class_weight`` has none.
 
-    For a multi-label y (n, k) the weight of no and yes for each label, (k, 2).
-    class_weight : {label: weight}, 1 for those left out; "balanced" gives each class of y the same
-    sum; for multi-label y a list of k dicts, or "balanced".
-    classes : those that y may have; in a part of the data some may be absent.
+    For a multi-label y (n, k), return the weights of 0 and 1 for each label, (k, 2).
+    class_weight : {label: weight}, where missing labels have weight 1; or "balanced", which gives
+    all classes of y the same total weight. For a multi-label y a list of k dicts, or "balanced".
+    classes : all classes; some may be missing in ``y``.
 
-    Raises ValueError for a class_weight that does not fit ``y``, or leaves nothing to train on.
+    Raises ValueError for a class_weight that does not fit ``y``, or whose weights are all 0.
     """
     if class_weight is None or by_row(class_weight):
         return None
@@ -78,7 +82,7 @@ def weights_by_class(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> n
 def weighed(
     by_class: np.ndarray | None, classes: np.ndarray, y: np.ndarray, weights: np.ndarray | None
 ) -> np.ndarray | None:
-    """Return ``weights`` times those of the classes of ``y``: (n,), or (n, k) for multi-label."""
+    """Return ``weights`` times the class weights of ``y``: (n,), or (n, k) for multi-label."""
     if by_class is None:
         return weights
     if by_class.ndim == 1:
@@ -89,23 +93,23 @@ def weighed(
 
 
 def times(own: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Return the weights ``own``, (n,) or (n, k), times sample weights, of rows or of labels."""
+    """Return the weights ``own``, (n,) or (n, k), times sample weights, (n,) or (n, k)."""
     if weights is None:
         return own
     weights = weights[:, None] if weights.ndim < own.ndim else weights
-    with np.errstate(over="ignore"):  # their sum is checked
+    with np.errstate(over="ignore"):  # the caller checks the sum
         return np.asarray(own * weights)
 
 
 def by_row(class_weight: Any) -> bool:
-    """Return whether a class_weight has numbers by row and label, instead of by class."""
+    """Return whether ``class_weight`` is array-like, with a weight per row and label."""
     if class_weight is None or isinstance(class_weight, str | dict):
         return False
     return not isinstance(class_weight, list) or not any(isinstance(c, dict) for c in class_weight)
 
 
 def weights_by_row(class_weight: Any, y: np.ndarray) -> np.ndarray:
-    """Return a class_weight by row and label, (n, k), or raise ValueError if ``y`` is not alike."""
+    """Return an array-like class_weight as an array (n, k); raise ValueError if it does not fit."""
     try:
         weights = np.asarray(on_host(class_weight), np.float64)
         got = f"shape {weights.shape}"
@@ -115,13 +119,13 @@ def weights_by_row(class_weight: Any, y: np.ndarray) -> np.ndarray:
         raise ValueError(
             "class_weight without dicts must have numbers in the shape of a multi-label y, (n, "
             f"n_labels), but y has shape {y.shape} and class_weight has {got}: "
-            f"{reprlib.repr(class_weight)}; pass a dict, for a multi-label y a dict for "
-            "each column, or use sample_weight"
+            f"{reprlib.repr(class_weight)}; pass a dict, for a multi-label y a list of dicts, or "
+            "use sample_weight"
         )
     with np.errstate(over="ignore"):
         if not ((weights >= 0).all() and 0 < weights.sum() < np.inf):
             raise ValueError(
-                "class_weight by row and label must have numbers of 0 or more, of a finite sum "
+                "class_weight by row and label must have numbers of 0 or more with a finite sum "
                 f"above 0, got numbers from {weights.min()} to {weights.max()}"
             )
     return weights
@@ -132,13 +136,13 @@ def _dense(y: Any) -> np.ndarray:
 
 
 def row_and_label_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights (n, k) of labels as those of rows, (n,), their means, and the rest of each."""
+    """Split label weights (n, k) into their row means (n,) and factors (n, k) around 1."""
     rows = weights.mean(axis=1)
     return rows, weights / np.where(rows == 0, 1, rows)[:, None]
 
 
 def _of_labels(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the weight of each class by {label: weight}, or so that each has the same sum."""
+    """Return the weight of each class for {label: weight} or "balanced", (n_classes,)."""
     by_class = np.ones(len(classes))
     if isinstance(class_weight, str):
         present = np.isin(classes, y)
@@ -150,8 +154,8 @@ def _of_labels(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> np.ndar
     missing = [label for label in labels if label not in class_weight]
     if unknown and missing:  # as in a fold that lacks a class
         raise ValueError(
-            f"class_weight has {unknown}, which y has not, and nothing for {missing}; its keys are "
-            f"the labels themselves, {labels}"
+            f"class_weight has keys {unknown}, which are not in y, and no weight for {missing}; "
+            f"use the labels of y as keys: {labels}"
         )
     by_class[:] = [class_weight.get(label, 1) for label in labels]
     return by_class
@@ -170,7 +174,7 @@ def _check_columns(class_weight: Any, y: np.ndarray) -> None:
     """Raise a ValueError unless ``class_weight`` has a dict for each column of ``y``."""
     if isinstance(class_weight, dict):
         raise ValueError(
-            "class_weight for a multi-label y must be a list of dicts, one for each column, or "
+            "class_weight for a multi-label y must be a list of dicts, one per column, or "
             f"'balanced', got {class_weight!r}"
         )
     columns = y.shape[1] if y.ndim == 2 else 0
@@ -179,7 +183,7 @@ def _check_columns(class_weight: Any, y: np.ndarray) -> None:
     )
     if not dicts:
         raise ValueError(
-            f"a class_weight list has a dict for each column of a multi-label y, but y has shape "
-            f"{y.shape} and class_weight is {class_weight!r}; pass a dict or 'balanced' for one "
-            "label a row"
+            f"a class_weight list needs one dict per column of a multi-label y, but y has shape "
+            f"{y.shape} and class_weight is {class_weight!r}; if y has one label per row, pass a "
+            "dict or 'balanced'"
         )

@@ -1,4 +1,4 @@
-"""MLPClassifier: scikit-learn's contract for classes, over gpubp's training."""
+"""MLPClassifier: a classifier with scikit-learn's interface, trained by gpubp."""
 
 from __future__ import annotations
 
@@ -45,27 +45,30 @@ from gpubp.training.data import TrainingData
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multilayer perceptron for binary, multi-class and multi-label classification.
 
-    Minimises the log loss from logits. Parameters, defaults, attributes and messages are those
-    of scikit-learn's class of the same name, and so are the numbers: one random_state gives the
-    same weights. The parameters from `device` on are gpubp's own.
+    Minimises the log loss, computed from logits. Parameters, defaults, attributes and messages
+    are those of `sklearn.neural_network.MLPClassifier`; the same random_state gives the same
+    weights. `device` and the parameters after it exist only in gpubp.
 
     Parameters
     ----------{parameters}
     class_weight : dict, list of dict, array-like (n, n_labels), 'balanced' or None, default=None
-        Weight of each class in the loss, {label: weight}, times sample_weight, with the labels of y
-        as keys; for multi-label y a dict for each column, whose weights count in the term of that
-        label alone. 'balanced' gives each class the same sum, for fit alone. Scores and losses of
-        validation rows, held out or given, are weighed by it too. For multi-label y also numbers of
-        0 or more, one for each row and label of the y to train on: X_val has sample_weight_val
-        alone then, and a saved model does not keep an array of them.
-    label_smoothing : float, default=0.0
-        Part of each row's probability that training spreads evenly over all classes, for a
-        multi-label y over yes and no. Below 1.
+        Weight of each class in the loss, multiplied by sample_weight:
+
+        - dict: {label: weight}; labels that are left out have weight 1.
+        - list of dict, for a multi-label y: one dict per column, for the loss of that label.
+        - 'balanced': all classes get the same total weight. Not for partial_fit.
+        - array-like, for a multi-label y: one weight of 0 or more per row and label of the
+          training y. It does not apply to X_val, and a saved model does not contain it.
+
+        The scores and losses of validation rows are weighted too.
+    label_smoothing : float in [0, 1), default=0.0
+        Probability that training spreads evenly over all classes: a target y becomes
+        ``(1 - s) y + s / n_classes``. For a multi-label y each label has 2 classes.
 
     Attributes
     ----------{attributes}
     classes_ : ndarray
-        The labels, in the order of predict_proba's columns.
+        The class labels, in the order of the columns of predict_proba.
     """
 
     _OF_FIT = (*BaseMLP._OF_FIT, "label_smoothing")
@@ -164,7 +167,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @property
     def _binarizer(self) -> LabelBinarizer:
-        """What makes labels of outputs, and targets of labels."""
+        """The converter from outputs to labels, and from labels to targets."""
         if (fitted := vars(self).get("_label_binarizer")) is not None:
             return fitted
         n_outputs = len(self.intercepts_[-1])
@@ -199,11 +202,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             weights = times(weights_by_row(self.class_weight, y), weights)
         if weights is not None:
             check_sum(weights, "class_weight, times sample_weight,")
-        # A part of the data may have classes of weight 0 alone.
+        # The rows of one partial_fit may all be of classes with weight 0.
         if weights is not None and not weights.any() and not incremental:
             raise ValueError(
                 f"class_weight={self.class_weight!r}, times sample_weight, gives all rows the "
-                "weight 0, which leaves nothing to train on; give some class of y more"
+                "weight 0, which leaves nothing to train on; give a class of y a weight above 0"
             )
         self._by_label = weights is not None and weights.ndim == 2
         return weights
@@ -229,8 +232,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return int(targets.shape[1]) // (2 if self._by_label else 1)
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
-        # As scikit-learn: a multi-class problem is not stratified. Its strata are True and False,
-        # which it tells where one of them has too few rows.
+        # As in scikit-learn, only binary problems are stratified. The strata are booleans, so that
+        # its error message for a stratum with too few rows is the same.
         return self._binarizer.transform(y).astype(bool) if self.n_outputs_ == 1 else None
 
     def _labels(self, outputs: np.ndarray) -> np.ndarray:
@@ -239,14 +242,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._binarizer.inverse_transform(outputs)  # type: ignore[no-any-return]
 
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
-        if not np.isfinite(outputs).all():  # of which a label says nothing
+        if not np.isfinite(outputs).all():  # a label would hide NaN
             return float("nan")
         return float(accuracy_score(y, self._labels(outputs), sample_weight=weights))
 
     def predict(self, X: Any) -> Array:
-        """Return the labels of X: (n_samples,), or (n_samples, n_labels) for multi-label.
+        """Return the predicted labels: (n_samples,), or (n_samples, n_labels) for multi-label.
 
-        For X on a CUDA device, labels that are numbers come as a CuPy array.
+        X : (n_samples, n_features) array-like or sparse matrix. If X is on a CUDA device, numeric
+            labels are returned as a CuPy array.
         """
         outputs = self._outputs(X)
         if not is_on_device(outputs):
@@ -257,7 +261,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, (n_samples, n_classes), in `classes_` order.
 
-        For X on a CUDA device, a CuPy array.
+        X : (n_samples, n_features) array-like or sparse matrix. If X is on a CUDA device, the
+            probabilities are a CuPy array.
         """
         outputs = self._outputs(X)
         if outputs.shape[1] > 1:
@@ -272,24 +277,24 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return log(self.predict_proba(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the part of the rows, by weight, whose label is predicted: the accuracy."""
+        """Return the accuracy: the weighted fraction of the rows that are predicted correctly."""
         labels = on_host(self.predict(X))
         return float(accuracy_score(on_host(y), labels, sample_weight=on_host(sample_weight)))
 
     @available_if(BaseMLP._check_solver)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """Train for one more epoch; return self.
+        """Train for one more epoch on X and y; return self.
 
         As in scikit-learn, `coefs_`, `intercepts_` and `loss_curve_` may change in place; copy them
         to keep their values.
 
-        classes : all labels that calls will bring; needed in the first call only.
+        classes : all labels that y of this or a later call may have; required in the first call.
         """
         if isinstance(self.class_weight, str):
             raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit, which sees a part of "
-                "the rows; use compute_class_weight('balanced', classes=classes, y=y) on all of "
+                "class_weight 'balanced' is not supported for partial_fit, which gets only a part "
+                "of the rows; use compute_class_weight('balanced', classes=classes, y=y) on all of "
                 "y, or a large enough sample, and pass the weights as a dict"
             )
         y = on_host(y)
@@ -309,9 +314,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
 
 def _are_known(y: np.ndarray, classes: np.ndarray) -> bool:
-    """Return whether ``y`` has only ``classes``, as whole numbers; False where that takes longer.
+    """Return True if all of ``y`` are in ``classes``, both integers; False if not or unsure.
 
-    In 3 us, where `unique_labels` takes 90; it may warn of many classes in few rows.
+    Takes 3 us; `unique_labels` takes 90. Many classes in few rows are left to `unique_labels`,
+    which may warn of them.
     """
     if y.ndim != 1 or y.dtype.kind not in "iu" or classes.dtype.kind != y.dtype.kind:
         return False

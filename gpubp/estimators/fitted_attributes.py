@@ -1,4 +1,4 @@
-"""The fitted attributes of an estimator, and what is raised, warned or printed after a training."""
+"""The fitted attributes of an estimator, and the errors and warnings at the end of training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History
 
-# Attributes that L-BFGS alone does not set, which has no epochs.
+# Attributes that L-BFGS does not set, since it has no epochs.
 EPOCH_ATTRIBUTES = (
     *("loss_curve_", "best_loss_", "best_epoch_"),
     *("validation_scores_", "best_validation_score_", "validation_loss_curve_"),
@@ -23,9 +23,9 @@ EPOCH_ATTRIBUTES = (
 
 @contextmanager
 def rollback(estimator: Any) -> Iterator[None]:
-    """Put all attributes of ``estimator`` back if what is done inside raises.
+    """Restore all attributes of ``estimator`` if the body of the with statement raises.
 
-    Their values are not copied: inside, attributes are replaced, not changed in place.
+    Values are not copied, so the body must replace attributes, not change them in place.
     """
     before = dict(vars(estimator))
     try:
@@ -43,10 +43,11 @@ def set_fitted(
     parameters: tuple[list[np.ndarray], list[np.ndarray]] | None = None,
     best_before: int | None = None,
 ) -> None:
-    """Set the attributes that a training leaves.
+    """Set the fitted attributes of ``estimator``.
 
     output : the activation of the outputs. parameters : `coefs_` and `intercepts_`; None copies
-    those that were trained. best_before : `best_epoch_` before an epoch of training, by its loss.
+    them from ``fitted``. best_before : `best_epoch_` before the last epoch, if only that epoch is
+    to be compared; None finds the best of all epochs.
     """
     network, history = fitted.network, fitted.history
     estimator.coefs_, estimator.intercepts_ = parameters or network.unpack(fitted.theta)
@@ -54,7 +55,7 @@ def set_fitted(
     estimator.out_activation_ = output
     set_history(estimator, history, bool(estimator.early_stopping), best_before)
     estimator.device_, estimator.precision_ = fitted.device, fitted.precision
-    # After a divergence its vectors may be NaN: the next call starts from zeros.
+    # After a divergence the state may contain NaN, so the next call starts from zeros.
     diverged = history.stopped_by == "non_finite"
     estimator._optimizer_state = fitted.state
     estimator._state_of = None if diverged else state_of(estimator)
@@ -65,8 +66,8 @@ def set_fitted(
 def set_history(
     estimator: Any, history: History, early_stopping: bool, best_before: int | None = None
 ) -> None:
-    """Set the attributes that tell how training went. best_before : see `set_fitted`."""
-    # Without the time that it took: equal fits are to have equal attributes, pickles and hashes.
+    """Set the attributes that describe the training. best_before : see `set_fitted`."""
+    # Without the duration, so that equal fits have equal attributes, pickles and hashes.
     estimator._history = replace(history, seconds=0.0)
     estimator.n_iter_, estimator.t_ = history.epochs, history.samples
     estimator.loss_curve_ = history.losses
@@ -94,18 +95,18 @@ def _best_epoch(history: History, early_stopping: bool) -> int | None:
 
 
 def history_of(estimator: Any) -> History:
-    """Return the history of an estimator; one whose weights were set by hand has none yet."""
+    """Return the history of an estimator; an empty one if its weights were set by hand."""
     history: History = getattr(estimator, "_history", None) or History()
     return history
 
 
 def state_of(estimator: Any) -> tuple[str, bool]:
-    """Return what the optimizer's state is for: with another of these it starts from zeros."""
+    """Return the parameters that the optimizer's state depends on; a change resets the state."""
     return estimator.solver, bool(estimator.fit_intercept)
 
 
 def _warn_unless_converged(history: History, max_iter: int) -> None:
-    """Warn as scikit-learn does, or pass an interrupt on, as it does under this solver alone."""
+    """Warn as scikit-learn does; raise KeyboardInterrupt again, as it does for L-BFGS only."""
     from sklearn.utils.optimize import _check_optimize_result
 
     if history.stopped_by == "interrupt":
@@ -116,20 +117,21 @@ def _warn_unless_converged(history: History, max_iter: int) -> None:
 
 
 def _divergence(estimator: Any, history: History) -> str:
-    """Return why training diverged, in scikit-learn's words where it diverges too."""
+    """Return the message for a training that diverged: scikit-learn's, with advice added."""
     advice = "scale y"
     if getattr(estimator, "target_scaling", True) or history.minimum is not None:
-        advice = ""  # of a classifier, or followed, or by the solver that rescales its steps
+        advice = ""  # not for classifiers, scaled y, or L-BFGS, which scales its own steps
     elif estimator.out_activation_ == "identity":
         advice = "set target_scaling=True"
     if history.finite_weights:
         dtype = estimator.coefs_[0].dtype
-        wider = "take dtype='float64'" if dtype == np.float32 else "lower learning_rate_init"
+        wider = "use dtype='float64'" if dtype == np.float32 else "lower learning_rate_init"
         return (
-            f"The loss {estimator._loss().name!r} is beyond {dtype}, though the weights are not; "
+            f"The loss {estimator._loss().name!r} is beyond the range of {dtype}, but the weights "
+            "are finite; "
             f"{advice}{', or ' * bool(advice)}{wider}"
         )
-    more = f" So may y: {advice}." if advice else ""
+    more = f" y may be too large as well: {advice}." if advice else ""
     return (
         "Solver produced non-finite parameter weights. The input data may contain large values and "
         f"need to be preprocessed.{more}"
@@ -137,7 +139,7 @@ def _divergence(estimator: Any, history: History) -> str:
 
 
 def warn_why_stopped(estimator: Any, history: History, incremental: bool = False) -> None:
-    """Raise, warn or print as scikit-learn does, by why training stopped."""
+    """Raise, warn or print as scikit-learn does, depending on why training stopped."""
     if history.minimum is not None:
         _warn_unless_converged(history, estimator.max_iter)
     scored = estimator.early_stopping and history.minimum is None and history.scores
@@ -145,16 +147,16 @@ def warn_why_stopped(estimator: Any, history: History, incremental: bool = False
         if not (scored and history.best_score > -np.inf):
             raise ValueError(_divergence(estimator, history))
         warnings.warn(
-            f"Training diverged in epoch {history.epochs + 1}, whose loss or weights are not "
-            f"finite; the weights of epoch {estimator.best_epoch_}, the best by validation score, "
-            "are kept. Lower learning_rate_init, or scale X and y",
+            f"Training diverged: the loss or the weights of epoch {history.epochs + 1} are not "
+            f"finite. The weights of epoch {estimator.best_epoch_}, which has the best validation "
+            "score, are kept. Lower learning_rate_init, or scale X and y",
             ConvergenceWarning,
             stacklevel=3,
         )
     if scored and history.best_score == -np.inf:
         warnings.warn(
-            f"scoring={estimator.scoring!r} gave no finite score in any epoch, so that the weights "
-            "of the last one are kept; check it, and the validation rows",
+            f"scoring={estimator.scoring!r} returned no finite score in any epoch, so the weights "
+            "of the last epoch are kept; check the scorer and the validation rows",
             stacklevel=3,
         )
     if history.stopped_by == "interrupt":

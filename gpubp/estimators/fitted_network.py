@@ -1,4 +1,4 @@
-"""The network of a fitted estimator: shape, loss, optimizer, and targets as it learns them."""
+"""The network of a fitted estimator: its shape, loss, optimizer and encoded targets."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def network_of(estimator: Estimator) -> Network:
 
 
 def loss_of(estimator: Estimator) -> Loss:
-    """Return the loss that training minimised, its penalty apart."""
+    """Return the loss that training minimised, without the penalty."""
     return estimator._loss()
 
 
 def optimizer_of(estimator: Estimator) -> Optimizer | None:
-    """Return what updates the parameters; None for L-BFGS."""
+    """Return the optimizer of the solver; None for L-BFGS."""
     return None if estimator.solver == "lbfgs" else estimator._optimizer()
 
 
 def encoded_targets(estimator: Estimator, y: Any) -> np.ndarray:
-    """Return targets as the loss takes them, (n,) or (n, n_outputs), in the units of training.
+    """Return the targets of the loss, (n,) or (n, n_outputs), in the units of training.
 
-    y : labels that the model knows, or numbers (n,) or (n, n_targets).
+    y : labels in `classes_`, or numbers (n,) or (n, n_targets).
     """
     if isinstance(estimator, MLPRegressor) and (scaling := estimator._target_scaling) is not None:
         return scaling.transform(y.reshape(len(y), -1))

@@ -1,4 +1,4 @@
-"""Hyper-parameters: what both estimators may be given, and what training makes of it."""
+"""The parameters of both estimators: their validation, and their conversion to a Recipe."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from gpubp.training.data import Matrix, TrainingData
 from gpubp.training.recipe import Recipe
 from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
-# From here on a CUDA device makes the order of the rows itself: drawing scikit-learn's takes the
-# host 58-114 ns a row, which is more than a step on the device may need for it.
+# From this number of rows on, a CUDA device computes the order of the rows itself: to draw
+# scikit-learn's order takes the host 58-114 ns per row, longer than a step on the device may take.
 HASHED_ROWS = 100_000
 NUMBERS = SOLVER_NUMBERS | SCHEDULE_NUMBERS
 
 
 def set_parameters(estimator: BaseEstimator, given: dict[str, Any]) -> None:
-    """Keep what ``__init__`` was given, its ``locals()``, as attributes, unchanged."""
+    """Set the parameters of ``__init__``, its ``locals()``, as attributes, unchanged."""
     vars(estimator).update({name: value for name, value in given.items() if name != "self"})
 
 
 def constraint(parameter: HyperparameterSpec) -> list[Any]:
-    """Return what scikit-learn's validation is to check of ``parameter``."""
+    """Return the constraint of ``parameter`` for scikit-learn's validation."""
     if parameter.kind is bool:
         return ["boolean"]
     kind = Integral if parameter.kind is int else Real
@@ -56,10 +56,10 @@ def constraint(parameter: HyperparameterSpec) -> list[Any]:
 
 
 class SortedOptions(StrOptions):
-    """Names to choose from, in alphabetical order where they are told."""
+    """Allowed names, sorted in error messages."""
 
     def __str__(self) -> str:
-        """Return what the choice is, in scikit-learn's words."""
+        """Return the allowed names in scikit-learn's words."""
         return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
 
 
@@ -67,9 +67,9 @@ SCORINGS = SortedOptions({*get_scorer_names(), "loss"})
 
 
 class Hyperparameters(BaseEstimator):
-    """The parameters that both estimators have; which is documented there."""
+    """The parameters of both estimators, documented in `parameter_docs`."""
 
-    # Those that what is learned depends on when it predicts.
+    # Parameters that predictions depend on, as they were in fit.
     _OF_FIT: tuple[str, ...] = ("activation", "fit_intercept")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -108,7 +108,7 @@ class Hyperparameters(BaseEstimator):
     }
 
     def _validate_params(self) -> None:
-        """Raise scikit-learn's InvalidParameterError, and say what may have been meant."""
+        """Validate as scikit-learn does; add a suggestion to its InvalidParameterError."""
         try:
             super()._validate_params()
         except InvalidParameterError as error:
@@ -118,21 +118,21 @@ class Hyperparameters(BaseEstimator):
             raise InvalidParameterError(f"{error}{hint}") from None
 
     def _meant_by(self, name: str) -> str:
-        """Return what may have been meant by the wrong parameter ``name``; "" for no idea."""
+        """Return a suggestion for the wrong value of parameter ``name``; "" for none."""
         if name != "scoring" or not isinstance(self.scoring, str):
             return ""
-        # difflib alone finds 'acc' nearer 'jaccard' than 'accuracy'.
+        # difflib alone suggests 'jaccard' for 'acc', not 'accuracy'.
         longer = [known for known in SCORINGS.options if known.startswith(self.scoring)]
         near = get_close_matches(self.scoring, sorted(SCORINGS.options), n=1)
         found = longer if len(longer) == 1 else near
         return repr(found[0]) if found else ""
 
     def _note_parameters(self) -> None:
-        """Note the parameters that predictions depend on: those of fit count, whatever is set."""
+        """Store the parameters that predictions depend on, so that later changes have no effect."""
         self._fitted_with = {name: getattr(self, name) for name in self._OF_FIT}
 
     def _of_fit(self, name: str) -> Any:
-        """Return a parameter as it was when training began; as it is, where none has."""
+        """Return a parameter as it was in fit; its current value before any fit."""
         return vars(self).get("_fitted_with", {}).get(name, getattr(self, name))
 
     def _hidden_sizes(self) -> tuple[int, ...]:
@@ -154,19 +154,19 @@ class Hyperparameters(BaseEstimator):
         known = all(isinstance(name, str) and name in ACTIVATIONS for name in names)
         if len(names) != n_hidden or not known:
             raise ValueError(
-                f"activation must be one of {sorted(ACTIVATIONS)}, or a sequence of one for each "
-                f"of the {n_hidden} hidden layers, got {given!r}"
+                f"activation must be one of {sorted(ACTIVATIONS)}, or a sequence with one for "
+                f"each of the {n_hidden} hidden layers, got {given!r}"
             )
         return tuple(str(name) for name in names)
 
     def _dropout_rates(self) -> tuple[float, ...]:
-        """Return the rates of all layers but the last, or raise."""
+        """Return the dropout rates of the inputs and of each hidden layer, or raise."""
         n_hidden = len(self._hidden_sizes())
         rates = rates_by_layer(self.dropout, self.input_dropout, n_hidden)
         if any(rates) and self.solver == "lbfgs":
             raise ValueError(
-                "dropout changes the loss from step to step, which solver='lbfgs' cannot "
-                f"minimise, got rates {rates}; take a solver of {sorted(STEPWISE)}"
+                f"dropout must be 0 for solver='lbfgs', which needs the same loss in every step, "
+                f"got rates {rates}; use a solver among {sorted(STEPWISE)}"
             )
         return rates
 
@@ -189,18 +189,18 @@ class Hyperparameters(BaseEstimator):
             return np.dtype(self.dtype)
         if backend.name != "cpu":
             return np.dtype(np.float32)
-        # scikit-learn's L-BFGS leaves float64 weights, whatever X has.
+        # scikit-learn's L-BFGS has float64 weights for any dtype of X.
         return np.dtype(np.float64) if self.solver == "lbfgs" else X.dtype
 
     def _solver_numbers(self) -> dict[str, float]:
-        """Return the numbers of `solver` that were set, or raise ValueError."""
+        """Return the parameters of `solver` that differ from the defaults, or raise ValueError."""
         return own_numbers(self.solver, {name: getattr(self, name) for name in SOLVER_NUMBERS})
 
     def _optimizer(self) -> Optimizer:
         return make_optimizer(self.solver, **self._solver_numbers())
 
     def _recipe(self, rows: TrainingData, backend: Backend, epochs: int) -> Recipe:
-        """Return all that training on ``rows`` heeds of the parameters."""
+        """Return the recipe for training on ``rows``."""
         row_order, n = self.row_order, rows.n_rows
         if row_order == "auto":
             many = n >= HASHED_ROWS and backend.name != "cpu"
@@ -228,12 +228,12 @@ class Hyperparameters(BaseEstimator):
         )
 
     def _learning_rate(self) -> str:
-        """Return the schedule; "constant" for a solver that the one asked for is not for."""
+        """Return the schedule; "constant" if `learning_rate` is not for the solver."""
         entry = entry_of(SCHEDULES, self.learning_rate, "learning_rate")
         return entry.name if entry.is_for(self.solver) else "constant"
 
     def _check_solver(self) -> bool:
-        """Return whether there is a partial_fit, or raise scikit-learn's reason why not."""
+        """Return True if there is a partial_fit; raise scikit-learn's AttributeError if not."""
         if self.solver == "lbfgs":
             raise AttributeError(
                 "partial_fit is only available for stochastic optimizers. "

@@ -1,8 +1,8 @@
-"""partial_fit of few rows on the CPU: what it trains stays from call to call, and is not copied.
+"""Recorded training steps for partial_fit with few rows on the CPU, kept from call to call.
 
-After such a call `coefs_` and `intercepts_` are views of the arrays that the next call trains, as
-long as it would be the same step: an array that was put in their place, or another value of a
-parameter, and it is recorded anew.
+After such a call `coefs_` and `intercepts_` are views of the arrays that the next call trains, so
+nothing is copied. The step is recorded again if one of these arrays was replaced or a parameter
+has changed.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ from gpubp.training.kept_step import KeptStep, KeptSteps, can_be_kept
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import OptimizerState
 
-MOST = 4  # estimators that a thread keeps steps for
-# Parameters that change no step: weights and the order of rows are computed in each call, and
-# partial_fit has no scores.
+MOST = 4  # estimators per thread whose steps are kept
+# Parameters that do not change a step: the weights and the order of the rows are computed in each
+# call, and partial_fit computes no scores.
 _OF_NO_STEP = {"class_weight", "random_state", "scoring"}
 _PLAIN = (str, int, float, np.generic, type(None))
 
 
 @dataclass
 class _Kept:
-    """The steps of an estimator, and all that they depend on.
+    """The kept steps of an estimator, and the values that they depend on.
 
-    owner : the estimator, by a weak reference. parameters : see `_parameters`. Ws, bs : its
-    `coefs_` and `intercepts_`; shapes : theirs. history, state : as the last call has left them.
-    epochs : how many losses there are; best_epoch : which is the lowest. rng : seeded by
-    `random_state`, if that is a number.
+    owner : weak reference to the estimator. parameters : see `_parameters`.
+    dtype : of training. steps : the recorded steps.
+    Ws, bs : its `coefs_` and `intercepts_`. shapes : the shapes of Ws, then of bs.
+    history, state : its history and optimizer state after the last call.
+    epochs : the number of losses in ``history``. best_epoch : the epoch of the lowest loss.
+    rng : the generator that is seeded with an integer `random_state`.
     """
 
     owner: weakref.ref[Any]
@@ -59,7 +61,7 @@ class _Kept:
     rng: np.random.RandomState = field(default_factory=lambda: np.random.RandomState(0))
 
     def are_those_of(self, estimator: Any) -> bool:
-        """Return whether ``estimator`` has what the last call has left."""
+        """Return whether the attributes of ``estimator`` are unchanged since the last call."""
         has = vars(estimator)
         Ws, bs = has.get("coefs_", ()), has.get("intercepts_", ())
         history = has.get("_history")
@@ -76,9 +78,10 @@ _KEPT: PerThread[_Kept] = PerThread(MOST)
 
 
 def train_on(estimator: Any, rows: TrainingData) -> History | None:
-    """Train for an epoch by a step that is kept, or can be added to those; return None otherwise.
+    """Train for one epoch with a kept step, or with one added to the kept steps.
 
-    rows : validated, as the estimator has them. It is left as after any other training.
+    rows : the validated rows. Sets the fitted attributes and returns the history; returns None,
+    without any change, if the kept steps cannot be used.
     """
     kept = _taken(estimator, rows)
     if kept is None:
@@ -92,7 +95,7 @@ def train_on(estimator: Any, rows: TrainingData) -> History | None:
         return None
     rng, seed = kept.rng, estimator.random_state
     if isinstance(seed, Integral):
-        rng.seed(int(seed))  # in 1.3 us, where another generator takes 77
+        rng.seed(int(seed))  # 1.3 us; a new generator takes 77 us
     else:
         rng = check_random_state(seed)
     return _epoch(estimator, kept, step, rows, replace(kept.history), state, rng)
@@ -106,9 +109,10 @@ def keep(
     recipe: Recipe,
     start: Start,
 ) -> History | None:
-    """Train for an epoch, and keep the step; return None if that is for `training.fit.fit`.
+    """Train for one epoch and keep the step; return None if the step cannot be kept.
 
-    rows : in the dtype and units of training. start : with a history of its own.
+    After None, the caller trains with `training.fit.fit`.
+    rows : in the dtype and units of training. start : its history may be changed in place.
     """
     parameters = _parameters(estimator)
     listened = estimator.verbose or hasattr(estimator, "_skl_callbacks")
@@ -124,12 +128,12 @@ def keep(
 
 
 def forget_steps(estimator: Any) -> None:
-    """Free what this thread keeps for ``estimator``, which keeps its arrays."""
+    """Free the steps that this thread keeps for ``estimator``; its own arrays stay."""
     _KEPT.forget(estimator)
 
 
 def _taken(estimator: Any, rows: TrainingData) -> _Kept | None:
-    """Return what is kept for ``estimator``, and keep it no more; None if it is out of date."""
+    """Remove the steps kept for ``estimator`` and return them; None if they are out of date."""
     kept = next(_KEPT.of(estimator), None)
     if kept is None:
         return None
@@ -147,7 +151,7 @@ def _taken(estimator: Any, rows: TrainingData) -> _Kept | None:
 def _added(
     estimator: Any, kept: _Kept, rows: TrainingData, state: OptimizerState
 ) -> KeptStep | None:
-    """Return a new step for ``rows``; None where they ask for other than what is kept."""
+    """Return a new step for ``rows``; None if they need another network or backend."""
     network, steps = estimator._network(rows), kept.steps
     batch_rows = estimator._batch_rows(rows.n_rows)
     backend = estimator._backend(batch_rows, network, compiled=estimator.compiled)
@@ -168,7 +172,7 @@ def _epoch(
     state: OptimizerState,
     rng: np.random.RandomState,
 ) -> History:
-    """Train for an epoch, set the fitted attributes, and keep ``kept`` again."""
+    """Train for one epoch, set the fitted attributes, and store ``kept`` again."""
     steps, threads = kept.steps, estimator.threads
     with steps.undone_on_failure(history):
         fitted = steps.epoch(step, rows, state, rng, history, threads)
@@ -176,7 +180,7 @@ def _epoch(
         set_fitted(estimator, fitted, estimator._loss().output, parameters, kept.best_epoch)
     kept.history, kept.state = estimator._history, fitted.state
     kept.epochs, kept.best_epoch = len(history.losses), estimator.best_epoch_
-    if history.stopped_by != "non_finite":  # after which the next call starts from zeros
+    if history.stopped_by != "non_finite":  # otherwise the next call resets the state
         _KEPT.add(kept)
     return history
 
@@ -187,7 +191,7 @@ def _values(kind: Any) -> Any:
 
 
 def _parameters(estimator: Any) -> tuple[Any, ...] | None:
-    """Return the parameters that a step depends on; None if one of them may change unseen."""
+    """Return the parameters that a step depends on; None if one of them is mutable."""
     kind: Any = type(estimator)
     values = tuple(
         tuple(value) if type(value) is list else value for value in _values(kind)(estimator)

@@ -1,4 +1,4 @@
-"""Fitting: what the two estimators share, from validated rows to their fitted attributes."""
+"""BaseMLP: fit and predict as shared by both estimators."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from gpubp.training.history import History, OnEpoch
 from gpubp.training.inference import free_device_parameters, infer_into, parameters_of
 from gpubp.training.validation import Score, ValidationSet, minus_loss
 
-# What is asked of X: a CSC or another sparse matrix becomes CSR.
+# Validation of X: other sparse formats are converted to CSR.
 X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
 
 
 def _described(dtype: np.dtype, backend: Backend) -> str:
-    """Return a line that says where training runs, how, and why there."""
+    """Return a log line with the device, dtype and precision of training, and the reason."""
     rounded = dtype == np.float32 and backend.precision != "float32"
     products = f" with {backend.precision} products" if rounded else ""
     return f"training on {backend.name} in {dtype}{products}: {backend.reason}"
@@ -60,11 +60,11 @@ def fit_estimator(
     on_epoch: OnEpoch | None = None,
     note: Callable[[str], None] | None = None,
 ) -> History:
-    """Fit ``estimator`` as its fit does; return how training went, without a warning of it.
+    """Fit ``estimator`` like its fit, but without warnings at the end; return the history.
 
-    given : X, y and sample weights of the rows that early_stopping scores.
+    given : X, y and sample weights of the validation rows for early_stopping.
     on_epoch : called after each epoch; returns True to stop.
-    note : called with lines for a person.
+    note : called with each message for the user.
     """
     estimator._validate_params()
     with rollback(estimator):
@@ -75,11 +75,11 @@ def fit_estimator(
 
 
 class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
-    """What MLPClassifier and MLPRegressor share; not for use by itself."""
+    """Base class of MLPClassifier and MLPRegressor."""
 
-    # What a prediction needs, learned or set by hand.
+    # Attributes that a prediction needs, fitted or set by hand.
     _LEARNED: tuple[str, ...] = ("coefs_", "intercepts_")
-    # X, coefs_ and the outputs for X by these, which a scorer need not have computed again.
+    # X, coefs_ and their outputs, so that a scorer does not compute them again.
     _known: tuple[Any, Any, np.ndarray] | None = None
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -96,10 +96,10 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         """Train on X (n_samples, n_features), dense or sparse, and y; return self.
 
         sample_weight : (n_samples,) array-like or None, the weight of each row in the loss; for a
-            multi-label y (n_samples, n_labels) too, the weight of each label.
-        X_val, y_val, sample_weight_val : rows that early_stopping scores, instead of holding out
-            some of X. These and rows held out are weighed alike: by their sample weight, times
-            the class weights of the rows to train on.
+            multi-label y also (n_samples, n_labels), the weight of each label.
+        X_val, y_val, sample_weight_val : validation rows for early_stopping; None holds out rows
+            of X instead. Their weight in scores and losses is the sample weight times the class
+            weight, as for rows held out.
         """
         own = X_val, y_val, sample_weight_val
         given = None if all(each is None for each in own) else own
@@ -120,9 +120,9 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         on_epoch: OnEpoch | None = None,
         note: Callable[[str], None] | None = None,
     ) -> History:
-        """Validate the input, train, set the fitted attributes; the caller warns why it stopped."""
+        """Validate the input, train and set the fitted attributes; the caller raises and warns."""
         self._note_parameters()
-        free_device_parameters(self)  # those that predict keeps there are out of date
+        free_device_parameters(self)  # the copies that predict keeps are out of date
         from_scratch = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows = self._validated(X, y, sample_weight, incremental, from_scratch)
         if incremental:
@@ -168,9 +168,9 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
     def _validated(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, from_scratch: bool
     ) -> TrainingData:
-        """Return the rows to train on, or raise as scikit-learn does."""
+        """Return the training rows, or raise as scikit-learn does."""
         self._dropout_rates()
-        # Weights set by hand have seen no columns yet.
+        # An estimator with weights set by hand has no n_features_in_ yet.
         reset = from_scratch or not hasattr(self, "n_features_in_")
         X, y = self._validate_input(X, on_host(y), incremental, reset)
         if self.early_stopping and incremental:
@@ -179,9 +179,9 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         return self._rows(X, y, self._weights(y, weights, incremental))
 
     def _given_rows(self, given: tuple[Any, Any, Any], trained: tuple[int, ...]) -> TrainingData:
-        """Return the rows that were given to validate on, or raise.
+        """Return the validation rows that were passed to fit, or raise ValueError.
 
-        trained : the shape of y of the rows to train on, whose columns ``y`` must have.
+        trained : the shape of the training y; the validation y must have as many columns.
         """
         X, y, sample_weight = given
         if X is None or y is None:
@@ -191,9 +191,9 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
             )
         if not self.early_stopping or self.solver == "lbfgs":
             raise ValueError(
-                f"X_val and y_val are for early_stopping=True with a solver of {sorted(STEPWISE)}, "
-                f"got early_stopping={self.early_stopping!r} and solver={self.solver!r}; "
-                "set these, or leave X_val and y_val out"
+                "X_val and y_val require early_stopping=True and a solver among "
+                f"{sorted(STEPWISE)}, got early_stopping={self.early_stopping!r} and "
+                f"solver={self.solver!r}; set these, or leave X_val and y_val out"
             )
         check_columns(y := on_host(y), trained)
         with named("X_val and y_val"):
@@ -211,7 +211,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         given: tuple[Any, Any, Any] | None,
         rng: np.random.RandomState,
     ) -> tuple[TrainingData, TrainingData | None]:
-        """Return the rows to train on and to validate on: those given, or some of ``rows``."""
+        """Return the training and validation rows: ``given``, or held out of ``rows``, or None."""
         if given is not None:
             return rows, self._given_rows(given, rows.y.shape)
         if self.early_stopping and self.solver != "lbfgs":
@@ -219,32 +219,32 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         return rows, None
 
     def _is_multilabel(self, y: np.ndarray) -> bool:
-        """Return whether each row of ``y`` has several labels, which may have weights each."""
+        """Return whether ``y`` is multi-label, so that weights may be given per label."""
         return False
 
     def _weights(
         self, y: np.ndarray, weights: np.ndarray | None, incremental: bool
     ) -> np.ndarray | None:
-        """Return the weight of each row in the loss, (n,), or of its labels, from sample weights.
+        """Return the weights in the loss, per row (n,) or per row and label, or None.
 
-        Raises ValueError where nothing has one.
+        weights : the sample weights. Raises ValueError if all weights are 0.
         """
         return weights
 
     def _held_rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> TrainingData:
-        """Return rows to validate on, weighed as those to train on are."""
+        """Return validation rows, weighted like the training rows."""
         return self._rows(X, y, weights)
 
     def _training_loss(self) -> Loss:
-        """Return the loss for the targets of `_rows`."""
+        """Return the loss that training minimises, for the targets of `_rows`."""
         return self._loss()
 
     def _in_training_units(
         self, rows: TrainingData, held: TrainingData | None, from_scratch: bool
     ) -> tuple[TrainingData, TrainingData | None]:
-        """Return the rows to train on and those held out, with targets as the network learns them.
+        """Return the training and validation rows with targets in the units of training.
 
-        from_scratch : whether training begins here, with units of its own.
+        from_scratch : whether to determine the units from ``rows``, as the first fit does.
         """
         return rows, held
 
@@ -255,7 +255,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         return Network(sizes, self._activations(len(hidden)), bool(self.fit_intercept))
 
     def _score(self, held: TrainingData) -> Score:
-        """Return what scores parameters on the rows ``held``, by ``scoring``."""
+        """Return the function that scores outputs for the rows ``held``, by `scoring`."""
         if self.scoring is None:
             return lambda outputs, loss: self._score_outputs(outputs, held.y, held.weights)
         if self.scoring == "loss":
@@ -273,7 +273,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
     def _outputs(self, X: Any) -> Array:
         """Return the network's outputs for X (n_samples, n_features) as (n_samples, n_outputs).
 
-        On the device of X, as a CuPy array, where X lies on one.
+        If X is on a CUDA device, they are a CuPy array on the same device.
         """
         if self._known is not None and self._known[0] is X and self._known[1] is self.coefs_:
             return self._known[2].copy()
@@ -309,11 +309,11 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
-        """Return X (n, d), an array or a CSR matrix, and y as training can take them, or raise."""
+        """Return the validated X (n, d), an array or a CSR matrix, and y; or raise."""
 
     @abstractmethod
     def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
-        """Return rows to validate on, as `_validate_input` does once the model knows its data."""
+        """Return the validated X and y of validation rows, checked against the training data."""
 
     @abstractmethod
     def _loss(self) -> Loss:
@@ -321,15 +321,15 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
 
     @abstractmethod
     def _encode(self, y: np.ndarray) -> np.ndarray:
-        """Return y as the loss takes it: (n,) int32 or (n, n_outputs)."""
+        """Return y as targets of the loss: (n,) int32 or (n, n_outputs)."""
 
     @abstractmethod
     def _n_outputs(self, targets: np.ndarray) -> int:
-        """Return how many outputs the network needs for encoded ``targets``."""
+        """Return the number of network outputs for encoded ``targets``."""
 
     @abstractmethod
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
-        """Return what a validation split keeps in proportion."""
+        """Return the classes by which to stratify the validation split; None for none."""
 
     @abstractmethod
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:

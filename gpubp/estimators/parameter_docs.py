@@ -1,4 +1,4 @@
-"""The documentation of the parameters and attributes that both estimators have."""
+"""Documentation of the parameters and attributes that both estimators have."""
 
 from __future__ import annotations
 
@@ -17,150 +17,168 @@ WIDTH, INDENT = 99, " " * 8
 
 PARAMETERS = """
     hidden_layer_sizes : int or sequence of int, default=(100,)
-        Units of each hidden layer.
+        Number of units of each hidden layer.
     activation : {activations} or sequence of them, default='relu'
-        Activation of the hidden layers: of all, or of each.
+        Activation of all hidden layers, or a sequence with one activation per hidden layer.
 
 {activation_docs}
 
     solver : {solvers}, default='adam'
-        How the weights are updated:
+        Algorithm that updates the weights:
 
 {solver_docs}
 
-    alpha : float, default=0.0001
-        L2 penalty on the weights, not on the biases: ``alpha / (2 n) |W|^2`` in a batch of n rows.
+    alpha : float in [0, inf), default=0.0001
+        L2 penalty of the weights; biases are not penalised. A batch of n rows adds
+        ``alpha / (2 n) |W|^2`` to the loss.
     batch_size : int or 'auto', default='auto'
-        Rows of a mini-batch; 'auto' is min(200, n_samples).
+        Rows of a mini-batch; 'auto' is min(200, n_samples). Ignored by solver='lbfgs'.
     learning_rate : {schedules}, \
 default='constant'
         Schedule of the learning rate:
 
 {schedule_docs}
 
-    learning_rate_init : float, default=0.001
-        Initial learning rate.
+    learning_rate_init : float in (0, inf), default=0.001
+        Initial learning rate. Ignored by solver='lbfgs'.
     {power_t}
     max_iter : int, default=200
-        Largest number of epochs, or of iterations of solver='lbfgs'.
+        Maximum number of epochs; of iterations for solver='lbfgs'.
     shuffle : bool, default=True
-        Whether each epoch takes the rows in a new order.
+        Whether to shuffle the rows before each epoch.
     random_state : int, RandomState or None, default=None
-        Draws initial weights, validation split and row order, as scikit-learn draws them.
+        Seed or generator for the initial weights, the validation split, the order of the rows and
+        dropout. The first three are drawn as in scikit-learn. An int gives the same results in
+        every call.
     {tol}
-        For the other solvers: the smallest improvement of the loss, or validation score, that
-        counts.
+        For the other solvers: the smallest change of the loss, or of the validation score, that
+        counts as an improvement.
     verbose : bool or int, default=False
-        Whether to print a line an epoch.
+        Whether to print the loss, and the validation score if there is one, after each epoch.
     warm_start : bool, default=False
-        Whether fit goes on from the weights of the last fit. The best score so far counts where
-        the same rows are held out again, the best loss where the same rows and loss are trained on.
+        Whether fit continues from the weights of the last fit. It keeps the best score so far if
+        it holds out the same rows again, and the best loss so far if the training rows, the loss
+        and `alpha` are the same.
     {momentum}
     {nesterovs_momentum}
     early_stopping : bool, default=False
-        Whether to hold rows out (or take those given to fit as X_val and y_val), stop when their
-        score no longer improves, and put the weights of the best epoch back.
-    validation_fraction : float, default=0.1
-        Part of the rows that early_stopping holds out.
+        Whether to score validation rows after each epoch, stop when the score no longer improves,
+        and restore the weights of the best epoch. The validation rows are held out of X, or are
+        those passed to fit as X_val and y_val. Ignored by solver='lbfgs'.
+    validation_fraction : float in [0, 1), default=0.1
+        Fraction of the rows that early_stopping holds out.
     {beta_1}
     {beta_2}
     {epsilon}
-    n_iter_no_change : int, default=10
-        Epochs without improvement after which training stops.
+    n_iter_no_change : int or numpy.inf, default=10
+        Training stops after more than this number of consecutive epochs without improvement.
     {max_fun}
     device : {{'auto', 'cpu', 'cuda', 'cuda:N'}}, default='auto'
-        Where to train and predict; 'auto' is the device in the environment variable
-        GPUBP_DEVICE, or without it CUDA if a device answers and the work is large enough to
-        gain from it.
+        Device for training and prediction. 'auto' is the value of the environment variable
+        GPUBP_DEVICE; if it is not set, CUDA if a device is available and the work is large
+        enough to run faster there, otherwise the CPU.
     dtype : {{'auto', 'float32', 'float64'}}, default='auto'
-        Precision of training; 'auto' is on the CPU the dtype of X, or float64 for
-        solver='lbfgs', as scikit-learn has it, and float32 on CUDA.
+        Floating-point type of training. 'auto' is float32 on CUDA; on the CPU it is the dtype of
+        X, or float64 for solver='lbfgs', as in scikit-learn.
     row_order : {{'auto', 'scikit-learn', 'hash'}}, default='auto'
-        How epochs are shuffled: drawn on the host as scikit-learn draws, or hashed where the
-        data lies, the same on every device. 'auto' hashes from 100,000 rows on, on CUDA only.
+        Method that shuffles the rows. 'scikit-learn' draws the same permutations as scikit-learn,
+        on the host. 'hash' computes them on the device of the data and gives the same order on
+        every device. 'auto' is 'hash' on CUDA for 100,000 rows or more, otherwise 'scikit-learn'.
     threads : int or None, default=None
-        BLAS threads on the CPU; None takes the number in the environment variable
-        GPUBP_THREADS, or without it one for small networks, else all.
+        Number of BLAS threads on the CPU. None is the value of the environment variable
+        GPUBP_THREADS; if it is not set, 1 for small networks, otherwise all.
     precision : {{'float32', 'tf32', 'bfloat16'}}, default='float32'
-        To what the factors of float32 matrix products are rounded on CUDA; sums, weights and
-        the optimizer stay float32. The CPU, and dtype='float64', round nothing.
+        Precision to which CUDA rounds the factors of float32 matrix products. Sums, weights and
+        the state of the optimizer stay float32. Has no effect on the CPU or with
+        dtype='float64'.
     record : bool, default=True
-        False runs each step on CUDA launch by launch, for debugging; the numbers stay the same.
+        Whether to record a training step on CUDA once and replay it. False launches each kernel
+        separately, for debugging; the results are the same.
     compiled : bool or None, default=None
-        Whether elementwise steps on the CPU are compiled for it, by the C++ compiler that is
-        installed (g++, clang++, or what CXX names), at their first use; they are kept in the
-        user's cache. It is training that uses them: predictions need no compiler. On x86
-        subnormal numbers count as 0 then. None compiles if the environment variable
-        GPUBP_COMPILED is 1 and there is a compiler; with GPUBP_COMPILED=0 no compiler is
-        started, and NumPy computes these steps.
+        Whether to compile the elementwise steps of training on the CPU at their first use, with
+        the installed C++ compiler (g++, clang++ or the one that CXX names). The compiled code is
+        kept in the user's cache folder. On x86 it treats subnormal numbers as 0. Predictions do
+        not use it. None is True if the environment variable GPUBP_COMPILED is 1 and a compiler
+        is installed, otherwise False: NumPy computes the steps. GPUBP_COMPILED=0 never starts a
+        compiler.
     {weight_decay}
     fit_intercept : bool, default=True
-        Whether layers have biases; without, `intercepts_` are 0.
-    dropout : float or sequence of float, default=0.0
-        Part of the hidden units that each step of training drops, from 0 on and below 1: one
-        rate, or one for each hidden layer. Prediction uses all units.
-    input_dropout : float, default=0.0
-        The same for the columns of X.
-    warmup_epochs : float, default=0.0
-        Epochs in which the learning rate rises from 0, step by step.
-    clip_norm : float or None, default=None
-        The longest that the gradient of the data loss of a batch may be; None for any length.
+        Whether the layers have biases. If False, `intercepts_` are 0.
+    dropout : float in [0, 1) or sequence of float, default=0.0
+        Fraction of the hidden units that each training step drops: one rate for all hidden
+        layers, or one per hidden layer. Predictions use all units.
+    input_dropout : float in [0, 1), default=0.0
+        Fraction of the columns of X that each training step drops.
+    warmup_epochs : float in [0, inf), default=0.0
+        Number of epochs, or a fraction of one, in which the learning rate rises from 0, step by
+        step.
+    clip_norm : float in (0, inf) or None, default=None
+        Maximum norm of the gradient of each batch, without the penalty; a longer gradient is
+        scaled down to it. None does not clip.
     scoring : str, callable or None, default=None
-        The score of early_stopping, without which it is not used: None is accuracy or R^2,
-        "loss" minus the validation loss; or one of scikit-learn's names, such as 'roc_auc', or
-        scorer(estimator, X, y) -> float, with an estimator that predicts by the weights of the
-        epoch, and an array or CSR matrix of rows. Either is handed the weights of the rows if it
-        takes sample_weight.
+        Metric for early_stopping, larger is better; ignored without early_stopping:
+
+        - None: accuracy for a classifier, R^2 for a regressor.
+        - 'loss': the negative validation loss.
+        - Another str: the name of a scikit-learn scorer, such as 'roc_auc'.
+        - A callable: ``scorer(estimator, X, y)`` returns a float. The estimator predicts with the
+          weights of the epoch; X is an array or a CSR matrix.
+
+        A scorer that takes sample_weight gets the weights of the validation rows.
     keep_optimizer_state : bool, default=False
-        Whether fit with warm_start goes on with the optimizer's state too, as partial_fit does: its
-        momentum or moments, count of updates and learning rate, until `solver` changes. What
-        depends on the epoch begins anew in each fit: the learning rates of 'cosine', 'one_cycle'
-        and `warmup_epochs`, and with shuffle=True the orders of the rows, which random_state
-        draws. So several fits equal one of as many epochs, bit for bit, only without these, with
-        shuffle=False, and without dropout and early_stopping.
+        Whether fit with warm_start also continues from the state of the optimizer, as
+        partial_fit does: momentum or moments, number of updates and learning rate. The state is
+        reset if `solver` or `fit_intercept` changes. The schedules 'cosine' and 'one_cycle',
+        `warmup_epochs` and the row orders drawn from random_state start over in each fit.
+        Consecutive fits equal one long fit bit for bit only with shuffle=False and without these
+        schedules, warm-up, dropout and early_stopping.
 """
 
 ATTRIBUTES = """
     coefs_, intercepts_ : list of ndarray
-        Weights (d_l, d_{l+1}) and biases (d_{l+1},) by layer. Changed by hand, they count. Set
-        before any fit, they suffice to predict, with `activation` and the loss; a classifier needs
-        its sorted `classes_` too, and of a multi-label y `out_activation_`, 'logistic'.
-        warm_start and partial_fit go on from them. Of other types than float32 they are computed
-        in float64.
+        Weights (d_l, d_{l+1}) and biases (d_{l+1},), one array per layer. Predictions, warm_start
+        and partial_fit use their current values, so they can be changed by hand. Set on an
+        estimator without fit, they are enough to predict, with `activation` and the loss; a
+        classifier also needs its sorted `classes_`, and for a multi-label y
+        ``out_activation_ = 'logistic'``. Arrays of another type than float32 are computed in
+        float64.
     loss_, best_loss_ : float
-        Loss of the last and of the best epoch, with the penalty. As scikit-learn's,
-        solver='lbfgs' sets of the losses and scores `loss_` alone.
+        Loss of the last epoch and lowest loss of all epochs, both with the penalty. `best_loss_`
+        is None with early_stopping. As in scikit-learn, solver='lbfgs' sets only `loss_`, and
+        none of the other losses and scores.
     loss_curve_ : list of float
         Loss of each epoch.
     validation_scores_, best_validation_score_ : list of float, float, or None
-        Scores of the rows held out, with early_stopping, by `scoring`.
+        Validation score of each epoch, by `scoring`, and the highest one; None without
+        early_stopping.
     validation_loss_curve_ : list of float or None
-        Loss of those rows after each epoch, weighted, without the penalty; in warm_start too, one
-        an epoch that had such rows.
+        Weighted loss of the validation rows after each epoch, without the penalty; None without
+        early_stopping. After warm_start it has one value for each epoch that had validation rows.
     best_epoch_ : int or None
-        Epoch of the best validation score, or without early_stopping of the lowest loss, from 1.
+        Epoch with the best validation score or, without early_stopping, the lowest loss; counted
+        from 1.
     n_iter_, t_ : int
-        Epochs of the last fit, or iterations of solver='lbfgs', and rows trained on in all
-        epochs.
+        Number of epochs of the last fit (iterations for solver='lbfgs'), and number of rows
+        trained on in all epochs.
     n_features_in_, n_layers_, n_outputs_ : int
-        Columns of X, layers with input and output, and outputs of the network: of several
-        quantiles, one for each column of y at each level.
+        Number of columns of X, of layers including input and output, and of outputs of the
+        network. With several quantiles the network has one output per column of y and level.
     out_activation_ : str
-        Activation of the outputs. Predictions are those of the fit: an `activation`, loss or number
-        of a loss that is set afterwards counts from the next fit on.
+        Activation of the output layer. Predictions use the `activation`, the loss and the
+        parameters of the loss as they were in fit; changes take effect in the next fit.
     device_, precision_ : str
-        Where the last fit ran, and the precision of its matrix products.
+        Device of the last fit, and precision of its matrix products.
     stopped_by_ : {'max_epochs', 'no_improvement', 'non_finite', 'interrupt', 'callback'}
-        Why the last fit stopped; 'non_finite' where the loss or a weight was no longer finite,
-        which raises ValueError, unless early_stopping has the weights of an earlier epoch to put
-        back: then it warns. 'callback' where one of `set_callbacks` asked to. Of
-        solver='lbfgs': 'convergence', 'max_epochs' (that is, max_iter), 'max_fun' or
-        'line_search', which found no lower loss, too.
+        Why the last fit stopped. 'non_finite': the loss or a weight was no longer finite; fit
+        then raises ValueError, unless early_stopping can restore the weights of an earlier epoch,
+        in which case it warns. 'callback': a callback of `set_callbacks` asked to stop.
+        solver='lbfgs' stops by 'max_epochs' after max_iter iterations; it has three more values:
+        'convergence', 'max_fun', and 'line_search' if the line search found no lower loss.
 """
 
 
 def choices(names: Iterable[str]) -> str:
-    """Return ``names`` as numpydoc writes a choice."""
+    """Return ``names`` in numpydoc's notation for a choice: {'a', 'b'}."""
     return "{" + ", ".join(f"'{name}'" for name in sorted(names)) + "}"
 
 
@@ -185,23 +203,23 @@ def _schedule_docs() -> dict[str, str]:
     for name, schedule in SCHEDULES.items():
         if schedule.solvers is not None:
             only = ", ".join(map(repr, schedule.solvers))
-            docs[name] += f" For solver={only} only; the rate of any other is constant."
+            docs[name] += f" Only for solver={only}; with other solvers the rate is constant."
     return docs
 
 
 def _number(name: str, argument: str, of: Mapping[str, HyperparameterSpec]) -> str:
-    """Return the documentation of an estimator's number.
+    """Return the documentation of a numeric parameter of an estimator.
 
-    argument : the estimator's argument that chooses an entry. of : the entries that take it, with
-    the parameter that it is there.
+    argument : the parameter of the estimator that chooses an entry, such as "solver".
+    of : entry -> the parameter of that entry, for all entries that take it.
     """
     first = next(iter(of.values()))
-    kind = first.kind.__name__
+    kind = first.kind.__name__ + _interval(first)
     kind = f"{kind} or sequence of {kind}" if first.several else kind
     text = " ".join(
         meaning(f"{argument}=", of)
         + [
-            f"For {argument}='{entry}', {first.default} stands for its own default, {own.default}."
+            f"For {argument}='{entry}', the default {first.default} is replaced by {own.default}."
             for entry, own in of.items()
             if own.default != first.default
         ]
@@ -209,10 +227,19 @@ def _number(name: str, argument: str, of: Mapping[str, HyperparameterSpec]) -> s
     return f"{name} : {kind}, default={first.default!r}\n{_filled(text)}"
 
 
-def meaning(prefix: str, of: Mapping[str, HyperparameterSpec]) -> list[str]:
-    """Return sentences: what a number means for each of the entries that take it.
+def _interval(spec: HyperparameterSpec) -> str:
+    """Return the allowed values as an interval, such as " in [0, 1)"; "" for True or False."""
+    if spec.kind is bool:
+        return ""
+    left = "(" if spec.closed == "neither" else "["
+    right = "]" if spec.closed == "both" and spec.high is not None else ")"
+    return f" in {left}{spec.low:g}, {'inf' if spec.high is None else f'{spec.high:g}'}{right}"
 
-    prefix : stands before the names of entries, such as "solver=".
+
+def meaning(prefix: str, of: Mapping[str, HyperparameterSpec]) -> list[str]:
+    """Return sentences that say what a parameter means for the entries that take it.
+
+    prefix : text before the name of an entry, such as "solver=".
     """
     by_doc: dict[str, list[str]] = {}
     for name, parameter in of.items():
@@ -224,7 +251,7 @@ def meaning(prefix: str, of: Mapping[str, HyperparameterSpec]) -> list[str]:
 
 
 def _texts() -> dict[str, str]:
-    """Return what the tables say, by the names that stand for it in a docstring."""
+    """Return the texts of the tables by placeholder: the name in braces in a docstring."""
     losses = {name: LOSSES[name] for name in sorted(REGRESSION_LOSSES)}
     numbers = {name: _number(name, "solver", of) for name, of in SOLVER_NUMBERS.items()}
     numbers |= {name: _number(name, "learning_rate", of) for name, of in SCHEDULE_NUMBERS.items()}
@@ -245,7 +272,7 @@ def _texts() -> dict[str, str]:
 
 
 def documented(estimator: Estimator) -> Estimator:
-    """Fill in what the tables say, and what both estimators have; return the estimator."""
+    """Replace the placeholders in the docstring of ``estimator``; return the estimator."""
     texts = _texts()
     texts |= {
         "parameters": PARAMETERS.format(**texts).rstrip(),

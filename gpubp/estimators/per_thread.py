@@ -1,7 +1,7 @@
-"""What a thread keeps for estimators from call to call: beside them, not in them.
+"""A cache per thread of objects that belong to estimators, stored outside the estimators.
 
-So it is never copied, pickled or saved with an estimator, no two threads share it, and it is freed
-with its estimator.
+So the objects are never copied, pickled or saved with an estimator, two threads never share one,
+and they are freed with their estimator.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import numpy as np
 
 
 class Owned(Protocol):
-    """What can be kept."""
+    """An object that `PerThread` can keep."""
 
     @property
     def owner(self) -> weakref.ref[Any]:
-        """The estimator that it is kept for, by what `PerThread.owner` returns."""
+        """The weak reference to its estimator, made by `PerThread.owner`."""
 
 
 T = TypeVar("T", bound=Owned)
 
 
 class PerThread(local, Generic[T]):
-    """Things kept for estimators by this thread, at most ``most``, the one used last at the end."""
+    """Objects kept for estimators by this thread, at most ``most``, most recently used last."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.kept: list[T] = []
 
     def owner(self, estimator: Any) -> weakref.ref[Any]:
-        """Return a weak reference to ``estimator``, with which goes what is kept for it."""
-        kept = self.kept  # of this thread: any other may free the estimator
+        """Return a weak reference to ``estimator`` that drops its kept objects when it is freed."""
+        kept = self.kept  # of this thread; another thread may free the estimator
 
         def forget(owner: weakref.ref[Any]) -> None:
             _drop(kept, lambda each: each.owner is owner)
@@ -42,27 +42,27 @@ class PerThread(local, Generic[T]):
         return weakref.ref(estimator, forget)
 
     def of(self, estimator: Any) -> Iterator[T]:
-        """Yield what is kept for ``estimator``, the one used last first."""
+        """Yield the objects kept for ``estimator``, most recently used first."""
         return (each for each in reversed(self.kept) if each.owner() is estimator)
 
     def add(self, one: T) -> None:
-        """Keep ``one``, as the one used last."""
+        """Keep ``one`` as the most recently used object."""
         self.kept.append(one)
         del self.kept[: -self.most]
 
     def take(self, one: T) -> None:
-        """Keep ``one`` no more, for as long as it is in use: a signal handler may run meanwhile."""
+        """Remove ``one`` while it is in use, since a signal handler may run meanwhile."""
         _drop(self.kept, lambda each: each is one)
 
     def forget(self, estimator: Any) -> None:
-        """Free what is kept for ``estimator``."""
+        """Free the objects kept for ``estimator``."""
         _drop(self.kept, lambda each: each.owner() is estimator)
 
 
 def _drop(kept: list[T], unwanted: Callable[[T], bool]) -> None:
-    for one in [*kept]:  # which may change meanwhile, as the garbage collector frees estimators
+    for one in [*kept]:  # a copy: the garbage collector may free estimators meanwhile
         if unwanted(one):
-            # By identity: equal tuples would be compared array by array.
+            # By identity, since == would compare tuples array by array.
             for k, each in enumerate(kept):
                 if each is one:
                     del kept[k]
@@ -70,7 +70,7 @@ def _drop(kept: list[T], unwanted: Callable[[T], bool]) -> None:
 
 
 def are_same(arrays: list[np.ndarray], kept: list[np.ndarray], shapes: list[Any]) -> bool:
-    """Return whether ``arrays`` are the ones that are kept, and of the shapes that they had."""
+    """Return whether ``arrays`` are the objects ``kept`` and still have ``shapes``."""
     if len(arrays) != len(kept) or any(a is not b for a, b in zip(arrays, kept, strict=True)):
         return False
     return [array.shape for array in arrays] == shapes

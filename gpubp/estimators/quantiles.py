@@ -1,4 +1,4 @@
-"""Quantiles: the outputs of a network that learns several levels, sorted by level."""
+"""Quantiles: the outputs of a network for several levels, sorted so that they do not cross."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from gpubp.backends.protocol import Array
 
 
 def by_level(outputs: Array, quantile: Any) -> Array:
-    """Return outputs (n, levels k), k for each level in turn, as quantiles (n, k, levels).
+    """Return network outputs (n, levels x k) as sorted quantiles (n, k, levels).
 
-    quantile : the level or levels, in any order. Those of a row and target are sorted, so that a
-    higher level has no lower quantile: the rearrangement of Chernozhukov, Fernandez-Val and
-    Galichon, Quantile and Probability Curves Without Crossing (2010).
+    outputs : for each level in turn, k columns, one per target.
+    quantile : the level or levels, in any order; the result has the same order.
+    The quantiles of a row and target are sorted, so that a higher level never has a lower
+    quantile: the rearrangement of Chernozhukov, Fernandez-Val and Galichon, Quantile and
+    Probability Curves Without Crossing (2010).
 
-    Raises ValueError for outputs of another number of levels.
+    Raises ValueError if the number of outputs is not a multiple of the number of levels.
     """
     levels = np.atleast_1d(quantile)
     if outputs.shape[1] % len(levels):
         raise ValueError(
-            f"quantile has {len(levels)} levels, but the network has {outputs.shape[1]} outputs, "
-            "which is no multiple; set quantile to that of fit, or fit again"
+            f"quantile has {len(levels)} levels, but the {outputs.shape[1]} outputs of the network "
+            "are not a multiple of that; set quantile to its value in fit, or fit again"
         )
     if len(levels) == 1:
         return outputs[:, :, None]
@@ -34,7 +36,7 @@ def by_level(outputs: Array, quantile: Any) -> Array:
 
 
 def nearest_to_the_median(quantile: Any) -> int:
-    """Return which level is the nearest to 0.5, the lower one of two."""
+    """Return the index of the level nearest to 0.5; of two equally near ones, the lower level."""
     levels = np.atleast_1d(quantile)
-    # 0.95 - 0.5 is not 0.5 - 0.05 to the last bit.
+    # Rounded, since 0.95 - 0.5 and 0.5 - 0.05 differ in the last bit.
     return int(np.lexsort((levels, np.abs(levels - 0.5).round(12)))[0])

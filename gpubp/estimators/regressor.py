@@ -1,4 +1,4 @@
-"""MLPRegressor: scikit-learn's contract for numbers, over gpubp's training."""
+"""MLPRegressor: a regressor with scikit-learn's interface, trained by gpubp."""
 
 from __future__ import annotations
 
@@ -37,38 +37,42 @@ from gpubp.training.data import TrainingData
 class MLPRegressor(RegressorMixin, BaseMLP):
     """Multilayer perceptron for regression with one or several outputs.
 
-    Minimises half the mean over the outputs of the squared error. Parameters, defaults,
-    attributes and messages are those of scikit-learn's class of the same name; with one output,
-    so are the numbers. With several, scikit-learn's gradient is n_outputs times that of its own
-    loss; here the gradient is the loss's. The parameters from `device` on are gpubp's own.
+    By default, minimises half the squared error, averaged over the outputs. Parameters, defaults,
+    attributes and messages are those of `sklearn.neural_network.MLPRegressor`. With one output,
+    the same random_state gives the same weights. With several outputs, scikit-learn multiplies
+    the gradient of its loss by n_outputs; gpubp does not. `device` and the parameters after it
+    exist only in gpubp.
 
     Parameters
     ----------
     loss : {loss_names}, Loss, \
 Elementwise or callable, default='squared_error'
-        The loss:
+        Loss to minimise, by name or user-defined:
 
 {loss_docs}
-
-        One's own is a function of NumPy arrays, on the CPU alone: loss(outputs, targets), both
-        (n, n_outputs), returns the loss of each row (n,) and its slope by output; `check_loss`
-        compares the two. Or an `Elementwise` for both devices, as those in
-        `gpubp.kernels.regression_losses`; or a `Loss`, whose outputs need not be the logits.
+        - A function ``loss(outputs, targets)`` of NumPy arrays (n, n_outputs) returns the loss of
+          each row (n,) and its derivative by each output (n, n_outputs). It works on the CPU
+          only. `check_loss` compares the derivative with the loss.
+        - An `Elementwise`, like those in `gpubp.kernels.regression_losses`, works on the CPU and
+          on CUDA.
+        - A `Loss` can also have an output activation.
     {parameters}
     {quantile}
-        Of several, predict returns the one nearest 0.5, the lower one of two, and
-        predict_quantiles all. A sequence is for that loss alone.
+        With several levels, predict_quantiles returns all of them, and predict the level nearest
+        to 0.5 (the lower one of two). A sequence is allowed for loss='quantile' only.
     {huber_delta}
     target_scaling : bool, default=False
-        Whether training sees each column of y shifted to mean 0 and scaled to standard deviation
-        1, by weight; predictions and scores stay in the units of y, losses are those of scaled y.
-        The scale is that of the first call of a warm_start or of partial_fit. Not for 'poisson',
-        nor, with several columns, for 'huber'; a loss of one's own sees scaled y.
+        Whether to train on y shifted and scaled to mean 0 and standard deviation 1, per column and
+        with the weights of the rows. Predictions and scores stay in the units of y; losses are
+        those of the scaled y, and so a user-defined loss gets the scaled y. With warm_start and
+        partial_fit, the first call determines the scale. Not available for loss='poisson', nor
+        for loss='huber' with several columns of y.
 
     Attributes
     ----------{attributes}
-    target_mean_, target_scale_ : ndarray, one number a column of y, or None
-        With target_scaling, y is `target_mean_` plus `target_scale_` times what the network gives.
+    target_mean_, target_scale_ : ndarray (n_targets,) or None
+        Mean and standard deviation of each column of y, with target_scaling: predictions are
+        `target_mean_` + `target_scale_` x the outputs of the network. None without it.
     """
 
     _OF_FIT = (*BaseMLP._OF_FIT, "loss", *LOSS_NUMBERS)
@@ -133,7 +137,7 @@ Elementwise or callable, default='squared_error'
         self._check_levels()
         if issparse(y):
             raise ValueError(
-                f"y is a {type(y).__name__}, which regression does not take; pass y.toarray()"
+                f"y is a {type(y).__name__}, but a regressor needs a dense y; pass y.toarray()"
             )
         options = {"multi_output": True, "y_numeric": True, **X_CHECKS}
         X, y = check_input(self, X, y, reset=reset, **options)
@@ -147,7 +151,7 @@ Elementwise or callable, default='squared_error'
         return X, y
 
     def _check_levels(self) -> None:
-        """Raise for several quantiles with a loss that has no use for them."""
+        """Raise ValueError for a sequence of quantiles with another loss than 'quantile'."""
         if self.loss != "quantile" and np.ndim(self.quantile):
             raise ValueError(
                 f"quantile={self.quantile!r} is for loss='quantile', got loss={self.loss!r}; set "
@@ -155,16 +159,16 @@ Elementwise or callable, default='squared_error'
             )
 
     def _set_levels(self) -> None:
-        """Note how many outputs the network has for each column of y."""
+        """Store the number of network outputs per column of y."""
         self._levels = self._loss().outputs_per_target
 
     def _check_levels_of_fit(self) -> None:
-        """Raise where training that goes on would make other use of the network's outputs."""
+        """Raise ValueError if training continues with another number of quantile levels."""
         now = self._loss().outputs_per_target
         fitted = getattr(self, "_levels", now)
         if now != fitted:
             raise ValueError(
-                f"loss={self.loss!r} and quantile={self.quantile!r} are of {now} "
+                f"loss={self.loss!r} and quantile={self.quantile!r} have {now} "
                 f"level{'s' * (now != 1)}, but the model was fitted with {fitted}; set them back, "
                 "or fit again"
             )
@@ -194,7 +198,7 @@ Elementwise or callable, default='squared_error'
 
     @property
     def _target_scaling(self) -> Standardizer | None:
-        """What brings y to the units of training, once fitted; None where it stays."""
+        """The transformation of y to the units of training; None before fit and without one."""
         mean, scale = (getattr(self, name, None) for name in ("target_mean_", "target_scale_"))
         return None if mean is None or scale is None else Standardizer(mean, scale)
 
@@ -216,25 +220,25 @@ Elementwise or callable, default='squared_error'
         self.target_scale_ = None if scaling is None else scaling.scale
 
     def _check_target_scaling(self) -> None:
-        """Raise where the loss has no use for scaled targets."""
+        """Raise ValueError if the loss does not work with scaled targets."""
         scaling = self._target_scaling
         if scaling is None:
             return
         loss = self._loss()
         if loss.output != "identity":
             raise ValueError(
-                f"target_scaling=True makes targets of both signs, which loss {loss.name!r} does "
-                "not take; set target_scaling=False, or choose another loss"
+                "target_scaling=True makes targets of both signs, which are not allowed for loss "
+                f"{loss.name!r}; set target_scaling=False, or choose another loss"
             )
 
     def _check_scaled_huber(self) -> None:
-        """Raise where training has no one number for huber_delta in the units of scaled targets."""
+        """Raise ValueError if scaled targets would need a huber_delta for each column."""
         scaling = self._target_scaling
         if self.loss == "huber" and scaling is not None and len(scaling.scale) > 1:
             raise ValueError(
-                f"target_scaling=True with loss='huber' is for one output, since huber_delta would "
-                f"be another number in the units of each, got {len(scaling.scale)}; scale y by "
-                "hand, or choose another loss"
+                "target_scaling=True with loss='huber' is for one output, since huber_delta would "
+                f"differ between the outputs, got {len(scaling.scale)}; scale y before fit, or "
+                "choose another loss"
             )
 
     def _backend(self, rows: int, network: Network, *, compiled: bool | None = False) -> Backend:
@@ -254,18 +258,19 @@ Elementwise or callable, default='squared_error'
     def _score_outputs(self, outputs: np.ndarray, y: np.ndarray, weights: Any) -> float:
         if not np.isfinite(outputs).all():
             return float("nan")
-        with np.errstate(over="ignore"):  # -inf, where training is about to diverge
+        with np.errstate(over="ignore"):  # -inf shortly before training diverges
             return float(r2_score(y, self._predictions(outputs), sample_weight=weights))
 
     def predict(self, X: Any) -> Array:
-        """Return the predictions for X: (n_samples,), or (n_samples, n_outputs) for several.
+        """Return the predictions for X: (n_samples,), or (n_samples, n_targets) for several.
 
-        For X on a CUDA device, a CuPy array.
+        X : (n_samples, n_features) array-like or sparse matrix. If X is on a CUDA device, the
+            predictions are a CuPy array.
         """
         return self._predictions(self._outputs(X))
 
     def _predictions(self, outputs: Array) -> Array:
-        """Return what outputs (n, n_outputs) of the network predict, in the units of y."""
+        """Return the predictions, in the units of y, for network outputs (n, n_outputs)."""
         if self._of_fit("loss") == "quantile":
             level = nearest_to_the_median(self._of_fit("quantile"))
             outputs = self._quantiles(outputs)[..., level]
@@ -278,16 +283,17 @@ Elementwise or callable, default='squared_error'
         return outputs if scaling is None else unscaled(outputs, scaling)
 
     def _quantiles(self, outputs: Array) -> Array:
-        """Return outputs (n, n_outputs) of the network as (n, columns of y, levels)."""
+        """Return network outputs (n, n_outputs) as quantiles (n, columns of y, levels)."""
         return by_level(self._in_units_of_y(outputs), self._of_fit("quantile"))
 
     @property
     def predict_quantiles(self) -> Callable[[Any], Array]:
         """predict_quantiles(X) returns all levels of `quantile` for X: (n_samples, n_levels).
 
-        They come in the order of `quantile`, as (n_samples, n_targets, n_levels) for a y of
-        several columns. Those of a sample are sorted: quantiles do not cross. For X on a CUDA
-        device, a CuPy array. Raises AttributeError for another loss than 'quantile'.
+        For a y of several columns, the shape is (n_samples, n_targets, n_levels). The levels are
+        in the order of `quantile`; the quantiles of a sample are sorted, so they do not cross. If
+        X is on a CUDA device, they are a CuPy array. Raises AttributeError for another loss than
+        'quantile'.
         """
         # available_if would hide the reason behind "has no attribute".
         if (loss := self._of_fit("loss")) != "quantile":
@@ -302,14 +308,14 @@ Elementwise or callable, default='squared_error'
         return quantiles[:, 0] if quantiles.shape[1] == 1 else quantiles
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return R^2, the part of the variance of y that is predicted; 1 is perfect."""
+        """Return R^2, the fraction of the variance of y that is explained; 1 is perfect."""
         predictions = on_host(self.predict(X))
         return float(r2_score(on_host(y), predictions, sample_weight=on_host(sample_weight)))
 
     @available_if(BaseMLP._check_solver)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one more epoch; return self.
+        """Train for one more epoch on X and y; return self.
 
         As in scikit-learn, `coefs_`, `intercepts_` and `loss_curve_` may change in place; copy them
         to keep their values.
@@ -321,10 +327,10 @@ Elementwise or callable, default='squared_error'
 
 
 def can_scale_targets(estimator: MLPRegressor, n_targets: int) -> bool:
-    """Return whether the loss of ``estimator`` takes scaled targets; see `target_scaling`."""
+    """Return whether the loss of ``estimator`` allows `target_scaling` for ``n_targets``."""
     if not isinstance(estimator.loss, str):
         return as_loss(estimator.loss).output == "identity"
     if estimator.loss not in REGRESSION_LOSSES:
-        return True  # which fit refuses
+        return True  # fit raises for an unknown loss
     several_deltas = estimator.loss == "huber" and n_targets > 1
     return LOSSES[estimator.loss].output == "identity" and not several_deltas

@@ -1,4 +1,4 @@
-"""Scoring: what a scikit-learn scorer says of the parameters of an epoch."""
+"""Scoring the parameters of an epoch with a scikit-learn scorer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from gpubp.training.fit import Snapshot
 
 
 class Scorer:
-    """What a scikit-learn scorer says of parameters: it is handed an estimator that has them.
+    """Calls a scikit-learn scorer with an estimator that has the current parameters.
 
-    scoring : one of scikit-learn's names, or a callable scorer(estimator, X, y), which is given
-        the weights of the rows too if it takes sample_weight. estimator : knows all but coefs_.
+    scoring : the name of a scikit-learn scorer, or a callable scorer(estimator, X, y). If it takes
+        sample_weight, it also gets the weights of the rows.
+    estimator : the estimator that is being fitted. rows : the validation rows.
     """
 
     def __init__(self, scoring: Any, estimator: Any, rows: TrainingData) -> None:
@@ -32,45 +33,49 @@ class Scorer:
         self._check_call()
 
     def _check_call(self) -> None:
-        """Raise a ValueError for a scorer that cannot be called as one."""
+        """Raise ValueError if the scorer cannot be called as scorer(estimator, X, y)."""
         try:
             takes = signature(self._scorer)
-        except (TypeError, ValueError):  # it has none that Python could tell
+        except (TypeError, ValueError):  # some callables have no signature
             return
         try:
             takes.bind(self._estimator, self._X, self._y, **self._weights)
         except TypeError as error:
             raise ValueError(
                 "scoring must be a scorer, which is called as scorer(estimator, X, y), got "
-                f"{self._scorer!r} ({error}); of a metric, sklearn.metrics.make_scorer makes one"
+                f"{self._scorer!r} ({error}); sklearn.metrics.make_scorer makes a scorer from a "
+                "metric"
             ) from None
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Take what returns the parameters of the moment."""
+        """Set the function that returns the `Fitted` of the current parameters."""
         self._snapshot = snapshot
 
     def __call__(self, outputs: np.ndarray, loss: float) -> float:
-        """Return the score of the parameters of the moment, NaN where an output is not finite.
+        """Return the score of the current parameters; NaN if an output is not finite.
 
-        outputs : (n, n_outputs), those of the rows.
+        outputs : (n, n_outputs), the outputs of the network for the rows. loss : not used.
+
+        Raises ValueError if the scorer does not return a number.
         """
         if not np.isfinite(outputs).all():
             return float("nan")
         view = self._view()
-        # Of other rows, or after a scorer has fitted it again, outputs are computed.
+        # For these rows, predict returns the known outputs; for other rows, or after a scorer has
+        # fitted the estimator again, it computes them.
         view._known = self._X, view.coefs_, outputs
         score = self._scorer(view, self._X, self._y, **self._weights)
         view._known = None
         score = score.item() if getattr(score, "shape", None) == () else score
         if not isinstance(score, Real):
-            raise ValueError(f"scoring must return a number, got {score!r} of {self._scorer!r}")
+            raise ValueError(f"scoring must return a number, got {score!r} from {self._scorer!r}")
         return float(score)
 
     def _view(self) -> Any:
-        """Return the estimator as if training had ended now, the rest of it shared."""
+        """Return a shallow copy of the estimator, fitted with the current parameters."""
         view: Any = object.__new__(type(self._estimator))
         vars(view).update(vars(self._estimator))
-        # The rows come without the names of their columns.
+        # The rows have no column names.
         vars(view).pop("feature_names_in_", None)
         set_fitted(view, self._snapshot(), view._loss().output)
         return view
@@ -81,5 +86,5 @@ def _takes_weights(scorer: Any) -> bool:
         return bool(scorer._accept_sample_weight())
     try:
         return "sample_weight" in signature(scorer).parameters
-    except (TypeError, ValueError):  # it has none that Python could tell
+    except (TypeError, ValueError):  # some callables have no signature
         return False

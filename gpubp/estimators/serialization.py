@@ -1,4 +1,4 @@
-"""A fitted estimator as a header for JSON and tensors, and back."""
+"""Conversion of a fitted estimator to a JSON header and tensors, and back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ESTIMATORS: dict[str, type[Estimator]] = {
     "MLPClassifier": MLPClassifier,
     "MLPRegressor": MLPRegressor,
 }
-# Parameters of earlier versions that change no prediction: a file that has one still loads.
+# Parameters of earlier versions that do not affect predictions; ignored in a file.
 RETIRED = {"tune"}
 _LABEL_TYPES = {"text": np.str_, "integer": np.int64, "number": np.float64, "truth": np.bool_}
 _LABEL_KINDS = {
@@ -44,9 +44,9 @@ _LABEL_KINDS = {
 
 
 def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return a fitted estimator as a header and tensors.
+    """Return a fitted estimator as a JSON header and tensors.
 
-    Raises NotFittedError before fit, and ModelFileError for what a file cannot hold.
+    Raises NotFittedError before fit, and ModelFileError for an estimator that cannot be saved.
     """
     check_is_fitted(estimator, estimator._LEARNED)
     fitted = {name: estimator._of_fit(name) for name in estimator._OF_FIT} | _named_loss(estimator)
@@ -56,7 +56,7 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
         "history": _history_header(estimator),
     }
     fitted = {k: kept for k, v in fitted.items() if (kept := plain(v)) != header["parameters"][k]}
-    if fitted:  # what was changed since
+    if fitted:  # parameters that were changed after fit
         header["fitted"] = fitted
     if isinstance(estimator, MLPClassifier):
         header["labels"] = _labels_header(estimator)
@@ -78,9 +78,9 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
 
 
 def _named_loss(estimator: Estimator) -> dict[str, str]:
-    """Return the loss to save for one of one's own, by a name that was set since; {} for others.
+    """Return {"loss": name} for a user-defined loss replaced by a named one after fit, else {}.
 
-    Raises ModelFileError where none was set that predicts alike.
+    Raises ModelFileError for a user-defined loss without a named loss that predicts the same.
     """
     if isinstance(estimator, MLPClassifier):
         return {}
@@ -88,17 +88,17 @@ def _named_loss(estimator: Estimator) -> dict[str, str]:
     if isinstance(now, str) and not (own and LOSSES[now].output != estimator.out_activation_):
         return {"loss": now} if own else {}
     named = {"identity": "squared_error", "exp": "poisson"}.get(estimator.out_activation_)
-    way = f"set_params(loss={named!r}), which predicts alike, and save it, or " if named else ""
+    way = f"use set_params(loss={named!r}), which predicts the same, or " if named else ""
     raise ModelFileError(
-        f"a model with a loss of its own, {estimator._loss().name!r}, cannot be saved, since the "
-        f"file has no code in it; {way}pickle it"
+        f"a model with the user-defined loss {estimator._loss().name!r} cannot be saved, since a "
+        f"model file contains no code; {way}pickle it"
     )
 
 
 def plain(value: Any) -> Any:
-    """Return a parameter as JSON can hold it; None for what is not kept.
+    """Return a parameter as a JSON value; None for one that is not saved.
 
-    That is a random generator, a function, or an array of weights by row and label.
+    That is a random generator, a function, or an array of weights per row and label.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -108,7 +108,7 @@ def plain(value: Any) -> Any:
         return None
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
-    if isinstance(value, dict):  # JSON has text for keys only
+    if isinstance(value, dict):  # JSON allows only text as keys
         return {"pairs": [[plain(k), plain(v)] for k, v in value.items()]}
     if not isinstance(value, str) and isinstance(value, Iterable):
         return [plain(item) for item in value]
@@ -134,12 +134,12 @@ def _history_header(estimator: Estimator) -> dict[str, Any]:
 
 
 def _finite(numbers: list[float]) -> list[float | None]:
-    """Return ``numbers`` as JSON can hold them: it has no NaN, as where training is to diverge."""
+    """Return ``numbers`` with None for NaN and infinity, which JSON does not have."""
     return [number if np.isfinite(number) else None for number in numbers]
 
 
 def _numbers(header: dict[str, Any], key: str) -> list[float]:
-    """Return what `_finite` has made of numbers."""
+    """Return the list ``key`` of ``header`` that `_finite` wrote, with NaN for None."""
     numbers = [np.nan if n is None else n for n in require(header, key, list)]
     return require_list({key: numbers}, key, float)
 
@@ -157,20 +157,20 @@ def _labels_header(estimator: MLPClassifier) -> dict[str, Any]:
 
 
 def _label_array(kind: str, values: list[Any]) -> np.ndarray | None:
-    """Return labels as an array of their kind, or None where that would not keep them."""
+    """Return labels as an array of ``kind``; None if the conversion would change a label."""
     try:
         labels: np.ndarray = np.array(values, dtype=_LABEL_TYPES[kind])
     except (TypeError, ValueError, OverflowError):
         return None
     if labels.ndim != 1 or labels.tolist() != values:
         return None
-    # scikit-learn takes fractions for a regression's.
+    # scikit-learn treats labels with fractions as regression targets.
     whole = kind != "number" or ((labels % 1 == 0) & (np.abs(labels) <= 2**53)).all()
     return labels if whole else None
 
 
 def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estimator:
-    """Return the estimator of ``header``, taking its tensors out of ``tensors``.
+    """Return the estimator described by ``header``; remove its tensors from ``tensors``.
 
     Raises ModelFileError for anything missing, unknown or inconsistent.
     """
@@ -210,7 +210,7 @@ def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
 
 
 def _set_fitted_with(estimator: Estimator, header: dict[str, Any]) -> None:
-    """Set the parameters that it predicts by: those in ``header``, where they were changed."""
+    """Set the parameters for predictions: those of fit, which ``header`` has if they changed."""
     fitted = require(header, "fitted", dict) if "fitted" in header else {}
     only_keys(fitted, estimator._OF_FIT)
     fitted = {name: _parameter(value) for name, value in fitted.items()}
@@ -221,14 +221,14 @@ def _set_fitted_with(estimator: Estimator, header: dict[str, Any]) -> None:
 
 
 def parameters_from(kind: type[Any], header: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of an estimator of ``kind`` that `plain` has made a header of."""
+    """Return the parameters for ``kind`` from a header that was written with `plain`."""
     header = {k: v for k, v in header.items() if k not in RETIRED}
     only_keys(header, kind().get_params(deep=False))
     return {k: _parameter(v) for k, v in header.items()}
 
 
 def _parameter(value: Any) -> Any:
-    """Return a parameter as `plain` has found it; a sequence of numbers or names as a tuple."""
+    """Return the parameter that `plain` converted; lists of numbers or names become tuples."""
     if isinstance(value, list):
         items = [_parameter(item) for item in value]
         return items if any(isinstance(item, dict) for item in items) else tuple(items)
@@ -236,8 +236,8 @@ def _parameter(value: Any) -> Any:
         pairs = require_list(value, "pairs", list)
         if any(len(pair) != 2 or isinstance(pair[0], list | dict) for pair in pairs):
             raise ModelFileError(
-                f"pairs of a key and a value are needed, got {pairs[:5]!r}; restore the file or "
-                "save the model again"
+                f"a dict must be stored as pairs of key and value, got {pairs[:5]!r}; restore the "
+                "file or save the model again"
             )
         return {key: _parameter(item) for key, item in pairs}
     return np.inf if value == "inf" else value
@@ -246,7 +246,7 @@ def _parameter(value: Any) -> Any:
 def _layers(
     n_layers: int, hidden: tuple[int, ...], tensors: dict[str, np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return weights and biases whose shapes chain, all of one float dtype."""
+    """Return weights and biases with matching shapes, all of one float dtype."""
     Ws, bs, below = [], [], None
     for k in range(n_layers):
         width = hidden[k] if k < len(hidden) else None
@@ -258,7 +258,7 @@ def _layers(
         if W.size == 0 or {W.dtype, b.dtype} != {Ws[0].dtype} or W.dtype.kind != "f":
             raise ModelFileError(
                 f"layer {k} has weights {W.shape} of {W.dtype} and biases of {b.dtype}; all must "
-                "be of one float dtype and none empty: restore the file or save the model again"
+                "have one float dtype and none may be empty: restore the file or save again"
             )
     return Ws, bs
 
@@ -285,11 +285,11 @@ def _set_labels(estimator: MLPClassifier, header: dict[str, Any]) -> None:
 
 
 def columns_of_y(estimator: MLPRegressor) -> int:
-    """Return how many columns of y the network's outputs are for."""
+    """Return the number of columns of y that the network predicts."""
     columns, rest = divmod(estimator.n_outputs_, levels := estimator._loss().outputs_per_target)
     if rest:
         raise ModelFileError(
-            f"{estimator.n_outputs_} outputs are no multiple of {levels} levels of a quantile; "
+            f"{estimator.n_outputs_} outputs are not a multiple of the {levels} quantile levels; "
             "restore the file or save the model again"
         )
     return columns
@@ -298,7 +298,7 @@ def columns_of_y(estimator: MLPRegressor) -> int:
 def _set_target_scaling(
     estimator: MLPRegressor, header: dict[str, Any], tensors: dict[str, np.ndarray]
 ) -> None:
-    """Take the scale of the targets out of ``tensors``; a file without is of unscaled ones."""
+    """Set the target scaling from ``tensors`` and remove it there; none if the file has none."""
     numbers = []
     columns = columns_of_y(estimator)
     if "target_scaling" in header and require(header, "target_scaling", bool):
@@ -314,7 +314,7 @@ def _set_target_scaling(
 
 
 def add_target_scaling(estimator: MLPRegressor, scaling: Standardizer) -> None:
-    """Let an estimator that was fitted on targets scaled by ``scaling`` predict in their units."""
+    """Make an estimator fitted on targets scaled by ``scaling`` predict in the original units."""
     if estimator.loss == "huber" and scaling.scale.size == 1:
         estimator.set_params(huber_delta=float(estimator.huber_delta * scaling.scale[0]))
     own = estimator._target_scaling
@@ -329,7 +329,7 @@ def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
     history = History(
         losses=require_list(header, "losses", float),
         scores=_numbers(header, "scores"),
-        # Models saved by earlier versions have none.
+        # Files of earlier versions do not have it.
         validation_losses=_numbers({"validation_losses": []} | header, "validation_losses"),
         stale=require(header, "stale", int),
         samples=require(header, "samples", int),

@@ -1,7 +1,7 @@
-"""Predictions of few rows on the CPU, whose cost is Python around the products, not the products.
+"""Fast predictions for few rows on the CPU, where Python costs more time than the products.
 
-The forward pass for a number of rows is recorded once and replayed as long as it would be the same.
-It reads the arrays of `coefs_` and `intercepts_` themselves, so what is written into them counts.
+The forward pass for a number of rows is recorded once, and replayed until something that it depends
+on changes. It reads the arrays of `coefs_` and `intercepts_`, so values written to them are used.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from gpubp.estimators.per_thread import PerThread, are_same
 from gpubp.training.data import CsrData
 from gpubp.training.inference import RecordedInference
 
-MOST = 4  # passes that a thread keeps
-KEPT_BYTES = 1 << 22  # of one pass, its parameters among them: larger ones gain nothing
-_FLAT = 1024  # numbers that one product checks
+MOST = 4  # recorded passes per thread
+KEPT_BYTES = 1 << 22  # of one pass with its parameters: larger ones gain nothing
+_FLAT = 1024  # numbers that one dot product checks
 _ONES = {dtype: np.ones(_FLAT, dtype) for dtype in (np.dtype("f4"), np.dtype("f8"))}
 
 
 class _Pass(NamedTuple):
-    """A recorded pass, and all that it depends on.
+    """A recorded forward pass, and the values that it depends on.
 
-    owner : the estimator, by a weak reference. arrays : its parameters; shapes : theirs.
-    key : see `_key`. work : rows x parameters, by which the threads of BLAS are chosen.
+    owner : weak reference to the estimator. key : see `_key`.
+    arrays : its `coefs_`, then its `intercepts_`. shapes : the shapes of ``arrays``.
+    work : rows x parameters, which determines the number of BLAS threads.
     """
 
     owner: weakref.ref[Any]
@@ -46,9 +47,9 @@ _PASSES: PerThread[_Pass] = PerThread(MOST)
 
 
 def replayed(estimator: Any, X: Any) -> np.ndarray | None:
-    """Return the outputs (n, n_outputs) for ``X`` by a recorded pass; None if there is none.
+    """Return the outputs (n, n_outputs) for ``X`` from a recorded pass; None if there is none.
 
-    None too for any X that scikit-learn would convert, refuse or warn of.
+    Also None for an X that scikit-learn would convert, reject or warn of.
     """
     if type(X) is not np.ndarray:
         return None
@@ -74,16 +75,16 @@ def recorded(
     loss: Loss,
     parameters: Parameters,
 ) -> RecordedInference | None:
-    """Return the recorded pass for ``X``, and keep it for the next call; else None.
+    """Record the forward pass for ``X``, keep it and return it; None if it cannot be recorded.
 
-    X, parameters : as ``backend`` takes them. Only dense rows on the CPU are recorded, and no more
-    than fit in KEPT_BYTES.
+    X, parameters : arrays of ``backend``. Only passes on the CPU with dense rows and up to
+    KEPT_BYTES are recorded.
     """
     if backend.name != "cpu" or not isinstance(X, np.ndarray):
         return None
     arrays = [*estimator.coefs_, *estimator.intercepts_]
     size = (len(X) * sum(network.sizes) + network.n_parameters) * X.dtype.itemsize
-    # A conversion of parameters would not see what is written into them.
+    # Converted copies of the parameters would not see values written to the originals.
     same = all(map(np.may_share_memory, arrays, [*parameters.Ws, *parameters.bs]))
     plain = X.dtype in _ONES and type(loss).predict is Loss.predict
     if size > KEPT_BYTES or not (same and plain):
@@ -103,12 +104,12 @@ def recorded(
 
 
 def forget_passes(estimator: Any) -> None:
-    """Free what this thread keeps for ``estimator``."""
+    """Free the passes that this thread keeps for ``estimator``."""
     _PASSES.forget(estimator)
 
 
 def _key(estimator: Any, X: np.ndarray) -> tuple[Any, ...] | None:
-    """Return all but the parameters that a pass depends on; None if that may change unseen."""
+    """Return what a pass depends on except the weights; None if a part of it is mutable."""
     activation = estimator.activation
     if isinstance(activation, list | tuple):
         activation = tuple(activation)
@@ -120,7 +121,7 @@ def _key(estimator: Any, X: np.ndarray) -> tuple[Any, ...] | None:
 
 
 def _is_plain(estimator: Any, X: np.ndarray) -> bool:
-    """Return whether scikit-learn's validation would pass ``X`` as it is, if it is finite."""
+    """Return whether scikit-learn's validation would accept a finite ``X`` unchanged."""
     has = vars(estimator)
     return X.shape[1] == has.get("n_features_in_") and "feature_names_in_" not in has
 

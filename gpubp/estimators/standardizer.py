@@ -16,7 +16,7 @@ _BLOCK_CELLS = 2**20
 class Standardizer:
     """Columns shifted to mean 0 and scaled to standard deviation 1.
 
-    mean, scale: (d,) float64, in the units of the column.
+    mean, scale: (d,) float64, in the units of the columns.
     """
 
     mean: Array
@@ -39,11 +39,13 @@ class Standardizer:
 
     @classmethod
     def fit(cls, X: Array, weights: Array | None = None) -> Standardizer:
-        """The standardisation of X (n, d), n >= 1, finite; a constant column gets scale 1.
+        """Return the standardizer of X (n, d), n >= 1, finite; a constant column gets scale 1.
 
-        weights: (n,) of the rows, above 0, with a finite sum; None for equal ones.
-        The mean, then the squared deviations from it, so that a mean far from 0 costs no digits.
-        Columns are first mapped to [0, 1], where no square can overflow or vanish.
+        weights: (n,), the weights of the rows, above 0, with a finite sum; None for equal ones.
+        The mean is computed before the squared deviations from it, so that a mean far from 0 loses
+        no digits. Columns are first mapped to [0, 1], where a square cannot overflow or vanish.
+
+        Raises ValueError if the range of a column overflows float64.
         """
         low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
         with np.errstate(over="ignore"):
@@ -65,14 +67,15 @@ class Standardizer:
 
         center = mean(lambda values: values)
         scale = unit * np.sqrt(mean(lambda values: (values - center) ** 2))
-        # Constant columns have 0 here, and a width near the smallest float64 can round to it.
+        # The scale is 0 for constant columns, and can round to 0 if the width is near the smallest
+        # float64.
         return cls(low + width * center, np.where(scale > 0, scale, unit))
 
     def transform(self, X: Array, dtype: DTypeLike = np.float64) -> Array:
-        """(X - mean) / scale, computed in float64, as a new C-contiguous array of the dtype."""
+        """Return (X - mean) / scale, computed in float64, as a C-contiguous array of ``dtype``."""
         self._check(X)
         Z = np.empty(X.shape, dtype)
-        # A value beyond float32 becomes inf, for the caller to find.
+        # A value beyond the range of ``dtype`` becomes infinite; the caller has to check.
         with np.errstate(over="ignore"):
             for rows in _row_blocks(X):
                 Z[rows] = (X[rows].astype(np.float64) - self.mean) / self.scale
@@ -86,6 +89,6 @@ class Standardizer:
 
 
 def _row_blocks(X: Array) -> Iterator[slice]:
-    """Slices over the rows of X, so that float64 intermediates stay small."""
+    """Return slices over the rows of X, so that float64 intermediates stay small."""
     step = max(1, _BLOCK_CELLS * len(X) // max(1, X.size))
     return (slice(start, start + step) for start in range(0, len(X), step))

@@ -1,4 +1,4 @@
-"""Where the training of an estimator begins: at new parameters, or at those learned before."""
+"""The start of training: initial parameters, or those of an earlier fit."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def start_of(
     from_scratch: bool,
     incremental: bool,
 ) -> Start:
-    """Return where training begins.
+    """Return the start of training.
 
-    dtype : of training. rng : draws new parameters. from_scratch : whether it does.
-    incremental : whether this is a partial_fit. Raises ValueError if what was learned does not fit
-    ``network``.
+    dtype : of training. rng : draws new parameters. from_scratch : whether to draw new parameters.
+    incremental : whether this is a partial_fit.
+
+    Raises ValueError if the parameters of the earlier fit do not fit ``network``.
     """
     digest = rows.digest() if estimator.warm_start and not incremental else None
     history, state = _continued(estimator, digest, from_scratch, incremental)
@@ -40,13 +41,13 @@ def start_of(
     got = [W.shape for W in Ws]
     if got != (wanted := list(pairwise(network.sizes))):
         raise ValueError(
-            f"warm_start and partial_fit go on from coefs_ of shapes {got}, but the parameters "
-            f"and data ask for {wanted}; use the same hidden_layer_sizes or fit anew"
+            f"warm_start and partial_fit continue from coefs_ of shapes {got}, but the parameters "
+            f"and data need {wanted}; use the same hidden_layer_sizes or fit again"
         )
     if not network.bias and any(np.any(b) for b in bs):
         raise ValueError(
-            "warm_start and partial_fit with fit_intercept=False go on from intercepts_ that "
-            "are 0, but some are not; set them to 0 or fit anew"
+            "warm_start and partial_fit with fit_intercept=False need intercepts_ that are 0, but "
+            "some are not; set them to 0 or fit again"
         )
     return Start(network.pack(Ws, bs, dtype), rng, history, state)
 
@@ -54,10 +55,10 @@ def start_of(
 def _continued(
     estimator: Any, digest: tuple[Any, ...] | None, from_scratch: bool, incremental: bool
 ) -> tuple[History | None, OptimizerState | None]:
-    """Return the history and the optimizer's state that a training goes on with, or None.
+    """Return the history and the optimizer's state that training continues, or None for each.
 
-    Both are copies, since training changes them: if it fails, the estimator keeps its own.
-    digest : of the rows to train on, for a warm start.
+    Both are copies, so that a training that fails does not change those of the estimator.
+    digest : digest of the training rows, for a warm start; None for partial_fit.
     from_scratch : whether new parameters are drawn.
     """
     history = None if from_scratch else history_of(estimator).copy()
@@ -65,11 +66,11 @@ def _continued(
         loss, before = estimator._loss(), getattr(estimator, "_minimised", None)
         estimator._minimised = loss.name, loss.parameters, estimator.alpha, digest
         if history and before not in (None, estimator._minimised):
-            # A loss of other rows, or another loss, is no measure of those to come.
+            # The best loss of other rows, or of another loss, cannot be compared.
             history = replace(history, best_loss=np.inf, stale=0)
     scored_by = getattr(estimator, "_scored_by", estimator.scoring)
     if history and estimator.early_stopping and scored_by != estimator.scoring:
-        # Scores of another kind are no measure of those to come.
+        # Scores of another metric cannot be compared.
         history = replace(history, scores=[], best_score=-np.inf, stale=0)
     goes_on = incremental or (estimator.keep_optimizer_state and not from_scratch)
     if not goes_on or getattr(estimator, "_state_of", None) != state_of(estimator):

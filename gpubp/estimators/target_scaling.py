@@ -1,4 +1,4 @@
-"""Target scaling: targets of a regression in the units of training, and outputs in those of y."""
+"""Target scaling: from y to the units of training, and from outputs to the units of y."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gpubp.training.data import TrainingData
 
 
 def fitted_scaling(rows: TrainingData) -> Standardizer:
-    """Return what shifts and scales y of ``rows``, column by column, to mean 0 and deviation 1.
+    """Return the standardizer of y of ``rows``, per column and with the weights of the rows.
 
-    Rows count by their weight, and those without any not at all.
-    Raises ValueError for y that reaches too far for float64.
+    Rows of weight 0 are left out.
+    Raises ValueError if the range of a column of y overflows float64.
     """
     Y, weights = _columns(rows.y), rows.weights
     if weights is not None and (counted := weights > 0).any():
@@ -23,14 +23,14 @@ def fitted_scaling(rows: TrainingData) -> Standardizer:
 
 
 def scaled(rows: TrainingData, scaling: Standardizer) -> TrainingData:
-    """Return the rows with y, scaled, as targets."""
+    """Return the rows with the scaled y as targets."""
     return rows._replace(targets=scaling.transform(_columns(rows.y), rows.targets.dtype))
 
 
 def unscaled(outputs: Array, scaling: Standardizer) -> Array:
-    """Return outputs (n, k), NumPy's or CuPy's, in the units of y, float64.
+    """Return outputs (n, k), a NumPy or CuPy array, in the units of y, float64.
 
-    k : the columns of y, or a multiple of them, which come in turn.
+    k : the number of columns of y, or a multiple of it: all columns, repeated in the same order.
     """
     times = outputs.shape[1] // scaling.mean.size
     mean, scale = np.tile(scaling.mean, times), np.tile(scaling.scale, times)

@@ -1,4 +1,4 @@
-"""Rows held out of training: drawn from those to train on, or given beside them."""
+"""Validation rows: held out of the training rows, or passed to fit."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from gpubp.training.data import TrainingData
 def hold_out(
     rows: TrainingData, part: float, strata: np.ndarray | None, rng: np.random.RandomState
 ) -> tuple[TrainingData, TrainingData]:
-    """Return the rows to train on and those to hold out, as scikit-learn draws them.
+    """Split ``rows`` into training and validation rows, as scikit-learn draws them.
 
-    part : of the rows, to hold out. strata : (n,), what both keep in proportion; None for nothing.
+    part : the fraction of the rows to hold out. strata : (n,), the classes by which to stratify;
+    None for none.
     """
     kept, held = train_test_split(
         np.arange(len(rows.X)), random_state=rng, test_size=part, stratify=strata
@@ -32,7 +33,7 @@ def hold_out(
 
 @contextmanager
 def named(what: str) -> Iterator[None]:
-    """Put ``what`` before the text of a ValueError or TypeError that is raised inside."""
+    """Prefix the message of a ValueError or TypeError raised inside with ``what``."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -41,11 +42,11 @@ def named(what: str) -> Iterator[None]:
 
 
 def check_columns(y_val: Any, trained: tuple[int, ...]) -> None:
-    """Raise a ValueError where ``y_val`` has not as many columns as y, of shape ``trained``."""
+    """Raise ValueError unless ``y_val`` has as many columns as y, of shape ``trained``."""
     with named("y_val"):
         given = np.shape(y_val)
     if len(given) not in (1, 2):
-        return  # scikit-learn says what is wrong
+        return  # scikit-learn raises a ValueError later
     columns, wanted = ((*shape, 1)[1] for shape in (given, trained))
     if columns != wanted:
         raise ValueError(

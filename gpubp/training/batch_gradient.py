@@ -13,7 +13,7 @@ from gpubp.training.batches import Batches
 
 @dataclass(frozen=True)
 class BatchGradient:
-    """Computes the gradient of one batch, or of a part of it; every solver uses it.
+    """Computes the gradient of one batch, or of a part of it, for all solvers.
 
     parameters, gradients : views of two flat vectors; see `Network.views`.
     """
@@ -37,8 +37,11 @@ class BatchGradient:
     ) -> None:
         """Compute the gradient of ``work.n_rows`` rows of this step, from ``first_row`` on.
 
-        row_losses : (work.n_rows,); the loss of each row, times 1 / ``batch_rows`` or its share by
-            sample weight, is added to it. accumulate : add to the gradients, instead of set them.
+        work : takes the activations and deltas. masks : of dropout.
+        row_losses : (work.n_rows,); the loss of each row is added to it, multiplied by
+            1 / ``batch_rows`` or by the row's share of the weights.
+        batch_rows : the rows of the whole batch.
+        accumulate : add to the gradients instead of overwriting them.
         """
         backend, network, batches = self.backend, self.network, self.batches
         work.X, Y = batches.gather(work.X, batches.Y_batch[: work.n_rows], first_row)

@@ -1,4 +1,4 @@
-"""Mini-batches: the data on the device, and an epoch's plan of which rows each step takes."""
+"""Mini-batches: the data on the device, and the rows that each step of an epoch takes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpubp.training.data import CsrData, Matrix
 
 
 class HashedOrder(NamedTuple):
-    """The order of an epoch's rows as a hash of ``seed`` and ``epoch``: alike on every device."""
+    """The order of an epoch's rows, a hash of ``seed`` and ``epoch``: the same on every device."""
 
     seed: int
     epoch: int
@@ -23,12 +23,12 @@ class HashedOrder(NamedTuple):
 class Batches:
     """Rows X (n, d) with targets Y, taken ``batch_size`` at a time in a planned order.
 
-    X : an array; or, on the CPU, sparse rows, of which each step densifies its own.
+    X : an array (n, d); on the CPU also sparse rows, which each step converts to a dense array.
     Y : (n,) int32 or (n, k). weights : (n,) or None, the weight of each row.
     An epoch has ``full`` steps of batch_size rows, then one of ``tail`` rows if that is not 0. A
-    single step takes the rows as they lie, since their order makes no difference to it.
-    ``step`` (1,) int64 on the device counts the steps of the epoch; all that is planned is read
-    by it.
+    single step takes the rows in their own order, since the order makes no difference.
+    ``step`` (1,) int64 on the device is the number of the current step; it indexes all arrays of
+    the plan.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Batches:
         self.Y_batch = backend.empty((self.batch_size, *Y.shape[1:]), Y.dtype)
         self.step = backend.zeros((1,), np.int64)
         self.order = backend.zeros((self.steps, self.batch_size), np.int64)
-        self._of_one_step: np.ndarray | None = None  # what `plan` has returned for it
+        self._of_one_step: np.ndarray | None = None  # the result of `plan` for a single step
         self._weights = weights
         if weights is not None:
             self._shares = backend.zeros((self.steps, self.batch_size), X.dtype)
@@ -57,7 +57,7 @@ class Batches:
         self._place(X, Y)
 
     def _place(self, X: Matrix, Y: np.ndarray) -> None:
-        """Bring the data to where the steps read it, as ``X`` and ``Y``."""
+        """Set ``X`` and ``Y``, from which the steps read their rows."""
         self.X = X if isinstance(X, CsrData) else self.backend.asarray(X)
         self.Y = self.backend.asarray(Y)
 
@@ -67,10 +67,12 @@ class Batches:
         return self.order
 
     def plan(self, order: np.ndarray | HashedOrder, *, whole: bool = False) -> np.ndarray:
-        """Take the rows in this ``order`` from now on: (n,) on the host, or hashed on the device.
+        """Set the order of the rows; return the weight of each step's rows, (steps,) float64.
 
-        Return the sum of the weights of each step's rows, (steps,) float64; without weights,
-        their number. whole : of all rows instead, of whose loss each row then has a share.
+        order : (n,) on the host, or a hash to compute on the device. Without weights, the weight
+        of a step is its number of rows.
+        whole : normalise by the weight of the full data set instead of the batch, and return it
+        for each step.
         """
         self.step[...] = 0
         if self.steps > 1:
@@ -87,20 +89,20 @@ class Batches:
         sums: np.ndarray = weights.sum(axis=1)
         if whole:
             sums[:] = sums.sum()
-        # A batch of weight 0 teaches nothing; dividing by 1 leaves its shares at 0.
+        # In a batch of weight 0, dividing by 1 leaves the shares at 0.
         sums[sums == 0] = 1
         self._shares[...] = self.backend.asarray(weights / sums[:, None], self.X.dtype)
         return sums
 
     def windows(self) -> Iterator[int]:
-        """Yield how many full steps can be run now, until the epoch's are; the tail comes last."""
+        """Yield the numbers of full steps to run next, until all are run; the tail comes last."""
         yield self.full
 
     def gather(self, X: Array, Y: Array, first: int = 0) -> tuple[Array, Array]:
-        """Return rows of this step, from its ``first`` on, and their targets.
+        """Return the rows of this step from its ``first`` on, and their targets.
 
-        X : (b, d); Y : (b,) or (b, k): room into which they are copied where they do not lie side
-        by side, as those of a single step do.
+        X : (b, d), Y : (b,) or (b, k): arrays to which they are copied. A single step that takes
+        all rows returns the data themselves instead, without a copy.
         """
         if self.steps == 1 and len(X) == len(self.X) and not isinstance(self.X, CsrData):
             return self.X, self.Y
@@ -110,9 +112,9 @@ class Batches:
         return X, Y
 
     def share(self, rows: int, of: int, first: int = 0) -> Array | float:
-        """Return the part of the batch loss of each of ``rows`` rows, from ``first`` on.
+        """Return the share of each of ``rows`` rows, from ``first`` on, in the batch loss.
 
-        of : rows of this step. 1 / of, or by weight (rows,).
+        of : the number of rows of this step. The share is 1 / of; with weights, an array (rows,).
         """
         if self._weights is None:
             return 1 / of
@@ -121,7 +123,7 @@ class Batches:
         return share
 
     def _plan_order(self, order: np.ndarray | HashedOrder) -> Array:
-        """Upload ``order``, or make it where the data lies; return it, (n,)."""
+        """Upload ``order``, or compute the hash on the device; return the order, (n,)."""
         rows = self.order.reshape(-1)[: self.n_rows]
         if isinstance(order, HashedOrder):
             self._hash(order, rows)
@@ -130,12 +132,12 @@ class Batches:
         return order
 
     def _hash(self, order: HashedOrder, rows: Array) -> None:
-        """Write the order into ``rows`` (n,) int64."""
+        """Write the hashed order to ``rows`` (n,) int64."""
         keys = self.backend.asarray(permutation_keys(order.seed, order.epoch, self.n_rows))
         self.backend.run(PERMUTE, keys, ROUNDS, self.n_rows, out=rows)
 
     def _by_step(self, values: np.ndarray) -> np.ndarray:
-        """Return ``values`` (n,) in the order of use as (steps, batch_size), padded with zeros."""
+        """Return ``values`` (n,) in the planned order as (steps, batch_size), padded with zeros."""
         padded = np.zeros(self.steps * self.batch_size, values.dtype)
         padded[: self.n_rows] = values
         return padded.reshape(self.steps, self.batch_size)

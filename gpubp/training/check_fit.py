@@ -1,4 +1,4 @@
-"""Checks of what `fit` is given, so that a mistake is named instead of met within a step."""
+"""Checks of the arguments of `fit`, so that a mistake has a clear message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def check_fit(
     theta: np.ndarray,
     state: OptimizerState | None,
 ) -> None:
-    """Raise ValueError for what `fit` cannot train on. theta, state : those of its start."""
+    """Raise ValueError for arguments of `fit` that do not fit together.
+
+    theta, state : the initial parameters and the optimizer state of its ``start``.
+    """
     _check_dropout(network, recipe)
     _check_data(network, loss, data, "data")
     if held is not None and recipe.solver != "lbfgs":
@@ -31,12 +34,12 @@ def check_fit(
 
 
 def _check_dropout(network: Network, recipe: Recipe) -> None:
-    """Raise ValueError for rates of dropout that are not one for each layer below the last."""
+    """Raise ValueError unless there is one dropout rate for the inputs and each hidden layer."""
     layers = len(network.sizes) - 1
     if recipe.dropout and len(recipe.dropout) != layers:
         raise ValueError(
-            f"recipe.dropout has {len(recipe.dropout)} rates, but the network takes {layers}, of "
-            "its inputs and of each hidden layer"
+            f"recipe.dropout has {len(recipe.dropout)} rates, but the network needs {layers}: one "
+            "for its inputs and one per hidden layer"
         )
 
 
@@ -44,11 +47,11 @@ def _check_data(network: Network, loss: Loss, data: TrainingData, name: str) -> 
     """Raise ValueError for rows that do not fit the network and its loss."""
     n, d = data.X.shape
     if n == 0:
-        raise ValueError(f"{name} has no rows; give one at least")
+        raise ValueError(f"{name} has no rows; give at least one")
     if d != network.sizes[0]:
         raise ValueError(f"{name}.X has {d} columns, but the network has {network.sizes[0]} inputs")
     if len(data.targets) != n or (data.weights is not None and data.weights.shape != (n,)):
-        raise ValueError(f"{name} has {n} rows of X, and other numbers of targets or weights")
+        raise ValueError(f"{name} has {n} rows of X, but not as many targets or weights")
     k = network.sizes[-1]
     if loss.targets == "index":
         y = data.targets
@@ -58,36 +61,36 @@ def _check_data(network: Network, loss: Loss, data: TrainingData, name: str) -> 
     columns = k * loss.columns_per_output // loss.outputs_per_target
     if data.targets.ndim != 2 or data.targets.shape[1] != columns or k % loss.outputs_per_target:
         raise ValueError(
-            f"{name}.targets has shape {data.targets.shape}, but loss {loss.name!r} takes (n, "
+            f"{name}.targets has shape {data.targets.shape}, but loss {loss.name!r} needs (n, "
             f"{columns}) for a network of {k} outputs"
         )
 
 
 def _check_weights(data: TrainingData, purpose: str) -> None:
-    """Raise ValueError for rows of which none has a weight."""
+    """Raise ValueError if all rows have weight 0."""
     if data.weights is not None and not data.weights.any():
         raise ValueError(
-            f"the {data.n_rows} rows to {purpose} on all have weight 0, by sample_weight and "
-            "class_weight; give some of them more, or choose the rows to validate on yourself, "
-            "as X_val and y_val"
+            f"the {data.n_rows} rows to {purpose} on all have weight 0, from sample_weight and "
+            "class_weight; give some of them a weight above 0, or pass X_val and y_val to choose "
+            "the validation rows"
         )
 
 
 def _check_start(
     network: Network, recipe: Recipe, theta: np.ndarray, state: OptimizerState | None
 ) -> None:
-    """Raise ValueError for parameters, or a state, of another network, dtype or solver."""
+    """Raise ValueError for parameters or a state of another network, dtype or solver."""
     size = network.theta_size(recipe.dtype)
     if theta.shape != (size,) or theta.dtype != recipe.dtype:
         raise ValueError(
-            f"start.theta is {theta.dtype} of shape {theta.shape}, but the network takes ({size},) "
-            f"of {recipe.dtype}; take network.pack(Ws, bs, recipe.dtype)"
+            f"start.theta is {theta.dtype} of shape {theta.shape}, but the network needs "
+            f"{recipe.dtype} of shape ({size},); use network.pack(Ws, bs, recipe.dtype)"
         )
     if state is None or not state.vectors or recipe.solver == "lbfgs":
         return
     names = recipe.optimizer.state_names
     if len(state.vectors) != len(names):
         raise ValueError(
-            f"start.state has {len(state.vectors)} vectors, but solver {recipe.solver!r} keeps "
-            f"{', '.join(names)}; start with state None"
+            f"start.state has {len(state.vectors)} vectors, but solver {recipe.solver!r} has the "
+            f"vectors {', '.join(names)}; set state to None to start with zeros"
         )

@@ -1,4 +1,4 @@
-"""Rows to train or validate on; those of a sparse matrix are written densely, a few at a time."""
+"""Rows to train or validate on; sparse rows are converted to dense ones, a few at a time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gpubp.backends.protocol import Array, Backend
 
 
 class CsrData:
-    """Rows (n, d) of a CSR matrix, with what batches and chunks ask of an array of rows.
+    """Rows (n, d) of a CSR matrix, with the methods of an array that batches and chunks use.
 
-    Duplicate entries have been summed up, so that a change of dtype rounds their sum.
+    Duplicate entries are summed up first, so that a change of dtype rounds their sum.
     """
 
     ndim = 2
@@ -33,23 +33,23 @@ class CsrData:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row, densely."""
+        """The bytes of one dense row."""
         return self.shape[1] * self.dtype.itemsize
 
     def __getitem__(self, index: np.ndarray) -> CsrData:
-        """Return the rows at ``index``, sparse."""
+        """Return the rows at ``index`` as sparse rows."""
         return CsrData(self.matrix[index])
 
     def astype(self, dtype: np.dtype) -> CsrData:
-        """Return the rows in ``dtype``, themselves if that is theirs."""
+        """Return the rows in ``dtype``, without a copy if they have it."""
         return CsrData(self.matrix.astype(dtype, copy=False))
 
     def take(self, index: np.ndarray, axis: int, out: np.ndarray, mode: str = "clip") -> None:
-        """Write the rows at ``index`` into ``out`` (len(index), d): what `numpy.take` calls."""
+        """Write the dense rows at ``index`` to ``out`` (len(index), d); called by `numpy.take`."""
         self.matrix[index].toarray(out=out)
 
     def dense(self, start: int, stop: int) -> np.ndarray:
-        """Return the rows from ``start`` up to ``stop`` as an array."""
+        """Return the rows from ``start`` up to ``stop`` as a dense array."""
         return self.matrix[start:stop].toarray()  # type: ignore[no-any-return]
 
 
@@ -59,22 +59,24 @@ Matrix = np.ndarray | CsrData
 def as_matrix(X: Any, dtype: np.dtype, backend: Backend) -> Matrix | Array:
     """Return ``X``, an array, `CsrData` or a CSR matrix, as rows for training on ``backend``.
 
-    A CuPy array stays one if it lies on that device; from any other it comes to the host.
+    A CuPy array on the device of ``backend`` stays there; one on another device is copied to the
+    host.
     """
     if isinstance(X, CsrData):
         return X.astype(dtype)
     if hasattr(X, "indptr"):
         return CsrData(X).astype(dtype)
     if is_on_device(X) and backend.name == f"cuda:{X.device.id}":
-        with suppress(MemoryError):  # another dtype may have no room
+        with suppress(MemoryError):  # a conversion needs memory on the device
             return converted(X, dtype)
     return np.ascontiguousarray(on_host(X), dtype)
 
 
 class TrainingData(NamedTuple):
-    """Validated rows: X (n, d), y as it was given, its encoding for the loss, and weights (n,).
+    """Validated rows for training or validation.
 
-    places : which of the rows given they are; None for all.
+    X : (n, d). y : as passed to fit. targets : y as encoded for the loss. weights : (n,) or None.
+    places : indices of these rows among those passed to fit; None for all.
     """
 
     X: Matrix | Array
@@ -85,11 +87,11 @@ class TrainingData(NamedTuple):
 
     @property
     def n_rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return int(self.X.shape[0])
 
     def digest(self) -> tuple[Any, ...]:
-        """Return numbers that tell these rows from others: sums of X, checksums of the rest."""
+        """Return numbers that identify the rows: sums of X, checksums of targets and weights."""
         X = self.X.matrix if isinstance(self.X, CsrData) else self.X
         with np.errstate(over="ignore", invalid="ignore"):
             sums = np.asarray(on_host(X.sum(axis=0)), np.float64)
@@ -97,17 +99,17 @@ class TrainingData(NamedTuple):
         return self.n_rows, *(crc32(array.tobytes()) for array in arrays)
 
     def take(self, index: np.ndarray) -> TrainingData:
-        """Return the rows at ``index``, copied."""
+        """Return a copy of the rows at ``index``."""
         weights = None if self.weights is None else self.weights[index]
         return TrainingData(
             _taken(self.X, index), self.y[index], self.targets[index], weights, index
         )
 
     def in_dtype(self, dtype: np.dtype, backend: Backend) -> TrainingData:
-        """Return the rows for ``backend``, with X, and targets that are numbers, in ``dtype``."""
+        """Return the rows for ``backend``, with X and numeric targets in ``dtype``."""
         targets = self.targets
-        if targets.ndim == 2:  # classes stay the integers that they are
-            # Numbers beyond float32 become infinite, which the loss shows, unless they are scaled.
+        if targets.ndim == 2:  # classes stay integers
+            # Targets beyond float32 become infinite, and so does the loss, unless they are scaled.
             with np.errstate(over="ignore"):
                 targets = targets.astype(dtype, copy=False)
         return self._replace(X=as_matrix(self.X, dtype, backend), targets=targets)

@@ -1,4 +1,4 @@
-"""fit: the one function that trains, from arrays and numbers to trained parameters."""
+"""`fit`: training a network on arrays by a recipe."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from gpubp.training.validation import Validation, ValidationSet
 
 @dataclass
 class Start:
-    """Where a training begins.
+    """The initial state of a training.
 
-    theta : (size,) on the host, the initial parameters. rng : draws dropout and row orders.
-    history, state : those of the training that is continued; None for a new training.
+    theta : (size,) on the host, the initial parameters.
+    rng : draws the seed of dropout and the row orders.
+    history, state : history and optimizer state of the training to continue; None for a new one.
     """
 
     theta: np.ndarray
@@ -39,7 +40,7 @@ class Start:
 
     @classmethod
     def new(cls, network: Network, recipe: Recipe) -> Start:
-        """Return the start that ``recipe.seed`` draws."""
+        """Return a start with initial parameters drawn from ``recipe.seed``."""
         rng = np.random.RandomState(recipe.seed)
         return cls(network.initial_theta(rng, recipe.dtype), rng)
 
@@ -48,9 +49,10 @@ class Start:
 class Fitted:
     """A trained network, on the host.
 
-    theta : (size,), its parameters; network : its shape. state : the optimizer's, for a training
-    that goes on. history : losses and scores by epoch, and why training stopped.
-    device, precision : where it was trained, and the precision of its products.
+    network : its shape. theta : (size,), its parameters.
+    state : the optimizer state, with which a training can continue.
+    history : losses and scores by epoch, and why training stopped.
+    device, precision : the device of training, and the precision of its matrix products.
     launches : kernel launches, or library calls on the CPU, of one step, by name.
     """
 
@@ -63,7 +65,7 @@ class Fitted:
     launches: dict[str, int]
 
     def copy(self) -> Fitted:
-        """Return the same with arrays and a history of its own."""
+        """Return a copy with its own arrays and history."""
         vectors = tuple(vector.copy() for vector in self.state.vectors)
         state, history = replace(self.state, vectors=vectors), self.history.copy()
         return replace(self, theta=self.theta.copy(), state=state, history=history)
@@ -83,11 +85,12 @@ def _ignore(line: str) -> None:
 
 @dataclass(frozen=True)
 class Listeners:
-    """What a training calls as it goes on.
+    """Functions that a training calls.
 
-    on_start : called before the first epoch with a function that returns the `Fitted` of the
-    moment, now or later. on_epoch : called after each epoch, returns True to stop.
-    note : called with a line for a person, where something goes otherwise than asked for.
+    on_start : called before the first epoch with a function that returns the current `Fitted`
+        whenever it is called.
+    on_epoch : called after each epoch; returns True to stop.
+    note : called with a message for the user if training falls back to a slower way.
     """
 
     on_start: Callable[[Snapshot], None] | None = None
@@ -107,15 +110,18 @@ def fit(
     listeners: Listeners = Listeners(),
     threads: int | None = None,
 ) -> Fitted:
-    """Train ``network`` on ``data`` by ``recipe``; return what it has learned.
+    """Train ``network`` on ``data`` by ``recipe``; return the trained network.
 
-    held : validation rows, scored after each epoch: the score decides early stopping, and the best
-    parameters are kept. L-BFGS ignores them. start : initial parameters and generator; None draws
-    them by ``recipe.seed``. threads : of BLAS on the CPU; None takes one if batch rows x
-    parameters is small, else all.
+    held : validation rows, scored after each epoch. Their score decides when to stop, and the
+        parameters of the best epoch are restored. L-BFGS ignores them.
+    start : initial parameters and generator; None draws them from ``recipe.seed``.
+    listeners : functions to call during training.
+    threads : number of BLAS threads on the CPU; None is 1 if batch rows x parameters is small,
+        otherwise all.
 
-    Raises DeviceMemoryError if no way fits on a CUDA device (on the CPU a MemoryError), and
-    ValueError if ``recipe.precision`` is neither "float64" nor that of ``backend``.
+    Raises DeviceMemoryError if the training does not fit on the CUDA device (on the CPU a
+    MemoryError), and ValueError if ``recipe.precision`` is neither "float64" nor that of
+    ``backend``, or if the arguments do not fit together.
     """
     _check_precision(backend, recipe)
     start = start or Start.new(network, recipe)
@@ -164,10 +170,12 @@ def make_trainer(
 ) -> Trainer:
     """Return the trainer of a stochastic solver.
 
-    Data that do not fit in device memory are streamed, and batches are split.
-    data : in the dtype of ``recipe``. allocate : called once to check memory; it takes what
-    validation takes after each epoch. kind : of batches; None streams where it has to.
-    beside : see `Trainer`. Call it within ``backend.in_use``.
+    Data that do not fit in device memory are streamed, and batches are split if necessary. Call it
+    within ``backend.in_use``.
+    data : in the dtype of ``recipe``.
+    allocate : called once to check that the memory for validation is available.
+    kind : the class of the batches; None streams if necessary.
+    beside : see `Trainer`.
     """
     optimizer, trained = recipe.optimizer, start.history.samples if start.history else 0
     make = partial(
@@ -195,7 +203,7 @@ def make_trainer(
 
 
 def _drawn_dropout(recipe: Recipe, rng: np.random.RandomState, trained: int) -> Dropout | None:
-    """Return the dropout of this training, seeded by ``rng``; None if all rates are 0."""
+    """Return the dropout of this training, with a seed from ``rng``; None if all rates are 0."""
     if not any(recipe.dropout):
         return None
     seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
@@ -211,7 +219,7 @@ def _minimize(
     start: Start,
     listeners: Listeners,
 ) -> Fitted:
-    """Train by L-BFGS, which takes all rows at once and has neither epochs nor validation."""
+    """Train by L-BFGS, which uses all rows in each step and has no epochs or validation."""
     history = (start.history or History()).copy()
     objective = place(
         backend,
@@ -236,7 +244,7 @@ def _call_on_start(
 
 
 def fitted_of(trainer: Trainer | Objective, recipe: Recipe, history: History) -> Fitted:
-    """Return what ``trainer`` has learned; on the CPU its arrays are those in use."""
+    """Return the network of ``trainer``; on the CPU it shares the arrays of ``trainer``."""
     backend = trainer.backend
     return Fitted(
         network=trainer.network,

@@ -1,6 +1,6 @@
-"""Memory of a training: what it tries in turn where a device has no room for all of it.
+"""Ways to train if the data do not fit in device memory, tried one after another.
 
-Each way takes less memory and more time than the one before; the mathematics stays the same.
+Each way needs less memory and more time than the one before; the mathematics is the same.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from gpubp.training.data import CsrData, Matrix, TrainingData
 from gpubp.training.inference import free_all_device_parameters
 from gpubp.training.streamed_batches import StreamedBatches
 
-STEP_BYTES = 1 << 26  # of the activations and deltas of the rows that are computed at once
+STEP_BYTES = 1 << 26  # activations and deltas of the rows that are computed at once
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
 
 class DeviceMemoryError(MemoryError):
-    """A training does not fit on its device in any way."""
+    """A training does not fit in the memory of its device."""
 
 
 class OneStepWindows(StreamedBatches):
@@ -35,10 +35,11 @@ class OneStepWindows(StreamedBatches):
 
 
 class Way(NamedTuple):
-    """How a training finds room.
+    """One way to train with limited device memory.
 
-    kind : its batches; batch_size : rows of a step; parts : in which a batch is computed.
-    note : the way in words, for a person; "" for the fastest.
+    kind : the class of the batches. batch_size : rows of a step.
+    parts : the number of parts in which a batch is computed.
+    note : a description for the user; "" for the fastest way.
     """
 
     kind: type[Batches]
@@ -48,10 +49,10 @@ class Way(NamedTuple):
 
 
 class Make(Protocol[T_co]):
-    """Makes what computes with the batches: a `Trainer`, or the `Objective` of L-BFGS."""
+    """A function that makes a `Trainer`, or the `Objective` of L-BFGS, from batches."""
 
     def __call__(self, *, batches: Batches, parts: int) -> T_co:
-        """Return it, or raise a MemoryError."""
+        """Return the object; raise MemoryError if it does not fit."""
 
 
 def ways(
@@ -59,37 +60,37 @@ def ways(
 ) -> Iterator[Way]:
     """Yield the ways to train on ``X``, the fastest first.
 
-    most_parts : of a batch; None is as many as it has rows.
+    most_parts : the maximum number of parts of a batch; None is its number of rows.
     """
     if backend.name == "cpu":
         yield Way(Batches, batch_size)
         return
     most_parts = most_parts or min(batch_size, len(X))
     doubled = [1 << k for k in range(1, most_parts.bit_length())]
-    if is_on_device(X):  # where they stay
+    if is_on_device(X):  # rows on the device are not streamed
         yield Way(Batches, batch_size)
         for parts in doubled:
-            yield Way(Batches, batch_size, parts, f"each batch takes {parts} parts")
+            yield Way(Batches, batch_size, parts, f"each batch is computed in {parts} parts")
         return
     sparse = isinstance(X, CsrData)
-    # Sparse rows become dense on the host, window by window: for them that is not a fall-back.
+    # Sparse rows are always streamed: they become dense on the host, window by window.
     streamed = "its rows are streamed from the host"
     yield Way(StreamedBatches if sparse else Batches, batch_size)
     if not sparse:
         yield Way(StreamedBatches, batch_size, note=streamed)
     yield Way(OneStepWindows, batch_size, note=streamed)
     for parts in doubled:
-        note = f"its rows are streamed, and each batch takes {parts} parts"
+        note = f"its rows are streamed, and each batch is computed in {parts} parts"
         yield Way(OneStepWindows, batch_size, parts, note)
 
 
 def ways_over_all(
     backend: Backend, network: Network, X: Matrix | Array, dtype: np.dtype
 ) -> Iterator[Way]:
-    """Yield the ways to compute a sum over all rows of ``X`` (n, d), as many at once as fit."""
+    """Yield the ways to sum over all rows of ``X`` (n, d), with the most rows per step first."""
     row_bytes = (network.sizes[0] + 3 * sum(network.sizes[1:])) * dtype.itemsize
     steps = -(-len(X) // max(1, STEP_BYTES // row_bytes))
-    rows = -(-len(X) // (32 * steps)) * 32  # even steps, of whole warps
+    rows = -(-len(X) // (32 * steps)) * 32  # equal steps, in whole warps
     while True:
         yield from ways(backend, X, rows, most_parts=1)
         if backend.name == "cpu" or rows == 1:
@@ -106,19 +107,19 @@ def place(
     needed: int,
     note: Callable[[str], None] = lambda line: None,
 ) -> T:
-    """Return ``make(batches=..., parts=...)`` for the first way that has room.
+    """Return ``make(batches=..., parts=...)`` for the first way that fits in memory.
 
-    check_memory : raises a MemoryError if training would not fit beside the object made.
-    needed : the bytes that every way takes, for the message if none fits.
-    note : gets a line about the way that was taken because a faster one found no room.
+    check_memory : raises MemoryError if the memory left is too small for training.
+    needed : the bytes that every way needs, for the error message.
+    note : called with a message if the way is not the fastest one.
 
     Raises
     ------
     DeviceMemoryError
-        If none fits.
+        If no way fits.
     """
     for way in among:
-        for _ in range(2):  # again without the parameters of other models, if there were any
+        for _ in range(2):  # the second time without the parameters of other models
             try:
                 batches = way.kind(backend, data.X, data.targets, way.batch_size, data.weights)
                 made = make(batches=batches, parts=way.parts)
@@ -130,22 +131,22 @@ def place(
                 if way.note:
                     note(f"{backend.name} has no room for all of the data; {way.note}")
                 return made
-            batches = made = None  # type: ignore[assignment]  # before memory is looked for
+            batches = made = None  # type: ignore[assignment]  # free their memory first
             backend.free_unused()
             if not free_all_device_parameters():
                 break
             backend.free_unused()
     memory = backend.memory()
     raise DeviceMemoryError(
-        f"training needs {needed:,} bytes on {backend.name} at the least, and {memory.free or 0:,} "
-        f"of {memory.total or 0:,} are free; free some, take fewer units, or use device 'cpu'"
+        f"training needs at least {needed:,} bytes on {backend.name}, but {memory.free or 0:,} of "
+        f"{memory.total or 0:,} are free; free some, use fewer units, or use device 'cpu'"
     )
 
 
 def bytes_needed(network: Network, optimizer: Optimizer | None, dtype: np.dtype) -> int:
-    """Return the bytes that a training of ``network`` takes on its device at the least.
+    """Return the minimum device memory for a training of ``network``, in bytes.
 
-    Parameters, gradient and the optimizer's state, and the activations of one row.
+    It is the memory of parameters, gradient, optimizer state, and the activations of one row.
     """
     vectors = 2 + (len(optimizer.state_names) if optimizer is not None else 0)
     row = network.sizes[0] + 2 * sum(network.sizes[1:])

@@ -14,7 +14,7 @@ StoppedBy = Literal[
     "non_finite",
     "interrupt",
     "callback",
-    # of L-BFGS, whose iterations are what max_epochs counts:
+    # for L-BFGS, where "max_epochs" counts iterations:
     "convergence",
     "max_fun",
     "line_search",
@@ -22,7 +22,7 @@ StoppedBy = Literal[
 
 
 class Minimum(NamedTuple):
-    """Where L-BFGS ended, in SciPy's terms: loss, iterations, evaluations, and why."""
+    """The result of L-BFGS, in SciPy's terms: loss, iterations, evaluations, and why it ended."""
 
     fun: float
     nit: int = 0
@@ -40,14 +40,16 @@ class ValidationResult(NamedTuple):
 
 @dataclass
 class History:
-    """What training did, epoch by epoch, over all calls that continue it.
+    """The epochs of a training, over all calls that continue it.
 
-    losses : mean loss of each epoch, with the penalty; scores : validation score of each;
-    validation_losses : validation loss of each, without the penalty.
-    stale : epochs since the last improvement; samples : rows trained on.
-    epochs : epochs of the last call; seconds : its duration.
-    finite_weights : of a call that stopped by "non_finite", whether its loss alone was not finite.
-    minimum : what the last call reached, if it was L-BFGS, which has iterations for epochs.
+    losses : mean loss of each epoch, with the penalty. scores : validation score of each epoch.
+    validation_losses : validation loss of each epoch, without the penalty.
+    best_loss, best_score : the lowest loss and the highest score so far.
+    stale : consecutive epochs without an improvement. samples : rows trained on.
+    epochs : epochs of the last call. seconds : duration of the last call.
+    stopped_by : why the last call stopped. finite_weights : for "non_finite", whether the weights
+    were finite and only the loss was not.
+    minimum : the result of the last call, if it was L-BFGS.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -64,7 +66,7 @@ class History:
     minimum: Minimum | None = None
 
     def copy(self) -> History:
-        """Return a history of the same epochs that goes on by itself."""
+        """Return an independent copy."""
         losses, scores = [*self.losses], [*self.scores]
         held = [*self.validation_losses]
         return replace(self, losses=losses, scores=scores, validation_losses=held)
@@ -72,16 +74,16 @@ class History:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch, or iteration of L-BFGS, for those who listen."""
+    """One finished epoch, or iteration of L-BFGS, as passed to listeners."""
 
     number: int
     loss: float
     score: float | None
     best: bool
-    rate: float | None  # of its last step; L-BFGS has none
+    rate: float | None  # learning rate of its last step; None for L-BFGS
     seconds: float  # since training began
-    rows: int  # trained on in this epoch
-    last: bool = False  # as far as is known: L-BFGS knows its last allowed iteration only
+    rows: int  # rows trained on in this epoch
+    last: bool = False  # for L-BFGS, only known if max_iter is reached
     validation_loss: float | None = None
 
 

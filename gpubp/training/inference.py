@@ -1,4 +1,4 @@
-"""Inference: the outputs of a trained network, in chunks of bounded memory."""
+"""Inference: the outputs of a trained network, computed in chunks of bounded memory."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network, Parameters, Workspace, forward
 from gpubp.training.data import CsrData
 
-# Of the widest layer: chunks that stay in a CPU's cache, and in a device's L2.
+# Bytes of the widest layer of a chunk, so that it fits in the CPU's cache or the device's L2 cache.
 CHUNK_BYTES, DEVICE_CHUNK_BYTES = 1 << 22, 1 << 24
 
 Watch = Callable[[int, Array], None]
 
 
 class _Uploaded(NamedTuple):
-    """Parameters on a device, and copies on the host of what they were made from."""
+    """Parameters on a device, and host copies of the arrays that they were uploaded from."""
 
     device: str
     parameters: Parameters
     sources: list[np.ndarray]
 
 
-# By the model that they are of. Beside it, not in it, so that they are freed with it and never
-# copied, pickled or saved.
+# By model. Stored outside the model, so that they are never copied, pickled or saved with it; the
+# weak key frees them with the model.
 _UPLOADED: WeakKeyDictionary[Any, _Uploaded] = WeakKeyDictionary()
-_OF_THE_PARENT: list[Any] = []  # CUDA does not work in a forked child, which must not free them
+_OF_THE_PARENT: list[Any] = []  # a forked child cannot use CUDA, so it must not free these
 
 
 def _forget_uploads() -> None:
@@ -51,11 +51,11 @@ def parameters_of(
     bs: Sequence[np.ndarray],
     dtype: np.dtype,
 ) -> Parameters:
-    """Return ``Ws`` and ``bs`` in ``dtype`` where ``backend`` computes.
+    """Return ``Ws`` and ``bs`` in ``dtype`` as arrays of ``backend``.
 
-    On a device they stay from call to call, for as long as ``owner`` lives, and are uploaded again
-    only if they have changed. That is found by comparison with a copy, 2 ms for 10 MB on one core
-    at 2.5 GHz; crc32 takes 15 ms, SHA-1 31.
+    On a CUDA device they are kept as long as ``owner`` lives, and uploaded again only if they have
+    changed. To find a change, they are compared with a copy: 2 ms for 10 MB on one core at 2.5 GHz,
+    where crc32 takes 15 ms and SHA-1 31 ms.
     """
     given = [np.ascontiguousarray(array, dtype) for array in (*Ws, *bs)]
     if backend.name == "cpu":
@@ -64,7 +64,7 @@ def parameters_of(
     if kept is None or kept.device != backend.name or not _equal(kept, given):
         free_device_parameters(owner)
         arrays = [backend.asarray(array) for array in given]
-        backend.synchronize()  # before another thread may find them
+        backend.synchronize()  # another thread may use them from now on
         finite = all(np.isfinite(array).all() for array in given)
         parameters = Parameters(arrays[: len(Ws)], list(arrays[len(Ws) :]), finite)
         kept = _Uploaded(backend.name, parameters, [array.copy() for array in given])
@@ -73,19 +73,19 @@ def parameters_of(
 
 
 def free_device_parameters(owner: Any) -> None:
-    """Free the parameters of ``owner`` on its device, if there are any."""
+    """Free the device parameters of ``owner``, if there are any."""
     _UPLOADED.pop(owner, None)
 
 
 def free_all_device_parameters() -> bool:
-    """Do so for all models; return whether there were any such parameters."""
+    """Free the device parameters of all models; return whether there were any."""
     found = bool(_UPLOADED)
     _UPLOADED.clear()
     return found
 
 
 def _equal(kept: _Uploaded, given: list[np.ndarray]) -> bool:
-    """Return whether ``kept`` was made from arrays like ``given``, NaN for NaN."""
+    """Return whether ``kept`` was uploaded from arrays equal to ``given``; NaN equals NaN."""
     sources = kept.sources
     if [(a.dtype, a.shape) for a in sources] != [(a.dtype, a.shape) for a in given]:
         return False
@@ -103,10 +103,10 @@ def infer(
 ) -> np.ndarray:
     """Return the outputs for ``X`` (n, d_0) as (n, d_L) on the host, in the dtype of ``X``.
 
-    X : on the host, sparse or dense, or on the device. Probabilities for the classification
-    losses, predictions for the others.
-    watch : shown each chunk's first row and its logits (rows, d_L), there where they lie; where
-        memory runs out, all is shown anew in smaller chunks.
+    The outputs are probabilities for classification losses, predictions for the others.
+    X : on the host, sparse or dense, or on the device.
+    watch : called for each chunk with the index of its first row and its logits (rows, d_L), an
+        array of ``backend``. If memory runs out, it is called again for all rows in smaller chunks.
     """
     outputs = np.empty((len(X), network.sizes[-1]), X.dtype)
     infer_into(outputs, backend, network, loss, parameters, X, watch)
@@ -122,10 +122,10 @@ def infer_into(
     X: Array | CsrData,
     watch: Watch | None = None,
 ) -> None:
-    """Write into ``outputs`` (n, d_L), on the host or the device, what `infer` returns."""
+    """Write the outputs to ``outputs`` (n, d_L), on the host or the device; see `infer`."""
     n, on_host = len(X), backend.name == "cpu"
     room = CHUNK_BYTES if on_host else DEVICE_CHUNK_BYTES
-    # Dense rows on the host stay where they are; others take room in each chunk.
+    # On the CPU, dense rows are used in place; other rows need memory for each chunk.
     stays = on_host and isinstance(X, np.ndarray)
     width = max(network.sizes[1:] if stays else network.sizes)
     chunk = max(1, min(n, room // (width * X.dtype.itemsize)))
@@ -141,9 +141,9 @@ def infer_into(
 
 
 class RecordedInference:
-    """The outputs for so many rows at a time, on the CPU: bound once, then replayed.
+    """The forward pass for a fixed number of rows on the CPU, recorded once and replayed.
 
-    It reads ``parameters`` as they are at each call. loss : with the `predict` of `Loss`.
+    Each call reads the current values of ``parameters``. loss : one with the `predict` of `Loss`.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Trainings of one epoch each on a few rows, whose steps stay recorded and whose arrays stay.
+"""Recorded steps that are kept between trainings of one epoch each on a few rows.
 
-Around the step of such a training, to bind it, and to copy what it goes on from in and out, takes
+In such a training, to bind the step and to copy parameters and optimizer state in and out takes
 longer than the step itself.
 """
 
@@ -25,13 +25,13 @@ from gpubp.training.loop import train
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import OptimizerState, Trainer
 
-MOST = 4  # steps, each for a number of rows
-KEPT_BYTES = 1 << 27  # of the parameters and what is as long as they are
-ROWS_BYTES = 1 << 22  # of the rows of one step, and of its activations: more of them gain nothing
+MOST = 4  # steps to keep, each for another number of rows
+KEPT_BYTES = 1 << 27  # parameters, gradient, optimizer state and their copies
+ROWS_BYTES = 1 << 22  # rows of one step and their activations: larger ones gain nothing
 
 
 class OwnBatches(Batches):
-    """Batches in arrays of their own, where other rows can take the place of these."""
+    """Batches that own their arrays, so that the rows can be replaced."""
 
     X: np.ndarray
 
@@ -41,7 +41,7 @@ class OwnBatches(Batches):
         self.replace(X, Y, self._weights)
 
     def replace(self, X: np.ndarray, Y: np.ndarray, weights: np.ndarray | None) -> None:
-        """Take other rows from now on, of the same shapes, and weighted if these are."""
+        """Replace the rows by others of the same shapes, with weights if the first had weights."""
         self.X[...], self.Y[...] = X, Y
         if weights is not None:
             self._weights, self._of_one_step = weights, None
@@ -49,16 +49,16 @@ class OwnBatches(Batches):
 
 @dataclass(frozen=True)
 class KeptStep:
-    """A trainer for some number of rows, which has `OwnBatches`, and how it trains."""
+    """A trainer with `OwnBatches` for a fixed number of rows, and its recipe."""
 
     trainer: Trainer
     recipe: Recipe
 
 
 class KeptSteps:
-    """The steps of one network, for several numbers of rows, that all train the same arrays.
+    """The steps of one network for several numbers of rows, which all train the same arrays.
 
-    The first that is added has them made.
+    The first step that is added allocates the arrays.
     """
 
     def __init__(self, backend: Backend, network: Network, loss: Loss) -> None:
@@ -69,7 +69,7 @@ class KeptSteps:
 
     @property
     def theta(self) -> np.ndarray:
-        """The parameters, which training changes in place."""
+        """The parameters (size,), which training changes in place."""
         return self._trained[0]
 
     @property
@@ -78,7 +78,7 @@ class KeptSteps:
         return self._first.theta, *self._first.vectors
 
     def of(self, data: TrainingData) -> KeptStep | None:
-        """Return the step for rows such as ``data``, if there is one."""
+        """Return the step for rows with the shapes of ``data``; None if there is none."""
         return self._steps.get(_form(data))
 
     def add(
@@ -89,13 +89,14 @@ class KeptSteps:
         state: OptimizerState,
         threads: int | None,
     ) -> KeptStep:
-        """Return a new step for rows such as ``data``, in place of the oldest if there are MOST.
+        """Add and return a step for rows with the shapes of ``data``.
 
-        theta, state : where training begins; for all but the first step, where it is. threads :
-        see `fit`, which raises the same.
+        If there are MOST steps already, it replaces the oldest.
+        theta, state : the initial parameters and optimizer state for the first step; for a later
+        one, the current values. threads : see `fit`. Raises the errors of `fit`.
         """
         check_fit(self.network, self.loss, data, None, recipe, theta, state)
-        start = Start(theta, np.random.RandomState(0), state=state)  # without dropout, no draws
+        start = Start(theta, np.random.RandomState(0), state=state)  # draws nothing without dropout
         of = self.backend, self.network, self.loss
         with self._in_use(data, recipe, threads):
             trainer = make_trainer(*of, data, recipe, start, kind=OwnBatches, beside=self._first)
@@ -116,9 +117,9 @@ class KeptSteps:
         history: History,
         threads: int | None,
     ) -> Fitted:
-        """Train for one epoch on ``data``, within `undone_on_failure`; continue ``history``.
+        """Train for one epoch on ``data`` and continue ``history``; call in `undone_on_failure`.
 
-        state : the rate and the count of updates to go on with. rng, threads : see `fit`.
+        state : has the learning rate and the number of updates so far. rng, threads : see `fit`.
         """
         trainer, batches = step.trainer, cast(OwnBatches, step.trainer.batches)
         batches.replace(cast(np.ndarray, data.X), data.targets, data.weights)
@@ -137,7 +138,7 @@ class KeptSteps:
 
     @contextmanager
     def undone_on_failure(self, history: History) -> Iterator[None]:
-        """Put the arrays, and the losses of ``history``, back if what is done inside raises."""
+        """Restore the arrays and the losses of ``history`` if the body of the with raises."""
         epochs = len(history.losses)
         for saved, array in zip(self._saved, self._trained, strict=True):
             np.copyto(saved, array)
@@ -151,8 +152,8 @@ class KeptSteps:
 
 
 def can_be_kept(backend: Backend, network: Network, data: TrainingData, recipe: Recipe) -> bool:
-    """Return whether a step for rows such as ``data`` can be kept, and is small enough for it."""
-    # Dropout is drawn for each training.
+    """Return whether a step for rows like ``data`` can be kept and is small enough."""
+    # Dropout has another seed in each training.
     if (
         backend.name != "cpu"
         or not isinstance(data.X, np.ndarray)
@@ -169,5 +170,5 @@ def can_be_kept(backend: Backend, network: Network, data: TrainingData, recipe: 
 
 
 def _form(data: TrainingData) -> tuple[Any, ...]:
-    """Return what rows must share to take each other's place in a step."""
+    """Return the shapes and dtypes of ``data``, which are fixed for a step."""
     return data.X.shape, data.X.dtype, data.targets.shape, data.targets.dtype, data.weights is None

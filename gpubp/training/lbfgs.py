@@ -20,11 +20,12 @@ from gpubp.training.trainer import OptimizerState
 
 
 class Objective:
-    """The loss of one network over all of its data, and its gradient, at any parameters.
+    """The loss of one network over all of its data, and its gradient, as a function for SciPy.
 
-    theta : (size,) host array, the parameters to begin with. batches : its rows are taken in
-    their own order, and the gradients of its steps added up. alpha : the L2 penalty, of which
-    data of weight s take alpha / s. parts : 1.
+    theta : (size,) host array, the initial parameters.
+    batches : the rows, in their own order; the gradients of the steps are added up.
+    alpha : the L2 penalty; it is divided by the total weight of the data.
+    parts : must be 1; an argument only because `Trainer` has it.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Objective:
         self.backend, self.network, self.loss, self.batches = backend, network, loss, batches
         ones = [np.ones(shape) for shape in pairwise(network.sizes)]
         mask = network.pack(ones, [W[0] for W in ones], theta.dtype)
-        self._places = np.flatnonzero(mask)  # of the parameters, between the padding
+        self._places = np.flatnonzero(mask)  # indices of the parameters, without padding
         self._n_weights = sum(W.size for W in ones)
         self._padded, self.start = theta.copy(), theta[self._places].astype(np.float64)
         self.evaluations = 0
@@ -56,8 +57,8 @@ class Objective:
             self._tail = backend.record(self._step(work.first(batches.tail), tail))
 
     def _step(self, work: Workspace, row_losses: Array) -> Step:
-        """Return the step over the rows of ``work``; it adds to row_losses (rows,)."""
-        # Bound here, as in `Trainer`: what is recorded must not know this object.
+        """Return the step for the rows of ``work``; it adds their losses to row_losses (rows,)."""
+        # Local variables, as in `Trainer`: a step that refers to self would be a reference cycle.
         backend, network, batches = self.backend, self.network, self.batches
         gradient = BatchGradient(
             backend,
@@ -76,12 +77,12 @@ class Objective:
         return step
 
     def set(self, x: np.ndarray) -> None:
-        """Set the parameters to ``x`` (n_parameters,): all W, then all b, as scikit-learn packs."""
+        """Set the parameters to ``x`` (n_parameters,): all W, then all b, as in scikit-learn."""
         self._padded[self._places] = x
         self.theta[...] = self.backend.asarray(self._padded)
 
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the mean loss at ``x`` (n_parameters,) with its penalty, and its gradient."""
+        """Return the mean loss with the penalty at ``x`` (n_parameters,), and its gradient."""
         self.evaluations += 1
         with np.errstate(all="ignore"):
             self.set(x)
@@ -104,24 +105,24 @@ class Objective:
         return dict(self._full.launches)
 
     def host_state(self) -> OptimizerState:
-        """Return the state that another solver starts from: L-BFGS leaves none."""
+        """Return an empty optimizer state, since L-BFGS has none."""
         return OptimizerState(0.0)
 
     def check_memory(self) -> None:
-        """Take the memory that an evaluation takes, so that a lack of it is found now."""
+        """Run one evaluation, which raises MemoryError now if the memory is too small."""
         if self.backend.name != "cpu":
             self(self.start)
             self.evaluations = 0
 
 
 class _Stopped(Exception):
-    """What ends SciPy's iterations from within one."""
+    """Raised in the callback to end SciPy's iterations."""
 
 
 class _Iterations:
-    """What SciPy calls after each iteration: it keeps the result, and raises to stop.
+    """The callback of SciPy's iterations; it stores the result and raises _Stopped to stop.
 
-    result : the last iteration, in SciPy's terms.
+    result : the result of the last iteration, in SciPy's terms.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class _Iterations:
         result.nit += 1
         if self._on_epoch is None:
             return
-        # Where it ended is what was evaluated last, and so in theta.
+        # An iteration ends at the last evaluation, so theta already has its parameters.
         self._history.epochs = result.nit
         self._history.minimum = Minimum(result.fun, result.nit, evaluations)
         epoch = Epoch(
@@ -161,10 +162,11 @@ class _Iterations:
 def minimize(
     objective: Objective, recipe: Recipe, history: History, on_epoch: OnEpoch | None = None
 ) -> None:
-    """Minimise ``objective`` by L-BFGS, with scikit-learn's options; leave its theta there.
+    """Minimise ``objective`` by L-BFGS with scikit-learn's options; set its theta to the minimum.
 
-    ``history`` gets what was reached, in place of epochs; ``on_epoch`` is called after each
-    iteration, and returns True to stop. That, or an interrupt, leaves the last of them.
+    history : its ``minimum`` gets the result; no epochs are added.
+    on_epoch : called after each iteration; returns True to stop. After a stop or an interrupt,
+    theta is that of the last iteration.
     Byrd, Lu, Nocedal and Zhu (1995); Zhu et al. (1997).
     """
     from scipy.optimize import minimize as scipy_minimize

@@ -1,4 +1,4 @@
-"""The loop of a training: epoch after epoch, until there is a reason to stop."""
+"""The training loop: epoch after epoch, until there is a reason to stop."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def train(
 ) -> History:
     """Train for ``recipe.epochs`` epochs or until a reason to stop; continue ``history``.
 
-    validate : scores the parameters on the validation set after each epoch. With it, training stops
-    by the score, and ends with the parameters of the best epoch.
-    on_epoch : is called after each epoch; returns True to stop.
-    kept : a copy of the initial parameters, which may be overwritten; None makes one.
-    A non-finite loss or parameter stops training with the parameters of the epoch of the lowest
-    loss, and an interrupt with those of the moment, if they are finite.
+    validate : scores the parameters on the validation set after each epoch. With it, the score
+    decides when to stop, and the parameters of the best epoch are restored at the end.
+    on_epoch : called after each epoch; returns True to stop.
+    kept : a copy of the initial parameters, which is overwritten; None makes one.
+    If the loss or a parameter is not finite, training stops and restores the parameters of the
+    epoch with the lowest loss. After an interrupt, the current parameters stay if they are finite.
     """
-    # Callbacks run under the error state of the caller.
+    # Callbacks run with the floating-point error handling of the caller.
     outside = np.errstate(**np.geterr())
     validate, on_epoch = validate and outside(validate), on_epoch and outside(on_epoch)
     started, best = perf_counter(), trainer.copy_theta() if validate else None
@@ -63,10 +63,10 @@ def train(
 
 
 def _forget_scores_of_others(history: History, validate: Validate, start: Parameters) -> None:
-    """Drop the scores of a training that is continued, unless the best is that of ``start``.
+    """Drop the scores of the continued training unless ``start`` has the best score again.
 
-    It is where the same rows are held out again, since training puts its best parameters back. Of
-    other rows, or parameters, a score is no measure of those to come.
+    Training ends with its best parameters, so their score on the same validation rows is the best
+    score. Another score means other rows or parameters, whose scores cannot be compared.
     """
     if history.best_score > -np.inf and validate(start).score != history.best_score:
         history.scores, history.best_score, history.stale = [], -np.inf, 0
@@ -76,8 +76,9 @@ def _forget_scores_of_others(history: History, validate: Validate, start: Parame
 class _Epochs:
     """The epochs of one training.
 
-    kept : takes the parameters of the epoch of the lowest loss, for a training that diverges.
-    best : takes those of the best score, if there is validation.
+    kept : takes the parameters of the epoch with the lowest loss, to restore after a divergence.
+    best : takes the parameters of the epoch with the best score; None without validation.
+    started : the time at which training started, by perf_counter().
     """
 
     trainer: Trainer
@@ -90,7 +91,7 @@ class _Epochs:
     started: float
 
     def run(self, rng: np.random.RandomState) -> StoppedBy:
-        """Train until there is a reason to stop; return it."""
+        """Train until there is a reason to stop; return the reason."""
         trainer, recipe, history = self.trainer, self.recipe, self.history
         theta, lowest = trainer.theta, math.inf
         orders = row_orders(trainer.batches.n_rows, recipe, rng)
@@ -101,7 +102,9 @@ class _Epochs:
                 history.finite_weights = math.isfinite(theta.sum(dtype=np.float64))
                 theta[...] = self.kept
                 return "non_finite"
-            if loss <= lowest and history.epochs + 1 < recipe.epochs:  # or nobody goes back to it
+            if (
+                loss <= lowest and history.epochs + 1 < recipe.epochs
+            ):  # not needed after the last epoch
                 lowest, self.kept[...] = loss, theta
             stop, asked = self._end_epoch(loss, rates)
             if asked:
@@ -111,7 +114,7 @@ class _Epochs:
         return "max_epochs"
 
     def _end_epoch(self, loss: float, rates: float | np.ndarray) -> tuple[bool, bool]:
-        """Note an epoch; return whether to stop for want of improvement, and by request."""
+        """Record an epoch; return whether improvement stopped, and the answer of on_epoch."""
         trainer, history, rows = self.trainer, self.history, self.trainer.batches.n_rows
         history.epochs += 1
         history.samples += rows
@@ -152,7 +155,7 @@ class _Epochs:
 def row_orders(
     rows: int, recipe: Recipe, rng: np.random.RandomState
 ) -> Iterator[np.ndarray | HashedOrder]:
-    """Yield the order of each epoch's rows, which holds until the next is asked for."""
+    """Yield the order of the rows of each epoch; the next one may overwrite it."""
     order = np.arange(rows)
     if not recipe.shuffle:
         while True:
@@ -161,7 +164,7 @@ def row_orders(
         seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
         yield from (HashedOrder(seed, epoch) for epoch in count())
     while True:
-        rng.shuffle(order)  # as scikit-learn permutes it, in half the time
+        rng.shuffle(order)  # the same order as scikit-learn's permutation, in half the time
         yield order
 
 
@@ -169,9 +172,9 @@ def row_orders(
 def check_memory(
     trainer: Trainer, recipe: Recipe, allocate: Callable[[Parameters], object] | None = None
 ) -> None:
-    """Allocate once what `train` allocates besides the trainer.
+    """Allocate the memory of `train` once, to raise MemoryError now instead of in an epoch.
 
-    A MemoryError is raised now instead of within an epoch. allocate : see `make_trainer`.
+    allocate : see `make_trainer`.
     """
     if trainer.backend.name == "cpu":
         return

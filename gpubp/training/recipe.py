@@ -1,4 +1,4 @@
-"""A recipe: every number and every choice that training heeds, in one record."""
+"""`Recipe`: all hyperparameters of a training, in one record."""
 
 from __future__ import annotations
 
@@ -15,49 +15,51 @@ from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Optimizer, make_optimiz
 from gpubp.training.schedules import SCHEDULES
 
 RowOrder = Literal["scikit-learn", "hash"]
-# float64 is the precision of the arrays, the others are those of products of float32 arrays.
+# "float64" means arrays of float64; the others are the precision of products of float32 arrays.
 RecipePrecision = Literal["float32", "float64", "tf32", "bfloat16"]
 
 
 NUMBERS = (
-    HyperparameterSpec("epochs", 200, "The most epochs, or iterations."),
+    HyperparameterSpec("epochs", 200, "Maximum number of epochs or iterations."),
     HyperparameterSpec("batch_size", 200, "Rows of a batch.", low=1),
-    HyperparameterSpec("learning_rate", 1e-3, "Of the first epoch.", closed="neither"),
+    HyperparameterSpec("learning_rate", 1e-3, "Initial learning rate.", closed="neither"),
     HyperparameterSpec("power_t", 0.5, "Exponent of 'invscaling'."),
-    HyperparameterSpec("warmup_epochs", 0.0, "In which the rate rises from 0."),
+    HyperparameterSpec("warmup_epochs", 0.0, "Epochs in which the rate rises from 0."),
     HyperparameterSpec("alpha", 0.0, "L2 penalty."),
-    HyperparameterSpec("clip_norm", 1.0, "Largest norm of a gradient.", closed="neither"),
-    HyperparameterSpec("tol", 1e-4, "Smallest improvement."),
+    HyperparameterSpec("clip_norm", 1.0, "Maximum norm of a gradient.", closed="neither"),
+    HyperparameterSpec("tol", 1e-4, "Smallest improvement that counts."),
     HyperparameterSpec("patience", 10.0, "Epochs without improvement."),
-    HyperparameterSpec("shuffle", True, "Whether epochs take rows in a new order."),
-    HyperparameterSpec("seed", 0, "Draws parameters, dropout and orders."),
+    HyperparameterSpec("shuffle", True, "Whether to shuffle the rows."),
+    HyperparameterSpec("seed", 0, "Seed of parameters, dropout and orders."),
 )
-_RATE = HyperparameterSpec("dropout", 0.0, "Rate of a layer.", high=1)
+_RATE = HyperparameterSpec("dropout", 0.0, "Dropout rate of a layer.", high=1)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that training heeds beside the network, its loss and the data.
+    """All hyperparameters of a training, except the network and its loss.
 
-    epochs : the most epochs, or iterations of L-BFGS. batch_size : rows of a batch; L-BFGS takes
-        all rows.
-    solver, solver_numbers : an entry of `SOLVERS`, and its numbers; others are its defaults.
-    learning_rate : of the first epoch. schedule : an entry of `SCHEDULES`. power_t : the exponent
-        of "invscaling". warmup_epochs : in which the rate rises from 0, step by step.
-    alpha : L2 penalty of the weights, alpha / (2 n) |W|^2 in a batch of n rows.
-    dropout : the rate of the inputs, then of each hidden layer; () for none.
-    clip_norm : the largest norm of the gradient of the data loss; None for any.
-    tol, patience : training stops after more than ``patience`` epochs in a row without an
-        improvement of the loss, or validation score, by ``tol``.
-    shuffle, row_order : whether each epoch takes the rows in a new order, and who draws it:
-        "scikit-learn" as it does, on the host; "hash" where the data lie, the same bits everywhere.
-    seed : draws the initial parameters, dropout and row orders, where nothing else does.
+    epochs : maximum number of epochs, or of iterations of L-BFGS.
+    batch_size : rows of a batch; L-BFGS uses all rows.
+    solver, solver_numbers : a name in `SOLVERS`, and its parameters; others have their defaults.
+    learning_rate : the initial learning rate. schedule : a name in `SCHEDULES`.
+    power_t : exponent of "invscaling".
+    warmup_epochs : number of epochs in which the learning rate rises from 0, step by step.
+    alpha : L2 penalty of the weights; a batch of n rows adds ``alpha / (2 n) |W|^2`` to the loss.
+    dropout : rates of the inputs and of each hidden layer; () for none.
+    clip_norm : maximum norm of the gradient without the penalty; None does not clip.
+    tol, patience : training stops after more than ``patience`` consecutive epochs in which the
+        loss, or the validation score, did not improve by ``tol``.
+    shuffle, row_order : whether to shuffle the rows before each epoch, and how: "scikit-learn"
+        draws its permutations on the host; "hash" computes the same order on every device.
+    seed : seed of initial parameters, dropout and row orders; ignored if `fit` gets a start.
     precision : "float64", or float32 arrays with products in "float32", "tf32" or "bfloat16".
 
     Raises
     ------
     ValueError
-        For an unknown solver, schedule, row order or precision, or a number of no use to them.
+        For an unknown solver, schedule, row order or precision, for a value out of range, and for
+        dropout with L-BFGS.
     """
 
     epochs: int = 200
@@ -79,7 +81,7 @@ class Recipe:
     precision: RecipePrecision = "float32"
 
     def __post_init__(self) -> None:
-        """Check every value, and keep it as a Python number."""
+        """Check every value and convert it to a Python number."""
         solver = entry_of(SOLVERS, self.solver, "solver")
         every = checked(f"solver {self.solver!r}", solver.parameters, self.solver_numbers)
         numbers = {name: every[name] for name in self.solver_numbers}
@@ -96,8 +98,8 @@ class Recipe:
         object.__setattr__(self, "dropout", rates)
         if any(rates) and self.solver == "lbfgs":
             raise ValueError(
-                f"dropout {rates} changes the loss from step to step, which solver 'lbfgs' cannot "
-                f"minimise; take a solver of {sorted(STEPWISE)}"
+                f"dropout must be 0 for solver 'lbfgs', which needs the same loss in every step, "
+                f"got {rates}; use a solver among {sorted(STEPWISE)}"
             )
 
     @property
@@ -107,19 +109,20 @@ class Recipe:
 
     @property
     def solver_options(self) -> dict[str, Any]:
-        """All numbers of the solver, its defaults among them."""
+        """All parameters of the solver, including those with defaults."""
         solver = SOLVERS[self.solver]
         return checked(f"solver {self.solver!r}", solver.parameters, self.solver_numbers)
 
     @property
     def optimizer(self) -> Optimizer:
-        """What updates the parameters; L-BFGS has none."""
+        """The optimizer of the solver; ValueError for L-BFGS, which has none."""
         return make_optimizer(self.solver, **self.solver_numbers)
 
     def rates(self, epoch: int, steps: int, rate: float) -> float | np.ndarray:
-        """Return the learning rate of each step of an epoch, counted from 0; one where all agree.
+        """Return the learning rate of each step of an epoch, (steps,); a number if all are equal.
 
-        rate : what the epochs before have left of the initial rate.
+        epoch : counted from 0. rate : the learning rate after the epochs before, without curve and
+        warm-up.
         """
         curve = SCHEDULES[self.schedule].curve
         if curve is None and epoch >= self.warmup_epochs:
@@ -139,7 +142,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """Return the recipe of a JSON object; names that it leaves out take their defaults.
+        """Return the recipe of a JSON object; missing names have their defaults.
 
         Raises
         ------
@@ -154,12 +157,12 @@ class Recipe:
             raise ValueError(f"a recipe is a JSON object, got {type(values).__name__}")
         known = {f.name: f.default for f in fields(cls)}
         if unknown := sorted(set(values) - set(known)):
-            raise ValueError(f"{unknown[0]!r} is not in a recipe; use {sorted(known)}")
+            raise ValueError(f"{unknown[0]!r} is not a field of a recipe; use {sorted(known)}")
         return cls(**{name: _read(name, value, known[name]) for name, value in values.items()})
 
 
 def _read(name: str, value: Any, default: Any) -> Any:
-    """Return a value of JSON as the field ``name`` has it, or raise ValueError for another type."""
+    """Return the JSON value of the field ``name``; raise ValueError for a wrong type."""
     if name == "solver_numbers":
         right = isinstance(value, dict) and all(map(_is_number_or_bool, value.values()))
     elif name == "dropout":
@@ -183,10 +186,10 @@ def _is_endless(name: str, value: Any) -> bool:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return ``pairs`` as a dict, or raise ValueError for a name that comes twice."""
+    """Return ``pairs`` as a dict; raise ValueError for a duplicate name."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} stands twice in a recipe; leave one out")
+        raise ValueError(f"{twice!r} is in the recipe twice; remove one")
     return found

@@ -11,7 +11,10 @@ from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, numbers_of
 
 
 def _cosine(x: np.ndarray) -> np.ndarray:
-    """Half a cosine, from 1 to 0; Loshchilov and Hutter, SGDR (2017), without restarts."""
+    """Return half a cosine, from 1 at x = 0 to 0 at x = 1.
+
+    Loshchilov and Hutter, SGDR (2017), without restarts.
+    """
     return 0.5 * (1 + np.cos(np.pi * x))
 
 
@@ -19,9 +22,9 @@ _RISE, _FIRST, _LAST = 0.3, 1 / 25, 1 / 250_000
 
 
 def _one_cycle(x: np.ndarray) -> np.ndarray:
-    """From 1/25 up to 1 in three tenths of the training, then down to 1/250,000.
+    """Return a rise from 1/25 to 1 in the first 30 % of the training, then a fall to 1/250,000.
 
-    Smith and Topin, Super-Convergence (2019), in the form that PyTorch made usual.
+    Smith and Topin, Super-Convergence (2019), in PyTorch's form.
     """
     rising, falling = 1 - _cosine(x / _RISE), _cosine((x - _RISE) / (1 - _RISE))
     up, down = _FIRST + (1 - _FIRST) * rising, _LAST + (1 - _LAST) * falling
@@ -32,12 +35,12 @@ def _one_cycle(x: np.ndarray) -> np.ndarray:
 class RateSchedule:
     """An entry of SCHEDULES.
 
-    doc : one sentence for a person.
-    curve : x -> rate / initial rate, with x the part of the training that lies behind; None
-        where the rate does not follow from x alone.
-    solvers : those that it is for, None for all that train by epochs. scikit-learn's estimators
-        ignore it for the others, and so do these: the rate is constant then.
-    parameters : the numbers of an estimator that it takes.
+    doc : its description in the documentation and the command line.
+    curve : x -> rate / initial rate, where x is the fraction of the training that is done; None if
+        the rate does not depend on x alone.
+    solvers : the solvers that use the schedule; None for all that train in epochs. With any other
+        solver the rate is constant, as in scikit-learn.
+    parameters : the parameters of the schedule, with the names that the estimators use.
     """
 
     name: str
@@ -47,31 +50,33 @@ class RateSchedule:
     parameters: tuple[HyperparameterSpec, ...] = ()
 
     def is_for(self, solver: str) -> bool:
-        """Return whether ``solver`` trains by it."""
+        """Return whether ``solver`` uses this schedule."""
         return self.solvers is None or solver in self.solvers
 
 
-# To add a schedule by its curve, add its entry; nothing else has to change.
+# To add a schedule that is a curve, add its entry here; nothing else has to change.
 SCHEDULES: dict[str, RateSchedule] = {
     schedule.name: schedule
     for schedule in (
-        RateSchedule("constant", "The initial rate throughout."),
+        RateSchedule("constant", "The initial rate in every epoch."),
         RateSchedule(
             "invscaling",
-            "Initial rate / (rows seen + 1)^power_t, after each epoch.",
+            "Initial rate / (t + 1)^power_t after each epoch, where t is the number of rows seen.",
             solvers=("sgd",),
-            parameters=(HyperparameterSpec("power_t", 0.5, "Exponent of the rows seen."),),
+            parameters=(HyperparameterSpec("power_t", 0.5, "Exponent of t + 1."),),
         ),
         RateSchedule(
             "adaptive",
-            "A fifth of the rate where training would stop for want of improvement, down to 1e-6.",
+            "Divides the rate by 5 each time training would stop without improvement; training "
+            "stops once the rate is 1e-6 or less.",
             solvers=("sgd",),
         ),
-        RateSchedule("plateau", "As 'adaptive', for every solver."),
-        RateSchedule("cosine", "Falls to 0 over all epochs, by half a cosine.", _cosine),
+        RateSchedule("plateau", "Like 'adaptive', for every solver."),
+        RateSchedule("cosine", "Falls to 0 over all epochs, along half a cosine.", _cosine),
         RateSchedule(
             "one_cycle",
-            "Rises for three tenths of the epochs, then falls to next to nothing.",
+            "Rises from 1/25 of the initial rate to the initial rate in the first 30 % of the "
+            "epochs, then falls to 1/250,000 of it.",
             _one_cycle,
         ),
     )

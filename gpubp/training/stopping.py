@@ -1,4 +1,4 @@
-"""Stopping: what an epoch's loss or validation score means for the next epoch."""
+"""Stopping: whether and how training continues after an epoch, by its loss or score."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 from gpubp.training.recipe import Recipe
 
-LOWEST_RATE = 1e-6  # from which on "adaptive" and "plateau" stop instead
+LOWEST_RATE = 1e-6  # at or below it, "adaptive" and "plateau" stop
 
 
 class Decision(NamedTuple):
-    """What follows from an epoch.
+    """The result of an epoch for the next one.
 
-    best : the best value so far; improved : whether this epoch has it. stale : epochs in a row
-    without an improvement by ``tol``. rate : the learning rate of the next epoch; stop : whether
-    there is none.
+    best : the best value so far. improved : whether this epoch has the best value.
+    stale : consecutive epochs without an improvement by ``tol``.
+    rate : the learning rate of the next epoch. stop : whether to stop.
     """
 
     best: float
@@ -27,10 +27,11 @@ class Decision(NamedTuple):
 def decide(
     recipe: Recipe, value: float, best: float, stale: int, rate: float, samples: int
 ) -> Decision:
-    """Return what follows from an epoch's ``value``: its validation score, or its loss times -1.
+    """Return the decision after an epoch, by scikit-learn's rules.
 
-    best, stale : those of the epochs before. rate : the learning rate of this epoch. samples :
-    rows trained on so far. The rules are scikit-learn's.
+    value : its validation score, or its loss times -1.
+    best, stale : those of the decision before. rate : the learning rate of this epoch.
+    samples : rows trained on so far.
     """
     improved = value > best
     stale = stale + 1 if value < best + recipe.tol else 0

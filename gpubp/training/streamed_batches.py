@@ -1,4 +1,4 @@
-"""Mini-batches of data that stay on the host, uploaded while the device trains on earlier ones."""
+"""Mini-batches that are uploaded from the host while the device trains on earlier ones."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from gpubp.backends.protocol import Array
 from gpubp.training.batches import Batches, HashedOrder
 from gpubp.training.data import CsrData, Matrix
 
-WINDOW_BYTES = 1 << 26  # of the rows of one window; there are two
-MOST_STEPS = 64  # of one window, which a recording runs in one go
+WINDOW_BYTES = 1 << 26  # size of one window; there are two
+MOST_STEPS = 64  # maximum steps of a window; a recording runs them in one launch
 
 
 class StreamedBatches(Batches):
-    """Batches through two windows on the device: one is filled while steps read the other.
+    """Batches in two windows on the device: one is filled while the steps read the other.
 
-    The host gathers the rows of the next window into pinned memory in the planned order, where
-    sparse ones become dense, so that a step finds its own rows side by side: ``order`` points into
-    the windows and stays the same.
+    The host gathers the rows of the next window in pinned memory, in the planned order; sparse
+    rows become dense there. So the rows of a step are contiguous, and ``order``, which has indices
+    into the windows, never changes.
     """
 
     window_bytes = WINDOW_BYTES
@@ -29,7 +29,7 @@ class StreamedBatches(Batches):
 
     @property
     def planned(self) -> Array:
-        """The rows of the data that each step takes; room is made for them when they are read."""
+        """The rows of the data that each step takes; allocated when first used."""
         if self._planned is None:
             self._planned = self.backend.zeros((self.steps, self.batch_size), np.int64)
         return self._planned
@@ -39,9 +39,9 @@ class StreamedBatches(Batches):
         row_bytes = X.row_bytes if isinstance(X, CsrData) else X[0].nbytes
         row_bytes += Y[0].nbytes
         steps = min(MOST_STEPS, self.steps, self.window_bytes // (row_bytes * self.batch_size))
-        self.window = max(1, steps)  # in steps
+        self.window = max(1, steps)  # number of steps
         rows = self.window * self.batch_size
-        # Zeros are targets that a loss can take: a step is run once to be recorded.
+        # Zeros are valid targets for any loss: recording runs a step once on these arrays.
         self.X = backend.zeros((2 * rows, *X.shape[1:]), X.dtype)
         self.Y = backend.zeros((2 * rows, *Y.shape[1:]), Y.dtype)
         windows = np.arange(self.steps) // self.window % 2 * self.window
@@ -52,11 +52,11 @@ class StreamedBatches(Batches):
             tuple(backend.pinned((rows, *source.shape[1:]), source.dtype) for source in (X, Y))
             for _ in range(2)
         ]
-        self._filled: list[Any] = [None, None]  # marks of the last upload into each window
-        self._used: list[Any] = [None, None]  # and of the last step that reads it
+        self._filled: list[Any] = [None, None]  # mark of the last upload to each window
+        self._used: list[Any] = [None, None]  # mark of the last step that reads each window
 
     def windows(self) -> Iterator[int]:
-        """Yield the full steps of each window as soon as it is on its way."""
+        """Yield the number of full steps of each window as soon as its upload has begun."""
         for first in range(0, self.steps, self.window):
             half = first // self.window % 2
             self._fill(half, first * self.batch_size)
@@ -64,7 +64,7 @@ class StreamedBatches(Batches):
             self._used[half] = self.backend.mark()
 
     def _fill(self, half: int, first: int) -> None:
-        """Upload the rows from the ``first`` of the epoch on into a window."""
+        """Upload the rows of the epoch from ``first`` on to window ``half`` (0 or 1)."""
         rows = self._rows[first : first + self.window * self.batch_size]
         if self._filled[half] is not None:
             self.backend.wait_on_host(self._filled[half])
@@ -79,7 +79,7 @@ class StreamedBatches(Batches):
         self.backend.wait(self._filled[half])
 
     def _plan_order(self, order: np.ndarray | HashedOrder) -> Array:
-        """Keep the order of the rows on the host."""
+        """Store the order of the rows on the host; return it, (n,)."""
         if isinstance(order, HashedOrder):
             rows = self.backend.empty((self.n_rows,), np.int64)
             self._hash(order, rows)

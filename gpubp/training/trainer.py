@@ -1,4 +1,4 @@
-"""One network on its data: every array of a training step, and the step, recorded."""
+"""`Trainer`: one network with its data, the arrays of a training step, and the recorded step."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from gpubp.kernels.optimizers import ADVANCE, PENALTY
 from gpubp.training.batch_gradient import BatchGradient
 from gpubp.training.batches import Batches, HashedOrder
 
-WEIGHTS_PER_SUM = 32  # of the penalty, at least
+WEIGHTS_PER_SUM = 32  # minimum weights per partial sum of the penalty
 
 
 @dataclass
 class OptimizerState:
-    """What an optimizer carries from one call to the next, on the host.
+    """The state that an optimizer keeps from one call to the next, on the host.
 
-    vectors : its state (size,), or () before the first update; updates : how many were made;
-    rate : the learning rate of the next epoch.
+    rate : the learning rate of the next epoch. updates : the number of updates made.
+    vectors : its state vectors (size,), or () before the first update.
     """
 
     rate: float
@@ -35,14 +35,17 @@ class OptimizerState:
 
 
 class Trainer:
-    """One network on its data.
+    """Trains one network on its data, one epoch per call.
 
-    theta : (size,) host array, the initial parameters. alpha : the L2 penalty, of which a batch
-    of weight s takes alpha / s. parts : a batch is computed in so many parts, whose gradients are
-    added up: the same mathematics in less memory. dropout : None trains all units.
-    clip_norm : the longest that a gradient of the data loss may be. beside : a trainer of the same
-    network and optimizer on the CPU, whose parameters, gradient and optimizer's vectors this one
-    trains too, as they are: ``theta`` says only their dtype.
+    theta : (size,) host array, the initial parameters.
+    alpha : the L2 penalty; in a batch it is divided by the weight of the rows.
+    state : the optimizer state to start from.
+    parts : number of parts in which a batch is computed. Their gradients are added up: the same
+        mathematics with less memory.
+    dropout : None for none.
+    clip_norm : maximum norm of the gradient without the penalty; None does not clip.
+    beside : a trainer of the same network and optimizer on the CPU, with which this one shares
+        parameters, gradient and state vectors. Of ``theta`` only the dtype is used then.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class Trainer:
             self.vectors = beside.vectors
         self._plan = backend.zeros((batches.steps, optimizer.plan(0, 0, np.ones(1)).size), dtype)
         self._plan_cache = PlanCache(optimizer, batches.steps, dtype)
-        # The weight of the rows of each step, and the decay that follows from it.
+        # The weight of the rows of each step, and alpha divided by it.
         self._step_weights: np.ndarray | None = None
         self._l2 = np.zeros(batches.steps)
         self._penalty_scale = backend.zeros((batches.steps,), np.float64)
@@ -89,7 +92,7 @@ class Trainer:
             backend, network, loss, batches, self.parameters, network.views(self.gradient)
         )
         work = Workspace(backend, network, rows, dtype)
-        # Recorded here, and not within a method: the first run of a step has these frames above it.
+        # Recorded here, not in a method, whose frame would be on the call stack of the first run.
         self._full = backend.record(self._step(work, batches.batch_size, 0))
         self._tail: Recording | None = None
         if batches.tail:
@@ -98,37 +101,37 @@ class Trainer:
             self._set(theta)
 
     def _begin_sums(self) -> None:
-        """Make room for what an epoch adds up, which the host reads in one go.
+        """Allocate the sums of an epoch, in one array that the host reads at once.
 
-        The losses of each row of a batch, those of the tail, the penalty, and a number that is
-        finite where all of theta is.
+        They are the losses of each row of a batch, those of the tail, the penalty, and a number
+        that is finite if all of theta is finite.
         """
         batches, backend = self.batches, self.backend
         n_sums = min(backend.n_partial_sums, -(-len(self.theta) // WEIGHTS_PER_SUM))
         sizes = (batches.batch_size, batches.tail, n_sums, 1)
         self._ends = np.cumsum(sizes)
         self._sums = backend.zeros((sum(sizes),), np.float64)
-        # What each counts in the loss: the mean over the batches, each weighted by its rows.
+        # Factors of the sums in the loss, the mean over the batches weighted by their rows.
         counts = np.array([batches.batch_size, batches.tail, batches.n_rows, 0]) / batches.n_rows
         self._counts = np.repeat(counts, sizes)
 
     def _set(self, theta: np.ndarray) -> None:
-        """Set the parameters and the optimizer's state, which recording may have changed."""
+        """Set parameters and optimizer state; call it after recording, which changes them."""
         self.theta[...] = self.backend.asarray(theta)
         for k, vector in enumerate(self.vectors):
             vector[...] = 0
             if self.state.vectors:
-                # Packed anew, since the padding depends on the dtype, which may have changed.
+                # Packed again, since the padding depends on the dtype, which may have changed.
                 parts = self.network.unpack(self.state.vectors[k])
                 vector[...] = self.backend.asarray(self.network.pack(*parts, theta.dtype))
 
     @property
     def parameters(self) -> Parameters:
-        """The weights and biases on the device, as training has left them."""
+        """The current weights and biases, on the device."""
         return self.network.views(self.theta)
 
     def copy_theta(self) -> Array:
-        """Return a copy of the parameters, there where they lie."""
+        """Return a copy of the parameters, on the device."""
         copy = self.backend.empty(self.theta.shape, self.theta.dtype)
         copy[...] = self.theta
         return copy
@@ -139,16 +142,16 @@ class Trainer:
         return dict(self._full.launches)
 
     def _sum(self, k: int) -> slice:
-        """Return where the ``k``-th of the sums lie."""
+        """Return the slice of the ``k``-th kind of sums; see `_begin_sums`."""
         return slice(self._ends[k - 1] if k else 0, self._ends[k])
 
     def _step(self, work: Workspace, rows: int, sums: int) -> Step:
         """Return one step of training on ``rows`` rows, computed in ``work``.
 
-        sums : which part of the sums takes the losses: 0 for a full batch, 1 for the tail.
+        sums : the kind of sums to which the losses are added: 0 for a full batch, 1 for the tail.
         """
-        # Copied to locals: a closure over self that self keeps is a reference cycle, and only the
-        # garbage collector would free its arrays.
+        # Local variables, since a step that refers to self would be a reference cycle, whose arrays
+        # only the garbage collector would free.
         backend, network, batches = self.backend, self.network, self.batches
         optimizer, theta, plan, clip = self.optimizer, self.theta, self._plan, self._clip
         flat, vectors = self.gradient, self.vectors
@@ -182,11 +185,11 @@ class Trainer:
     def epoch(
         self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None
     ) -> float:
-        """Train on every row once, in this ``order``; return the mean loss with its penalty.
+        """Train on every row once, in this ``order``; return the mean loss with the penalty.
 
-        rates : the learning rate, or that of each step; None is that of ``state``. The loss is
-        NaN where a parameter has become NaN or infinite; NumPy may warn of it, unless the
-        caller has told it not to.
+        rates : the learning rate, a number or one per step; None is that of ``state``.
+        The loss is NaN if a parameter is NaN or infinite. NumPy then warns, unless the caller sets
+        `np.errstate`.
         """
         batches = self.batches
         self.plan_epoch(order, rates)
@@ -202,7 +205,7 @@ class Trainer:
     def plan_epoch(
         self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None
     ) -> None:
-        """Bring to the device what the steps of an epoch in this ``order`` read."""
+        """Upload the plan of an epoch in this ``order``: rows, rates, penalties and masks."""
         batches, backend = self.batches, self.backend
         weights = batches.plan(order)
         if weights is not self._step_weights:
@@ -217,17 +220,17 @@ class Trainer:
         self._sums[...] = 0
 
     def read_loss(self) -> float:
-        """Return the loss, read on the host in one go with what else is added up on the device."""
-        # A product takes the least time, but may overflow where all parameters are finite.
+        """Return the loss; the host reads all sums from the device at once."""
+        # The product is the fastest check, but may overflow for finite parameters.
         loss = self._read_with(self.theta.dot(self.theta))
         return loss if math.isfinite(loss) else self._read_with(self.theta.sum(dtype=np.float64))
 
     def _read_with(self, finite: Array) -> float:
-        """Return the loss; NaN where ``finite`` is not, which counts 0 in it."""
+        """Return the loss; NaN if ``finite``, whose factor is 0, is NaN or infinite."""
         self._sums[-1:] = finite
         return float(self.backend.to_numpy(self._sums).dot(self._counts))
 
     def host_state(self) -> OptimizerState:
-        """Return the optimizer's state on the host; on the CPU its vectors are those in use."""
+        """Return the optimizer state on the host; on the CPU it shares the vectors in use."""
         vectors = tuple(self.backend.to_numpy(v) for v in self.vectors)
         return OptimizerState(self.state.rate, self.state.updates, vectors)

@@ -1,4 +1,4 @@
-"""Validation: rows that training does not see, and how the network does on them."""
+"""Validation: score and loss of a network on rows that are not used for training."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from gpubp.training.loop import check_memory
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import Trainer
 
-# Of the outputs for the rows (n, n_outputs), on the host, and the loss.
+# (outputs for the rows (n, n_outputs) on the host, their loss) -> score, larger is better
 Score = Callable[[np.ndarray, float], float]
 
 
 def minus_loss(outputs: np.ndarray, loss: float) -> float:
-    """Return the loss of the rows times -1."""
+    """Return the loss times -1."""
     return -loss
 
 
 class ValidationSet(NamedTuple):
-    """Rows that training does not see, and how parameters are scored on them."""
+    """Validation rows, and the function that scores the outputs for them."""
 
     rows: TrainingData
     score: Score = minus_loss
 
     def in_dtype(self, recipe: Recipe, backend: Backend) -> ValidationSet:
-        """Return the same with rows in the dtype of ``recipe``, where ``backend`` takes them."""
+        """Return the set with rows for ``backend``, in the dtype of ``recipe``."""
         return self._replace(rows=self.rows.in_dtype(recipe.dtype, backend))
 
 
 class Validation:
-    """Rows to validate on, and what they say of a network's parameters."""
+    """Computes score and loss of a network's parameters on validation rows."""
 
     def __init__(
         self,
@@ -50,14 +50,14 @@ class Validation:
         self._backend, self._network, self._loss = backend, network, loss
         rows, self._score = held
         n = len(rows.X)
-        self._losses = np.empty(n)  # of each row, its share
+        self._losses = np.empty(n)  # of each row, times its share
         weights = np.ones(n) if rows.weights is None else rows.weights.astype(np.float64)
-        # Rows of weight 0 say nothing; dividing by 1 leaves their shares at 0.
+        # If all weights are 0, dividing by 1 leaves the shares at 0.
         shares = (weights / (weights.sum() or 1)).astype(rows.X.dtype)
         self._data: tuple[Array | CsrData, Array, Array] = rows.X, rows.targets, shares
 
     def upload(self, trainer: Trainer, recipe: Recipe) -> None:
-        """Keep the rows on the device, if there is room for them beside ``trainer``."""
+        """Keep the rows on the device if there is enough memory next to that of ``trainer``."""
         host = self._data
         if isinstance(host[0], CsrData):
             return
@@ -71,17 +71,17 @@ class Validation:
     def outputs(self, parameters: Parameters) -> np.ndarray:
         """Return the network's outputs for the rows, (n, n_outputs), on the host.
 
-        One forward pass gives the loss of the rows too.
+        The same forward pass also computes their losses.
         """
         X = self._data[0]
         return infer(self._backend, self._network, self._loss, parameters, X, self._note_losses)
 
     def _note_losses(self, start: int, Z: Array) -> None:
-        """Note the losses of the rows from ``start`` on, whose logits are ``Z``."""
+        """Store the losses of the rows from ``start`` on, whose logits are ``Z``."""
         backend, rows = self._backend, slice(start, start + len(Z))
         _, Y, shares = self._data
         row_losses = backend.zeros((len(Z),), np.float64)
-        delta = backend.empty(Z.shape, Z.dtype)  # of no use here
+        delta = backend.empty(Z.shape, Z.dtype)  # written by the loss, not used
         targets, share = backend.asarray(Y[rows]), backend.asarray(shares[rows])
         self._loss.evaluate(backend, Z, targets, share, row_losses, delta)
         self._losses[rows] = backend.to_numpy(row_losses)

@@ -202,7 +202,7 @@ def test_a_function_cannot_write_into_the_network() -> None:
         return Z.sum(axis=1), Z
 
     for function in (spoils, spoils_by_out):
-        message = f"loss '{function.__name__}' writes into its arguments, which are read-only; "
+        message = f"loss '{function.__name__}' writes to its arguments, which are read-only; "
         with pytest.raises(ValueError, match=message):
             fitted(function)
         with pytest.raises(ValueError, match=message):
@@ -250,7 +250,10 @@ def test_a_negative_count_is_told_as_a_number() -> None:
             make_loss("quantile", quantile=[0.1, 0.9]),
             "'quantile' with targets 'numbers' and 2 outp",
         ),
-        (regression_losses.HUBER, r"the step 'huber' of a loss must take .* a gpubp.Loss, as its"),
+        (
+            regression_losses.HUBER,
+            r"Elementwise 'huber' of a loss must have inputs .* a gpubp.Loss",
+        ),
     ],
 )
 def test_losses_that_do_not_fit_are_refused(loss: Any, message: str) -> None:
@@ -275,7 +278,7 @@ def test_a_wrong_slope_is_told() -> None:
         slope[3, 1] += 0.01
         return value, slope
 
-    given = r"'wrong' gives the slope .* for output 1 of row 3, where a central difference"
+    given = r"'wrong' returns the slope .* for output 1 of row 3, but the central difference"
     with pytest.raises(ValueError, match=given):
         check_loss(wrong, Y[:9] + 1, Y[:9])
     assert check_loss(wrong, Y[:9] + 1, Y[:9], tolerance=0.1) == pytest.approx(0.01, rel=1e-4)
@@ -304,14 +307,14 @@ def test_models_are_cloned_and_pickled(loss: Any) -> None:
 
 def test_saving_is_refused_with_a_way_out(tmp_path: Path) -> None:
     model, path = fitted(squares), tmp_path / "model.safetensors"
-    told = re.escape("set_params(loss='squared_error'), which predicts alike, and save it, or pick")
-    with pytest.raises(ModelFileError, match=rf"loss of its own, 'squares', cannot.*{told}"):
+    told = re.escape("set_params(loss='squared_error'), which predicts the same, or pick")
+    with pytest.raises(ModelFileError, match=rf"user-defined loss 'squares' cannot.*{told}"):
         gpubp.save(model, path)
     outputs = model.predict(X)
     gpubp.save(model.set_params(loss="squared_error"), path)
     assert_array_equal(gpubp.load(path).predict(X), outputs)
     steep = Loss("steep", regression_losses.SQUARED_ERROR, "numbers", "logistic", "")
-    with pytest.raises(ModelFileError, match="no code in it; pickle it"):
+    with pytest.raises(ModelFileError, match="contains no code; pickle it"):
         gpubp.save(fitted(steep), path)
     gpubp.save(MLPClassifier(max_iter=1, device="cpu").fit(X, Y[:, 0] > 0), path)
 

@@ -587,7 +587,7 @@ def test_input_rates_that_cannot_be(rate: Any) -> None:
 
 
 def test_lbfgs_drops_nothing() -> None:
-    with pytest.raises(ValueError, match=r"take a solver of \['adam', "):
+    with pytest.raises(ValueError, match=r"use a solver among \['adam', "):
         MLPRegressor(**BASE, solver="lbfgs", dropout=0.5).fit(*data())
     MLPRegressor(**BASE, solver="lbfgs", dropout=(0, 0)).fit(*data())
 

@@ -191,7 +191,7 @@ def test_a_network_learns_several_quantiles() -> None:
 
 def test_levels_that_do_not_fit_the_outputs_are_refused() -> None:
     loss = make_loss("quantile", quantile=[0.1, 0.9])
-    with pytest.raises(ValueError, match="3 outputs was given for 2 levels of 1 targets; it needs"):
+    with pytest.raises(ValueError, match="3 outputs, but 1 targets with 2 levels need 2"):
         evaluate(loss, np.zeros((4, 3)), np.zeros((4, 1)))
 
 

@@ -178,7 +178,7 @@ def test_batches_in_parts_where_memory_is_short(small: Any) -> None:
             warnings.simplefilter("always")
             fit(ours, given, y)
         stream.synchronize()
-    assert any(re.search("each batch takes [0-9]+ parts", str(w.message)) for w in caught)
+    assert any(re.search("each batch is computed in [0-9]+ parts", str(w.message)) for w in caught)
     assert_allclose(ours.coefs_[0], fit(theirs, rows, y).coefs_[0], 1e-8, 1e-10)
     assert {way.kind for way in fit_memory.ways(cupy_backend.CupyBackend(0), given, 8)} == {Batches}
 

@@ -194,7 +194,7 @@ def test_misuse_is_refused_as_scikit_learn_does(kind: str, name: str) -> None:
 
 def test_other_layers_than_those_of_the_last_fit_are_refused() -> None:
     model = fit(MLPClassifier(**BASE, warm_start=True), X, CLASSES)
-    with pytest.raises(ValueError, match=r"shapes \[\(4, 7\).* ask for \[\(4, 6\)"):
+    with pytest.raises(ValueError, match=r"shapes \[\(4, 7\).* need \[\(4, 6\)"):
         model.set_params(hidden_layer_sizes=(6, 5)).fit(X, CLASSES)
 
 

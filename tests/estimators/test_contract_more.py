@@ -450,13 +450,13 @@ BETTER: dict[str, tuple[str, Misuse, type, str]] = {
         "regressor",
         lambda m, y: m.fit(X, scipy.sparse.csr_matrix(PROBLEMS["multi-label"][1])),
         ValueError,
-        r"y is a csr_matrix, which .* y\.toarray\(\)",
+        r"y is a csr_matrix, but .* y\.toarray\(\)",
     ),
     "other outputs": (
         "regressor",
         lambda m, y: fit(m.set_params(warm_start=True), X, y).fit(X, np.stack([y, y], axis=1)),
         ValueError,
-        "use the same hidden_layer_sizes or fit anew",
+        "use the same hidden_layer_sizes or fit again",
     ),
 }
 
@@ -519,7 +519,7 @@ def test_bad_values_of_our_own_parameters_are_named(name: str, value: Any) -> No
         model.fit(X, TARGET[kind])
     message = str(caught.value)
     assert f"{value!r}" in message
-    assert re.search(r" must (be|have) |has a dict for each", message)
+    assert re.search(r" must (be|have) |needs one dict per", message)
     assert not hasattr(model, "coefs_")
 
 

@@ -112,8 +112,8 @@ def test_training_goes_on_from_them(problem: str, how: str) -> None:
 @pytest.mark.parametrize(
     ("coefs", "intercepts", "classes", "message"),
     [
-        ([np.ones((2, 3))], [np.ones(3)], [1, 2], r"labels of the 3 outputs .* got \[1, 2\]"),
-        ([np.ones((2, 1))], [np.ones(1)], [1, 2, 3], "sorted labels of the 1 output"),
+        ([np.ones((2, 3))], [np.ones(3)], [1, 2], r"labels for the 3 outputs .* got \[1, 2\]"),
+        ([np.ones((2, 1))], [np.ones(1)], [1, 2, 3], "sorted labels for the 1 output"),
         ([np.ones((2, 3))], [np.ones(3)], [3, 1, 2], r"sorted .* got \[3, 1, 2\]"),
         ([np.ones((3, 1))], [np.ones(1)], [0, 1], "X has 2 features, .* is expecting 3 features"),
         ([[[1], [1, 2]]], [np.ones(1)], [0, 1], "coefs_ or intercepts_ has rows of different"),

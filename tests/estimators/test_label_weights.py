@@ -96,7 +96,9 @@ def test_rows_left_to_train_on_need_a_weight(kind: type) -> None:
 def test_rows_given_to_validate_on_need_one_too() -> None:
     model = classifier(early_stopping=True, class_weight={0: 0})
     absent = CLASSES == 0
-    with pytest.raises(ValueError, match=r"rows to validate on all have weight 0, by .*class_wei"):
+    with pytest.raises(
+        ValueError, match=r"rows to validate on all have weight 0, from .*class_wei"
+    ):
         model.fit(X, CLASSES, X_val=X[absent], y_val=CLASSES[absent])
 
 
@@ -187,7 +189,11 @@ def test_smoothed_labels_are_weighed_too() -> None:
 @pytest.mark.parametrize(
     ("y", "weights", "message"),
     [
-        (YES_NO, BY_LABEL[:, :2], r"shape \(90, 2\), but y has \(90, 3\); give one weight for"),
+        (
+            YES_NO,
+            BY_LABEL[:, :2],
+            r"shape \(90, 2\), but y has shape \(90, 3\); give one weight per",
+        ),
         (YES_NO, np.full(YES_NO.shape, np.nan), "sample_weight contains NaN"),
         (CLASSES, BY_LABEL, "1D array or scalar"),
     ],
@@ -241,10 +247,10 @@ def test_class_weights_by_row_are_those_of_the_rows_to_train_on(tmp_path: Path) 
         (WEIGHTS, CLASSES, "use sample_weight"),
         ([[1], [1, 2]], YES_NO, "rows of different lengths"),
         ({0, 1}, YES_NO, "no numbers"),
-        (-BY_LABEL, YES_NO, "numbers of 0 or more, .* from -2"),
+        (-BY_LABEL, YES_NO, "numbers of 0 or more with .* from -2"),
         (np.where(BY_LABEL > 1, np.nan, 1), YES_NO, "from nan to nan"),
         (np.where(BY_LABEL > 1, np.inf, 1), YES_NO, "from 1.0 to inf"),
-        (np.full(YES_NO.shape, 1e308), YES_NO, "of a finite sum"),
+        (np.full(YES_NO.shape, 1e308), YES_NO, "with a finite sum"),
         (np.zeros(YES_NO.shape), YES_NO, "sum above 0, got numbers from 0.0 to 0.0"),
     ],
     ids=str,

@@ -118,7 +118,7 @@ def test_biases_can_be_taken_in_and_not_dropped() -> None:
     model = fit(classifier(fit_intercept=False), X, y)
     model.set_params(fit_intercept=True).partial_fit(X, y)
     assert all(np.any(b) for b in model.intercepts_)
-    with pytest.raises(ValueError, match="fit_intercept=False go on from intercepts_ that are 0"):
+    with pytest.raises(ValueError, match="fit_intercept=False need intercepts_ that are 0"):
         model.set_params(fit_intercept=False).partial_fit(X, y)
     model.intercepts_ = [np.zeros_like(b) for b in model.intercepts_]
     model.partial_fit(X, y)

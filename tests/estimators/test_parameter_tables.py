@@ -135,7 +135,7 @@ def test_an_optimizer_has_the_numbers_given_and_the_solver_s_own() -> None:
         (["adam"], {}, r"solver must be one of .*, got \['adam'\]"),
         ("sgd", {"beta_1": 0.5}, "'sgd' has no parameter 'beta_1'; it takes only 'momentum', 'n"),
         ("adam", {"beta_1": 1}, "beta_1 must be a number from 0 up to, but not including, 1, got"),
-        ("lbfgs", {}, "'lbfgs' makes no update by steps, .* take one of .*'adam'"),
+        ("lbfgs", {}, "'lbfgs' does not train on mini-batches, .* use one of .*'adam'"),
         ("lbfgs", {"max_fun": 0}, "max_fun must be a whole number from 1 on, got 0"),
     ],
 )

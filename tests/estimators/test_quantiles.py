@@ -175,7 +175,7 @@ def test_bad_levels_are_refused(quantile: Any, message: str) -> None:
 
 def test_training_does_not_go_on_with_more_outputs() -> None:
     model = fit(regressor(), X, ONE).set_params(quantile=[0.1, 0.9], warm_start=True)
-    with pytest.raises(ValueError, match="go on from coefs_ of shapes"):
+    with pytest.raises(ValueError, match="continue from coefs_ of shapes"):
         model.fit(X, ONE)
 
 

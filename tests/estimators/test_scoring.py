@@ -256,7 +256,7 @@ def test_no_score_at_all_is_told_once(score: float) -> None:
     kind, y = PROBLEMS["binary"]
     model = KINDS[kind](**OPTIONS | {"scoring": scorer, "device": "cpu"})
     told = watched(lambda: model.fit(X, y))
-    assert [str(m) for c, m in told if c is UserWarning and "gave no finite score in any" in m]
+    assert [str(m) for c, m in told if c is UserWarning and "returned no finite score in any" in m]
     seen = iter([score, 0.5])
     model.set_params(scoring=lambda *_: next(seen, score))
     assert not [m for _, m in watched(lambda: model.fit(X, y)) if "finite score" in m]

@@ -174,7 +174,7 @@ def test_coefs_that_do_not_fit_together_are_refused() -> None:
         X, Y
     )
     model.coefs_ = model.coefs_[:1]
-    with pytest.raises(ValueError, match="do not fit together; set both by layer"):
+    with pytest.raises(ValueError, match="do not fit together; set one array per layer"):
         model.predict(X)
 
 

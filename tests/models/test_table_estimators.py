@@ -300,7 +300,7 @@ def test_given_validation_rows() -> None:
     by_target = TableClassifier(**model.get_params())
     by_target.fit(table(y=LABELS), target="y", X_val=table(y=LABELS))
     assert by_target.network_.validation_scores_ == model.network_.validation_scores_
-    with pytest.raises(ValueError, match="X_val and y_val are for early_stopping=True"):
+    with pytest.raises(ValueError, match="X_val and y_val require early_stopping=True"):
         TableClassifier(**SMALL).fit(table(), LABELS, **given)
 
 

@@ -87,7 +87,7 @@ def test_unknown_parameters(given: dict[str, Any], message: str) -> None:
             "The 'hidden_layer_sizes' parameter .* Got 'wide' instead",
         ),
         ({"dtype": "int8"}, "The 'dtype' parameter of TableClassifier .* Got 'int8' instead."),
-        ({"class_weight": {"x": 1}}, "class_weight has .'x'., which y has not"),
+        ({"class_weight": {"x": 1}}, "class_weight has keys .'x'., which are not in y"),
         ({"categorical": "a"}, "categorical"),
         ({"drop": ["z"]}, "rows.csv has no column 'z'"),
     ],

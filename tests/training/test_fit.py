@@ -136,7 +136,7 @@ ADAM_STATE = OptimizerState(0.1, 1, (np.zeros(3), np.zeros(3)))
     [
         ({"data": rows(slice(0))}, "data has no rows"),
         ({"data": TrainingData(X[:, :3], Y, Y, None)}, "data.X has 3 columns, .* 4 inputs"),
-        ({"data": TrainingData(X, Y, Y[:9], None)}, "other numbers of targets"),
+        ({"data": TrainingData(X, Y, Y[:9], None)}, "not as many targets"),
         ({"data": TrainingData(X, Y, Y + 1, None)}, "must be classes from 0 to 2"),
         ({"data": TrainingData(X, Y, Y[:, None], None)}, "must be classes"),
         (
@@ -148,9 +148,9 @@ ADAM_STATE = OptimizerState(0.1, 1, (np.zeros(3), np.zeros(3)))
         ({"start": Start.new(NETWORK, Recipe())}, "start.theta is float32"),
         (
             {"start": replace(Start.new(NETWORK, RECIPE), state=ADAM_STATE), "solver": "sgd"},
-            "2 vectors, but solver 'sgd' keeps velocity",
+            "2 vectors, but solver 'sgd' has the vectors velocity",
         ),
-        ({"dropout": (0.5,)}, "has 1 rates, but the network takes 2"),
+        ({"dropout": (0.5,)}, "has 1 rates, but the network needs 2"),
     ],
 )
 def test_a_mistake_is_named(changes: dict[str, Any], message: str) -> None:
