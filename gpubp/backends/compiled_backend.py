@@ -159,7 +159,7 @@ class CompiledBackend(NumpyBackend):
             self.not_cut = str(reason)
         finally:
             self._np = np
-        return CompiledTape(super().record(step))
+        return CompiledTape(self._tape(step))
 
     @contextmanager
     def in_use(self, threads: int | None, work: int) -> Iterator[None]:

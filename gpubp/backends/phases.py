@@ -156,7 +156,7 @@ class _Tile(NamedTuple):
 
     @property
     def size(self) -> int:
-        return (self.end - self.begin) * self.op.out.shape[1]
+        return (self.end - self.begin) * int(self.op.out.shape[1])
 
     @property
     def address(self) -> int:
@@ -187,7 +187,7 @@ def _rows_per_tile(shape: tuple[int, ...], most: int) -> int:
 
 
 def _rows_summed(op: Product) -> int:
-    return op.A.shape[0] if op.transpose_a else op.A.shape[1]
+    return int(op.A.shape[0] if op.transpose_a else op.A.shape[1])
 
 
 def _sum_tiles(

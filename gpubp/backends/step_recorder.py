@@ -1,7 +1,7 @@
-"""The calls of a step while it is recorded, with what each reads and writes.
+"""Records the calls of a step, with the memory that each reads and writes.
 
-A step that one of our compiled functions computes as a whole can be cut into tiles (see
-`gpubp.backends.phases`). `Unplanned` says why another cannot.
+A step that consists of compiled calls only can be cut into tiles (see `gpubp.backends.phases`).
+`Unplanned` gives the reason why a step cannot.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ class Op:
         return overlap(self.writes, others) or overlap(other.writes, mine)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Product(Op):
-    """A B into ``out``, or added to it."""
+    """The product A B, written into ``out`` or added to it."""
 
-    A: Any = None
-    B: Any = None
-    out: Any = None
-    transpose_a: bool = False
-    transpose_b: bool = False
-    accumulate: bool = False
+    A: np.ndarray
+    B: np.ndarray
+    out: np.ndarray
+    transpose_a: bool
+    transpose_b: bool
+    accumulate: bool
 
 
 class StepRecorder:
@@ -109,9 +109,18 @@ class StepRecorder:
         plain = all(a.ndim == 2 and a.flags.c_contiguous and a.dtype == out.dtype for a in arrays)
         if not plain or out.dtype not in LETTERS or not all(a.size for a in arrays):
             raise Unplanned("a product is not of matrices of one dtype")
-        reads, writes = [extent(A), extent(B)], [extent(out)]
         self.ops.append(
-            Product(None, reads, writes, [], A, B, out, transpose_a, transpose_b, accumulate)
+            Product(
+                None,
+                [extent(A), extent(B)],
+                [extent(out)],
+                A=A,
+                B=B,
+                out=out,
+                transpose_a=transpose_a,
+                transpose_b=transpose_b,
+                accumulate=accumulate,
+            )
         )
         if bias is not None:
             self.run(COPY, (out, out), bias=bias)
