@@ -8,7 +8,6 @@ ufuncs with ``out=``.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,18 +30,13 @@ class Activation:
     doc: str = ""
 
 
-_FUNCTIONS = re.compile(r"\b(exp|expm1|log1p|tanh)\(")  # compilers do not vectorize these
-
-
 def _forward(name: str, body: str, numpy: Any) -> Elementwise:
-    vectorizes = not _FUNCTIONS.search(body)
-    return Elementwise(name, "T z", "T a", body, numpy, vectorizes=vectorizes)
+    return Elementwise(name, "T z", "T a", body, numpy, vectorizes=True)
 
 
 def _delta(name: str, kept: str, body: str, numpy: Any) -> Elementwise:
-    vectorizes = not _FUNCTIONS.search(body)
     inputs = f"T g, T {kept}"
-    return Elementwise(f"{name}_delta", inputs, "T delta", body, numpy, vectorizes=vectorizes)
+    return Elementwise(f"{name}_delta", inputs, "T delta", body, numpy, vectorizes=True)
 
 
 def logistic(np: Any, z: Any, a: Any) -> None:

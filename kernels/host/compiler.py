@@ -24,7 +24,7 @@ from gpubp.settings import default_compiled
 
 from ..elementwise import RUN, Elementwise
 from .cache import cached, digest, open_cache, store
-from .exp import EXP
+from .functions import FUNCTIONS
 
 C_TYPES = {
     "float32": "float",
@@ -145,7 +145,7 @@ def source(step: Elementwise, form: Form) -> str:
     before = f"const ptrdiff_t first = start;\n{step.prologue}" if step.prologue else ""
     return f"""#include <math.h>
 #include <cstddef>
-{EXP}{aliases}
+{FUNCTIONS}{aliases}
 extern "C" void gpubp_step(
     void* const* data, const ptrdiff_t* numbers, ptrdiff_t begin, ptrdiff_t end) {{
 const ptrdiff_t columns = numbers[0];
