@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gpubp.explain.example import Example
 from gpubp.explain.trace import StepTrace
 from gpubp.reports.html import element, escape, number, svg
+from gpubp.reports.tables import chart_numbers, data_table
 
 _WIDTH, _HEIGHT = 360.0, 180.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 10.0, 26.0, 24.0
@@ -58,7 +59,30 @@ class Curve:
         inner.append(element("line", class_="now"))
         places: dict[str, Any] = {"data_x0": _LEFT, "data_x1": _WIDTH - _RIGHT}
         places |= {"data_first": self.first, "data_last": self.last}
-        return svg(_WIDTH, _HEIGHT, "".join(inner), f"{self.title} over the steps", **places)
+        about = self._about()
+        label = f"{self.title} over the steps"
+        return svg(_WIDTH, _HEIGHT, "".join(inner), label, about=about, **places)
+
+    def numbers(self, places: Sequence[int]) -> str:
+        """Return the table of the drawing, with the steps at ``places``."""
+        goals = any(point.goal is not None for point in self.points)
+        several = len({trace.row for trace in self.traces}) > 1
+        heads = ["Step", *(["Row"] if several else []), "Before", "After"]
+        rows = []
+        for k in places:
+            trace, (before, after, goal) = self.traces[k], self.points[k]
+            row = [str(trace.number), *([str(trace.row)] if several else [])]
+            row += [number(before), number(after)]
+            rows.append([*row, number(goal)] if goal is not None else row)
+        label = f"{self.title} over the steps"
+        table = data_table(escape(label), [*heads, *(["Target"] if goals else [])], rows)
+        return chart_numbers(label, [table])
+
+    def _about(self) -> str:
+        """A description of the drawing for screen readers."""
+        first, last = self.points[0], self.points[-1]
+        ends = f"{number(first.before)} at step {self.first}, {number(last.after)} at {self.last}."
+        return f"{self.title}: {ends} The numbers are in a table."
 
     def _line(self) -> list[list[float]]:
         """The steps as segments; of very many steps, only some, and the lines between them."""

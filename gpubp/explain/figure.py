@@ -23,7 +23,7 @@ from gpubp.explain.quantities import weight_name
 from gpubp.reports.html import element, escape, svg
 
 _MOST_TEXT = 16.0  # pixels on a screen; the least is FONT
-_THIN, _THICK = 0.8, 5.0  # lines
+_THIN, _THICK = 1.0, 5.0  # lines
 _MOST_ARROWS = 16
 _DIGITS = (6, 3, 2)  # of a number on an edge, the first for which all edges of a unit have room
 _MOST_LABELS = 9  # between two layers at once; more cannot be told apart
@@ -91,6 +91,12 @@ class Figure:
         wide = ", ".join(_MEANING[matrix] for matrix in sorted(matrices))
         return f"Line width: {wide}. Dashed: negative."
 
+    @property
+    def about(self) -> str:
+        """A description of the drawing for screen readers."""
+        sizes = "-".join(str(size) for size in self.layout.q.example.network.sizes)
+        return f"A {sizes} network, inputs on the left. {self.legend} The numbers are in a table."
+
     def markup(self, kind: str | None = None) -> str:
         """Return the drawing as SVG; ``kind`` is its class."""
         layout = self.layout
@@ -103,7 +109,8 @@ class Figure:
         style = ";".join((*sizes, most))
         inner = "".join(parts)
         role = "group" if "data-for" in inner else "img"
-        return svg(layout.width, layout.height, inner, self.label, role, style=style, class_=kind)
+        size = layout.width, layout.height
+        return svg(*size, inner, self.label, role, about=self.about, style=style, class_=kind)
 
     def _headings(self) -> Iterator[str]:
         last = len(self.layout.units) - 1
@@ -197,7 +204,7 @@ class Figure:
         return _line(
             edge.ends,
             element("title", escape(f"{below} → {above}")),
-            stroke_width=_THIN + (_THICK - _THIN) * part,
+            style=f"--w:{_THIN + (_THICK - _THIN) * part:.3g}",
             class_="minus" if edge.value < 0 else None,
             data_w=self.layout.q.place(edge.quantity),
             data_ends=f"{edge.below.unit}.{edge.above.unit}",
