@@ -146,7 +146,8 @@ def bars(
     """Return a bar for each ratio, from 1 on over a logarithmic axis: as fast as ``baseline``.
 
     Bars stand under the name of their case; those of disturbed rows are hatched.
-    looks : the number of each peer's series, from 1. names : what peers are called, if not by their own.
+    looks : the number of each peer's series, from 1. names : what to call peers instead of their
+    own names.
     """
     names = names or {}
     ratios = [row.figures["ratio"] for _, row in pairs]

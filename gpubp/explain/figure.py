@@ -95,7 +95,8 @@ class Figure:
     def about(self) -> str:
         """A description of the drawing for screen readers."""
         sizes = "-".join(str(size) for size in self.layout.q.example.network.sizes)
-        return f"A {sizes} network, inputs on the left. {self.legend} The numbers are in a table."
+        text = f"A {sizes} network, drawn from left to right. {self.legend}"
+        return f"{text} The numbers are in a table."
 
     def markup(self, kind: str | None = None) -> str:
         """Return the drawing as SVG; ``kind`` is its class."""

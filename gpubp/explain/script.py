@@ -136,7 +136,7 @@ SCRIPT = """
 (() => {
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const data = JSON.parse(document.getElementById("trace").textContent);
-  const stages = all(".stage"), pills = all(".pills button");
+  const stages = all(".stage"), pills = all(".pills button[value]");
   const [back, next] = all(".move"), slider = document.getElementById("step");
   let step = 0, stage = 0;
   document.documentElement.classList.add("js");

@@ -63,7 +63,7 @@ summary { cursor: pointer; font-weight: 600; padding: 10px 0; }
 .numbers caption { text-align: left; color: var(--quiet); padding-bottom: 4px; }
 .numbers td, .numbers thead th + th { text-align: right; }
 .numbers th, .numbers td { padding: 4px 14px 4px 0; vertical-align: bottom; }
-.numbers td { white-space: nowrap; }
+.numbers td, .numbers tbody th { white-space: nowrap; }
 .numbers .scroll { max-height: 420px; overflow-y: auto; padding: 2px; }
 [hidden] { display: none !important; }
 @media print { .numbers .scroll { max-height: none; } }
@@ -81,8 +81,8 @@ STACKED_CSS = """
   table.stacked, table.stacked tbody { display: block; }
   table.stacked thead { display: none; }
   table.stacked tr { display: block; border-bottom: 1px solid var(--line); padding: 8px 0; }
-  table.stacked th, table.stacked td, table.stacked td.number { display: flex; justify-content: space-between;
-    gap: 16px; border: 0; padding: 1px 0; text-align: right; }
+  table.stacked th, table.stacked td, table.stacked td.number { display: flex;
+    justify-content: space-between; gap: 16px; border: 0; padding: 1px 0; text-align: right; }
   table.stacked th::before, table.stacked td::before { content: attr(data-label);
     color: var(--quiet); font-weight: 400; text-align: left; }
 }

@@ -83,6 +83,7 @@ def stages_of(text: str) -> dict[str, str]:
 def words_of(markup: str) -> str:
     """What a reader sees of some markup."""
     seen = re.sub(r"<(\w+)[^>]* hidden=[^>]*>.*?</\1>", "", markup)
+    seen = re.sub(r"<(title|desc)>.*?</\1>", "", seen)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", "", seen)))
 
 

@@ -58,7 +58,10 @@ def search_page(comparison: Comparison) -> str:
     found = "".join(element("p", _typeset(sentence)) for sentence in sentences(comparison))
     body = [
         element("h1", escape(title)),
-        _pair(about, _table("Results of the methods", HEADINGS, table(comparison), numbers=range(1, 5))),
+        _pair(
+            about,
+            _table("Results of the methods", HEADINGS, table(comparison), numbers=range(1, 5)),
+        ),
         _legend(comparison.runs),
         element("div", "".join(_figures(comparison)), class_="figures"),
         _pair(element("h2", "What happened") + found, "".join(_extrapolation(comparison))),
@@ -171,7 +174,7 @@ _BY_TIME = (
     "less time than a step of backpropagation, which has to wait for the step before it."
 )
 _LANDSCAPE = (
-    "Lines of equal cost, half a power of ten apart; a wider line is a lower cost. From the plain dot, "
-    "one weight at a time can go only across or up and down, and stalls in the valley; "
+    "Lines of equal cost, half a power of ten apart; a wider line is a lower cost. From the plain "
+    "dot, one weight at a time can go only across or up and down, and stalls in the valley; "
     "backpropagation follows it to the lowest cost."
 )
