@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gpubp.explain.figure import Figure
-from gpubp.explain.markup import Words
+from gpubp.explain.markup import Words, listing, paragraph
 from gpubp.explain.quantities import Quantities
 from gpubp.reports.tables import chart_numbers, data_table
 
@@ -24,8 +24,19 @@ def figure_numbers(figure: Figure) -> str:
     The numbers are markup that the page's script fills in for each step.
     """
     words = Words(figure.layout.q)
-    rest = "".join(words.others(k) for k in range(len(figure.plates)))
-    return chart_numbers(figure.label, [_units(figure, words), *_lines(figure, words)], rest)
+    tables = [_units(figure, words), *_lines(figure, words)]
+    return chart_numbers(figure.label, tables, _rest(words))
+
+
+def _rest(words: Words) -> str:
+    """Return a line that counts the units that the drawing leaves out, "" if there are none."""
+    counts = enumerate(len(shown.rest) for shown in words.q.shown)
+    parts = [f"{count} of {_layer(words, k)}" for k, count in counts if count]
+    return paragraph(f"Not shown: {listing(parts)}.", kind="quiet") if parts else ""
+
+
+def _layer(words: Words, k: int) -> str:
+    return words.layer(k) if k else "the inputs"
 
 
 def _units(figure: Figure, words: Words) -> str:
@@ -47,8 +58,7 @@ def _lines(figure: Figure, words: Words) -> Iterator[str]:
     q: Quantities = figure.layout.q
     for k, edges in enumerate(figure.edges):
         below, above = (q.shown[m].units for m in (k, k + 1))
-        source = words.layer(k) if k else "the inputs"
-        caption = f"{_MATRICES[edges.matrix]} from {source} to {words.layer(k + 1)}"
+        caption = f"{_MATRICES[edges.matrix]} from {_layer(words, k)} to {_layer(words, k + 1)}"
         rows = [
             [words.unit(k, i), *(q(f"layers.{k}.{edges.matrix}.{i}.{j}") for j in above)]
             for i in below

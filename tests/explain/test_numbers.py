@@ -45,7 +45,7 @@ def test_the_headers_of_a_drawing_name_its_numbers() -> None:
 
 def test_units_that_are_not_drawn_are_counted() -> None:
     table = stages_of(made("wide")[2])["1"].partition("<details")[2].partition("</details>")[0]
-    assert "… and 58 more units." in table
+    assert "Not shown: 58 of the inputs, 122 of hidden layer 1, 58 of hidden layer 2 and" in table
 
 
 @pytest.mark.parametrize("name", ["step-by-step", "iris"])
