@@ -18,7 +18,7 @@ _MOST_POINTS = 1000
 
 
 class Point(NamedTuple):
-    """A quantity of one step: before and after it, and what it should be, if that is known."""
+    """A quantity before and after one step, and its target value, None if it has none."""
 
     before: float
     after: float
@@ -26,7 +26,7 @@ class Point(NamedTuple):
 
 
 class Curve:
-    """One quantity over the steps, drawn."""
+    """The drawing of one quantity over the steps."""
 
     def __init__(self, title: str, traces: Sequence[StepTrace], points: Sequence[Point]) -> None:
         self.title = title
@@ -36,7 +36,7 @@ class Curve:
         self.first = traces[0].number - 1
         self.last = traces[-1].number
         low, high = min(values, default=0.0), max(values, default=1.0)
-        # Where training blew up, what came before would be flat on a linear scale.
+        # If training diverged, the steps before would be flat on a linear scale.
         self.log = low > 0 and high > 1000 * max(points[0].before, low)
         self.ticks = _log_ticks(low, high) if self.log else _ticks(min(low, 0.0), high)
         self.low, self.high = self.ticks[0], self.ticks[-1]
@@ -85,7 +85,7 @@ class Curve:
         return f"{self.title}: {ends} The numbers are in a table."
 
     def _line(self) -> list[list[float]]:
-        """The steps as segments; of very many steps, only some, and the lines between them."""
+        """Return the steps as segments; of very many steps, some, and the lines between them."""
         places = range(0, len(self.points), -(-len(self.points) // _MOST_POINTS))
         segments = [segment for k in places if (segment := self.segment(k))]
         if len(places) == len(self.points):
@@ -161,7 +161,7 @@ def _predictions(example: Example, traces: Sequence[StepTrace]) -> tuple[str, li
 
 
 def _path(segments: Sequence[Sequence[float]]) -> str:
-    """One path of all segments; those that begin where the last one ended go on from there."""
+    """Return one path of all segments; a segment that begins at the last end continues it."""
     parts: list[str] = []
     at: tuple[float, float] | None = None
     for x1, y1, x2, y2 in segments:
@@ -173,7 +173,7 @@ def _path(segments: Sequence[Sequence[float]]) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Three to six round numbers from at most ``low`` to at least ``high``."""
+    """Return three to six round numbers, from at most ``low`` to at least ``high``."""
     if high <= low:
         high = low + 1.0
     size = 10.0 ** math.floor(math.log10((high - low) / 2))

@@ -1,4 +1,4 @@
-"""The page of `gpubp explain`: the stages of each step, to walk through in a browser."""
+"""The page of `gpubp explain`: the stages of each step, one at a time in a browser."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from gpubp.reports.html import element, escape, json_script, number, page
 from gpubp.reports.tables import scroll_box
 
 _PHONE = 380.0  # pixels for a drawing on a screen of 400
-_MOST_COLUMNS = 5  # of a drawing that leaves room for text beside it
+_MOST_COLUMNS = 5  # layers of a drawing that leaves room for text next to it
 
 
 def explain_page(example: Example, traces: Sequence[StepTrace]) -> str:
     """Return a self-contained HTML page that shows ``traces``, one or more steps of ``example``.
 
-    Without a script running, it is an article about the first of them.
+    In a browser without scripts, the page shows all stages of the first step, one below the other.
     """
     with np.errstate(all="ignore"):  # training may have blown up
         shown = shown_units(traces)
-        # How many numbers a step has decides how many steps there is room for.
+        # The count of numbers per step limits the number of steps on the page.
         first = Quantities(example, traces[:1], shown)
         _stages(Setting(first))
         places = kept_steps(len(traces), len(first.names))
@@ -78,7 +78,7 @@ def _figure(stage: Stage) -> str:
 def _data(
     example: Example, q: Quantities, places: Sequence[int], drawn: Sequence[Curve]
 ) -> dict[str, Any]:
-    """What the page's script fills in: the numbers of each step, in the order of their names."""
+    """Return the numbers of each step in the order of their names, for the page's script."""
     steps = [
         {
             "number": trace.number,
@@ -115,7 +115,7 @@ def _head(example: Example, traces: Sequence[StepTrace]) -> str:
 
 
 def _units(example: Example) -> str:
-    """Return what is standardised, and where the numbers of the table are."""
+    """Return a sentence about the standardised quantities; "" if there are none."""
     origin = example.origin
     if not origin.standardised:
         return ""
@@ -175,7 +175,7 @@ def _curves(example: Example, drawn: Sequence[Curve], places: Sequence[int]) -> 
         return ""
     inner = "".join(element("figure", c.markup() + c.numbers(places)) for c in drawn)
     rows = {trace.row for trace in drawn[0].traces}
-    notes = ["Each stroke is one step, from before to after, on the row that it learned from."]
+    notes = ["Each stroke is one step: the value of its row before the step, and after it."]
     notes = notes if len(rows) > 1 else []
     if example.origin.scales_targets and example.network.sizes[-1] == 1:
         notes.append("The prediction is in the units of the table, the loss is not.")

@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["STACKED_CSS", "element", "escape", "json_script", "number", "page", "svg"]
 
-# What a page may use: its own inline style and script, and nothing from anywhere else.
+# A page may use its own inline style and script, and nothing else.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 _CSS = """
@@ -93,8 +93,8 @@ def page(title: str, body: str, css: str = "", script: str = "") -> str:
     """Return a whole HTML page.
 
     title : plain text. body : markup, in which the caller has escaped all text.
-    css : goes after the shared style. script : runs at the end of the page; gpubp's own,
-    so that it never holds names or data, which go into `json_script`.
+    css : follows the shared style. script : runs at the end of the page. It must not contain
+    names or data, which belong into `json_script`.
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -110,8 +110,8 @@ def page(title: str, body: str, css: str = "", script: str = "") -> str:
 def element(name: str, inner: str = "", /, **attributes: Any) -> str:
     """Return ``<name ...>inner</name>``, with its attributes escaped; ``inner`` is markup.
 
-    attributes : class_ gives class, data_n data-n; floats are cut to 2 decimals, which is as
-    fine as a drawing needs; None and False leave an attribute out, True has no value.
+    attributes : ``class_`` becomes class, ``data_n`` becomes data-n. Floats are rounded to 2
+    decimals, enough for a drawing. None and False omit an attribute, True gives it no value.
     """
     kept = [
         (key, value)
@@ -153,10 +153,11 @@ def svg(
 def json_script(identifier: str, data: Any) -> str:
     """Return ``data`` as JSON in a script element, for the page's script to parse.
 
-    Numbers keep all of float64. Infinities and NaN, which JSON lacks, must have been replaced.
+    Numbers keep the full precision of float64. The caller must have replaced infinities and NaN,
+    which JSON lacks.
     """
     text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    # Whatever a name holds, nothing in it can end the element or open a comment.
+    # So that no name can end the element or open a comment.
     text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return f'<script type="application/json" id="{escape(identifier)}">{text}</script>'
 

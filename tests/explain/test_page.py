@@ -390,7 +390,7 @@ def test_a_training_that_blew_up(value: float, text: str) -> None:
     assert data["steps"][-1]["outcome"] == "lost"
     assert data["steps"][-1]["curves"] == [None, None]
     alone = words_of(stages_of(explain_page(example, blown_up(traces, value)[-1:]))["8"])
-    assert "no finite number any more" in alone
+    assert "not a finite number any more" in alone
 
 
 def test_a_wide_model_stays_small() -> None:

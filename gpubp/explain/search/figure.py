@@ -1,4 +1,4 @@
-"""The drawings of a comparison of searches: curves of the cost, and the valley that it lies in."""
+"""The drawings of a comparison of searches: curves and contours of the cost."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Axis:
         return cls(low, max(low + 1, math.ceil(math.log10(max(positive)))), start, end)
 
     def at(self, value: float) -> float:
-        """Return the pixel of ``value``; what is below the axis, such as 0, lies at its start."""
+        """Return the pixel of ``value``; values below the axis, such as 0, lie at its start."""
         part = (math.log10(value) - self.low) / (self.high - self.low) if value > 0 else 0.0
         return self.start + max(0.0, part) * (self.end - self.start)
 
@@ -70,7 +70,7 @@ class Axis:
 
 
 def chart(spent: Literal["evaluations", "seconds"], runs: Sequence[Run]) -> str:
-    """Return the lowest cost of each run over what it had spent, both logarithmic.
+    """Return curves of each run's lowest cost over ``spent``, on logarithmic axes.
 
     Returns "" if no run has a cost above 0 to draw.
     """
@@ -94,7 +94,7 @@ def chart(spent: Literal["evaluations", "seconds"], runs: Sequence[Run]) -> str:
 
 
 def _steps(points: Sequence[tuple[float, float]], end: float) -> str:
-    """Return a path that goes right at the height of a point until the next, and then down."""
+    """Return a path of steps: right from each point to the x of the next, then down."""
     first, *rest = points
     steps = "".join(f"H{x:.1f}V{y:.1f}" for x, y in rest)
     return f"M{first[0]:.1f} {first[1]:.1f}{steps}H{end:.1f}"
@@ -140,7 +140,7 @@ def walks_of(comparison: Comparison) -> list[Run]:
 
 
 def landscape(comparison: Comparison) -> str:
-    """Return the cost over two weights as contours, with the ways of the methods that walk.
+    """Return contours of the cost over two weights, with the paths of two methods.
 
     Returns "" if neither one weight at a time nor backpropagation has moved.
     """
@@ -152,7 +152,7 @@ def landscape(comparison: Comparison) -> str:
     width, height = _WIDTH - _RIGHT - _LEFT, _HEIGHT - _BOTTOM - _TOP
     box = element("rect", x=_LEFT, y=_TOP, width=width, height=height)
     inside, marks = [*_contours(comparison.example, frame)], []
-    for run in reversed(walks):  # the corners of the one over the curve of the other
+    for run in reversed(walks):  # backpropagation's curve below the corners of the other
         points = [p.weights for p in run.curve if p.weights is not None]
         line = "M" + "L".join(frame.place(*point) for point in points)
         inside.append(element("path", d=line, class_="halo"))
@@ -208,7 +208,7 @@ class Frame:
 
 
 def frame_of(start: np.ndarray, walks: Sequence[Run]) -> Frame:
-    """Return the part of the plane in which the cost is a tenth of the first, and the start."""
+    """Return the part of the plane with the start and all points below a tenth of its cost."""
     seen = [start, *(run.weights for run in walks if run.weights is not None)]
     first = max(run.curve[0].cost for run in walks)
     for run in walks:
@@ -255,7 +255,7 @@ Spot = tuple[float, float]
 
 
 def _level(heights: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> Iterator[tuple[Spot, Spot]]:
-    """Yield the pieces of the line at height 0 by marching squares, a cell at a time."""
+    """Yield the segments of the line at height 0 by marching squares, cell by cell."""
     above = heights > 0
     corners = above[:-1, :-1] + 2 * above[1:, :-1] + 4 * above[1:, 1:] + 8 * above[:-1, 1:]
     for i, j in np.argwhere((corners > 0) & (corners < 15)):

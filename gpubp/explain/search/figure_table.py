@@ -27,7 +27,7 @@ class Table(NamedTuple):
 
 
 def chart_table(spent: Literal["evaluations", "seconds"], runs: Sequence[Run]) -> Table:
-    """Return the lowest cost of each run at round numbers of what it had spent, and at its end."""
+    """Return the lowest cost of each run at round values of ``spent``, and at the run's end."""
     starts = [float(getattr(run.curve[0], spent)) for run in runs]
     ends = [float(getattr(run, spent)) for run in runs]
     rows = [

@@ -1,4 +1,4 @@
-"""The page of a comparison of searches: curves of the cost, the stall, the extrapolation."""
+"""The page of a comparison of searches: curves, sentences, and the extrapolation."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def _pair(left: str, right: str) -> str:
 
 _INTRODUCTION = (
     "A network is as good as its weights. They can be searched for: change one weight at a time "
-    "and keep what helps, try every combination, or draw them at random. Or the error can say "
-    "which way each weight should go: that is backpropagation. Here all four look for the same "
-    "weights, and every evaluation is counted and timed."
+    "and keep each improvement, try every combination, or draw them at random. Backpropagation "
+    "instead computes from the error in which direction each weight should go. Here all four "
+    "methods look for the same weights, and every evaluation is counted and timed."
 )
 
 
@@ -122,9 +122,9 @@ def _extrapolation(comparison: Comparison) -> Iterator[str]:
     if not rows:
         return
     yield element("h2", escape(EXTRAPOLATION))
-    text = "Each weight more makes a thousand times as many combinations: the curse of "
-    text += "dimensionality. The text that this comparison comes from takes one evaluation a tick "
-    text += "of a clock of 1 GHz; beside it, what was measured here."
+    text = "Each additional weight multiplies the combinations by a thousand: the curse of "
+    text += "dimensionality. The text that this comparison comes from assumes one evaluation per "
+    text += "cycle of a 1 GHz clock; the last column has the rate that was measured here."
     yield element("p", escape(text))
     heads = ("weights", "combinations", *rates(comparison))
     yield _table(EXTRAPOLATION, heads, rows, numbers=range(4))
