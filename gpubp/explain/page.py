@@ -179,7 +179,9 @@ def _curves(example: Example, drawn: Sequence[Curve], places: Sequence[int]) -> 
     notes = notes if len(rows) > 1 else []
     if example.origin.scales_targets and example.network.sizes[-1] == 1:
         notes.append("The prediction is in the units of the table, the loss is not.")
-    notes.append("<span class='hint'>Select a place in a curve to see its step.</span>")
+    notes.append(
+        "<span class='hint'>Select a place in a curve, or move the slider, to see its step.</span>"
+    )
     about = element("p", " ".join(notes), class_="quiet")
     return f"<h2>Over the steps</h2>{about}" + element("div", inner, class_="curves")
 
