@@ -11,6 +11,8 @@ from gpubp.bench.cases import Case
 from gpubp.bench.results import Row
 from gpubp.explain.search.figure import Axis
 from gpubp.reports.html import element, escape, number, svg
+from gpubp.reports.series import colour, mark, series_css
+from gpubp.reports.tables import data_table
 
 # 360 units wide; one unit is 0.95 pixels on a phone and up to 1.25 on a desktop.
 _WIDTH, _HEIGHT = 360, 300
@@ -18,44 +20,21 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 12, 56
 _BAR, _GAP, _HEADING, _LABEL, _VALUE = 18, 5, 24, 128, 58
 _MOST_LETTERS = 38  # of a case's name that fit into the width, in bold of a wide font
 HATCH = "hatch"  # the pattern over the bars of disturbed rows
-_COLOURS = 8
-# Square, triangle, diamond, circle: series differ by shape as well as by colour.
-_MARKS = (
-    "M-5 -5H5V5H-5Z",
-    "M0 -6L6 5H-6Z",
-    "M0 -7L7 0L0 7L-7 0Z",
-    "M-6 0A6 6 0 1 0 6 0A6 6 0 1 0 -6 0Z",
-)
-
 CHART_CSS = """
-:root { --series-5: #8a6d00; --series-6: #a8236d; --series-7: #0b7285; --series-8: #586273; }
-@media (prefers-color-scheme: dark) {
-  :root { --series-5: #d9b84a; --series-6: #f083bd; --series-7: #5cc7d9; --series-8: #9fa9b7; }
-}
 .axis { stroke: var(--line); fill: none; }
 .one { stroke: var(--quiet); stroke-dasharray: 4 4; }
-.curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
-.mark { stroke: var(--panel); stroke-width: 1; }
-.mark.disturbed { stroke-width: 2; }
 .hatch { stroke: var(--panel); stroke-width: 4; }
 svg text { font-size: 14px; }
 svg text.tick { fill: var(--quiet); }
 svg text.case { font-weight: 600; paint-order: stroke; stroke: var(--panel); stroke-width: 5px; }
-""" + "".join(
-    f".curve.series-{k} {{ stroke: var(--series-{k}); }} "
-    f".mark.disturbed.series-{k} {{ fill: var(--panel); stroke: var(--series-{k}); }} "
-    f".mark.series-{k}, .bar.series-{k} {{ fill: var(--series-{k}); }}\n"
-    for k in range(1, _COLOURS + 1)
-)
+""" + series_css()
 
 
 @dataclass(frozen=True)
 class Series:
     """One curve.
 
-    name : of the series. look : its number, which selects colour and mark.
-    points : (x, y), both above 0, in ascending order of x.
-    disturbed : the x of the points that other processes disturbed.
+    look : its number, from 1. disturbed : the x of the points that other processes disturbed.
     """
 
     name: str
@@ -83,30 +62,48 @@ def chart(series: Sequence[Series], x_name: str, y_name: str) -> str:
     for one in series:
         places = [(x.at(a), y.at(b)) for a, b in one.points]
         path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in places)
-        parts.append(element("path", d=path, class_=f"curve series-{_colour(one.look)}"))
+        parts.append(element("path", d=path, class_=f"curve series-{colour(one.look)}"))
         parts += [
-            mark(one.look, *place, disturbed=point[0] in one.disturbed)
+            mark(one.look, *place, hollow=point[0] in one.disturbed)
             for point, place in zip(one.points, places, strict=True)
         ]
-    return svg(_WIDTH, _HEIGHT, "".join(parts), f"{y_name} over {x_name}")
+    about = f"Both axes are logarithmic. Series: {', '.join(one.name for one in series)}."
+    return svg(_WIDTH, _HEIGHT, "".join(parts), f"{y_name} over {x_name}", about=about)
 
 
-def mark(look: int, x: float, y: float, *, disturbed: bool = False) -> str:
-    """Return the mark of series number ``look`` at (x, y), hollow if ``disturbed``."""
-    place = f"translate({x:.1f} {y:.1f})"
-    shape = _MARKS[look % len(_MARKS)]
-    kind = f"mark{' disturbed' if disturbed else ''} series-{_colour(look)}"
-    return element("path", d=shape, transform=place, class_=kind)
+def chart_table(series: Sequence[Series], x_name: str, y_name: str) -> str:
+    """Return the numbers of a chart: a row per x, a column per series; * marks disturbed ones."""
+    values = [dict(one.points) for one in series]
+    rows = [
+        [
+            _exact(x),
+            *(
+                f"{_exact(ys[x])}{'*' * (x in one.disturbed)}" if x in ys else "-"
+                for one, ys in zip(series, values, strict=True)
+            ),
+        ]
+        for x in sorted({x for one in series for x, _ in one.points})
+    ]
+    heads = [x_name, *(one.name for one in series)]
+    return data_table(escape(f"{y_name} over {x_name}"), list(map(escape, heads)), rows)
 
 
-def _colour(look: int) -> int:
-    return look % _COLOURS + 1
+def _exact(value: float) -> str:
+    """Return 1500000 as "1,500,000" and 1.23456 as "1.235"."""
+    return f"{value:,.0f}" if value >= 1000 else number(value, 4)
 
 
-def key(look: int) -> str:
-    """Return the line and the mark of series number ``look``, for a legend."""
-    line = element("path", d="M1 8H33", class_=f"curve series-{_colour(look)}")
-    return element("svg", line + mark(look, 17, 8), viewBox="0 0 34 16", aria_hidden="true")
+def bars_table(pairs: Sequence[tuple[Case, Row]], baseline: str) -> str:
+    """Return the numbers of the bars: a row per case, a column per peer; * marks disturbed ones."""
+    ratios = {(case.name, case.peer): row for case, row in pairs}
+    peers = list(dict.fromkeys(case.peer for case, _ in pairs))
+    rows = []
+    for name in dict.fromkeys(case.name for case, _ in pairs):
+        own = [ratios.get((name, peer)) for peer in peers]
+        cells = [f"{r.figures['ratio']:.2f}{'*' * is_disturbed(r)}" if r else "-" for r in own]
+        rows.append([escape(name), *cells])
+    heads = ["case", *map(escape, peers)]
+    return data_table(escape(f"Speed over that of {baseline}"), heads, rows)
 
 
 def _ticks(x: Axis, y: Axis) -> Iterator[str]:
@@ -148,8 +145,9 @@ def bars(
 ) -> str:
     """Return a bar for each ratio, on a logarithmic axis; bars begin at 1, the ``baseline``.
 
-    Bars are below the name of their case. Bars of disturbed rows are hatched.
-    looks : the number of each peer's series. names : names to show for peers, by their own names.
+    Bars stand under the name of their case; those of disturbed rows are hatched.
+    looks : the number of each peer's series, from 1. names : what to call peers instead of their
+    own names.
     """
     names = names or {}
     ratios = [row.figures["ratio"] for _, row in pairs]
@@ -169,7 +167,7 @@ def bars(
         parts.append(element("text", escape(names.get(case.peer, case.peer)), **label))
         ends = sorted((at, at + math.log(ratio) * scale))
         box = {"x": ends[0], "y": top, "width": ends[1] - ends[0], "height": _BAR}
-        look = f"bar series-{_colour(looks[case.peer])}"
+        look = f"bar series-{colour(looks[case.peer])}"
         parts.append(element("rect", rx=2, class_=look, **box))
         if is_disturbed(row):
             parts.append(element("rect", fill=f"url(#{HATCH})", **box))
@@ -177,7 +175,9 @@ def bars(
     notes = [f"1 = {baseline}; logarithmic axis", *([f"all cases:{common}"] if common else [])]
     for n, note in enumerate(notes):
         parts.append(_text(note, _WIDTH / 2, tops[-1] + _BAR + 28 + 20 * n, "middle"))
-    return svg(_WIDTH, height, "".join(parts), f"Speed over that of {baseline}")
+    least, most = min(ratios), max(ratios)
+    about = f"Ratios from {least:.2f} to {most:.2f}; bars begin at 1 on a logarithmic axis."
+    return svg(_WIDTH, height, "".join(parts), f"Speed over that of {baseline}", about=about)
 
 
 def _case_name(name: str, y: float) -> str:

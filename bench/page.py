@@ -9,25 +9,28 @@ from gpubp.bench.charts import (
     CHART_CSS,
     Series,
     bars,
+    bars_table,
     chart,
+    chart_table,
     is_disturbed,
-    key,
     what_grows,
 )
 from gpubp.bench.report import describe, heading, heads_of, table_cells, with_cases
 from gpubp.bench.results import Part, Row
 from gpubp.bench.usage import BUSY_CORES
 from gpubp.reports.html import STACKED_CSS, element, escape, page
+from gpubp.reports.series import series_key
+from gpubp.reports.tables import chart_numbers, scroll_box
 
 _CSS = """
 .figures { display: grid; gap: 24px; margin: 16px 0 24px; align-items: start; }
 figure { background: var(--panel); border: 1px solid var(--line); border-radius: 8px;
-  padding: 12px; max-width: 480px; }
+  padding: 12px; max-width: 480px; min-width: 0; }
 figcaption { font-weight: 600; margin-bottom: 4px; }
 figure p { font-size: 0.875rem; margin: 4px 0 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; margin: 4px 0 0; padding: 0;
   list-style: none; font-size: 0.875rem; }
-.legend svg { display: inline-block; width: 34px; height: 14px; vertical-align: -2px;
+.legend svg { display: inline-block; width: 60px; height: 16px; vertical-align: -2px;
   margin-right: 6px; }
 table { margin-bottom: 8px; }
 h2 { margin-top: 16px; }
@@ -125,7 +128,7 @@ def _head(head: str, baseline: str) -> str:
 
 
 def _figures(pairs: _Pairs, baseline: str) -> Iterator[str]:
-    looks = {peer: k for k, peer in enumerate(dict.fromkeys(case.peer for case, _ in pairs))}
+    looks = {peer: k for k, peer in enumerate(dict.fromkeys(case.peer for case, _ in pairs), 1)}
     measured = [(case, row) for case, row in pairs if row.status == "ok" and row.timing]
     groups: dict[tuple[str, ...], list[tuple[Case, Row]]] = {}
     for case, row in measured:
@@ -138,9 +141,15 @@ def _figures(pairs: _Pairs, baseline: str) -> Iterator[str]:
         yield _growth(vary, f"{family}, {how}, {precision}", own)
     compared = [(case, row) for case, row in measured if "ratio" in row.figures]
     if compared:
-        caption = element("figcaption", escape(f"Speed over that of {baseline}"))
+        title = f"Speed over that of {baseline}"
         note = _note([row for _, row in compared], "Hatched")
-        yield element("figure", caption + bars(compared, looks, baseline) + note)
+        drawing = bars(compared, looks, baseline) + note
+        yield _figure(title, drawing, bars_table(compared, baseline))
+
+
+def _figure(title: str, drawing: str, table: str) -> str:
+    caption = element("figcaption", escape(title))
+    return element("figure", caption + drawing + chart_numbers(title, [table]))
 
 
 def _note(rows: Sequence[Row], look: str) -> str:
@@ -153,16 +162,17 @@ def _growth(vary: str, title: str, pairs: _Pairs) -> str:
     """Return one chart: the rate by batch size, or the cost by the varied quantity."""
     y_name = {"batch": "rows/s", "rows": "seconds of a fit"}.get(vary, "µs a step")
     series = []
-    for look, who in enumerate(dict.fromkeys(_who(case) for case, _ in pairs)):
+    for look, who in enumerate(dict.fromkeys(_who(case) for case, _ in pairs), start=1):
         own = [(what_grows(case), row) for case, row in pairs if _who(case) == who]
         points = sorted((x, _height(vary, row)) for x, row in own)
         disturbed = frozenset(x for x, row in own if is_disturbed(row))
         series.append(Series(who, look, tuple(points), disturbed))
-    entries = (element("li", key(one.look) + escape(one.name)) for one in series)
+    entries = (element("li", series_key(one.look) + escape(one.name)) for one in series)
     legend = element("ul", "".join(entries), class_="legend")
-    caption = element("figcaption", escape(f"{y_name} over {_NAMES[vary]}: {title}"))
     note = _note([row for _, row in pairs], "Hollow")
-    return element("figure", caption + chart(series, _NAMES[vary], y_name) + legend + note)
+    drawing = chart(series, _NAMES[vary], y_name) + legend + note
+    table = chart_table(series, _NAMES[vary], y_name)
+    return _figure(f"{y_name} over {_NAMES[vary]}: {title}", drawing, table)
 
 
 def _who(case: Case) -> str:
@@ -178,19 +188,19 @@ def _height(vary: str, row: Row) -> float:
 
 def _tables(pairs: _Pairs, heads: list[str], baseline: str) -> Iterator[str]:
     named = [_head(head, baseline) for head in heads]
-    cells = "".join(element("th", escape(text), class_="number") for text in named)
-    head = element("thead", element("tr", element("th", "peer") + cells))
+    cells = "".join(element("th", escape(text), class_="number", scope="col") for text in named)
+    head = element("thead", element("tr", element("th", "peer", scope="col") + cells))
     for name in dict.fromkeys(case.name for case, _ in pairs):
         own = [(case, row) for case, row in pairs if case.name == name]
         body = element("tbody", "".join(_row(case, row, named) for case, row in own))
         yield element("h3", escape(name))
         yield element("p", escape(describe(own[0][0])), class_="quiet")
-        yield element("div", element("table", head + body, class_="stacked"), class_="scroll")
+        yield scroll_box(element("table", head + body, class_="stacked"), f"Figures of {name}")
 
 
 def _row(case: Case, row: Row, heads: Sequence[str]) -> str:
     why = "; ".join(filter(None, (row.reason, row.not_compared)))
-    peer = element("td", escape(case.peer), data_label="peer")
+    peer = element("th", escape(case.peer), scope="row", data_label="peer")
     if row.status != "ok":
         text = element("td", escape(f"{row.status}: {why}"), colspan=len(heads))
         return element("tr", peer + text, class_="bad" if row.status == "failed" else "quiet")

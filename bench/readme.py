@@ -30,11 +30,11 @@ _STYLE = """
 :root { --line: #c9d1dc; --quiet: #586273; --panel: #fff; color: #1c2430; }
 .ground { fill: var(--panel); }
 text { font: 15px system-ui, sans-serif; fill: #1c2430; }
-:root { --series-1: #1f6feb; --series-2: #8a6d00; --series-3: #a8236d; --series-4: #0b7285; }
+:root { --series-1: #2948da; --series-2: #e14200; --series-3: #009f6e; --series-4: #a06aac; }
 @media (prefers-color-scheme: dark) {
   :root { --line: #3b4452; --quiet: #9fa9b7; --panel: #0d1117; }
   text { fill: #e6edf3; }
-  :root { --series-1: #6ea8fe; --series-2: #d9b84a; --series-3: #f083bd; --series-4: #5cc7d9; }
+  :root { --series-1: #82ffff; --series-2: #f58905; --series-3: #499077; --series-4: #ab6fce; }
 }
 """
 
@@ -82,7 +82,7 @@ def picture(part: Part) -> str:
     """Return an SVG file with the bars of all ratios to the baseline."""
     pairs = [(case, row) for case, row in with_cases(part) if "ratio" in row.figures]
     peers = [Row.peer, *dict.fromkeys(c.peer for c, _ in pairs if c.peer != Row.peer)]
-    looks = {peer: k for k, peer in enumerate(peers)}
+    looks = {peer: k for k, peer in enumerate(peers, start=1)}
     drawn = bars(pairs, looks, _NAMES["sklearn_mlp"], _NAMES)
     opening, _, rest = drawn.partition(">")
     style = f"<style>{CHART_CSS}{_STYLE}</style>"

@@ -1,4 +1,4 @@
-"""What the page of `gpubp explain` tells of the way back: stages 4 to 7."""
+"""The stages of the backward pass on the page of `gpubp explain`: 4 to 7."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _SLOPES = {
 
 
 def output_delta(s: Setting) -> Stage:
-    """Return stage 4: where the way back begins."""
+    """Return stage 4: the delta of the output."""
     q, k = s.q, s.depth - 1
     f = q.traces[0].layers[k].activation
     loss = escape(q.example.loss.replace("_", " "))
     m = _divisor(s)
     by = {0: "", 1: "prediction − target"}.get(m, f"(prediction − target) / {m}, with {m} outputs")
     text = paragraph(
-        "Now backward. The delta δ of a unit tells how fast C changes with its z. If δ is "
+        "Now backward. The delta δ of a unit is the rate at which C changes with its z. If δ is "
         "negative, a larger z would lower the loss; if it is positive, a smaller one would. At "
         "the output:"
     )
@@ -55,7 +55,7 @@ def output_delta(s: Setting) -> Stage:
 
 
 def _difference(s: Setting, j: int) -> str:
-    """The delta of one output, with its numbers."""
+    """Return the delta of one output, with its numbers."""
     q, k = s.q, s.depth - 1
     delta = q(f"layers.{k}.delta.{j}", kind="backward")
     a, target = q(f"layers.{k}.A.{j}", kind="forward"), q(f"target.{j}", factor=True)
@@ -65,7 +65,7 @@ def _difference(s: Setting, j: int) -> str:
 
 
 def _divisor(s: Setting) -> int:
-    """The m of delta = (prediction - target) / m; 0 for a loss whose delta is another."""
+    """Return the m of delta = (prediction - target) / m; 0 if the delta has another form."""
     traces = s.q.traces
     gaps = np.array([trace.prediction - trace.target for trace in traces])
     deltas = np.array([trace.layers[-1].delta for trace in traces])
@@ -76,7 +76,7 @@ def _divisor(s: Setting) -> int:
 
 
 def backward(s: Setting, k: int) -> Stage:
-    """Return stage 5 for one hidden layer: what flows back into its units."""
+    """Return stage 5 for one hidden layer: the deltas of its units."""
     q, words = s.q, s.words
     f = q.traces[0].layers[k].activation
     text = paragraph(
@@ -86,14 +86,14 @@ def backward(s: Setting, k: int) -> Stage:
     )
     text += law("δ<sub>j</sub> = f′(z<sub>j</sub>) · Σ<sub>k</sub> w<sub>jk</sub> δ<sub>k</sub>")
     text += paragraph(
-        "Where f is steep, much passes through; where it is flat, next to nothing."
+        "Where f is steep, much of the sum passes; where f is flat, almost nothing."
         if f != "identity"
         else "Here f is the identity, with slope 1 everywhere.",
         "The same rule goes on from layer to layer, however many there are." if k else "",
     )
     text += s.aside(
         f"The correction goes down the company, from {words.people(k + 2)} to "
-        f"{words.people(k + 1)}: whoever was relied on more hears more of it."
+        f"{words.people(k + 1)}: the more weight a report had, the larger its share."
     )
     text += "".join(_blame(s, k, j) for j in q.shown[k + 1].units)
     quantities = [f"layers.{k}.{name}.{{}}" for name in ("error", "slope", "delta")]
@@ -117,7 +117,7 @@ def backward(s: Setting, k: int) -> Stage:
 
 
 def _blame(s: Setting, k: int, j: int) -> str:
-    """What flows back into one hidden unit, and its delta, with their numbers."""
+    """Return the error and the delta of one hidden unit, with their numbers."""
     q, f = s.q, s.q.traces[0].layers[k].activation
     terms = [
         f"{q(f'layers.{k + 1}.W.{j}.{i}', factor=True)} × "
@@ -137,7 +137,7 @@ def _blame(s: Setting, k: int, j: int) -> str:
 
 
 def gradients(s: Setting) -> Stage:
-    """Return stage 6: what each weight has to do with the loss."""
+    """Return stage 6: the gradient of each weight."""
     q, words = s.q, s.words
     text = paragraph(
         "A weight has two ends: the number a<sub>i</sub> that comes in on the left, and the δ "
@@ -145,14 +145,14 @@ def gradients(s: Setting) -> Stage:
     )
     text += law("dC/dw<sub>ij</sub> = a<sub>i</sub> δ<sub>j</sub>")
     text += paragraph(
-        "A weight that carried much into a unit that was far off has the largest gradient; one "
-        "that carried nothing had no part in the loss.",
-        "A bias is added as it is, so its gradient is δ itself." if s.biases else "",
+        "The gradient is large if a large number came in and δ is large; if the number was 0, "
+        "the weight had no part in the loss.",
+        "A bias is added without a factor, so its gradient is δ itself." if s.biases else "",
     )
     text += s.aside(
         f"{sentence(words.people(1))} now {words.verb(1, 'go')} through the reports of "
-        f"{words.people(0)}, as was done with theirs: the louder a report and the larger the "
-        "listener's δ, the more the trust in it has to change."
+        f"{words.people(0)}: the larger a report and the larger the listener's δ, the more the "
+        "trust in that report has to change."
     )
 
     def row(k: int, i: int | None, j: int) -> list[str]:
@@ -176,20 +176,20 @@ def update(s: Setting) -> Stage:
     if plain:
         text = paragraph(
             f"Each weight takes a small step against its gradient; the learning rate, {rate}, "
-            "says how small. All gradients were taken with the old weights."
+            "is the factor. All gradients were taken with the old weights."
         )
         text += law("new w = w − rate × dC/dw")
     else:
         text = paragraph(
-            f"Each weight takes a step, which <code>{escape(repr(q.example.optimizer))}</code> "
-            f"makes at learning rate {rate} from {listing(['the gradient', *s.sources])}. "
+            f"<code>{escape(repr(q.example.optimizer))}</code> computes the step of each weight at "
+            f"learning rate {rate} from {listing(['the gradient', *s.sources])}. "
             "All gradients were taken with the old weights."
         )
         text += law("new w = w − step")
         text += "".join(law(escape(line.strip())) for line in formula_lines(q.example.optimizer))
     text += s.aside(
-        "So everybody changes a little how much to rely on whom, and the next forecast is made "
-        "by a company that listens better."
+        "Everybody now trusts each report a little more or a little less, and the company makes "
+        "its next forecast with the new weights."
     )
 
     def row(k: int, i: int | None, j: int) -> list[str]:

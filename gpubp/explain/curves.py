@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gpubp.explain.example import Example
 from gpubp.explain.trace import StepTrace
 from gpubp.reports.html import element, escape, number, svg
+from gpubp.reports.tables import chart_numbers, data_table
 
 _WIDTH, _HEIGHT = 360.0, 180.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 10.0, 26.0, 24.0
@@ -17,7 +18,7 @@ _MOST_POINTS = 1000
 
 
 class Point(NamedTuple):
-    """A quantity of one step: before and after it, and what it should be, if that is known."""
+    """A quantity before and after one step, and its target value, None if it has none."""
 
     before: float
     after: float
@@ -25,7 +26,7 @@ class Point(NamedTuple):
 
 
 class Curve:
-    """One quantity over the steps, drawn."""
+    """The drawing of one quantity over the steps."""
 
     def __init__(self, title: str, traces: Sequence[StepTrace], points: Sequence[Point]) -> None:
         self.title = title
@@ -35,7 +36,7 @@ class Curve:
         self.first = traces[0].number - 1
         self.last = traces[-1].number
         low, high = min(values, default=0.0), max(values, default=1.0)
-        # Where training blew up, what came before would be flat on a linear scale.
+        # If training diverged, the steps before would be flat on a linear scale.
         self.log = low > 0 and high > 1000 * max(points[0].before, low)
         self.ticks = _log_ticks(low, high) if self.log else _ticks(min(low, 0.0), high)
         self.low, self.high = self.ticks[0], self.ticks[-1]
@@ -58,10 +59,33 @@ class Curve:
         inner.append(element("line", class_="now"))
         places: dict[str, Any] = {"data_x0": _LEFT, "data_x1": _WIDTH - _RIGHT}
         places |= {"data_first": self.first, "data_last": self.last}
-        return svg(_WIDTH, _HEIGHT, "".join(inner), f"{self.title} over the steps", **places)
+        about = self._about()
+        label = f"{self.title} over the steps"
+        return svg(_WIDTH, _HEIGHT, "".join(inner), label, about=about, **places)
+
+    def numbers(self, places: Sequence[int]) -> str:
+        """Return the table of the drawing, with the steps at ``places``."""
+        goals = any(point.goal is not None for point in self.points)
+        several = len({trace.row for trace in self.traces}) > 1
+        heads = ["Step", *(["Row"] if several else []), "Before", "After"]
+        rows = []
+        for k in places:
+            trace, (before, after, goal) = self.traces[k], self.points[k]
+            row = [str(trace.number), *([str(trace.row)] if several else [])]
+            row += [number(before), number(after)]
+            rows.append([*row, number(goal)] if goal is not None else row)
+        label = f"{self.title} over the steps"
+        table = data_table(escape(label), [*heads, *(["Target"] if goals else [])], rows)
+        return chart_numbers(label, [table])
+
+    def _about(self) -> str:
+        """A description of the drawing for screen readers."""
+        first, last = self.points[0], self.points[-1]
+        ends = f"{number(first.before)} at step {self.first}, {number(last.after)} at {self.last}."
+        return f"{self.title}: {ends} The numbers are in a table."
 
     def _line(self) -> list[list[float]]:
-        """The steps as segments; of very many steps, only some, and the lines between them."""
+        """Return the steps as segments; of very many steps, some, and the lines between them."""
         places = range(0, len(self.points), -(-len(self.points) // _MOST_POINTS))
         segments = [segment for k in places if (segment := self.segment(k))]
         if len(places) == len(self.points):
@@ -137,7 +161,7 @@ def _predictions(example: Example, traces: Sequence[StepTrace]) -> tuple[str, li
 
 
 def _path(segments: Sequence[Sequence[float]]) -> str:
-    """One path of all segments; those that begin where the last one ended go on from there."""
+    """Return one path of all segments; a segment that begins at the last end continues it."""
     parts: list[str] = []
     at: tuple[float, float] | None = None
     for x1, y1, x2, y2 in segments:
@@ -149,7 +173,7 @@ def _path(segments: Sequence[Sequence[float]]) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Three to six round numbers from at most ``low`` to at least ``high``."""
+    """Return three to six round numbers, from at most ``low`` to at least ``high``."""
     if high <= low:
         high = low + 1.0
     size = 10.0 ** math.floor(math.log10((high - low) / 2))

@@ -1,4 +1,4 @@
-"""An example to explain: a network, the rows it learns from, and how it learns."""
+"""An example to explain: a network, its training rows, and its optimizer."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ PLAIN_SGD = SGD(momentum=0.0, nesterov=False)
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A network, what it learns from, and how.
+    """A network with the rows that it is trained on, and the settings of the training.
 
-    theta : (size,) float64, see `Network.pack`. X : (n, d_0). Y : (n,) int32 classes for the
-    softmax loss, else (n, d_L). names : a name for each unit of each layer.
-    alpha : L2 penalty of a step, alpha / 2 |W|^2. loss_parameters : those of the loss, where they
-    are not its defaults. origin : where the rows come from, and what they were in the table.
+    theta : (size,) float64, all parameters; see `Network.pack`.
+    X : (n, d_0) inputs. Y : (n,) int32 classes for the softmax loss, else (n, d_L).
+    names : a name for each unit of each layer, the inputs first.
+    rate : learning rate. alpha : factor of the L2 penalty, ``alpha / 2 * sum(W**2)``.
+    loss_parameters : parameters of the loss; None for its defaults.
+    origin : the table of the rows, and their values before standardisation.
     """
 
     name: str
@@ -70,11 +72,13 @@ def build(
 ) -> Example:
     """Return an Example from plain lists.
 
-    weights : [layer][source][unit], or None to draw them by ``seed``. biases : [layer][unit],
-    None for a network without, or "random". inputs : one row or several. targets : likewise;
-    class numbers for the softmax loss.
+    layers : sizes, the inputs first. activation : one name, or one per hidden layer.
+    weights : [layer][source][unit]; None draws them from ``seed``.
+    biases : [layer][unit]; None for a network without biases; "random" draws them from ``seed``.
+    inputs : one row, or a list of rows. targets : likewise; class numbers for the softmax loss.
+    names : a name for each unit of each layer; None for x1, ..., h1, ..., y1, ...
 
-    Raises ValueError, naming what does not fit.
+    Raises ValueError, which names the argument that does not fit.
     """
     sizes = tuple(layers)
     activations = (activation,) * (len(sizes) - 2) if isinstance(activation, str) else activation
@@ -98,7 +102,7 @@ def build(
 
 
 def _theta(network: Network, weights: Any, biases: Any, seed: int) -> np.ndarray:
-    """Return the parameters that are given, and for the others those drawn by ``seed``."""
+    """Return theta from the given parameters; the others are drawn from ``seed``."""
     dtype = np.dtype(np.float64)
     Ws, bs = network.unpack(network.initial_theta(np.random.RandomState(seed), dtype))
     if weights is not None:
@@ -133,7 +137,7 @@ def _rows(inputs: Any, targets: Any, network: Network, loss: str) -> tuple[np.nd
     try:
         X, Y = np.atleast_2d(np.array(inputs, np.float64)), np.array(targets)
     except (TypeError, ValueError):
-        raise ValueError("inputs and targets must be numbers, one list a row") from None
+        raise ValueError("inputs and targets must be numbers, one list per row") from None
     if X.shape[1:] != (d,):
         raise ValueError(f"a row of inputs must have {d} numbers, got {X.shape[-1]}")
     if LOSSES[loss].targets == "index":

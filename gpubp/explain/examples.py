@@ -35,7 +35,7 @@ _KEYS = _SOLVER_KEYS | {
 
 
 class ExampleError(ValueError):
-    """A network in a TOML file that does not hold together; names the file and the key."""
+    """A TOML file does not describe a valid network; the message names the file and the key."""
 
 
 def step_by_step() -> Example:
@@ -53,10 +53,10 @@ def step_by_step() -> Example:
 
 
 def two_weights() -> Example:
-    """One tanh unit between an input and an output: two weights, known best by their product.
+    """One tanh unit between an input and an output: a network of two weights.
 
-    The rows lie on 2 tanh(0.6 x). Where the cost is small, one weight can only change along
-    with the other: a narrow, curved valley.
+    The targets are 2 tanh(0.6 x). The cost is small in a narrow, curved valley, where one weight
+    can change only together with the other.
     """
     x = np.array([0.5, 1.0, 1.5, 2.0])
     return build(
@@ -73,7 +73,7 @@ def two_weights() -> Example:
 
 
 def company() -> Example:
-    """Two sales people report to three managers, and these to a CEO."""
+    """Two sales people report to three managers, who report to a CEO."""
     return build(
         "company",
         [2, 3, 1],
@@ -157,9 +157,10 @@ def read_example(path: str | Path) -> Example:
     """Return the network in a TOML file.
 
     Keys: layers, activation (one name, or one per hidden layer), loss, inputs, targets;
-    weights [layer][source][unit] or seed; biases [layer][unit], "random", or none;
-    learning_rate, solver (one of SOLVERS that updates by steps, by default "sgd") and its numbers,
-    alpha, names, name. momentum is 0 and nesterovs_momentum false by default.
+    weights [layer][source][unit], or seed to draw them; biases [layer][unit] or "random", absent
+    for a network without biases; learning_rate; solver (a stepwise one of SOLVERS, by default
+    "sgd") and its parameters; alpha, names, name. By default momentum is 0 and
+    nesterovs_momentum false.
 
     Raises ExampleError.
     """
@@ -204,7 +205,7 @@ def _from_settings(name: str, settings: Mapping[str, Any]) -> Example:
 
 
 def _optimizer(settings: Mapping[str, Any]) -> Optimizer:
-    """Return the optimizer of a TOML file: plain gradient descent, where it says nothing."""
+    """Return the optimizer of a TOML file; without a solver, plain gradient descent."""
     solver = entry_of(
         {name: SOLVERS[name] for name in STEPWISE}, settings.get("solver", "sgd"), "solver"
     )

@@ -23,10 +23,10 @@ from gpubp.explain.quantities import weight_name
 from gpubp.reports.html import element, escape, svg
 
 _MOST_TEXT = 16.0  # pixels on a screen; the least is FONT
-_THIN, _THICK = 0.8, 5.0  # lines
+_THIN, _THICK = 1.0, 5.0  # lines
 _MOST_ARROWS = 16
 _DIGITS = (6, 3, 2)  # of a number on an edge, the first for which all edges of a unit have room
-_MOST_LABELS = 9  # between two layers at once; more cannot be told apart
+_MOST_LABELS = 9  # between two layers at once; more cannot be distinguished
 
 
 _MEANING = {
@@ -41,7 +41,8 @@ class Edges(NamedTuple):
     """How the edges between two layers are drawn.
 
     flow : the colour, and the direction of the arrows. matrix : the attribute of the layer's
-    trace that widths and labels show. active : it is what the stage is about, with labels.
+    trace that widths and labels show. active : whether the stage is about these edges, so that
+    they have labels.
     """
 
     flow: Literal["plain", "forward", "backward"]
@@ -55,7 +56,7 @@ class Edges(NamedTuple):
 
     @property
     def absolute(self) -> bool:
-        """Whether a width means the same in all drawings and steps, or a part of the whole."""
+        """Whether widths have one scale in all drawings and steps, not one per drawing."""
         return self.matrix in ("W", "new_W")
 
 
@@ -86,10 +87,17 @@ class Figure:
 
     @property
     def legend(self) -> str:
-        """What the drawing's lines and colours mean."""
+        """The meaning of the drawing's lines."""
         matrices = {edges.matrix for edges in self.edges if edges.active} or {"W"}
         wide = ", ".join(_MEANING[matrix] for matrix in sorted(matrices))
         return f"Line width: {wide}. Dashed: negative."
+
+    @property
+    def about(self) -> str:
+        """A description of the drawing for screen readers."""
+        sizes = "-".join(str(size) for size in self.layout.q.example.network.sizes)
+        text = f"A {sizes} network, drawn from left to right. {self.legend}"
+        return f"{text} The numbers are in a table."
 
     def markup(self, kind: str | None = None) -> str:
         """Return the drawing as SVG; ``kind`` is its class."""
@@ -103,7 +111,8 @@ class Figure:
         style = ";".join((*sizes, most))
         inner = "".join(parts)
         role = "group" if "data-for" in inner else "img"
-        return svg(layout.width, layout.height, inner, self.label, role, style=style, class_=kind)
+        size = layout.width, layout.height
+        return svg(*size, inner, self.label, role, about=self.about, style=style, class_=kind)
 
     def _headings(self) -> Iterator[str]:
         last = len(self.layout.units) - 1
@@ -169,7 +178,7 @@ class Figure:
         return found
 
     def _gap(self, k: int, style: Edges) -> str:
-        """The edges into layer k + 1, widest where most flows."""
+        """Return the edges into layer k + 1; a larger number has a wider line."""
         edges = self._edges(k, style.matrix)
         values = [abs(edge.value) for edge in edges]
         scale = self.layout.largest_weight if style.absolute else max(values)
@@ -197,14 +206,14 @@ class Figure:
         return _line(
             edge.ends,
             element("title", escape(f"{below} → {above}")),
-            stroke_width=_THIN + (_THICK - _THIN) * part,
+            style=f"--w:{_THIN + (_THICK - _THIN) * part:.3g}",
             class_="minus" if edge.value < 0 else None,
             data_w=self.layout.q.place(edge.quantity),
             data_ends=f"{edge.below.unit}.{edge.above.unit}",
         )
 
     def _labels(self, k: int, style: Edges) -> str:
-        """The numbers on the edges into layer k + 1: of all, or of one unit at a time."""
+        """Return the numbers on the edges into layer k + 1: all, or those of one unit at a time."""
         edges, taken = self._edges(k, style.matrix), self._taken(k)
         words = ["" if style.matrix == "blame" else f"{self._weight(edge)} " for edge in edges]
         none = [""] * len(edges)
@@ -225,7 +234,7 @@ class Figure:
             groups.setdefault(edge.below if backward else edge.above, []).append(edge)
         first = max(groups, key=lambda unit: sum(abs(edge.value) for edge in groups[unit]))
         for unit, own in groups.items():
-            # Without room for labels the group is empty, but its edges still can stand out.
+            # Without room for labels the group is empty, but its edges can still be highlighted.
             places = (self._placed(own, [""] * len(own), taken, n, far=backward) for n in _DIGITS)
             labels = next((found for found in places if found is not None), None)
             yield element(
@@ -245,10 +254,10 @@ class Figure:
         digits: int,
         far: bool | None = None,
     ) -> str | None:
-        """The labels of ``edges`` to so many digits, or None if they do not find room.
+        """Return the labels of ``edges`` to so many digits, or None without room for them.
 
-        far : where they go by preference: None is the middle, False the unit below, True the
-        unit above.
+        far : the preferred place of the labels: the middle if None, near the unit below if False,
+        near the unit above if True.
         """
         width_of = self.layout.width_of
         labels = list(zip(words, edges, strict=True))
@@ -262,7 +271,7 @@ class Figure:
         return "".join(parts)
 
     def _taken(self, k: int) -> list[Box]:
-        """What the labels of the edges into layer k + 1 must not touch."""
+        """Return the boxes that labels of the edges into layer k + 1 must not touch."""
         units = [unit for column in self.layout.units[k : k + 2] for unit in column]
         plates = [self._plate_box(unit) for unit in units]
         names = [box for unit in units for box in self.layout.boxes(unit)]
@@ -287,7 +296,7 @@ def _line(ends: Ends, inner: str = "", **attributes: object) -> str:
 
 
 def _arrow(ends: Ends, backward: bool) -> str:
-    """The head of an arrow at the end that things flow to."""
+    """Return the head of an arrow, at the end of the edge in the direction of the flow."""
     (x, y), (x0, y0) = (ends.at(0), ends.at(1)) if backward else (ends.at(1), ends.at(0))
     length = ((x - x0) ** 2 + (y - y0) ** 2) ** 0.5
     u, v = 9 * (x - x0) / length, 9 * (y - y0) / length

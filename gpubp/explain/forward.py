@@ -1,4 +1,4 @@
-"""What the page of `gpubp explain` tells of the way forward: stages 1 to 3, and 8."""
+"""The stages of the forward pass on the page of `gpubp explain`: 1 to 3, and 8."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _EXPANDED = 20  # parameters up to which the prediction is written out
 
 
 def network(s: Setting) -> Stage:
-    """Return stage 1: what there is before the step."""
+    """Return stage 1: the network before the step."""
     people, verb = s.words.people, s.words.verb
     chain = "; ".join(f"{people(k)} {verb(k, 'report')} to {people(k + 1)}" for k in range(s.depth))
     what = "weights and biases" if s.biases else "weights"
     text = paragraph(
         "Numbers run through a network in two directions. <b class='forward'>Forward</b>, from "
-        "left to right: what goes in becomes a prediction. <b class='backward'>Backward</b>, "
-        "from right to left: what was wrong with the prediction becomes a correction for each "
-        "weight. Training alternates between the two. Once the network is in use, only "
-        "forward is left."
+        "left to right, the inputs become a prediction. <b class='backward'>Backward</b>, from "
+        "right to left, the error of the prediction becomes a correction for each weight. "
+        "Training alternates between the two. A trained network in use runs only forward."
     )
     text += paragraph(
-        "Each line is a weight: how much the unit on its right makes of the unit on its left.",
+        "Each line is a weight: the factor by which the unit on its right multiplies the "
+        "number from the unit on its left.",
         f"The {s.q.example.network.n_parameters} {what} are all that training may change.",
     )
     text += s.aside(
@@ -47,7 +47,7 @@ def network(s: Setting) -> Stage:
 
 
 def _row(s: Setting) -> str:
-    """The row in the units of the table and as the network has it, where they differ."""
+    """Return the row in the units of the table and standardised; "" if nothing is."""
     origin, q, words, d = s.q.example.origin, s.q, s.words, s.depth
     rows = []
     if origin.X is not None:
@@ -71,12 +71,12 @@ def _row(s: Setting) -> str:
 
 
 def forward(s: Setting, k: int) -> Stage:
-    """Return stage 2 for one layer: what its units make of what reaches them."""
+    """Return stage 2 for one layer: the sums and outputs of its units."""
     f = s.q.traces[0].layers[k].activation
     bias = ", and its bias" if s.biases else ""
     text = paragraph(
-        f"A unit adds up what reaches it, each number times the weight of its line{bias}. "
-        "That sum is its z. What it passes on is a = f(z).",
+        f"A unit adds up the numbers that reach it, each times the weight of its line{bias}. "
+        "The sum is its z. Its output is a = f(z).",
         "Here f leaves z as it is." if f == "identity" else "",
     )
     text += s.aside(
@@ -93,7 +93,7 @@ def forward(s: Setting, k: int) -> Stage:
 
 
 def _sum(s: Setting, k: int, j: int) -> str:
-    """z and a of one unit, with their numbers."""
+    """Return z and a of one unit, with their numbers."""
     q, f = s.q, s.q.traces[0].layers[k].activation
     terms = [
         f"{q(f'layers.{k}.inputs.{i}', factor=True, kind='forward')} × "
@@ -110,13 +110,13 @@ def _sum(s: Setting, k: int, j: int) -> str:
 
 
 def loss(s: Setting) -> Stage:
-    """Return stage 3: how far off the prediction is."""
+    """Return stage 3: the loss of the prediction."""
     q, k = s.q, s.depth - 1
     symbols = q.example.cost.formula.replace("-", "−")
     symbols = symbols.replace("^2", "²").replace("1/2", "½")
     text = s.aside(
-        f"{sentence(s.words.people(s.depth))} forecast what customers would say, and now "
-        "they have spoken. The difference is what has to be explained."
+        f"{sentence(s.words.people(s.depth))} forecast the answer of the customers, and now the "
+        "answer is known. The difference has to be explained."
     )
     text += paragraph(
         "The loss C, or cost, says in one number how far the prediction is from the target.",
@@ -155,7 +155,7 @@ def loss(s: Setting) -> Stage:
 
 
 def again(s: Setting) -> Stage:
-    """Return stage 8: what the step has changed."""
+    """Return stage 8: the forward pass with the new weights."""
     q = s.q
     change = f"from {q('loss')} to {q('new_loss')}."
     why = (
@@ -177,13 +177,13 @@ def again(s: Setting) -> Stage:
         s,
         "lost",
         "bad",
-        "The loss is no finite number any more: the weights have outgrown what the computer can "
-        "hold. A smaller learning rate makes shorter steps.",
+        "The loss is not a finite number any more: the weights have grown out of the range of "
+        "floating-point numbers. A smaller learning rate makes shorter steps.",
     )
     if q.example.alpha:
         text += paragraph("The loss is shown without the penalty, which the step lowers too.")
     text += table(["", "Before", "After"], _before_and_after(s))
-    text += paragraph("Then it all begins anew. Training is many such steps, and nothing else.")
+    text += paragraph("Then the next step begins. Training is many such steps, and nothing else.")
     edges = [Edges("forward", "new_W", True)] * s.depth
     plates = [[INPUT], *([Plate("forward", "", f"new.{m}.{{}}")] for m in range(s.depth))]
     plates[-1].append(TARGET)
@@ -191,7 +191,7 @@ def again(s: Setting) -> Stage:
 
 
 def _before_and_after(s: Setting) -> list[list[str]]:
-    """The outputs of all units and the loss, with the old weights and with the new ones."""
+    """Return the outputs of all units and the loss, with the old and with the new weights."""
     q = s.q
     rows = [
         [s.words.unit(k + 1, j), q(f"layers.{k}.A.{j}", 12), q(f"new.{k}.{j}", 12)]
@@ -212,6 +212,6 @@ def _before_and_after(s: Setting) -> list[list[str]]:
 
 
 def _verdict(s: Setting, when: str, kind: str, text: str) -> str:
-    """What is said of a step with this outcome; only the one that holds is seen."""
+    """Return the sentence for a step with this outcome, hidden if the first step has another."""
     hidden = outcome(s.q.traces[0]) != when
     return element("p", text, class_=f"result {kind}", data_when=when, hidden=hidden)

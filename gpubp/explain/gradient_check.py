@@ -20,18 +20,19 @@ class GradientCheck(NamedTuple):
     parameter: Parameter
     backprop: float
     difference: float
-    kink: bool  # the slope jumps within the difference, so that the two may part
+    kink: bool  # the slope jumps between w - h and w + h, so the two may differ
 
     @property
     def agrees(self) -> bool:
-        """Whether the two are within 1e-7, relative from 1 on."""
+        """Whether the two differ by at most 1e-7: absolute up to 1, relative above."""
         return abs(self.backprop - self.difference) <= 1e-7 * max(1.0, abs(self.backprop))
 
 
 def check_gradients(example: Example, row: int = 0, h: float = 1e-5) -> list[GradientCheck]:
-    """Return, for every parameter, backpropagation beside (C(w + h) - C(w - h)) / 2h.
+    """Return the gradient of every parameter by backpropagation and by a central difference.
 
-    C is the loss of one row, without the penalty. All shifted networks are one population.
+    The difference is (C(w + h) - C(w - h)) / 2h, where C is the loss of ``row`` without the
+    penalty. h : the distance. The shifted networks are evaluated as one population.
     """
     gradient = trace_step(example, row).gradient
     one = replace(example, X=example.X[row : row + 1], Y=example.Y[row : row + 1])

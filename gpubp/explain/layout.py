@@ -1,7 +1,7 @@
-"""Where the units of a network stand in a drawing, and where labels find room on its edges.
+"""The positions of a network's units in a drawing, and of the labels on its edges.
 
-Laid out for a phone: 360 units wide with text of 12 pixels, which is never scaled down; a drawing
-that is wider scrolls. Wide screens get a drawing of their own, with more room for numbers.
+Laid out for a phone: 360 units wide with text of 12 pixels, which is never scaled down; a wider
+drawing scrolls. Wide screens get a drawing of their own, with more room for numbers.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gpubp.reports.html import number
 FONT = 12.0
 RADIUS = 17.0  # of a unit's circle
 LINE, PLATE_LINE = 14.0, 15.0  # heights of a line of a name, and of a plate
-NAME_GAP = 6.5  # from the base line of a name to its circle, whose rim its halo must not cut
-PLATE_EDGE = 3.0  # beside the text of a plate
+NAME_GAP = 6.5  # from the base line of a name to its circle; its halo must not cut the rim
+PLATE_EDGE = 3.0  # on each side of the text of a plate
 PHONE = 360.0  # the width of a drawing that fits on a phone
 _MARGIN = 46.0  # from the edge to the middle of the first and the last column
 _ROOMY, _ROOMY_GAP = 560.0, 165.0  # of a drawing for wide screens: least width, between columns
@@ -27,13 +27,13 @@ _HEAD = 36.0  # room for the headings of the columns
 _ROOM = 118.0  # height for a unit where there is room
 _WIDTHS = {".": 0.32, " ": 0.32, "−": 0.84, "m": 0.97, "w": 0.82, "M": 0.86, "W": 0.99, "…": 1.0}
 _WIDTHS |= dict.fromkeys("iljtfI|,:;'()[]-", 0.4)
-# Where labels may stand on an edge, from its middle outward, and how far beside it.
+# Where labels may stand on an edge, from its middle outward, and their distances from it.
 _ALONG = tuple(0.5 + sign * 0.03 * n for n in range(11) for sign in (1, -1) if n or sign > 0)
 _BESIDE = (0.0, -10.0, 10.0)
 
 
 class Box(NamedTuple):
-    """A rectangle that text takes up."""
+    """A rectangle that holds text."""
 
     x0: float
     y0: float
@@ -42,7 +42,7 @@ class Box(NamedTuple):
 
 
 def text_width(text: str, size: float = FONT) -> float:
-    """Return the room for ``text``, measured on DejaVu Sans, a wide font."""
+    """Return the width of ``text``, measured with DejaVu Sans, a wide font."""
     return size * sum(_WIDTHS.get(c, 0.64) for c in text)
 
 
@@ -65,7 +65,7 @@ def _cut(line: str, width: float) -> str:
 
 
 class Unit(NamedTuple):
-    """A unit as drawn; ``unit`` is None for the one that stands for those not shown."""
+    """A unit in a drawing; ``unit`` is None for the mark of those that are not shown."""
 
     layer: int
     unit: int | None
@@ -74,7 +74,7 @@ class Unit(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """An edge as drawn, from the unit below to the unit above."""
+    """An edge in a drawing, from the unit below to the unit above."""
 
     x1: float
     y1: float
@@ -82,14 +82,14 @@ class Ends(NamedTuple):
     y2: float
 
     def at(self, t: float) -> tuple[float, float]:
-        """Return the point at ``t`` of the way."""
+        """Return the point at the fraction ``t`` of the edge."""
         return self.x1 + t * (self.x2 - self.x1), self.y1 + t * (self.y2 - self.y1)
 
 
 class Layout:
-    """Where the units stand, in the same places in every drawing of a page.
+    """The positions of the units, which are equal in all drawings of a page.
 
-    roomy : for wide screens, with room for numbers on all edges.
+    roomy : whether the drawing is for wide screens, with room for numbers on all edges.
     """
 
     def __init__(self, q: Quantities, *, roomy: bool = False) -> None:
@@ -114,7 +114,7 @@ class Layout:
         self.units = [list(self._column(k, counts[k])) for k in range(columns)]
 
     def width_of(self, name: str, word: str = "", digits: int = 6) -> float:
-        """Return the room that a number needs in every step, with ``word`` before it."""
+        """Return the largest width of a number over all steps, with ``word`` before it."""
         key = name, digits
         if key not in self._widths:
             texts = {number(value, digits) for value in self.q.history(name)}
@@ -162,7 +162,7 @@ class Layout:
             yield Unit(layer, unit, self.margin + layer * self.gap, top + n * step + down)
 
     def reach(self, unit: Unit) -> float:
-        """How far from the middle of a unit its edges begin."""
+        """Return the distance from the middle of a unit at which its edges begin."""
         return 30.0 if unit.unit is None else RADIUS + 1
 
     def ends(self, a: Unit, b: Unit) -> Ends:
@@ -174,7 +174,7 @@ class Layout:
         return Ends(a.x + u * start, a.y + v * start, b.x - u * end, b.y - v * end)
 
     def boxes(self, unit: Unit) -> list[Box]:
-        """Return the room that a unit's circle and name take up."""
+        """Return the boxes of a unit's circle and name."""
         x, y = unit.x, unit.y
         if unit.unit is None:
             return [Box(x - 32, y - 14, x + 32, y + 16)]
@@ -187,7 +187,7 @@ class Layout:
 
     @cached_property
     def largest_weight(self) -> float:
-        """The largest weight in any drawing, which is drawn widest."""
+        """The largest absolute weight in any drawing; its line is the widest."""
         pairs = enumerate(pairwise(self.q.shown))
         return self.q.largest(
             [
@@ -206,13 +206,14 @@ def place_labels(
     taken: Sequence[Box],
     far: bool | None = None,
 ) -> list[tuple[float, float]] | None:
-    """Return where on each edge a label of the given width stands without touching another.
+    """Return a position on each edge for a label of the given width, or None.
 
-    taken : what labels must not touch either. far : try first the middle of the edge if None,
-    its beginning if False, its end if True. None if there is no such place for one of them.
+    taken : boxes that labels must not touch, as they must not touch each other. far : the part of
+    the edge that is tried first: the middle if None, the beginning if False, the end if True.
+    None is returned if one of the labels finds no room.
     """
     along = _ALONG if far is None else sorted(_ALONG, reverse=far)
-    for t in along:  # in line with one another, if that works
+    for t in along:  # in line with one another if possible
         boxes = [_label_box(edge.at(t), width) for edge, width in zip(edges, widths, strict=True)]
         if all(is_free(box, [*taken, *boxes[:n]]) for n, box in enumerate(boxes)):
             return [edge.at(t) for edge in edges]
@@ -230,7 +231,7 @@ def place_labels(
 def is_free(box: Box, taken: Sequence[Box]) -> bool:
     """Return whether ``box`` overlaps with none of ``taken``."""
     x0, y0, x1, y1 = box
-    for left, top, right, bottom in taken:  # spelled out, since this is asked most often
+    for left, top, right, bottom in taken:  # spelled out, since this runs most often
         if x0 < right and left < x1 and y0 < bottom and top < y1:
             return False
     return True

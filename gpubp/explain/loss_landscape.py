@@ -32,7 +32,7 @@ def losses_of(example: Example, thetas: np.ndarray) -> np.ndarray:
 
 
 def _population(example: Example, thetas: np.ndarray, backend: Backend) -> Workspace:
-    """Return room for all networks of ``thetas`` (P, size), with the example's rows in it."""
+    """Return a workspace for the P networks of ``thetas`` (P, size) on the example's rows."""
     rows, dtype = len(example.X), np.dtype(thetas.dtype)
     work = Workspace(backend, example.network, rows, dtype, lead=thetas.shape[:-1])
     work.X = backend.asarray(example.X, dtype)  # one X for all
@@ -40,7 +40,7 @@ def _population(example: Example, thetas: np.ndarray, backend: Backend) -> Works
 
 
 class Parameter(NamedTuple):
-    """One weight or bias: its name, its place in the network, and its place in theta."""
+    """One weight or bias: its name, its position in the network, and its index in theta."""
 
     name: str
     layer: int
@@ -70,7 +70,7 @@ def parameters_of(network: Network) -> list[Parameter]:
 
 
 class Variation(NamedTuple):
-    """What one weight alone does: its values (n,), the prediction (n, d_L) and the loss (n,)."""
+    """Predictions (n, d_L) and losses (n,) over n values of one parameter, all others fixed."""
 
     parameter: Parameter
     values: np.ndarray
@@ -79,9 +79,12 @@ class Variation(NamedTuple):
 
 
 def vary(example: Example, name: str, row: int = 0, *, span: float = 5.0, n: int = 41) -> Variation:
-    """Return what the parameter called ``name`` does to one row, from its value - span to + span.
+    """Return the prediction and the loss of one row over values of the parameter ``name``.
 
-    All n networks are one population. Raises ValueError for an unknown name.
+    span : the n values go from the parameter's own value minus ``span`` to plus ``span``. All n
+    networks are evaluated as one population.
+
+    Raises ValueError for an unknown name.
     """
     parameters = {p.name: p for p in parameters_of(example.network)}
     if name not in parameters:

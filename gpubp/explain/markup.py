@@ -21,18 +21,18 @@ def paragraph(*sentences: str, kind: str | None = None) -> str:
 
 
 def law(formula: str) -> str:
-    """Return a formula in letters, which stands by itself."""
+    """Return a formula in symbols as a paragraph of its own."""
     return paragraph(formula, kind="law")
 
 
 def formula(name: str, lines: Sequence[str], unit: str | None = None) -> str:
-    """Return lines of formulas with numbers about ``name``; ``unit`` ties them to the drawing."""
+    """Return formulas with numbers under the heading ``name``; ``unit`` is the drawn one."""
     inner = "".join(element("p", line) for line in lines)
     return element("div", element("h3", name) + inner, class_="formula", data_unit=unit)
 
 
 def plus(terms: Sequence[str], total: str) -> str:
-    """Return a sum and what it comes to, which break into lines only between the terms."""
+    """Return a sum and its result; lines break only between the terms."""
     parts = [*terms[:1], *(f"+ {term}" for term in terms[1:]), f"= {total}"]
     return " ".join(element("span", part, class_="term") for part in parts)
 
@@ -52,8 +52,8 @@ def table(
 ) -> str:
     """Return a table; the first column names the rows.
 
-    cards : on a phone, rows become cards with each number beside its header; None leaves that
-    to the number of columns.
+    cards : whether rows become cards on a phone, with each number next to its header; None: if
+    there are more than three columns.
     """
     head = "".join(element("th", header, scope="col") for header in headers)
     labels = [unescape(re.sub(r"<[^>]*>", "", header)) for header in headers[1:]]
@@ -70,7 +70,7 @@ def table(
 
 
 class Words:
-    """What the units and layers of an example are called, and tables of them."""
+    """The names of the units and layers of an example, and tables of them."""
 
     def __init__(self, q: Quantities) -> None:
         self.q = q
@@ -78,26 +78,26 @@ class Words:
         self.depth = len(q.traces[0].layers)
 
     def unit(self, layer: int, unit: int) -> str:
-        """The name of a unit; layer 0 are the inputs."""
+        """Return the name of a unit; layer 0 is the inputs."""
         return escape(self.q.example.names[layer][unit])
 
     def layer(self, layer: int) -> str:
-        """What a layer is called in a sentence."""
+        """Return the name of a layer in a sentence."""
         if layer == self.depth:
             return "the output"
         return "the hidden layer" if self.depth == 2 else f"hidden layer {layer}"
 
     def people(self, layer: int) -> str:
-        """The units of a layer as persons: the ones with a title get their article."""
+        """Return the units of a layer as persons: those with a title get an article."""
         names = [escape(name) for name in self.q.example.names[layer]]
         return listing([n if re.search(r"\b\w$", n) else f"the {n}" for n in names])
 
     def verb(self, layer: int, word: str) -> str:
-        """``word`` as it follows the people of a layer."""
+        """Return the verb ``word`` in the form for the people of a layer."""
         return word if len(self.q.example.names[layer]) > 1 else f"{word}{_THIRD.get(word, 's')}"
 
     def expression(self, column: int, unit: int) -> str:
-        """Return what a unit passes on, in the inputs and the weights."""
+        """Return the output of a unit as an expression of the inputs and the weights."""
         if column == 0:
             return element("span", self.unit(0, unit), class_="forward")
         k, layers = column - 1, self.q.traces[0].layers
@@ -121,7 +121,7 @@ class Words:
         return table(headers, rows) + self.others(layer)
 
     def others(self, layer: int) -> str:
-        """Return a line that says how many units a table leaves out."""
+        """Return a line that counts the units that a table leaves out."""
         count = len(self.q.shown[layer].rest)
         return paragraph(f"… and {count} more units.", kind="quiet") if count else ""
 

@@ -1,4 +1,4 @@
-"""Where the rows of an example come from, and their numbers in the units of the table."""
+"""The table that the rows of an example come from, and their values in its units."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 class Origin:
     """The table and the trained model of an example, and how the network's numbers were scaled.
 
-    table : its name, "" for a built-in example. row : number in the table of the example's first
-    row, counted from 0. model : its name and kind, "" for none.
-    X : (n, d_0), the inputs before standardisation; None where the network takes them as they are.
-    mean, scale : (d_L,), a target of the table is mean + scale * the network's; None where the
-    network has the targets as they are.
+    table : its name; "" for a built-in example. row : number of the example's first row in the
+    table, from 0. model : name and class of the trained model; "" for none.
+    X : (n, d_0), the inputs before standardisation; None if they are not standardised.
+    mean, scale : (d_L,), so that a target of the table is ``mean + scale * y`` for the network's
+    target y; None if the targets are not standardised.
     """
 
     table: str = ""
@@ -32,14 +32,14 @@ class Origin:
 
     @property
     def standardised(self) -> str:
-        """What is standardised, such as "inputs, target and prediction"; "" for nothing."""
+        """The standardised quantities, such as "inputs, target and prediction"; "" for none."""
         if self.scales_targets:
             return f"{'inputs, ' if self.X is not None else ''}target and prediction"
         return "inputs" if self.X is not None else ""
 
     @property
     def facts(self) -> list[str]:
-        """The model and the row, each as a few words; [] for a built-in example."""
+        """The model and the row in words; [] for a built-in example."""
         row = f"row {self.row} of {self.table}"
         return [*([f"model {self.model}"] if self.model else []), *([row] if self.table else [])]
 

@@ -1,4 +1,4 @@
-"""The page of `gpubp explain`: the stages of each step, to walk through in a browser."""
+"""The page of `gpubp explain`: the stages of each step, one at a time in a browser."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gpubp.backprop.optimizers import SGD
 from gpubp.explain.backward import backward, gradients, output_delta, update
 from gpubp.explain.curves import Curve, curves
 from gpubp.explain.example import Example
+from gpubp.explain.figure_table import figure_numbers
 from gpubp.explain.forward import again, forward, loss, network
 from gpubp.explain.markup import sentence
 from gpubp.explain.quantities import Quantities, kept_steps, outcome, shown_units
@@ -18,29 +19,31 @@ from gpubp.explain.script import SCRIPT, STYLE
 from gpubp.explain.stage import Setting, Stage
 from gpubp.explain.trace import StepTrace
 from gpubp.reports.html import element, escape, json_script, number, page
+from gpubp.reports.tables import scroll_box
 
 _PHONE = 380.0  # pixels for a drawing on a screen of 400
-_MOST_COLUMNS = 5  # of a drawing that leaves room for text beside it
+_MOST_COLUMNS = 5  # layers of a drawing that leaves room for text next to it
 
 
 def explain_page(example: Example, traces: Sequence[StepTrace]) -> str:
     """Return a self-contained HTML page that shows ``traces``, one or more steps of ``example``.
 
-    Without a script running, it is an article about the first of them.
+    In a browser without scripts, the page shows all stages of the first step, one below the other.
     """
     with np.errstate(all="ignore"):  # training may have blown up
         shown = shown_units(traces)
-        # How many numbers a step has decides how many steps there is room for.
+        # The count of numbers per step limits the number of steps on the page.
         first = Quantities(example, traces[:1], shown)
         _stages(Setting(first))
         places = kept_steps(len(traces), len(first.names))
         q = Quantities(example, [traces[k] for k in places], shown)
-        stages = [(stage, _drawings(stage)) for stage in _stages(Setting(q))]
+        # Drawings and their tables register numbers, so they come before the data.
+        stages = [(stage, _figure(stage)) for stage in _stages(Setting(q))]
         drawn = curves(example, traces) if len(traces) > 1 else []
         data = _data(example, q, places, drawn)
     body = [_head(example, traces), _controls(example, stages, data["steps"])]
-    body += [_section(stage, drawings, len(shown)) for stage, drawings in stages]
-    body += [_curves(example, drawn), _foot(traces, places), json_script("trace", data)]
+    body += [_section(stage, figure, len(shown)) for stage, figure in stages]
+    body += [_curves(example, drawn, places), _foot(traces, places), json_script("trace", data)]
     return page(f"{example.name}: backpropagation", "\n".join(body), STYLE, SCRIPT)
 
 
@@ -57,15 +60,25 @@ def _stages(s: Setting) -> list[Stage]:
     ]
 
 
-def _drawings(stage: Stage) -> str:
-    kinds = ("narrow", "wide")
-    return "".join(f.markup(kind) for f, kind in zip(stage.figures, kinds, strict=True))
+def _figure(stage: Stage) -> str:
+    """Return the drawings of a stage, for narrow and for wide screens, their legend and numbers."""
+    kinds, first = ("narrow", "wide"), stage.figures[0]
+    drawings = "".join(f.markup(kind) for f, kind in zip(stage.figures, kinds, strict=True))
+    legend = escape(first.legend)
+    if what := first.layout.q.example.origin.standardised:
+        legend += escape(f" {sentence(what)}: standardised.")
+    if "data-for" in drawings:
+        legend += "<span class='hint'> Select a unit to see its numbers.</span>"
+    if first.layout.width > _PHONE:
+        legend += "<span class='sideways'> Scroll the drawing sideways to see all of it.</span>"
+    caption = element("figcaption", legend)
+    return element("figure", scroll_box(drawings, first.label) + caption + figure_numbers(first))
 
 
 def _data(
     example: Example, q: Quantities, places: Sequence[int], drawn: Sequence[Curve]
 ) -> dict[str, Any]:
-    """What the page's script fills in: the numbers of each step, in the order of their names."""
+    """Return the numbers of each step in the order of their names, for the page's script."""
     steps = [
         {
             "number": trace.number,
@@ -102,7 +115,7 @@ def _head(example: Example, traces: Sequence[StepTrace]) -> str:
 
 
 def _units(example: Example) -> str:
-    """Return what is standardised, and where the numbers of the table are."""
+    """Return a sentence about the standardised quantities; "" if there are none."""
     origin = example.origin
     if not origin.standardised:
         return ""
@@ -137,6 +150,8 @@ def _controls(
     )
     parts = [element("div", back + pills + forward, class_="pills")]
     row = " · row <span data-now='row'></span>" if len(example.X) > 1 else ""
+    # Screen readers announce the stage that a button or a key has opened.
+    parts.append(element("p", class_="heard", role="status", data_now="title"))
     now = f"<span data-now='number'></span> of {steps[-1]['number']}{row}"
     if len(steps) > 1:
         slider = (
@@ -148,31 +163,26 @@ def _controls(
     return element("nav", "".join(parts), class_="controls", aria_label="Stages and steps")
 
 
-def _section(stage: Stage, drawings: str, columns: int) -> str:
-    legend = escape(stage.figures[0].legend)
-    if what := stage.figures[0].layout.q.example.origin.standardised:
-        legend += escape(f" {sentence(what)}: standardised.")
-    if "data-for" in drawings:
-        legend += "<span class='hint'> Select a unit to see its numbers.</span>"
-    if stage.figures[0].layout.width > _PHONE:
-        legend += "<span class='sideways'> Scroll the drawing sideways to see all of it.</span>"
-    caption = element("figcaption", legend)
+def _section(stage: Stage, figure: str, columns: int) -> str:
     heading = element("h2", f"{stage.key} &nbsp;{escape(stage.title)}")
-    inner = heading + element("figure", drawings + caption) + element("div", stage.text)
+    inner = heading + figure + element("div", stage.text)
     kind = "stage" if columns <= _MOST_COLUMNS else "stage deep"
     return element("section", inner, class_=kind, data_key=stage.key)
 
 
-def _curves(example: Example, drawn: Sequence[Curve]) -> str:
+def _curves(example: Example, drawn: Sequence[Curve], places: Sequence[int]) -> str:
     if not drawn:
         return ""
-    inner = "".join(element("figure", curve.markup()) for curve in drawn)
+    inner = "".join(element("figure", c.markup() + c.numbers(places)) for c in drawn)
     rows = {trace.row for trace in drawn[0].traces}
-    notes = ["Each stroke is one step, from before to after, on the row that it learned from."]
+    notes = ["Each stroke is one step: the value of its row before the step, and after it."]
     notes = notes if len(rows) > 1 else []
     if example.origin.scales_targets and example.network.sizes[-1] == 1:
         notes.append("The prediction is in the units of the table, the loss is not.")
-    about = element("p", " ".join(notes), class_="quiet") if notes else ""
+    notes.append(
+        "<span class='hint'>Select a place in a curve, or move the slider, to see its step.</span>"
+    )
+    about = element("p", " ".join(notes), class_="quiet")
     return f"<h2>Over the steps</h2>{about}" + element("div", inner, class_="curves")
 
 

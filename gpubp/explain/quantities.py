@@ -1,7 +1,7 @@
-"""The numbers that the page of `gpubp explain` shows: which units, by which names, of which steps.
+"""The numbers on the page of `gpubp explain`: their units, names and steps.
 
-Markup refers to a number by its place in ``Quantities.names``; the page's data has that list and,
-for each step, the values in the same order. So a page holds what it shows and nothing else.
+Markup refers to a number by its index in ``Quantities.names``. The page's data has that list and,
+for each step, the values in the same order, so a page holds only the numbers that it shows.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ MOST_NUMBERS = 45_000  # of all steps: about 1 MB
 
 @dataclass(frozen=True)
 class Shown:
-    """The units of one layer that the page shows, in their order, and how many it does not."""
+    """The units of one layer that the page shows, and those that it leaves out."""
 
     units: tuple[int, ...]
     rest: tuple[int, ...]
 
 
 def shown_units(traces: Sequence[StepTrace]) -> list[Shown]:
-    """Return what to show of each layer, the inputs first.
+    """Return the units to show of each layer, the inputs first.
 
-    A unit counts by its part of what flows forward and of what flows backward, over the steps.
+    The units of a wide layer are ranked by their share of the layer's values forward and of its
+    deltas backward, summed over the steps.
     """
     traces = traces[:: -(-len(traces) // _MOST_WEIGHED)]
     layers = traces[0].layers
@@ -64,21 +65,21 @@ def _largest(part: np.ndarray) -> Shown:
 
 
 def weight_name(sizes: Sequence[int], layer: int, source: int, unit: int) -> str:
-    """Return the name that `parameters_of` gives a weight, without naming all the others."""
+    """Return the name of a weight as in `parameters_of`, without building the whole list."""
     before = sum(d * h for d, h in pairwise(sizes[: layer + 1]))
     return f"w{before + unit * sizes[layer] + source + 1}"
 
 
 def bias_name(sizes: Sequence[int], layer: int, unit: int) -> str:
-    """Return the name that `parameters_of` gives a bias."""
+    """Return the name of a bias as in `parameters_of`."""
     return f"b{sum(sizes[1 : layer + 1]) + unit + 1}"
 
 
 def kept_steps(count: int, numbers: int) -> list[int]:
-    """Return the places of the steps whose numbers a page keeps, of ``count``.
+    """Return the indices of the steps, of ``count``, whose numbers a page keeps.
 
-    All of them if there is room for ``numbers`` of each; else the first half of what there is
-    room for one by one, and the others further and further apart, up to the last.
+    numbers : how many numbers a step has. If MOST_NUMBERS is not enough for all steps, half of
+    the kept steps are the first ones, and the others lie at growing distances up to the last.
     """
     room = max(MOST_NUMBERS // max(numbers, 1), 4)
     if count <= room:
@@ -89,7 +90,7 @@ def kept_steps(count: int, numbers: int) -> list[int]:
 
 
 def outcome(trace: StepTrace) -> Literal["smaller", "same", "larger", "lost"]:
-    """Return what the step did to the loss of its row; "lost" if that is not finite any more."""
+    """Return how the step changed the loss of its row; "lost" if it is no longer finite."""
     if not np.isfinite(trace.new_loss):
         return "lost"
     if trace.new_loss == trace.loss:
@@ -101,8 +102,8 @@ class Quantities:
     """The numbers of a page, each registered by name where the markup asks for it.
 
     A name is a path in `StepTrace`, such as ``layers.0.W.1.0``, or one of these:
-    ``flow_rest.k.j`` and ``blame_rest.k.j``, what the units that are not shown add to Z and to
-    error; ``share.k.i.j``, the percentage of what unit j sends back that unit i gets;
+    ``flow_rest.k.j`` and ``blame_rest.k.j``, the sum of the units that are not shown in Z and in
+    error; ``share.k.i.j``, the percentage that unit i gets of all that unit j sends back;
     ``difference.j``, prediction - target; ``move.k.i.j`` and ``move_b.k.j``, old - new;
     ``new.k.j``, outputs of layer k after the step; ``change``, new loss - loss; in the units of
     the table, ``table_input.i``, ``table_target.j``, ``table_prediction.j``, ``table_new.j`` and
@@ -118,7 +119,7 @@ class Quantities:
         self._histories: dict[str, list[float]] = {}
 
     def place(self, name: str) -> int:
-        """Return where ``name`` is in ``names``, after adding it if it is new."""
+        """Return the index of ``name`` in ``names``; add it if it is new."""
         if name not in self._places:
             self._places[name] = len(self.names)
             self.names.append(name)
@@ -135,8 +136,8 @@ class Quantities:
     ) -> str:
         """Return the number of the first step as markup that the page's script can fill in.
 
-        factor : it stands in a product or after a minus, so a negative one goes in brackets.
-        kind : its class. word : goes before it.
+        digits : significant ones. factor : whether a negative number needs brackets, as in a
+        product or after a minus. kind : CSS class. word : text before the number.
         """
         value = self.first(name)
         text = number(value, digits)
@@ -151,11 +152,11 @@ class Quantities:
         return element("span", escape(word) + bracketed, **attributes)
 
     def first(self, name: str) -> float:
-        """Return a number as it is in the first step."""
+        """Return the value of a number in the first step."""
         return self.history(name)[0]
 
     def history(self, name: str) -> list[float]:
-        """Return a number as it is in each step."""
+        """Return the values of a number in all steps."""
         if name not in self._histories:
             head, _, rest = name.partition(".")
             derived = _DERIVED.get(head)
@@ -169,7 +170,7 @@ class Quantities:
         return self._histories[name]
 
     def values(self, step: int) -> list[float | str]:
-        """Return all registered numbers of one step; a string where JSON has no number."""
+        """Return all registered numbers of one step; NaN and infinities as text, for JSON."""
         numbers = [self.history(name)[step] for name in self.names]
         return [v if math.isfinite(v) else str(v) for v in numbers]
 

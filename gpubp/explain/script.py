@@ -18,20 +18,20 @@ h3 { font-size: .95rem; margin: 16px 0 2px; }
 }
 .controls > div { display: flex; align-items: center; gap: 4px; }
 button {
-  font: inherit; color: var(--ink); background: var(--panel); border: 1px solid var(--line);
+  font: inherit; color: var(--ink); background: var(--panel); border: 1px solid var(--faint);
   border-radius: 999px; min-width: 44px; height: 44px; padding: 0 10px; cursor: pointer;
 }
 .pills { flex-wrap: wrap; }
 button:hover { border-color: var(--quiet); }
 button[aria-current] { background: var(--ink); border-color: var(--ink); color: var(--ground); }
-button:disabled { opacity: .35; cursor: default; }
-button span { display: none; }
-:focus-visible { outline: 2px solid var(--forward); outline-offset: 2px; }
+button[aria-disabled="true"] { color: var(--quiet); border-style: dashed; cursor: default; }
+.heard { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.js { scroll-padding-top: 200px; }
 .steps { flex: 1; min-width: min(100%, 300px); }
 .steps input { flex: 1; height: 44px; min-width: 60px; max-width: 360px; accent-color: var(--ink); }
 .steps output { white-space: nowrap; margin-left: 6px; }
 .stage { margin-bottom: 40px; }
-.stage figure { overflow-x: auto; margin-bottom: 16px; }
+.stage figure { margin-bottom: 16px; min-width: 0; }
 .stage svg { width: 100%; margin: 0 auto; }
 figcaption { font-size: .85rem; color: var(--quiet); text-align: center; margin-top: 6px; }
 p.law { font-size: 1.15rem; padding: 6px 0; }
@@ -46,9 +46,7 @@ code { font-size: .9em; overflow-wrap: anywhere; }
 .formula p { margin: 0; padding-left: 1.5em; text-indent: -1.5em; max-width: none; }
 .formula .term { white-space: nowrap; }
 details { margin: 14px 0; }
-summary { cursor: pointer; font-weight: 600; padding: 10px 0; }
 table { margin: 10px 0 14px; width: 100%; }
-tbody th { color: var(--ink); }
 tbody th small { margin-left: 8px; font-weight: 400; }
 td { text-align: right; }
 thead th:not(:first-child) { text-align: right; }
@@ -67,19 +65,20 @@ svg text.target { fill: var(--quiet); }
 .unit circle + .name { stroke-linejoin: round; }
 .choice { cursor: pointer; }
 .choice:hover circle, .chosen circle { stroke: var(--ink); stroke-width: 2.4; }
-.edges line { stroke: var(--faint); }
+.choice:focus-visible circle { stroke: var(--forward); stroke-width: 4; }
+.edges line { stroke: var(--faint); stroke-width: calc(var(--w) * 1px); }
 .edges path { fill: var(--quiet); }
 .edges .minus { stroke-dasharray: 9 3; }
-.edges .others { stroke-width: .8; stroke-dasharray: 1 3; }
+.edges .others { --w: 1; stroke-dasharray: 1 3; }
 .edges.active line { stroke: var(--quiet); }
 .edges.forward line { stroke: var(--forward); }
 .edges.backward line { stroke: var(--backward); }
 .edges.forward path { fill: var(--forward); }
 .edges.backward path { fill: var(--backward); }
-.edges.still { opacity: .4; }
-.edges.some line { opacity: .22; }
-.edges.some line.chosen { opacity: 1; }
-.edges.some path { opacity: .4; }
+.edges.still line, .edges.some line:not(.chosen) {
+  stroke: var(--faint); stroke-width: max(.9px, calc(var(--w) * .5px));
+}
+.edges.still path, .edges.some path { fill: var(--faint); }
 .labels text { paint-order: stroke; stroke: var(--ground); stroke-width: 7px; }
 .labels text { stroke-linejoin: round; }
 .labels.backward text { fill: var(--backward); }
@@ -108,16 +107,22 @@ svg text.target { fill: var(--quiet); }
   .sideways { display: inline; }
 }
 @media (min-width: 620px) { .curves { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
-@media (max-width: 959px) { svg.wide { display: none; } }
+@media (max-width: 959px) {
+  svg.wide { display: none; }
+  button span {
+    position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+  }
+}
 @media (min-width: 960px) {
   svg.narrow { display: none; }
   main { padding: 28px 24px 48px; }
-  button span { display: inline; }
+  .js { scroll-padding-top: 110px; }
   .stage:not(.deep) {
     display: grid; grid-template-columns: minmax(0, 11fr) minmax(0, 9fr); gap: 0 44px;
   }
   .stage h2 { grid-column: 1 / -1; }
   .stage:not(.deep) figure { position: sticky; top: 94px; align-self: start; }
+  .stage:not(.deep) figure:has(details[open]) { position: static; }
   .deep > div { columns: 2; column-gap: 44px; }
   .deep .formula, .deep tr { break-inside: avoid; }
   .stage svg { max-height: calc(100vh - 245px); }
@@ -131,7 +136,7 @@ SCRIPT = """
 (() => {
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const data = JSON.parse(document.getElementById("trace").textContent);
-  const stages = all(".stage"), pills = all(".pills button");
+  const stages = all(".stage"), pills = all(".pills button[value]");
   const [back, next] = all(".move"), slider = document.getElementById("step");
   let step = 0, stage = 0;
   document.documentElement.classList.add("js");
@@ -163,7 +168,7 @@ SCRIPT = """
       const scale = +group.dataset.scale || Math.max(...sizes.filter(Number.isFinite), 0);
       lines.forEach((line, k) => {
         const part = scale > 0 ? Math.min(sizes[k] / scale, 1) || 0 : 0;
-        line.setAttribute("stroke-width", 0.8 + 4.2 * part);
+        line.style.setProperty("--w", 1 + 4 * part);
         line.classList.toggle("minus", valueOf(line.dataset.w) < 0);
       });
     }
@@ -200,7 +205,10 @@ SCRIPT = """
     for (const place of all("[data-unit]", section)) {
       const known = choices.has(place.dataset.unit), on = chosen.has(place.dataset.unit);
       if (place.matches(".formula")) place.hidden = known && !on;
-      else if (known) place.classList.toggle("chosen", on);
+      else if (known) {
+        place.classList.toggle("chosen", on);
+        place.setAttribute("aria-pressed", on);
+      }
     }
   }
   for (const section of stages) {
@@ -222,6 +230,16 @@ SCRIPT = """
     if (units.size) choose(section, "");
   }
 
+  // A box that does not scroll needs no stop of the tab key.
+  function reach() {
+    for (const box of all(".scroll")) {
+      const { scrollWidth, clientWidth, scrollHeight, clientHeight } = box;
+      const scrolls = scrollWidth > clientWidth || scrollHeight > clientHeight;
+      if (scrolls) box.setAttribute("tabindex", "0");
+      else box.removeAttribute("tabindex");
+    }
+  }
+
   function show() {
     stages.forEach((section, k) => section.classList.toggle("on", k === stage));
     fill(stages[stage]);
@@ -229,10 +247,17 @@ SCRIPT = """
     for (const pill of pills)
       if (pill.value === key.split(".")[0]) pill.setAttribute("aria-current", "step");
       else pill.removeAttribute("aria-current");
-    back.disabled = stage === 0 && step === 0;
-    next.disabled = stage === stages.length - 1 && step === data.steps.length - 1;
-    for (const place of all("[data-now]")) place.textContent = { number, row }[place.dataset.now];
-    if (slider) slider.value = step;
+    // Not the property disabled: that would take the focus away from the button.
+    back.setAttribute("aria-disabled", stage === 0 && step === 0);
+    const last = stage === stages.length - 1 && step === data.steps.length - 1;
+    next.setAttribute("aria-disabled", last);
+    const now = { number, row, title: stages[stage].querySelector("h2").textContent };
+    for (const place of all("[data-now]")) place.textContent = now[place.dataset.now];
+    if (slider) {
+      slider.value = step;
+      slider.setAttribute("aria-valuetext", slider.parentNode.querySelector("output").textContent);
+    }
+    reach();
     all(".now").forEach((line, k) => {
       line.style.display = curves[k] ? "" : "none";
       (curves[k] || []).forEach((at, n) => line.setAttribute(["x1", "y1", "x2", "y2"][n], at));
@@ -285,6 +310,7 @@ SCRIPT = """
     });
   addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.target === slider) return;
+    if (event.target.matches(".scroll")) return;  // where the arrows scroll
     const right = event.key === "ArrowRight";
     if (!right && event.key !== "ArrowLeft") return;
     event.preventDefault();
@@ -292,7 +318,11 @@ SCRIPT = """
     else (right ? forward : backward)();
   });
   addEventListener("hashchange", fromAddress);
-  addEventListener("resize", () => fill(stages[stage]));
+  addEventListener("resize", () => {
+    fill(stages[stage]);
+    reach();
+  });
+  document.addEventListener("toggle", reach, true);
   fromAddress();
 })();
 """

@@ -1,4 +1,4 @@
-"""What the stages of the page of `gpubp explain` have in common."""
+"""Parts that all stages of the page of `gpubp explain` share."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ TARGET = Plate("target", "target ", "target.{}")
 
 
 class Stage(NamedTuple):
-    """One stage: its number, such as 2.1, its name among the eight, its title, its content.
+    """One stage of the page.
 
-    figures : one for narrow and one for wide screens.
+    key : its number, such as 2.1. name : on its button. figures : the drawing for narrow screens,
+    and the one for wide screens. text : markup.
     """
 
     key: str
@@ -31,7 +32,7 @@ class Stage(NamedTuple):
 
 
 class Setting:
-    """What every stage is told from."""
+    """The numbers, names and layouts that every stage is made from."""
 
     def __init__(self, q: Quantities) -> None:
         self.q = q
@@ -40,7 +41,7 @@ class Setting:
         self.layouts = [Layout(q), Layout(q, roomy=True)]
         self.biases = q.example.network.bias
         self.company = q.example.name == "company"
-        self.sources = list(_sources(q.example))  # of a step, beside the gradient
+        self.sources = list(_sources(q.example))  # of a step, in addition to the gradient
 
     def stage(
         self,
@@ -56,7 +57,7 @@ class Setting:
         return Stage(key, name, title, tuple(figures), text)
 
     def aside(self, text: str) -> str:
-        """Return what a stage is in a company, for the example of that name."""
+        """Return ``text`` as an aside in the example "company", else ""."""
         return paragraph(text, kind="aside") if self.company else ""
 
 
@@ -65,11 +66,11 @@ def _sources(example: Example) -> Iterator[str]:
         yield f"the penalty on large weights (alpha {number(example.alpha)})"
     if not isinstance(example.optimizer, SGD) or example.optimizer.momentum:
         kept = listing([escape(name) for name in example.optimizer.state_names])
-        yield f"what the optimizer keeps from the steps before ({kept})"
+        yield f"the optimizer's state from the steps before ({kept})"
 
 
 def output_plate(layer: int) -> Plate:
-    """Return the plate with what a layer passes on."""
+    """Return the plate with the outputs of a layer."""
     return Plate("forward", "", f"layers.{layer}.A.{{}}")
 
 
@@ -79,7 +80,7 @@ def delta_plate(layer: int) -> Plate:
 
 
 def parameter_name(matrix: str, layer: int, source: int | None, unit: int) -> str:
-    """Return the name of a weight's W, dW or new_W, or without a source that of its bias."""
+    """Return the name of a weight's W, dW or new_W; without a source, that of the bias."""
     if source is None:
         return f"layers.{layer}.{matrix.replace('W', 'b')}.{unit}"
     return f"layers.{layer}.{matrix}.{source}.{unit}"

@@ -1,4 +1,4 @@
-"""A step of backpropagation as text: every number with the formula that it comes from."""
+"""A step of backpropagation as text: every number with its formula."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def steps_table(example: Example, traces: Sequence[StepTrace]) -> list[str]:
 
 
 def checks_table(checks: Sequence[GradientCheck]) -> list[str]:
-    """Return backpropagation beside the central difference, and where the two part."""
+    """Return both gradients of each parameter as lines, and mark those that differ."""
     lines = [f"{'':>8}  {'backpropagation':>20}  {'central difference':>20}"]
     worst = sorted(checks, key=lambda c: -abs(c.backprop - c.difference))
     shown = checks if len(checks) <= MOST_WEIGHTS else worst[:MOST_WEIGHTS]
@@ -91,7 +91,7 @@ def variation_plot(variation: Variation, width: int = 36) -> list[str]:
 
 
 def largest(values: np.ndarray, count: int) -> list[int]:
-    """Return the places of the ``count`` largest values by size, in their own order."""
+    """Return the indices of the ``count`` largest absolute values, in ascending order."""
     if len(values) <= count:
         return list(range(len(values)))
     return sorted(int(k) for k in np.argsort(-np.abs(values), kind="stable")[:count])
@@ -129,7 +129,7 @@ class _Story:
         return lines
 
     def _origin(self) -> Iterator[str]:
-        """Yield the model, the row, and the inputs as they are in the table."""
+        """Yield the model, the row, and the inputs in the units of the table."""
         origin = self.example.origin
         if origin.facts:
             yield ", ".join(origin.facts)
@@ -273,7 +273,7 @@ class _Story:
 
 
 def formula_lines(optimizer: Optimizer) -> list[str]:
-    """Return the update by ``optimizer`` in symbols, and their meaning; [] if it is in no table."""
+    """Return the update rule of ``optimizer`` and its symbols; [] if there is no formula."""
     lines = formula_of(optimizer)
     if not lines:
         return []
@@ -282,7 +282,7 @@ def formula_lines(optimizer: Optimizer) -> list[str]:
 
 
 def _factor(value: float) -> str:
-    """A number as it stands in a product or after a minus: negative ones in brackets."""
+    """Return a number for a product or after a minus; a negative one is in brackets."""
     return f"({number(value)})" if value < 0 else number(value)
 
 
@@ -299,7 +299,7 @@ def _rest(total: int, shown: int, what: str) -> list[str]:
 def _expression(
     example: Example, weights: dict[tuple[int, int | None, int], str], layer: int, unit: int
 ) -> str:
-    """The value of a unit as an expression in the inputs and the weights."""
+    """Return the value of a unit as an expression of the inputs and the weights."""
     below = example.names[layer]
     terms = []
     for i in range(example.network.sizes[layer]):

@@ -1,7 +1,7 @@
 """One step of backpropagation, number by number, by the functions that train.
 
 `trace_step` runs forward, loss, backward and update on one row in float64 and keeps every
-quantity; the terminal, the page and the JSON of `gpubp explain` are drawn from its record.
+quantity. The text, the page and the JSON of `gpubp explain` are made from its record.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _FLOAT64 = np.dtype(np.float64)
 class LayerTrace:
     """One layer in one step of training on one row; every array is float64.
 
-    W, dW, new_W : (d_in, d_out), the weights before, their gradient, the weights after.
-    b, db, new_b : (d_out,), or None in a network without biases.
-    inputs : (d_in,). Z, A : (d_out,), A the layer's output: for the last one the prediction.
-    error : dC/dA (d_out,), what flowed back into this layer, None for the last one.
-    slope : f'(Z) (d_out,), None for the last one. delta : dC/dZ (d_out,).
+    W, dW, new_W : (d_in, d_out), weights before the step, their gradient, weights after it.
+    b, db, new_b : (d_out,), the same of the biases; None in a network without biases.
+    inputs : (d_in,). Z : (d_out,) before the activation. A : (d_out,) after it; in the last layer
+    the prediction. error : dC/dA (d_out,), propagated back to this layer; None in the last layer.
+    slope : f'(Z) (d_out,), None in the last layer. delta : dC/dZ (d_out,).
     """
 
     activation: str
@@ -49,7 +49,7 @@ class LayerTrace:
 
     @property
     def blame(self) -> np.ndarray:
-        """w_jk delta_k (d_in, d_out): the share of the blame that flows back along each weight."""
+        """w_jk delta_k (d_in, d_out), the term of each weight in the error of the layer below."""
         shares: np.ndarray = self.W * self.delta
         return shares
 
@@ -58,10 +58,10 @@ class LayerTrace:
 class StepTrace:
     """Every number of one step: forward, loss, backward, update, and forward again.
 
-    row : the row of the example that was learned from. target : (d_L,), classes as 0 and 1.
-    loss, new_loss : the loss of this row before and after, without the penalty.
-    theta, gradient, new_theta : flat, as training has them, the gradient without the penalty.
-    state : what the optimizer keeps, after the step.
+    number : of the step, from 1. row : index of the example's row in this step.
+    target : (d_L,), a class as one-hot. loss, new_loss : loss of the row before and after the
+    step, without the penalty. theta, gradient, new_theta : flat, in the layout of training; the
+    gradient is that of the loss without the penalty. state : the optimizer's state after the step.
     """
 
     number: int
@@ -100,8 +100,8 @@ def trace_step(
 ) -> StepTrace:
     """Return the record of one step of training ``example.network`` on one row.
 
-    number : counts the steps from 1, as the optimizer does. state : what the optimizer kept
-    from the step before, None at the first.
+    number : of the step, from 1. state : the optimizer's state after the previous step; None at
+    the first step.
 
     Raises IndexError if the example has no such row.
     """
@@ -113,7 +113,7 @@ def trace_step(
     gradient = np.zeros_like(theta)
     parameters = network.views(example.theta)
     backward(backend, network, parameters, network.views(gradient), before.work)
-    kept = gradient.copy()  # the update uses the gradient up
+    kept = gradient.copy()  # the update overwrites the gradient
     names = example.optimizer.state_names
     vectors = tuple(v.copy() for v in state or [np.zeros_like(theta) for _ in names])
     plan = example.optimizer.plan(example.rate, number - 1, np.full(1, example.alpha))
@@ -137,7 +137,7 @@ def trace_step(
 
 
 def trace_steps(example: Example, steps: int, row: int = 0) -> Iterator[StepTrace]:
-    """Yield the records of ``steps`` steps on the example's rows in turn, from ``row`` on."""
+    """Yield the records of ``steps`` steps, one row per step, in order from ``row`` on."""
     state = None
     for number in range(1, steps + 1):
         trace = trace_step(example, row, number=number, state=state)
@@ -175,7 +175,7 @@ def _target(example: Example, row: int) -> np.ndarray:
 
 
 def _slope(backend: Backend, activation: Activation, Z: np.ndarray, A: np.ndarray) -> np.ndarray:
-    """f'(Z), as what the delta step makes of g = 1."""
+    """Return f'(Z): the result of the delta step for g = 1."""
     slope = np.ones_like(Z)
     if activation.delta is not None:
         kept = Z if activation.keeps == "z" else A

@@ -1,4 +1,4 @@
-"""A row of a table as an example, with the network of a trained model."""
+"""An example made of a trained model's network and one row of a table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _check_explainable(loss: Loss) -> None:
-    """Raise DataError for a loss whose steps are not told of."""
+    """Raise DataError for a loss that cannot be explained: a custom one, or several quantiles."""
     if loss.name not in LOSSES or LOSSES[loss.name].step is not loss.step:
         raise DataError(
             f"a model with a loss of its own, {loss.name!r}, cannot be explained; fit it with one "
@@ -39,17 +39,18 @@ def _check_explainable(loss: Loss) -> None:
 def of_model(
     model: Estimator | TableEstimator, table: Table, row: int, *, model_name: str = ""
 ) -> Example:
-    """Return the network of a trained ``model`` with one row of ``table`` to learn from.
+    """Return an example with the network of a trained ``model`` and one row of ``table``.
 
-    The step is the one that the model's own optimizer would begin with; for a model of L-BFGS,
-    which has no step over one row, gradient descent's at learning_rate_init. An estimator that was
-    saved without its columns takes all columns but the target, as they are. model_name : of its
-    file, for the reader.
+    The step is the first one of the model's own optimizer. L-BFGS has no step over one row, so
+    such a model gets plain gradient descent at learning_rate_init. An estimator that was saved
+    without its columns takes all columns but the target, unchanged.
 
-    Raises DataError for a row that is not there, for columns or labels that do not fit, and for a
-    row with an output that is not finite.
+    row : its number in the table, from 0. model_name : the name of the model's file, to be shown.
+
+    Raises DataError for a row that does not exist, for columns or labels that do not fit, and for
+    a row with an output that is not finite.
     """
-    # Imported here: scikit-learn takes a second that the built-in examples need not wait for.
+    # Imported here: importing scikit-learn takes a second, and built-in examples do not need it.
     from gpubp.estimators.fitted_network import loss_of, network_of, optimizer_of
     from gpubp.models.number_columns import with_columns_of
     from gpubp.models.table_estimators import TableEstimator
@@ -62,7 +63,7 @@ def of_model(
     estimator = known.network_
     loss, network = loss_of(estimator), network_of(estimator)
     _check_explainable(loss)
-    known.predict(table)  # raises where the output is not finite
+    known.predict(table)  # raises if the output is not finite
     X = _inputs(known, table)
     targets, outputs = _targets(known, table)
     example = build(
@@ -102,7 +103,7 @@ def _scales(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """Return the inputs in the units of the table, and the mean and the scale of the targets.
 
-    X : the inputs of the network. None where the network has the numbers of the table.
+    X : the inputs of the network. A part is None if the network takes the table's own numbers.
     """
     raw = _in_units(model, table, X)
     same = np.array_equal(raw, X)
@@ -113,9 +114,9 @@ def _scales(
 
 
 def _in_units(model: TableEstimator, table: Table, X: np.ndarray) -> np.ndarray:
-    """Return the inputs with numbers and parts of dates as they are in the table.
+    """Return the inputs with numbers and parts of dates in the units of the table.
 
-    The others are 0 and 1, or points on a circle, as the network has them.
+    All other inputs are 0 and 1, or points on a circle, and stay unchanged.
     """
     from gpubp.tables.encoding.encode_dates import DateEncoding
     from gpubp.tables.encoding.encodings import NumberEncoding
@@ -135,7 +136,7 @@ def _in_units(model: TableEstimator, table: Table, X: np.ndarray) -> np.ndarray:
 
 
 def _numbers(encoding: NumberEncoding, column: Column) -> np.ndarray:
-    """Return the numbers of a column, the median of training for gaps."""
+    """Return the numbers of a column; gaps become the median of the training data."""
     from gpubp.tables.column_types.numbers import read_numbers
 
     if isinstance(column, TextColumn):
@@ -146,7 +147,7 @@ def _numbers(encoding: NumberEncoding, column: Column) -> np.ndarray:
 
 
 def _targets(model: TableEstimator, table: Table) -> tuple[np.ndarray, Sequence[str]]:
-    """Return the targets of ``table`` as training has them, and a name for each output."""
+    """Return the targets of ``table`` as training encodes them, and a name for each output."""
     from gpubp.estimators.fitted_network import encoded_targets
     from gpubp.models.table_estimators import TableClassifier
     from gpubp.tables.target import numbers_of

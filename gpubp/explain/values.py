@@ -16,7 +16,7 @@ from gpubp.explain.trace import LayerTrace, StepTrace
 
 
 def example_values(example: Example) -> dict[str, Any]:
-    """Return the network and how it learns."""
+    """Return the network and the settings of its training."""
     optimizer = {"name": type(example.optimizer).__name__} | asdict(example.optimizer)  # type: ignore[call-overload]
     return {
         "name": example.name,
@@ -33,7 +33,7 @@ def example_values(example: Example) -> dict[str, Any]:
 
 
 def _origin_values(origin: Origin) -> dict[str, Any]:
-    """Return the table, the row and the model, and the scales; null where there are none."""
+    """Return the table, the row, the model and the scales; None where there are none."""
     values = asdict(origin)
     return {key: v.tolist() if isinstance(v, np.ndarray) else v for key, v in values.items()}
 
@@ -79,7 +79,7 @@ def check_values(checks: Sequence[GradientCheck]) -> list[dict[str, Any]]:
 
 
 def variation_values(variation: Variation) -> dict[str, Any]:
-    """Return the curve of one weight."""
+    """Return the predictions and losses at each value of one weight."""
     return {
         "parameter": variation.parameter.name,
         "values": variation.values.tolist(),

@@ -1,4 +1,4 @@
-"""The columns of a table, as a model takes them: one table for a person."""
+"""The columns of a table and their encodings, as a table in the terminal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.cells import cell_len, set_cell_size
 
 PIPE_WIDTH = 80
 MOST_LINES = 30
-# Of equal neighbours that become one line: of a table with more lines than those, of numbered
-# names such as x1, x2, x3, x4, and of any.
+# The least number of equal neighbours that share a line: in a table of more than MOST_LINES lines,
+# with numbered names such as x1, x2, x3, x4, and with any names.
 SHORTEST_RUN, NUMBERED_RUN, ANY_RUN = 3, 4, 13
 MOST_NAME = 32
 MOST_LEFT_OUT = 5  # names of a kind, in a line about the columns
@@ -25,7 +25,7 @@ Summary = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class _Properties:
-    """What a column has besides its name. inputs : of the network; None where nobody counted."""
+    """The properties of a column without its name. inputs : of the network; None if unknown."""
 
     kind: str
     encoding: str
@@ -37,13 +37,13 @@ class _Properties:
 
 @dataclass(frozen=True)
 class _Line:
-    """A column, or a run of neighbours that differ in their names alone."""
+    """A column, or a run of neighbours that differ only in their names."""
 
     names: tuple[str, ...]
     of: _Properties
 
     def cells(self, most: int) -> tuple[str, str, str, str, str]:
-        """The line of a table, whose name has at most ``most`` cells."""
+        """Return the cells of the line; its name is at most ``most`` characters wide."""
         of, count = self.of, len(self.names)
         inputs = "" if of.inputs is None or not of.used else f"{of.inputs * count:,}"
         gaps = f"{of.gaps:,}" if of.gaps else ""
@@ -67,7 +67,7 @@ class _Line:
 
     @property
     def remarks(self) -> list[str]:
-        """The remarks that are not in a cell."""
+        """The remarks that are not shown in a cell."""
         return [remark for remark in self.of.remarks if remark not in self._reasons[:1]]
 
     @property
@@ -78,9 +78,10 @@ class _Line:
 def columns_table(summary: Summary, inputs: int, width: int = PIPE_WIDTH) -> list[str]:
     """Return the columns of ``TableEncoder.summary()`` as lines of at most ``width`` cells.
 
-    summary : of each column may have "inputs", too. inputs : how many there are of the network.
-    A table of many columns is shortened: neighbours that differ in their names alone share a line,
-    and of more than MOST_LINES lines those that are used and have no remarks are counted.
+    summary : one mapping per column, which may also have "inputs". inputs : of the network.
+
+    A table of many columns is shortened: neighbours that differ only in their names share a line,
+    and if more than MOST_LINES lines remain, used columns without remarks are only counted.
     """
     lines = _merged([_Line((str(c["column"]),), _properties(c)) for c in summary])
     shown = _most_notable(lines)
@@ -137,7 +138,7 @@ def _properties(column: Mapping[str, Any]) -> _Properties:
 
 
 def _merged(lines: Sequence[_Line]) -> list[_Line]:
-    """Return the lines, with runs of neighbours that differ in their names alone as one."""
+    """Return the lines; runs of neighbours that differ only in their names become one line."""
     shortest = SHORTEST_RUN if len(lines) > MOST_LINES else ANY_RUN
     merged: list[_Line] = []
     for _, alike in groupby(lines, lambda line: line.of):
@@ -156,19 +157,19 @@ def _joined(run: Sequence[_Line]) -> _Line:
 
 
 def _stem(name: str) -> str:
-    """Return what is before the number at the end of a name; "" where there is none."""
+    """Return a name without the number at its end; "" if it has none."""
     stem = name.rstrip("0123456789")
     return "" if stem == name else stem or "0"
 
 
 def _most_notable(lines: Sequence[_Line]) -> list[_Line]:
-    """Return at most MOST_LINES lines in order, first those with remarks or left out."""
+    """Return at most MOST_LINES lines in order; columns with remarks or left out come first."""
     order = sorted(range(len(lines)), key=lambda k: (lines[k].is_plain, k))
     return [lines[k] for k in sorted(order[:MOST_LINES])]
 
 
 def _widths(rows: Sequence[tuple[str, ...]], width: int) -> list[int]:
-    """Return the cells that each column of the table has; the last takes what is left."""
+    """Return the width of each column of the table; the last one gets the remaining width."""
     widths = [max(cell_len(row[k]) for row in rows) for k in range(len(_HEAD))]
     others = sum(widths[:-1]) + 2 * (len(_HEAD) - 1)
     widths[-1] = max(len(_HEAD[-1]), min(widths[-1], width - others))
@@ -176,7 +177,7 @@ def _widths(rows: Sequence[tuple[str, ...]], width: int) -> list[int]:
 
 
 def _rows(cells: tuple[str, ...], widths: Sequence[int]) -> Iterator[str]:
-    """Yield the cells as a line, and what does not fit of the last in lines below."""
+    """Yield the cells as a line; a last cell that is too long continues in lines below."""
     name, kind, inputs, gaps, encoding = cells
     first, *others = textwrap.wrap(_printable(encoding), widths[-1]) or [""]
     numbers = inputs.rjust(widths[2]), gaps.rjust(widths[3])
@@ -204,7 +205,7 @@ def _wrapped(remarks: Sequence[str], width: int) -> list[str]:
 
 
 def _shortened(text: str, most: int) -> str:
-    """Return text on one line of at most ``most`` cells, with "..." for what is cut in it."""
+    """Return text in at most ``most`` cells, with "..." for the part that is cut out."""
     text = _printable(text)
     if cell_len(text) <= most:
         return text
@@ -216,5 +217,5 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return text without line breaks and other characters that a terminal would obey."""
+    """Return text with line breaks and control characters escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -12,23 +12,23 @@ from typing import Any
 
 __all__ = ["STACKED_CSS", "element", "escape", "json_script", "number", "page", "svg"]
 
-# What a page may use: its own inline style and script, and nothing from anywhere else.
+# A page may use its own inline style and script, and nothing else.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 _CSS = """
 :root {
   color-scheme: light dark;
   --ground: #fcfcfa; --panel: #ffffff; --ink: #1b2330; --quiet: #586273; --line: #dcdfe3;
-  --faint: #b9c0c9; --forward: #1f63ad; --backward: #b8480f; --good: #22753f; --bad: #b3261e;
-  --forward-wash: #e9f1fa; --backward-wash: #fbeee5;
-  --series-1: #1f63ad; --series-2: #b8480f; --series-3: #22753f; --series-4: #7a4bb0;
+  --faint: #868e99; --forward: #1f63ad; --backward: #b8480f; --good: #22753f; --bad: #b3261e;
+  --series-1: #2948da; --series-2: #e14200; --series-3: #009f6e; --series-4: #a06aac;
+  --series-5: #8d2d13; --series-6: #6e2539; --series-7: #4c517a; --series-8: #467cd5;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ground: #14181e; --panel: #1b2027; --ink: #e6e9ee; --quiet: #9fa9b7; --line: #313842;
-    --faint: #566070; --forward: #74b2f2; --backward: #f2a066; --good: #71c98c; --bad: #f28b82;
-    --forward-wash: #1b2a3a; --backward-wash: #37271c;
-    --series-1: #74b2f2; --series-2: #f2a066; --series-3: #71c98c; --series-4: #c3a1ee;
+    --faint: #6b7687; --forward: #74b2f2; --backward: #f2a066; --good: #71c98c; --bad: #f28b82;
+    --series-1: #82ffff; --series-2: #f58905; --series-3: #499077; --series-4: #ab6fce;
+    --series-5: #fac57c; --series-6: #8177fe; --series-7: #a39fc6; --series-8: #e1592e;
   }
 }
 * { box-sizing: border-box; }
@@ -53,22 +53,38 @@ svg text { fill: var(--ink); font-family: inherit; font-variant-numeric: tabular
 table { border-collapse: collapse; font-size: 0.875rem; }
 th { text-align: left; font-weight: 600; color: var(--quiet); }
 th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+tbody th { color: var(--ink); }
 td.number, th.number { text-align: right; white-space: nowrap; }
 .scroll { overflow-x: auto; }
+:focus-visible { outline: 2px solid var(--forward); outline-offset: 2px; }
+summary { cursor: pointer; font-weight: 600; padding: 10px 0; }
+.numbers { flex: 0 0 100%; min-width: 0; margin: 4px 0 0; font-size: 0.875rem; }
+.numbers table { width: auto; margin: 0 0 14px; }
+.numbers caption { text-align: left; color: var(--quiet); padding-bottom: 4px; }
+.numbers td, .numbers thead th + th { text-align: right; }
+.numbers th, .numbers td { padding: 4px 14px 4px 0; vertical-align: bottom; }
+.numbers td, .numbers tbody th { white-space: nowrap; }
+.numbers .scroll { max-height: 420px; overflow-y: auto; padding: 2px; }
 [hidden] { display: none !important; }
+@media print { .numbers .scroll { max-height: none; } }
+@media (prefers-reduced-motion: reduce) {
+  *, ::before, ::after {
+    animation: none !important; transition: none !important; scroll-behavior: auto !important;
+  }
+}
 """
 
-# Wide tables of the class "stacked": on a phone, each row becomes a block of its own, with every
-# cell beside the name of its column, which its data-label holds.
+# Wide tables of the class "stacked": on a phone, each row becomes a block, and each cell follows
+# the name of its column, which its attribute data-label holds.
 STACKED_CSS = """
 @media (max-width: 640px) {
   table.stacked, table.stacked tbody { display: block; }
   table.stacked thead { display: none; }
   table.stacked tr { display: block; border-bottom: 1px solid var(--line); padding: 8px 0; }
-  table.stacked td, table.stacked td.number { display: flex; justify-content: space-between;
-    gap: 16px; border: 0; padding: 1px 0; text-align: right; }
-  table.stacked td::before { content: attr(data-label); color: var(--quiet); text-align: left; }
-  table.stacked td:first-child { font-weight: 600; }
+  table.stacked th, table.stacked td, table.stacked td.number { display: flex;
+    justify-content: space-between; gap: 16px; border: 0; padding: 1px 0; text-align: right; }
+  table.stacked th::before, table.stacked td::before { content: attr(data-label);
+    color: var(--quiet); font-weight: 400; text-align: left; }
 }
 """
 
@@ -77,8 +93,8 @@ def page(title: str, body: str, css: str = "", script: str = "") -> str:
     """Return a whole HTML page.
 
     title : plain text. body : markup, in which the caller has escaped all text.
-    css : goes after the shared style. script : runs at the end of the page; gpubp's own,
-    so that it never holds names or data, which go into `json_script`.
+    css : follows the shared style. script : runs at the end of the page. It must not contain
+    names or data, which belong into `json_script`.
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -94,8 +110,8 @@ def page(title: str, body: str, css: str = "", script: str = "") -> str:
 def element(name: str, inner: str = "", /, **attributes: Any) -> str:
     """Return ``<name ...>inner</name>``, with its attributes escaped; ``inner`` is markup.
 
-    attributes : class_ gives class, data_n data-n; floats are cut to 2 decimals, which is as
-    fine as a drawing needs; None and False leave an attribute out, True has no value.
+    attributes : ``class_`` becomes class, ``data_n`` becomes data-n. Floats are rounded to 2
+    decimals, enough for a drawing. None and False omit an attribute, True gives it no value.
     """
     kept = [
         (key, value)
@@ -115,23 +131,33 @@ def _attribute(key: str, value: Any) -> str:
 
 
 def svg(
-    width: float, height: float, inner: str, label: str, role: str = "img", **attributes: Any
+    width: float,
+    height: float,
+    inner: str,
+    label: str,
+    role: str = "img",
+    *,
+    about: str = "",
+    **attributes: Any,
 ) -> str:
-    """Return an SVG drawing of ``width`` x ``height`` units that says ``label`` to readers.
+    """Return an SVG drawing of ``width`` x ``height`` units.
 
-    role : "group" if something in it can be selected.
+    label : its name for screen readers. role : "group" if something in it can be selected.
+    about : its description for screen readers, plain text; "" for none.
     """
     box = f"0 0 {width:g} {height:g}"
-    return element("svg", inner, viewBox=box, role=role, aria_label=label, **attributes)
+    head = element("title", escape(label)) + (element("desc", escape(about)) if about else "")
+    return element("svg", head + inner, viewBox=box, role=role, aria_label=label, **attributes)
 
 
 def json_script(identifier: str, data: Any) -> str:
     """Return ``data`` as JSON in a script element, for the page's script to parse.
 
-    Numbers keep all of float64. Infinities and NaN, which JSON lacks, must have been replaced.
+    Numbers keep the full precision of float64. The caller must have replaced infinities and NaN,
+    which JSON lacks.
     """
     text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    # Whatever a name holds, nothing in it can end the element or open a comment.
+    # So that no name can end the element or open a comment.
     text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return f'<script type="application/json" id="{escape(identifier)}">{text}</script>'
 

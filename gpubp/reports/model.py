@@ -1,4 +1,4 @@
-"""What a model file holds, as lines for a person."""
+"""The content of a model file as lines of text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ LABELS_SHOWN = 10
 
 
 def model_lines(model: Mapping[str, Any], width: int = PIPE_WIDTH) -> Iterator[str]:
-    """Yield lines of at most ``width`` cells about a model, as `describe` describes it."""
+    """Yield lines of at most ``width`` cells about a model.
+
+    model : the result of `describe`.
+    """
     for name, text in _facts(model).items():
         yield from fact_lines(name, text, width)
     if model["columns"]:
@@ -28,11 +31,11 @@ def model_lines(model: Mapping[str, Any], width: int = PIPE_WIDTH) -> Iterator[s
 
 
 def _scores(model: Mapping[str, Any], width: int) -> Iterator[str]:
-    """Yield the scores that training left, as it printed them."""
+    """Yield the scores of the training, in the form in which training printed them."""
     scores = {name: metrics for name, metrics in (model["scores"] or {}).items() if metrics}
     if not scores:
         yield from ("", *fact_lines("scores", "none: saved from Python", width))
-    elif not model["verdict"]:  # of an earlier gpubp
+    elif not model["verdict"]:  # the file of an earlier version
         yield from ("", "Scores at training", *(f"  {line}" for line in scores_table(scores)))
     else:
         for title, lines in score_sections(_as_result(model)):
@@ -41,7 +44,7 @@ def _scores(model: Mapping[str, Any], width: int) -> Iterator[str]:
 
 
 def _as_result(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `gpubp train` printed of the scores."""
+    """Return the scores in the form that `score_sections` takes."""
     return {
         "task": model["task"],
         "layers": model["network"]["layers"],
@@ -94,7 +97,7 @@ def _settings(recipe: Mapping[str, Any]) -> str:
 
 
 def _listed(labels: Sequence[Any], rows: Sequence[int] | None) -> str:
-    """Return labels, with the rows of each if these are known."""
+    """Return labels, each with its number of rows if that is known."""
     counts = [f" ({count:,})" for count in rows] if rows else [""] * len(labels)
     both = zip(labels[:LABELS_SHOWN], counts, strict=False)
     text = ", ".join(f"{label}{count}" for label, count in both)

@@ -32,9 +32,9 @@ def scores_table(
 ) -> list[str]:
     """Return the metrics of several models as lines, one for each metric.
 
-    scores : metrics by the name of the model. A metric that one lacks or that is NaN is a "-"; of
+    scores : metrics by the name of the model. A missing metric or NaN is shown as "-". With
         several targets, each has lines of its own.
-    positive, classes : as `metric_name` takes them.
+    positive, classes : arguments of `metric_name`.
     """
     if any("per_output" in of for of in scores.values()):
         return _targets_table(scores)
@@ -47,7 +47,7 @@ def scores_table(
 
 
 def _targets_table(scores: Mapping[str, Scores]) -> list[str]:
-    """Return R² of each target and their mean, then the errors of each in its units."""
+    """Return R² of each target and the mean R², then the errors of each target in its units."""
     models = list(scores.values())
     targets = [_of_targets(of) for of in models]
     names = list(dict.fromkeys(name for of in targets for name in of))
@@ -65,7 +65,7 @@ def _targets_table(scores: Mapping[str, Scores]) -> list[str]:
 
 
 def _of_targets(scores: Scores) -> Mapping[str, Scores]:
-    """Return the scores of each target by its name; of earlier model files by its number."""
+    """Return the scores of each target by name, or by number from an earlier model file."""
     if "per_target" in scores:
         named: Mapping[str, Scores] = scores["per_target"]
         return named
@@ -73,10 +73,10 @@ def _of_targets(scores: Scores) -> Mapping[str, Scores]:
 
 
 def classes_table(classes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the scores of each class as lines; the rest of many classes is counted.
+    """Return the scores of each class as lines; after MOST_CLASSES, the rest is counted.
 
-    classes : "label", "rows", "predicted" (how many rows were predicted to be of it),
-        "precision", "recall" and "f1" of each.
+    classes : one mapping per class: "label", "rows", "predicted" (the number of rows that were
+        predicted as this class), "precision", "recall" and "f1".
     """
     shown = classes[:MOST_CLASSES]
     rows = [

@@ -1,4 +1,4 @@
-"""How a training ended, in words: data, network, scores and verdict."""
+"""The result of a training as text: data, network, scores and verdict."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from gpubp.reports.columns import PIPE_WIDTH
 from gpubp.reports.scores import classes_table, scores_table
 
-INDENT = 12  # of the texts behind their names
+INDENT = 12  # of the texts after their names
 MOST_HEAD = 16  # of the name of a model above its scores
 
 Sections = list[tuple[str, Sequence[str]]]
 
 
 def fact_lines(name: str, text: str, width: int = PIPE_WIDTH) -> list[str]:
-    """Return a text behind its name, in lines of at most ``width`` cells if words allow."""
+    """Return a text after its name in lines of at most ``width`` cells; long words stay whole."""
     return textwrap.wrap(
         text,
         width,
@@ -29,7 +29,7 @@ def fact_lines(name: str, text: str, width: int = PIPE_WIDTH) -> list[str]:
 
 def data_text(data: Mapping[str, Any]) -> str:
     """Return "churn.csv: 1,200 rows, 11 columns; 960 to train, 240 to test (random, seed 0)"."""
-    text = f"{data['source']}: " if "source" in data else ""  # which a model does not keep
+    text = f"{data['source']}: " if "source" in data else ""  # a model file has none
     text += f"{_counted(data['rows'], 'row')}, "
     text += f"{_counted(data['columns'], 'column')}; "
     if data["without_target"]:
@@ -61,7 +61,7 @@ def training_facts(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def epochs_text(epochs: int, solver: str, stopped_by: str) -> str:
-    """Return "all 60 epochs done", or "12 epochs" of a training that was to be longer."""
+    """Return "all 60 epochs done", or "12 epochs" if training stopped earlier."""
     unit = "iteration" if solver == "lbfgs" else "epoch"
     if stopped_by == "max_epochs" and epochs > 1:
         return f"all {epochs:,} {unit}s done"
@@ -71,9 +71,9 @@ def epochs_text(epochs: int, solver: str, stopped_by: str) -> str:
 def score_sections(result: Mapping[str, Any]) -> Sections:
     """Return tables of scores, each with its title.
 
-    result : "train" and "test" metrics, "rows" and "test_rows" counts, "baselines", "classes" and
-        "positive_class", as `gpubp train` prints and keeps them. Without test rows, the scores
-        are those of the training rows alone.
+    result : "task", "layers", "train" and "test" metrics, "rows" and "test_rows" counts,
+        "baselines", "classes" and "positive_class", as in the result of `gpubp train`. Without
+        test rows, only the scores on the training rows are shown.
     """
     train = {name: value for name, value in result["train"].items() if name != "loss"}
     test, baselines = result["test"], result["baselines"]

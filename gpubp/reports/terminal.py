@@ -1,4 +1,4 @@
-"""What a person, or a program, sees of a training: a line an epoch, then a summary."""
+"""The output of a training in the terminal: a line per epoch, then a summary."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from gpubp.reports.summary import (
 if TYPE_CHECKING:
     from gpubp.training.history import Epoch
 
-EPOCH_LINES = 10  # at most so many between the first and the last, where nobody watches
+EPOCH_LINES = 10  # at most, between the first and the last one, if stdout is not a terminal
 
 
 class Report(Protocol):
-    """Where a training tells what it does.
+    """A listener that shows the progress and the result of a training.
 
-    epochs : at most so many, known before the first one ends.
+    epochs : the largest number of epochs, set before the first one ends.
     """
 
     epochs: int
 
     def columns(self, summary: Summary, inputs: int) -> None:
-        """Show how the columns are taken, and how many inputs of the network they become."""
+        """Show the encodings of the columns and the number of the network's inputs."""
 
     def note(self, text: str) -> None:
-        """Say something in a line."""
+        """Show a line of text."""
 
     def epoch(self, epoch: Epoch) -> None:
         """Show a finished epoch."""
 
     def result(self, result: dict[str, Any]) -> None:
-        """Show how training ended."""
+        """Show the result of the training."""
 
     def close(self) -> None:
         """Leave the terminal in order."""
 
 
 class JsonReport:
-    """JSON objects on stdout, one a line; notes go to stderr."""
+    """JSON objects on stdout, one per line; notes go to stderr."""
 
     epochs = 0
 
@@ -71,8 +71,8 @@ class JsonReport:
         if self._quiet:
             return
         if epoch.rate is None:  # L-BFGS
-            told = {"iteration": epoch.number, "loss": epoch.loss, "seconds": epoch.seconds}
-            print(json_line("iteration", told), flush=True)
+            values = {"iteration": epoch.number, "loss": epoch.loss, "seconds": epoch.seconds}
+            print(json_line("iteration", values), flush=True)
             return
         line: dict[str, Any] = {"epoch": epoch.number, "loss": epoch.loss}
         if epoch.score is not None:
@@ -88,7 +88,7 @@ class JsonReport:
 
 
 class TextReport:
-    """Lines for a person: one live line on a terminal, some of the epochs in a pipe."""
+    """Text: one live line on a terminal, lines for some of the epochs in a pipe."""
 
     epochs = 0
 
@@ -96,7 +96,7 @@ class TextReport:
         self._quiet = quiet
         self._console = Console(highlight=False, soft_wrap=True)
         self._live: Live | None = None
-        self._waiting = ""  # the last epoch's line, unless it is shown
+        self._waiting = ""  # the last epoch's line until it is shown
         self._columns = ""
 
     def columns(self, summary: Summary, inputs: int) -> None:
@@ -165,7 +165,7 @@ class TextReport:
 
 
 def _tell(line: str) -> None:
-    """Print a line; where its reader has gone (`| head`), training goes on and tells no more."""
+    """Print a line; if the reader of the pipe has ended (`| head`), print nothing any more."""
     try:
         print(line, flush=True)
     except BrokenPipeError:
@@ -178,7 +178,7 @@ def json_line(event: str, values: dict[str, Any]) -> str:
 
 
 def to_json(values: dict[str, Any]) -> str:
-    """Return values as one line of JSON, with null for NaN and infinity, which JSON has not."""
+    """Return values as one line of JSON, with null for NaN and infinity, which JSON lacks."""
     return json.dumps(_without_nan(values), allow_nan=False)
 
 
@@ -191,7 +191,7 @@ def _without_nan(values: Any) -> Any:
 
 
 def epoch_line(epoch: Epoch, epochs: int) -> str:
-    """Return an epoch as a line: loss, validation score, rows a second, time left, best mark."""
+    """Return an epoch as a line: loss, validation score, rows per second, time left, mark."""
     unit = "iteration" if epoch.rate is None else "epoch"
     rate = epoch.number * epoch.rows / max(epoch.seconds, 1e-9)
     left = (epochs - epoch.number) * epoch.seconds / epoch.number

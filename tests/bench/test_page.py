@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from gpubp.bench.cases import FLOOR, Case
-from gpubp.bench.charts import HATCH, bars
+from gpubp.bench.charts import HATCH, Series, bars, chart_table
 from gpubp.bench.page import bench_page
 from gpubp.bench.report import HEADS
 from gpubp.bench.results import Part, Row, Timing
@@ -55,13 +55,15 @@ def test_every_cell_names_its_column_where_a_phone_stacks_the_table() -> None:
     assert phone is not None
     assert "table.stacked tr { display: block;" in phone[0]
     assert "content: attr(data-label)" in phone[0]
-    tables = list(main_of(text).iter("table"))
+    tables = [t for t in main_of(text).iter("table") if t.find("caption") is None]
     assert len(tables) == 2
     for table in tables:
         assert table.get("class") == "stacked"
         assert [child.tag for child in table] == ["thead", "tbody"]
-        heads = ["".join(th.itertext()) for th in table.iter("th")]
-        rows = [[td.get("data-label") for td in tr] for tr in table[1]]
+        heads = ["".join(th.itertext()) for th in table[0].iter("th")]
+        assert {th.get("scope") for th in table[0].iter("th")} == {"col"}
+        assert [tr[0].get("scope") for tr in table[1]] == ["row"] * 4
+        rows = [[cell.get("data-label") for cell in tr] for tr in table[1]]
         assert rows == [heads] * 4
 
 
@@ -83,7 +85,7 @@ def test_disturbed_bars_are_hatched_and_no_others() -> None:
 def test_disturbed_marks_are_hollow_and_no_others() -> None:
     figure = next(iter(main_of(bench_page(made("torch_eager"))).iter("figure")))
     marks = [p.get("class", "") for p in figure[1].iter("path") if "mark" in p.get("class", "")]
-    assert [("disturbed" in kind) for kind in marks] == [False, False, True, True, False, False]
+    assert [("hollow" in kind) for kind in marks] == [False, False, True, True, False, False]
     assert "Hollow: other processes kept cores busy" in "".join(figure.itertext())
 
 
@@ -135,3 +137,27 @@ def test_what_all_cases_have_in_common_is_said_once() -> None:
     texts = ["".join(t.itertext()) for t in drawing.iter("text")]
     assert [t for t in texts if t.startswith("S ")] == ["S 4-3 b8", "S 4-3 b64"]
     assert texts[-1] == "all cases: adam float32 cpu"
+
+
+def test_the_tables_of_the_charts_have_their_numbers() -> None:
+    curves, ratios = main_of(bench_page(made("gpubp"))).iter("figure")
+    cells = [["".join(cell.itertext()) for cell in row] for row in curves.iter("tr")]
+    assert cells == [
+        ["rows of a batch", "gpubp on cpu", "torch_eager on cpu", "sklearn_mlp on cpu"],
+        ["8", "1,000,000*", "1,000,000", "1,000,000"],
+        ["64", "1,000,000*", "1,000,000", "1,000,000"],
+    ]
+    cells = [["".join(cell.itertext()) for cell in row] for row in ratios.iter("tr")]
+    assert cells == [
+        ["case", "gpubp", "torch_eager"],
+        ["S 64-100-10 b8 adam float32 cpu", "3.00*", "3.00"],
+        ["S 64-100-10 b64 adam float32 cpu", "3.00*", "3.00"],
+    ]
+
+
+def test_a_series_without_a_point_has_a_dash_in_the_table() -> None:
+    series = [Series("a", 1, ((1.0, 2.5), (2.0, 0.12345))), Series("<b>", 2, ((2.0, 7.0),))]
+    text = chart_table(series, "x", "y")
+    rows = re.findall("<tr>(.*?)</tr>", text)
+    cells = [[unescape(c) for c in re.findall(">([^<>]+)<", row)] for row in rows]
+    assert cells == [["x", "a", "<b>"], ["1", "2.5", "-"], ["2", "0.1235", "7"]]

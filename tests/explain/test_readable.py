@@ -139,7 +139,8 @@ def test_a_drawing_that_is_wider_than_a_phone_says_that_it_scrolls() -> None:
     fits = all(float(d.attrib["viewBox"].split()[2]) <= SCREEN for d in drawings("deep", "narrow"))
     assert ("<span class='sideways'>" not in made("deep")) == fits
     assert re.search(r"@media \(max-width: 529px\) \{[^@]*\.sideways \{ display: inline; \}", text)
-    assert "overflow-x: auto" in rule(text, ".stage figure")
+    assert "overflow-x: auto" in rule(text, ".scroll")
+    assert text.count('</h2><figure><div class="scroll" tabindex="0"') == text.count("<section")
 
 
 def test_a_number_in_a_table_is_never_broken_in_two() -> None:

@@ -1,1 +1,1 @@
-"""The searches that backpropagation replaces, measured beside it."""
+"""The searches that backpropagation replaces, measured on the same network."""

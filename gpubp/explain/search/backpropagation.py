@@ -1,4 +1,4 @@
-"""Backpropagation as a search: training itself, on all rows at once."""
+"""Backpropagation as a search: ordinary training on all rows at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def backpropagation(
 ) -> None:
     """Train from the weights ``start`` (N,) with the example's own optimizer, on all rows at once.
 
-    One evaluation is one forward and one backward pass. targets : costs to look out for.
+    One evaluation is one forward and one backward pass. targets : the costs of other methods; the
+    first step that reaches each of them is recorded in ``run``.
     """
     network, places = example.network, places_of(example.network, dtype)
     theta = np.zeros(network.theta_size(dtype), dtype)
@@ -60,9 +61,9 @@ def backpropagation(
 
 
 class _Watch:
-    """What a training notes in its ``run``: the loss of an epoch is that before its step.
+    """Records a training in its ``run``. The loss of an epoch is the loss before its step.
 
-    targets : costs to look out for.
+    targets : the costs of other methods.
     """
 
     def __init__(self, run: Run, places: np.ndarray, targets: dict[Method, float]) -> None:
@@ -73,7 +74,7 @@ class _Watch:
         self._run.start()
 
     def end_epoch(self, epoch: Epoch) -> bool:
-        """Note an epoch; return whether to stop after it."""
+        """Record an epoch; return whether to stop after it."""
         run = self._run
         self._stale = 0 if epoch.loss < run.cost else self._stale + 1
         self._evaluate(epoch.loss)
@@ -85,7 +86,7 @@ class _Watch:
         return self._stale > PATIENCE or not run.allowance(1)
 
     def end(self, fitted: Fitted) -> None:
-        """Note why training ended, where that was not asked for by `end_epoch`."""
+        """Record the reason if training ended for another one than `end_epoch`."""
         if fitted.stopped_by == "interrupt":
             self._run.stopped_by = "interrupt"
             raise KeyboardInterrupt

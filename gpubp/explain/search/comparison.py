@@ -1,4 +1,4 @@
-"""The searches that backpropagation replaces, measured beside it on the same network."""
+"""A comparison of backpropagation with the searches that it replaces, on the same network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gpubp.explain.search.methods import (
     weights_of,
 )
 
-TEXT_RATE = 10**9  # evaluations a second: one a clock tick of 1 GHz, as the text assumes
+TEXT_RATE = 10**9  # evaluations per second: one per cycle of 1 GHz, as the text assumes
 TEXT_VALUES = 1000  # of each weight, likewise
 ESCAPE_STEPS = 1000  # of backpropagation from where one weight at a time has stalled
 # Measured on a shared 2.5 GHz Xeon, a 1-1-1 network: 0.7 million evaluations a second in 256s,
@@ -39,10 +39,12 @@ _CAUTION = 0.9  # part of the combinations that the measured rate promises
 
 @dataclass(frozen=True)
 class Settings:
-    """How to search.
+    """The settings of a comparison.
 
-    low, high : the range of every weight. values : of a weight, from low to high, that one
-    weight at a time tries, and the most that the grid of all combinations has.
+    budget : of each method. low, high : range of every weight. values : how many values of a
+    weight, from low to high, are tried one at a time; also the largest number per weight in the
+    grid of all combinations. seed : of the random search. device : "auto", "cpu" or "cuda".
+    dtype : "float32" or "float64".
     """
 
     budget: Budget = Budget(seconds=2.0)  # noqa: RUF009 (immutable)
@@ -65,7 +67,7 @@ class Settings:
 
 
 class Extrapolation(NamedTuple):
-    """How long all combinations of the text's 1000 values take for a number of weights."""
+    """The time for all combinations of 1000 values of each weight."""
 
     weights: int
     combinations: int
@@ -74,22 +76,22 @@ class Extrapolation(NamedTuple):
 
 
 class Watch(Protocol):
-    """Whoever looks on."""
+    """A listener that is informed about the progress of a comparison."""
 
     def progress(self, run: Run) -> None:
-        """See a method at work, some times a second."""
+        """Receive the state of a running method, several times per second."""
 
     def finished(self, run: Run) -> None:
-        """See a method that has ended."""
+        """Receive the final state of a method."""
 
 
 @dataclass(eq=False)
 class Comparison:
-    """What the methods found.
+    """The results of all methods.
 
-    runs : in their order; those after an interrupt are missing. why : the reason for the device.
-    finer : the smallest cost that a change of one weight alone, by a step of any
-    size, makes of the stall of one weight at a time. escape : backpropagation from there.
+    runs : in order; those after an interrupt are missing. why : the reason for the device. size :
+    of the population. finer : the smallest cost that a smaller change of one weight reaches from
+    the point where one weight at a time has stalled. escape : backpropagation from that point.
     """
 
     example: Example
@@ -103,18 +105,18 @@ class Comparison:
     interrupted: bool = False
 
     def run(self, method: Method) -> Run | None:
-        """Return what this method found, None if it was not begun."""
+        """Return the run of this method; None if it was not started."""
         return next((run for run in self.runs if run.method == method), None)
 
     @property
     def rate(self) -> float:
-        """Measured evaluations a second, of the search that made the most of them."""
+        """Evaluations per second of the search that made the most evaluations."""
         searches = [run for run in self.runs if run.method != "backprop"]
         return max(searches, key=lambda run: run.evaluations).rate if searches else 0.0
 
 
 def compare(example: Example, settings: Settings, watch: Watch | None = None) -> Comparison:
-    """Return what each method finds within the same budget; an interrupt ends them all.
+    """Return the results of all methods, each within the same budget; an interrupt ends all.
 
     Raises BackendUnavailableError.
     """
@@ -137,7 +139,7 @@ def compare(example: Example, settings: Settings, watch: Watch | None = None) ->
 
 
 def _size(example: Example, dtype: np.dtype, most: int) -> int:
-    """Return how many candidates to evaluate at once, 1 to ``most``, as memory allows."""
+    """Return how many candidates fit into memory at once, 1 to ``most``."""
     network, rows = example.network, len(example.X)
     numbers = network.theta_size(dtype) + 3 * rows * sum(network.sizes)
     return max(1, min(most, _MOST_BYTES // (numbers * dtype.itemsize + 8 * rows)))
@@ -148,7 +150,7 @@ def _search(comparison: Comparison, backend: Backend, watch: Watch | None) -> No
     dtype, low, high = np.dtype(settings.dtype), settings.low, settings.high
     line = np.linspace(low, high, settings.values)
     population = Population(backend, example, min(comparison.size, len(line)), dtype)
-    population.costs()  # on a device, the first time compiles
+    population.costs()  # on a device, the first call compiles
     with _running(comparison, "one_at_a_time", backend, watch) as run:
         one_at_a_time(run, population, weights_of(example), line)
     if run.stopped_by == "stalled" and run.weights is not None:
@@ -163,7 +165,7 @@ def _search(comparison: Comparison, backend: Backend, watch: Watch | None) -> No
 
 
 def _finer(population: Population, weights: np.ndarray, line: np.ndarray) -> float:
-    """Return the smallest cost when one weight moves within a step of ``line``, others as given."""
+    """Return the smallest cost if one weight moves by at most one step of ``line``."""
     steps = np.linspace(line[0] - line[1], line[1] - line[0], population.size)
     population.fill(weights)
     costs = []
@@ -205,7 +207,7 @@ def _running(
 
 
 def _affordable(budget: Budget, population: Population, line: np.ndarray) -> int:
-    """Return how many combinations ``budget`` is likely to be enough for."""
+    """Return how many combinations ``budget`` probably covers."""
     most, seconds = budget
     if most is not None or seconds is None:
         return most or 0
@@ -215,7 +217,7 @@ def _affordable(budget: Budget, population: Population, line: np.ndarray) -> int
 
 
 def values_within(evaluations: int, n: int, most: int) -> int:
-    """Return how many values, 2 to ``most``, each of ``n`` weights can have in ``evaluations``."""
+    """Return the largest number of values per weight, 2 to ``most``, for ``evaluations``."""
     root: float = evaluations ** (1 / n)
     values = max(2, min(most, round(root) + 1))
     while values > 2 and values**n > evaluations:
@@ -224,7 +226,10 @@ def values_within(evaluations: int, n: int, most: int) -> int:
 
 
 def extrapolate(rate: float, upto: int = 7) -> list[Extrapolation]:
-    """Return the time for all combinations for 1 to ``upto`` weights, at ``rate`` a second."""
+    """Return the time for all combinations of 1 to ``upto`` weights.
+
+    rate : measured evaluations per second.
+    """
     return [
         Extrapolation(n, count, count / TEXT_RATE, count / rate if rate else math.inf)
         for n in range(1, upto + 1)

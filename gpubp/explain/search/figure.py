@@ -1,4 +1,4 @@
-"""The drawings of a comparison of searches: curves of the cost, and the valley that it lies in."""
+"""The drawings of a comparison of searches: curves and contours of the cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from gpubp.explain.example import Example
 from gpubp.explain.loss_landscape import losses_of, parameters_of
 from gpubp.explain.search.comparison import Comparison
 from gpubp.explain.search.methods import Method, Run, weights_of
+from gpubp.explain.search.text import TITLES
 from gpubp.reports.html import element, escape, number, svg
+from gpubp.reports.series import mark, series_css, series_key
 
 # A drawing is 360 units wide, which a phone shows at 0.95 and a desk at up to 1.25 pixels each.
 _WIDTH, _HEIGHT = 360, 300
@@ -23,40 +25,20 @@ _EXPONENT = 13  # its font size
 _CELLS = 120  # of the landscape, along each side
 _MOST_LEVELS = 20  # of its contours
 _SERIES: dict[Method, int] = {"one_at_a_time": 1, "combinations": 2, "random": 3, "backprop": 4}
-# A square, a triangle, a diamond, a circle: not by colour alone.
-_MARKS = {
-    1: "M-5 -5H5V5H-5Z",
-    2: "M0 -6L6 5H-6Z",
-    3: "M0 -7L7 0L0 7L-7 0Z",
-    4: "M-6 0A6 6 0 1 0 6 0A6 6 0 1 0 -6 0Z",
-}
 
 FIGURE_CSS = """
 .axis { stroke: var(--line); fill: none; }
-.curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .contour { fill: none; stroke: var(--quiet); }
-.series-1 { stroke: var(--series-1); } .mark.series-1 { fill: var(--series-1); }
-.series-2 { stroke: var(--series-2); } .mark.series-2 { fill: var(--series-2); }
-.series-3 { stroke: var(--series-3); } .mark.series-3 { fill: var(--series-3); }
-.series-4 { stroke: var(--series-4); } .mark.series-4 { fill: var(--series-4); }
-.mark { stroke: var(--panel); stroke-width: 1; }
 .halo { fill: none; stroke: var(--panel); stroke-width: 4; }
 .start { fill: var(--ink); stroke: var(--panel); }
 svg text { font-size: 14px; }
 svg text.tick { fill: var(--quiet); }
-"""
+""" + series_css(4)
 
 
 def key(method: Method) -> str:
     """Return the line and the mark of a method, for a legend."""
-    series = _SERIES[method]
-    line = element("path", d="M1 8H33", class_=f"curve series-{series}")
-    return element("svg", line + _mark(series, 17, 8), viewBox="0 0 34 16", aria_hidden="true")
-
-
-def _mark(series: int, x: float, y: float) -> str:
-    place = f"translate({x:.1f} {y:.1f})"
-    return element("path", d=_MARKS[series], transform=place, class_=f"mark series-{series}")
+    return series_key(_SERIES[method])
 
 
 @dataclass(frozen=True)
@@ -76,7 +58,7 @@ class Axis:
         return cls(low, max(low + 1, math.ceil(math.log10(max(positive)))), start, end)
 
     def at(self, value: float) -> float:
-        """Return the pixel of ``value``; what is below the axis, such as 0, lies at its start."""
+        """Return the pixel of ``value``; values below the axis, such as 0, lie at its start."""
         part = (math.log10(value) - self.low) / (self.high - self.low) if value > 0 else 0.0
         return self.start + max(0.0, part) * (self.end - self.start)
 
@@ -88,7 +70,7 @@ class Axis:
 
 
 def chart(spent: Literal["evaluations", "seconds"], runs: Sequence[Run]) -> str:
-    """Return the lowest cost of each run over what it had spent, both logarithmic.
+    """Return curves of each run's lowest cost over ``spent``, on logarithmic axes.
 
     Returns "" if no run has a cost above 0 to draw.
     """
@@ -104,13 +86,15 @@ def chart(spent: Literal["evaluations", "seconds"], runs: Sequence[Run]) -> str:
         series, last = _SERIES[run.method], points[-1][1]
         path = _steps([(x.at(value), y.at(cost)) for value, cost in points], x.at(end))
         lines.append(element("path", d=path, class_=f"curve series-{series}"))
-        marks.append(_mark(series, x.at(end), y.at(last)))
+        marks.append(mark(series, x.at(end), y.at(last)))
     drawing = "".join([*_ticks(x, y), *_names(spent, "cost"), *lines, *marks])
-    return svg(_WIDTH, _HEIGHT, drawing, f"Lowest cost by {spent}")
+    ended = [f"{TITLES[run.method]} {number(run.cost, 3)}" for run, _ in curves]
+    about = f"Both axes are logarithmic. Costs at the end: {', '.join(ended)}."
+    return svg(_WIDTH, _HEIGHT, drawing, f"Lowest cost by {spent}", about=about)
 
 
 def _steps(points: Sequence[tuple[float, float]], end: float) -> str:
-    """Return a path that goes right at the height of a point until the next, and then down."""
+    """Return a path of steps: right from each point to the x of the next, then down."""
     first, *rest = points
     steps = "".join(f"H{x:.1f}V{y:.1f}" for x, y in rest)
     return f"M{first[0]:.1f} {first[1]:.1f}{steps}H{end:.1f}"
@@ -150,25 +134,30 @@ def _names(x_name: str, y_name: str) -> Iterator[str]:
     yield element("text", escape(y_name), transform=turned, text_anchor="middle")
 
 
+def walks_of(comparison: Comparison) -> list[Run]:
+    """Return the runs of the methods that go from one set of weights to the next."""
+    return [r for r in comparison.runs if r.curve and r.method in ("one_at_a_time", "backprop")]
+
+
 def landscape(comparison: Comparison) -> str:
-    """Return the cost over two weights as contours, with the ways of the methods that walk.
+    """Return contours of the cost over two weights, with the paths of two methods.
 
     Returns "" if neither one weight at a time nor backpropagation has moved.
     """
-    walks = [r for r in comparison.runs if r.curve and r.method in ("one_at_a_time", "backprop")]
+    walks = walks_of(comparison)
     if not walks:
         return ""
     start = weights_of(comparison.example)
-    frame = _frame(start, walks)
+    frame = frame_of(start, walks)
     width, height = _WIDTH - _RIGHT - _LEFT, _HEIGHT - _BOTTOM - _TOP
     box = element("rect", x=_LEFT, y=_TOP, width=width, height=height)
     inside, marks = [*_contours(comparison.example, frame)], []
-    for run in reversed(walks):  # the corners of the one over the curve of the other
+    for run in reversed(walks):  # backpropagation's curve below the corners of the other
         points = [p.weights for p in run.curve if p.weights is not None]
         line = "M" + "L".join(frame.place(*point) for point in points)
         inside.append(element("path", d=line, class_="halo"))
         inside.append(element("path", d=line, class_=f"curve series-{_SERIES[run.method]}"))
-        marks.append(_mark(_SERIES[run.method], *frame.at(*points[-1])))
+        marks.append(mark(_SERIES[run.method], *frame.at(*points[-1])))
     x, y = frame.at(*start)
     marks.append(element("circle", cx=x, cy=y, r=5, class_="start"))
     parts = [
@@ -179,11 +168,14 @@ def landscape(comparison: Comparison) -> str:
         *_names(*(p.name for p in parameters_of(comparison.example.network))),
         *marks,
     ]
-    return svg(_WIDTH, _HEIGHT, "".join(parts), "Contours of the cost over the two weights")
+    ways = ", ".join(f"{TITLES[run.method]} to cost {number(run.cost, 3)}" for run in walks)
+    about = f"The ways of the methods that walk: {ways}. The dot is where they start."
+    label = "Contours of the cost over the two weights"
+    return svg(_WIDTH, _HEIGHT, "".join(parts), label, about=about)
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
     """A part of the plane of two weights, x_low to x_high across, y_low to y_high upwards."""
 
     x_low: float
@@ -204,43 +196,48 @@ class _Frame:
 
     def ticks(self) -> Iterator[str]:
         """Yield the labels of round numbers."""
-        for value in _round_numbers(self.x_low, self.x_high):
+        for value in round_numbers(self.x_low, self.x_high):
             at = self.at(value, self.y_low)[0]
             label = {"x": at, "y": _HEIGHT - _BOTTOM + 20, "text_anchor": "middle"}
             yield element("text", number(value), class_="tick", **label)
-        for value in _round_numbers(self.y_low, self.y_high):
+        for value in round_numbers(self.y_low, self.y_high):
             at = self.at(self.x_low, value)[1] + 5
             yield element(
                 "text", number(value), class_="tick", x=_LEFT - 7, y=at, text_anchor="end"
             )
 
 
-def _frame(start: np.ndarray, walks: Sequence[Run]) -> _Frame:
-    """Return the part of the plane in which the cost is a tenth of the first, and the start."""
+def frame_of(start: np.ndarray, walks: Sequence[Run]) -> Frame:
+    """Return the part of the plane with the start and all points below a tenth of its cost."""
     seen = [start, *(run.weights for run in walks if run.weights is not None)]
     first = max(run.curve[0].cost for run in walks)
     for run in walks:
         seen += [p.weights for p in run.curve if p.weights is not None and p.cost < 0.1 * first]
     low, high = np.min(seen, axis=0), np.max(seen, axis=0)
     margin = 0.15 * np.maximum(high - low, 1e-3)
-    return _Frame(*(low - margin), *(high + margin))
+    return Frame(*(low - margin), *(high + margin))
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
+def round_numbers(low: float, high: float) -> list[float]:
     """Return three to seven multiples of 1, 2 or 5 times a power of ten within the range."""
     power = 10.0 ** math.floor(math.log10((high - low) / 3))
     step = next((m * power for m in (5, 2) if (high - low) / (m * power) >= 3), power)
     return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _contours(example: Example, frame: _Frame) -> Iterator[str]:
-    """Yield lines of equal cost, half a decade apart."""
+def costs_at(example: Example, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Return the costs (len(xs), len(ys)) at the values of the first and the second weight."""
+    places = [p.place for p in parameters_of(example.network)]
+    thetas = np.repeat(example.theta[None], len(xs) * len(ys), axis=0)
+    thetas[:, places] = np.stack(np.meshgrid(xs, ys, indexing="ij"), axis=-1).reshape(-1, 2)
+    return losses_of(example, thetas).reshape(len(xs), len(ys))
+
+
+def _contours(example: Example, frame: Frame) -> Iterator[str]:
+    """Yield lines of equal cost, half a decade apart; a lower cost has a wider line."""
     xs = np.linspace(frame.x_low, frame.x_high, _CELLS + 1)
     ys = np.linspace(frame.y_low, frame.y_high, _CELLS + 1)
-    places = [p.place for p in parameters_of(example.network)]
-    thetas = np.repeat(example.theta[None], (_CELLS + 1) ** 2, axis=0)
-    thetas[:, places] = np.stack(np.meshgrid(xs, ys, indexing="ij"), axis=-1).reshape(-1, 2)
-    costs = losses_of(example, thetas).reshape(_CELLS + 1, _CELLS + 1)
+    costs = costs_at(example, xs, ys)
     with np.errstate(all="ignore"):
         heights = 2 * np.log10(np.maximum(costs, 1e-300))
     if not np.isfinite(heights).all():
@@ -251,14 +248,14 @@ def _contours(example: Example, frame: _Frame) -> Iterator[str]:
         pieces = _level(heights - level, xs, ys)
         line = "".join(f"M{frame.place(*a)}L{frame.place(*b)}" for a, b in pieces)
         depth = (top - level + 1) / (len(levels) + 1)
-        yield element("path", d=line, class_="contour", stroke_opacity=0.15 + 0.65 * depth)
+        yield element("path", d=line, class_="contour", stroke_width=0.4 + 1.6 * depth)
 
 
 Spot = tuple[float, float]
 
 
 def _level(heights: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> Iterator[tuple[Spot, Spot]]:
-    """Yield the pieces of the line at height 0 by marching squares, a cell at a time."""
+    """Yield the segments of the line at height 0 by marching squares, cell by cell."""
     above = heights > 0
     corners = above[:-1, :-1] + 2 * above[1:, :-1] + 4 * above[1:, 1:] + 8 * above[:-1, 1:]
     for i, j in np.argwhere((corners > 0) & (corners < 15)):

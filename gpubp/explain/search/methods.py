@@ -1,8 +1,8 @@
-"""Four ways to look for weights: one at a time, all combinations, at random, backpropagation.
+"""Four methods to find weights: one at a time, all combinations, at random, backpropagation.
 
-Each looks for the weights of an `Example` that make its cost small: the mean loss over all its
-rows, without the penalty. The searches evaluate candidates as a population, by the forward pass
-and the loss that train; backpropagation is training itself, on all rows at once.
+Each method minimises the cost of an `Example`: the mean loss over all its rows, without the
+penalty. The searches evaluate candidates as a population, with the forward pass and the loss of
+training; backpropagation is ordinary training on all rows at once.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _WATCH_EVERY = 0.1  # seconds
 
 
 class Budget(NamedTuple):
-    """What one method may spend: a number of evaluations, seconds, or whichever ends first."""
+    """The limit of one method: evaluations, seconds, or both, whichever is reached first."""
 
     evaluations: int | None = None
     seconds: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Return the budget in "1e6", evaluations, or "5s", seconds.
+        """Return the budget of a text such as "1e6" (evaluations) or "5s" (seconds).
 
         Raises ValueError.
         """
@@ -52,22 +52,22 @@ class Budget(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A smallest cost so far."""
+    """A point at which a run found its smallest cost so far."""
 
     evaluations: int
     seconds: float
     cost: float
-    weights: np.ndarray | None  # (N,) where they were looked up
+    weights: np.ndarray | None  # (N,) if they were copied from the device
 
 
 @dataclass(eq=False)
 class Run:
-    """One method at work: what it has spent and found.
+    """The state of one method: its spent budget and its results.
 
-    curve : the smallest cost so far, thinned to a point each 2 % of the evaluations.
-    sweeps : over all weights, one at a time. values, combinations : of the grid.
-    reached : for backpropagation, after how many steps, and seconds, it had the other methods'
-    costs.
+    evaluations, seconds : spent so far. cost, weights : the best ones so far.
+    curve : the smallest costs so far, thinned to one point per 2 % of the evaluations.
+    sweeps : passes over all weights, one weight at a time. values, combinations : of the grid.
+    reached : backpropagation's steps and seconds to the cost of each other method.
     """
 
     method: Method
@@ -89,12 +89,12 @@ class Run:
         self.start()
 
     def start(self) -> None:
-        """Begin to count the time, when all arrays are in place."""
+        """Start the clock; call this when all arrays are allocated."""
         self._started, self._watched = perf_counter(), 0.0
 
     @property
     def rate(self) -> float:
-        """Evaluations a second."""
+        """Evaluations per second."""
         return self.evaluations / self.seconds if self.seconds else 0.0
 
     def allowance(self, wanted: int) -> int:
@@ -107,7 +107,7 @@ class Run:
         return wanted
 
     def evaluate(self, population: Population, count: int) -> None:
-        """Evaluate the first ``count`` candidates, and note each smallest cost so far."""
+        """Evaluate the first ``count`` candidates, and record each smallest cost so far."""
         costs = population.costs()[:count]
         best = int(costs.argmin())
         if float(costs[best]) < self.cost:
@@ -121,7 +121,7 @@ class Run:
         self._spend(count)
 
     def evaluate_one(self, cost: float, weights: np.ndarray) -> None:
-        """Note one evaluation that was made elsewhere."""
+        """Record an evaluation that the caller has made."""
         if cost < self.cost:
             self.seconds, self.weights = perf_counter() - self._started, weights
             self._note(self.evaluations + 1, cost, weights)
@@ -144,7 +144,7 @@ class Run:
 class Population:
     """Candidates for the weights of an example: arrays for ``size`` networks, and their costs.
 
-    theta : (size, theta_size), the candidates. places : where in theta each parameter lies, in
+    theta : (size, theta_size), the candidates. places : the index of each parameter in theta, in
     the order of `parameters_of`.
     """
 
@@ -158,7 +158,7 @@ class Population:
         work = Workspace(backend, network, rows, dtype, lead=(size,), deltas=False)
         work.X = backend.asarray(example.X, dtype)  # one X for all
         rows_Y = backend.asarray(targets_of(example, dtype))
-        # One Y for each, since the loss kernels count their rows through the whole population.
+        # One Y per candidate, since the loss kernels index rows through the whole population.
         Y = backend.empty((size, *rows_Y.shape), rows_Y.dtype)
         Y[...] = rows_Y
         self._losses = backend.zeros((size, rows), np.float64)
@@ -171,7 +171,7 @@ class Population:
         self._step = backend.record(step)
 
     def costs(self) -> Array:
-        """Return the cost of each candidate (size,) float64; infinity where it is not a number."""
+        """Return the cost of each candidate (size,) float64; NaN becomes infinity."""
         self._losses[...] = 0
         with np.errstate(all="ignore"):
             self._step()
@@ -191,11 +191,11 @@ class Population:
 
 
 def places_of(network: Network, dtype: np.dtype) -> np.ndarray:
-    """Return where each parameter, as `parameters_of` orders them, lies in theta of ``dtype``."""
-    # The padding goes by the size of an entry, so the indices have that of ``dtype``.
+    """Return the index in theta of each parameter, in the order of `parameters_of`."""
+    # The padding depends on the item size, so the indices have the item size of ``dtype``.
     index = np.arange(network.theta_size(dtype), dtype=f"i{np.dtype(dtype).itemsize}")
     Ws, bs, _ = network.views(index)
-    # Biases, which have no source, exist where they have a name.
+    # A parameter without a source is a bias, so bs[p.layer] is not None.
     return np.array(
         [
             bs[p.layer][p.unit] if p.source is None else Ws[p.layer][p.source, p.unit]  # type: ignore[index]
@@ -205,7 +205,7 @@ def places_of(network: Network, dtype: np.dtype) -> np.ndarray:
 
 
 def weights_of(example: Example) -> np.ndarray:
-    """Return the parameters (N,) that ``example`` begins with, as `parameters_of` orders them."""
+    """Return the initial parameters (N,) of ``example``, in the order of `parameters_of`."""
     return example.theta[[p.place for p in parameters_of(example.network)]]
 
 
@@ -215,7 +215,7 @@ def targets_of(example: Example, dtype: np.dtype) -> np.ndarray:
 
 
 def one_at_a_time(run: Run, population: Population, start: np.ndarray, values: np.ndarray) -> None:
-    """Set each weight in turn to the best of ``values``, with all others as they are.
+    """Set each weight in turn to the best of ``values``, all others fixed.
 
     start : (N,) weights to begin with. Stops when a sweep over all weights changes none.
     """
@@ -257,7 +257,7 @@ def all_combinations(run: Run, population: Population, values: np.ndarray) -> No
 
 
 def digits_of(numbers: Array, base: int, n: int) -> list[Array]:
-    """Return the last ``n`` digits of ``numbers`` (P,), each (P,), the last one to move first."""
+    """Return the last ``n`` digits of ``numbers`` (P,) in ``base``, the highest first."""
     digits = []
     for _ in range(n):
         numbers, digit = divmod(numbers, base)

@@ -1,12 +1,14 @@
-"""The page of a comparison of searches: curves of the cost, the stall, the extrapolation."""
+"""The page of a comparison of searches: curves, sentences, and the extrapolation."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from gpubp.explain.search.comparison import Comparison
 from gpubp.explain.search.figure import FIGURE_CSS, chart, key, landscape
+from gpubp.explain.search.figure_table import Table, chart_table, landscape_tables
 from gpubp.explain.search.methods import Run
 from gpubp.explain.search.text import (
     EXTRAPOLATION,
@@ -20,6 +22,7 @@ from gpubp.explain.search.text import (
     table,
 )
 from gpubp.reports.html import STACKED_CSS, element, escape, page
+from gpubp.reports.tables import chart_numbers, data_table, scroll_box
 
 _CSS = """
 .figures { display: grid; gap: 24px; margin: 8px 0 24px;
@@ -31,7 +34,7 @@ figure svg { flex: 1 1 310px; min-width: 0; max-width: 450px; }
 figure p { font-size: 0.875rem; flex: 1 1 170px; margin: 4px 0 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 16px 0 8px; padding: 0;
   list-style: none; font-size: 0.9375rem; }
-.legend svg { display: inline-block; width: 34px; height: 14px; vertical-align: -2px;
+.legend svg { display: inline-block; width: 60px; height: 16px; vertical-align: -2px;
   margin-right: 6px; }
 table { margin-bottom: 20px; }
 sup { line-height: 0; font-size: max(0.75em, 12px); }
@@ -55,7 +58,10 @@ def search_page(comparison: Comparison) -> str:
     found = "".join(element("p", _typeset(sentence)) for sentence in sentences(comparison))
     body = [
         element("h1", escape(title)),
-        _pair(about, _table(HEADINGS, table(comparison), numbers=range(1, 5))),
+        _pair(
+            about,
+            _table("Results of the methods", HEADINGS, table(comparison), numbers=range(1, 5)),
+        ),
         _legend(comparison.runs),
         element("div", "".join(_figures(comparison)), class_="figures"),
         _pair(element("h2", "What happened") + found, "".join(_extrapolation(comparison))),
@@ -70,9 +76,9 @@ def _pair(left: str, right: str) -> str:
 
 _INTRODUCTION = (
     "A network is as good as its weights. They can be searched for: change one weight at a time "
-    "and keep what helps, try every combination, or draw them at random. Or the error can say "
-    "which way each weight should go: that is backpropagation. Here all four look for the same "
-    "weights, and every evaluation is counted and timed."
+    "and keep each improvement, try every combination, or draw them at random. Backpropagation "
+    "instead computes from the error in which direction each weight should go. Here all four "
+    "methods look for the same weights, and every evaluation is counted and timed."
 )
 
 
@@ -85,22 +91,30 @@ def _typeset(text: str) -> str:
     return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    """Return a table whose rows, if they are wide, become blocks on a narrow screen."""
+def _table(
+    label: str, heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]
+) -> str:
+    """Return a table whose rows, if they are wide, become blocks on a narrow screen.
 
-    def cell(name: str, k: int, text: str) -> str:
-        label = heads[k] if name == "td" else None
+    label : the table's name for screen readers. numbers : the columns that are numbers.
+    """
+
+    def cell(name: str, k: int, text: str, scope: str | None) -> str:
         kind = "number" if k in numbers else None
         inner = element("span", _typeset(text))  # one flex item, raised exponents and all
-        return element(name, inner, class_=kind, data_label=label)
+        label = None if scope == "col" else heads[k]
+        return element(name, inner, class_=kind, scope=scope, data_label=label)
 
-    def row(name: str, texts: Sequence[str]) -> str:
-        return element("tr", "".join(cell(name, k, text) for k, text in enumerate(texts)))
+    def row(texts: Sequence[str]) -> str:
+        first = cell("th", 0, texts[0], "row")
+        others = (cell("td", k, text, None) for k, text in enumerate(texts) if k)
+        return element("tr", first + "".join(others))
 
-    head = element("thead", row("th", heads))
-    body = element("tbody", "".join(row("td", texts) for texts in rows))
+    columns = "".join(cell("th", k, text, "col") for k, text in enumerate(heads))
+    head = element("thead", element("tr", columns))
+    body = element("tbody", "".join(map(row, rows)))
     whole = element("table", head + body, class_="stacked" if len(heads) > 4 else "narrow")
-    return element("div", whole, class_="scroll")
+    return scroll_box(whole, label)
 
 
 def _extrapolation(comparison: Comparison) -> Iterator[str]:
@@ -108,12 +122,12 @@ def _extrapolation(comparison: Comparison) -> Iterator[str]:
     if not rows:
         return
     yield element("h2", escape(EXTRAPOLATION))
-    text = "Each weight more makes a thousand times as many combinations: the curse of "
-    text += "dimensionality. The text that this comparison comes from takes one evaluation a tick "
-    text += "of a clock of 1 GHz; beside it, what was measured here."
+    text = "Each additional weight multiplies the combinations by a thousand: the curse of "
+    text += "dimensionality. The text that this comparison comes from assumes one evaluation per "
+    text += "cycle of a 1 GHz clock; the last column has the rate that was measured here."
     yield element("p", escape(text))
     heads = ("weights", "combinations", *rates(comparison))
-    yield _table(heads, rows, numbers=range(4))
+    yield _table(EXTRAPOLATION, heads, rows, numbers=range(4))
     yield element("p", _typeset(backprop_time(comparison)))
 
 
@@ -124,16 +138,30 @@ def _legend(runs: Sequence[Run]) -> str:
 
 def _figures(comparison: Comparison) -> Iterator[str]:
     runs = [run for run in comparison.runs if run.curve]
-    drawings = [
-        ("Lowest cost so far, by evaluations", chart("evaluations", runs), _BY_EVALUATIONS),
-        ("Lowest cost so far, by time", chart("seconds", runs), _BY_TIME),
+    spents: tuple[tuple[Literal["evaluations", "seconds"], str, str], ...] = (
+        ("evaluations", "Lowest cost so far, by evaluations", _BY_EVALUATIONS),
+        ("seconds", "Lowest cost so far, by time", _BY_TIME),
+    )
+    for spent, title, note in spents:
+        if drawing := chart(spent, runs):
+            yield _figure(title, drawing, note, [chart_table(spent, runs)])
+    if comparison.example.network.n_parameters == 2 and (drawing := landscape(comparison)):
+        tables = list(landscape_tables(comparison))
+        yield _figure("The cost over the two weights", drawing, _LANDSCAPE, tables)
+
+
+def _figure(title: str, drawing: str, note: str, tables: Sequence[Table]) -> str:
+    """Return a drawing with its title, a note and its numbers."""
+    numbers = [
+        data_table(
+            _typeset(table.caption),
+            [_typeset(head) for head in table.heads],
+            [[_typeset(cell) for cell in row] for row in table.rows],
+        )
+        for table in tables
     ]
-    if comparison.example.network.n_parameters == 2:
-        drawings.append(("The cost over the two weights", landscape(comparison), _LANDSCAPE))
-    for title, drawing, note in drawings:
-        if drawing:
-            caption = element("figcaption", title)
-            yield element("figure", caption + drawing + element("p", note, class_="quiet"))
+    inner = element("figcaption", title) + drawing + element("p", note, class_="quiet")
+    return element("figure", inner + chart_numbers(title, numbers))
 
 
 _BY_EVALUATIONS = (
@@ -146,7 +174,7 @@ _BY_TIME = (
     "less time than a step of backpropagation, which has to wait for the step before it."
 )
 _LANDSCAPE = (
-    "Lines of equal cost, half a power of ten apart, the stronger the lower. From the plain dot, "
-    "one weight at a time can go only across or up and down, and stalls in the valley; "
+    "Lines of equal cost, half a power of ten apart; a wider line is a lower cost. From the plain "
+    "dot, one weight at a time can go only across or up and down, and stalls in the valley; "
     "backpropagation follows it to the lowest cost."
 )

@@ -1,4 +1,4 @@
-"""What a person, or a program, sees of a comparison of searches: text, and lines of JSON."""
+"""The output of a comparison of searches in the terminal: text, or lines of JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TextSearchReport:
         self._live = Live(console=Console(stderr=True), transient=True, auto_refresh=False)
 
     def progress(self, run: Run) -> None:
-        """Show how far a method is."""
+        """Show the state of a running method."""
         if not self._live.console.is_terminal:
             return
         self._live.start()
@@ -48,18 +48,18 @@ class TextSearchReport:
 
 
 class JsonSearchReport:
-    """JSON objects on stdout, one a line: "progress", a "method" when it has ended, "result"."""
+    """JSON objects on stdout, one per line: "progress", "method" at its end, "result"."""
 
     def progress(self, run: Run) -> None:
-        """Print how far a method is."""
+        """Print the state of a running method."""
         print(json_line("progress", _progress(run)), flush=True)
 
     def finished(self, run: Run) -> None:
-        """Print all that a method has found."""
+        """Print the results of a method."""
         print(json_line("method", method_values(run)), flush=True)
 
     def result(self, comparison: Comparison) -> None:
-        """Print what the comparison says."""
+        """Print the result of the comparison."""
         print(json_line("result", result_values(comparison)), flush=True)
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ def _progress(run: Run) -> dict[str, Any]:
 
 
 def method_values(run: Run) -> dict[str, Any]:
-    """Return a run for JSON; its curve as [evaluations, seconds, cost] a point."""
+    """Return a run for JSON; each point of its curve is [evaluations, seconds, cost]."""
     values = _progress(run) | {
         "evaluations_per_second": run.rate,
         "stopped_by": run.stopped_by,

@@ -71,7 +71,7 @@ def cost_text(cost: float) -> str:
 
 
 def table(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Return a row of texts a method, under ``HEADINGS``."""
+    """Return a row of texts per method, under ``HEADINGS``."""
     return [
         (
             TITLES[run.method],
@@ -86,7 +86,7 @@ def table(comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def heading(comparison: Comparison) -> str:
-    """Return what was searched, and how."""
+    """Return a sentence about the network and the settings of the search."""
     example, settings, network = comparison.example, comparison.settings, comparison.example.network
     rows = f"{len(example.X)} row{'s' if len(example.X) > 1 else ''}"
     what = "weights and biases" if network.bias else "weights"
@@ -101,7 +101,7 @@ def heading(comparison: Comparison) -> str:
 
 
 def sentences(comparison: Comparison) -> Iterator[str]:
-    """Yield what the table cannot say: the stall, the share of the grid, backprop's steps."""
+    """Yield sentences about the stall, the share of the grid, and backpropagation's steps."""
     one, grid = comparison.run("one_at_a_time"), comparison.run("combinations")
     if one is not None and one.evaluations:
         yield _stall(one, comparison)
@@ -180,7 +180,7 @@ def _backprop(run: Run, comparison: Comparison) -> str:
 
 
 def extrapolation(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Return rows of a number of weights, their combinations, the text's time and the measured."""
+    """Return rows: weights, combinations, time at the text's rate and at the measured one."""
     return [
         (
             f"{e.weights}",
@@ -201,7 +201,7 @@ def rates(comparison: Comparison) -> tuple[str, str]:
 
 
 def backprop_time(comparison: Comparison) -> str:
-    """Return how long backpropagation took to the same cost as the best of the searches."""
+    """Return a sentence about backpropagation's time to the cost of the best search."""
     backprop = comparison.run("backprop")
     searches = [run for run in comparison.runs if run is not backprop]
     if backprop is None or not searches:
