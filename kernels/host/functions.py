@@ -79,12 +79,13 @@ static inline {f.T} gpubp_exp({f.T} x) {{
     return p * power * other;
 }}
 static inline {f.T} gpubp_expm1({f.T} x) {{
+    const {f.T} given = x;
     {types}{_reduced(f)}
     T p = T(0);
     {series}
     p = p * r * r + r;
-    const T scale = power * other;
-    return k > {f.bias} ? (p + T(1)) * power * other : scale * p + (scale - T(1));
+    const T scale = power * other, y = scale * p + (scale - T(1));
+    return given == T(0) ? given : k > {f.bias} ? (p + T(1)) * power * other : y;
 }}
 static inline {f.T} gpubp_tanh({f.T} x) {{
     {types}
@@ -107,7 +108,7 @@ static inline {f.T} gpubp_log1p({f.T} x) {{
     R *= z;
     const T low = s * (square + R) + (n * T({float(_LN2 - f.high)!r}) + c);
     const T y = n * T({float(f.high)!r}) - ((square - low) - f);
-    return x > T(-1) && x < T(INFINITY) ? y : x == T(-1) ? -T(INFINITY) : x > T(0) ? x : T(NAN);
+    return x == T(0) ? x : x > T(-1) && x < T(INFINITY) ? y : x == T(-1) ? -T(INFINITY) : x > T(0) ? x : T(NAN);
 }}
 """
 

@@ -99,7 +99,7 @@ def test_functions_are_within_four_units_in_the_last_place(name: str, dtype: Any
     rng = np.random.default_rng(0)
     scales = (1e-30, 1e-6, 1e-3, 0.1, 0.3, 1, 3, 30)
     x = np.concatenate([rng.normal(size=20_000) * scale for scale in scales]).astype(dtype)
-    x = x[x > -1] if name == "log1p" else x
+    x = x[(x > -1) if name == "log1p" else (x < 80)]
     exact = getattr(np, name)(x.astype(np.longdouble))
     error = np.abs(function_of(name, x) - exact) / np.spacing(np.abs(exact).astype(dtype))
     assert error.max() < 4
