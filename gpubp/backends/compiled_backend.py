@@ -154,6 +154,7 @@ class CompiledBackend(NumpyBackend):
         self._np = recorder = StepRecorder()
         try:
             step()
+            recorder.compile()
             return PooledRecording(cut(recorder.ops), lambda: self._workers)
         except Unplanned as reason:
             self.not_cut = str(reason)

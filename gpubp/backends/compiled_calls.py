@@ -6,7 +6,7 @@ import ctypes
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -74,6 +74,25 @@ class Item(ctypes.Structure):
     )
 
 
+class Prepared(NamedTuple):
+    """A step with the form that its arguments need, before it is compiled."""
+
+    step: Elementwise
+    form: Form
+    arrays: list[Array]
+    columns: int
+    elements: int
+
+    def compile(self) -> Any:
+        """Return the compiled function; None, with one warning, if it cannot be compiled."""
+        return _function(self.step, self.form)
+
+    def call(self) -> Call | None:
+        """Return the call of the compiled step; None if it cannot be compiled."""
+        function = self.compile()
+        return function and Call(function, self.arrays, [self.columns], self.elements)
+
+
 def bind(
     step: Elementwise,
     arguments: tuple[Any, ...],
@@ -81,7 +100,19 @@ def bind(
     bias: Array | None = None,
     sums: Array | None = None,
 ) -> Call | None:
-    """Return the call of the compiled ``step`` on its arguments; None if they are not supported.
+    """Return the call of the compiled ``step``, or None; see `prepare` for the arguments."""
+    prepared = prepare(step, arguments, bias=bias, sums=sums)
+    return prepared and prepared.call()
+
+
+def prepare(
+    step: Elementwise,
+    arguments: tuple[Any, ...],
+    *,
+    bias: Array | None = None,
+    sums: Array | None = None,
+) -> Prepared | None:
+    """Return ``step`` for its arguments, to be compiled; None if they are not supported.
 
     bias : (1, width), is added to each row of the first argument.
     sums : (1, width), receives the sum of the rows of the last argument.
@@ -117,8 +148,8 @@ def bind(
     if not suits:
         return None
     variables = tuple((name, dtype) for name, dtype in types.items() if name not in C_TYPES)
-    function = _function(step, Form(variables, single, bias is not None, sums is not None))
-    return None if function is None else Call(function, arrays, [columns], elements)
+    form = Form(variables, single, bias is not None, sums is not None)
+    return Prepared(step, form, arrays, columns, elements)
 
 
 def _dtype_names(declared: Sequence[Any], arguments: tuple[Any, ...]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from time import perf_counter
 
 from gpubp.backends.compiled_calls import Call, Item
 from gpubp.backends.phases import Phase, Phases
-from gpubp.kernels.host.compiler import replay_library
+from gpubp.kernels.host.compiler import pool_library
 
 SECONDS = 0.05  # that steps made in one go may take: an interrupt has to wait for them
 
@@ -72,7 +72,7 @@ class PooledRecording:
 
     def _run(self, times: int) -> None:
         before, count = self._before, len(self._structs)
-        replay_library().run_phases(
+        pool_library().run_phases(
             self._structs,
             *map(ctypes.c_ssize_t, (before, count - before, times, self._workers())),
         )
@@ -88,8 +88,8 @@ class PooledRecording:
 
 
 def _new_pool() -> None:
-    if replay_library.cache_info().currsize:
-        replay_library().new_pool()
+    if pool_library.cache_info().currsize:
+        pool_library().new_pool()
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,14 +7,15 @@ A step that consists of compiled calls only can be cut into tiles (see `gpubp.ba
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gpubp.backends.compiled_calls import COPY, LETTERS, Call, bind
+from gpubp.backends.compiled_calls import COPY, LETTERS, Call, Prepared, prepare
 from gpubp.backends.protocol import Array
 from gpubp.kernels.elementwise import Elementwise
-from gpubp.kernels.host.compiler import parameters
+from gpubp.kernels.host.compiler import compile_at_once, gemm_library, parameters, pool_library
 
 MOST_SUMMED = 10_000  # rows: of more, a sum one by one loses digits that BLAS keeps
 
@@ -42,7 +43,7 @@ class Op:
     aligned : the arrays that element i of the call is element i of; others are read as a whole.
     """
 
-    call: Call | None  # None where it depends on how the op is cut, as that of a product
+    call: Call | None  # None before `StepRecorder.compile`, and that of a product: see `phases`
     reads: list[Extent]
     writes: list[Extent]
     aligned: list[np.ndarray] = field(default_factory=list)
@@ -70,6 +71,7 @@ class StepRecorder:
 
     def __init__(self) -> None:
         self.ops: list[Op] = []
+        self._prepared: list[tuple[Op, Prepared]] = []
 
     def __getattr__(self, name: str) -> Any:
         raise Unplanned(f"it calls numpy.{name}")
@@ -78,20 +80,17 @@ class StepRecorder:
         """Record an elementwise ``step``; bias : (1, width), added to the first argument's rows."""
         known = all(isinstance(a, np.ndarray) or np.isscalar(a) for a in arguments)
         step = step.host or step
-        call = bind(step, arguments, bias=bias) if known and step.body else None
-        if call is None:
-            raise Unplanned(f"{step.name} is not compiled for its arguments")
+        prepared = prepare(step, arguments, bias=bias) if known and step.body else None
+        if prepared is None:
+            raise Unplanned(f"{step.name} cannot be compiled for its arguments")
         declared = parameters(step)
         written = [p.written for p in declared] + [False] * (bias is not None)
-        pairs = list(zip(call.arrays, written, strict=True))
-        self.ops.append(
-            Op(
-                call,
-                [extent(a) for a, w in pairs if not w],
-                [extent(a) for a, w in pairs if w],
-                [a for p, a in zip(declared, call.arrays, strict=False) if not p.raw],
-            )
-        )
+        pairs = list(zip(prepared.arrays, written, strict=True))
+        reads = [extent(a) for a, w in pairs if not w]
+        writes = [extent(a) for a, w in pairs if w]
+        aligned = [a for p, a in zip(declared, prepared.arrays, strict=False) if not p.raw]
+        self.ops.append(op := Op(None, reads, writes, aligned))
+        self._prepared.append((op, prepared))
 
     def product(
         self,
@@ -124,3 +123,15 @@ class StepRecorder:
         )
         if bias is not None:
             self.run(COPY, (out, out), bias=bias)
+
+    def compile(self) -> None:
+        """Compile all steps and the products that they need, several at a time."""
+        dtypes = {op.out.dtype.name for op in self.ops if isinstance(op, Product)}
+        libraries = [partial(gemm_library, name) for name in dtypes]
+        compile_at_once(
+            [pool_library, *libraries, *(prepared.compile for _, prepared in self._prepared)]
+        )
+        for op, prepared in self._prepared:
+            op.call = prepared.call()
+            if op.call is None:
+                raise Unplanned(f"{prepared.step.name} cannot be compiled")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.backends.compiled_calls import LETTERS, Call
+from gpubp.backends.compiled_calls import Call
 from gpubp.backends.protocol import ALIGNMENT
-from gpubp.kernels.host.compiler import replay_library
+from gpubp.kernels.host.compiler import gemm_library
 
 WHOLE_PANELS = 32  # rows of W, of which tiles pack whole panels
 
@@ -66,6 +65,5 @@ def sums_call(
     return Call(_function("sums_of_products", A.dtype), arrays, numbers, len(out))
 
 
-@cache
 def _function(name: str, dtype: np.dtype) -> Any:
-    return getattr(replay_library(), f"{LETTERS[dtype]}{name}")
+    return getattr(gemm_library(dtype.name), f"gpubp_{name}")

@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -40,9 +42,6 @@ FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC"),
     *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
 )
-# A matrix product rounds a * b + c once, by a fused multiply-add.
-CONTRACTED = ("-ffp-contract=fast", "-pthread")
-_PARTS = ("replay", "gemm", "pool")  # each uses those before it
 SECONDS = 120  # timeout of a compiler run
 # Prefix of the names of temporary folders, and the age at which one is certainly unused.
 _PREFIX, _STALE_SECONDS = "gpubp-compiled-", 3600
@@ -105,10 +104,36 @@ def compiled(step: Elementwise, form: Form) -> Any:
 
 
 @cache
-def replay_library() -> Any:
-    """Return the library that replays a recorded step: ``replay.h``, ``gemm.h`` and ``pool.h``."""
-    texts = (Path(__file__).with_name(f"{name}.h").read_text() for name in _PARTS)
-    return _library("\n".join(texts), CONTRACTED)
+def replay_library() -> ctypes.CDLL:
+    """Return the library that replays calls one after the other (``replay.h``)."""
+    return _library(_text("replay"))
+
+
+@cache
+def pool_library() -> ctypes.CDLL:
+    """Return the library that runs phases of tiles on a pool of workers (``pool.h``)."""
+    return _library(_text("replay", "pool"), ("-pthread",))
+
+
+@cache
+def gemm_library(dtype: str) -> ctypes.CDLL:
+    """Return the library of matrix products by tiles (``gemm.h``) for a dtype name.
+
+    Its products round a * b + c once, by a fused multiply-add.
+    """
+    return _library(f"typedef {C_TYPES[dtype]} Scalar;\n{_text('gemm')}", ("-ffp-contract=fast",))
+
+
+def compile_at_once(jobs: list[Callable[[], Any]]) -> None:
+    """Call ``jobs``, which may start compilers, in as many threads as there are processors."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for job in [threads.submit(job) for job in jobs]:
+            job.result()
+
+
+def _text(*names: str) -> str:
+    """Return the C++ sources of these names, each of which uses those before it."""
+    return "\n".join(Path(__file__).with_name(f"{name}.h").read_text("utf-8") for name in names)
 
 
 def source(step: Elementwise, form: Form) -> str:

@@ -108,7 +108,8 @@ static inline {f.T} gpubp_log1p({f.T} x) {{
     R *= z;
     const T low = s * (square + R) + (n * T({float(_LN2 - f.high)!r}) + c);
     const T y = n * T({float(f.high)!r}) - ((square - low) - f);
-    return x == T(0) ? x : x > T(-1) && x < T(INFINITY) ? y : x == T(-1) ? -T(INFINITY) : x > T(0) ? x : T(NAN);
+    const T other = x == T(-1) ? -T(INFINITY) : x > T(0) ? x : T(NAN);
+    return x == T(0) ? x : x > T(-1) && x < T(INFINITY) ? y : other;
 }}
 """
 

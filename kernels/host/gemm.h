@@ -258,9 +258,11 @@ template <typename T> static void pack(void* const* data, const N* k, N begin, N
     }
 }
 
-#define FUNCTION(name)                                                                                     \
-    extern "C" void s##name(void* const* data, const N* k, N begin, N end) { name<float>(data, k, begin, end); } \
-    extern "C" void d##name(void* const* data, const N* k, N begin, N end) { name<double>(data, k, begin, end); }
+// Scalar is float or double.
+#define FUNCTION(name) \
+    extern "C" void gpubp_##name(void* const* data, const N* numbers, N begin, N end) { \
+        name<Scalar>(data, numbers, begin, end);                                         \
+    }
 FUNCTION(rows_times)
 FUNCTION(rows_times_vector)
 FUNCTION(sums_of_products)
