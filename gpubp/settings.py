@@ -37,7 +37,7 @@ def default_threads() -> int | None:
 
 
 def default_compiled() -> bool | None:
-    """Return GPUBP_COMPILED: True compiles by default, False never compiles; None if unset."""
+    """Return GPUBP_COMPILED: True always compiles by default, False never; None if unset."""
     text = os.environ.get("GPUBP_COMPILED")
     if text not in (None, "", "0", "1"):
         raise _error("GPUBP_COMPILED", text, "0 (never start a compiler) or 1 (compile by default)")
@@ -76,6 +76,6 @@ def _error(variable: str, got: str, allowed: str) -> SettingError:
 VARIABLES: dict[str, tuple[Callable[[], Any], str]] = {
     "GPUBP_DEVICE": (default_device, "device='auto' chooses by the size of the work"),
     "GPUBP_THREADS": (default_threads, "one BLAS thread for small networks, else all"),
-    "GPUBP_COMPILED": (default_compiled, "steps are compiled on request only"),
+    "GPUBP_COMPILED": (default_compiled, "compiled='auto' chooses by the size of the training"),
     "GPUBP_CACHE_DIR": (cache_folder, "the user's cache folder"),
 }

@@ -87,6 +87,8 @@ class CompiledEpilogues(Epilogues):
 class CompiledBackend(NumpyBackend):
     """NumPy, with compiled parts of recorded steps; see `gpubp.backends.protocol.Backend`."""
 
+    engine = "compiled"
+
     def __init__(self, reason: str = "asked for") -> None:
         super().__init__(reason)
         replay_library()  # raises CompilerError if nothing can be compiled

@@ -71,6 +71,8 @@ class CupyBackend:
 
     n_partial_sums = 1 << 15
 
+    engine = "cuda"
+
     def __init__(
         self,
         index: int,

@@ -27,6 +27,7 @@ class NumpyBackend:
     """NumPy on the host; see `gpubp.backends.protocol.Backend`."""
 
     name = "cpu"
+    engine = "numpy"
     precision = "float32"
     n_partial_sums = 1
 

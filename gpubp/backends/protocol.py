@@ -100,6 +100,7 @@ class Backend(Protocol):
     """The operations of a device that training needs."""
 
     name: str  # "cpu" or "cuda:0"
+    engine: str  # "numpy", "compiled" or "cuda", the kind of code that computes a step
     reason: str  # why this backend was chosen, in words
     precision: str  # of the factors of float32 products
     epilogues: Epilogues  # fused matrix products

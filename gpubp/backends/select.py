@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import get_args
+import math
+from typing import Literal, get_args
 
 from gpubp.backends.compiled_backend import CompiledBackend
 from gpubp.backends.cupy_backend import CupyBackend, ProbeError, probe
@@ -16,6 +17,13 @@ from gpubp.settings import default_compiled, default_device, is_device_name
 # "auto" selects CUDA if rows of a batch x parameters is at least this. The number is an estimate
 # and has to be measured: below it, launches dominate a step, and its data fit into a CPU's cache.
 CUDA_CROSSOVER = 10_000_000
+# compiled="auto" compiles from this many multiply-adds per epoch on, where each step counts as
+# STEP_COST more for its calls. Below it, NumPy needs less than about a millisecond per epoch.
+# Both depend on shapes alone, so that the same training always has the same bits.
+COMPILED_CROSSOVER, STEP_COST = 5_000_000, 100_000
+
+
+Compiled = bool | Literal["auto"]
 
 
 class BackendUnavailableError(RuntimeError):
@@ -28,7 +36,8 @@ def get_backend(
     *,
     precision: Precision = "float32",
     record: bool = True,
-    compiled: bool | None = False,
+    compiled: Compiled = False,
+    steps: int = 1,
 ) -> Backend:
     """Return the backend for ``device``.
 
@@ -40,8 +49,10 @@ def get_backend(
         the CPU they stay float32.
     record : False launches each kernel of a training step by itself, for debugging on CUDA.
     compiled : whether the CPU runs elementwise steps as compiled C++ where this is faster than
-        NumPy. Each step is compiled at its first use on a machine. None: only if GPUBP_COMPILED
-        is 1 and there is a compiler. With GPUBP_COMPILED=0, nothing is compiled.
+        NumPy. Each step is compiled at its first use on a machine. "auto": if there is a compiler,
+        and the training is large enough or GPUBP_COMPILED is 1. With GPUBP_COMPILED=0, nothing is
+        compiled.
+    steps : of an epoch, each of ``work``, for compiled="auto".
 
     Raises
     ------
@@ -59,7 +70,7 @@ def get_backend(
     if precision not in get_args(Precision):
         raise ValueError(f"precision must be one of {list(get_args(Precision))}, got {precision!r}")
     if device == "cpu":
-        return _host(asked, compiled)
+        return _host(asked, compiled, work, steps)
     if device != "auto":
         try:
             return _cuda(index, asked, precision, record)
@@ -69,23 +80,26 @@ def get_backend(
             raise
     if work is not None and work < CUDA_CROSSOVER:
         reason = f"a step this small gains nothing from CUDA (batch x parameters {work:,})"
-        return _host(reason, compiled)
+        return _host(reason, compiled, work, steps)
     try:
         return _cuda(0, "a CUDA device answers", precision, record)
     except BackendUnavailableError as error:
-        return _host(str(error).partition(";")[0], compiled)
+        return _host(str(error).partition(";")[0], compiled, work, steps)
 
 
-def _host(reason: str, compiled: bool | None) -> Backend:
-    default = default_compiled()
-    if not (default if compiled is None else compiled):
+def _host(reason: str, compiled: Compiled, work: int | None, steps: int) -> Backend:
+    default, by_size = default_compiled(), compiled == "auto"
+    epoch = math.inf if work is None else steps * (3 * work + STEP_COST)
+    if by_size and default is None and epoch < COMPILED_CROSSOVER:
+        return NumpyBackend(f"{reason}; not compiled, since an epoch is small")
+    if not compiled:
         return NumpyBackend(reason)
     if default is False:
         return NumpyBackend(f"{reason}; not compiled, since GPUBP_COMPILED=0")
     try:
         return CompiledBackend(reason)
     except CompilerError as error:
-        if compiled is None:
+        if by_size:
             return NumpyBackend(f"{reason}; not compiled: {error}")
         raise BackendUnavailableError(
             f"{error}; install g++ or clang++, or name another in CXX, or set compiled=False"

@@ -143,8 +143,8 @@ from gpubp.kernels.activations import ACTIVATIONS
 @click.option(
     "--compiled/--no-compiled",
     default=None,
-    help="Compile the elementwise steps for this CPU with a C++ compiler; the compiled code is "
-    "cached.  [default: GPUBP_COMPILED if set, else no]",
+    help="Compile the steps of training for this CPU with a C++ compiler; the compiled code is "
+    "cached.  [default: if there is a compiler and the training is large enough]",
 )
 @click.option(
     "-o",

@@ -21,6 +21,7 @@ from sklearn.utils.multiclass import (
 
 from gpubp.backends.foreign_arrays import device_of, is_on_device, labels_of, log, on_host
 from gpubp.backends.protocol import Array
+from gpubp.backends.select import Compiled
 from gpubp.backprop.losses import LABEL_WEIGHTED, LOSSES, Loss, smoothed
 from gpubp.estimators.check_input import check_input
 from gpubp.estimators.class_weights import (
@@ -111,7 +112,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         threads: int | None = None,
         precision: Precision = "float32",
         record: bool = True,
-        compiled: bool | None = None,
+        compiled: Compiled = "auto",
         weight_decay: float = 0.01,
         fit_intercept: bool = True,
         dropout: Any = 0.0,

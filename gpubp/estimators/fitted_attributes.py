@@ -54,7 +54,8 @@ def set_fitted(
     estimator.n_layers_, estimator.n_outputs_ = len(network.sizes), network.sizes[-1]
     estimator.out_activation_ = output
     set_history(estimator, history, bool(estimator.early_stopping), best_before)
-    estimator.device_, estimator.precision_ = fitted.device, fitted.precision
+    estimator.device_, estimator.engine_ = fitted.device, fitted.engine
+    estimator.precision_ = fitted.precision
     # After a divergence the state may contain NaN, so the next call starts from zeros.
     diverged = history.stopped_by == "non_finite"
     estimator._optimizer_state = fitted.state

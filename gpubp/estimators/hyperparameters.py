@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import (
 )
 
 from gpubp.backends.protocol import Backend
-from gpubp.backends.select import get_backend
+from gpubp.backends.select import Compiled, get_backend
 from gpubp.backprop.dropout import rates_by_layer
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, entry_of
 from gpubp.backprop.network import Network
@@ -99,7 +99,7 @@ class Hyperparameters(BaseEstimator):
         "record": ["boolean"],
         "warmup_epochs": [Interval(Real, 0, None, closed="left")],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "compiled": ["boolean", None],
+        "compiled": ["boolean", StrOptions({"auto"})],
         "fit_intercept": ["boolean"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -175,14 +175,23 @@ class Hyperparameters(BaseEstimator):
             return n
         return min(200 if self.batch_size == "auto" else int(self.batch_size), n)
 
-    def _backend(self, rows: int, network: Network, *, compiled: bool | None = False) -> Backend:
+    def _backend(
+        self, rows: int, network: Network, *, compiled: Compiled = False, steps: int = 1
+    ) -> Backend:
         return get_backend(
             self.device,
             work=rows * network.n_parameters,
             precision=self.precision,
             record=bool(self.record),
             compiled=compiled,
+            steps=steps,
         )
+
+    def _training_backend(self, n_rows: int, network: Network) -> Backend:
+        """Return the backend that trains on ``n_rows`` rows."""
+        batch = self._batch_rows(n_rows)
+        steps = -(-n_rows // batch)
+        return self._backend(batch, network, compiled=self.compiled, steps=steps)
 
     def _train_dtype(self, X: Matrix, backend: Backend) -> np.dtype:
         if self.dtype != "auto":

@@ -153,8 +153,7 @@ def _added(
 ) -> KeptStep | None:
     """Return a new step for ``rows``; None if they need another network or backend."""
     network, steps = estimator._network(rows), kept.steps
-    batch_rows = estimator._batch_rows(rows.n_rows)
-    backend = estimator._backend(batch_rows, network, compiled=estimator.compiled)
+    backend = estimator._training_backend(rows.n_rows, network)
     if network != steps.network or backend.name != steps.backend.name:
         return None
     recipe = estimator._recipe(rows, backend, 1)

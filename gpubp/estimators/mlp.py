@@ -132,7 +132,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         forget_steps(self)
         forget_passes(self)
         network = self._network(rows)
-        backend = self._backend(self._batch_rows(rows.n_rows), network, compiled=self.compiled)
+        backend = self._training_backend(rows.n_rows, network)
         recipe = self._recipe(rows, backend, 1 if incremental else int(self.max_iter))
         (note or LOGGER.info)(_described(recipe.dtype, backend))
         rng = check_random_state(self.random_state)

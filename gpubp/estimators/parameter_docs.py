@@ -85,8 +85,8 @@ default='constant'
         on the host. 'hash' computes them on the device of the data and gives the same order on
         every device. 'auto' is 'hash' on CUDA for 100,000 rows or more, otherwise 'scikit-learn'.
     threads : int or None, default=None
-        Number of BLAS threads on the CPU. None is the value of the environment variable
-        GPUBP_THREADS; if it is not set, 1 for small networks, otherwise all.
+        Number of threads on the CPU, of compiled steps or of BLAS. None is the value of the
+        environment variable GPUBP_THREADS; if it is not set, 1 for small networks, otherwise all.
     precision : {{'float32', 'tf32', 'bfloat16'}}, default='float32'
         Precision to which CUDA rounds the factors of float32 matrix products. Sums, weights and
         the state of the optimizer stay float32. Has no effect on the CPU or with
@@ -94,13 +94,14 @@ default='constant'
     record : bool, default=True
         Whether to record a training step on CUDA once and replay it. False launches each kernel
         separately, for debugging; the results are the same.
-    compiled : bool or None, default=None
-        Whether to compile the elementwise steps of training on the CPU at their first use, with
-        the installed C++ compiler (g++, clang++ or the one that CXX names). The compiled code is
-        kept in the user's cache folder. On x86 it treats subnormal numbers as 0. Predictions do
-        not use it. None is True if the environment variable GPUBP_COMPILED is 1 and a compiler
-        is installed, otherwise False: NumPy computes the steps. GPUBP_COMPILED=0 never starts a
-        compiler.
+    compiled : bool or 'auto', default='auto'
+        Whether to compile the steps of training on the CPU at their first use, with the installed
+        C++ compiler (g++, clang++ or the one that CXX names). The compiled code is kept in the
+        user's cache folder. It computes with all threads, gives the same bits for any number of
+        threads, and on x86 treats subnormal numbers as 0. 'auto' compiles if there is a compiler
+        and the network and the data are large enough: the choice depends on their shapes only.
+        `engine_` is the result. Predictions do not use it. GPUBP_COMPILED=1 makes 'auto' compile
+        every training; GPUBP_COMPILED=0 never starts a compiler.
     {weight_decay}
     fit_intercept : bool, default=True
         Whether the layers have biases. If False, `intercepts_` are 0.
@@ -168,6 +169,8 @@ ATTRIBUTES = """
         parameters of the loss as they were in fit; changes take effect in the next fit.
     device_, precision_ : str
         Device of the last fit, and precision of its matrix products.
+    engine_ : {'numpy', 'compiled', 'cuda'}
+        Kind of code that computed the steps of the last fit.
     stopped_by_ : {'max_epochs', 'no_improvement', 'non_finite', 'interrupt', 'callback'}
         Why the last fit stopped. 'non_finite': the loss or a weight was no longer finite; fit
         then raises ValueError, unless early_stopping can restore the weights of an earlier epoch,

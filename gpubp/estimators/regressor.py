@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from gpubp.backends.foreign_arrays import on_host
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.protocol import Array, Backend
+from gpubp.backends.select import Compiled
 from gpubp.backprop.custom_losses import FunctionLoss, LossFunction, as_loss
 from gpubp.backprop.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES, Loss, make_loss
 from gpubp.backprop.network import Network
@@ -116,7 +117,7 @@ Elementwise or callable, default='squared_error'
         threads: int | None = None,
         precision: Precision = "float32",
         record: bool = True,
-        compiled: bool | None = None,
+        compiled: Compiled = "auto",
         weight_decay: float = 0.01,
         fit_intercept: bool = True,
         dropout: Any = 0.0,
@@ -241,10 +242,12 @@ Elementwise or callable, default='squared_error'
                 "choose another loss"
             )
 
-    def _backend(self, rows: int, network: Network, *, compiled: bool | None = False) -> Backend:
+    def _backend(
+        self, rows: int, network: Network, *, compiled: Compiled = False, steps: int = 1
+    ) -> Backend:
         if self.device == "auto" and isinstance(self._loss(), FunctionLoss):
             return NumpyBackend("the loss is a Python function")
-        return super()._backend(rows, network, compiled=compiled)
+        return super()._backend(rows, network, compiled=compiled, steps=steps)
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         return y.reshape(len(y), -1)

@@ -129,6 +129,7 @@ def _history_header(estimator: Estimator) -> dict[str, Any]:
         "stopped_by": history.stopped_by,
         "minimum": _finite([minimum.fun]) if minimum else [],
         "device": getattr(estimator, "device_", "cpu"),
+        "engine": getattr(estimator, "engine_", "numpy"),
         "precision": getattr(estimator, "precision_", "float64"),
     }
 
@@ -223,6 +224,8 @@ def _set_fitted_with(estimator: Estimator, header: dict[str, Any]) -> None:
 def parameters_from(kind: type[Any], header: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters for ``kind`` from a header that was written with `plain`."""
     header = {k: v for k, v in header.items() if k not in RETIRED}
+    if header.get("compiled", "auto") is None:  # in files of earlier versions, for "auto"
+        header["compiled"] = "auto"
     only_keys(header, kind().get_params(deep=False))
     return {k: _parameter(v) for k, v in header.items()}
 
@@ -340,6 +343,8 @@ def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
     history.best_loss = min(history.losses, default=np.inf)
     history.best_score = max(filter(np.isfinite, history.scores), default=-np.inf)
     early_stopping = require(header, "early_stopping", bool)
-    where = require(header, "device", str), require(header, "precision", str)
+    device, precision = require(header, "device", str), require(header, "precision", str)
+    # Files of earlier versions do not have it.
+    engine = require({"engine": "numpy"} | header, "engine", str)
     set_history(estimator, history, early_stopping)
-    estimator.device_, estimator.precision_ = where
+    estimator.device_, estimator.engine_, estimator.precision_ = device, engine, precision

@@ -52,7 +52,8 @@ class Fitted:
     network : its shape. theta : (size,), its parameters.
     state : the optimizer state, with which a training can continue.
     history : losses and scores by epoch, and why training stopped.
-    device, precision : the device of training, and the precision of its matrix products.
+    device, engine, precision : the device of training, the kind of code that computed its steps,
+        "numpy", "compiled" or "cuda", and the precision of its matrix products.
     launches : kernel launches, or library calls on the CPU, of one step, by name.
     """
 
@@ -61,6 +62,7 @@ class Fitted:
     state: OptimizerState
     history: History
     device: str
+    engine: str
     precision: str
     launches: dict[str, int]
 
@@ -252,6 +254,7 @@ def fitted_of(trainer: Trainer | Objective, recipe: Recipe, history: History) ->
         state=trainer.host_state(),
         history=history,
         device=backend.name,
+        engine=backend.engine,
         precision="float64" if recipe.precision == "float64" else backend.precision,
         launches=trainer.launches,
     )

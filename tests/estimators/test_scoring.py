@@ -48,7 +48,9 @@ def fitted_of(model: Any) -> Fitted:
     sizes = len(model.coefs_[0]), *(len(b) for b in model.intercepts_)
     network = Network(sizes, (model.activation,) * (len(sizes) - 2))
     theta = network.pack(model.coefs_, model.intercepts_, model.coefs_[0].dtype)
-    return Fitted(network, theta, model._optimizer_state, model._history, "cpu", "float64", {})
+    return Fitted(
+        network, theta, model._optimizer_state, model._history, "cpu", "numpy", "float64", {}
+    )
 
 
 @pytest.mark.parametrize(
