@@ -44,7 +44,7 @@ class Call:
     def __init__(
         self, function: Any, arrays: Sequence[Any], numbers: Sequence[int], elements: int = 1
     ) -> None:
-        self.function, self.arrays, self.elements = function, arrays, elements
+        self.function, self.arrays, self.elements = function, list(arrays), elements
         addresses = [a if isinstance(a, int) else a.ctypes.data for a in arrays]
         self.data = (ctypes.c_void_p * len(addresses))(*addresses)
         self.numbers = (ctypes.c_ssize_t * len(numbers))(*numbers)

@@ -9,6 +9,7 @@ from time import perf_counter
 
 from gpubp.backends.compiled_calls import Call, Item
 from gpubp.backends.phases import Phase, Phases
+from gpubp.backends.protocol import Array
 from gpubp.kernels.host.compiler import pool_library
 
 SECONDS = 0.05  # that steps made in one go may take: an interrupt has to wait for them
@@ -69,6 +70,14 @@ class PooledRecording:
         self._calls += dict.fromkeys(piece.call for piece in pieces)
         items = [piece.call.item(piece.begin, piece.end) for piece in pieces]
         return (Item * len(items))(*items), (ctypes.c_ssize_t * len(starts))(*starts)
+
+    def rebind(self, before: Array, now: Array) -> bool:
+        """Read the array ``now`` from now on where ``before`` was read; return True."""
+        for call in self._calls:
+            for k, array in enumerate(call.arrays):
+                if array is before:
+                    call.arrays[k], call.data[k] = now, now.ctypes.data
+        return True
 
     def _run(self, times: int) -> None:
         before, count = self._before, len(self._structs)

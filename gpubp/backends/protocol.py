@@ -31,6 +31,9 @@ class Recording(Protocol):
     def __call__(self, times: int = 1) -> None:
         """Replay the step ``times`` times."""
 
+    def rebind(self, before: Array, now: Array) -> bool:
+        """Read the array ``now`` where the step reads ``before``; return False if it cannot."""
+
 
 class Unrecorded:
     """A step that is not recorded: each call runs its Python code."""
@@ -42,6 +45,10 @@ class Unrecorded:
         """Run the step ``times`` times."""
         for _ in range(times):
             self._step()
+
+    def rebind(self, before: Array, now: Array) -> bool:
+        """Return False: the step is bound to its arrays."""
+        return False
 
 
 class Epilogues:

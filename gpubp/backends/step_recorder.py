@@ -6,6 +6,7 @@ A step that consists of compiled calls only can be cut into tiles (see `gpubp.ba
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,6 +19,8 @@ from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.host.compiler import compile_at_once, gemm_library, parameters, pool_library
 
 MOST_SUMMED = 10_000  # rows: of more, a sum one by one loses digits that BLAS keeps
+
+_COMPILED: set[Any] = set()  # by this process, so that threads are started only for the others
 
 Extent = tuple[int, int]  # the addresses of an array's first byte and of its end
 
@@ -127,10 +130,12 @@ class StepRecorder:
     def compile(self) -> None:
         """Compile all steps and the products that they need, several at a time."""
         dtypes = {op.out.dtype.name for op in self.ops if isinstance(op, Product)}
-        libraries = [partial(gemm_library, name) for name in dtypes]
-        compile_at_once(
-            [pool_library, *libraries, *(prepared.compile for _, prepared in self._prepared)]
-        )
+        jobs: dict[Any, Callable[[], Any]] = {None: pool_library}
+        jobs |= {name: partial(gemm_library, name) for name in dtypes}
+        jobs |= {(each.step, each.form): each.compile for _, each in self._prepared}
+        if missing := [job for key, job in jobs.items() if key not in _COMPILED]:
+            compile_at_once(missing)
+            _COMPILED.update(jobs)
         for op, prepared in self._prepared:
             op.call = prepared.call()
             if op.call is None:

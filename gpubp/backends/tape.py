@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.protocol import Array
+
 # Methods of arrays are faster than functions, which dispatch on their arguments. For a vector,
 # __setitem__ takes 0.7 us and the method put 3.2 us.
 _METHODS = {"take": "take", "put": "__setitem__", "dot": "dot"}
@@ -44,6 +46,10 @@ class Tape:
     def keep(self, call: Callable[[], Any]) -> None:
         """Add ``call`` to the replay."""
         self.calls.append(call)
+
+    def rebind(self, before: Array, now: Array) -> bool:
+        """Return False: the calls are bound to their arrays."""
+        return False
 
     @property
     def launches(self) -> dict[str, int]:

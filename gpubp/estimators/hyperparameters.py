@@ -32,6 +32,7 @@ from gpubp.backprop.optimizers import (
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.training.data import Matrix, TrainingData
+from gpubp.training.inference import RECORDED_CROSSOVER
 from gpubp.training.recipe import Recipe
 from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
@@ -192,6 +193,10 @@ class Hyperparameters(BaseEstimator):
         batch = self._batch_rows(n_rows)
         steps = -(-n_rows // batch)
         return self._backend(batch, network, compiled=self.compiled, steps=steps)
+
+    def _compiles_inference(self, work: int) -> Compiled:
+        """Return whether predictions of so many multiply-adds are compiled, if they can be."""
+        return "auto" if self.compiled and work >= RECORDED_CROSSOVER else False
 
     def _train_dtype(self, X: Matrix, backend: Backend) -> np.dtype:
         if self.dtype != "auto":
