@@ -1,0 +1,126 @@
+"""How a recorded step is cut into phases of tiles, and which steps are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpubp.backends.compiled_backend import CompiledBackend, CompiledTape
+from gpubp.backends.phases import TILE_ROWS
+from gpubp.backends.pooled_recording import PooledRecording
+from gpubp.backends.step_recorder import MOST_SUMMED, Unplanned
+from gpubp.backprop.losses import LOSSES
+from gpubp.backprop.network import Network
+from gpubp.backprop.optimizers import make_optimizer
+from gpubp.kernels.elementwise import Elementwise
+from gpubp.training.batches import Batches
+from gpubp.training.trainer import OptimizerState, Trainer
+from tests.cuda_stand_in.kernels import skip_without_compiler
+
+ADD_ONE = Elementwise("one", "T z", "T a", "a = z + 1", lambda np, z, a: np.add(z, 1, out=a))
+
+
+@pytest.fixture(autouse=True)
+def _compiler() -> None:
+    skip_without_compiler()
+
+
+def trainer(
+    rows: int = 130, batch: int = 64, sizes: tuple[int, ...] = (6, 70, 3), **options: Any
+) -> Trainer:
+    rng, network = np.random.RandomState(0), Network(sizes, ("relu",) * (len(sizes) - 2))
+    X = rng.normal(size=(rows, sizes[0])).astype(np.float32)
+    Y = rng.randint(sizes[-1], size=rows).astype(np.int32)
+    backend = CompiledBackend()
+    return Trainer(
+        backend,
+        network,
+        LOSSES["softmax_cross_entropy"],
+        make_optimizer("adam"),
+        network.initial_theta(rng, np.dtype(np.float32)),
+        Batches(backend, X, Y, batch),
+        state=OptimizerState(1e-3),
+        **options,
+    )
+
+
+def tiles(made: Trainer) -> list[int]:
+    assert isinstance(made._full, PooledRecording)
+    return made._full.tiles
+
+
+def test_a_batch_takes_two_phases() -> None:
+    rows, weights = tiles(trainer())
+    assert rows == 1
+    assert weights >= 1
+    rows, _ = tiles(trainer(rows=500, batch=500))
+    assert rows == -(-500 // TILE_ROWS)
+
+
+def test_the_penalty_is_computed_next_to_the_rows() -> None:
+    assert [tiles(trainer(alpha=1.0))[0], tiles(trainer())[0]] == [2, 1]
+
+
+def test_clipping_takes_a_phase_of_its_own() -> None:
+    """The norm needs the whole gradient, and the update needs the norm."""
+    assert len(tiles(trainer(clip_norm=0.1))) == 3
+
+
+def test_each_part_of_a_batch_takes_two_phases() -> None:
+    assert len(tiles(trainer(parts=2))) == 4
+
+
+def test_large_layers_are_cut_into_tiles_of_weights() -> None:
+    _, few = tiles(trainer(sizes=(100, 20, 3)))
+    _, many = tiles(trainer(sizes=(400, 500, 500, 3)))
+    assert few < 6 < many
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("a function of NumPy", "numpy.exp"),
+        ("no product", "no product"),
+        ("populations", "not of matrices"),
+        ("many rows", f"{MOST_SUMMED:,} rows"),
+    ],
+)
+def test_other_steps_are_replayed_as_a_tape(what: str, reason: str) -> None:
+    backend, n = CompiledBackend(), MOST_SUMMED + 1 if what == "many rows" else 5
+    A, W, out = np.ones((n, 4)), np.ones((4, 3)), np.zeros((n, 3))
+    sums, ones = np.zeros((4, 3)), np.zeros((2, 3))
+
+    def step() -> None:
+        if what == "a function of NumPy":
+            backend._np.exp(A, out=A)
+        elif what == "populations":
+            backend.gemm(A[None], W[None], out=out[None])
+        elif what == "many rows":
+            backend.gemm(A, W, out=out)
+            backend.gemm(A, out, out=sums, transpose_a=True)
+        else:
+            backend.run(ADD_ONE, ones, out=ones)
+
+    assert isinstance(backend.record(step), CompiledTape)
+    assert reason in backend.not_cut
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 1.0}, {"clip_norm": 0.1}, {"parts": 3}])
+def test_epochs_are_those_of_the_same_calls_in_order(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, thetas = np.random.RandomState(1).permutation(130), []
+    for cut in (True, False):
+        if not cut:
+            monkeypatch.setattr("gpubp.backends.compiled_backend.cut", refuse)
+        made = trainer(sizes=(6, 70, 40, 3), **options)
+        assert isinstance(made._full, PooledRecording) is cut
+        losses = [made.epoch(order) for _ in range(3)]
+        thetas.append(np.append(made.theta, losses))
+    np.testing.assert_allclose(*thetas, rtol=2e-5, atol=2e-6)
+
+
+def refuse(_: Any) -> Any:
+    raise Unplanned("asked for")
