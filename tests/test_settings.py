@@ -89,9 +89,12 @@ def test_threads_are_those_of_none(env: pytest.MonkeyPatch) -> None:
 def test_compiled_is_the_default_where_there_is_a_compiler(env: pytest.MonkeyPatch) -> None:
     skip_without_compiler()
     kind = "CompiledBackend"
-    assert type(get_backend("cpu", compiled="auto")).__name__ == "NumpyBackend"
+    assert type(get_backend("cpu", 10, compiled="auto")).__name__ == "NumpyBackend"
+    for large in ((10**7, 1), (10, 1000), (None, 1)):
+        made = get_backend("cpu", large[0], compiled="auto", steps=large[1])
+        assert type(made).__name__ == kind
     env.setenv("GPUBP_COMPILED", "1")
-    assert type(get_backend("cpu", compiled="auto")).__name__ == kind
+    assert type(get_backend("cpu", 10, compiled="auto")).__name__ == kind
     assert type(get_backend("cpu", compiled=False)).__name__ == "NumpyBackend"
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -162,7 +162,7 @@ class CompiledBackend(NumpyBackend):
             self.not_cut = str(reason)
         finally:
             self._np = np
-        return CompiledTape(self._tape(step))
+        return CompiledTape(cast(Tape, super().record(step)))
 
     @contextmanager
     def in_use(self, threads: int | None, work: int) -> Iterator[None]:

@@ -90,10 +90,6 @@ class NumpyBackend:
         pass
 
     def record(self, step: Step) -> Recording:
-        return self._tape(step)
-
-    def _tape(self, step: Step) -> Tape:
-        """Return the tape of NumPy's calls in ``step``."""
         tape = self._np = Tape()
         try:
             step()

@@ -154,7 +154,8 @@ def _added(
     """Return a new step for ``rows``; None if they need another network or backend."""
     network, steps = estimator._network(rows), kept.steps
     backend = estimator._training_backend(rows.n_rows, network)
-    if network != steps.network or backend.name != steps.backend.name:
+    where = (backend.name, backend.engine)
+    if network != steps.network or where != (steps.backend.name, steps.backend.engine):
         return None
     recipe = estimator._recipe(rows, backend, 1)
     if not can_be_kept(backend, network, rows, recipe):

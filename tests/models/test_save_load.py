@@ -191,14 +191,17 @@ def test_validation_scores_that_are_no_numbers(tmp_path: Path) -> None:
     assert loaded.best_validation_score_ == np.nanmax(model.validation_scores_)
 
 
-def test_files_from_before_there_were_validation_losses(tmp_path: Path) -> None:
+def test_files_from_before_there_were_validation_losses_and_engines(tmp_path: Path) -> None:
     model = MLPRegressor(**SMALL, early_stopping=True, validation_fraction=0.25).fit(X, X[:, 0])
     gpubp.save(model, tmp_path / "model")
     record = read_model(tmp_path / "model")
     del record.header["estimator"]["history"]["validation_losses"]
+    del record.header["estimator"]["history"]["engine"]
+    record.header["estimator"]["parameters"]["compiled"] = None
     write_model(tmp_path / "model", record)
     loaded = gpubp.load(tmp_path / "model")
     assert loaded.validation_loss_curve_ == []
+    assert (loaded.engine_, loaded.compiled) == ("numpy", "auto")
     assert_array_equal(loaded.predict(X), model.predict(X))
 
 
@@ -440,6 +443,7 @@ def test_a_header_with_a_key_missing(
     defaults |= {place for place in loads if place[-2:-1] in (("remarks",), ("strays",))}
     # The sixth column is one that is not encoded.
     allowed = {("estimator", "feature_names"), ("table", "encoder", "columns", 5)}
+    allowed.add(("estimator", "history", "engine"))
     assert loads - defaults - curves <= allowed
     assert ("estimator", "parameters", "hidden_layer_sizes") not in loads
 

@@ -477,7 +477,7 @@ def test_wide_tables_are_sparse() -> None:
         model.fit_table(rows, ["y"])
         assert model.evaluate(rows)["accuracy"] > 0.95
     assert sparse.encode(rows).format == "csr"
-    assert_allclose(sparse.predict_proba(rows), dense.predict_proba(rows), atol=1e-4)
+    assert_allclose(sparse.predict_proba(rows), dense.predict_proba(rows), atol=1e-3)
 
 
 # What predict takes.
