@@ -98,8 +98,8 @@ def load_table_model(path: Path, device: str) -> TableClassifier | TableRegresso
     model = load(path, device=device)
     if not isinstance(model, TableEstimator):
         raise ModelFileError(
-            f"{path}: an estimator of arrays, saved without column names; load it in Python with "
-            "gpubp.load, or train a model with gpubp train"
+            f"{path} holds an estimator of arrays, which has no column names; load it in Python "
+            "with gpubp.load, or train a model with gpubp train"
         )
     return model
 
