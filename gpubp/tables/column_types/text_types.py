@@ -127,7 +127,7 @@ def type_of_text(
 
 
 def boolean_pair(values: Array) -> tuple[str, str] | None:
-    """Return the pair of words for false and true that all texts belong to; None for others."""
+    """Return the words for false and true if all texts are one of the two; otherwise None."""
     if len(values) > _MOST_WORDS:
         return None
     words = {value.casefold() for value in values}
