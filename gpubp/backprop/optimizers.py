@@ -271,7 +271,9 @@ SOLVERS: dict[str, Solver] = {
                     "max_fun", 15000, "Maximum number of evaluations of the loss.", low=1
                 ),
                 HyperparameterSpec(
-                    "tol", 1e-4, "Converged if no entry of the gradient is larger in magnitude."
+                    "tol",
+                    1e-4,
+                    "Training has converged if no entry of the gradient exceeds it in magnitude.",
                 ),
             ),
         ),
@@ -285,9 +287,9 @@ SOLVER_NUMBERS = numbers_of(SOLVERS)
 
 
 def make_optimizer(name: str, **numbers: Any) -> Optimizer:
-    """Return the optimizer of the solver ``name``; see `Solver.make`.
+    """Return the optimizer of the solver ``name`` with the given parameters.
 
-    Raises ValueError for an unknown solver, and what `Solver.make` raises.
+    Raises ValueError for an unknown solver, and in the cases of `Solver.make`.
     """
     return entry_of(SOLVERS, name, "solver").make(**numbers)
 

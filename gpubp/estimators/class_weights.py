@@ -117,7 +117,7 @@ def weights_by_row(class_weight: Any, y: np.ndarray) -> np.ndarray:
         weights, got = np.empty(0), "no numbers, or rows of different lengths"
     if y.ndim != 2 or weights.shape != y.shape:
         raise ValueError(
-            "class_weight without dicts must have numbers in the shape of a multi-label y, (n, "
+            "an array as class_weight is only for a multi-label y and needs its shape (n, "
             f"n_labels), but y has shape {y.shape} and class_weight has {got}: "
             f"{reprlib.repr(class_weight)}; pass a dict, for a multi-label y a list of dicts, or "
             "use sample_weight"

@@ -77,7 +77,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
     @property
     def positive_class_(self) -> Any:
-        """The label of the positive class of two, for F1 and average precision; else None.
+        """The positive class, of F1 and average precision; None unless there are two classes.
 
         It is the second class; for text labels, the class with fewer training rows.
         """

@@ -243,7 +243,7 @@ def test_class_weights_by_row_are_those_of_the_rows_to_train_on(tmp_path: Path) 
         (BY_LABEL[:5], YES_NO, r"y has shape \(90, 3\) and class_weight has shape \(5, 3\)"),
         (BY_LABEL[:, :1], YES_NO, r"class_weight has shape \(90, 1\)"),
         (BY_LABEL[:, 0], YES_NO, r"class_weight has shape \(90,\)"),
-        (BY_LABEL, CLASSES, r"a multi-label y, .* but y has shape \(90,\)"),
+        (BY_LABEL, CLASSES, r"only for a multi-label y .* but y has shape \(90,\)"),
         (WEIGHTS, CLASSES, "use sample_weight"),
         ([[1], [1, 2]], YES_NO, "rows of different lengths"),
         ({0, 1}, YES_NO, "no numbers"),
