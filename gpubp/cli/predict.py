@@ -128,7 +128,9 @@ def _names(model: TableClassifier | TableRegressor, proba: bool) -> list[str]:
 
     is_classifier = isinstance(model, TableClassifier)
     if proba and not is_classifier:
-        raise click.UsageError("--proba is for classification, but this model is a regression")
+        raise click.UsageError(
+            "--proba is for classification, but this model is a regression; leave it out"
+        )
     targets = model.target_names_
     names = ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
     if not proba:

@@ -51,9 +51,10 @@ def check_sum(weights: np.ndarray, name: str) -> None:
 
 
 def weights_by_class(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    """Return the weight of each class, (n_classes,); None if ``class_weight`` has none.
+    """Return the weight of each class, (n_classes,).
 
-    For a multi-label y (n, k), return the weights of 0 and 1 for each label, (k, 2).
+    For a multi-label y (n, k), return the weights of 0 and 1 for each label, (k, 2). Return None if
+    ``class_weight`` is None or an array with one weight per row.
     class_weight : {label: weight}, where missing labels have weight 1; or "balanced", which gives
     all classes of y the same total weight. For a multi-label y a list of k dicts, or "balanced".
     classes : all classes; some may be missing in ``y``.

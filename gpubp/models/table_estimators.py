@@ -228,8 +228,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         if self.is_multilabel_:
             raise DataError(
                 f"the model is multi-label, with targets {listed(self.target_names_)}, but only "
-                "models with one target can be scored and explained; compare the predictions of "
-                "predict yourself"
+                "models with one target can be scored and explained; call predict, and compare its "
+                "predictions with the labels"
             )
 
     def __sklearn_tags__(self) -> Any:

@@ -186,10 +186,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     @property
     def text_columns_(self) -> tuple[str, ...]:
-        """Names of the columns to read as text, even if all cells are numbers.
+        """Names of the columns to read as text in new tables, even if all cells are numbers.
 
-        For example, 1.234 is 1234 if the decimal sign is a comma, and the category "1.10" differs
-        from "1.1".
+        A number would lose how it is written. For example, the categories "1.10" and "1.1" differ,
+        and "1.234" means 1234 if the decimal sign is a comma.
         """
         check_is_fitted(self)
         return tuple(each.type.name for each in self.encodings_ if self._is_as_written(each))

@@ -44,8 +44,8 @@ class Trainer:
         summed.
     dropout : None for none.
     clip_norm : maximum norm of the gradient without the penalty; None does not clip.
-    beside : a trainer of the same network and optimizer on the CPU, or None. This trainer then
-        uses its parameters, gradient and state vectors, and takes only the dtype from ``theta``.
+    beside : a trainer of the same network and optimizer on the CPU, whose parameters, gradient and
+        state vectors this trainer uses; ``theta`` then gives only the dtype. None: its own ones.
     """
 
     def __init__(

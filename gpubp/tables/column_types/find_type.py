@@ -49,8 +49,8 @@ def find_type(
 
     A column without values is empty. A column with a single value and no gaps is constant.
 
-    A numeric column is a number, however few distinct values it has. It is an id if it has 30 rows
-    or more, and whole numbers that increase by 1 from row to row; or that are all distinct, if the
+    A numeric column is a number, however few distinct values it has. With 30 rows or more, it is
+    an id if its whole numbers increase by 1 from row to row, or if they are all distinct and the
     name is "id" or similar. Infinite numbers count as gaps.
 
     A column of text is the first of these that fits:

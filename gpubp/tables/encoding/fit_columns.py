@@ -46,9 +46,9 @@ class ColumnOptions:
     def __post_init__(self) -> None:
         least, most = self.min_frequency, self.max_categories
         if least != "auto" and not _is_count(least):
-            raise ValueError(f"min_frequency is {least!r}; give 'auto' or an integer from 1 on")
+            raise ValueError(f"min_frequency is {least!r}; give 'auto' or an integer of 1 or more")
         if not _is_count(most):
-            raise ValueError(f"max_categories is {most!r}; give an integer from 1 on")
+            raise ValueError(f"max_categories is {most!r}; give an integer of 1 or more")
 
     def least(self, rows: int) -> int:
         """Return the smallest number of rows of a category with an output of its own."""
