@@ -45,7 +45,8 @@ def test_all_columns_that_cannot_be_used_are_listed_at_once() -> None:
         "data.csv has 3 columns that cannot be used: "
         "'a' has no number in 1 of 2 cells, such as 'z' in data row 7; "
         "'b' has no number in 1 of 2 cells, such as 'x' in data row 7; "
-        "'c' has no date in 2 of 2 cells, such as '1' in data row 3; leave out: --drop 'a,b,c'"
+        "'c' has no date in 2 of 2 cells, such as '1' in data row 3; leave them out with "
+        "--drop 'a,b,c'"
     )
     assert TableEncoder(drop=["a", "b", "c"]).fit(table).n_features_out_ == 1
 

@@ -68,7 +68,7 @@ class _Texts:
         return int(self.counts.sum())
 
     def mostly(self, right: Callable[[Array], Array]) -> bool:
-        """Return whether at least half of a sample is ``right``; else the others are not tried."""
+        """Return whether at least half of a sample is ``right``: if not, skip all values."""
         sample = self.values[:: max(1, len(self.values) // _SAMPLE)]
         return bool(np.mean(right(sample)) >= 0.5)
 

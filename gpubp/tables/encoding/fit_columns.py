@@ -231,7 +231,9 @@ def _all_at_once(source: str, problems: Mapping[str, str]) -> str:
     noun = "a column" if len(problems) == 1 else f"{len(problems)} columns"
     details = "; ".join(f"{name!r} {problem}" for name, problem in problems.items())
     names = ",".join(problems)
-    return f"{source} has {noun} that cannot be used: {details}; leave out: --drop {names!r}"
+    return (
+        f"{source} has {noun} that cannot be used: {details}; leave them out with --drop {names!r}"
+    )
 
 
 def _nothing_left(table: Table, types: list[ColumnType], options: ColumnOptions) -> str:

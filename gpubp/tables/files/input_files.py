@@ -34,8 +34,8 @@ DATABASE_SUFFIXES = (".duckdb", ".ddb", ".db")
 ARRAY_SUFFIXES = (".npz", ".npy")
 PACKED_SUFFIXES = (".gz", ".zst")
 ALLOWED = (
-    ".csv, .tsv, .txt (also .gz and .zst of them), .parquet, .jsonl, .duckdb (with a query), .npz "
-    "or .npy"
+    ".csv, .tsv, .txt (also compressed, as .gz or .zst), .parquet, .jsonl, .duckdb (with a "
+    "query), .npz or .npy"
 )
 
 # The first bytes of files that are not text, whatever their suffix is.
@@ -286,7 +286,7 @@ def _errors_as_data_errors(source: str | Path) -> Iterator[None]:
     try:
         yield
     except (gzip.BadGzipFile, zlib.error, EOFError):
-        raise DataError(f"{source} is not a complete .gz file; pack it again") from None
+        raise DataError(f"{source} is not a complete .gz file; compress it again") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise DataError(
