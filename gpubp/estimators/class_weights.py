@@ -54,7 +54,7 @@ def weights_by_class(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> n
     """Return the weight of each class, (n_classes,).
 
     For a multi-label y (n, k), return the weights of 0 and 1 for each label, (k, 2). Return None if
-    ``class_weight`` is None or an array with one weight per row.
+    ``class_weight`` is None or an array of weights per row and label.
     class_weight : {label: weight}, where missing labels have weight 1; or "balanced", which gives
     all classes of y the same total weight. For a multi-label y a list of k dicts, or "balanced".
     classes : all classes; some may be missing in ``y``.

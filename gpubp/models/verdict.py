@@ -179,7 +179,7 @@ class _Words:
             return ""
         if other.name == "trivial":
             return ": the columns may say little about the target"
-        return ": use the simpler model" if result.worse else ": the simpler model may do"
+        return ": use the simpler model" if result.worse else ": the simpler model may be enough"
 
     def _worse_in_all(self, other: Baseline) -> int:
         """Return the number of common scores if the network is worse in all of them; else 0."""

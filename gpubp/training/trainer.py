@@ -45,7 +45,7 @@ class Trainer:
     dropout : None for none.
     clip_norm : maximum norm of the gradient without the penalty; None does not clip.
     beside : a trainer of the same network and optimizer on the CPU, whose parameters, gradient and
-        state vectors this trainer uses; ``theta`` then gives only the dtype. None: its own ones.
+        state vectors this trainer uses; ``theta`` then gives only the dtype. None: it has its own.
     """
 
     def __init__(
