@@ -40,7 +40,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _escape_what_the_terminal_lacks() -> None:
-    r"""Print a character that the encoding of the terminal has not, or of no text, as \uXXXX."""
+    r"""Print characters that the terminal's encoding lacks, and invalid ones, as \uXXXX."""
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):
             continue
@@ -50,20 +50,20 @@ def _escape_what_the_terminal_lacks() -> None:
 
 
 def _tell(message: str, code: int) -> int:
-    """Say in one red line what went wrong; return the exit code."""
+    """Print ``message`` as one red line on standard error; return ``code``."""
     click.secho(f"Error: {' '.join(message.split())}", fg="red", err=True)
     return code
 
 
 def _message(error: Exception) -> str:
-    """Return what an error says; a full disk without a path is that behind standard output."""
+    """Return the message of an error; a full disk without a path is that of standard output."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
         return f"cannot write standard output or a temporary file: {error.strerror}; make room"
     return str(error) or type(error).__name__
 
 
 def _code(error: Exception) -> int | None:
-    """Return the exit code for an error that a user can mend, or None for a defect of ours."""
+    """Return the exit code for an error that the user can fix, or None for a bug in gpubp."""
     # Imported here: these load NumPy, which `gpubp --help` need not wait for.
     from gpubp import BackendUnavailableError, DataError, ExampleError, ModelFileError
     from gpubp.settings import SettingError

@@ -27,7 +27,7 @@ class Elementwise:
         every array is ``raw``, and the size of the first output is a multiple of it.
     host : the same step with a body that is faster on a CPU; None if ``body`` serves both.
     prologue : for the CPU, code before each run of RUN elements; ``first`` is the index of the
-        run's first element. If all outputs are ``raw``, ``i`` on the CPU is a row of the first.
+        run's first element. If all outputs are ``raw``, ``i`` is a row of the first output there.
     vectorizes : whether a C++ compiler vectorizes the body (that of ``host`` if there is one).
         Such a body may be compiled for the CPU at every size (see `host.compiler`).
     small : a body that does not vectorize is compiled for the CPU if its largest argument has at

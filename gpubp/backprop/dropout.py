@@ -43,7 +43,7 @@ def rates_by_layer(hidden: Any, inputs: float, n_hidden: int) -> tuple[float, ..
     Raises
     ------
     ValueError
-        If ``hidden`` is neither.
+        If ``hidden`` has a rate outside of [0, 1), or another number of rates.
     """
     rates = list(hidden) if np.iterable(hidden) else [hidden] * n_hidden
     if len(rates) != n_hidden or not all(_is_rate(rate) for rate in rates):

@@ -49,7 +49,7 @@ class HyperparameterSpec:
         low, high = f"{self.low:g}", "" if self.high is None else f"{self.high:g}"
         if self.high is None:
             noun = "a whole number" if self.kind is int else "a finite number"
-            text = f"{noun} above {low}" if self.closed == "neither" else f"{noun} from {low} on"
+            text = f"{noun} above {low}" if self.closed == "neither" else f"{noun} of {low} or more"
         else:
             text = {
                 "left": f"a number from {low} up to, but not including, {high}",

@@ -36,7 +36,8 @@ class Loss:
         ``clips``.
     doc : its description in the documentation and the command line.
     takes : the parameters of `make_loss`, from which it computes ``parameters``.
-    columns_per_output : columns of the targets "numbers" per output; 2 if they end with weights.
+    columns_per_output : number of columns of the targets "numbers" per output: 1, or 2 if the
+        targets are followed by as many weights.
     """
 
     name: str
@@ -207,8 +208,8 @@ LOSSES: dict[str, Loss] = {
             "mean(1/2 c^2 + delta (|prediction - target| - c)), "
             "c = min(|prediction - target|, delta)",
             parameters=(1.0,),
-            doc="Half the squared error for errors up to `huber_delta`, linear above; averaged "
-            "over the outputs.",
+            doc="Half the squared error where the absolute error is at most `huber_delta`, linear "
+            "in the absolute error above; averaged over the outputs.",
             takes=(
                 HyperparameterSpec(
                     "delta",

@@ -237,10 +237,10 @@ SOLVERS: dict[str, Solver] = {
         Solver(
             "lion",
             "Updates by the sign of the momentum, with decoupled weight decay; needs a learning "
-            "rate 3 to 10 times smaller than 'adamw'.",
+            "rate 3 to 10 times smaller than that of 'adamw'.",
             Lion,
             (
-                replace(_BETA_1, doc="Weight of the momentum, next to 1 - beta_1 of the gradient."),
+                replace(_BETA_1, doc="Weight of the momentum; the gradient has weight 1 - beta_1."),
                 replace(_BETA_2, default=0.99, doc="Decay rate of the momentum."),
                 _WEIGHT_DECAY,
             ),
@@ -271,7 +271,7 @@ SOLVERS: dict[str, Solver] = {
                     "max_fun", 15000, "Maximum number of evaluations of the loss.", low=1
                 ),
                 HyperparameterSpec(
-                    "tol", 1e-4, "Converged if no entry of the gradient is larger in magnitude."
+                    "tol", 1e-4, "Largest absolute entry of the gradient at convergence."
                 ),
             ),
         ),
@@ -285,9 +285,9 @@ SOLVER_NUMBERS = numbers_of(SOLVERS)
 
 
 def make_optimizer(name: str, **numbers: Any) -> Optimizer:
-    """Return the optimizer of the solver ``name``; see `Solver.make`.
+    """Return the optimizer of the solver ``name`` with the given parameters.
 
-    Raises ValueError for an unknown solver, and what `Solver.make` raises.
+    Raises ValueError for an unknown solver, and in the cases of `Solver.make`.
     """
     return entry_of(SOLVERS, name, "solver").make(**numbers)
 

@@ -53,9 +53,13 @@ class _Bench(click.Command):
 @click.option("-o", "--out", type=OutputPath(), help="Results file, instead of the default one.")
 @click.option("--resume", is_flag=True, help="Continue the run in the results file.")
 @click.option("--dry-run", is_flag=True, help="List the cases without measuring.")
-@click.option("--rounds", type=click.IntRange(1, 1000), help="Rounds, instead of the suite's.")
+@click.option(
+    "--rounds", type=click.IntRange(1, 1000), help="Number of rounds, instead of the suite's."
+)
 @click.option("--peers", metavar="A,B", help="Measure only these libraries of the suite.")
-@click.option("--baseline", metavar="PEER", help="Library to compare with, not the suite's.")
+@click.option(
+    "--baseline", metavar="PEER", help="Library to compare with, instead of the suite's baseline."
+)
 @click.option("--threads", type=click.IntRange(1, 4096), help="Cores to use.  [default: all]")
 @click.option(
     "--timeout",
@@ -310,8 +314,8 @@ def _failed(row: Any) -> bool:
 def compare(old: Path, new: Path, threshold: float) -> int:
     """Show which cases are faster or slower in NEW than in OLD, two results files of one suite.
 
-    A change counts if it is larger than the noise of both. The exit code is 1 if gpubp is slower
-    in a case, or if NEW lacks a case of gpubp.
+    A change counts if it is larger than the noise of the two files. The exit code is 1 if gpubp is
+    slower in a case, or if NEW lacks a case of gpubp.
     """
     from gpubp.bench.comparison import compared, comparison_table, has_become_worse
 

@@ -55,7 +55,9 @@ WIDTH = 80
     help="Compare each gradient with its central difference; exit code 1 if they differ.",
 )
 @click.option("--html", type=OutputPath(), help="Write an HTML page; - for stdout.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, in full float64.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object, with all digits of each number."
+)
 def explain(model: Path | None, data: str | None, **options: Any) -> int:
     """Show every number of one step of backpropagation.
 

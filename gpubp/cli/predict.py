@@ -98,8 +98,8 @@ def load_table_model(path: Path, device: str) -> TableClassifier | TableRegresso
     model = load(path, device=device)
     if not isinstance(model, TableEstimator):
         raise ModelFileError(
-            f"{path}: an estimator of arrays, saved without column names; load it in Python with "
-            "gpubp.load, or train a model with gpubp train"
+            f"{path} holds an estimator of arrays, which has no column names; load it in Python "
+            "with gpubp.load, or train a model with gpubp train"
         )
     return model
 
@@ -128,7 +128,9 @@ def _names(model: TableClassifier | TableRegressor, proba: bool) -> list[str]:
 
     is_classifier = isinstance(model, TableClassifier)
     if proba and not is_classifier:
-        raise click.UsageError("--proba is for classification, but this model is a regression")
+        raise click.UsageError(
+            "--proba is for classification, but this model is a regression; leave it out"
+        )
     targets = model.target_names_
     names = ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
     if not proba:

@@ -128,7 +128,7 @@ def reading(command: F) -> F:
 def choosing_columns(command: F) -> F:
     """Add the options that choose columns and set their kinds."""
     for name, text in reversed(COLUMNS.items()):
-        more = " Repeat the option for a name that has a comma." if name == "drop" else ""
+        more = " A name that contains a comma needs a --drop of its own." if name == "drop" else ""
         option = click.option(
             f"--{name}", multiple=True, metavar="COLUMN[,COLUMN]", help=text + more
         )

@@ -42,11 +42,11 @@ def _made() -> Iterator[click.Option]:
 
     yield _choice("solver", SOLVERS, text="Optimizer; adamw if not given.")
     yield from (_number(name, "--solver ", of) for name, of in SOLVER_NUMBERS.items())
-    text = "Schedule of the learning rate; cosine if not given, for adamw."
+    text = "Schedule of the learning rate. If not given: cosine for adamw, else constant."
     yield _choice("schedule", SCHEDULES, text=text)
     yield from (_number(name, "--schedule ", of) for name, of in SCHEDULE_NUMBERS.items())
     losses = {name: LOSSES[name] for name in REGRESSION_LOSSES}
-    yield _choice("loss", losses, "squared_error", "Loss of a regression.")
+    yield _choice("loss", losses, "squared_error", "Loss that a regression minimises.")
     yield from (_number(name, "--loss ", of) for name, of in _loss_numbers().items())
 
 
@@ -97,9 +97,10 @@ def table_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
     solver, schedule = options["solver"], options["schedule"]
     if schedule is not None and not SCHEDULES[schedule].is_for(solver or ""):
         only = " and ".join(SCHEDULES[schedule].solvers or ())
-        got = "and no --solver was given; give it" if solver is None else f"got --solver {solver}"
+        got = "but no --solver was given" if solver is None else f"got --solver {solver}"
         raise click.UsageError(
-            f"--schedule {schedule} is for --solver {only}, {got}, or take another schedule"
+            f"--schedule {schedule} is for --solver {only}, {got}; give that solver, or another "
+            "schedule"
         )
     numbers = _given(options, "solver", SOLVER_NUMBERS)
     numbers |= _given(options, "schedule", SCHEDULE_NUMBERS)

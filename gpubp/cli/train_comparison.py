@@ -21,7 +21,7 @@ def compared(trained: Trained, test: Problem, train: Metrics, own: Metrics) -> d
     """Return the comparison of the network with simpler models, as a dict.
 
     "baselines" are the simpler models by name, "classes" the scores of each class,
-    "positive_class" the class that F1 is about, "remarks" and "verdict" text for the user.
+    "positive_class" the class of F1, "remarks" and "verdict" text for the user.
 
     test : the test rows. train, own : the network's scores on the training rows and on the test
     rows.

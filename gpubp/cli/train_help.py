@@ -35,7 +35,8 @@ class TrainCommand(TableCommand):
         records = {
             str(param.name): record
             for param in self.get_params(ctx)
-            if (record := param.get_help_record(ctx)) is not None
+            if isinstance(param, click.Option)  # an argument is described in the text above
+            and (record := param.get_help_record(ctx)) is not None
         }
         for heading, names in GROUPS.items():
             with formatter.section(heading):

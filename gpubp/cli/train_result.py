@@ -132,7 +132,7 @@ def _description(path: Path) -> str | None:
         targets = ", ".join(map(repr, table["targets"]))
         count = len(table["encoder"]["names"] if "encoder" in table else table["features"])
     except ModelFileError:
-        return f"a file of {saved} that was not a model of this gpubp"
+        return f"a file of {saved} that this gpubp cannot read as a model"
     except (KeyError, TypeError):
         return f"a model of {saved}, an estimator saved in Python"
     return f"a model of {saved}, a {table.get('task')} of {targets} from {count} columns"

@@ -52,11 +52,11 @@ def _outline(rows: Array) -> np.ndarray:
 
 
 def is_finite_by_sum(array: object) -> bool:
-    """Return True if all of ``array`` is finite; False if not or unsure.
+    """Return True if all values of ``array`` are finite; False if not, or if uncertain.
 
     A matrix product with ones propagates NaN and infinity like a sum, in half its time and on all
-    BLAS threads. The answer is unsure if the sum of finite numbers overflows, and for arrays that
-    are not contiguous float32 or float64.
+    BLAS threads. The result is uncertain if the sum of finite numbers overflows, and for arrays
+    that are not contiguous float32 or float64.
     """
     if not isinstance(array, np.ndarray) or array.dtype not in _ONES:
         return False

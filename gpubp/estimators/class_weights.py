@@ -51,9 +51,10 @@ def check_sum(weights: np.ndarray, name: str) -> None:
 
 
 def weights_by_class(class_weight: Any, classes: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    """Return the weight of each class, (n_classes,); None if ``class_weight`` has none.
+    """Return the weight of each class, (n_classes,).
 
-    For a multi-label y (n, k), return the weights of 0 and 1 for each label, (k, 2).
+    For a multi-label y (n, k), return the weights of 0 and 1 for each label, (k, 2). Return None if
+    ``class_weight`` is None or an array of weights per row and label.
     class_weight : {label: weight}, where missing labels have weight 1; or "balanced", which gives
     all classes of y the same total weight. For a multi-label y a list of k dicts, or "balanced".
     classes : all classes; some may be missing in ``y``.
@@ -117,7 +118,7 @@ def weights_by_row(class_weight: Any, y: np.ndarray) -> np.ndarray:
         weights, got = np.empty(0), "no numbers, or rows of different lengths"
     if y.ndim != 2 or weights.shape != y.shape:
         raise ValueError(
-            "class_weight without dicts must have numbers in the shape of a multi-label y, (n, "
+            "an array as class_weight is only for a multi-label y and needs its shape (n, "
             f"n_labels), but y has shape {y.shape} and class_weight has {got}: "
             f"{reprlib.repr(class_weight)}; pass a dict, for a multi-label y a list of dicts, or "
             "use sample_weight"

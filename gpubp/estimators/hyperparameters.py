@@ -43,7 +43,7 @@ NUMBERS = SOLVER_NUMBERS | SCHEDULE_NUMBERS
 
 
 def set_parameters(estimator: BaseEstimator, given: dict[str, Any]) -> None:
-    """Set the parameters of ``__init__``, its ``locals()``, as attributes, unchanged."""
+    """Set the attributes of a new estimator to ``given``, the ``locals()`` of its __init__."""
     vars(estimator).update({name: value for name, value in given.items() if name != "self"})
 
 

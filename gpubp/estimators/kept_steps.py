@@ -78,10 +78,10 @@ _KEPT: PerThread[_Kept] = PerThread(MOST)
 
 
 def train_on(estimator: Any, rows: TrainingData) -> History | None:
-    """Train for one epoch with a kept step, or with one added to the kept steps.
+    """Train for one epoch with a kept step, or with a new one, which is then kept.
 
-    rows : the validated rows. Sets the fitted attributes and returns the history; returns None,
-    without any change, if the kept steps cannot be used.
+    Sets the fitted attributes and returns the history. If the kept steps cannot be used, changes
+    nothing and returns None. rows : the validated rows.
     """
     kept = _taken(estimator, rows)
     if kept is None:

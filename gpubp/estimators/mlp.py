@@ -98,8 +98,8 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         sample_weight : (n_samples,) array-like or None, the weight of each row in the loss; for a
             multi-label y also (n_samples, n_labels), the weight of each label.
         X_val, y_val, sample_weight_val : validation rows for early_stopping; None holds out rows
-            of X instead. Their weight in scores and losses is the sample weight times the class
-            weight, as for rows held out.
+            of X instead. In both cases, the weight of a validation row in scores and losses is
+            its sample weight times its class weight.
         """
         own = X_val, y_val, sample_weight_val
         given = None if all(each is None for each in own) else own

@@ -32,7 +32,7 @@ PARAMETERS = """
         L2 penalty of the weights; biases are not penalised. A batch of n rows adds
         ``alpha / (2 n) |W|^2`` to the loss.
     batch_size : int or 'auto', default='auto'
-        Rows of a mini-batch; 'auto' is min(200, n_samples). Ignored by solver='lbfgs'.
+        Number of rows of a mini-batch. 'auto' is min(200, n_samples). Ignored by solver='lbfgs'.
     learning_rate : {schedules}, \
 default='constant'
         Schedule of the learning rate:

@@ -53,7 +53,7 @@ Elementwise or callable, default='squared_error'
 {loss_docs}
         - A function ``loss(outputs, targets)`` of NumPy arrays (n, n_outputs) returns the loss of
           each row (n,) and its derivative by each output (n, n_outputs). It works on the CPU
-          only. `check_loss` compares the derivative with the loss.
+          only. `check_loss` checks the derivative by central differences.
         - An `Elementwise`, like those in `gpubp.kernels.regression_losses`, works on the CPU and
           on CUDA.
         - A `Loss` can also have an output activation.

@@ -33,7 +33,7 @@ def hold_out(
 
 @contextmanager
 def named(what: str) -> Iterator[None]:
-    """Prefix the message of a ValueError or TypeError raised inside with ``what``."""
+    """Put ``what`` before the message of a ValueError or TypeError of the with block."""
     try:
         yield
     except (ValueError, TypeError) as error:

@@ -21,7 +21,8 @@ def check_finite(
     """Raise NonFiniteOutputError unless all outputs (n, ...) are finite.
 
     Z : the encoded rows, (n, D). weights : the weight matrices of the network, for the message.
-    table : the rows before encoding. sources : the column of ``table`` of each encoded column.
+    table : the rows before encoding. sources : for each encoded column, the name of the column of
+    ``table`` that it comes from.
     """
     is_finite = np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)
     if is_finite.all():

@@ -45,7 +45,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         _model_from(header, dict(tensors))
     except ModelFileError as error:
         raise ModelFileError(
-            f"the model cannot be saved, its attributes do not fit together ({error}); fit it again"
+            f"the model cannot be saved, as its attributes do not fit together ({error}); fit it "
+            "again"
         ) from None
     write_model(path, ModelRecord(header, tensors))
 

@@ -28,7 +28,7 @@ MOST_LABEL = 12  # characters of a label in the name of a metric
 def metric_name(name: str, positive: Any = None, classes: int = 0) -> str:
     """Return the name of a metric as shown to the user.
 
-    positive : label of the positive class of two, for F1 and average precision.
+    positive : label of the positive class, of F1 and average precision, if there are two classes.
     classes : number of classes; for more than two, some metrics are means over the classes.
     """
     text = METRICS.get(name, name)

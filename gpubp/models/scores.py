@@ -33,7 +33,7 @@ def indices_of(classes: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def positive_class(classes: np.ndarray, y: np.ndarray) -> Any:
-    """Return the positive one of two ``classes``, for F1 and average precision.
+    """Return the positive class, of F1 and average precision, for two ``classes``.
 
     It is the second class, as in scikit-learn (1 of 0 and 1). For text labels, whose order has no
     meaning, it is the class with fewer rows.

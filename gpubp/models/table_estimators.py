@@ -77,7 +77,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
 
     @property
     def positive_class_(self) -> Any:
-        """The label of the positive class of two, for F1 and average precision; else None.
+        """The positive class, of F1 and average precision; None unless there are two classes.
 
         It is the second class; for text labels, the class with fewer training rows.
         """
@@ -228,8 +228,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         if self.is_multilabel_:
             raise DataError(
                 f"the model is multi-label, with targets {listed(self.target_names_)}, but only "
-                "models with one target can be scored and explained; compare the predictions of "
-                "predict yourself"
+                "models with one target can be scored and explained; call predict, and compare its "
+                "predictions with the labels"
             )
 
     def __sklearn_tags__(self) -> Any:

@@ -134,7 +134,7 @@ def documented(network: Network) -> Callable[[Estimator], Estimator]:
 def _with_default(entry: str, name: str, default: Any) -> str:
     """Return the documentation of a parameter with its default in a table estimator."""
     if name in AUTO:
-        entry = re.sub(r"'auto' is [^;.]*\.", "", entry).rstrip()
+        entry = re.sub(r" 'auto' is [^;.]*\.", "", entry).rstrip()
         entry = re.sub(r"( or 'auto')?,\s*default=.*", " or 'auto', default='auto'", entry, count=1)
         by = "the loss" if name == "target_scaling" else "the size of the table"
         # A list ends with a blank line.

@@ -43,7 +43,6 @@ from gpubp.training.history import History, OnEpoch
 from gpubp.version import __version__
 
 Note = Callable[[str], None]
-_MOVED_ROWS = 2**14  # rows moved at a time, so that few are in memory twice
 OnStart = Callable[[TableEncoder, Any], None]
 
 

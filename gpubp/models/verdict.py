@@ -21,7 +21,7 @@ FEWEST, FEW = 10, 50
 RARE = 0.05  # if all other classes have a smaller share of the rows, accuracy is misleading
 GAP = 0.1  # smallest gap of accuracy or R² between training and test rows that gets a remark
 UNPREDICTED_LISTED = 3
-NO_TEST = "no rows were kept for the test, so nothing is known about rows other than these"
+NO_TEST = "no rows were kept for the test, so the scores say nothing about new rows"
 
 Gain = tuple[float, float]  # improvement by the network, and its standard error
 
@@ -179,7 +179,7 @@ class _Words:
             return ""
         if other.name == "trivial":
             return ": the columns may say little about the target"
-        return ": use the simpler model" if result.worse else ": the simpler model may do"
+        return ": use the simpler model" if result.worse else ": the simpler model may be enough"
 
     def _worse_in_all(self, other: Baseline) -> int:
         """Return the number of common scores if the network is worse in all of them; else 0."""

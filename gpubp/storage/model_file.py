@@ -181,7 +181,7 @@ def _envelope_to_json(header: dict[str, Any], tensors: Mapping[str, NDArray[Any]
         )
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(
-            f"the model cannot be saved, its header is not plain JSON ({error}); "
+            f"the model cannot be saved, as its header is not plain JSON ({error}); "
             "use finite numbers, strings, lists and dicts"
         ) from None
 

@@ -77,8 +77,8 @@ def settled(
     A table whose sign is set already is returned unchanged.
 
     delimiter: of a CSV file; see `Signs.decides`.
-    again: function that reads the file again with a given sign. In a file with decimal commas,
-        1.234 is then read as text, which means 1234.
+    again: function that reads the file again with a given sign. It is called for decimal commas,
+        since 1.234 then means 1234 and has to be read as text.
     """
     if table.decimal is not None:
         return table

@@ -169,7 +169,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         remarks : phrases for the user.
         encoding : description of the encoding; None if the column is left out.
         outputs : number of encoded columns; 0 if the column is left out.
-        fill : value that replaces gaps, the median, or the more frequent word of a boolean column;
+        fill : value that replaces gaps: the median, or the more frequent word of a boolean column;
             None for other columns.
         categories : values with outputs of their own; None for other columns.
         reason : "id", "constant", "text" or "empty" for a column that is left out, else None.
@@ -186,10 +186,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     @property
     def text_columns_(self) -> tuple[str, ...]:
-        """Names of the columns to read as text, even if all cells are numbers.
+        """Names of the columns to read as text in new tables, even if all cells are numbers.
 
-        For example, 1.234 is 1234 if the decimal sign is a comma, and the category "1.10" differs
-        from "1.1".
+        As numbers, their cells would lose their spelling. For example, the categories "1.10" and
+        "1.1" differ, and "1.234" means 1234 if the decimal sign is a comma.
         """
         check_is_fitted(self)
         return tuple(each.type.name for each in self.encodings_ if self._is_as_written(each))

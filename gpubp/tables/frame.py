@@ -94,7 +94,7 @@ def is_frame(X: Any) -> bool:
 def missing_markers(na: Sequence[str] | None) -> frozenset[str]:
     """Return the texts that mean "no value": the built-in list and ``na``.
 
-    For ("",), it is only the empty text.
+    If ``na`` is ("",), only the empty text means "no value".
     """
     if na is None:
         return MISSING

@@ -16,9 +16,10 @@ _BOOLEANS = ("false", "true")
 def class_indices(table: Table, name: str, classes: Array) -> tuple[Array, list[str]]:
     """Return the class indices (n,) of a column's labels, and the labels that are not classes.
 
-    The indices of the latter start at len(classes). "1" and 1 are the same label. So are 1 and 1.0
-    if either is a number and no other class is equal, and True and "true". The column must not have
-    missing values.
+    Labels that are not classes have indices from len(classes). The text "1" and the number 1 are
+    the same label, and so are True and "true". If the column or the classes are numbers, labels of
+    equal value, such as "1.0" and 1, are the same, unless several classes have that value. The
+    column must not have missing values.
 
     Raises DataError if none of the labels is a class.
     """

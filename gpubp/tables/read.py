@@ -105,7 +105,7 @@ def _read_arrays(path: Path, options: ReadOptions, target_file: str | Path | Non
     if options.query is not None:
         raise DataError(f"{path}: a query is only for text, Parquet, JSON and DuckDB files")
     if target_file is not None and suffix_of(target_file) != ".npy":
-        raise DataError(f"{target_file} has suffix {Path(target_file).suffix!r}; give one of .npy")
+        raise DataError(f"{target_file} has suffix {Path(target_file).suffix!r}; give an .npy file")
     if target_file is not None:
         find_paths(target_file)
     return read_array_file(path, target_file, options.missing)

@@ -101,8 +101,8 @@ def infer_task(
     found = f"{what} has {count} distinct {kind}{'' if count == 1 else 's'} in {len(table)} rows"
     found += _read_as(column, table.decimal)
     if count == 2 or (whole and _counts_classes(numbers, counts)):
-        return "classification", f"{found}, taken as classes; --task regression takes numbers"
-    hint = "; --task classification takes classes" if whole else ""
+        return "classification", f"{found}, taken as classes; --task regression predicts numbers"
+    hint = "; --task classification predicts classes" if whole else ""
     return "regression", f"{found}{hint}"
 
 

@@ -99,10 +99,10 @@ class Batches:
         yield self.full
 
     def gather(self, X: Array, Y: Array, first: int = 0) -> tuple[Array, Array]:
-        """Return the rows of this step from its ``first`` on, and their targets.
+        """Copy b rows of the current step and their targets to X and Y; return X and Y.
 
-        X : (b, d), Y : (b,) or (b, k): arrays to which they are copied. A single step that takes
-        all rows returns the data themselves instead, without a copy.
+        X : (b, d). Y : (b,) or (b, k). first : number of the first of these rows in the step.
+        If a single step takes all rows, the data themselves are returned, without a copy.
         """
         if self.steps == 1 and len(X) == len(self.X) and not isinstance(self.X, CsrData):
             return self.X, self.Y

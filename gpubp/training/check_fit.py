@@ -70,7 +70,7 @@ def _check_weights(data: TrainingData, purpose: str) -> None:
     """Raise ValueError if all rows have weight 0."""
     if data.weights is not None and not data.weights.any():
         raise ValueError(
-            f"the {data.n_rows} rows to {purpose} on all have weight 0, from sample_weight and "
+            f"all {data.n_rows} rows to {purpose} on have weight 0, from sample_weight and "
             "class_weight; give some of them a weight above 0, or pass X_val and y_val to choose "
             "the validation rows"
         )

@@ -145,7 +145,8 @@ def infer_into(
 class RecordedInference:
     """The forward pass for a fixed number of rows on the CPU, recorded once and replayed.
 
-    Each call reads the current values of ``parameters``. loss : one with the `predict` of `Loss`.
+    Each call reads the current values of ``parameters``.
+    loss : a loss whose `predict` is that of `Loss`.
     """
 
     def __init__(

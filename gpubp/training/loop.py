@@ -155,7 +155,7 @@ class _Epochs:
 def row_orders(
     rows: int, recipe: Recipe, rng: np.random.RandomState
 ) -> Iterator[np.ndarray | HashedOrder]:
-    """Yield the order of the rows of each epoch; the next one may overwrite it."""
+    """Yield the order of the rows of each epoch; each order may overwrite the one before."""
     order = np.arange(rows)
     if not recipe.shuffle:
         while True:

@@ -28,9 +28,9 @@ NUMBERS = (
     HyperparameterSpec("alpha", 0.0, "L2 penalty."),
     HyperparameterSpec("clip_norm", 1.0, "Maximum norm of a gradient.", closed="neither"),
     HyperparameterSpec("tol", 1e-4, "Smallest improvement that counts."),
-    HyperparameterSpec("patience", 10.0, "Epochs without improvement."),
+    HyperparameterSpec("patience", 10.0, "Epochs without improvement before training stops."),
     HyperparameterSpec("shuffle", True, "Whether to shuffle the rows."),
-    HyperparameterSpec("seed", 0, "Seed of parameters, dropout and orders."),
+    HyperparameterSpec("seed", 0, "Seed of initial parameters, dropout and row orders."),
 )
 _RATE = HyperparameterSpec("dropout", 0.0, "Dropout rate of a layer.", high=1)
 
@@ -121,8 +121,8 @@ class Recipe:
     def rates(self, epoch: int, steps: int, rate: float) -> float | np.ndarray:
         """Return the learning rate of each step of an epoch, (steps,); a number if all are equal.
 
-        epoch : counted from 0. rate : the learning rate after the epochs before, without curve and
-        warm-up.
+        epoch : counted from 0. rate : the learning rate before the curve of the schedule and the
+        warm-up are applied.
         """
         curve = SCHEDULES[self.schedule].curve
         if curve is None and epoch >= self.warmup_epochs:

@@ -30,7 +30,7 @@ def decide(
     """Return the decision after an epoch, by scikit-learn's rules.
 
     value : its validation score, or its loss times -1.
-    best, stale : those of the decision before. rate : the learning rate of this epoch.
+    best, stale : those of the previous decision. rate : the learning rate of this epoch.
     samples : rows trained on so far.
     """
     improved = value > best

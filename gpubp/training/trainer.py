@@ -40,12 +40,12 @@ class Trainer:
     theta : (size,) host array, the initial parameters.
     alpha : the L2 penalty; in a batch it is divided by the weight of the rows.
     state : the optimizer state to start from.
-    parts : number of parts in which a batch is computed. Their gradients are added up: the same
-        mathematics with less memory.
+    parts : number of parts in which each batch is computed, to save memory. Their gradients are
+        summed.
     dropout : None for none.
     clip_norm : maximum norm of the gradient without the penalty; None does not clip.
-    beside : a trainer of the same network and optimizer on the CPU, with which this one shares
-        parameters, gradient and state vectors. Of ``theta`` only the dtype is used then.
+    beside : a trainer of the same network and optimizer on the CPU, whose parameters, gradient and
+        state vectors this trainer uses; ``theta`` then gives only the dtype. None: it has its own.
     """
 
     def __init__(

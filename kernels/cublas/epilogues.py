@@ -46,7 +46,7 @@ def is_safe(call: GemmCall, epilogue: Epilogue) -> bool:
 
 
 class Extras(NamedTuple):
-    """The further arrays of an epilogue, 0 if it has none.
+    """Addresses and strides of the additional arrays of an epilogue; 0 for absent arrays.
 
     bias, mask : addresses. bias_stride : elements from one bias vector of the batch to the next.
     mask_ld, mask_stride : bits (or numbers) per row of the mask, and from one mask to the next.
@@ -68,7 +68,7 @@ def mask_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def extras_of(out: Array, call: GemmCall, epilogue: Epilogue, bias: Array, mask: Array) -> Extras:
-    """Return the further arrays of ``epilogue``; the arguments are those of `EpilogueGemm`.
+    """Return the additional arrays of ``epilogue``; the arguments are those of `EpilogueGemm`.
 
     Raises
     ------

@@ -203,7 +203,7 @@ def test_a_model_that_is_replaced_is_told_of(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("text", r"m replaces a file of \S+ \S+ that was not a model of this gpubp\n"),
+        ("text", r"m replaces a file of \S+ \S+ that this gpubp cannot read as a model\n"),
         ("estimator", r"m replaces a model of \S+ \S+, an estimator saved in Python\n"),
     ],
 )

@@ -18,6 +18,8 @@ def test_each_option_is_under_a_heading(run: Run) -> None:
     assert names <= set(grouped)
     shown = re.findall(r"^  (?:-\w, )?--([\w-]+)", told, re.M)
     assert len(set(shown)) == len(shown)
+    flags = re.findall(r"^  (?! )(.*)", told.partition("\nTable:\n")[2], re.M)
+    assert all(flag.startswith("-") for flag in flags)  # so not the argument DATA
     assert {"target", "solver", "beta-1", "config", "help"} <= set(shown)
     assert told.split("\n\n")[2].strip() == (
         "gpubp train churn.csv --target churn -o churn.safetensors"

@@ -105,13 +105,17 @@ def test_a_number_in_range_becomes_one_of_python(kind: str, value: Any, number: 
 @pytest.mark.parametrize(
     ("kind", "values", "allowed"),
     [
-        ("from 0", [-1e-300, math.nan, math.inf, 10**400, "1", None], "a finite number from 0 on"),
+        (
+            "from 0",
+            [-1e-300, math.nan, math.inf, 10**400, "1", None],
+            "a finite number of 0 or more",
+        ),
         ("above 0", [0, -1, True], "a finite number above 0"),
         ("below 1", [-0.1, 1, math.nan], "a number from 0 up to, but not including, 1"),
         ("up to 1", [-0.1, 1.1, [0.5]], "a number from 0 to 1"),
         ("between", [0, 1], "a number between 0 and 1"),
         ("several", [[], [0.5, 1], [[0.5]], {}], "a number .*, 1, or a list of such numbers"),
-        ("whole", [0, 1.0, True, "2"], "a whole number from 1 on"),
+        ("whole", [0, 1.0, True, "2"], "a whole number of 1 or more"),
         ("choice", [1, 0.0, None, "yes"], "True or False"),
     ],
 )
@@ -136,7 +140,7 @@ def test_an_optimizer_has_the_numbers_given_and_the_solver_s_own() -> None:
         ("sgd", {"beta_1": 0.5}, "'sgd' has no parameter 'beta_1'; it takes only 'momentum', 'n"),
         ("adam", {"beta_1": 1}, "beta_1 must be a number from 0 up to, but not including, 1, got"),
         ("lbfgs", {}, "'lbfgs' does not train on mini-batches, .* use one of .*'adam'"),
-        ("lbfgs", {"max_fun": 0}, "max_fun must be a whole number from 1 on, got 0"),
+        ("lbfgs", {"max_fun": 0}, "max_fun must be a whole number of 1 or more, got 0"),
     ],
 )
 def test_an_optimizer_that_cannot_be_is_refused(

@@ -120,4 +120,5 @@ def test_each_parameter_is_documented_with_its_default(ours: Any, network: Any) 
         assert default[1].strip().replace('"', "'") == repr(parameters[name].default), name
         assert ("'auto': chosen by the" in entry) == (name in AUTO), name
         assert len(entry.splitlines()) > 1, name
+        assert not re.search(r"\S {2}", entry), name  # left by a removed sentence
     assert "{" + "parameters}" not in ours.__doc__

@@ -97,7 +97,7 @@ def test_a_difference_within_noise_is_not_better() -> None:
     linear[2:] = all_right[2:]
     text = said(HALVES, all_right, GUESSING, classifier("linear", HALVES, linear))
     assert text.startswith("not clearly better than the linear one: ")
-    assert text.endswith(": the simpler model may do")
+    assert text.endswith(": the simpler model may be enough")
     linear[:10] = np.tile([0.6, 0.4], 5)
     text = said(HALVES, all_right, GUESSING, classifier("linear", HALVES, linear))
     assert text.startswith("better than the linear one")
@@ -173,7 +173,7 @@ def test_numbers_are_compared_by_r2_and_shown_in_their_units() -> None:
     )
     assert of_numbers(y, near, mean, number_model(y, near)) == (
         "not clearly better than linear regression: RMSE 10,000 against 10,000 on 100 test rows: "
-        "the simpler model may do"
+        "the simpler model may be enough"
     )
 
 

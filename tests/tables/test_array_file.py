@@ -158,7 +158,7 @@ def test_a_target_file_goes_with_npy_only(tmp_path):
     npz, npy = _npz(tmp_path, X=X), _npy(tmp_path, X)
     with pytest.raises(DataError, match=r"data.npz: a target file is only for an .npy file"):
         read_table(npz, target_file=npy)
-    with pytest.raises(DataError, match=r"data.npz has suffix '.npz'; give one of .npy"):
+    with pytest.raises(DataError, match=r"data.npz has suffix '.npz'; give an .npy file"):
         read_table(npy, target_file=npz)
     with pytest.raises(DataError, match=r"y.npy: no such file"):
         read_table(npy, target_file=tmp_path / "y.npy")

@@ -73,7 +73,7 @@ def test_a_wrong_encoding(write):
     [
         (b"PAR1" + bytes(50), "is a Parquet file; name it .parquet"),
         (b"PK\x03\x04" + bytes(50), "is a ZIP archive or an Excel workbook; save the sheet as CSV"),
-        (gzip.compress(b"a,b\n1,2\n", mtime=0), "is packed by gzip; name it .csv.gz"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), "is compressed by gzip; name it .csv.gz"),
         (b"\x93NUMPY\x01\x00", "is a NumPy array; name it .npy"),
         (b"SQLite format 3\0" + bytes(50), "is an SQLite database"),
         (b"%PDF-1.4\n1,2\n", "is a PDF document"),

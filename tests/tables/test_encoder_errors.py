@@ -45,7 +45,8 @@ def test_all_columns_that_cannot_be_used_are_listed_at_once() -> None:
         "data.csv has 3 columns that cannot be used: "
         "'a' has no number in 1 of 2 cells, such as 'z' in data row 7; "
         "'b' has no number in 1 of 2 cells, such as 'x' in data row 7; "
-        "'c' has no date in 2 of 2 cells, such as '1' in data row 3; leave out: --drop 'a,b,c'"
+        "'c' has no date in 2 of 2 cells, such as '1' in data row 3; leave them out with "
+        "--drop 'a,b,c'"
     )
     assert TableEncoder(drop=["a", "b", "c"]).fit(table).n_features_out_ == 1
 
@@ -67,10 +68,10 @@ def test_a_column_cannot_be_two_kinds() -> None:
         ({"drop": "ab"}, "drop is 'ab'; give a list of column names"),
         ({"numeric": 3}, "numeric is 3; give a list"),
         ({"features": [1.5]}, "features is [1.5]; give names as text"),
-        ({"min_frequency": 0}, "min_frequency is 0; give 'auto' or an integer from 1 on"),
+        ({"min_frequency": 0}, "min_frequency is 0; give 'auto' or an integer of 1 or more"),
         ({"min_frequency": 2.5}, "min_frequency is 2.5; give"),
         ({"min_frequency": "x"}, "min_frequency is 'x'; give"),
-        ({"max_categories": 0}, "max_categories is 0; give an integer from 1 on"),
+        ({"max_categories": 0}, "max_categories is 0; give an integer of 1 or more"),
         ({"max_categories": None}, "max_categories is None; give"),
         ({"dtype": "int8"}, "dtype is 'int8'; give 'float32' or 'float64'"),
         ({"sparse": "yes"}, "sparse is 'yes'; give True, False or 'auto'"),

@@ -178,7 +178,7 @@ def test_duckdb_files(tmp_path, write):
     two = _database(
         tmp_path / "two.db", "CREATE TABLE t AS SELECT 1 AS a", "CREATE TABLE u AS SELECT 2 AS a"
     )
-    with pytest.raises(DataError, match=r"has tables 't', 'u'; choose with --query"):
+    with pytest.raises(DataError, match=r"has tables 't', 'u'; choose one with --query"):
         read_table(two)
     assert cells(read_table(two, ReadOptions(query="FROM u")), "a") == [2]
     with pytest.raises(DataError, match="has no table"):

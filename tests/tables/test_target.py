@@ -123,8 +123,8 @@ def test_the_task_of_a_column(target: list[Any], task: str, reason: str) -> None
 
 def test_the_reason_names_the_option() -> None:
     table = table_of(a=range(60), y=[0, 1, 2] * 20)
-    assert infer_task(table, ("y",))[1].endswith("classes; --task regression takes numbers")
-    assert infer_task(table, ("a",))[1].endswith("; --task classification takes classes")
+    assert infer_task(table, ("y",))[1].endswith("classes; --task regression predicts numbers")
+    assert infer_task(table, ("a",))[1].endswith("; --task classification predicts classes")
 
 
 def test_a_target_taken_by_default_is_said() -> None:

@@ -184,8 +184,8 @@ def test_sentinels_are_pointed_out() -> None:
 def test_an_assumed_order_names_the_option() -> None:
     column = _text("05/02/2020", "02/11/2020")
     assert _type(column, "when").remarks == (
-        "day before month is assumed in 02/11/2020; no value shows it; otherwise give "
-        "--date 'when:mdy'",
+        "day before month is assumed in 02/11/2020, as no value shows the order; "
+        "otherwise give --date 'when:mdy'",
     )
     assert _type(column, "when", asked="date", order="mdy").remarks == ()
 

@@ -80,7 +80,7 @@ class FoundDates:
     order: order of day, month and year.
     times: (k,) datetime64[us]; NaT for a text that is not a date.
     remark: the reason for the order, for the user; None if it is unambiguous.
-    assumed: whether the order is a guess because no value shows it.
+    assumed: whether the order is a guess, because no value shows it.
     zones: whether the values have different time zones, which are ignored.
     """
 
@@ -140,7 +140,7 @@ def _order(values: Sequence[str] | Array, fields: Array) -> FoundDates:
     if (either[:, 3] == 1).all() and len(np.unique(either[:, 2])) > 3:
         remark = f"month before day is assumed in {example}, as the second number is always 1"
         return FoundDates("mdy", month_first, remark, assumed=True)
-    remark = f"day before month is assumed in {example}; no value shows it"
+    remark = f"day before month is assumed in {example}, as no value shows the order"
     return FoundDates("dmy", day_first, remark, assumed=True)
 
 

@@ -49,9 +49,9 @@ def find_type(
 
     A column without values is empty. A column with a single value and no gaps is constant.
 
-    A numeric column is a number, however few distinct values it has. The exception are ids: in 30
-    rows or more, whole numbers that increase by 1 from row to row, or that are all distinct in a
-    column with a name such as "id". Infinite numbers count as gaps.
+    A numeric column is a number, however few distinct values it has. With 30 rows or more, it is
+    an id if its whole numbers increase by 1 from row to row, or if they are all distinct and the
+    name is "id" or similar. Infinite numbers count as gaps.
 
     A column of text is the first of these that fits:
     - boolean: true/false, yes/no, t/f or y/n;
@@ -60,11 +60,11 @@ def find_type(
     - id: at least 95 % of 30 or more values are distinct and short;
     - text: more than half of the rows have a value that no other row has, or the cells have 50
       characters on average and more than a tenth of them are distinct;
-    - category: so 5,000 zip codes in 100,000 rows are a category, but 900 names of 1,000 people
-      are not.
+    - category: all other text. For example, 5,000 zip codes in 100,000 rows are a category; 900
+      names of 1,000 people are text.
 
-    A column is still a number or a date if up to 3 distinct other texts, in up to 30 % of its
-    rows, are not: these count as gaps.
+    A column of numbers or dates may have other texts: up to 3 distinct ones, in up to 30 % of the
+    rows. They count as gaps.
 
     name: of the column. column: its cells.
     asked: "number", "category" or "date" if the user gave the kind; None: detect it.

@@ -69,7 +69,7 @@ def decimals_of(value: str) -> str:
 
 
 def doubt(value: str, decimal: str) -> str:
-    """Return a remark on a number whose comma may be decimal or not, and on how it is read."""
+    """Return a remark on a number with an ambiguous comma: both readings, and the one used."""
     other = "," if decimal == "." else "."
     as_read, instead = (written(read_numbers([value], mark))[0] for mark in (decimal, other))
     return (
@@ -79,9 +79,9 @@ def doubt(value: str, decimal: str) -> str:
 
 
 def is_ambiguous(values: Iterable[str]) -> str | None:
-    """Return a value whose comma may be decimal or not.
+    """Return a value whose comma may be a decimal sign or a thousands separator.
 
-    It is None if there is no comma, or if some value shows the decimal sign.
+    None if no value has a comma, or if some value shows the decimal sign.
     """
     example = None
     for value in values:

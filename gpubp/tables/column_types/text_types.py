@@ -68,7 +68,7 @@ class _Texts:
         return int(self.counts.sum())
 
     def mostly(self, right: Callable[[Array], Array]) -> bool:
-        """Return whether at least half of a sample is ``right``; else the others are not tried."""
+        """Return whether at least half of a sample is ``right``: if not, skip all values."""
         sample = self.values[:: max(1, len(self.values) // _SAMPLE)]
         return bool(np.mean(right(sample)) >= 0.5)
 
@@ -127,7 +127,7 @@ def type_of_text(
 
 
 def boolean_pair(values: Array) -> tuple[str, str] | None:
-    """Return the pair of words for false and true that all texts belong to; None for others."""
+    """Return the words for false and true if all texts are one of the two; otherwise None."""
     if len(values) > _MOST_WORDS:
         return None
     words = {value.casefold() for value in values}

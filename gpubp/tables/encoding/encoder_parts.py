@@ -112,7 +112,9 @@ def parts_from(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Parts
         raise ModelFileError(f"tensor {STATISTICS!r} has more rows than there are number columns")
     known = [found.name for found in types]
     if len(set(names)) < len(names) or len(set(known)) < len(known) or not set(known) <= set(names):
-        raise ModelFileError("the encoder's columns are repeated or not among its column names")
+        raise ModelFileError(
+            "the encoder has a column twice, or a column that is not among its column names"
+        )
     if not encodings:
         raise ModelFileError("the encoder uses no column")
     sparse = header.get("sparse")

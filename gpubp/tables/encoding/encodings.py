@@ -123,8 +123,8 @@ class NumberEncoding:
                 if not fits:
                     row = int(np.argmax(values == number))
                     raise DataError(
-                        f"{where(row)}: {float(number)!r} is too large; "
-                        f"training had {found.low:g} to {found.high:g}"
+                        f"{where(row)}: {float(number)!r} is too large; training had "
+                        f"{found.low:g} to {found.high:g}; correct the cell or remove the row"
                     )
         fill = (found.median - found.mean) / found.scale
         return Standardised(values, found.mean, found.scale, fill, self.type.gaps > 0)

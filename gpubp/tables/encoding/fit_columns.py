@@ -46,9 +46,9 @@ class ColumnOptions:
     def __post_init__(self) -> None:
         least, most = self.min_frequency, self.max_categories
         if least != "auto" and not _is_count(least):
-            raise ValueError(f"min_frequency is {least!r}; give 'auto' or an integer from 1 on")
+            raise ValueError(f"min_frequency is {least!r}; give 'auto' or an integer of 1 or more")
         if not _is_count(most):
-            raise ValueError(f"max_categories is {most!r}; give an integer from 1 on")
+            raise ValueError(f"max_categories is {most!r}; give an integer of 1 or more")
 
     def least(self, rows: int) -> int:
         """Return the smallest number of rows of a category with an output of its own."""
@@ -231,7 +231,9 @@ def _all_at_once(source: str, problems: Mapping[str, str]) -> str:
     noun = "a column" if len(problems) == 1 else f"{len(problems)} columns"
     details = "; ".join(f"{name!r} {problem}" for name, problem in problems.items())
     names = ",".join(problems)
-    return f"{source} has {noun} that cannot be used: {details}; leave out: --drop {names!r}"
+    return (
+        f"{source} has {noun} that cannot be used: {details}; leave them out with --drop {names!r}"
+    )
 
 
 def _nothing_left(table: Table, types: list[ColumnType], options: ColumnOptions) -> str:

@@ -58,7 +58,7 @@ def gaps_for(column: TextColumn, wrong: Array, where: Where, reason: str) -> Non
 def without_infinite(column: NumberColumn, known: tuple[str, ...], where: Where) -> Array:
     """Return the numbers (n,) with NaN for infinite ones; warn, or raise, as `gaps_for` does.
 
-    known: infinite numbers of the training rows, as text; there is no warning of these.
+    known: infinite numbers of the training rows, as text, which do not cause a warning.
     """
     values = column.values
     if values.dtype.kind != "f" or not np.isinf(values).any():

@@ -123,7 +123,7 @@ def _count_lines(data: bytes) -> int:
 def find_dialect(
     path: Path, source: str, delimiter: str | None = None, decimal: str | None = None
 ) -> Sample:
-    """Return the dialect that splits the first lines into the most regular records, with these.
+    """Return the first records of a file, in the dialect that makes them most regular.
 
     delimiter, decimal: as in `ReadOptions`; None: detected.
     """

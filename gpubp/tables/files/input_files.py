@@ -1,6 +1,6 @@
 """Find the files of a table and make them readable for DuckDB.
 
-Pipes are copied, packed files unpacked, and other encodings converted to UTF-8.
+Pipes are copied, compressed files decompressed, and other encodings converted to UTF-8.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ DATABASE_SUFFIXES = (".duckdb", ".ddb", ".db")
 ARRAY_SUFFIXES = (".npz", ".npy")
 PACKED_SUFFIXES = (".gz", ".zst")
 ALLOWED = (
-    ".csv, .tsv, .txt (also .gz and .zst of them), .parquet, .jsonl, .duckdb (with a query), .npz "
-    "or .npy"
+    ".csv, .tsv, .txt (also compressed, as .gz or .zst), .parquet, .jsonl, .duckdb (with a "
+    "query), .npz or .npy"
 )
 
 # The first bytes of files that are not text, whatever their suffix is.
@@ -43,8 +43,8 @@ _MAGIC = {
     b"PAR1": "a Parquet file; name it .parquet",
     b"PK\x03\x04": "a ZIP archive or an Excel workbook; save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
-    b"\x1f\x8b": "packed by gzip; name it .csv.gz",
-    b"\x28\xb5\x2f\xfd": "packed by zstd; name it .csv.zst",
+    b"\x1f\x8b": "compressed by gzip; name it .csv.gz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd; name it .csv.zst",
     b"\x93NUMPY": "a NumPy array; name it .npy",
     b"SQLite format 3": "an SQLite database; save the table as CSV",
     b"%PDF": "a PDF document; save the table as CSV",
@@ -73,7 +73,7 @@ def shown(path: str | Path) -> str:
 
 
 def suffix_of(path: str | Path) -> str:
-    """Return the suffix in lower case; for .gz and .zst, that of the packed file."""
+    """Return the suffix in lower case; for .gz and .zst, that of the file inside."""
     name = Path(path)
     suffix = name.suffix.lower()
     return Path(name.stem).suffix.lower() if suffix in PACKED_SUFFIXES else suffix
@@ -145,7 +145,7 @@ def _check_suffix(path: Path) -> None:
 def _ready(
     session: Session, file: BinaryIO, path: Path, index: int, encoding: str | None
 ) -> InputFile:
-    """Return one file, copied if it is a pipe, packed, or not in UTF-8."""
+    """Return one file, copied if it is a pipe, compressed, or not in UTF-8."""
     source = shown(path)
     copy = session.folder / f"input{index}"
     with _errors_as_data_errors(source):
@@ -155,7 +155,7 @@ def _ready(
         suffix = path.suffix.lower()
         if suffix == ".gz" or (not regular and head.startswith(b"\x1f\x8b")):
             with gzip.open(place) as unpacked:
-                if encoding is None:  # checked before the file, perhaps of gigabytes, is unpacked
+                if encoding is None:  # checked first, since the file may have gigabytes
                     _check_text_of(unpacked, source, suffix_of(path) if regular else "")
                 place = _copied(unpacked, copy.with_suffix(".unpacked"))
         elif suffix == ".zst" or (not regular and head.startswith(b"\x28\xb5\x2f\xfd")):
@@ -200,7 +200,7 @@ def _plain_name(path: Path, copy: Path) -> Path:
 
 
 def _unpacked_zst(session: Session, path: Path, copy: Path, source: str) -> Path:
-    """Return an unpacked copy of a .zst file; DuckDB unpacks it, since Python < 3.14 cannot."""
+    """Return a decompressed copy of a .zst file, made by DuckDB, since Python < 3.14 cannot."""
     read = (
         f"read_csv({literal(str(path))}, auto_detect=false, header=false, delim='\x1f', quote='', "
         "escape='', comment='', compression='zstd', max_line_size=67108864, strict_mode=false, "
@@ -248,7 +248,7 @@ def _codec(encoding: str) -> str:
 
 
 def _check_text_of(unpacked: gzip.GzipFile, source: str, suffix: str) -> None:
-    """Raise DataError if the first bytes of a packed text file are not text."""
+    """Raise DataError if the first bytes of a compressed text file are not text."""
     head = unpacked.read(4096)
     unpacked.seek(0)
     if _kind(head, suffix) == "text" and not head.startswith(tuple(_MARKS)):
@@ -286,7 +286,7 @@ def _errors_as_data_errors(source: str | Path) -> Iterator[None]:
     try:
         yield
     except (gzip.BadGzipFile, zlib.error, EOFError):
-        raise DataError(f"{source} is not a complete .gz file; pack it again") from None
+        raise DataError(f"{source} is not a complete .gz file; compress it again") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise DataError(

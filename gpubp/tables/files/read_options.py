@@ -38,5 +38,5 @@ class ReadOptions:
             raise DataError(f"decimal is {self.decimal!r}; give '.' or ','")
         if self.na is not None:
             named = {text.strip() for text in self.na} - {""}
-            # Given texts are added to the built-in ones; no text at all turns the latter off.
+            # Given texts are added to the built-in ones; no text at all turns those off.
             object.__setattr__(self, "na", tuple(sorted(named | MISSING)) if named else ("",))

@@ -99,7 +99,7 @@ class Relation:
         return f"coalesce({number}, CASE WHEN {gap} THEN 'nan'::DOUBLE END)"
 
     def gap(self, column: SourceColumn) -> str:
-        """Return SQL for whether a cell is a gap."""
+        """Return an SQL condition that is true for a gap."""
         return f"{column.sql} IS NULL OR trim({column.sql}, {_BLANKS}) IN ({_texts(self.missing)})"
 
     def notes_on(self, names: Collection[str]) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ class Relation:
         )
 
     def with_kinds(self, session: Session, *, stored: bool = False) -> Relation:
-        """Return the same relation, with guess "text" for columns with a cell that is not a number.
+        """Return the relation, with guess "text" for columns in which a cell is not a number.
 
         stored: whether the numbers are in the columns c0, c1, ... of the table "stored".
         """

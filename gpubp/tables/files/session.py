@@ -59,7 +59,7 @@ class Session:
         return list(found)
 
     def bound_memory(self, n_columns: int) -> None:
-        """Limit DuckDB's memory to 128 MB, more for wide tables; beyond, it uses the disk."""
+        """Limit DuckDB's memory to 128 MB, more for wide tables; beyond that, it uses the disk."""
         # DuckDB works on 2,048 cells of 16 bytes per column, thread and step of a query.
         megabytes = 128 + n_columns * thread_count() // 4
         self.run(f"SET memory_limit = '{megabytes}MB'")

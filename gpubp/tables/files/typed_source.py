@@ -115,7 +115,7 @@ def only_table(session: Session) -> str:
     )
     if len(rows) != 1:
         names = f"has tables {listed([name for _, name in rows])}" if rows else "has no table"
-        raise DataError(f'{session.source} {names}; choose with --query "select ... from ..."')
+        raise DataError(f'{session.source} {names}; choose one with --query "select ... from ..."')
     return ".".join(map(identifier, ("source_file", *rows[0])))
 
 
