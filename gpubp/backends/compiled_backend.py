@@ -93,7 +93,9 @@ class CompiledBackend(NumpyBackend):
         super().__init__(reason)
         replay_library()  # raises CompilerError if nothing can be compiled
         self.epilogues = CompiledEpilogues(self)
-        self.not_cut = ""  # the reason why the last step that was recorded is not cut into tiles
+        # Of the last step that was recorded: its tiles by phase, or why it has none.
+        self.tiles: list[int] = []
+        self.not_cut = ""
         self._workers = 1
 
     def run(self, step: Elementwise, *inputs: Any, out: Array | tuple[Array, ...]) -> None:
@@ -157,9 +159,11 @@ class CompiledBackend(NumpyBackend):
         try:
             step()
             recorder.compile()
-            return PooledRecording(cut(recorder.ops), lambda: self._workers)
+            recording = PooledRecording(cut(recorder.ops), lambda: self._workers)
+            self.tiles, self.not_cut = recording.tiles, ""
+            return recording
         except Unplanned as reason:
-            self.not_cut = str(reason)
+            self.tiles, self.not_cut = [], str(reason)
         finally:
             self._np = np
         return CompiledTape(cast(Tape, super().record(step)))

@@ -69,7 +69,7 @@ def _blas() -> list[tuple[str, str]]:
 
 
 def _compiled() -> list[tuple[str, str]]:
-    from gpubp.backends.select import BackendUnavailableError, get_backend
+    from gpubp.backends.select import COMPILED_CROSSOVER, BackendUnavailableError, get_backend
     from gpubp.kernels.host.cache import open_cache
     from gpubp.kernels.host.compiler import CompilerError, compiler_version
     from gpubp.settings import SettingError, default_compiled
@@ -81,7 +81,10 @@ def _compiled() -> list[tuple[str, str]]:
     except (BackendUnavailableError, CompilerError, SettingError) as error:
         return [("compiled", str(error))]
     kept = f"kept in {cache.folder}" if cache.is_writable else f"not kept ({cache.reason})"
-    return [("compiled", f"{'by default' if default else 'on request'}, by {version}; {kept}")]
+    large = (
+        "all trainings" if default else f"from {COMPILED_CROSSOVER:,} multiply-adds per epoch on"
+    )
+    return [("compiled", f"{large}, by {version}; {kept}")]
 
 
 def _cuda() -> list[tuple[str, str]]:
@@ -124,6 +127,8 @@ def _steps() -> list[tuple[str, str]]:
         if compiled and not isinstance(backend, CompiledBackend):  # GPUBP_COMPILED=0
             continue
         lines.append(("compiled" if compiled else f"step {backend.name}", _calls(backend)))
+        if isinstance(backend, CompiledBackend):
+            lines.append(("", _tiles(backend.tiles, backend.not_cut)))
     return lines
 
 
@@ -143,6 +148,19 @@ def _calls(backend: Backend) -> str:
     launches = fit(backend, network, loss, TrainingData(X, y, y, None), recipe).launches
     each = ", ".join(_counted(count, name) for name, count in launches.items() if count)
     return f"64-128-128-10, batch 256: {_counted(sum(launches.values()), 'calls')} ({each})"
+
+
+def _tiles(tiles: list[int], not_cut: str) -> str:
+    """Return how many tiles each phase of a compiled step has, and which steps have none."""
+    from gpubp.backends.step_recorder import MOST_SUMMED
+
+    if not tiles:
+        return f"call by call, since {not_cut}"
+    phases = ", then ".join(str(count) for count in tiles)
+    return (
+        f"in tiles: {phases}; call by call for sparse X, batches of more than {MOST_SUMMED:,} rows "
+        "and losses that are Python functions"
+    )
 
 
 def _counted(count: int, names: str) -> str:

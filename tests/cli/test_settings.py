@@ -20,11 +20,14 @@ def test_doctor_shows_the_variables(
     assert lines["GPUBP_DEVICE"] == "cpu"
     assert lines["auto"] == "cpu, by GPUBP_DEVICE"
     assert "must be a whole number from 1 to 999999, got 'two'" in lines["GPUBP_THREADS"]
-    assert lines["GPUBP_COMPILED"] == "(unset: steps are compiled on request only)"
+    assert lines["GPUBP_COMPILED"] == "(unset: compiled='auto' chooses by the size of the training)"
     assert lines["GPUBP_CACHE_DIR"] == str(tmp_path / "cache")
 
 
-@pytest.mark.parametrize(("value", "text"), [("1", "by default, by "), ("0", "forbids")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("1", "all trainings, by "), ("", "per epoch or more, by "), ("0", "forbids")],
+)
 def test_doctor_says_whether_steps_are_compiled(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, text: str
 ) -> None:
