@@ -68,7 +68,8 @@ def get_backend(
                 raise BackendUnavailableError(f"{asked}: {error}") from error
             raise
     if work is not None and work < CUDA_CROSSOVER:
-        reason = f"a step this small gains nothing from CUDA (batch x parameters {work:,})"
+        small = f"batch x parameters {work:,} < {CUDA_CROSSOVER:,}"
+        reason = f"too small for CUDA by device='auto' ({small})"
         return _host(reason, compiled)
     try:
         return _cuda(0, "a CUDA device answers", precision, record)
