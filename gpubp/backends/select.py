@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import get_args
 
 from gpubp.backends.compiled_backend import CompiledBackend
@@ -16,6 +17,7 @@ from gpubp.settings import default_compiled, default_device, is_device_name
 # "auto" selects CUDA if rows of a batch x parameters is at least this. The number is an estimate
 # and has to be measured: below it, launches dominate a step, and its data fit into a CPU's cache.
 CUDA_CROSSOVER = 10_000_000
+CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
 
 
 class BackendUnavailableError(RuntimeError):
@@ -103,8 +105,9 @@ def _device_index(device: str) -> int:
 def _cuda(index: int, reason: str, precision: Precision, record: bool) -> Backend:
     try:
         import cupy
+        import cupy.cuda  # uninstalling one of two CuPy packages leaves a folder without it
     except ImportError as error:
-        raise _unavailable("CuPy is not installed") from error
+        raise _not_imported(error) from error
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -121,8 +124,33 @@ def _cuda(index: int, reason: str, precision: Precision, record: bool) -> Backen
     return backend
 
 
+def _not_imported(error: ImportError) -> BackendUnavailableError:
+    """Return the error for a CuPy that is missing, or installed and broken."""
+    found = [name for name in CUPY_PACKAGES if _is_installed(name)]
+    if not found:
+        return BackendUnavailableError(
+            "CuPy is not installed; pip install 'gpubp[cuda13]' or 'gpubp[cuda12]', or use device "
+            "'cpu'"
+        )
+    first = error.__cause__ or error  # CuPy wraps the error of its parts in a page of advice
+    reason = " ".join(str(first).split())
+    return BackendUnavailableError(
+        f"{found[0]} is installed but cannot be imported: {reason}; pip install --force-reinstall "
+        f"{found[0]}"
+    )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 def _unavailable(reason: str) -> BackendUnavailableError:
     return BackendUnavailableError(
         f"{reason}; check the package (pip install 'gpubp[cuda12]' or 'gpubp[cuda13]'), the driver "
-        "(nvidia-smi), and that both are for the same CUDA version, or use device 'cpu'"
+        "(nvidia-smi), and that the driver's CUDA version is at least the package's, or use device "
+        "'cpu'"
     )

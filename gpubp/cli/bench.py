@@ -53,19 +53,10 @@ class _Bench(click.Command):
 @click.option("-o", "--out", type=OutputPath(), help="Results file, instead of the default one.")
 @click.option("--resume", is_flag=True, help="Continue the run in the results file.")
 @click.option("--dry-run", is_flag=True, help="List the cases without measuring.")
-@click.option(
-    "--rounds", type=click.IntRange(1, 1000), help="Number of rounds, instead of the suite's."
-)
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Rounds, instead of the suite's.")
 @click.option("--peers", metavar="A,B", help="Measure only these libraries of the suite.")
-<<<<<<< HEAD
-@click.option(
-    "--baseline", metavar="PEER", help="Library to compare with, instead of the suite's baseline."
-)
-@click.option("--threads", type=click.IntRange(1, 4096), help="Cores to use.  [default: all]")
-=======
 @click.option("--baseline", metavar="PEER", help="Library to compare with, not the suite's.")
 @click.option("--threads", type=THREADS, help="Cores to use, at most all.  [default: all]")
->>>>>>> fix-cuda
 @click.option(
     "--timeout",
     type=FiniteRange(0, min_open=True),
