@@ -26,8 +26,9 @@ from gpubp.bench.isolation import isolated_rows, logged_rows
 from gpubp.bench.machine import cores, machine, slug
 from gpubp.bench.peers import PEERS
 from gpubp.bench.report import table
-from gpubp.bench.results import Part, Results, Row, load, merge, row_name, save
+from gpubp.bench.results import Part, Results, Row, load, make_folder_of, merge, row_name, save
 from gpubp.bench.suite import Suite, read_suite
+from gpubp.storage.atomic_file import check_writable
 
 
 class Measurement(NamedTuple):
@@ -108,6 +109,8 @@ def gpu(choice: str, device: str, minutes: float | None, folder: Path, other: Pa
     facts = machine(device)
     name = facts["device"]["name"]
     path = folder / ("rehearsal-cpu.json" if device == "cpu" else f"gpu-{slug(name)}.json")
+    make_folder_of(path)
+    check_writable(path)  # before minutes of measuring
     run = Run(device, facts, path, load(path))
     click.echo(f"{name}, {facts['packages']}, results in {path}")
     if device == "cpu":

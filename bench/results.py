@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from gpubp.storage.atomic_file import atomic_write
+from gpubp.storage.atomic_file import atomic_write, clear_errors
 
 SCHEMA = 1
 Status = Literal["ok", "failed", "skipped"]
@@ -108,9 +108,15 @@ def save(results: Results, path: Path) -> None:
     """Write ``results`` to ``path``; the old file is replaced only when the new one is complete."""
     parts = {name: _finite(asdict(part)) for name, part in results.items()}
     text = json.dumps({"schema": SCHEMA, "parts": parts}, indent=1, allow_nan=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(path)
     with atomic_write(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def make_folder_of(path: Path) -> None:
+    """Make the folder of a results file; raise OSError, with advice, if this cannot be done."""
+    with clear_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def load(path: Path) -> Results:

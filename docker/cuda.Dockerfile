@@ -2,6 +2,8 @@
 # this CUDA version and the NVIDIA Container Toolkit:
 #   docker build -f docker/cuda.Dockerfile --build-arg CUDA=13 -t gpubp:cuda .
 #   docker run --rm --gpus all gpubp:cuda doctor
+#   docker run --rm --gpus all -v "$PWD:/data" -v gpubp-cache:/cache \
+#     --user "$(id -u):$(id -g)" gpubp:cuda train table.csv --target y -o model.safetensors
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY . .

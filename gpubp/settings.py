@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+MOST_THREADS = 999_999  # of GPUBP_THREADS and --threads; gpubp uses as many as there are cores
+
 
 class SettingError(ValueError):
     """An environment variable of gpubp has an invalid value."""
@@ -31,8 +33,8 @@ def default_threads() -> int | None:
     text = os.environ.get("GPUBP_THREADS")
     if not text:
         return None
-    if not re.fullmatch("[0-9]{1,6}", text) or int(text) < 1:
-        raise _error("GPUBP_THREADS", text, "a whole number from 1 to 999999")
+    if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= MOST_THREADS:
+        raise _error("GPUBP_THREADS", text, f"a whole number from 1 to {MOST_THREADS}")
     return int(text)
 
 

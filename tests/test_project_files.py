@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -95,3 +98,22 @@ def test_the_images_run_the_installed_command(name: str) -> None:
         extras = [e for e in PROJECT["optional-dependencies"] if e.startswith("cuda")]
         (default,) = (line.partition("=")[2] for line in lines if line.startswith("ARG CUDA="))
         assert f"cuda{default}" in extras
+
+
+def test_check_without_its_tools_names_the_command_that_installs_them(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n', encoding="utf-8")
+    bare.chmod(0o755)
+    text_of("check")  # skips the test in an sdist
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [ROOT / "check"],
+        env=environment | {"PYTHON": str(bare)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"./check needs ruff, mypy and pytest: {bare} -m pip install -e '.[dev]'\n"
+    )

@@ -59,7 +59,10 @@ def test_a_device_that_is_not_there_is_named_with_the_variable(env: pytest.Monke
 
 
 def test_the_device_may_be_a_gpu(env: pytest.MonkeyPatch, host_cupy: Machine) -> None:
-    assert get_backend("auto", work=1).name == "cpu"  # too small
+    small = get_backend("auto", work=1)
+    assert small.name == "cpu"
+    why = "too small for CUDA by device='auto' (batch x parameters 1 < 10,000,000)"
+    assert small.reason == why
     env.setenv("GPUBP_DEVICE", "cuda")
     assert get_backend("auto", work=1).name == "cuda:0"
 

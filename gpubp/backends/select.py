@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, get_args
 
 from gpubp.backends.compiled_backend import CompiledBackend
@@ -21,9 +22,8 @@ CUDA_CROSSOVER = 10_000_000
 # STEP_COST more for its calls. Below it, NumPy needs less than about a millisecond per epoch.
 # Both depend on shapes alone, so that the same training always has the same bits.
 COMPILED_CROSSOVER, STEP_COST = 5_000_000, 100_000
-
-
 Compiled = bool | Literal["auto"]
+CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
 
 
 class BackendUnavailableError(RuntimeError):
@@ -79,7 +79,8 @@ def get_backend(
                 raise BackendUnavailableError(f"{asked}: {error}") from error
             raise
     if work is not None and work < CUDA_CROSSOVER:
-        reason = f"a step this small gains nothing from CUDA (batch x parameters {work:,})"
+        small = f"batch x parameters {work:,} < {CUDA_CROSSOVER:,}"
+        reason = f"too small for CUDA by device='auto' ({small})"
         return _host(reason, compiled, work, steps)
     try:
         return _cuda(0, "a CUDA device answers", precision, record)
@@ -116,8 +117,9 @@ def _device_index(device: str) -> int:
 def _cuda(index: int, reason: str, precision: Precision, record: bool) -> Backend:
     try:
         import cupy
+        import cupy.cuda  # uninstalling one of two CuPy packages leaves a folder without it
     except ImportError as error:
-        raise _unavailable("CuPy is not installed") from error
+        raise _not_imported(error) from error
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -134,8 +136,33 @@ def _cuda(index: int, reason: str, precision: Precision, record: bool) -> Backen
     return backend
 
 
+def _not_imported(error: ImportError) -> BackendUnavailableError:
+    """Return the error for a CuPy that is missing, or installed and broken."""
+    found = [name for name in CUPY_PACKAGES if _is_installed(name)]
+    if not found:
+        return BackendUnavailableError(
+            "CuPy is not installed; pip install 'gpubp[cuda13]' or 'gpubp[cuda12]', or use device "
+            "'cpu'"
+        )
+    first = error.__cause__ or error  # CuPy wraps the error of its parts in a page of advice
+    reason = " ".join(str(first).split())
+    return BackendUnavailableError(
+        f"{found[0]} is installed but cannot be imported: {reason}; pip install --force-reinstall "
+        f"{found[0]}"
+    )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 def _unavailable(reason: str) -> BackendUnavailableError:
     return BackendUnavailableError(
         f"{reason}; check the package (pip install 'gpubp[cuda12]' or 'gpubp[cuda13]'), the driver "
-        "(nvidia-smi), and that both are for the same CUDA version, or use device 'cpu'"
+        "(nvidia-smi), and that the driver's CUDA version is at least the package's, or use device "
+        "'cpu'"
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.completion import SUITE
-from gpubp.cli.options import FiniteRange, refuse_input
+from gpubp.cli.options import THREADS, FiniteRange, refuse_input
 from gpubp.cli.output_files import (
     OutputPath,
     check_output,
@@ -53,14 +53,10 @@ class _Bench(click.Command):
 @click.option("-o", "--out", type=OutputPath(), help="Results file, instead of the default one.")
 @click.option("--resume", is_flag=True, help="Continue the run in the results file.")
 @click.option("--dry-run", is_flag=True, help="List the cases without measuring.")
-@click.option(
-    "--rounds", type=click.IntRange(1, 1000), help="Number of rounds, instead of the suite's."
-)
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Rounds, instead of the suite's.")
 @click.option("--peers", metavar="A,B", help="Measure only these libraries of the suite.")
-@click.option(
-    "--baseline", metavar="PEER", help="Library to compare with, instead of the suite's baseline."
-)
-@click.option("--threads", type=click.IntRange(1, 4096), help="Cores to use.  [default: all]")
+@click.option("--baseline", metavar="PEER", help="Library to compare with, not the suite's.")
+@click.option("--threads", type=THREADS, help="Cores to use, at most all.  [default: all]")
 @click.option(
     "--timeout",
     type=FiniteRange(0, min_open=True),
@@ -83,14 +79,16 @@ def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: 
     A suite is a TOML file, or built in: quick (the default, under a minute), cpu, gpu, gpu-steps,
     batch, inference, scaling. Each round runs every case once, in a fresh process. Results are
     saved in bench-results/ after every case. Ctrl-C stops and shows the results so far; --resume
-    continues. The exit code is 1 if a case failed.
+    continues. The exit code is 1 if a case failed, 2 if none can run on its device.
     """
     plan = _plan(suite, options)
     if dry_run:
         _list(plan)
         return 0
+    from gpubp.bench.available import check_devices
     from gpubp.bench.report import heading
 
+    check_devices(plan.suite)
     path = out or _default_path(plan)
     _check_files(path, suite, plan.suite.name, options)
     run, resumed = _run(plan, path, resume)
@@ -178,7 +176,7 @@ def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any
     Raises OSError for a file that cannot be written, UsageError for other problems.
     """
     from gpubp.bench.saved_runs import is_run
-    from gpubp.storage.atomic_file import is_stream
+    from gpubp.storage.atomic_file import clear_errors, is_stream
 
     refuse_stdout("-o", path, why := "--resume has to read the results again")
     if is_stream(path):
@@ -191,7 +189,8 @@ def _check_files(path: Path, suite: str, suite_name: str, options: dict[str, Any
         if is_same(files[flag], files[other]):
             raise click.UsageError(f"{flag} and {other} are both {files[other]}; give two files")
     if path.parent == FOLDER:
-        FOLDER.mkdir(exist_ok=True)
+        with clear_errors(path):
+            FOLDER.mkdir(exist_ok=True)
     for flag, file in files.items():
         check_output(flag, file, options["as_json"])
     # Replacing results of another suite, or a file of another kind, would be a mistake.

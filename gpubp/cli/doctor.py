@@ -14,6 +14,7 @@ from gpubp.settings import SettingError, default_device
 
 if TYPE_CHECKING:
     from gpubp.backends.protocol import Backend
+    from gpubp.backends.select import BackendUnavailableError
 
 PACKAGES = ("numpy", "scikit-learn", "safetensors", "click", "rich")
 CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
@@ -90,12 +91,11 @@ def _compiled() -> list[tuple[str, str]]:
 def _cuda() -> list[tuple[str, str]]:
     from gpubp.backends.select import CUDA_CROSSOVER, BackendUnavailableError, get_backend
 
-    found = [f"{name} {version}" for name in CUPY_PACKAGES if (version := installed(name))]
-    lines = [("cupy", ", ".join(found) or "(missing)")]
+    lines = [("cupy", _cupy(_cupy_packages()))]
     try:
         backend = get_backend("cuda")
     except BackendUnavailableError as error:
-        return [*lines, ("cuda", str(error)), ("auto", _auto("everything runs on the CPU"))]
+        return [*lines, ("cuda", _problem(error)), ("auto", _auto("everything runs on the CPU"))]
     free, total = backend.memory().free or 0, backend.memory().total or 0
     return [
         *lines,
@@ -104,13 +104,55 @@ def _cuda() -> list[tuple[str, str]]:
     ]
 
 
+def _cupy_packages() -> dict[str, str]:
+    """Return the version of each CuPy package that is installed."""
+    return {name: version for name in CUPY_PACKAGES if (version := installed(name))}
+
+
+def _cupy(found: dict[str, str]) -> str:
+    """Return the CuPy packages with their versions, and what to do if there are several."""
+    text = ", ".join(f"{name} {version}" for name, version in found.items()) or "(missing)"
+    if len(found) < 2:
+        return text
+    # They write to one folder, so that uninstalling one also breaks the other.
+    number = {2: "two", 3: "three"}[len(found)]
+    return (
+        f"{text}: {number} CuPy packages; uninstall them all "
+        f"(pip uninstall {' '.join(found)}), then install one"
+    )
+
+
+def _problem(error: BackendUnavailableError) -> str:
+    """Return why CUDA cannot be used; a CuPy that is there but fails to import is named."""
+    cause, found = error.__cause__, list(_cupy_packages())
+    if not isinstance(cause, ImportError) or len(found) != 1:
+        return str(error)
+    (name,) = found
+    # CuPy wraps the error of its parts in a page of advice.
+    first = cause.__cause__ or cause
+    reason = " ".join(str(first).split()) or type(first).__name__
+    return (
+        f"{name} is installed but cannot be imported: {reason}; "
+        f"pip install --force-reinstall {name}"
+    )
+
+
 def _auto(by_size: str) -> str:
     """Return the device of device="auto": that of GPUBP_DEVICE if set, else ``by_size``."""
+    from gpubp.backends.select import BackendUnavailableError, get_backend
+
     try:
         device = default_device()
+        if device not in ("auto", "cpu"):
+            get_backend(device)
     except SettingError as error:
         return str(error)
-    return by_size if device == "auto" else f"{device}, by GPUBP_DEVICE"
+    except BackendUnavailableError as error:
+        reason, _, _ = _problem(error).partition(";")  # the line "cuda" has the remedy
+        return f"{device}, by GPUBP_DEVICE, but it cannot be used: {reason}"
+    if device == "auto":
+        return by_size
+    return f"{device}, by GPUBP_DEVICE"
 
 
 def _steps() -> list[tuple[str, str]]:

@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 import click
 
 from gpubp.cli.output_files import is_stdout
-from gpubp.settings import is_device_name
+from gpubp.settings import MOST_THREADS, is_device_name
 
 MOST_UNITS = 1_000_000  # per layer; the weights of such a layer do not fit in memory anyway
+
+THREADS = click.IntRange(1, MOST_THREADS)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -152,7 +154,7 @@ def computing(command: F) -> F:
     """Add the options --device and --threads."""
     command = click.option(
         "--threads",
-        type=click.IntRange(1, 4096),
+        type=THREADS,
         help="BLAS threads on the CPU.  [default: GPUBP_THREADS if set, else 1 for small networks "
         "and all cores for large ones]",
     )(command)

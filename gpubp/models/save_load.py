@@ -15,6 +15,7 @@ from gpubp.estimators.serialization import Estimator, from_record, to_record
 from gpubp.models.earlier_files import table_of_schema
 from gpubp.models.table_estimators import TableClassifier, TableEstimator, TableRegressor
 from gpubp.models.table_record import table_from, table_to_header
+from gpubp.settings import is_device_name
 from gpubp.storage.model_file import (
     ModelFileError,
     ModelRecord,
@@ -73,10 +74,13 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
     saves, or MLPClassifier or MLPRegressor.
 
     device : "auto", "cpu", "cuda" or "cuda:N": where the loaded model predicts, whatever device it
-    was trained on.
+    was trained on. The first prediction raises an error if it cannot be used.
 
-    Raises ModelFileError for a file that is not a complete model file this gpubp can read.
+    Raises ModelFileError for a file that is not a complete model file this gpubp can read,
+    ValueError if ``device`` is not one of these names.
     """
+    if not is_device_name(str(device)):
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {device!r}")
     record = read_model(path)
     with errors_of(path):
         model = _model_from(record.header, dict(record.tensors))

@@ -498,7 +498,7 @@ def test_an_error_of_the_driver_is_told(driver: int) -> None:
 
 def test_without_cupy_auto_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(BackendUnavailableError, match="CuPy is not installed; check the package"):
+    with pytest.raises(BackendUnavailableError, match="CuPy is not installed; pip install 'gpubp"):
         get_backend("cuda")
     chosen = get_backend("auto")
     assert (chosen.name, chosen.reason) == ("cpu", "CuPy is not installed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import pytest
 
 from gpubp.__main__ import main
 from gpubp.bench import runner
+from gpubp.bench.available import reason_for_none
 from gpubp.bench.results import load
+from gpubp.settings import MOST_THREADS
 from tests.bench import child
 
 ROOT = Path(__file__).parents[2]
@@ -134,6 +137,40 @@ def test_a_file_that_cannot_be_written_is_refused_before_measuring(
     bench("s.toml", "--html", "none/p.html", code=1)
     assert capsys.readouterr().err.count("none' does not exist; create it") == 2
     assert not Path("order.txt").exists()
+
+
+def test_a_suite_without_its_device_is_code_2_and_no_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = SUITE.replace('"sklearn_mlp"', '"floor"') + 'devices = ["cuda:99"]\n'
+    Path("s.toml").write_text(text, encoding="utf-8")
+    bench("s.toml", code=2)
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"Error: .*; .*\n", err)
+    assert out == ""
+    assert sorted(path.name for path in Path().iterdir()) == ["s.toml"]
+
+
+def test_cases_of_which_one_can_run_are_not_refused() -> None:
+    assert reason_for_none([("gpubp", "cuda:99"), ("sklearn_mlp", "cpu")]) == ""
+    assert reason_for_none([("sklearn_mlp", "cuda:99")]) == "scikit-learn has no GPU"
+
+
+def test_the_folder_of_results_that_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").touch()
+    monkeypatch.setattr("gpubp.cli.bench.FOLDER", Path("file/results"))
+    bench("s.toml", code=1)
+    assert "Not a directory; check the folder and the disk or choose" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("threads", [4097, MOST_THREADS])
+def test_threads_have_one_maximum(threads: int, capsys: pytest.CaptureFixture[str]) -> None:
+    bench("s.toml", "--threads", threads, code=2)
+    assert "cores; give at most that" in capsys.readouterr().err
+    bench("s.toml", "--threads", MOST_THREADS + 1, code=2)
+    assert "is not in the range" in capsys.readouterr().err
 
 
 def test_another_file_is_not_replaced(capsys: pytest.CaptureFixture[str]) -> None:

@@ -245,6 +245,20 @@ def test_wrong_usage_has_code_2(args: list[str], capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err.startswith("Error: Invalid value")
 
 
+@pytest.mark.parametrize("how", ["measure", "merge"])
+def test_a_folder_that_cannot_be_made_is_one_line_with_a_remedy(
+    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    args = ["first", "--device", "cpu", "--out", str(tmp_path / "file" / "out")]
+    if how == "merge":
+        save({"train": part_of("x", Row("a"))}, tmp_path / "other.json")
+        args += ["--merge", str(tmp_path / "other.json")]
+    assert gpu.main(args) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Not a directory; check the folder and the disk or choose another path" in line
+
+
 @pytest.fixture
 def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))

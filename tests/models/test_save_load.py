@@ -179,6 +179,8 @@ def test_the_device_is_chosen_when_loading(tmp_path: Path) -> None:
     model = MLPClassifier(**SMALL, device="cpu").fit(X, THREE)
     assert _round_trip(model, tmp_path / "model").device == "auto"
     assert _round_trip(model, tmp_path / "model", device="cpu").device == "cpu"
+    with pytest.raises(ValueError, match=r"device must be 'auto', .*, got 'gpu'"):
+        gpubp.load(tmp_path / "model", device="gpu")
 
 
 def test_validation_scores_that_are_no_numbers(tmp_path: Path) -> None:
