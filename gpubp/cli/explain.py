@@ -48,7 +48,7 @@ WIDTH = 80
     type=click.IntRange(1, 100_000),
     help="Number of training steps.",
 )
-@click.option("--vary", metavar="WEIGHT", help="Plot the loss as one weight, such as w1, varies.")
+@click.option("--vary", metavar="WEIGHT", help="Plot the cost C as one weight, such as w1, varies.")
 @click.option(
     "--check",
     is_flag=True,

@@ -6,7 +6,7 @@ quantity. The text, the page and the JSON of `gpubp explain` are made from its r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -81,6 +81,19 @@ class StepTrace:
     def prediction(self) -> np.ndarray:
         """The network's outputs (d_L,) before the step."""
         return self.layers[-1].A
+
+
+def output_divisor(traces: Sequence[StepTrace]) -> int:
+    """Return the m of the outputs' delta = (prediction - target) / m; 0 if it has another form.
+
+    m is 1, or the number of outputs, over which the cost is a mean.
+    """
+    gaps = np.array([trace.prediction - trace.target for trace in traces])
+    deltas = np.array([trace.layers[-1].delta for trace in traces])
+    for m in (1, gaps.shape[1]):
+        if np.allclose(deltas * m, gaps, rtol=1e-9, atol=1e-12, equal_nan=True):
+            return m
+    return 0
 
 
 class _Pass(NamedTuple):

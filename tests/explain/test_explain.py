@@ -255,6 +255,20 @@ def test_the_text_has_twelve_digits():
     assert "0.608313962126" in "\n".join(steps_table(example, traces))
 
 
+def test_two_outputs_show_the_division_of_the_mean():
+    weights = [[[0.15, 0.25], [0.2, 0.3]], [[0.4, 0.5], [0.45, 0.55]]]
+    example = build(
+        "2-2-2", [2, 2, 2], "logistic", "squared_error", [0.05, 0.1], [0.01, 0.99], weights=weights
+    )
+    trace = trace_step(example)
+    text = "\n".join(line for s in sections(example, trace) for line in s.lines)
+    first, second = trace.prediction
+    assert (
+        f"(prediction - target) / 2 = ({first:.12g} - 0.01) / 2 = {(first - 0.01) / 2:.12g}" in text
+    )
+    assert f"= ({second:.12g} - 0.99) / 2 = {(second - 0.99) / 2:.12g}" in text
+
+
 def test_wide_layers_show_the_largest_and_count_the_rest():
     example = build(
         "wide", [50, 40, 1], "relu", "squared_error", np.linspace(-1, 1, 50), [1], seed=1
