@@ -84,6 +84,21 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]
         return sizes
 
 
+class NearChoice(click.Choice):  # type: ignore[type-arg]
+    """One of some names; an unknown name is refused with the nearest one."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return ``value``, one of the names."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            from gpubp.backprop.hyperparameter_spec import meant  # imports NumPy
+
+            near = meant(value, self.choices)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise click.BadParameter(error.message.rstrip(".") + hint, ctx, param) from None
+
+
 class FiniteRange(click.FloatRange):
     """A number in a range; NaN and infinity are refused."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.options import FiniteRange
+from gpubp.cli.options import FiniteRange, NearChoice
 
 if TYPE_CHECKING:
     from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
@@ -62,7 +62,7 @@ def _choice(
 ) -> click.Option:
     docs = (f"{entry}: {table[entry].doc}" for entry in sorted(table))
     text = " ".join([text, *docs] if text else docs)
-    names = click.Choice(sorted(table))
+    names = NearChoice(sorted(table))
     return click.Option([f"--{name}"], type=names, default=default, show_default=True, help=text)
 
 

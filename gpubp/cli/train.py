@@ -11,6 +11,7 @@ from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
     FiniteRange,
     Names,
+    NearChoice,
     Repeatable,
     Sizes,
     computing,
@@ -56,7 +57,7 @@ from gpubp.kernels.activations import ACTIVATIONS
 )
 @click.option(
     "--activation",
-    type=click.Choice(sorted(ACTIVATIONS)),
+    type=NearChoice(sorted(ACTIVATIONS)),
     default="relu",
     show_default=True,
     help="Activation of the hidden layers.",
