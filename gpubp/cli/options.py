@@ -99,11 +99,27 @@ class NearChoice(click.Choice):  # type: ignore[type-arg]
             raise click.BadParameter(error.message.rstrip(".") + hint, ctx, param) from None
 
 
+class WholeRange(click.IntRange):
+    """A whole number in a range."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number in ``value``."""
+        try:
+            int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number; give one", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class FiniteRange(click.FloatRange):
     """A number in a range; NaN and infinity are refused."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """Return the number in ``value``."""
+        try:
+            float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number; give one", param, ctx)
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number; give one", param, ctx)
@@ -167,7 +183,7 @@ def computing(command: F) -> F:
     """Add the options --device and --threads."""
     command = click.option(
         "--threads",
-        type=click.IntRange(1, 4096),
+        type=WholeRange(1, 4096),
         help="BLAS threads on the CPU.  [default: GPUBP_THREADS if set, else 1 for small networks "
         "and all cores for large ones]",
     )(command)

@@ -55,6 +55,15 @@ class Example:
         return replace(known, parameters=self.loss_parameters)
 
 
+def require_example(given: object) -> None:
+    """Raise TypeError if an argument is not an Example, such as the path of a TOML file."""
+    if not isinstance(given, Example):
+        raise TypeError(
+            f"example must be an Example, got {given!r}; gpubp.explain.example_by_name returns "
+            "the one in a .toml file, or a built-in one"
+        )
+
+
 def build(
     name: str,
     layers: Iterable[int],

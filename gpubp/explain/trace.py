@@ -16,7 +16,7 @@ from gpubp.backends.protocol import Backend
 from gpubp.backends.select import get_backend
 from gpubp.backprop.network import Workspace, backward, forward
 from gpubp.backprop.optimizers import update
-from gpubp.explain.example import Example
+from gpubp.explain.example import Example, require_example
 from gpubp.kernels.activations import Activation
 
 _FLOAT64 = np.dtype(np.float64)
@@ -116,8 +116,9 @@ def trace_step(
     number : of the step, from 1. state : the optimizer's state after the previous step; None at
     the first step.
 
-    Raises IndexError if the example has no such row.
+    Raises IndexError if the example has no such row, TypeError if it is not an Example.
     """
+    require_example(example)
     if not 0 <= row < len(example.X):
         raise IndexError(f"row {row} was asked for, but the rows are 0 to {len(example.X) - 1}")
     backend, network = get_backend("cpu"), example.network

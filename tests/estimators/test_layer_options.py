@@ -70,6 +70,12 @@ def test_names_that_do_not_fit_the_layers_are_refused(given: Any) -> None:
         classifier(activation=given).fit(X, PROBLEMS["binary"][1])
 
 
+@pytest.mark.parametrize("given", ["sigmoid", ["relu", "sigmoid"]])
+def test_a_name_of_other_libraries_gets_the_name_here(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"[Dd]id you mean 'logistic'"):
+        classifier(activation=given).fit(X, PROBLEMS["binary"][1])
+
+
 def test_a_name_that_is_none_is_refused_as_before() -> None:
     with pytest.raises(InvalidParameterError, match=r"among .*or an array-like. Got 'no_such_one'"):
         classifier(activation="no_such_one").fit(X, PROBLEMS["binary"][1])

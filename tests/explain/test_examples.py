@@ -182,6 +182,11 @@ def test_json_has_every_quantity_in_full(capsys):
         (["--row", "1"], 2, "--row 1: give a row from 0 to 0"),
         (["--vary", "w9"], 2, "'w9' is unknown"),
         (["model.safetensors"], 2, "explaining a model needs data"),
+        (["net.toml"], 2, "did you mean gpubp explain --example net.toml?"),
+        (["net.toml", "xor.csv"], 2, "did you mean gpubp explain --example net.toml?"),
+        (["company"], 2, "did you mean gpubp explain --example company?"),
+        (["--html", "step.png"], 2, "has the suffix '.png'"),
+        (["--steps", "ten"], 2, "'ten' is not a whole number"),
         (["missing.safetensors", "digits"], 1, "no such file"),
         (["--html", "no/such/folder.html"], 1, "does not exist"),
     ],
@@ -226,6 +231,8 @@ def test_an_estimator_that_was_saved_alone(tmp_path, capsys):
     model.partial_fit(X, y)
     save(model, tmp_path / "m.safetensors")
     assert main(["explain", str(tmp_path / "m.safetensors"), "diabetes", "--row", "7"]) == 0
+    note = "m.safetensors is a model of arrays, which takes the columns of diabetes as they are"
+    assert note in capsys.readouterr().err
     trace = trace_step(of_model(model, table, 7))
     np.testing.assert_allclose(trace.prediction, model.predict(X[7:8]), rtol=1e-9)
     assert trace.target[0] == y[7]

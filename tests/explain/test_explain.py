@@ -11,6 +11,7 @@ from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.optimizers import SGD
 from gpubp.estimators.regressor import REGRESSION_LOSSES
+from gpubp.explain import example_by_name
 from gpubp.explain.example import build
 from gpubp.explain.examples import EXAMPLES, step_by_step
 from gpubp.explain.gradient_check import check_gradients
@@ -183,6 +184,15 @@ def test_the_trace_equals_what_training_does(loss, optimizer, alpha):
 def test_a_step_needs_no_row_that_is_not_there():
     with pytest.raises(IndexError, match="row 1 was asked for, but the rows are 0 to 0"):
         trace_step(step_by_step(), 1)
+
+
+def test_the_name_of_an_example_is_not_an_example():
+    assert example_by_name("company").name == "company"
+    for refuse in (trace_step, check_gradients, lambda name: next(trace_steps(name, 2))):
+        with pytest.raises(TypeError, match=r"got 'net.toml'; gpubp.explain.example_by_name"):
+            refuse("net.toml")
+    with pytest.raises(TypeError, match="must be an Example, got 'xor'"):
+        vary("xor", "w1")
 
 
 def test_a_wrong_gradient_and_a_kink_are_found(monkeypatch):
