@@ -92,7 +92,8 @@ def _cuda() -> list[tuple[str, str]]:
     try:
         backend = get_backend("cuda")
     except BackendUnavailableError as error:
-        lines += [("cuda", str(error)), ("", "(in a clone: pip install '.[cuda12]' or '.[cuda13]')")]
+        clone = "(in a clone: pip install '.[cuda12]' or '.[cuda13]')"
+        lines += [("cuda", str(error)), ("", clone)]
         return [*lines, ("auto", _auto("everything runs on the CPU"))]
     free, total = backend.memory().free or 0, backend.memory().total or 0
     return [
