@@ -128,7 +128,7 @@ def test_a_toml_network_that_does_not_hold_together(toml, old, new, message, cap
         ("targets", ["[[1, 2]]"], "a row of targets must have 1 number, got 2"),
         ("targets", ['"a"', "[inf]", "[true]"], "targets must be finite numbers"),
         ("learning_rate", ['"0.1"', "true", "0", "nan", "[1]"], "must be a finite number above 0"),
-        ("alpha", ['"0.1"', "-1", "[1]"], "alpha must be a finite number from 0 on"),
+        ("alpha", ['"0.1"', "-1", "[1]"], "alpha must be a finite number of 0 or more"),
         ("seed", ['"1"', "1.5", "-1", "true", "[1]"], "seed must be a whole number from 0"),
         ("names", ["3", "[1, 2, 3]", '["ab", "cd", "e"]'], "names must have one list per layer"),
         ("name", ["3"], "name must be text"),
