@@ -90,6 +90,13 @@ def _arguments_as_list(
     lines[:] = "\n\n".join(paragraphs).splitlines()
 
 
+def _examples_as_gallery(app: Any, name: str, source: list[str]) -> None:
+    """Lead the links to scripts, which work in a clone, to their pages in the gallery."""
+    text = re.sub(r"\]\(\.\./examples/(\w+)\.py\)", r"](examples/\1.rst)", source[0])
+    source[0] = text.replace("](../examples)", "](examples/index.rst)")
+
+
 def setup(app: Any) -> None:
-    """Register what reads docstrings, before numpydoc does."""
+    """Register the functions above, that of docstrings before numpydoc's."""
+    app.connect("source-read", _examples_as_gallery)
     app.connect("autodoc-process-docstring", _arguments_as_list, priority=100)

@@ -17,7 +17,7 @@ step = trace_step(example)
 print("inputs:    ", step.layers[0].inputs)
 print("hidden:    ", step.layers[0].A)
 print("prediction:", step.prediction, "target:", step.target)
-print(f"error:      {step.loss:.7f}")
+print(f"cost C:     {step.loss:.7f}")
 
 # %%
 # Backward: the delta of the output is prediction - target. Each hidden unit receives the delta of

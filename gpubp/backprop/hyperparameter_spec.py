@@ -6,8 +6,9 @@ line and the tests read them, so that each parameter is described in one place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import isfinite
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar
@@ -89,6 +90,19 @@ class HyperparameterSpec:
         return number <= self.high if self.closed == "both" else number < self.high
 
 
+# Names of other libraries and textbooks, with the names here.
+_SYNONYMS = {"sigmoid": "logistic", "linear": "identity", "swish": "silu"}
+
+
+def meant(name: Any, known: Iterable[str]) -> str:
+    """Return the name among ``known`` that an unknown ``name`` stands for; "" if none is near."""
+    if not isinstance(name, str):
+        return ""
+    known, name = sorted(known), name.lower()
+    near = get_close_matches(name, known, n=1) or [""]
+    return _SYNONYMS[name] if _SYNONYMS.get(name) in known else near[0]
+
+
 def entry_of(table: Mapping[str, Entry], name: Any, what: str) -> Entry:
     """Return the entry ``name`` of ``table``.
 
@@ -97,7 +111,9 @@ def entry_of(table: Mapping[str, Entry], name: Any, what: str) -> Entry:
     Raises ValueError for a name that is not in the table.
     """
     if not isinstance(name, str) or name not in table:
-        raise ValueError(f"{what} must be one of {sorted(table)}, got {name!r}")
+        near = meant(name, table)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise ValueError(f"{what} must be one of {sorted(table)}, got {name!r}{hint}")
     return table[name]
 
 

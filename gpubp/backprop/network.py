@@ -14,6 +14,7 @@ import numpy as np
 
 from gpubp.backends.protocol import ALIGNMENT, Array, Backend, Epilogues
 from gpubp.backprop.dropout import Masks
+from gpubp.backprop.hyperparameter_spec import entry_of
 from gpubp.kernels.activations import ACTIVATIONS, Activation
 
 NO_MASKS = Masks()
@@ -53,12 +54,11 @@ class Network:
             )
         if len(self.activations) != len(self.sizes) - 2:
             raise ValueError(
-                f"a network of sizes {self.sizes!r} has {len(self.sizes) - 2} hidden layers, "
-                f"but {len(self.activations)} activations were given"
+                f"activation must have one name per hidden layer, {len(self.sizes) - 2} for sizes "
+                f"{self.sizes!r}, got {self.activations!r}; that of the outputs follows from loss"
             )
         for name in self.activations:
-            if name not in ACTIVATIONS:
-                raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {name!r}")
+            entry_of(ACTIVATIONS, name, "activation")
 
     @property
     def hidden(self) -> list[Activation]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.completion import SUITE
-from gpubp.cli.options import THREADS, FiniteRange, refuse_input
+from gpubp.cli.options import THREADS, FiniteRange, WholeRange, refuse_input
 from gpubp.cli.output_files import (
     OutputPath,
     check_output,
@@ -53,7 +53,7 @@ class _Bench(click.Command):
 @click.option("-o", "--out", type=OutputPath(), help="Results file, instead of the default one.")
 @click.option("--resume", is_flag=True, help="Continue the run in the results file.")
 @click.option("--dry-run", is_flag=True, help="List the cases without measuring.")
-@click.option("--rounds", type=click.IntRange(1, 1000), help="Rounds, instead of the suite's.")
+@click.option("--rounds", type=WholeRange(1, 1000), help="Rounds, instead of the suite's.")
 @click.option("--peers", metavar="A,B", help="Measure only these libraries of the suite.")
 @click.option("--baseline", metavar="PEER", help="Library to compare with, not the suite's.")
 @click.option("--threads", type=THREADS, help="Cores to use, at most all.  [default: all]")

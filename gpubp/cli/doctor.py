@@ -95,7 +95,9 @@ def _cuda() -> list[tuple[str, str]]:
     try:
         backend = get_backend("cuda")
     except BackendUnavailableError as error:
-        return [*lines, ("cuda", _problem(error)), ("auto", _auto("everything runs on the CPU"))]
+        clone = "(in a clone: pip install '.[cuda12]' or '.[cuda13]')"
+        lines += [("cuda", _problem(error)), ("", clone)]
+        return [*lines, ("auto", _auto("everything runs on the CPU"))]
     free, total = backend.memory().free or 0, backend.memory().total or 0
     return [
         *lines,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.completion import DATA, EXAMPLE
-from gpubp.cli.options import refuse_input
+from gpubp.cli.options import WholeRange, refuse_input
 from gpubp.cli.output_files import OutputPath, check_output, is_stdout, lines_apart, write_output
 from gpubp.cli.table_input import read_data, read_options, reading, strays_told
 
@@ -29,7 +29,7 @@ WIDTH = 80
     "--row",
     default=0,
     show_default=True,
-    type=click.IntRange(min=0),
+    type=WholeRange(min=0),
     help="Row of DATA or of the example, from 0.",
 )
 @reading
@@ -45,10 +45,10 @@ WIDTH = 80
     "--steps",
     default=1,
     show_default=True,
-    type=click.IntRange(1, 100_000),
+    type=WholeRange(1, 100_000),
     help="Number of training steps.",
 )
-@click.option("--vary", metavar="WEIGHT", help="Plot the loss as one weight, such as w1, varies.")
+@click.option("--vary", metavar="WEIGHT", help="Plot the cost C as one weight, such as w1, varies.")
 @click.option(
     "--check",
     is_flag=True,
@@ -108,9 +108,21 @@ def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> t
         if row >= len(example.X):
             raise click.UsageError(f"--row {row}: give a row from 0 to {len(example.X) - 1}")
         return example, row
+    _refuse_network(str(model))
     if data is None:
         raise click.UsageError("explaining a model needs data; give gpubp explain MODEL DATA")
     return _of_model(model, data, row, options), 0
+
+
+def _refuse_network(model: str) -> None:
+    """Raise UsageError if MODEL is a network in TOML, or the name of a built-in one."""
+    from gpubp.explain.examples import EXAMPLES
+
+    if model in EXAMPLES or model.lower().endswith(".toml"):
+        raise click.UsageError(
+            f"{model} is the network of an example, not the file of a trained model; did you mean "
+            f"gpubp explain --example {model}?"
+        )
 
 
 def _of_model(path: Path, data: str, row: int, options: dict[str, Any]) -> Example:
@@ -121,7 +133,13 @@ def _of_model(path: Path, data: str, row: int, options: dict[str, Any]) -> Examp
     model = load(path, device="cpu")
     columns: dict[str, Any] = {}
     is_table = isinstance(model, TableEstimator)
-    if is_table:
+    if not is_table:
+        click.echo(
+            f"{path.name} is a model of arrays, which takes the columns of {data} as they are; "
+            "scale them as in its training",
+            err=True,
+        )
+    else:
         targets = model.target_names_
         known = (*model.encoder_.column_names_, *targets)
         columns = {"targets": targets, "known": known, "as_text": model.encoder_.text_columns_}

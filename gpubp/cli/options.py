@@ -20,7 +20,6 @@ from gpubp.settings import MOST_THREADS, is_device_name
 
 MOST_UNITS = 1_000_000  # per layer; the weights of such a layer do not fit in memory anyway
 
-THREADS = click.IntRange(1, MOST_THREADS)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -86,11 +85,45 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]
         return sizes
 
 
+class NearChoice(click.Choice):  # type: ignore[type-arg]
+    """One of some names; an unknown name is refused with the nearest one."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return ``value``, one of the names."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            from gpubp.backprop.hyperparameter_spec import meant  # imports NumPy
+
+            near = meant(value, self.choices)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise click.BadParameter(error.message.rstrip(".") + hint, ctx, param) from None
+
+
+class WholeRange(click.IntRange):
+    """A whole number in a range."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the number in ``value``."""
+        try:
+            int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number; give one", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+THREADS = WholeRange(1, MOST_THREADS)
+
+
 class FiniteRange(click.FloatRange):
     """A number in a range; NaN and infinity are refused."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """Return the number in ``value``."""
+        try:
+            float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number; give one", param, ctx)
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number; give one", param, ctx)

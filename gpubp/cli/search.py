@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.completion import EXAMPLE
-from gpubp.cli.options import device_option, refuse_input
+from gpubp.cli.options import WholeRange, device_option, refuse_input
 from gpubp.cli.output_files import (
     OutputPath,
     check_output,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--values",
-    type=click.IntRange(2, 1_000_000),
+    type=WholeRange(2, 1_000_000),
     default=1000,
     show_default=True,
     help="Values per weight: exactly this many when one weight is varied at a time, at most this "
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**32 - 1),
+    type=WholeRange(0, 2**32 - 1),
     default=0,
     show_default=True,
     help="Seed of the random numbers.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.options import FiniteRange
+from gpubp.cli.options import FiniteRange, NearChoice, WholeRange
 
 if TYPE_CHECKING:
     from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
@@ -62,7 +62,7 @@ def _choice(
 ) -> click.Option:
     docs = (f"{entry}: {table[entry].doc}" for entry in sorted(table))
     text = " ".join([text, *docs] if text else docs)
-    names = click.Choice(sorted(table))
+    names = NearChoice(sorted(table))
     return click.Option([f"--{name}"], type=names, default=default, show_default=True, help=text)
 
 
@@ -80,7 +80,7 @@ def _number(name: str, prefix: str, of: Mapping[str, HyperparameterSpec]) -> cli
 
 def _range(parameter: HyperparameterSpec) -> click.ParamType[Any]:
     if parameter.kind is int:
-        return click.IntRange(min=int(parameter.low))
+        return WholeRange(min=int(parameter.low))
     low_open, high_open = parameter.closed == "neither", parameter.closed != "both"
     high_open = high_open and parameter.high is not None
     return FiniteRange(parameter.low, parameter.high, min_open=low_open, max_open=high_open)
@@ -121,27 +121,31 @@ def _given(
 ) -> dict[str, Any]:
     """Return the given hyperparameters of the chosen entry.
 
-    options : of the command line. table : "solver", "schedule" or "loss".
+    options : of the command line; without --solver, the recipe's solver is meant.
+    table : "solver", "schedule" or "loss".
     numbers : the entries that take each hyperparameter, by its name.
 
     Raises UsageError for a hyperparameter that the chosen entry does not take.
     """
+    from gpubp.models.table_recipe import RATES
+
     given = {name: options[name] for name in numbers if options[name] is not None}
     entry = options[table]
+    chosen = str(RATES["solver"]) if table == "solver" and entry is None else entry
     for name, value in given.items():
         of, flag = numbers[name], f"--{name.replace('_', '-')}"
-        if entry is None:
+        if chosen not in of and entry is None:
             raise click.UsageError(
                 f"{flag} is for --{table} {' and '.join(of)}, which was not given; give it too"
             )
-        if entry not in of:
+        if chosen not in of:
             raise click.UsageError(
                 f"{flag} is for --{table} {' and '.join(of)}, got --{table} {entry}; leave it out"
             )
-        first, own = next(iter(of.values())).default, of[entry].default
+        first, own = next(iter(of.values())).default, of[chosen].default
         if value == first != own:
             raise click.UsageError(
-                f"{flag} {value} would be replaced by {own}, the default of --{table} {entry}; "
+                f"{flag} {value} would be replaced by {own}, the default of --{table} {chosen}; "
                 "give another number, or leave it out"
             )
     return given

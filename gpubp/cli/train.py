@@ -11,8 +11,10 @@ from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
     FiniteRange,
     Names,
+    NearChoice,
     Repeatable,
     Sizes,
+    WholeRange,
     computing,
     read_config,
     refuse_input,
@@ -56,7 +58,7 @@ from gpubp.kernels.activations import ACTIVATIONS
 )
 @click.option(
     "--activation",
-    type=click.Choice(sorted(ACTIVATIONS)),
+    type=NearChoice(sorted(ACTIVATIONS)),
     default="relu",
     show_default=True,
     help="Activation of the hidden layers.",
@@ -68,10 +70,10 @@ from gpubp.kernels.activations import ACTIVATIONS
 )
 @click.option(
     "--epochs",
-    type=click.IntRange(min=1),
+    type=WholeRange(min=1),
     help="Largest number of epochs, or of iterations of lbfgs.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), help="Rows per training step.")
+@click.option("--batch-size", type=WholeRange(min=1), help="Rows per training step.")
 @click.option(
     "--alpha",
     type=FiniteRange(min=0),
@@ -96,7 +98,7 @@ from gpubp.kernels.activations import ACTIVATIONS
 )
 @click.option(
     "--patience",
-    type=click.IntRange(min=1),
+    type=WholeRange(min=1),
     help="Epochs without improvement after which training stops.",
 )
 @click.option(
@@ -113,7 +115,7 @@ from gpubp.kernels.activations import ACTIVATIONS
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**32 - 1),
+    type=WholeRange(0, 2**32 - 1),
     default=0,
     show_default=True,
     help="Seed of the initial weights, the splits and the order of the rows.",

@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import (
 from gpubp.backends.protocol import Backend
 from gpubp.backends.select import Compiled, get_backend
 from gpubp.backprop.dropout import rates_by_layer
-from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, entry_of
+from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, entry_of, meant
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import (
     SOLVER_NUMBERS,
@@ -120,6 +120,9 @@ class Hyperparameters(BaseEstimator):
 
     def _meant_by(self, name: str) -> str:
         """Return a suggestion for the wrong value of parameter ``name``; "" for none."""
+        if name == "activation":
+            name = meant(self.activation, ACTIVATIONS)
+            return repr(name) if name else ""
         if name != "scoring" or not isinstance(self.scoring, str):
             return ""
         # difflib alone suggests 'jaccard' for 'acc', not 'accuracy'.
@@ -154,9 +157,12 @@ class Hyperparameters(BaseEstimator):
         names = (given,) * n_hidden if isinstance(given, str) else tuple(given)
         known = all(isinstance(name, str) and name in ACTIVATIONS for name in names)
         if len(names) != n_hidden or not known:
+            unknown = next((str(name) for name in names if str(name) not in ACTIVATIONS), "")
+            near = meant(unknown, ACTIVATIONS)
+            hint = f"; did you mean {near!r}?" if near else ""
             raise ValueError(
-                f"activation must be one of {sorted(ACTIVATIONS)}, or a sequence with one for "
-                f"each of the {n_hidden} hidden layers, got {given!r}"
+                f"activation must be one of {sorted(ACTIVATIONS)}, or a sequence with one per "
+                f"hidden layer, {n_hidden} here, got {given!r}{hint}"
             )
         return tuple(str(name) for name in names)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from gpubp.explain.figure import Edges
 from gpubp.explain.markup import formula, law, listing, paragraph, plus, sentence, table
 from gpubp.explain.stage import (
@@ -16,6 +14,7 @@ from gpubp.explain.stage import (
     parameter_name,
 )
 from gpubp.explain.text import formula_lines
+from gpubp.explain.trace import output_divisor
 from gpubp.reports.html import escape, number
 
 # Formulas of slopes where they are short; other activations show only the number.
@@ -32,7 +31,7 @@ def output_delta(s: Setting) -> Stage:
     q, k = s.q, s.depth - 1
     f = q.traces[0].layers[k].activation
     loss = escape(q.example.loss.replace("_", " "))
-    m = _divisor(s)
+    m = output_divisor(s.q.traces)
     by = {0: "", 1: "prediction − target"}.get(m, f"(prediction − target) / {m}, with {m} outputs")
     text = paragraph(
         "Now backward. The delta δ of a unit is the rate at which C changes with its z. If δ is "
@@ -59,20 +58,9 @@ def _difference(s: Setting, j: int) -> str:
     q, k = s.q, s.depth - 1
     delta = q(f"layers.{k}.delta.{j}", kind="backward")
     a, target = q(f"layers.{k}.A.{j}", kind="forward"), q(f"target.{j}", factor=True)
-    terms = {0: "", 1: f"{a} − {target} = "}
-    product = terms.get(_divisor(s), f"({a} − {target}) / {_divisor(s)} = ")
+    m = output_divisor(q.traces)
+    product = {0: "", 1: f"{a} − {target} = "}.get(m, f"({a} − {target}) / {m} = ")
     return formula(s.words.unit(s.depth, j), [f"δ = {product}{delta}"])
-
-
-def _divisor(s: Setting) -> int:
-    """Return the m of delta = (prediction - target) / m; 0 if the delta has another form."""
-    traces = s.q.traces
-    gaps = np.array([trace.prediction - trace.target for trace in traces])
-    deltas = np.array([trace.layers[-1].delta for trace in traces])
-    for m in (1, gaps.shape[1]):
-        if np.allclose(deltas * m, gaps, rtol=1e-9, atol=1e-12, equal_nan=True):
-            return m
-    return 0
 
 
 def backward(s: Setting, k: int) -> Stage:

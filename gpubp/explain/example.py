@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backprop.hyperparameter_spec import entry_of
 from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import SGD, Optimizer
 from gpubp.explain.origin import Origin
+from gpubp.kernels.activations import ACTIVATIONS
 
 PLAIN_SGD = SGD(momentum=0.0, nesterov=False)
 
@@ -42,8 +44,7 @@ class Example:
     origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {self.loss!r}")
+        entry_of(LOSSES, self.loss, "loss")
 
     @property
     def cost(self) -> Loss:
@@ -52,6 +53,15 @@ class Example:
         if self.loss_parameters is None:
             return known
         return replace(known, parameters=self.loss_parameters)
+
+
+def require_example(given: object) -> None:
+    """Raise TypeError if an argument is not an Example, such as the path of a TOML file."""
+    if not isinstance(given, Example):
+        raise TypeError(
+            f"example must be an Example, got {given!r}; gpubp.explain.example_by_name returns "
+            "the one in a .toml file, or a built-in one"
+        )
 
 
 def build(
@@ -81,10 +91,11 @@ def build(
     Raises ValueError, which names the argument that does not fit.
     """
     sizes = tuple(layers)
-    activations = (activation,) * (len(sizes) - 2) if isinstance(activation, str) else activation
-    network = Network(sizes, tuple(activations), bias=biases is not None)
-    if loss not in LOSSES:
-        raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {loss!r}")
+    if not isinstance(activation, list | tuple):
+        entry_of(ACTIVATIONS, activation, "activation")
+        activation = [str(activation)] * (len(sizes) - 2)
+    network = Network(sizes, tuple(activation), bias=biases is not None)
+    entry_of(LOSSES, loss, "loss")
     theta = _theta(network, weights, biases, seed)
     X, Y = _rows(inputs, targets, network, loss)
     return Example(
@@ -107,53 +118,90 @@ def _theta(network: Network, weights: Any, biases: Any, seed: int) -> np.ndarray
     Ws, bs = network.unpack(network.initial_theta(np.random.RandomState(seed), dtype))
     if weights is not None:
         Ws = _shaped("weights", weights, [W.shape for W in Ws])
-    if biases is not None and not isinstance(biases, str):
+    if not (biases is None or biases == "random" or isinstance(biases, list | tuple)):
+        raise ValueError(
+            f'biases must be "random" or lists [layer][unit] of numbers, got {biases!r}; leave '
+            "the key out for a network without biases"
+        )
+    if biases is not None and biases != "random":
         bs = _shaped("biases", biases, [b.shape for b in bs])
     return network.pack(Ws, bs, dtype)
 
 
 def _shaped(what: str, given: Any, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
+    """Return one array per layer; ``what`` is "weights" or "biases"."""
+    units = "[unit]" if what == "biases" else "[source][unit]"
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"{what} must be lists [layer]{units} of numbers, got {given!r}")
     if len(given) != len(shapes):
-        raise ValueError(f"{what} has {len(given)} layers, but the network has {len(shapes)}")
+        raise ValueError(
+            f"{what} must have one list per layer, {len(shapes)} for this network, got {len(given)}"
+        )
     arrays = []
     for k, (values, shape) in enumerate(zip(given, shapes, strict=True), start=1):
-        try:
-            array = np.array(values, np.float64)
-        except (TypeError, ValueError):
-            array = np.empty(0)
-        if array.shape != shape:
+        array = _numbers(values)
+        if array is None or array.shape != shape:
+            got = repr(values) if array is None else f"shape {array.shape}"
             raise ValueError(
-                f"{what} of layer {k} must be numbers of shape {shape} (sources x units), "
-                f"got {array.shape}"
+                f"{what} of layer {k} must be numbers of shape {shape}, {units}, got {got}"
             )
         if not np.isfinite(array).all():
-            raise ValueError(f"{what} of layer {k} must be finite")
+            raise ValueError(f"{what} of layer {k} must be finite, got {values!r}")
         arrays.append(array)
     return arrays
 
 
+def _numbers(given: Any) -> np.ndarray | None:
+    """Return ``given`` as float64; None for text, booleans and lists of unequal lengths."""
+    try:
+        array = np.array(given)
+    except (TypeError, ValueError):
+        return None
+    return array.astype(np.float64) if array.dtype.kind in "iuf" or not array.size else None
+
+
 def _rows(inputs: Any, targets: Any, network: Network, loss: str) -> tuple[np.ndarray, np.ndarray]:
     d, outputs = network.sizes[0], network.sizes[-1]
-    try:
-        X, Y = np.atleast_2d(np.array(inputs, np.float64)), np.array(targets)
-    except (TypeError, ValueError):
-        raise ValueError("inputs and targets must be numbers, one list per row") from None
-    if X.shape[1:] != (d,):
-        raise ValueError(f"a row of inputs must have {d} numbers, got {X.shape[-1]}")
-    if LOSSES[loss].targets == "index":
-        Y = np.atleast_1d(Y)
-        if Y.shape != (len(X),) or Y.dtype.kind != "i" or Y.min() < 0 or Y.max() >= outputs:
-            raise ValueError(
-                f"targets must be a class from 0 to {outputs - 1} for each row of inputs, "
-                f"got {targets!r}"
-            )
-        return X, Y.astype(np.int32)
-    Y = Y.reshape(len(X), -1) if Y.dtype.kind in "if" and Y.size else Y
-    if Y.shape != (len(X), outputs):
+    X, Y = _numbers(inputs), _numbers(targets)
+    for what, given, array in (("inputs", inputs, X), ("targets", targets, Y)):
+        if array is None or array.ndim > 2 or not np.isfinite(array).all():
+            raise ValueError(f"{what} must be finite numbers, one list per row, got {given!r}")
+    assert X is not None
+    assert Y is not None
+    X = np.atleast_2d(X)
+    if X.shape[1] != d:
+        raise ValueError(f"a row of inputs must have {_counted(d, 'number')}, got {X.shape[1]}")
+    is_class = LOSSES[loss].targets == "index"
+    if is_class:
+        _check_classes(Y, targets, outputs, loss)
+    Y = Y.reshape(-1, 1) if is_class or (Y.ndim < 2 and outputs == 1) else np.atleast_2d(Y)
+    if len(Y) != len(X):
+        what = "target" if Y.shape[1] == 1 else "row of targets"
         raise ValueError(
-            f"targets must be {outputs} numbers for each row of inputs, got {targets!r}"
+            f"{_counted(len(X), 'row')} of inputs, but {_counted(len(Y), what)}; give one per row"
         )
-    return X, Y.astype(np.float64)
+    if is_class:
+        return X, Y[:, 0].astype(np.int32)
+    if Y.shape[1] != outputs:
+        raise ValueError(
+            f"a row of targets must have {_counted(outputs, 'number')}, got {Y.shape[1]}"
+        )
+    return X, Y
+
+
+def _check_classes(Y: np.ndarray, given: Any, outputs: int, loss: str) -> None:
+    """Raise ValueError if ``Y`` are not the numbers of classes."""
+    if Y.ndim > 1 or not np.isin(Y, np.arange(outputs)).all():
+        raise ValueError(
+            f"targets of {loss} must be one class per row, a whole number from 0 to "
+            f"{outputs - 1}, got {given!r}"
+        )
+
+
+def _counted(count: int, what: str) -> str:
+    """Return a count with its noun: "1 row", "2 rows of targets"."""
+    first, _, rest = what.partition(" ")
+    return f"{count} {first}{'s' * (count != 1)} {rest}".rstrip()
 
 
 def _names(
@@ -161,9 +209,13 @@ def _names(
 ) -> tuple[tuple[str, ...], ...]:
     """The names of the units: those given, or x1, ..., h1, ..., y1, ..."""
     if names is not None:
-        given = tuple(tuple(str(n) for n in layer) for layer in names)
-        if tuple(len(layer) for layer in given) != sizes:
-            raise ValueError(f"names must be lists of {list(sizes)} names")
+        layers = list(names) if isinstance(names, list | tuple) else []
+        given = tuple(tuple(n) if isinstance(n, list | tuple) else () for n in layers)
+        texts = all(isinstance(name, str) for layer in given for name in layer)
+        if tuple(len(layer) for layer in given) != sizes or not texts:
+            raise ValueError(
+                f"names must have one list per layer, of {list(sizes)} texts, got {names!r}"
+            )
         return given
     last = len(sizes) - 1
     hidden = ["h" if len(sizes) == 3 else f"h{k}." for k in range(last)]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backprop.hyperparameter_spec import entry_of
+from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, entry_of, meant
 from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Adam, Optimizer
 from gpubp.explain.example import Example, build
 from gpubp.explain.origin import Origin
@@ -32,6 +32,8 @@ _KEYS = _SOLVER_KEYS | {
     "names",
     "seed",
 }
+_RATE = HyperparameterSpec("learning_rate", 0.05, "", closed="neither")
+_ALPHA = HyperparameterSpec("alpha", 0.0, "")
 
 
 class ExampleError(ValueError):
@@ -180,28 +182,50 @@ def read_example(path: str | Path) -> Example:
 def _from_settings(name: str, settings: Mapping[str, Any]) -> Example:
     unknown = sorted(set(settings) - _KEYS)
     if unknown:
-        raise ValueError(f"unknown key {unknown[0]!r}; the keys are {', '.join(sorted(_KEYS))}")
+        near = meant(unknown[0], _KEYS)
+        hint = f"did you mean {near!r}?" if near else f"the keys are {', '.join(sorted(_KEYS))}"
+        raise ValueError(f"unknown key {unknown[0]!r}; {hint}")
     missing = [key for key in ("layers", "inputs", "targets") if key not in settings]
     if missing:
         raise ValueError(f"{missing[0]!r} is missing")
-    layers = settings["layers"]
-    if not isinstance(layers, list) or not all(type(size) is int for size in layers):
-        raise ValueError(f"layers must be a list of whole numbers, got {layers!r}")
+    rate, alpha = (p.checked(settings.get(p.name, p.default)) for p in (_RATE, _ALPHA))
     return build(
-        str(settings.get("name", name)),
-        layers,
+        _text("name", settings.get("name", name)),
+        _layers(settings["layers"]),
         settings.get("activation", "identity"),
         settings.get("loss", "squared_error"),
         settings["inputs"],
         settings["targets"],
         weights=settings.get("weights"),
         biases=settings.get("biases"),
-        rate=float(settings.get("learning_rate", 0.05)),
+        rate=rate,
         optimizer=_optimizer(settings),
-        alpha=float(settings.get("alpha", 0.0)),
+        alpha=alpha,
         names=settings.get("names"),
-        seed=int(settings.get("seed", 0)),
+        seed=_seed(settings.get("seed", 0)),
     )
+
+
+def _text(key: str, given: Any) -> str:
+    if not isinstance(given, str):
+        raise ValueError(f"{key} must be text, got {given!r}")
+    return given
+
+
+def _layers(given: Any) -> list[int]:
+    whole = isinstance(given, list) and all(type(size) is int for size in given)
+    if not whole or len(given) < 2 or min(given) < 1:
+        raise ValueError(
+            "layers must be a list of two or more whole numbers from 1 on, the inputs first, such "
+            f"as [2, 3, 1], got {given!r}"
+        )
+    return list(given)
+
+
+def _seed(given: Any) -> int:
+    if type(given) is not int or not 0 <= given < 2**32:
+        raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, got {given!r}")
+    return given
 
 
 def _optimizer(settings: Mapping[str, Any]) -> Optimizer:

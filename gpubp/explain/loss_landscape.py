@@ -10,7 +10,7 @@ import numpy as np
 from gpubp.backends.protocol import Backend
 from gpubp.backends.select import get_backend
 from gpubp.backprop.network import Network, Workspace, forward
-from gpubp.explain.example import Example
+from gpubp.explain.example import Example, require_example
 
 
 def losses_of(example: Example, thetas: np.ndarray) -> np.ndarray:
@@ -84,8 +84,9 @@ def vary(example: Example, name: str, row: int = 0, *, span: float = 5.0, n: int
     span : the n values go from the parameter's own value minus ``span`` to plus ``span``. All n
     networks are evaluated as one population.
 
-    Raises ValueError for an unknown name.
+    Raises ValueError for an unknown name, TypeError if ``example`` is not an Example.
     """
+    require_example(example)
     parameters = {p.name: p for p in parameters_of(example.network)}
     if name not in parameters:
         raise ValueError(

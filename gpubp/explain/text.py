@@ -13,7 +13,7 @@ from gpubp.backprop.optimizers import SGD, Optimizer, formula_of
 from gpubp.explain.example import Example
 from gpubp.explain.gradient_check import GradientCheck
 from gpubp.explain.loss_landscape import Variation, parameters_of
-from gpubp.explain.trace import LayerTrace, StepTrace
+from gpubp.explain.trace import LayerTrace, StepTrace, output_divisor
 
 MOST_TERMS = 6  # of a sum, in a wide layer
 MOST_UNITS = 8  # of a layer
@@ -34,11 +34,11 @@ def number(value: float) -> str:
 
 
 def sections(example: Example, trace: StepTrace) -> Iterator[Section]:
-    """Yield one step as sections, from the network to the error after the update."""
+    """Yield one step as sections, from the network to the cost after the update."""
     story = _Story(example, trace)
     yield Section("The network", story.network())
     yield Section("Forward: inputs flow to the prediction", story.forward())
-    yield Section("The error", story.error())
+    yield Section("The cost C, or loss", story.cost())
     if example.network.n_parameters <= _EXPANDED:
         yield Section("The prediction, expanded into the weights", story.expanded())
     yield Section("Backward: the error flows to the weights", story.deltas())
@@ -47,15 +47,15 @@ def sections(example: Example, trace: StepTrace) -> Iterator[Section]:
 
 
 def steps_table(example: Example, traces: Sequence[StepTrace]) -> list[str]:
-    """Return the prediction and the error of each step's row, before and after the step."""
+    """Return the cost of each step's row before and after the step, and the new prediction."""
     several = len(example.X) > 1
     lines = [f"{'step':>6}{'row':>6}" if several else f"{'step':>6}"]
-    lines[0] += f"  {'error before':>18}  {'error after':>18}  prediction after"
+    lines[0] += f"  {'C before':>18}  {'C after':>18}  prediction after"
     for trace in traces:
         place = f"{trace.number:>6}{trace.row:>6}" if several else f"{trace.number:>6}"
-        errors = f"{number(trace.loss):>18}  {number(trace.new_loss):>18}"
+        costs = f"{number(trace.loss):>18}  {number(trace.new_loss):>18}"
         shown = [number(p) for p in trace.new_prediction[:MOST_UNITS]]
-        lines.append(f"{place}  {errors}  {' '.join(shown)}")
+        lines.append(f"{place}  {costs}  {' '.join(shown)}")
     return lines
 
 
@@ -77,11 +77,11 @@ def checks_table(checks: Sequence[GradientCheck]) -> list[str]:
 
 
 def variation_plot(variation: Variation, width: int = 36) -> list[str]:
-    """Return a line for each value of the weight: prediction, loss, and the loss as a bar."""
+    """Return a line for each value of the weight: prediction, cost, and the cost as a bar."""
     shown = np.linspace(0, len(variation.values) - 1, 21).round().astype(int)
     top = variation.losses[np.isfinite(variation.losses)].max(initial=0) or 1.0
     now = len(variation.values) // 2
-    lines = [f"{variation.parameter.name:>10}  {'prediction':>12}  {'error':>12}"]
+    lines = [f"{variation.parameter.name:>10}  {'prediction':>12}  {'C':>12}"]
     for k in shown:
         bar = "#" * round(width * min(variation.losses[k] / top, 1))
         numbers = f"{variation.values[k]:>10.4g}  {variation.predictions[k, 0]:>12.5g}"
@@ -170,7 +170,7 @@ class _Story:
         elif layer.activation != "identity":
             yield f"    {name} = {layer.activation}(z) = {number(layer.A[j])}"
 
-    def error(self) -> list[str]:
+    def cost(self) -> list[str]:
         names, trace = self.example.names[-1], self.trace
         shown = largest(trace.layers[-1].delta, MOST_UNITS)
         lines = [
@@ -218,13 +218,14 @@ class _Story:
 
     def _output_deltas(self) -> list[str]:
         last, names = self.trace.layers[-1], self.example.names[-1]
-        lines = []
+        lines, m = [], output_divisor([self.trace])
         for j in largest(last.delta, MOST_UNITS):
             prediction, target = self.trace.prediction[j], self.trace.target[j]
-            formula = f"delta({names[j]}) = dC/dz = "
-            if np.isclose(last.delta[j], prediction - target, rtol=1e-9, atol=1e-12):
-                formula += f"prediction - target = {number(prediction)} - {_factor(target)} = "
-            lines.append(formula + number(last.delta[j]))
+            gap = f"{number(prediction)} - {_factor(target)}"
+            product = {0: "", 1: f"prediction - target = {gap} = "}.get(
+                m, f"(prediction - target) / {m} = ({gap}) / {m} = "
+            )
+            lines.append(f"delta({names[j]}) = dC/dz = {product}{number(last.delta[j])}")
         return lines + _rest(len(names), MOST_UNITS, "outputs")
 
     def updates(self) -> list[str]:
@@ -268,8 +269,7 @@ class _Story:
             lines += [f"{layer[j]} = {number(values[j])}" for j in shown]
             lines += _rest(len(layer), MOST_UNITS, "units")
         change = "smaller" if trace.new_loss < trace.loss else "not smaller"
-        errors = f"{number(trace.loss)} -> {number(trace.new_loss)}"
-        return [*lines, f"C: {errors}, {change}"]
+        return [*lines, f"C: {number(trace.loss)} -> {number(trace.new_loss)}, {change}"]
 
 
 def formula_lines(optimizer: Optimizer) -> list[str]:

@@ -6,7 +6,7 @@ quantity. The text, the page and the JSON of `gpubp explain` are made from its r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from gpubp.backends.protocol import Backend
 from gpubp.backends.select import get_backend
 from gpubp.backprop.network import Workspace, backward, forward
 from gpubp.backprop.optimizers import update
-from gpubp.explain.example import Example
+from gpubp.explain.example import Example, require_example
 from gpubp.kernels.activations import Activation
 
 _FLOAT64 = np.dtype(np.float64)
@@ -83,6 +83,19 @@ class StepTrace:
         return self.layers[-1].A
 
 
+def output_divisor(traces: Sequence[StepTrace]) -> int:
+    """Return the m of the outputs' delta = (prediction - target) / m; 0 if it has another form.
+
+    m is 1, or the number of outputs, over which the cost is a mean.
+    """
+    gaps = np.array([trace.prediction - trace.target for trace in traces])
+    deltas = np.array([trace.layers[-1].delta for trace in traces])
+    for m in (1, gaps.shape[1]):
+        if np.allclose(deltas * m, gaps, rtol=1e-9, atol=1e-12, equal_nan=True):
+            return m
+    return 0
+
+
 class _Pass(NamedTuple):
     """A forward pass over one row."""
 
@@ -103,8 +116,9 @@ def trace_step(
     number : of the step, from 1. state : the optimizer's state after the previous step; None at
     the first step.
 
-    Raises IndexError if the example has no such row.
+    Raises IndexError if the example has no such row, TypeError if it is not an Example.
     """
+    require_example(example)
     if not 0 <= row < len(example.X):
         raise IndexError(f"row {row} was asked for, but the rows are 0 to {len(example.X) - 1}")
     backend, network = get_backend("cpu"), example.network

@@ -201,7 +201,8 @@ class TableEstimator(BaseEstimator):
         """
         own = defaults(self._NETWORK)
         parameters = {name: getattr(self, name) for name in own}
-        asked = {} if is_auto(self.solver) else {"solver": self.solver}
+        names = ("solver", "hidden_layer_sizes")
+        asked = {name: value for name in names if not is_auto(value := getattr(self, name))}
         outputs = self._count_outputs(y)
         chosen = own | recipe(self.task, *shape, outputs, **asked) | self._chosen(y)
         if given:

@@ -240,9 +240,14 @@ def test_initial_theta_of_networks_without_biases_or_hidden_layers() -> None:
     [
         ((3,), (), "two or more layers"),
         ((3, 0, 2), ("relu",), "1 or more units"),
-        ((3, 2), ("relu",), "0 hidden layers, but 1 activations"),
-        ((3, 4, 4, 2), ("relu",), "2 hidden layers, but 1 activations"),
-        ((3, 4, 2), ("Relu",), "must be one of .*'relu'.*, got 'Relu'"),
+        ((3, 2), ("relu",), r"0 for sizes \(3, 2\), got \('relu',\)"),
+        (
+            (3, 4, 4, 2),
+            ("relu",),
+            "per hidden layer, 2 for .*; that of the outputs follows from loss",
+        ),
+        ((3, 4, 2), ("Relu",), "must be one of .*'relu'.*, got 'Relu'; did you mean 'relu'"),
+        ((3, 4, 2), ("sigmoid",), "got 'sigmoid'; did you mean 'logistic'"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused(

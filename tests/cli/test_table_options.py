@@ -125,3 +125,8 @@ def test_a_schedule_for_another_solver_is_refused(
     assert f"--schedule {schedule} is for --solver sgd, got --solver adam" in message
     message = refused(capsys, "--schedule", "cosine", "--solver", "lbfgs")
     assert "--schedule is for --solver adam" in message
+
+
+def test_numbers_of_the_solver_that_the_recipe_chooses_need_no_solver() -> None:
+    found = trained("--weight-decay", "0", "--beta-1", "0.8")
+    assert (found["solver"], found["weight_decay"], found["beta_1"]) == ("adamw", 0.0, 0.8)

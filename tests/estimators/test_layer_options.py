@@ -66,7 +66,13 @@ def test_the_first_layer_s_name_sets_its_initial_bound() -> None:
 @pytest.mark.parametrize("given", [[], ["relu"], ["relu"] * 3, ["relu", "no_such_one"], ["relu", 3],
                                    [["relu"], "relu"]], ids=str)  # fmt: skip
 def test_names_that_do_not_fit_the_layers_are_refused(given: Any) -> None:
-    with pytest.raises(ValueError, match=r"one of \['elu', .* each of the 2 hidden layers, got \["):
+    with pytest.raises(ValueError, match=r"one per hidden layer, 2 here, got \["):
+        classifier(activation=given).fit(X, PROBLEMS["binary"][1])
+
+
+@pytest.mark.parametrize("given", ["sigmoid", ["relu", "sigmoid"]])
+def test_a_name_of_other_libraries_gets_the_name_here(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"[Dd]id you mean 'logistic'"):
         classifier(activation=given).fit(X, PROBLEMS["binary"][1])
 
 

@@ -67,22 +67,26 @@ def test_a_toml_network_takes_plain_gradient_descent(toml):
     ("old", "new", "message"),
     [
         ("layers = [2, 2, 1]", "layers = [2, 3, 1]", r"weights of layer 1 must be .* \(2, 3\)"),
-        ("layers = [2, 2, 1]", "layers = [2]", "two or more layers"),
-        ("layers = [2, 2, 1]", 'layers = "2-2-1"', "layers must be a list of whole numbers"),
+        ("layers = [2, 2, 1]", "layers = [2]", "layers must be a list of two or more whole"),
+        ("layers = [2, 2, 1]", 'layers = "2-2-1"', "layers must be a list of two or more whole"),
+        ("layers = [2, 2, 1]", "layers = [2, 0, 1]", "whole numbers from 1 on"),
         ("layers = [2, 2, 1]", "", "'layers' is missing"),
         ("0.14], [0.15", "0.14, 0.15", r"weights of layer 2 must be numbers of shape \(2, 1\)"),
         ("[0.14]", '["a"]', "weights of layer 2 must be numbers"),
         ("[0.14]", "[nan]", "weights of layer 2 must be finite"),
-        (", [[0.14], [0.15]]]", "]", "weights has 1 layers, but the network has 2"),
+        (", [[0.14], [0.15]]]", "]", "weights must have one list per layer, 2 for .* got 1"),
         ("inputs = [2, 3]", "inputs = [2, 3, 4]", "a row of inputs must have 2 numbers, got 3"),
-        ("targets = [1]", "targets = [1, 2]", "targets must be 1 numbers for each row"),
+        ("targets = [1]", "targets = [1, 2]", "1 row of inputs, but 2 targets"),
         ('"identity"', '"no_such_one"', "activation must be one of .*, got 'no_such_one'"),
         ('"squared_error"', '"absolute"', "loss must be one of .*, got 'absolute'"),
-        ('"squared_error"', '"softmax_cross_entropy"', "targets must be a class from 0 to 0"),
-        ("learning_rate", "leaning_rate", "unknown key 'leaning_rate'; the keys are"),
-        ("learning_rate = 0.05", "learning_rate = [1]", "float"),
+        ('"squared_error"', '"softmax_cross_entropy"', "must be one class per row, .* 0 to 0"),
+        (
+            "learning_rate",
+            "leaning_rate",
+            "unknown key 'leaning_rate'; did you mean 'learning_rate'",
+        ),
         ("layers = [2, 2, 1]", "layers = [2, 2,, 1]", "is not TOML"),
-        ("targets = [1]", 'targets = [1]\nnames = [["a"]]', "names must be lists of"),
+        ("targets = [1]", 'targets = [1]\nnames = [["a"]]', "names must have one list per"),
         (
             "targets = [1]",
             'targets = [1]\nsolver = "lbfgs"',
@@ -100,6 +104,42 @@ def test_a_toml_network_that_does_not_hold_together(toml, old, new, message, cap
     assert str(path) in str(caught.value)
     assert main(["explain", "--example", str(path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "message"),
+    [
+        ("activation", ["3", '[["tanh"]]', "true"], "activation must be one of"),
+        ("activation", ['"sigmoid"'], "did you mean 'logistic'"),
+        ("activation", ['["tanh", "tanh"]', "[]"], "of the outputs follows from loss"),
+        ("loss", ["3", '["squared_error"]'], "loss must be one of"),
+        (
+            "weights",
+            ["3", "true", '"random"'],
+            "weights must be lists",
+        ),
+        ("biases", ["true", "false", "3", '"rand"'], 'biases must be "random" or lists'),
+        ("biases", ["[1]", "[]", "[[1, 2, 3]]"], "biases must have one list per layer, 2 for"),
+        ("biases", ["[[1], [2]]"], r"of layer 1 must be numbers of shape \(2,\), \[unit\], got"),
+        ("inputs", ['[["1", "2"]]', "[[1, 2], [3]]", "[[nan, 1]]", "[[[1, 2]]]"], "finite numbers"),
+        ("inputs", ["[[1, 2], [3, 4]]"], "2 rows of inputs, but 1 target; give one per row"),
+        ("inputs", ["[]", "3"], "a row of inputs must have 2 numbers"),
+        ("targets", ["[]"], "1 row of inputs, but 0 targets"),
+        ("targets", ["[[1, 2]]"], "a row of targets must have 1 number, got 2"),
+        ("targets", ['"a"', "[inf]", "[true]"], "targets must be finite numbers"),
+        ("learning_rate", ['"0.1"', "true", "0", "nan", "[1]"], "must be a finite number above 0"),
+        ("alpha", ['"0.1"', "-1", "[1]"], "alpha must be a finite number of 0 or more"),
+        ("seed", ['"1"', "1.5", "-1", "true", "[1]"], "seed must be a whole number from 0"),
+        ("names", ["3", "[1, 2, 3]", '["ab", "cd", "e"]'], "names must have one list per layer"),
+        ("name", ["3"], "name must be text"),
+    ],
+)
+def test_a_key_of_the_wrong_type_or_length(toml, key, values, message):
+    settings = dict(line.split(" = ", 1) for line in WORKED.strip().splitlines())
+    for value in values:
+        path = toml("\n".join(f"{k} = {v}" for k, v in (settings | {key: value}).items()))
+        with pytest.raises(ExampleError, match=message):
+            read_example(path)
 
 
 def test_explain_prints_the_worked_step(capsys):
@@ -142,6 +182,11 @@ def test_json_has_every_quantity_in_full(capsys):
         (["--row", "1"], 2, "--row 1: give a row from 0 to 0"),
         (["--vary", "w9"], 2, "'w9' is unknown"),
         (["model.safetensors"], 2, "explaining a model needs data"),
+        (["net.toml"], 2, "did you mean gpubp explain --example net.toml?"),
+        (["net.toml", "xor.csv"], 2, "did you mean gpubp explain --example net.toml?"),
+        (["company"], 2, "did you mean gpubp explain --example company?"),
+        (["--html", "step.png"], 2, "has the suffix '.png'"),
+        (["--steps", "ten"], 2, "'ten' is not a whole number"),
         (["missing.safetensors", "digits"], 1, "no such file"),
         (["--html", "no/such/folder.html"], 1, "does not exist"),
     ],
@@ -186,6 +231,8 @@ def test_an_estimator_that_was_saved_alone(tmp_path, capsys):
     model.partial_fit(X, y)
     save(model, tmp_path / "m.safetensors")
     assert main(["explain", str(tmp_path / "m.safetensors"), "diabetes", "--row", "7"]) == 0
+    note = "m.safetensors is a model of arrays, which takes the columns of diabetes as they are"
+    assert note in capsys.readouterr().err
     trace = trace_step(of_model(model, table, 7))
     np.testing.assert_allclose(trace.prediction, model.predict(X[7:8]), rtol=1e-9)
     assert trace.target[0] == y[7]

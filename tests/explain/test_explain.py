@@ -11,6 +11,7 @@ from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.optimizers import SGD
 from gpubp.estimators.regressor import REGRESSION_LOSSES
+from gpubp.explain import example_by_name
 from gpubp.explain.example import build
 from gpubp.explain.examples import EXAMPLES, step_by_step
 from gpubp.explain.gradient_check import check_gradients
@@ -185,6 +186,15 @@ def test_a_step_needs_no_row_that_is_not_there():
         trace_step(step_by_step(), 1)
 
 
+def test_the_name_of_an_example_is_not_an_example():
+    assert example_by_name("company").name == "company"
+    for refuse in (trace_step, check_gradients, lambda name: next(trace_steps(name, 2))):
+        with pytest.raises(TypeError, match=r"got 'net.toml'; gpubp.explain.example_by_name"):
+            refuse("net.toml")
+    with pytest.raises(TypeError, match="must be an Example, got 'xor'"):
+        vary("xor", "w1")
+
+
 def test_a_wrong_gradient_and_a_kink_are_found(monkeypatch):
     # A unit exactly at its kink: all weights into it are 0.
     weights = [[[0, 0.2], [0, 0.3]], [[0.5], [0.7]]]
@@ -253,6 +263,20 @@ def test_the_text_has_twelve_digits():
     ):
         assert shown in text
     assert "0.608313962126" in "\n".join(steps_table(example, traces))
+
+
+def test_two_outputs_show_the_division_of_the_mean():
+    weights = [[[0.15, 0.25], [0.2, 0.3]], [[0.4, 0.5], [0.45, 0.55]]]
+    example = build(
+        "2-2-2", [2, 2, 2], "logistic", "squared_error", [0.05, 0.1], [0.01, 0.99], weights=weights
+    )
+    trace = trace_step(example)
+    text = "\n".join(line for s in sections(example, trace) for line in s.lines)
+    first, second = trace.prediction
+    assert (
+        f"(prediction - target) / 2 = ({first:.12g} - 0.01) / 2 = {(first - 0.01) / 2:.12g}" in text
+    )
+    assert f"= ({second:.12g} - 0.99) / 2 = {(second - 0.99) / 2:.12g}" in text
 
 
 def test_wide_layers_show_the_largest_and_count_the_rest():

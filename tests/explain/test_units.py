@@ -152,7 +152,7 @@ def test_the_terminal_says_the_same(table) -> None:
     assert "standardised: inputs, target and prediction" in found["The network"]
     area, built, price = values_of(table, "area", "built", "price")[7]
     assert f"in the table: area {area:g}, built {built:g}" in found["The network"]
-    assert f"target {price:.6g}" in found["The error"].split("price in the table")[1]
+    assert f"target {price:.6g}" in found["The cost C, or loss"].split("price in the table")[1]
 
 
 def test_json_holds_the_row_as_it_is_in_the_table(table, tmp_path, capsys) -> None:
