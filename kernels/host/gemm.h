@@ -73,31 +73,45 @@ static void __attribute__((noinline)) block(N K, const T* A, N ai, N ak, const T
         for (int v = 0; v < V; ++v) *(Vector*)(C + i * ldc + v * LANES<T>) = c[i][v];
 }
 
-template <typename T> using Block = void (*)(N, const T*, N, N, const T*, N, T*, N, bool);
-template <typename T, int V, int R> struct Blocks {
-    static Block<T> of(int rows) { return rows == R ? block<T, R, V> : Blocks<T, V, R - 1>::of(rows); }
+// R columns of A next to each other, at A[k * ak + r], to to[k * R + r].
+template <typename T, int R> static void columns_of(N K, const T* A, N ak, T* to) {
+    for (N k = 0; k < K; ++k) std::memcpy(to + k * R, A + k * ak, R * sizeof(T));
+}
+
+// The functions for any number of rows up to STRIP.
+template <typename T> struct Functions {
+    void (*one)(N, const T*, N, N, const T*, N, T*, N, bool);  // block of one vector
+    void (*two)(N, const T*, N, N, const T*, N, T*, N, bool);
+    void (*columns)(N, const T*, N, T*);
 };
-template <typename T, int V> struct Blocks<T, V, 0> {
-    static Block<T> of(int) { return nullptr; }
+template <typename T, int R> struct Table {
+    static void fill(Functions<T>* table) {
+        table[R] = {block<T, R, 1>, block<T, R, 2>, columns_of<T, R>};
+        Table<T, R - 1>::fill(table);
+    }
 };
-template <typename T, int V> static Block<T> block_of(int rows) {
-    static const struct Table {
-        Block<T> of[STRIP + 1];
-        Table() { for (int r = 0; r <= STRIP; ++r) of[r] = Blocks<T, V, STRIP>::of(r); }
-    } table;
-    return table.of[rows];
+template <typename T> struct Table<T, 0> {
+    static void fill(Functions<T>*) {}
+};
+template <typename T> static const Functions<T>& functions(N rows) {
+    static const struct All {
+        Functions<T> of[STRIP + 1];
+        All() { Table<T, STRIP>::fill(of); }
+    } all;
+    return all.of[rows];
 }
 
 // One block of C with ``columns`` of the ``width`` that B has room for.
 template <typename T>
-static void edge(int rows, N columns, N width, N K, const T* A, N ai, N ak, const T* B, N ldb, T* C, N ldc, bool add) {
-    const Block<T> of = width == PANEL<T> ? block_of<T, 2>(rows) : block_of<T, 1>(rows);
+static void edge(N rows, N columns, N width, N K, const T* A, N ai, N ak, const T* B, N ldb, T* C, N ldc, bool add) {
+    const Functions<T>& all = functions<T>(rows);
+    const auto of = width == PANEL<T> ? all.two : all.one;
     if (columns == width) return of(K, A, ai, ak, B, ldb, C, ldc, add);
     T c[STRIP][PANEL<T>];
     if (add)
-        for (int i = 0; i < rows; ++i) std::memcpy(c[i], C + i * ldc, columns * sizeof(T));
+        for (N i = 0; i < rows; ++i) std::memcpy(c[i], C + i * ldc, columns * sizeof(T));
     of(K, A, ai, ak, B, ldb, c[0], PANEL<T>, add);
-    for (int i = 0; i < rows; ++i) std::memcpy(C + i * ldc, c[i], columns * sizeof(T));
+    for (N i = 0; i < rows; ++i) std::memcpy(C + i * ldc, c[i], columns * sizeof(T));
 }
 
 template <typename T> static N padded(N columns) { return (columns + LANES<T> - 1) / LANES<T> * LANES<T>; }
@@ -109,10 +123,14 @@ template <typename T> static T* packed_at(T* P, N K, N columns, N k, N j) {
     return P + k0 * padded<T>(columns) + j0 * depth + (k - k0) * width_of<T>(std::min(PANEL<T> + N(0), columns - j0)) + (j - j0);
 }
 
-// A panel of B, at B[k * ldb + j], with zeros for the columns that are missing.
-template <typename T> static void pack_panel(N columns, N width, N K, const T* B, N ldb, T* P) {
+// Rows of a panel of B, at B[k * ldb + j], with zeros for the columns that are missing.
+template <typename T> static void copy_rows(N K, N columns, N width, const T* B, N ldb, T* P) {
+    if (columns == PANEL<T>) {
+        for (N k = 0; k < K; ++k) std::memcpy(P + k * PANEL<T>, B + k * ldb, PANEL<T> * sizeof(T));
+        return;
+    }
     for (N k = 0; k < K; ++k) {
-        std::memcpy(P + k * width, B + k * ldb, columns * sizeof(T));
+        for (N j = 0; j < columns; ++j) P[k * width + j] = B[k * ldb + j];
         for (N j = columns; j < width; ++j) P[k * width + j] = T(0);
     }
 }
@@ -135,7 +153,7 @@ static void multiply(N M, N columns, N K, const T* A, N ai, N ak, const T* B, N 
                 const T* a = A + i * ai + k0 * ak;
                 T* to = strips_A + i * depth;
                 if (ai == 1)
-                    for (N k = 0; k < depth; ++k) for (N r = 0; r < rows; ++r) to[k * rows + r] = a[k * ak + r];
+                    functions<T>(rows).columns(depth, a, ak, to);
                 else
                     for (N r = 0; r < rows; ++r) for (N k = 0; k < depth; ++k) to[k * rows + r] = a[r * ai + k * ak];
             }
@@ -147,12 +165,12 @@ static void multiply(N M, N columns, N K, const T* A, N ai, N ak, const T* B, N 
                 b = packed + k0 * padded<T>(columns) + j * depth;
                 step = width;
             } else if (pack_B || some != width) {
-                pack_panel(some, width, depth, b, ldb, panel_B);
+                copy_rows(depth, some, width, b, ldb, panel_B);
                 b = panel_B;
                 step = width;
             }
             for (N i = 0; i < M; i += strip) {
-                const int rows = (int)std::min(strip, M - i);
+                const N rows = std::min(strip, M - i);
                 const T* a = pack_A ? strips_A + i * depth : A + i * ai + k0 * ak;
                 edge(rows, some, width, depth, a, pack_A ? 1 : ai, pack_A ? rows : ak, b, step, C + i * ldc + j, ldc, add || k0 > 0);
             }
@@ -233,11 +251,16 @@ template <typename T> static void pack(void* const* data, const N* k, N begin, N
     const T* W = (const T*)data[0];
     T* P = (T*)data[1];
     if (!k[2]) {
-        for (N i = begin; i < end; ++i)
+        const N most = depth_of<T>(rows);
+        for (N first = begin; first < end;) {  // rows of one block
+            const N next = std::min(end, (first / most + 1) * most);
             for (N j = 0; j < columns; j += PANEL<T>) {
                 const N some = std::min(N(PANEL<T>), columns - j);
-                std::memcpy(packed_at(P, rows, columns, i, j), W + i * columns + j, some * sizeof(T));
+                copy_rows(next - first, some, width_of<T>(some), W + first * columns + j, columns,
+                    packed_at(P, rows, columns, first, j));
             }
+            first = next;
+        }
         return;
     }
     constexpr N L = LANES<T>;
