@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from gpubp.backends.blas_threads import BLAS
-from gpubp.backends.compiled_calls import COPY, Call, Item, bind, product
+from gpubp.backends.compiled_calls import COPY, Call, bind, items, product
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.phases import cut
 from gpubp.backends.pooled_recording import AtOnce, PooledRecording
@@ -166,12 +166,13 @@ class CompiledBackend(NumpyBackend):
             self.tiles, self.not_cut = [], str(reason)
         finally:
             self._np = np
-        return CompiledTape(cast(Tape, super().record(step)))
+        return CompiledTape(cast(Tape, super().record(step)), lambda: self._workers)
 
     @contextmanager
     def in_use(self, threads: int | None, work: int) -> Iterator[None]:
         self._workers = _workers(self._threads if threads is None else threads, work)
-        with super().in_use(threads, work):
+        # BLAS has one thread, since others would spin next to the pool's: `CompiledTape` sets more.
+        with super().in_use(1, work):
             yield
 
 
@@ -186,10 +187,14 @@ def _workers(threads: int | None, work: int) -> int:
 
 
 class CompiledTape(Tape):
-    """A tape in which consecutive compiled calls are joined to one call."""
+    """A tape in which consecutive compiled calls are joined to one call.
 
-    def __init__(self, tape: Tape) -> None:
+    threads : returns how many threads its products may take.
+    """
+
+    def __init__(self, tape: Tape, threads: Callable[[], int]) -> None:
         super().__init__()
+        self._threads = threads
         for ours, group in itertools.groupby(tape.calls, lambda call: isinstance(call, Call)):
             calls: list[Any] = list(group)
             self.calls += [_Together(calls)] if ours else calls
@@ -197,7 +202,8 @@ class CompiledTape(Tape):
         self._at_once = AtOnce(whole) if isinstance(whole, _Together) else super().__call__
 
     def __call__(self, times: int = 1) -> None:
-        self._at_once(times)
+        with BLAS.limited_to(self._threads()):
+            self._at_once(times)
 
     @property
     def launches(self) -> dict[str, int]:
@@ -219,8 +225,9 @@ class _Together:
 
     def __init__(self, calls: list[Call]) -> None:
         self.calls = calls
-        items = (Item * len(calls))(*[call.item() for call in calls])
-        self._replay = partial(replay_library().replay, items, ctypes.c_ssize_t(len(calls)))
+        self._items = items((call, 0, call.elements) for call in calls)
+        address, count = ctypes.c_void_p(self._items.ctypes.data), ctypes.c_ssize_t(len(calls))
+        self._replay = partial(replay_library().replay, address, count)
 
     def __call__(self, times: int = 1) -> None:
         self._replay(ctypes.c_ssize_t(times))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import warnings
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,27 +51,20 @@ class Call:
 
     def __call__(self) -> None:
         """Make the whole call."""
-        one = ctypes.c_ssize_t(1)
-        replay_library().replay(ctypes.byref(self.item()), one, one)
+        one, item = ctypes.c_ssize_t(1), items([(self, 0, self.elements)])
+        replay_library().replay(ctypes.c_void_p(item.ctypes.data), one, one)
 
-    def item(self, begin: int = 0, end: int | None = None) -> Item:
-        """Return what C needs for the range from ``begin`` to ``end``, or for all elements."""
-        stop = self.elements if end is None else end
-        address = ctypes.cast(self.function, ctypes.c_void_p).value
-        data, numbers = ctypes.addressof(self.data), ctypes.addressof(self.numbers)
-        return Item(address, data, numbers, begin, stop)
+    @cached_property
+    def head(self) -> tuple[int, int, int]:
+        """The addresses of the function, of its arrays' addresses, and of its numbers."""
+        function = ctypes.cast(self.function, ctypes.c_void_p).value or 0
+        return function, ctypes.addressof(self.data), ctypes.addressof(self.numbers)
 
 
-class Item(ctypes.Structure):
-    """A call over a range: ``Item`` of ``replay.h``."""
-
-    _fields_ = (
-        ("function", ctypes.c_void_p),
-        ("data", ctypes.c_void_p),
-        ("numbers", ctypes.c_void_p),
-        ("begin", ctypes.c_ssize_t),
-        ("end", ctypes.c_ssize_t),
-    )
+def items(pieces: Iterable[tuple[Call, int, int]]) -> np.ndarray:
+    """Return calls, each over a range of elements, as the array of ``Item`` of ``replay.h``."""
+    rows = [(*call.head, begin, end) for call, begin, end in pieces]
+    return np.array(rows, np.uint64).reshape(len(rows), 5)
 
 
 class Prepared(NamedTuple):

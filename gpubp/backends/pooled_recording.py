@@ -7,7 +7,9 @@ import os
 from collections.abc import Callable
 from time import perf_counter
 
-from gpubp.backends.compiled_calls import Call, Item
+import numpy as np
+
+from gpubp.backends.compiled_calls import Call, items
 from gpubp.backends.phases import Phase, Phases
 from gpubp.backends.protocol import Array
 from gpubp.kernels.host.compiler import pool_library
@@ -52,24 +54,22 @@ class PooledRecording:
         self._rooms = [self._items(phase) for phase in every]
         self._structs = (_PhaseStruct * len(every))(
             *[
-                _PhaseStruct(
-                    ctypes.addressof(items), ctypes.addressof(starts), len(starts) - 1, len(items)
-                )
-                for items, starts in self._rooms
+                _PhaseStruct(pieces.ctypes.data, starts.ctypes.data, len(starts) - 1, len(pieces))
+                for pieces, starts in self._rooms
             ]
         )
         self.tiles = [len(phase.tiles) for phase in phases.step]
         self._at_once = AtOnce(self._run)
 
-    def _items(self, phase: Phase) -> tuple[ctypes.Array[Item], ctypes.Array[ctypes.c_ssize_t]]:
+    def _items(self, phase: Phase) -> tuple[np.ndarray, np.ndarray]:
+        """Return the items of a phase, and where those of each tile begin."""
         starts, pieces = [0], []
         for tile in phase.tiles:
             pieces += tile
             starts.append(len(pieces))
         pieces += phase.after
         self._calls += dict.fromkeys(piece.call for piece in pieces)
-        items = [piece.call.item(piece.begin, piece.end) for piece in pieces]
-        return (Item * len(items))(*items), (ctypes.c_ssize_t * len(starts))(*starts)
+        return items(pieces), np.array(starts, np.int64)
 
     def rebind(self, before: Array, now: Array) -> bool:
         """Read the array ``now`` from now on where ``before`` was read; return True."""

@@ -13,6 +13,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from gpubp.backends.blas_threads import BLAS
 from gpubp.backends.foreign_arrays import converted, nan_or_infinity, on_device, on_host
 from gpubp.backends.protocol import Array
 
@@ -54,9 +55,10 @@ def _outline(rows: Array) -> np.ndarray:
 def is_finite_by_sum(array: object) -> bool:
     """Return True if all values of ``array`` are finite; False if not, or if uncertain.
 
-    A matrix product with ones propagates NaN and infinity like a sum, in half its time and on all
-    BLAS threads. The result is uncertain if the sum of finite numbers overflows, and for arrays
-    that are not contiguous float32 or float64.
+    A matrix product with ones propagates NaN and infinity like a sum, in less time. It takes one
+    BLAS thread: a second would save 0.7 ms for 30 MB, and then spin for longer. The result is
+    uncertain if the sum of finite numbers overflows, and for arrays that are not contiguous
+    float32 or float64.
     """
     if not isinstance(array, np.ndarray) or array.dtype not in _ONES:
         return False
@@ -65,5 +67,5 @@ def is_finite_by_sum(array: object) -> bool:
     flat, ones = np.asarray(array).reshape(-1, order="A"), _ONES[array.dtype]
     whole = len(flat) // len(ones) * len(ones)
     rows, rest = flat[:whole].reshape(-1, len(ones)), flat[whole:]
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), BLAS.limited_to(1):
         return bool(np.isfinite(rows.dot(ones).sum() + rest.dot(ones[: len(rest)])))

@@ -32,9 +32,9 @@ from gpubp.backprop.optimizers import (
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.training.data import Matrix, TrainingData
-from gpubp.training.inference import RECORDED_CROSSOVER
 from gpubp.training.recipe import Recipe
 from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
+from gpubp.training.tiled_inference import RECORDED_CROSSOVER
 
 # From this number of rows on, a CUDA device computes the order of the rows itself: to draw
 # scikit-learn's order takes the host 58-114 ns per row, longer than a step on the device may take.

@@ -1,4 +1,5 @@
-"""Fast predictions for few rows on the CPU, where Python costs more time than the products.
+"""Recorded predictions on the CPU: of few rows, where Python costs more time than the products,
+and of many rows by compiled tiles.
 
 The forward pass for a number of rows is recorded once, and replayed until something that it depends
 on changes. It reads the arrays of `coefs_` and `intercepts_`, so values written to them are used.
@@ -19,6 +20,7 @@ from gpubp.estimators.check_input import is_finite_by_sum
 from gpubp.estimators.per_thread import PerThread, are_same
 from gpubp.training.data import CsrData
 from gpubp.training.inference import RecordedInference
+from gpubp.training.tiled_inference import TiledInference
 
 MOST = 4  # recorded passes per thread
 KEPT_BYTES = 1 << 22  # of one pass with its parameters: larger ones gain nothing
@@ -40,7 +42,7 @@ class _Pass(NamedTuple):
     shapes: list[tuple[int, ...]]
     backend: Backend
     work: int
-    run: RecordedInference
+    run: RecordedInference | TiledInference
 
 
 _PASSES: PerThread[_Pass] = PerThread(MOST)
@@ -74,25 +76,27 @@ def recorded(
     network: Network,
     loss: Loss,
     parameters: Parameters,
-) -> RecordedInference | None:
+) -> RecordedInference | TiledInference | None:
     """Record the forward pass for ``X``, keep it and return it; None if it cannot be recorded.
 
-    X, parameters : arrays of ``backend``. Only passes on the CPU with dense rows and up to
-    KEPT_BYTES are recorded.
+    X, parameters : arrays of ``backend``. Passes on the CPU with dense rows are recorded, without
+    compiled steps only those of up to KEPT_BYTES.
     """
     if backend.name != "cpu" or not isinstance(X, np.ndarray):
         return None
     arrays = [*estimator.coefs_, *estimator.intercepts_]
+    tiled = backend.engine == "compiled"
     size = (len(X) * sum(network.sizes) + network.n_parameters) * X.dtype.itemsize
     # Converted copies of the parameters would not see values written to the originals.
     same = all(map(np.may_share_memory, arrays, [*parameters.Ws, *parameters.bs]))
     plain = X.dtype in _ONES and type(loss).predict is Loss.predict
-    if size > KEPT_BYTES or not (same and plain):
+    if (size > KEPT_BYTES and not tiled) or not (same and plain):
         return None
     key = _key(estimator, X)
     if key is None:
         return None
-    run = RecordedInference(backend, network, loss, parameters, len(X), X.dtype)
+    kind = TiledInference if tiled else RecordedInference
+    run = kind(backend, network, loss, parameters, len(X), X.dtype)
     for each in _PASSES.of(estimator):
         if each.key[0] == X.shape:
             _PASSES.take(each)
@@ -116,7 +120,7 @@ def _key(estimator: Any, X: np.ndarray) -> tuple[Any, ...] | None:
     elif not isinstance(activation, str):
         return None
     loss = estimator._loss()
-    options = estimator.device, estimator.precision, estimator.record
+    options = estimator.device, estimator.precision, estimator.record, estimator.compiled
     return X.shape, X.dtype, activation, type(loss), loss.output, *options
 
 

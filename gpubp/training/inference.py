@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -14,13 +14,10 @@ from gpubp.backends.protocol import Array, Backend
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network, Parameters, Workspace, forward
 from gpubp.training.data import CsrData
+from gpubp.training.tiled_inference import RECORDED_CROSSOVER, TiledInference, Watch
 
 # Bytes of the widest layer of a chunk, so that it fits in the CPU's cache or the device's L2 cache.
 CHUNK_BYTES, DEVICE_CHUNK_BYTES = 1 << 22, 1 << 24
-# Multiply-adds from which a compiled pass gains more than its recording takes.
-RECORDED_CROSSOVER = 100_000_000
-
-Watch = Callable[[int, Array], None]
 
 
 class _Uploaded(NamedTuple):
@@ -187,7 +184,10 @@ def _in_chunks(
 ) -> None:
     large = len(X) * network.n_parameters >= RECORDED_CROSSOVER
     if large and backend.engine == "compiled" and isinstance(X, np.ndarray):
-        _in_recorded_chunks(outputs, backend, network, loss, parameters, X, watch, chunk)
+        tiled = TiledInference(
+            backend, network, loss, parameters, len(X), X.dtype, predicts=watch is None
+        )
+        tiled.into(outputs, X, watch)
         return
     to_host = isinstance(outputs, np.ndarray)
     work = Workspace(backend, network, chunk, X.dtype, deltas=False)
@@ -202,62 +202,6 @@ def _in_chunks(
             loss.predict(backend, part.logits, out=part.logits)
             some = backend.to_numpy(part.logits) if to_host else part.logits
             outputs[start : start + rows] = some
-
-
-class _Pass:
-    """A recorded forward pass over ``work.n_rows`` rows; it reads X where X is."""
-
-    def __init__(
-        self,
-        backend: Backend,
-        network: Network,
-        loss: Loss,
-        parameters: Parameters,
-        work: Workspace,
-        predicts: bool,
-    ) -> None:
-        def step() -> None:
-            forward(backend, network, parameters, work)
-            if predicts:
-                loss.predict(backend, work.logits, out=work.logits)
-
-        self._work, self._run = work, backend.record(step)
-
-    def __call__(self, X: np.ndarray) -> np.ndarray:
-        """Return the logits, or the outputs if it ``predicts``; the next call overwrites them."""
-        if not self._run.rebind(self._work.X, X):
-            self._work.X[...] = X
-        else:
-            self._work.X = X
-        self._run()
-        return self._work.logits  # type: ignore[no-any-return]
-
-
-def _in_recorded_chunks(
-    outputs: Array,
-    backend: Backend,
-    network: Network,
-    loss: Loss,
-    parameters: Parameters,
-    X: np.ndarray,
-    watch: Watch | None,
-    chunk: int,
-) -> None:
-    """Do what `_in_chunks` does, with a recorded pass over chunks of one size.
-
-    The last chunk may begin within the one before it: the same rows give the same bits again.
-    """
-    chunks = -(-len(X) // chunk)
-    size = -(-len(X) // chunks)
-    work = Workspace(backend, network, size, X.dtype, deltas=False)
-    run = _Pass(backend, network, loss, parameters, work, watch is None)
-    for k in range(chunks):
-        start = min(k * size, len(X) - size)
-        some = run(np.ascontiguousarray(X[start : start + size]))
-        if watch is not None:
-            watch(start, some)
-            loss.predict(backend, some, out=some)
-        outputs[start : start + size] = some
 
 
 def _rows(X: Array | CsrData, start: int, stop: int) -> Array:
