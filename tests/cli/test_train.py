@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +167,16 @@ def test_validation_decides_when_to_stop(run: Run) -> None:
     result = trained.events[-1]
     assert result["stopped_by"] == "no_improvement"
     assert len(trained.epochs) == result["epochs"] < 500
-    best = max(event["validation"] for event in trained.epochs)
-    assert gpubp.load("model.safetensors").network_.best_validation_score_ == best
+    best = max(trained.epochs, key=lambda event: event["validation"])
+    network = gpubp.load("model.safetensors").network_
+    assert network.best_validation_score_ == best["validation"]
+    assert result["best_epoch"] == network.best_epoch_ == best["epoch"] < result["epochs"]
+    assert result["train"]["loss"] == best["loss"]
+    found = json.loads(run("inspect", "model.safetensors", "--json").out)["training"]
+    assert (found["best_epoch"], found["loss"]) == (best["epoch"], best["loss"])
+    text = f"{result['epochs']} epochs (weights of epoch {best['epoch']} kept)"
+    for told in (run("train", "iris", *args).out, run("inspect", "model.safetensors").out):
+        assert re.search(rf"^training +{re.escape(text)}[ ,]", told, re.M)
 
 
 @pytest.mark.parametrize("size", ["0.05", "0.4", "0.95"])
