@@ -147,6 +147,7 @@ def _recipe(network: Any) -> dict[str, Any]:
     recipe |= {name: value for name, value in others.items() if value != usual[name]}
     if not given["early_stopping"]:
         recipe.pop("validation")
+        recipe.pop("scoring")
         if given["n_iter_no_change"] >= given["max_iter"]:
             recipe.pop("patience")
     return {name: value for name, value in recipe.items() if name == "seed" or value not in _OFF}

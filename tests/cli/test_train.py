@@ -222,6 +222,19 @@ def test_the_options_reach_the_estimator(run: Run) -> None:
     assert (found["scoring"], found["validation_fraction"]) == ("neg_mean_absolute_error", 0.2)
 
 
+def test_a_quantile_is_judged_as_a_quantile(run: Run) -> None:
+    args = ("train", "diabetes", "--loss", "quantile", "--quantile", "0.9", "--json")
+    result = run(*args, "--validation-size", "0.2").events[-1]
+    (trivial,) = result["baselines"].values()
+    assert trivial["label"] == "0.9 quantile"
+    assert result["test"]["pinball_loss"] < trivial["scores"]["pinball_loss"]
+    assert result["verdict"].startswith("better than always answering the 0.9 quantile: pinball")
+    assert gpubp.load("model.safetensors").network_.scoring == "loss"
+    assert "pinball loss" in run("evaluate", "model.safetensors", "diabetes").out
+    run(*args, *FAST)
+    assert "scoring" not in json.loads(run("inspect", "model.safetensors", "--json").out)["recipe"]
+
+
 def test_a_metric_without_rows_to_validate_on_is_told_of(run: Run) -> None:
     told = run("train", "iris", "--scoring", "f1_macro", *FAST).out
     assert "--scoring has no effect, as no rows are held out" in told
