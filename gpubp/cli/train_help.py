@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from gpubp.cli.options import OPTIONS_MEANT
 from gpubp.cli.table_options import TableCommand
 
 # The options under each heading, the most often needed first. All other options are
@@ -46,7 +47,13 @@ class TrainCommand(TableCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line; raise UsageError, with advice, for a second table."""
         ctx.allow_extra_args = True  # click's own error has no advice
-        rest: list[str] = super().parse_args(ctx, args)
+        try:
+            rest: list[str] = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            meant = OPTIONS_MEANT.get(error.option_name.lstrip("-").replace("_", "-"))
+            if meant:
+                error.possibilities = [f"--{name}" for name in meant]
+            raise
         if ctx.args and not ctx.resilient_parsing:
             raise click.UsageError(_of_more_tables(ctx.args[0], ctx.params), ctx)
         return rest
