@@ -50,10 +50,11 @@ class TrainCommand(TableCommand):
         try:
             rest: list[str] = super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            meant = OPTIONS_MEANT.get(error.option_name.lstrip("-").replace("_", "-"))
-            if meant:
-                error.possibilities = [f"--{name}" for name in meant]
-            raise
+            meant = OPTIONS_MEANT.get(error.option_name.lstrip("-").replace("_", "-"), ())
+            if not meant:
+                raise
+            hint = f"did you mean {' or '.join(f'--{name}' for name in meant)}?"
+            raise click.UsageError(f"No such option {error.option_name}; {hint}", ctx) from None
         if ctx.args and not ctx.resilient_parsing:
             raise click.UsageError(_of_more_tables(ctx.args[0], ctx.params), ctx)
         return rest

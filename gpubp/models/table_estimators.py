@@ -140,10 +140,10 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         check_is_fitted(self)
         if y is not None:
             return float(super().score(X, y, sample_weight))
-        truth = self._table(X).column(self.target_names_[0])
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight)[~truth.is_gap()]
         rows, places, _ = self._truth(X, None)
+        if sample_weight is not None:
+            gaps = self._table(X).column(self.target_names_[0]).is_gap()
+            sample_weight = np.asarray(sample_weight)[~gaps]
         right = self.predict_proba(rows).argmax(axis=1) == places
         return float(np.average(right, weights=sample_weight))
 
@@ -312,11 +312,11 @@ class TableRegressor(RegressorMixin, TableEstimator):
         if y is not None:
             y = numbers_of_text(y, decimal=self.encoder_.decimal_)
             return float(super().score(X, y, sample_weight))
-        table, names = self._table(X), self.target_names_
+        table = self._table(X)
+        rows, names = self._with_truth(table, None)
         if sample_weight is not None:
             gaps = np.any([table.column(name).is_gap() for name in names], axis=0)
             sample_weight = np.asarray(sample_weight)[~gaps]
-        rows, names = self._with_truth(table, None)
         Y = numbers_of(rows, names)
         return float(r2_score(Y, self.predict(rows).reshape(Y.shape), sample_weight=sample_weight))
 

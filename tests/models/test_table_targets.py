@@ -128,6 +128,23 @@ def test_a_file_is_read_first(tmp_path: Path) -> None:
     assert model.score(table) <= 1
 
 
+@pytest.mark.parametrize(("kind", "y"), [(TableClassifier, KIND), (TableRegressor, A[::-1])])
+def test_a_score_without_the_target_asks_for_y(kind: Any, y: Any) -> None:
+    model = kind(**SMALL).fit({"a": A}, y)
+    for weights in (None, np.ones(len(A))):
+        with pytest.raises(DataError, match=r"X has no column 'y'; .*in Python pass it as y"):
+            model.score({"a": A}, sample_weight=weights)
+    with pytest.raises(DataError, match="pass it as y"):
+        model.evaluate({"a": A})
+
+
+@pytest.mark.parametrize("values", [pd.Series(KIND), np.array(KIND)])
+def test_a_target_of_values_asks_for_y(values: Any) -> None:
+    message = r"^target is of 60 values in a (Series|ndarray); .* of X, or pass the values as y$"
+    with pytest.raises(ValueError, match=message):
+        TableClassifier().fit({"a": A}, target=values)
+
+
 def test_rows_as_dicts_are_refused() -> None:
     rows = [{"a": 1.0, "churn": "yes"}, {"a": 2.0, "churn": "no"}]
     for data in ((rows, ["yes", "no"]), (rows,)):
