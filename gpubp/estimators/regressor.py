@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -31,6 +32,13 @@ from gpubp.estimators.target_scaling import fitted_scaling, scaled, unscaled
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.training.data import TrainingData
+
+# Losses by their names in other libraries.
+_LOSSES_MEANT = {
+    **dict.fromkeys(("mae", "l1"), "absolute_error"),
+    **dict.fromkeys(("mse", "l2", "rmse"), "squared_error"),
+    "pinball": "quantile",
+}
 
 
 @documented
@@ -178,6 +186,10 @@ Elementwise or callable, default='squared_error'
         sizes = list(self.loss) if several else [self.loss]
         if name == "loss" and sizes and all(isinstance(size, Integral) for size in sizes):
             return f"hidden_layer_sizes={self.loss!r}"
+        if name == "loss" and isinstance(self.loss, str):
+            near = get_close_matches(self.loss.lower(), sorted(REGRESSION_LOSSES), n=1)
+            found = _LOSSES_MEANT.get(self.loss.lower(), "".join(near))
+            return repr(found) if found else ""
         return super()._meant_by(name)
 
     def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
