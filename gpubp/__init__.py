@@ -30,6 +30,7 @@ _PUBLIC = {
     "TableRegressor": "gpubp.models.table_estimators",
     "check_loss": "gpubp.backprop.custom_losses",
     "load": "gpubp.models.save_load",
+    "read_table": "gpubp.tables.read",
     "save": "gpubp.models.save_load",
 }
 

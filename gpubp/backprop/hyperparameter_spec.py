@@ -91,7 +91,14 @@ class HyperparameterSpec:
 
 
 # Names of other libraries and textbooks, with the names here.
-_SYNONYMS = {"sigmoid": "logistic", "linear": "identity", "swish": "silu"}
+_SYNONYMS = {
+    "sigmoid": "logistic",
+    "linear": "identity",
+    "swish": "silu",
+    "pinball": "quantile",
+    **dict.fromkeys(("mae", "l1"), "absolute_error"),
+    **dict.fromkeys(("mse", "l2", "rmse"), "squared_error"),
+}
 
 
 def meant(name: Any, known: Iterable[str]) -> str:

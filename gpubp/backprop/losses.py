@@ -231,7 +231,7 @@ LOSSES: dict[str, Loss] = {
                 HyperparameterSpec(
                     "quantile",
                     0.5,
-                    "Quantile level to fit, or several levels.",
+                    "Quantile level to fit.",
                     high=1,
                     closed="neither",
                     several=True,

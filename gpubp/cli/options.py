@@ -20,6 +20,21 @@ from gpubp.settings import MOST_THREADS, is_device_name
 
 MOST_UNITS = 1_000_000  # per layer; the weights of such a layer do not fit in memory anyway
 
+# Parameters of scikit-learn, and other frequent names, by the options of `gpubp train` they mean.
+OPTIONS_MEANT = {
+    **dict.fromkeys(("hidden-layer-sizes", "hidden-layers", "layers", "units"), ("hidden",)),
+    **dict.fromkeys(("learning-rate-init", "eta"), ("lr",)),
+    "learning-rate": ("lr", "schedule"),
+    **dict.fromkeys(("max-iter", "max-epochs", "n-epochs", "iterations"), ("epochs",)),
+    **dict.fromkeys(("early-stopping", "validation-fraction"), ("validation-size",)),
+    "n-iter-no-change": ("patience",),
+    "random-state": ("seed",),
+    "optimizer": ("solver",),
+    "batch": ("batch-size",),
+    **dict.fromkeys(("l2", "penalty"), ("alpha",)),
+    "n-jobs": ("threads",),
+    "output": ("out",),
+}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -153,8 +168,10 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
     for key, value in settings.items():
         option = key.replace("_", "-")
         if option not in known:
-            near = difflib.get_close_matches(option, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"give one of {sorted(known)}"
+            meant = [name for name in OPTIONS_MEANT.get(option, ()) if name in known]
+            near = meant or difflib.get_close_matches(option, known, n=1)
+            names = " or ".join(map(repr, near))
+            hint = f"did you mean {names}?" if near else f"give one of {sorted(known)}"
             raise click.BadParameter(f"{path}: unknown key {key!r}; {hint}", ctx, param)
         takes_list = getattr(known[option].type, "takes_list", False) or known[option].multiple
         if isinstance(value, dict) or (isinstance(value, list) and not takes_list):

@@ -26,6 +26,7 @@ def compared(trained: Trained, test: Problem, train: Metrics, own: Metrics) -> d
     test : the test rows. train, own : the network's scores on the training rows and on the test
     rows.
     """
+    from gpubp.estimators.quantiles import level_of
     from gpubp.models.baselines import baselines, rows_for_linear
     from gpubp.models.table_estimators import TableClassifier
     from gpubp.models.verdict import class_remarks, is_better, overfit_remarks, verdict
@@ -33,13 +34,15 @@ def compared(trained: Trained, test: Problem, train: Metrics, own: Metrics) -> d
     model, rows = trained.model, trained.rows
     y, y_test = rows.truth(), test.truth()
     known: dict[str, Any] = {}
+    level = None
     if isinstance(model, TableClassifier):
         known = {"class_weight": model.class_weight, "positive": model.positive_class_}
         classes, outputs = model.classes_, model.predict_proba(test.table)
         by_class = model.per_class(test.table)
         about_classes = class_remarks(y_test, outputs, classes, model.class_weight)
     else:
-        known = {"targets": rows.targets}
+        level = level_of(model.network_)
+        known = {"targets": rows.targets, "level": level}
         classes, outputs = None, model.predict(test.table)
         by_class, about_classes = [], []
     seed = model.random_state
@@ -47,7 +50,7 @@ def compared(trained: Trained, test: Problem, train: Metrics, own: Metrics) -> d
     X, X_test = model.encode(rows.table.take(few)), model.encode(test.table)
     known |= {"rows": few, "classes": classes, "seed": seed}
     others = baselines(rows.task, X, y, X_test, y_test, **known)
-    text = verdict(rows.task, y_test, outputs, own, others, classes=classes)
+    text = verdict(rows.task, y_test, outputs, own, others, classes=classes, level=level)
     remarks = about_classes + overfit_remarks(train, own, len(test), _advice(trained))
     if not is_better(text):
         remarks.insert(0, text if text[0].isdigit() else f"the network is {text}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from gpubp.cli.options import OPTIONS_MEANT
 from gpubp.cli.table_options import TableCommand
 
 # The options under each heading, the most often needed first. All other options are
@@ -47,7 +48,14 @@ class TrainCommand(TableCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line; raise UsageError, with advice, for a second table."""
         ctx.allow_extra_args = True  # click's own error has no advice
-        rest: list[str] = super().parse_args(ctx, args)
+        try:
+            rest: list[str] = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            meant = OPTIONS_MEANT.get(error.option_name.lstrip("-").replace("_", "-"), ())
+            if not meant:
+                raise
+            hint = f"did you mean {' or '.join(f'--{name}' for name in meant)}?"
+            raise click.UsageError(f"No such option {error.option_name}; {hint}", ctx) from None
         if ctx.args and not ctx.resilient_parsing:
             raise click.UsageError(_of_more_tables(ctx.args[0], ctx.params), ctx)
         return rest

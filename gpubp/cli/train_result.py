@@ -139,6 +139,8 @@ def _description(path: Path) -> str | None:
 
 
 def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str, Any]:
+    from gpubp.models.description import kept_epoch, kept_loss
+
     history, network, rows = trained.history, trained.network, len(trained.rows)
     seen = history.minimum.nfev * rows if history.minimum else history.samples
     sizes = (network.n_features_in_, *(len(b) for b in network.intercepts_))
@@ -159,8 +161,9 @@ def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str,
         "seed": network.random_state,
         "solver": network.solver,
         "epochs": history.epochs,
+        "best_epoch": kept_epoch(network),
         "stopped_by": history.stopped_by,
-        "train": {"loss": network.loss_} | train,
+        "train": {"loss": kept_loss(network)} | train,
         "test": test,
         "seconds": history.seconds,
         "rows_per_second": seen / history.seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, ClassVar, cast, get_args
@@ -215,6 +216,20 @@ class Hyperparameters(BaseEstimator):
     def _solver_numbers(self) -> dict[str, float]:
         """Return the parameters of `solver` that differ from the defaults, or raise ValueError."""
         return own_numbers(self.solver, {name: getattr(self, name) for name in SOLVER_NUMBERS})
+
+    def _warn_of_weight_decay(self) -> None:
+        """Warn if `weight_decay` is set, but `solver` does not use it.
+
+        Without it, a network that was meant to be regularised is not. scikit-learn has no such
+        parameter; like it, gpubp ignores its other parameters without a warning.
+        """
+        of = SOLVER_NUMBERS["weight_decay"]
+        if self.solver not in of and self.weight_decay != next(iter(of.values())).default:
+            warnings.warn(
+                f"weight_decay={self.weight_decay!r} has no effect with solver={self.solver!r}; "
+                f"use a solver among {sorted(of)}, or alpha for an L2 penalty",
+                stacklevel=6,
+            )
 
     def _optimizer(self) -> Optimizer:
         return make_optimizer(self.solver, **self._solver_numbers())

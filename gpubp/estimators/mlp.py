@@ -145,6 +145,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
                 return history
         else:
             self._warn_of_batch_size(rows.n_rows)
+            self._warn_of_weight_decay()
         validation_set = held and ValidationSet(held, self._score(held))
         tasks, listeners = listeners_of(
             self, (X, y, sample_weight), recipe.epochs, rows.places, validation_set, on_epoch, note

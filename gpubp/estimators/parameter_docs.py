@@ -45,7 +45,7 @@ default='constant'
     max_iter : int, default=200
         Maximum number of epochs; of iterations for solver='lbfgs'.
     shuffle : bool, default=True
-        Whether to shuffle the rows before each epoch.
+        Whether to shuffle the rows before each epoch. Ignored by solver='lbfgs'.
     random_state : int, RandomState or None, default=None
         Seed or generator for the initial weights, the validation split, the order of the rows and
         dropout. The first three are drawn as in scikit-learn. An int gives the same results in
@@ -66,12 +66,13 @@ default='constant'
         and restore the weights of the best epoch. The validation rows are held out of X, or are
         those passed to fit as X_val and y_val. Ignored by solver='lbfgs'.
     validation_fraction : float in [0, 1), default=0.1
-        Fraction of the rows that early_stopping holds out.
+        Fraction of the rows that early_stopping holds out; ignored without it.
     {beta_1}
     {beta_2}
     {epsilon}
     n_iter_no_change : int or numpy.inf, default=10
         Training stops after more than this number of consecutive epochs without improvement.
+        Ignored by solver='lbfgs'.
     {max_fun}
     device : {{'auto', 'cpu', 'cuda', 'cuda:N'}}, default='auto'
         Device for training and prediction. 'auto' is the value of the environment variable
@@ -103,6 +104,7 @@ default='constant'
         `engine_` is the result. Predictions do not use it. GPUBP_COMPILED=1 makes 'auto' compile
         every training; GPUBP_COMPILED=0 never starts a compiler.
     {weight_decay}
+        A value other than the default issues a warning then.
     fit_intercept : bool, default=True
         Whether the layers have biases. If False, `intercepts_` are 0.
     dropout : float in [0, 1) or sequence of float, default=0.0
@@ -112,10 +114,10 @@ default='constant'
         Fraction of the columns of X that each training step drops.
     warmup_epochs : float in [0, inf), default=0.0
         Number of epochs, or a fraction of one, in which the learning rate rises from 0, step by
-        step.
+        step. Ignored by solver='lbfgs'.
     clip_norm : float in (0, inf) or None, default=None
         Maximum norm of the gradient of each batch, without the penalty; a longer gradient is
-        scaled down to it. None does not clip.
+        scaled down to it. None does not clip. Ignored by solver='lbfgs'.
     scoring : str, callable or None, default=None
         Metric for early_stopping, larger is better; ignored without early_stopping:
 
@@ -226,6 +228,8 @@ def _number(name: str, argument: str, of: Mapping[str, HyperparameterSpec]) -> s
             for entry, own in of.items()
             if own.default != first.default
         ]
+        # `tol` has a meaning for every solver; PARAMETERS adds that of the others.
+        + [f"Ignored with any other {argument}."] * (name != "tol")
     )
     return f"{name} : {kind}, default={first.default!r}\n{_filled(text)}"
 

@@ -40,3 +40,18 @@ def nearest_to_the_median(quantile: Any) -> int:
     levels = np.atleast_1d(quantile)
     # Rounded, since 0.95 - 0.5 and 0.5 - 0.05 differ in the last bit.
     return int(np.lexsort((levels, np.abs(levels - 0.5).round(12)))[0])
+
+
+def level_of(regressor: Any) -> float | None:
+    """Return the quantile level that `predict` of a fitted regressor estimates.
+
+    It is 0.5, the median, for the losses 'absolute_error' and 'huber', and None for the losses
+    that estimate the mean and for losses of one's own.
+    """
+    loss = regressor._of_fit("loss")
+    if isinstance(loss, str) and loss in ("absolute_error", "huber"):
+        return 0.5
+    if not isinstance(loss, str) or loss != "quantile":
+        return None
+    levels = np.atleast_1d(regressor._of_fit("quantile"))
+    return float(levels[nearest_to_the_median(levels)])

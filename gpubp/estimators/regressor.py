@@ -19,6 +19,7 @@ from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.protocol import Array, Backend
 from gpubp.backends.select import Compiled
 from gpubp.backprop.custom_losses import FunctionLoss, LossFunction, as_loss
+from gpubp.backprop.hyperparameter_spec import meant
 from gpubp.backprop.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES, Loss, make_loss
 from gpubp.backprop.network import Network
 from gpubp.estimators.check_input import check_input
@@ -179,6 +180,9 @@ Elementwise or callable, default='squared_error'
         sizes = list(self.loss) if several else [self.loss]
         if name == "loss" and sizes and all(isinstance(size, Integral) for size in sizes):
             return f"hidden_layer_sizes={self.loss!r}"
+        if name == "loss" and isinstance(self.loss, str):
+            found = meant(self.loss, REGRESSION_LOSSES)
+            return repr(found) if found else ""
         return super()._meant_by(name)
 
     def _validate_held(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:

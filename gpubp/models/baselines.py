@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -56,20 +56,23 @@ def baselines(
     class_weight: Any = None,
     positive: Any = None,
     targets: Sequence[str] | None = None,
+    level: float | None = None,
     seed: int = 0,
 ) -> list[Baseline]:
     """Return the trivial baseline and the linear one, in this order.
 
-    The trivial one predicts the frequencies of the classes in y, or the mean. The linear one is
-    LogisticRegression or Ridge of scikit-learn with their defaults and at most 100 iterations, on
-    at most 50,000 rows drawn by ``seed``, fewer for wide tables. The linear one is left out if it
-    cannot be fitted, for example with one class.
+    The trivial one predicts the frequencies of the classes in y, the mean, or the quantile of
+    ``level``. The linear one is LogisticRegression or Ridge of scikit-learn with their defaults and
+    at most 100 iterations, on at most 50,000 rows drawn by ``seed``, fewer for wide tables. The
+    linear one is left out if it cannot be fitted, for example with one class, and for a quantile
+    other than the median.
 
     X, X_test : encoded rows, arrays or CSR. y, y_test : true labels or numbers.
     rows : indices in y of the rows of X, from `rows_for_linear` with the same ``seed``; None if X
     has all rows. classes : (k,), those of the network; None for those of y.
     class_weight : that of the network. positive : as for `class_scores`.
-    targets : names of the targets of a regression. seed : of the drawn rows.
+    targets : names of the targets of a regression. level : the quantile level that the network
+    estimates; None for the mean. seed : of the drawn rows.
     """
     per_row = X.nnz / X.shape[0] if sparse.issparse(X) else X.shape[1]
     chosen = rows_for_linear(task, y, seed, per_row)
@@ -77,8 +80,15 @@ def baselines(
     part = f" on {len(chosen):,} of {len(y):,} rows" if len(chosen) < len(y) else ""
     if task == "regression":
         Y = as_columns(y)
-        linear = _ridge(X[at], Y[chosen], X_test)
-        return _of_numbers(Y, linear, y_test, targets, part, len(chosen))
+        score = partial(number_scores, y_test, names=targets, level=level)
+        found = [_constant(Y, len(y_test), level, score)]
+        if level not in (None, 0.5):  # a linear regression estimates the mean
+            return found
+        outputs = _ridge(X[at], Y[chosen], X_test)
+        if np.isfinite(outputs).all():
+            text = f"linear regression{part}"
+            found.append(Baseline("linear", text, len(chosen), score(outputs), outputs, "linear"))
+        return found
     classes = np.unique(y) if classes is None else classes
     score = partial(class_scores, classes, y_test, positive=positive)
     priors = np.bincount(indices_of(classes, y), minlength=len(classes)) / len(y)
@@ -93,26 +103,17 @@ def baselines(
     return found
 
 
-def _of_numbers(
-    Y: np.ndarray,
-    linear: np.ndarray,
-    y_test: np.ndarray,
-    targets: Sequence[str] | None,
-    part: str,
-    rows: int,
-) -> list[Baseline]:
-    """Return the baselines of a regression.
+def _constant(
+    Y: np.ndarray, n: int, level: float | None, score: Callable[[np.ndarray], dict[str, Any]]
+) -> Baseline:
+    """Return the model that always answers the mean of Y (rows, k), or its quantile of ``level``.
 
-    Y : numbers to learn, (n, k). linear : predictions of the linear model for the test rows.
-    part : description of the rows of the linear model. rows : how many they are.
+    n : number of test rows. score : returns the scores of outputs (n, k).
     """
-    means = np.broadcast_to(Y.mean(axis=0), linear.shape)
-    score = partial(number_scores, y_test, names=targets)
-    found = [Baseline("trivial", "the mean", len(Y), score(means), means, "mean")]
-    if np.isfinite(linear).all():
-        text = f"linear regression{part}"
-        found.append(Baseline("linear", text, rows, score(linear), linear, "linear"))
-    return found
+    answer = Y.mean(axis=0) if level is None else np.quantile(Y, level, axis=0)
+    name = "mean" if level is None else "median" if level == 0.5 else f"{level:g} quantile"
+    outputs = np.broadcast_to(answer, (n, Y.shape[1]))
+    return Baseline("trivial", f"the {name}", len(Y), score(outputs), outputs, name)
 
 
 def rows_for_linear(task: Task, y: np.ndarray, seed: int, per_row: float = 1) -> np.ndarray:

@@ -72,8 +72,9 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "recipe": _recipe(network),
         "training": {
             "epochs": network.n_iter_,
+            "best_epoch": kept_epoch(network),
             "stopped_by": network.stopped_by_,
-            "loss": network.loss_,
+            "loss": kept_loss(network),
             "device": network.device_,
         },
         "chosen": _chosen(model, network),
@@ -93,6 +94,18 @@ def columns_of(encoder: TableEncoder) -> list[dict[str, Any]]:
     """Return the encoder's summary, with the number of network "inputs" of each column."""
     inputs = {encoding.type.name: len(encoding.outputs) for encoding in encoder.encodings_}
     return [row | {"inputs": inputs.get(row["column"], 0)} for row in encoder.summary()]
+
+
+def kept_epoch(network: Any) -> int | None:
+    """Return the epoch, from 1, whose weights early stopping kept; None for the last weights."""
+    epoch: int | None = getattr(network, "best_epoch_", None)
+    return epoch if getattr(network, "validation_scores_", None) else None
+
+
+def kept_loss(network: Any) -> float:
+    """Return the training loss, with the penalty, of the epoch whose weights the network has."""
+    epoch = kept_epoch(network)
+    return float(network.loss_ if epoch is None else network.loss_curve_[epoch - 1])
 
 
 def _chosen(model: Any, network: Any) -> list[str]:
@@ -134,6 +147,7 @@ def _recipe(network: Any) -> dict[str, Any]:
     recipe |= {name: value for name, value in others.items() if value != usual[name]}
     if not given["early_stopping"]:
         recipe.pop("validation")
+        recipe.pop("scoring")
         if given["n_iter_no_change"] >= given["max_iter"]:
             recipe.pop("patience")
     return {name: value for name, value in recipe.items() if name == "seed" or value not in _OFF}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp.estimators.classifier import MLPClassifier
@@ -58,13 +59,37 @@ def _record(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"estimator": record}, tensors
     if not isinstance(model, TableEstimator):
         raise TypeError(
-            "save takes an MLPClassifier, MLPRegressor, TableClassifier or TableRegressor, got "
-            f"{type(model).__name__}"
+            "save takes an MLPClassifier, MLPRegressor, TableClassifier or TableRegressor of "
+            f"gpubp, got {_name_of(model)}{_advice(model)}"
         )
     check_is_fitted(model)
     record, tensors = to_record(model.network_)
     header = {"estimator": record, "table": table_to_header(model)}
     return header, tensors | model.encoder_.tensors()
+
+
+def _name_of(model: Any) -> str:
+    """Return the class of a model, such as "Pipeline of scikit-learn"."""
+    kind = type(model)
+    of_sklearn = kind.__module__.startswith("sklearn.")
+    return f"{kind.__name__}{' of scikit-learn' * of_sklearn}"
+
+
+def _advice(model: Any) -> str:
+    """Return what to do with a pipeline or search, or another estimator of scikit-learn."""
+    from sklearn.model_selection._search import BaseSearchCV
+    from sklearn.pipeline import Pipeline
+
+    if isinstance(model, Pipeline):
+        return (
+            "; save all of it with joblib.dump, or only the network with save(pipeline[-1], path)"
+        )
+    if isinstance(model, BaseSearchCV):
+        return (
+            "; save all of it with joblib.dump, or only the best model with "
+            "save(search.best_estimator_, path)"
+        )
+    return "; use joblib.dump" if isinstance(model, BaseEstimator) else ""
 
 
 def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:

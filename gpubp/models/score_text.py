@@ -13,13 +13,14 @@ METRICS = {
     "roc_auc": "ROC AUC",
     "average_precision": "average precision",
     "f1": "F1",
+    "pinball_loss": "pinball loss",
     "r2": "R²",
     "rmse": "RMSE",
     "mae": "mean absolute error",
     "loss": "loss",
 }
-IN_UNITS = ("rmse", "mae")  # in the units of the target, so of any magnitude
-LOWER_IS_BETTER = ("log_loss", "rmse", "mae", "loss")
+IN_UNITS = ("pinball_loss", "rmse", "mae")  # in the units of the target, so of any magnitude
+LOWER_IS_BETTER = ("log_loss", "pinball_loss", "rmse", "mae", "loss")
 OF_ONE_CLASS = ("average_precision", "f1")
 MEANS_OF_CLASSES = ("roc_auc", *OF_ONE_CLASS)
 MOST_LABEL = 12  # characters of a label in the name of a metric

@@ -142,32 +142,49 @@ def per_class(classes: np.ndarray, y: np.ndarray, labels: np.ndarray) -> list[di
 
 
 def number_scores(
-    Y: np.ndarray, found: np.ndarray, names: Sequence[str] | None = None
+    Y: np.ndarray,
+    found: np.ndarray,
+    names: Sequence[str] | None = None,
+    level: float | None = None,
 ) -> dict[str, Any]:
     """Return r2, rmse and mae, the latter two in the units of the targets.
+
+    With a ``level`` other than 0.5, "pinball_loss" is first, also in the units of the targets.
 
     For several targets these are means; "per_output" is a list with the scores of each target,
     and "per_target" a dict of them by name, if ``names`` are given. r2 needs two rows.
 
     Y : true numbers, (n,) or (n, k). found : predicted numbers, of the same shape.
+    level : the quantile level that ``found`` estimates; None for the mean.
     """
     Y, found = as_columns(Y), as_columns(found)
     if not len(Y):
         return {}
-    scores: dict[str, Any] = _number_scores(Y, found)
+    scores: dict[str, Any] = _number_scores(Y, found, level)
     if Y.shape[1] > 1:
-        scores["per_output"] = [_number_scores(Y[:, [j]], found[:, [j]]) for j in range(Y.shape[1])]
+        columns = ([j] for j in range(Y.shape[1]))
+        scores["per_output"] = [_number_scores(Y[:, j], found[:, j], level) for j in columns]
         if names is not None:
             scores["per_target"] = dict(zip(names, scores["per_output"], strict=True))
     return scores
 
 
-def _number_scores(Y: np.ndarray, found: np.ndarray) -> Scores:
+def main_score(level: float | None) -> str:
+    """Return the name of the score that suits predictions of the quantile ``level``, or mean."""
+    return "r2" if level is None else "mae" if level == 0.5 else "pinball_loss"
+
+
+def _number_scores(Y: np.ndarray, found: np.ndarray, level: float | None) -> Scores:
     scores = {
         "rmse": float(metrics.root_mean_squared_error(Y, found)),
         "mae": float(metrics.mean_absolute_error(Y, found)),
     }
-    return {"r2": float(metrics.r2_score(Y, found)), **scores} if len(Y) > 1 else scores
+    if len(Y) > 1:
+        scores = {"r2": float(metrics.r2_score(Y, found)), **scores}
+    if main_score(level) == "pinball_loss":
+        pinball = metrics.mean_pinball_loss(Y, found, alpha=level)
+        scores = {"pinball_loss": float(pinball), **scores}
+    return scores
 
 
 def as_columns(Y: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.quantiles import level_of
 from gpubp.estimators.regressor import MLPRegressor, can_scale_targets
 from gpubp.models.finite_outputs import NonFiniteOutputError
 from gpubp.models.scores import (
@@ -139,10 +140,10 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         check_is_fitted(self)
         if y is not None:
             return float(super().score(X, y, sample_weight))
-        truth = self._table(X).column(self.target_names_[0])
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight)[~truth.is_gap()]
         rows, places, _ = self._truth(X, None)
+        if sample_weight is not None:
+            gaps = self._table(X).column(self.target_names_[0]).is_gap()
+            sample_weight = np.asarray(sample_weight)[~gaps]
         right = self.predict_proba(rows).argmax(axis=1) == places
         return float(np.average(right, weights=sample_weight))
 
@@ -311,19 +312,20 @@ class TableRegressor(RegressorMixin, TableEstimator):
         if y is not None:
             y = numbers_of_text(y, decimal=self.encoder_.decimal_)
             return float(super().score(X, y, sample_weight))
-        table, names = self._table(X), self.target_names_
+        table = self._table(X)
+        rows, names = self._with_truth(table, None)
         if sample_weight is not None:
             gaps = np.any([table.column(name).is_gap() for name in names], axis=0)
             sample_weight = np.asarray(sample_weight)[~gaps]
-        rows, names = self._with_truth(table, None)
         Y = numbers_of(rows, names)
         return float(r2_score(Y, self.predict(rows).reshape(Y.shape), sample_weight=sample_weight))
 
     def evaluate(self, table: Any, targets: Any = None) -> dict[str, Any]:
         """Return scores on the rows whose targets are known, as a dict.
 
-        The keys are "r2", "rmse" and "mae"; the latter two are in the units of the targets. For
-        several targets these are means, "per_output" is a list with the scores of each target, and
+        The keys are "r2", "rmse" and "mae"; the latter two are in the units of the targets. A model
+        of a quantile other than the median also has "pinball_loss" at its level. For several
+        targets these are means, "per_output" is a list with the scores of each target, and
         "per_target" a dict of them by name.
 
         table : a Table, a frame or an array. targets : names of the columns with the true numbers,
@@ -331,8 +333,11 @@ class TableRegressor(RegressorMixin, TableEstimator):
         """
         check_is_fitted(self)
         rows, names = self._with_truth(table, targets)
-        return number_scores(numbers_of(rows, names), self.predict(rows), self.target_names_)
+        level = level_of(self.network_)
+        return number_scores(numbers_of(rows, names), self.predict(rows), self.target_names_, level)
 
     def _chosen(self, y: np.ndarray) -> dict[str, Any]:
         n_targets = int(np.prod(y.shape[1:]))
-        return {"target_scaling": can_scale_targets(self, n_targets)}
+        chosen: dict[str, Any] = {"target_scaling": can_scale_targets(self, n_targets)}
+        # R² judges predictions of the mean.
+        return chosen if self.loss == "squared_error" else chosen | {"scoring": "loss"}

@@ -90,7 +90,10 @@ def rows_given(
         return _rows_with_y(X, y, weights, task, caller, na)
     names = (target,) if isinstance(target, _NAMES) else target
     if not isinstance(names, list | tuple) or not all(isinstance(name, _NAMES) for name in names):
-        raise ValueError(f"target is {target!r}; give the name of a column of X, or a list of them")
+        many = np.shape(target) and not isinstance(target, list | tuple)
+        text = f"of {len(target)} values in a {type(target).__name__}" if many else repr(target)
+        hint = ", or pass the values as y" if many else ", or a list of them"
+        raise ValueError(f"target is {text}; give the name of a column of X{hint}")
     table = as_table(X, na=na)
     table = table if isinstance(X, Table) else settled(table)
     return _rows_of_frame(X, table, tuple(map(str, names)), weights, task)

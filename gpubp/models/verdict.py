@@ -10,7 +10,7 @@ import numpy as np
 
 from gpubp.models.baselines import Baseline, Task
 from gpubp.models.score_text import LOWER_IS_BETTER, METRICS, against
-from gpubp.models.scores import as_columns, indices_of, per_class
+from gpubp.models.scores import as_columns, indices_of, main_score, per_class
 from gpubp.tables.table import listed
 
 # Differences of up to so many standard errors count as noise.
@@ -40,18 +40,21 @@ def compare(
     outputs: np.ndarray,
     other: np.ndarray,
     classes: np.ndarray | None = None,
+    level: float | None = None,
 ) -> Comparison:
     """Compare a network with another model by the main scores.
 
-    The main scores are balanced accuracy and log loss, or R². A difference counts if it exceeds
-    NOISE standard errors of the row-wise gains.
+    The main scores are balanced accuracy and log loss; R²; or, for a quantile, the pinball loss,
+    which for the median is the absolute error. A difference counts if it exceeds NOISE standard
+    errors of the row-wise gains.
 
     y : true labels or numbers of the test rows. outputs, other : outputs of the network and of the
     other model: probabilities (n, k) of ``classes``, or numbers.
+    level : the quantile level that the numbers estimate; None for the mean.
     """
     gains: dict[str, Gain] = {}
     if task == "regression" or classes is None:
-        gains["r2"] = _gain_in_error(y, outputs, other)
+        gains[main_score(level)] = _gain_in_error(y, outputs, other, level)
     else:
         truth = indices_of(classes, y)
         gains["balanced_accuracy"] = _gain_in_recall(truth, outputs, other)
@@ -70,18 +73,21 @@ def verdict(
     others: Sequence[Baseline],
     *,
     classes: np.ndarray | None = None,
+    level: float | None = None,
 ) -> str:
     """Return a sentence such as "better than linear regression: RMSE ...".
 
     y : true labels or numbers of the test rows. outputs : of the network, for these rows:
     probabilities (n, k) of ``classes``, or numbers. own : the network's scores.
-    others : baselines on the same rows, the trivial one first.
+    others : baselines on the same rows, the trivial one first. level : as for `compare`.
     """
     if not len(y) or not others:
         return NO_TEST
     n, trivial, best = len(y), others[0], others[-1]
-    words = _Words(task, own, f"on {n:,} test row{'' if n == 1 else 's'}")
-    found = {id(other): compare(task, y, outputs, other.outputs, classes) for other in others}
+    words = _Words(task, own, f"on {n:,} test row{'' if n == 1 else 's'}", level)
+    found = {
+        id(other): compare(task, y, outputs, other.outputs, classes, level) for other in others
+    }
     hurdle = best if found[id(trivial)].better else trivial
     result = found[id(hurdle)]
     if n < FEWEST or (n < FEW and not (result.better or result.worse)):
@@ -119,12 +125,13 @@ def _degree(result: Comparison) -> str:
 class _Words:
     """The wording of a verdict.
 
-    own : scores of the network. rows : the phrase "on 40 test rows".
+    own : scores of the network. rows : the phrase "on 40 test rows". level : as for `compare`.
     """
 
     task: Task
     own: Mapping[str, Any]
     rows: str
+    level: float | None = None
 
     def of(self, other: Baseline, result: Comparison) -> str:
         """Return the comparison with another model, with its scores."""
@@ -145,10 +152,13 @@ class _Words:
         """Return the main scores of both models, inserted in ``form``; "" if one has none."""
         if self.task == "classification":
             text = against(self.own, other.scores, ("balanced_accuracy", "log_loss"))
-        elif "per_output" in self.own:  # the units of several targets differ, so no RMSE
+        elif "per_output" not in self.own:
+            name = "rmse" if self.level is None else main_score(self.level)
+            text = against(self.own, other.scores, (name,))
+        elif self.level is None:  # the units of several targets differ, so no RMSE
             text = against(self.own, other.scores, ("r2",)).replace("R²", "mean R²")
         else:
-            text = against(self.own, other.scores, ("rmse",))
+            text = ""
         return form.format(text) if text else ""
 
     def accuracy(self, trivial: Baseline, hurdle: Baseline) -> str:
@@ -162,12 +172,13 @@ class _Words:
         return f", and no better than {phrase(trivial)} in accuracy ({numbers})"
 
     def targets(self, trivial: Baseline, hurdle: Baseline) -> str:
-        """Return a remark on targets that are predicted no better than by the mean."""
-        known = trivial.scores.get("per_target", {})
+        """Return a remark on targets that are predicted no better than by the trivial model."""
+        known, metric = trivial.scores.get("per_target", {}), main_score(self.level)
+        sign = 1 if metric == "r2" else -1
         names = [
             name
             for name, scores in self.own.get("per_target", {}).items()
-            if not scores.get("r2", 0) > known.get(name, {}).get("r2", -1)
+            if not sign * scores.get(metric, 0) > sign * known.get(name, {}).get(metric, -1)
         ]
         if not names or hurdle is trivial:
             return ""
@@ -183,6 +194,8 @@ class _Words:
 
     def _worse_in_all(self, other: Baseline) -> int:
         """Return the number of common scores if the network is worse in all of them; else 0."""
+        if self.level is not None:  # the other scores judge predictions of the mean
+            return 0
         if "per_output" in self.own:
             pairs = zip(self.own["per_output"], other.scores["per_output"], strict=True)
             worse = [a.get("r2", 0) < b.get("r2", 0) for a, b in pairs]
@@ -213,6 +226,8 @@ def overfit_remarks(
     train, test : scores on both. n_test : number of test rows. advice : added to the sentence.
     """
     name = "accuracy" if "accuracy" in test else "r2"
+    if "pinball_loss" in test:  # R² says little about a quantile
+        return []
     if n_test < FEWEST or name not in test or name not in train:
         return []
     error = np.sqrt(test[name] * (1 - test[name]) / n_test) if name == "accuracy" else 0.0
@@ -239,15 +254,25 @@ def _gain_in_log_loss(truth: np.ndarray, own: np.ndarray, other: np.ndarray) -> 
     return _mean_and_error(losses[1] - losses[0])
 
 
-def _gain_in_error(Y: np.ndarray, own: np.ndarray, other: np.ndarray) -> Gain:
-    """Return the gain in R² (mean over the targets) and its standard error."""
+def _gain_in_error(Y: np.ndarray, own: np.ndarray, other: np.ndarray, level: float | None) -> Gain:
+    """Return the gain in R², or in the scaled pinball loss, and its standard error.
+
+    It is the mean over the targets. A pinball loss is divided by the target's standard deviation.
+    """
     Y = as_columns(Y)
-    variance = Y.var(axis=0)
-    errors = [(as_columns(found) - Y) ** 2 for found in (own, other)]
-    varies = variance > 0
+    scale = Y.var(axis=0) if level is None else Y.std(axis=0)
+    errors = [_row_errors(Y - as_columns(found), level) for found in (own, other)]
+    varies = scale > 0
     if not varies.any():
         return _mean_and_error((errors[1] - errors[0]).mean(axis=1))
-    return _mean_and_error(((errors[1] - errors[0])[:, varies] / variance[varies]).mean(axis=1))
+    return _mean_and_error(((errors[1] - errors[0])[:, varies] / scale[varies]).mean(axis=1))
+
+
+def _row_errors(residuals: np.ndarray, level: float | None) -> np.ndarray:
+    """Return the squared errors, or the pinball losses at ``level``."""
+    if level is None:
+        return residuals**2
+    return np.maximum(level * residuals, (level - 1) * residuals)
 
 
 def _mean_and_error(gains: np.ndarray) -> Gain:

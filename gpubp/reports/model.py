@@ -61,7 +61,7 @@ def _as_result(model: Mapping[str, Any]) -> dict[str, Any]:
 def _facts(model: Mapping[str, Any]) -> dict[str, str]:
     network, recipe, training = model["network"], model["recipe"], model["training"]
     layers = "-".join(str(size) for size in network["layers"])
-    epochs = epochs_text(training["epochs"], recipe["solver"], training["stopped_by"])
+    epochs = epochs_text(training, recipe["solver"])
     if training["stopped_by"] != "max_epochs":
         epochs += f", stopped by {training['stopped_by'].replace('_', ' ')}"
     chosen = {name: value for name, value in recipe.items() if name in model["chosen"]}

@@ -12,7 +12,7 @@ from gpubp.models.score_text import METRICS, metric_name, numbers_text
 MOST_CLASSES = 30
 MOST_TARGETS = 20
 MOST_LABEL = 30
-_PER_TARGET = ("r2", "rmse", "mae")
+_PER_TARGET = ("r2", "pinball_loss", "rmse", "mae")
 _CLASS_HEAD = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 Scores = Mapping[str, Any]
@@ -53,6 +53,8 @@ def _targets_table(scores: Mapping[str, Scores]) -> list[str]:
     names = list(dict.fromkeys(name for of in targets for name in of))
     rows = [["", *scores]]
     for metric in _PER_TARGET:
+        if metric == "pinball_loss" and not any(metric in of for of in models):
+            continue
         rows.append([METRICS[metric], *([""] * len(models))])
         for name in names[:MOST_TARGETS]:
             cells = _numbers(metric, [of.get(name, {}) for of in targets])

@@ -45,7 +45,7 @@ def training_facts(result: Mapping[str, Any]) -> dict[str, str]:
     layers = "-".join(str(size) for size in result["layers"])
     dtype, precision = result["dtype"], result["precision"]
     numbers = dtype if precision == dtype else f"{dtype} with {precision} products"
-    epochs = epochs_text(result["epochs"], result["solver"], result["stopped_by"])
+    epochs = epochs_text(result, result["solver"])
     facts = {
         "data": data_text(result["data"]),
         "task": result["task"],
@@ -60,12 +60,16 @@ def training_facts(result: Mapping[str, Any]) -> dict[str, str]:
     return facts
 
 
-def epochs_text(epochs: int, solver: str, stopped_by: str) -> str:
-    """Return "all 60 epochs done", or "12 epochs" if training stopped earlier."""
+def epochs_text(training: Mapping[str, Any], solver: str) -> str:
+    """Return "all 60 epochs done", or "12 epochs (weights of epoch 2 kept)" if training stopped.
+
+    training : "epochs", "stopped_by", and the "best_epoch" of early stopping, or None.
+    """
+    epochs, best = training["epochs"], training["best_epoch"]
     unit = "iteration" if solver == "lbfgs" else "epoch"
-    if stopped_by == "max_epochs" and epochs > 1:
-        return f"all {epochs:,} {unit}s done"
-    return _counted(epochs, unit)
+    every = training["stopped_by"] == "max_epochs" and epochs > 1
+    text = f"all {epochs:,} {unit}s done" if every else _counted(epochs, unit)
+    return text if best in (None, epochs) else f"{text} (weights of epoch {best:,} kept)"
 
 
 def score_sections(result: Mapping[str, Any]) -> Sections:

@@ -195,7 +195,11 @@ def epoch_line(epoch: Epoch, epochs: int) -> str:
     unit = "iteration" if epoch.rate is None else "epoch"
     rate = epoch.number * epoch.rows / max(epoch.seconds, 1e-9)
     left = (epochs - epoch.number) * epoch.seconds / epoch.number
-    score = "" if epoch.score is None else f"  validation {epoch.score:.4f}"
+    score = ""
+    if epoch.score is not None:
+        is_loss = epoch.validation_loss is not None and epoch.score == -epoch.validation_loss
+        value = f"loss {epoch.validation_loss:.4f}" if is_loss else f"{epoch.score:.4f}"
+        score = f"  validation {value}"
     return (
         f"{unit} {epoch.number:{len(str(epochs))}}/{epochs}  loss {epoch.loss:.6f}{score}"
         f"  {rate:,.0f} rows/s{f'  {left:.0f} s left' if left >= 0.5 else ''}"

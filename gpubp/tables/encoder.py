@@ -332,7 +332,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             more = f"; and {len(problems) - 5} more columns" if len(problems) > 5 else ""
             raise DataError(
                 f"{'; '.join(problems[:5])}{more}; correct the cells, or give texts that mean "
-                "'missing' with --na"
+                "'missing' as na (option --na)"
             )
         return bound
 

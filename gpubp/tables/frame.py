@@ -44,7 +44,12 @@ def as_table(
         return X
     if isinstance(X, str | PathLike):
         path = str(X)
-        raise DataError(f"{source} is {path!r}; pass a frame, such as pandas.read_csv({path!r})")
+        raise DataError(f"{source} is {path!r}; read the file first, as gpubp.read_table({path!r})")
+    if isinstance(X, list | tuple) and X and isinstance(X[0], Mapping):
+        raise DataError(
+            f"{source} is a list of dicts, one per row; pass a dict of columns, such as "
+            f"{{'a': [1, 2], 'b': ['x', 'y']}}, or a frame, such as pandas.DataFrame({source})"
+        )
     missing = missing_markers(na)
     if _is_dict(X):
         _check_names(list(map(str, X)), source)

@@ -123,8 +123,8 @@ class Table:
         hint = f"it has {listed(self.names)}"
         if near:
             hint = f"did you mean {listed([by_case[name] for name in dict.fromkeys(near)])}?"
-        noun = "column" if len(missing) == 1 else f"{len(missing)} columns"
-        raise DataError(f"{self.source} has no {noun} {listed(missing)}; {hint}")
+        lacks = "has no column" if len(missing) == 1 else f"lacks {len(missing)} columns"
+        raise DataError(f"{self.source} {lacks} {listed(missing)}; {hint}")
 
 
 @dataclass(frozen=True, eq=False)

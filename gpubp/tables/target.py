@@ -56,8 +56,12 @@ def without_targets(table: Table, targets: Sequence[str]) -> Table:
 def rows_with_target(table: Table, targets: Sequence[str]) -> tuple[Table, int]:
     """Return the rows in which no target is missing, and the number of other rows.
 
-    Raises DataError if no row is left.
+    Raises DataError if no row is left, or a target is not among the columns.
     """
+    try:
+        table.require(targets)
+    except DataError as error:
+        raise DataError(f"{error}; add the target, or in Python pass it as y") from None
     gap = np.zeros(len(table), np.bool_)
     for name in targets:
         gap |= table.column(name).is_gap()

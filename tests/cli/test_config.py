@@ -53,6 +53,8 @@ def test_values_of_a_config(run: Run, line: str, option: str, expected: Any) -> 
         ("batchsize = 1", "unknown key 'batchsize'; did you mean 'batch-size'"),
         ("qqqq = 1", "unknown key 'qqqq'; give one of ['activation', 'alpha', 'batch-size'"),
         ("config = 'x'", "unknown key 'config'"),
+        ("max_iter = 3", "unknown key 'max_iter'; did you mean 'epochs'?"),
+        ("learning_rate = 3", "unknown key 'learning_rate'; did you mean 'lr' or 'schedule'?"),
         ("[train]\nlr = 1", "unknown key 'train'"),
         ("lr", "run.toml is not TOML"),
         ("\x00", "run.toml is not TOML"),

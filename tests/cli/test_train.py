@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +167,16 @@ def test_validation_decides_when_to_stop(run: Run) -> None:
     result = trained.events[-1]
     assert result["stopped_by"] == "no_improvement"
     assert len(trained.epochs) == result["epochs"] < 500
-    best = max(event["validation"] for event in trained.epochs)
-    assert gpubp.load("model.safetensors").network_.best_validation_score_ == best
+    best = max(trained.epochs, key=lambda event: event["validation"])
+    network = gpubp.load("model.safetensors").network_
+    assert network.best_validation_score_ == best["validation"]
+    assert result["best_epoch"] == network.best_epoch_ == best["epoch"] < result["epochs"]
+    assert result["train"]["loss"] == best["loss"]
+    found = json.loads(run("inspect", "model.safetensors", "--json").out)["training"]
+    assert (found["best_epoch"], found["loss"]) == (best["epoch"], best["loss"])
+    text = f"{result['epochs']} epochs (weights of epoch {best['epoch']} kept)"
+    for told in (run("train", "iris", *args).out, run("inspect", "model.safetensors").out):
+        assert re.search(rf"^training +{re.escape(text)}[ ,]", told, re.M)
 
 
 @pytest.mark.parametrize("size", ["0.05", "0.4", "0.95"])
@@ -210,6 +220,19 @@ def test_the_options_reach_the_estimator(run: Run) -> None:
     found = gpubp.load("model.safetensors").network_.get_params()
     assert (found["loss"], found["huber_delta"]) == ("huber", 20)
     assert (found["scoring"], found["validation_fraction"]) == ("neg_mean_absolute_error", 0.2)
+
+
+def test_a_quantile_is_judged_as_a_quantile(run: Run) -> None:
+    args = ("train", "diabetes", "--loss", "quantile", "--quantile", "0.9", "--json")
+    result = run(*args, "--validation-size", "0.2").events[-1]
+    (trivial,) = result["baselines"].values()
+    assert trivial["label"] == "0.9 quantile"
+    assert result["test"]["pinball_loss"] < trivial["scores"]["pinball_loss"]
+    assert result["verdict"].startswith("better than always answering the 0.9 quantile: pinball")
+    assert gpubp.load("model.safetensors").network_.scoring == "loss"
+    assert "pinball loss" in run("evaluate", "model.safetensors", "diabetes").out
+    run(*args, *FAST)
+    assert "scoring" not in json.loads(run("inspect", "model.safetensors", "--json").out)["recipe"]
 
 
 def test_a_metric_without_rows_to_validate_on_is_told_of(run: Run) -> None:

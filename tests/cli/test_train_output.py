@@ -28,6 +28,7 @@ RESULT_KEYS = {
     "seed",
     "solver",
     "epochs",
+    "best_epoch",
     "stopped_by",
     "train",
     "test",
@@ -74,6 +75,7 @@ def test_json_lines(run: Run) -> None:
     assert [of["label"] for of in result["classes"]] == ["setosa", "versicolor", "virginica"]
     assert sum(of["rows"] for of in result["classes"]) == result["test_rows"] == 30
     assert result["train"]["loss"] == epochs[-1]["loss"]
+    assert result["best_epoch"] is None
     assert result["rows_per_second"] == pytest.approx(360 / result["seconds"])
     assert result["model"] == "model.safetensors"
     assert "classification: target 'target' is text" in trained.err
@@ -105,13 +107,15 @@ def test_text_in_a_pipe(run: Run) -> None:
     out = Path("a" * 60, "b" * 60, "model.safetensors")
     out.parent.mkdir(parents=True)
     trained = run("train", "iris", "--validation-size", "0.2", "-o", out, *FAST)
-    notes, epochs, summary = trained.out[:0], [], {}
+    notes, epochs, name = trained.out[:0], [], ""
+    summary: dict[str, str] = {}
     head, _, rest = trained.out.partition("\n\n")
     for line in head.splitlines():
         if line.startswith("epoch"):
             epochs.append(line)
         elif epochs:
-            summary[line[:12].strip()] = line[12:]
+            name = line[:12].strip() or name
+            summary[name] = f"{summary.get(name, '')} {line[12:]}".strip()
         else:
             notes += line
     assert "classification: target 'target' is text" in notes
@@ -119,12 +123,13 @@ def test_text_in_a_pipe(run: Run) -> None:
     assert len(epochs) == 3
     form = r"epoch 1/3  loss \d\.\d{6}  validation \d\.\d{4}  [\d,]+ rows/s(  \d+ s left)?  best"
     assert re.fullmatch(form, epochs[0])
-    assert list(summary) == ["data", "", "columns", "task", "network", "training"]
-    assert summary["data"] == "iris: 150 rows, 5 columns; 99 to train, 21 to validate, 30 to test"
-    assert summary[""] == "(random, seed 0)"
+    assert list(summary) == ["data", "columns", "task", "network", "training"]
+    assert summary["data"] == (
+        "iris: 150 rows, 5 columns; 99 to train, 21 to validate, 30 to test (random, seed 0)"
+    )
     assert summary["columns"] == "4 of 4 used, as 4 inputs"
     assert summary["network"] == "4-6-3, 51 parameters, float32"
-    assert summary["training"].startswith("all 3 epochs done in ")
+    assert re.match(r"all 3 epochs done (\(weights of epoch \d kept\) )?in ", summary["training"])
     title = "Scores on 30 test rows (train: the network on the 120 rows it learned from)\n"
     assert rest.startswith(title)
     assert re.search(r"^ +train +network +always 'setosa' +logistic$", rest, re.M)

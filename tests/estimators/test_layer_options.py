@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 
 from gpubp import MLPClassifier, load, save
@@ -163,6 +165,7 @@ def test_adamw_is_the_published_one(backend: Backend, decay: float, alpha: float
     assert_allclose(model.intercepts_[0], b, rtol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:weight_decay")
 def test_weight_decay_is_for_the_solvers_that_take_it() -> None:
     y = PROBLEMS["regression"][1]
     for solver in STEPWISE:
@@ -175,6 +178,23 @@ def test_weight_decay_is_for_the_solvers_that_take_it() -> None:
         assert np.array_equal(coefs(fits[0]), coefs(fits[1])) == same
         norms = [np.linalg.norm(coefs(model)) for model in fits]
         assert same or norms[1] < norms[0]
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_weight_decay_without_effect_is_warned_of(solver: str) -> None:
+    y, options = PROBLEMS["multi-class"][1], {"solver": solver, "max_iter": 1000, "tol": 0.1}
+    with pytest.warns(UserWarning, match="weight_decay") as told:
+        classifier(**options, weight_decay=0.5, hidden_layer_sizes=(2,)).fit(X, y)
+    (text,) = [str(each.message) for each in told if "weight_decay" in str(each.message)]
+    assert text == (
+        f"weight_decay=0.5 has no effect with solver='{solver}'; use a solver among ['adamw', "
+        "'lion'], or alpha for an L2 penalty"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        classifier(**options, weight_decay=0.01).fit(X, y)
+        classifier(**options | {"solver": "lion"}, weight_decay=0.5).fit(X, y)
 
 
 def test_adamw_keeps_its_state_from_call_to_call() -> None:

@@ -216,6 +216,7 @@ def test_an_estimator_names_what_it_was_given(kind: str, solver: str) -> None:
         OURS[kind](solver="none").fit(X, y)
 
 
+@pytest.mark.filterwarnings("ignore:weight_decay")
 @pytest.mark.parametrize("solver", STEPWISE)
 def test_the_numbers_that_are_given_reach_the_training(solver: str) -> None:
     """Each of a solver's numbers changes what is learned, and no other number does."""

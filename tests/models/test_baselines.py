@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.metrics import mean_pinball_loss
 
 from gpubp.models import baselines as module
 from gpubp.models.baselines import baselines
@@ -74,6 +75,21 @@ def test_one_target_may_have_no_axis_of_its_own() -> None:
     _, linear = baselines("regression", X, X[:, 0] * 3, X, X[:, 0] * 3)
     assert linear.outputs.shape == (20, 1)
     assert linear.scores["r2"] > 0.99
+
+
+def test_the_trivial_baseline_of_a_quantile_is_the_quantile() -> None:
+    X = np.arange(21, dtype=np.float32)[:, None]
+    y = X[:, 0] ** 2
+    median, linear = baselines("regression", X, y, X, y, level=0.5)
+    assert (median.text, median.label, linear.name) == ("the median", "median", "linear")
+    np.testing.assert_array_equal(median.outputs, 100.0)
+    assert "pinball_loss" not in median.scores
+    (high,) = baselines("regression", X, y, X, y, level=0.9)  # the linear one estimates the mean
+    assert (high.text, high.label) == ("the 0.9 quantile", "0.9 quantile")
+    np.testing.assert_array_equal(high.outputs, 18.0**2)
+    assert high.scores["pinball_loss"] == pytest.approx(
+        mean_pinball_loss(y, y * 0 + 324, alpha=0.9)
+    )
 
 
 def test_the_linear_model_takes_a_part_of_many_rows_and_says_so(

@@ -12,6 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier as SklearnClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import gpubp
 from gpubp import (
@@ -658,3 +662,23 @@ def _earlier(name: str, kind: type) -> Any:
     model = gpubp.load(path, device="cpu")
     assert type(model) is kind
     return model
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            make_pipeline(StandardScaler(), MLPClassifier()),
+            r"got Pipeline of scikit-learn; .*joblib.dump, .* save\(pipeline\[-1\], path\)",
+        ),
+        (
+            GridSearchCV(MLPClassifier(), {"alpha": [0.1]}),
+            r"got GridSearchCV of scikit-learn; .* save\(search.best_estimator_, path\)",
+        ),
+        (SklearnClassifier(), "of gpubp, got MLPClassifier of scikit-learn; use joblib.dump"),
+        ([1], "of gpubp, got list$"),
+    ],
+)
+def test_what_save_does_not_take_has_advice(model: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=message):
+        gpubp.save(model, tmp_path / "m")

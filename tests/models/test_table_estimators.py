@@ -515,7 +515,7 @@ def test_columns_in_any_order_and_more_of_them() -> None:
     model = regressor()
     shuffled = {"other": LABELS, "kind": KIND, "b": B, "a": A}
     assert_array_equal(model.predict(shuffled), model.predict(table()))
-    missing = r"X has no 2 columns 'a', 'b'|X has no 2 columns"
+    missing = r"X lacks 2 columns 'a', 'b'|X lacks 2 columns"
     with pytest.raises(DataError, match=missing):
         model.predict({"kind": KIND})
 
@@ -652,7 +652,7 @@ def test_scores_of_numbers_by_hand() -> None:
         DataError, match="1 targets were given, but the model has 2; give columns for y0, y1"
     ):
         model.evaluate(table(**truth), ["y0"])
-    with pytest.raises(DataError, match="has no column 'y0'"):
+    with pytest.raises(DataError, match="lacks 2 columns 'y0', 'y1'"):
         model.evaluate(table())
     with pytest.raises(DataError, match="is not a number, which a regression needs"):
         model.evaluate(table(y0=Y[:, 0], y1=LABELS))

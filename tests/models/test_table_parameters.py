@@ -122,3 +122,13 @@ def test_each_parameter_is_documented_with_its_default(ours: Any, network: Any) 
         assert len(entry.splitlines()) > 1, name
         assert not re.search(r"\S {2}", entry), name  # left by a removed sentence
     assert "{" + "parameters}" not in ours.__doc__
+
+
+@pytest.mark.parametrize(
+    ("loss", "meant"),
+    [("mae", "absolute_error"), ("MSE", "squared_error"), ("squared_err", "squared_error")],
+)
+def test_a_loss_of_another_name_has_a_suggestion(loss: str, meant: str) -> None:
+    for kind in (TableRegressor, MLPRegressor):
+        with pytest.raises(ValueError, match=f"Got '{loss}' instead. Did you mean '{meant}'?"):
+            kind(loss=loss).fit(np.ones((4, 1)), np.arange(4.0))

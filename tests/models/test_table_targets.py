@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import cross_val_score
 
+import gpubp
 from gpubp import TableClassifier, TableRegressor
 from gpubp.tables.table import DataError
 from tests.models.table_cases import SMALL
@@ -118,9 +119,42 @@ def test_names_that_are_integers() -> None:
     assert _regressor().fit({0: A, 2: MONEY}, target=2).target_names_ == ("2",)
 
 
+def test_a_file_is_read_first(tmp_path: Path) -> None:
+    text = "".join(f"{a},{kind},{2 * a}\n" for a, kind in zip(A, KIND, strict=True))
+    (tmp_path / "train.csv").write_text(f"a,churn,b\n{text}", encoding="utf-8")
+    table = gpubp.read_table(tmp_path / "train.csv")  # the target is not its last column
+    model = TableClassifier(**SMALL).fit(table, target="churn")
+    assert model.classes_.tolist() == ["high", "low"]
+    assert model.score(table) <= 1
+
+
+@pytest.mark.parametrize(("kind", "y"), [(TableClassifier, KIND), (TableRegressor, A[::-1])])
+def test_a_score_without_the_target_asks_for_y(kind: Any, y: Any) -> None:
+    model = kind(**SMALL).fit({"a": A}, y)
+    for weights in (None, np.ones(len(A))):
+        with pytest.raises(DataError, match=r"X has no column 'y'; .*in Python pass it as y"):
+            model.score({"a": A}, sample_weight=weights)
+    with pytest.raises(DataError, match="pass it as y"):
+        model.evaluate({"a": A})
+
+
+@pytest.mark.parametrize("values", [pd.Series(KIND), np.array(KIND)])
+def test_a_target_of_values_asks_for_y(values: Any) -> None:
+    message = r"^target is of 60 values in a (Series|ndarray); .* of X, or pass the values as y$"
+    with pytest.raises(ValueError, match=message):
+        TableClassifier().fit({"a": A}, target=values)
+
+
+def test_rows_as_dicts_are_refused() -> None:
+    rows = [{"a": 1.0, "churn": "yes"}, {"a": 2.0, "churn": "no"}]
+    for data in ((rows, ["yes", "no"]), (rows,)):
+        with pytest.raises(DataError, match="X is a list of dicts, one per row; pass a dict of"):
+            TableClassifier().fit(*data, target=None if len(data) == 2 else "churn")
+
+
 def test_a_path_is_no_frame() -> None:
     for path in ("train.csv", Path("train.csv")):
-        message = r"X is 'train.csv'; pass a frame, such as pandas.read_csv\('train.csv'\)"
+        message = r"X is 'train.csv'; read the file first, as gpubp.read_table\('train.csv'\)"
         with pytest.raises(DataError, match=message):
             TableClassifier().fit(path, target="churn")
         with pytest.raises(DataError, match=message):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -218,3 +220,31 @@ def test_training_rows_that_are_fitted_far_better_are_a_remark() -> None:
     (remark,) = overfit_remarks({"r2": 0.856}, {"r2": 0.36}, 77, "try this")
     assert "R² 0.856 in training against 0.360" in remark
     assert overfit_remarks({"r2": 0.4}, {"r2": 0.25}, 77, "") == []
+
+
+def test_a_quantile_is_compared_by_its_pinball_loss() -> None:
+    y = np.random.default_rng(0).normal(size=200)
+    high, mean = y + 0.1, number_model(y, 0 * y, "trivial")
+    # The mean has the smaller squared error, the quantile the smaller pinball loss at 0.9.
+    y_high = np.full(200, 1.28)
+    scores = number_scores(y, y_high, level=0.9)
+    other = replace(mean, scores=number_scores(y, 0 * y, level=0.9))
+    text = verdict("regression", y, y_high, scores, [other], level=0.9)
+    assert re.fullmatch(r"better than .*: pinball loss 0.\d+ against 0.\d+ on 200 test rows", text)
+    assert not is_better(of_numbers(y, y_high, mean))
+    by_errors = verdict("regression", y, high, number_scores(y, high), [mean], level=0.5)
+    assert ": mean absolute error 0.1000 against 0." in by_errors
+    assert overfit_remarks({"r2": 0.9}, {"r2": 0.1, "pinball_loss": 1.0}, 200, "") == []
+
+
+def test_targets_of_a_quantile_have_no_r2() -> None:
+    Y = np.random.default_rng(0).normal(size=(100, 2))
+    own = np.stack([Y[:, 0], 9 - Y[:, 1]], axis=1)
+    zeros, names = np.zeros_like(Y), ["y0", "y1"]
+    other = replace(
+        number_model(Y, zeros, "trivial"), scores=number_scores(Y, zeros, names, level=0.9)
+    )
+    linear = replace(other, name="linear", outputs=Y + 50, text="linear regression")
+    scores = number_scores(Y, own, names, level=0.9)
+    text = verdict("regression", Y, own, scores, [other, linear], level=0.9)
+    assert "R²" not in text

@@ -53,7 +53,7 @@ def test_all_columns_that_cannot_be_used_are_listed_at_once() -> None:
 
 def test_unknown_names_of_all_options_are_listed_at_once() -> None:
     message = _message(TRAINING, drop=["A"], numeric=["bb"], date=["d", "zzz:mdy"])
-    assert message == ("data.csv has no 3 columns 'A', 'bb', 'zzz'; did you mean 'a', 'b'?")
+    assert message == ("data.csv lacks 3 columns 'A', 'bb', 'zzz'; did you mean 'a', 'b'?")
     assert "has no column 'q'" in _message(TRAINING, features=["a", "q"])
 
 
@@ -93,7 +93,7 @@ def test_a_table_without_a_useful_column_says_why() -> None:
 
 def test_missing_columns_are_listed_with_the_nearest_names() -> None:
     encoder = TableEncoder().fit(TRAINING)
-    with pytest.raises(DataError, match=r"new.csv has no 3 columns 'a', 'b', 'd'; did you mean"):
+    with pytest.raises(DataError, match=r"new.csv lacks 3 columns 'a', 'b', 'd'; did you mean"):
         encoder.transform(_table("new.csv", A=[1], B=["x"], c=["no"]))
 
 
@@ -151,7 +151,7 @@ def test_cells_of_several_columns_are_named_with_their_row_of_the_source() -> No
     assert str(caught.value) == (
         "data.csv, data row 102, column 'a': 'u' is not a number (1 of 2 cells); "
         "data.csv, data row 101, column 'c': 'v' is neither 'no' nor 'yes' (1 of 2 cells); correct "
-        "the cells, or give texts that mean 'missing' with --na"
+        "the cells, or give texts that mean 'missing' as na (option --na)"
     )
 
 

@@ -108,7 +108,7 @@ def test_missing_columns_come_with_the_nearest_names():
     table = _table(Age=NumberColumn(np.zeros(1)), income=NumberColumn(np.ones(1)))
     with pytest.raises(DataError, match=r"has no column 'age'; did you mean 'Age'\?"):
         table.column("age")
-    with pytest.raises(DataError, match=r"has no 2 columns 'p', 'q'; it has 'Age', 'income'"):
+    with pytest.raises(DataError, match=r"lacks 2 columns 'p', 'q'; it has 'Age', 'income'"):
         table.select(["p", "q"])
 
 

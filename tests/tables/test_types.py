@@ -169,11 +169,11 @@ def test_few_strays_among_dates_are_gaps() -> None:
 
 def test_sentinels_are_pointed_out() -> None:
     values = np.append(np.linspace(-5, 40, 50), [-999] * 12)
-    remark = "-999 in 12 rows is an outlier: give it with --na if it means missing"
+    remark = "-999 in 12 rows is an outlier: give it as na (--na) if it means missing"
     assert _type(NumberColumn(values)).remarks == (remark,)
     assert _type(NumberColumn(np.append(values[:50], -998))).remarks == ()
     days = [f"2020-01-{day:02}" for day in range(1, 31)]
-    far = "9999-12-31 in 2 rows is an outlier: give it with --na if it means missing"
+    far = "9999-12-31 in 2 rows is an outlier: give it as na (--na) if it means missing"
     assert _type(_text(*days, "9999-12-31", "9999-12-31")).remarks == (far,)
     # float64 does not have the last digit of these microseconds.
     assert "0001-01-01 00:00:00.000001 in 1 row is an outlier" in str(

@@ -260,4 +260,4 @@ def _other(found: ColumnType, texts: _Texts) -> ColumnType:
 
 
 def _far(text: str, rows: int) -> str:
-    return f"{text} in {rows_of(rows)} is an outlier: give it with --na if it means missing"
+    return f"{text} in {rows_of(rows)} is an outlier: give it as na (--na) if it means missing"
