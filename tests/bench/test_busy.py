@@ -1,0 +1,21 @@
+"""`python -m gpubp.bench.busy`: steps next to busy processes."""
+
+from __future__ import annotations
+
+from click.testing import CliRunner
+
+from gpubp.bench.busy import WAYS, main
+from tests.cuda_stand_in.kernels import skip_without_compiler
+
+
+def test_a_row_for_each_number_of_busy_processes() -> None:
+    skip_without_compiler()
+    options = ["--networks", "S", "--rounds", "1", "--seconds", "0.02", "--together"]
+    done = CliRunner().invoke(main, options, catch_exceptions=False)
+    _, _, *rows = [line.strip("| ").split(" | ") for line in done.output.splitlines()]
+    assert [row[:2] for row in rows] == [
+        *(["S", f"{others} busy"] for others in range(3)),
+        ["S", "itself"],
+    ]
+    assert all(float(cell.replace(",", "")) > 0 for row in rows for cell in row[2:])
+    assert len(rows[0]) == 2 + len(WAYS)
