@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpubp.bench.cases import FLOOR, Case
 from gpubp.bench.charts import CHART_CSS, bars
-from gpubp.bench.peers.ours_compiled import GpubpCompiled
+from gpubp.bench.peers.ours_numpy import GpubpNumpy
 from gpubp.bench.ratios import different_work, ratio_of
 from gpubp.bench.report import heading, with_cases
 from gpubp.bench.results import Part, Row
@@ -18,10 +18,10 @@ from gpubp.bench.saved_runs import is_run, load_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = "docs/cpu.svg"
-OURS = (Row.peer, GpubpCompiled.name)
+OURS = (Row.peer, GpubpNumpy.name)
 BEGIN, END = "<!-- figures of gpubp bench cpu -->\n", "<!-- end of figures -->\n"
 _NAMES = {
-    GpubpCompiled.name: "compiled",
+    GpubpNumpy.name: "NumPy only",
     "sklearn_mlp": "scikit-learn",
     "torch_eager": "PyTorch",
     "jax_scan": "JAX jit + scan",
@@ -61,7 +61,7 @@ def _cells(peer: str, own: dict[str, tuple[Case, Row]], peers: list[str]) -> lis
     case, row = own[peer]
     memory = row.figures.get("peak_bytes")
     return [
-        case.network if peer == Row.peer else "compiled",
+        case.network if peer == Row.peer else "NumPy only",
         "-".join(map(str, case.sizes)),
         f"{case.batch:,}",
         f"{row.figures['rows_per_second']:,.0f}",

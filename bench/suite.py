@@ -252,7 +252,7 @@ class _Reader:
 
 
 def _never_runs(peer: str, device: str) -> bool:
-    only = {"sklearn_mlp": "cpu", "gpubp_compiled": "cpu", "torch_graph": "cuda"}
+    only = {"sklearn_mlp": "cpu", "gpubp_numpy": "cpu", "torch_graph": "cuda"}
     return peer in only and not device.startswith(only[peer])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpubp.bench.peers.jax_scan import JaxScan
 from gpubp.bench.peers.ours import Gpubp
-from gpubp.bench.peers.ours_compiled import GpubpCompiled
+from gpubp.bench.peers.ours_numpy import GpubpNumpy
 from gpubp.bench.peers.protocol import Peer
 from gpubp.bench.peers.sklearn_mlp import SklearnMlp
 from gpubp.bench.peers.torch_compile import TorchCompile
@@ -12,7 +12,7 @@ from gpubp.bench.peers.torch_eager import TorchEager
 from gpubp.bench.peers.torch_graph import TorchGraph
 
 _PEERS: tuple[Peer, ...] = (
-    *(Gpubp(), GpubpCompiled(), TorchEager(), TorchGraph(), JaxScan(), SklearnMlp()),
+    *(Gpubp(), GpubpNumpy(), TorchEager(), TorchGraph(), JaxScan(), SklearnMlp()),
     TorchCompile(),  # last, because its compilation may use all the time
 )
 PEERS = {peer.name: peer for peer in _PEERS}

@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 
 from gpubp.backends.protocol import Array, Backend
-from gpubp.backends.select import BackendUnavailableError, get_backend
+from gpubp.backends.select import BackendUnavailableError, Compiled, get_backend
 from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.bench.peers.learners import EstimatorLearner
 from gpubp.bench.peers.protocol import Learner, Peer, Session
@@ -31,7 +31,7 @@ class Gpubp(Peer):
     """gpubp as its user installs it."""
 
     name = "gpubp"
-    compiled = False
+    compiled: Compiled = "auto"
 
     def available(self, device: str) -> str | None:
         try:

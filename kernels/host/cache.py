@@ -13,7 +13,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +87,29 @@ def cached(folder: Path, name: str) -> ctypes.CDLL | None:
                 return ctypes.CDLL(str(path))
             path.unlink()
     return None
+
+
+@contextmanager
+def one_at_a_time(folder: Path, name: str) -> Iterator[None]:
+    """Return a context in which no other process is that asked for the same ``name``.
+
+    It does not wait where the system or the folder has no locks: then several may compile.
+    """
+    path = folder / f"{_UNFINISHED}{name}"
+    try:
+        import fcntl
+
+        file = path.open("ab")
+        fcntl.flock(file, fcntl.LOCK_EX)  # ends with its process
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        file.close()
 
 
 def store(made: Path, folder: Path, name: str) -> Path | None:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from gpubp.settings import default_compiled
 
 from ..elementwise import RUN, Elementwise
-from .cache import cached, digest, open_cache, store
+from .cache import Cache, cached, digest, one_at_a_time, open_cache, store
 from .functions import FUNCTIONS
 
 C_TYPES = {
@@ -201,8 +201,20 @@ def _library(text: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     flags = (*FLAGS, *flags)
     key = "\n".join((*command, *flags, _version(command), _processor(), text))
     name = digest(key.encode())
-    if folder is not None and (kept := cached(folder, name)) is not None:
+    if folder is None:
+        return _compiled(command, flags, text, Cache(None, reason), name)
+    # Of several processes, one compiles and the others wait for it.
+    if (kept := cached(folder, name)) is not None:
         return kept
+    with one_at_a_time(folder, name):
+        kept = cached(folder, name)
+        return kept or _compiled(command, flags, text, Cache(folder), name)
+
+
+def _compiled(
+    command: tuple[str, ...], flags: tuple[str, ...], text: str, cache: Cache, name: str
+) -> ctypes.CDLL:
+    """Compile ``text``, store the library in the cache under ``name``, and load it."""
     try:
         _sweep()
         # Windows cannot delete a loaded library; `_sweep` deletes such folders later.
@@ -211,9 +223,9 @@ def _library(text: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
         raise CompilerError(f"there is no folder to compile in ({error})") from error
     with place:
         made = _build(command, flags, text, Path(place.name))
-        stored = folder and store(made, folder, name)
+        stored = cache.folder and store(made, cache.folder, name)
         if stored is None:
-            _note_not_kept(reason or f"{folder} cannot be written to")
+            _note_not_kept(cache.reason or f"{cache.folder} cannot be written to")
         # Prefer the stored library. The temporary one stays usable after its file is deleted.
         for path in filter(None, (stored, made)):
             try:

@@ -58,7 +58,7 @@ def test_a_learner_does_the_same_work(peer: str, work: str) -> None:
     assert again[0] == pytest.approx(first[0], rel=1e-6)
     assert len(again) == 3
     assert again[2] < again[0]
-    if peer not in ("sklearn_mlp", "gpubp_compiled"):  # whose later row orders are their own
+    if peer not in ("sklearn_mlp", "gpubp_numpy"):  # whose later row orders are their own
         with PEERS["gpubp"].session(workload, "cpu") as session:
             two = [measurement._loss_of_epoch(session) for _ in range(2)]
         np.testing.assert_allclose(again[:2], two, rtol=1e-4)

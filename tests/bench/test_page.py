@@ -117,16 +117,16 @@ def test_text_in_the_drawings_is_large_enough_on_a_phone(place: int) -> None:
 
 def test_the_names_of_cases_and_peers_have_room() -> None:
     case = Case("X100", (784, 1024, 1024, 10), 10000, 1, "torch_compile", device="cpu")
-    other = replace(case, peer="gpubp_compiled")
-    looks = {"torch_compile": 0, "gpubp_compiled": 1}
+    other = replace(case, peer="gpubp_numpy")
+    looks = {"torch_compile": 0, "gpubp_numpy": 1}
     pairs = [(c, a_row(c, 0.0)) for c in (case, other)]
     drawing = ElementTree.fromstring(bars(pairs, looks, "sklearn_mlp"))
     texts = {"".join(t.itertext()): t.attrib for t in drawing.iter("text")}
     assert list(texts)[:2] == [case.name, "torch_compile"]
     assert texts[case.name]["textLength"] == drawing.attrib["viewBox"].split()[2]
-    for name in ("torch_compile", "gpubp_compiled"):
+    for name in ("torch_compile", "gpubp_numpy"):
         assert float(texts[name]["x"]) >= len(name) * 14 * 0.55
-    tops = [float(texts[name]["y"]) for name in (case.name, "torch_compile", "gpubp_compiled")]
+    tops = [float(texts[name]["y"]) for name in (case.name, "torch_compile", "gpubp_numpy")]
     assert all(b - a >= 16 for a, b in pairwise(tops))
 
 

@@ -102,7 +102,7 @@ def test_a_case_survives_json() -> None:
         (
             NETWORK + 'peers = ["gpubp", "torch_egaer"]\n',
             "my.toml, line 5: peers is ['gpubp', 'torch_egaer']; give a list of gpubp, "
-            "gpubp_compiled, torch_eager, torch_graph, jax_scan, sklearn_mlp, torch_compile, "
+            "gpubp_numpy, torch_eager, torch_graph, jax_scan, sklearn_mlp, torch_compile, "
             "floor; did you mean 'torch_eager'?",
         ),
         (

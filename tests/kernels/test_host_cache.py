@@ -178,3 +178,19 @@ def _without_privileges() -> None:
 
     for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
         ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP, before exec
+
+
+@POSIX
+def test_processes_that_start_together_compile_once(folder: Path, tmp_path: Path) -> None:
+    skip_without_compiler()
+    log, compiler_script = tmp_path / "log", tmp_path / "slow-g++"
+    compiler_script.write_text(f'#!/bin/sh\necho "$@" >> {log}\nsleep 0.5\nexec g++ "$@"\n')
+    compiler_script.chmod(0o755)
+    code = "from gpubp.kernels.host.compiler import replay_library; replay_library()"
+    environment = os.environ | {"CXX": str(compiler_script)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment) for _ in range(3)
+    ]
+    assert [each.wait(60) for each in started] == [0, 0, 0]
+    assert sum(" -o " in line for line in log.read_text().splitlines()) == 1
+    assert [path.suffix for path in folder.iterdir()] == [".so"]
