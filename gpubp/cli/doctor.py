@@ -82,10 +82,8 @@ def _compiled() -> list[tuple[str, str]]:
     except (BackendUnavailableError, CompilerError, SettingError) as error:
         return [("compiled", str(error))]
     kept = f"kept in {cache.folder}" if cache.is_writable else f"not kept ({cache.reason})"
-    large = (
-        "all trainings" if default else f"from {COMPILED_CROSSOVER:,} multiply-adds per epoch on"
-    )
-    return [("compiled", f"{large}, by {version}; {kept}")]
+    large = f"trainings of {COMPILED_CROSSOVER:,} multiply-adds per epoch or more"
+    return [("compiled", f"{'all trainings' if default else large}, by {version}; {kept}")]
 
 
 def _cuda() -> list[tuple[str, str]]:

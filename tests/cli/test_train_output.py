@@ -20,6 +20,7 @@ RESULT_KEYS = {
     "targets",
     "device",
     "dtype",
+    "engine",
     "precision",
     "rows",
     "features",
@@ -137,7 +138,7 @@ def test_text_in_a_pipe(run: Run) -> None:
     assert re.search(r"^  F1, mean of classes( +\d\.\d{4}){4}$", rest, re.M)
     assert rest.endswith(f"\nmodel       {out}\n")
     verdict = rest.partition("\nverdict     ")[2].partition("\nmodel ")[0]
-    assert verdict.startswith("30 test rows are too few to distinguish the network from ")
+    assert verdict.startswith("worse than logistic regression on all 6 scores ")
     assert len(rest.splitlines()[-2]) <= 80
     assert re.search(r"^  class +rows +predicted +precision +recall +F1$", rest, re.M)
     assert re.search(r"^  virginica +10 ", rest, re.M)

@@ -240,7 +240,7 @@ def test_cuda_where_there_is_none_says_what_to_check() -> None:
         get_backend("cuda")
     except BackendUnavailableError:
         model = MLPClassifier(device="cuda")
-        with pytest.raises(BackendUnavailableError, match=r"package .* driver .* version"):
+        with pytest.raises(BackendUnavailableError, match=r"pip install|driver"):
             model.fit(X, CLASSES)
     else:
         pytest.skip("there is a CUDA device")

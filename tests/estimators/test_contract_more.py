@@ -519,7 +519,7 @@ def test_bad_values_of_our_own_parameters_are_named(name: str, value: Any) -> No
         model.fit(X, TARGET[kind])
     message = str(caught.value)
     assert f"{value!r}" in message
-    assert re.search(r" must (be|have) |needs one dict per", message)
+    assert re.search(r" must (be|have) |needs one dict per|is only for a multi-label y", message)
     assert not hasattr(model, "coefs_")
 
 
