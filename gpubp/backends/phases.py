@@ -26,7 +26,9 @@ from gpubp.backends.tiled_products import (
 from gpubp.kernels.elementwise import RUN
 
 TILE_ROWS = 64  # about
-MOST_WEIGHTS, LEAST_WEIGHTS = 65_536, 1_024  # of a tile
+# Weights of a layer from which a tile has twice as many rows: they are read once for each tile.
+LARGE = 1 << 19
+MOST_WEIGHTS, LEAST_WEIGHTS = 131_072, 1_024  # of a tile
 TILES = 8  # of weights, at least, where they are not too small
 
 
@@ -112,7 +114,8 @@ def _row_tiles(ops: list[Op], packs: list[Packed], deltas: list[Packed]) -> list
     if not products:
         raise Unplanned("rows are in no product")
     rows = len(products[0].out)
-    tiles: list[list[Piece]] = [[] for _ in range(-(-rows // TILE_ROWS))]
+    most = TILE_ROWS * (1 + (max(op.B.size for op in products) >= LARGE))
+    tiles: list[list[Piece]] = [[] for _ in range(-(-rows // most))]
     size = -(-rows // len(tiles))
     calls = [
         _rows_product(op, rows, packs) if isinstance(op, Product) else op.call for op in ops
