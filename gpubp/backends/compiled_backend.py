@@ -25,7 +25,7 @@ from gpubp.backends.protocol import Array, Epilogues, Recording, Step
 from gpubp.backends.step_recorder import MOST_SUMMED, StepRecorder, Unplanned
 from gpubp.backends.tape import Tape
 from gpubp.kernels.elementwise import Elementwise
-from gpubp.kernels.host.compiler import replay_library
+from gpubp.kernels.host.compiler import CompilerError, replay_library
 
 # A second worker gains nothing in a step of fewer multiply-adds than this in a forward pass.
 ONE_WORKER_LIMIT = 500_000
@@ -162,7 +162,7 @@ class CompiledBackend(NumpyBackend):
             recording = PooledRecording(cut(recorder.ops), lambda: self._workers)
             self.tiles, self.not_cut = recording.tiles, ""
             return recording
-        except Unplanned as reason:
+        except (Unplanned, CompilerError) as reason:
             self.tiles, self.not_cut = [], str(reason)
         finally:
             self._np = np
@@ -198,12 +198,15 @@ class CompiledTape(Tape):
         for ours, group in itertools.groupby(tape.calls, lambda call: isinstance(call, Call)):
             calls: list[Any] = list(group)
             self.calls += [_Together(calls)] if ours else calls
-        whole = self.calls[0] if len(self.calls) == 1 else None
-        self._at_once = AtOnce(whole) if isinstance(whole, _Together) else super().__call__
+        self._at_once = AtOnce()
 
     def __call__(self, times: int = 1) -> None:
+        whole = self.calls[0] if len(self.calls) == 1 else None
         with BLAS.limited_to(self._threads()):
-            self._at_once(times)
+            if isinstance(whole, _Together):
+                self._at_once(whole, times)
+            else:
+                super().__call__(times)
 
     @property
     def launches(self) -> dict[str, int]:

@@ -141,7 +141,10 @@ def prepare(
     if not suits:
         return None
     variables = tuple((name, dtype) for name, dtype in types.items() if name not in C_TYPES)
-    form = Form(variables, single, bias is not None, sums is not None)
+    written = [a for p, a in zip(declared, arrays, strict=False) if p.written]
+    raw = [a for p, a in zip(declared, arrays, strict=False) if p.raw and not p.written]
+    in_place = any(np.may_share_memory(a, b) for a in raw for b in written)
+    form = Form(variables, single, bias is not None, sums is not None, in_place)
     return Prepared(step, form, arrays, columns, elements)
 
 

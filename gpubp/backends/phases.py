@@ -29,6 +29,8 @@ TILE_ROWS = 64  # about
 # Weights of a layer from which a tile has twice as many rows: they are read once for each tile.
 LARGE = 1 << 19
 MOST_WEIGHTS, LEAST_WEIGHTS = 131_072, 1_024  # of a tile
+MOST_ROWS = 2048  # of a tile of weights: memory for them is kept by each thread
+MOST_TILES = 1 << 20  # of a phase, which the pool can count
 TILES = 8  # of weights, at least, where they are not too small
 
 
@@ -70,6 +72,7 @@ def cut(ops: list[Op]) -> Phases:
         raise Unplanned("it has no product")
     packs: list[Packed] = []
     phases: list[Phase] = []
+    _check_sums([op for batch in batches for op in batch.sums])
     for batch in batches:
         deltas = {op.B.ctypes.data: packed(op.B, False) for op in batch.sums if op.B.shape[1] > 1}
         phases.append(Phase(_row_tiles(batch.rows, packs, list(deltas.values()))))
@@ -77,6 +80,8 @@ def cut(ops: list[Op]) -> Phases:
             phases.append(Phase(_sum_tiles(batch.sums, _tiles_of(batch.sums), deltas)))
     _add_updates(phases, batches, rest, packs)
     before = [Phase(_pack_tiles(packs))] if packs else []
+    if not all(0 < len(phase.tiles) < MOST_TILES for phase in [*before, *phases]):
+        raise Unplanned("a phase has too many tiles, or none")
     return Phases(before, phases)
 
 
@@ -133,6 +138,8 @@ def _row_tiles(ops: list[Op], packs: list[Packed], deltas: list[Packed]) -> list
 def _rows_product(op: Product, rows: int, packs: list[Packed]) -> Call:
     if op.transpose_a or len(op.out) != rows:
         raise Unplanned("a product does not go by rows")
+    if op.A.shape[1] > MOST_SUMMED:
+        raise Unplanned(f"a layer has more than {MOST_SUMMED:,} inputs")
     key = (op.B.ctypes.data, op.B.shape, op.transpose_b)
     found = next((p for p in packs if (p.W.ctypes.data, p.W.shape, p.transposed) == key), None)
     if found is None and op.out.shape[1] > 1:
@@ -183,7 +190,7 @@ def _tiles_of(sums: list[Product]) -> list[list[_Tile]]:
 
 def _rows_per_tile(shape: tuple[int, ...], most: int) -> int:
     rows, columns = shape
-    step = max(WHOLE_PANELS, most // columns // WHOLE_PANELS * WHOLE_PANELS)
+    step = min(MOST_ROWS, max(WHOLE_PANELS, most // columns // WHOLE_PANELS * WHOLE_PANELS))
     tiles = -(-rows // step)
     even = -(-rows // tiles)
     return -(-even // WHOLE_PANELS) * WHOLE_PANELS if tiles > 1 else rows
@@ -193,6 +200,18 @@ def _rows_summed(op: Product) -> int:
     return int(op.A.shape[0] if op.transpose_a else op.A.shape[1])
 
 
+def _check_sums(sums: list[Product]) -> None:
+    """Raise `Unplanned` if one chain would add too many rows, those of all parts of a batch."""
+    summed: dict[int, int] = {}
+    for op in sums:
+        place, rows = int(op.out.ctypes.data), _rows_summed(op)
+        if op.accumulate and place not in summed:
+            raise Unplanned("a gradient is added to that of other steps")
+        summed[place] = rows + (summed[place] if op.accumulate else 0)
+        if summed[place] > MOST_SUMMED:
+            raise Unplanned(f"a batch has more than {MOST_SUMMED:,} rows")
+
+
 def _sum_tiles(
     sums: list[Product], tiles: list[list[_Tile]], deltas: dict[int, Packed]
 ) -> list[list[Piece]]:
@@ -200,8 +219,6 @@ def _sum_tiles(
     for op in sums:
         if op.transpose_b or not (op.transpose_a or len(op.A) == 1):
             raise Unplanned("a product sums over neither rows nor inputs")
-        if _rows_summed(op) > MOST_SUMMED:
-            raise Unplanned(f"a batch has more than {MOST_SUMMED:,} rows")
         delta = deltas.get(op.B.ctypes.data)
         calls[id(op)] = sums_call(op.A, op.B, delta and delta.room, op.out, op.accumulate)
     return [[Piece(calls[id(t.op)], t.begin, t.end) for t in tile] for tile in tiles]
@@ -217,6 +234,7 @@ def _add_updates(
     tiles, gradients = _tiles_of(sums), [extent(op.out) for op in sums]
     done = [op for batch in batches for op in [*batch.rows, *batch.sums]]
     gradient, updated = None, []
+    written = [*gradients]  # in the last phase
     for op in rest:
         if op.call is None:
             raise Unplanned("a product follows the gradient")
@@ -226,8 +244,14 @@ def _add_updates(
             updated += [a for a in op.aligned if overlap([extent(a)], op.writes)]
             if phases[-1].after:  # which this op may need
                 phases.append(Phase([[] for _ in tiles]))
+                written = []
+            if overlap(op.raw_reads, written):
+                raise Unplanned("an update needs more than its own elements of the gradient")
+            written += op.writes
             for pieces, ranges in zip(phases[-1].tiles, _ranges(tiles, flat), strict=True):
                 pieces += [Piece(op.call, begin, end) for begin, end in ranges]
+        elif overlap(op.writes, [extent(each.W) for each in packs]):
+            raise Unplanned("weights are updated by a step that does not go by elements")
         elif not any(op.conflicts(other) for other in done):
             phases[0].tiles.insert(0, [Piece(op.call, 0, op.call.elements)])
         else:

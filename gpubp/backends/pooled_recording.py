@@ -31,16 +31,18 @@ class _PhaseStruct(ctypes.Structure):
 class AtOnce:
     """Runs steps in goes of at most about `SECONDS`, between which Python sees an interrupt."""
 
-    def __init__(self, run: Callable[[int], None]) -> None:
-        self._run, self._most = run, 1
+    def __init__(self) -> None:
+        self._most = 1
 
-    def __call__(self, times: int) -> None:
-        """Run ``times`` steps."""
+    def __call__(self, run: Callable[[int], None], times: int) -> None:
+        """Do ``times`` steps by ``run``."""
         while times > 0:
             steps, started = min(times, self._most), perf_counter()
-            self._run(steps)
-            if perf_counter() - started < SECONDS / 2:
+            run(steps)
+            if (seconds := perf_counter() - started) < SECONDS / 2:
                 self._most = max(self._most, 2 * steps)
+            elif seconds > SECONDS:
+                self._most = max(1, steps // 2)
             times -= steps
 
 
@@ -59,7 +61,8 @@ class PooledRecording:
             ]
         )
         self.tiles = [len(phase.tiles) for phase in phases.step]
-        self._at_once = AtOnce(self._run)
+        self._at_once = AtOnce()
+        self._places: dict[int, list[tuple[Call, int]]] = {}
 
     def _items(self, phase: Phase) -> tuple[np.ndarray, np.ndarray]:
         """Return the items of a phase, and where those of each tile begin."""
@@ -72,11 +75,13 @@ class PooledRecording:
         return items(pieces), np.array(starts, np.int64)
 
     def rebind(self, before: Array, now: Array) -> bool:
-        """Read the array ``now`` from now on where ``before`` was read; return True."""
-        for call in self._calls:
-            for k, array in enumerate(call.arrays):
-                if array is before:
-                    call.arrays[k], call.data[k] = now, now.ctypes.data
+        """Read the array ``now`` where the step was recorded with ``before``; return True."""
+        if (places := self._places.get(id(before))) is None:
+            arrays = [(call, k, a) for call in self._calls for k, a in enumerate(call.arrays)]
+            places = [(call, k) for call, k, array in arrays if array is before]
+            self._places[id(before)] = places
+        for call, k in places:
+            call.arrays[k], call.data[k] = now, now.ctypes.data
         return True
 
     def _run(self, times: int) -> None:
@@ -88,7 +93,7 @@ class PooledRecording:
 
     def __call__(self, times: int = 1) -> None:
         """Do what the step does, ``times`` times."""
-        self._at_once(times)
+        self._at_once(self._run, times)
 
     @property
     def launches(self) -> dict[str, int]:

@@ -32,7 +32,10 @@ class Recording(Protocol):
         """Replay the step ``times`` times."""
 
     def rebind(self, before: Array, now: Array) -> bool:
-        """Read the array ``now`` where the step reads ``before``; return False if it cannot."""
+        """Read the array ``now`` where the step was recorded with ``before``.
+
+        Return False, and change nothing, if it cannot. The caller keeps ``before``.
+        """
 
 
 class Unrecorded:

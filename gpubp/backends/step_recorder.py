@@ -51,6 +51,12 @@ class Op:
     writes: list[Extent]
     aligned: list[np.ndarray] = field(default_factory=list)
 
+    @property
+    def raw_reads(self) -> list[Extent]:
+        """What it reads as a whole."""
+        aligned = {extent(a) for a in self.aligned}
+        return [each for each in self.reads if each not in aligned]
+
     def conflicts(self, other: Op) -> bool:
         """Return whether the two must keep their order."""
         mine, others = [*self.reads, *self.writes], [*other.reads, *other.writes]

@@ -24,6 +24,7 @@ from gpubp.training.tiled_inference import TiledInference
 
 MOST = 4  # recorded passes per thread
 KEPT_BYTES = 1 << 22  # of one pass with its parameters: larger ones gain nothing
+KEPT_TILED_BYTES = 1 << 25  # of the packed weights of a pass by compiled tiles
 _FLAT = 1024  # numbers that one dot product checks
 _ONES = {dtype: np.ones(_FLAT, dtype) for dtype in (np.dtype("f4"), np.dtype("f8"))}
 
@@ -90,7 +91,9 @@ def recorded(
     # Converted copies of the parameters would not see values written to the originals.
     same = all(map(np.may_share_memory, arrays, [*parameters.Ws, *parameters.bs]))
     plain = X.dtype in _ONES and type(loss).predict is Loss.predict
-    if (size > KEPT_BYTES and not tiled) or not (same and plain):
+    if tiled:  # keeps its packed weights, and the arrays of one chunk
+        size = network.n_parameters * X.dtype.itemsize
+    if size > (KEPT_TILED_BYTES if tiled else KEPT_BYTES) or not (same and plain):
         return None
     key = _key(estimator, X)
     if key is None:

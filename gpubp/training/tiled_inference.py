@@ -14,6 +14,7 @@ from gpubp.backprop.network import Network, Parameters, Workspace, forward
 RECORDED_CROSSOVER = 100_000_000
 # Of the widest layer in a chunk: few tiles to record, and memory that stays in the cache.
 RECORDED_BYTES = 1 << 20
+ROOM_BYTES = 1 << 26  # of the rows of X in a chunk
 
 Watch = Callable[[int, Array], None]
 
@@ -36,7 +37,8 @@ class TiledInference:
         *,
         predicts: bool = True,
     ) -> None:
-        most = max(1, RECORDED_BYTES // (max(network.sizes[1:]) * dtype.itemsize))
+        most = RECORDED_BYTES // (max(network.sizes[1:]) * dtype.itemsize)
+        most = max(1, min(most, ROOM_BYTES // (network.sizes[0] * dtype.itemsize)))
         self._rows, self._chunks = rows, -(-rows // most)
         self._size = -(-rows // self._chunks)
         work = Workspace(backend, network, self._size, dtype, deltas=False)
@@ -61,20 +63,23 @@ class TiledInference:
 
         watch : see `gpubp.training.inference.infer`; it requires predicts=False.
         """
-        for k in range(self._chunks):
-            start = min(k * self._size, self._rows - self._size)
-            self._pass(np.ascontiguousarray(X[start : start + self._size]))
-            if watch is not None:
-                watch(start, self._logits)
-            if not self._predicts:
-                self._loss.predict(self._backend, self._logits, out=self._logits)
-            outputs[start : start + self._size] = self._logits
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            for k in range(self._chunks):
+                start = min(k * self._size, self._rows - self._size)
+                self._pass(np.ascontiguousarray(X[start : start + self._size]))
+                if watch is not None:
+                    watch(start, self._logits)
+                if not self._predicts:
+                    self._loss.predict(self._backend, self._logits, out=self._logits)
+                outputs[start : start + self._size] = self._logits
 
     def _pass(self, X: np.ndarray) -> None:
         """Compute the logits, or the outputs, for the rows of one chunk."""
         if self._run.rebind(self._room, X):
-            self._run()
-            self._run.rebind(X, self._room)  # so that nothing keeps X
+            try:
+                self._run()
+            finally:  # nothing keeps X, after an interrupt neither
+                self._run.rebind(self._room, self._room)
         else:
             self._room[...] = X
             self._run()

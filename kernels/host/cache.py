@@ -13,7 +13,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,20 +96,19 @@ def one_at_a_time(folder: Path, name: str) -> Iterator[None]:
     It does not wait where the system or the folder has no locks: then several may compile.
     """
     path = folder / f"{_UNFINISHED}{name}"
-    try:
-        import fcntl
+    with ExitStack() as stack:
+        with suppress(ImportError, OSError):
+            import fcntl
 
-        file = path.open("ab")
-        fcntl.flock(file, fcntl.LOCK_EX)  # ends with its process
-    except (ImportError, OSError):
+            file = stack.enter_context(path.open("ab"))
+            stack.callback(_delete, path)
+            fcntl.flock(file, fcntl.LOCK_EX)  # ends with its process
         yield
-        return
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink()
-        file.close()
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def store(made: Path, folder: Path, name: str) -> Path | None:

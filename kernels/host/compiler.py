@@ -79,13 +79,15 @@ class Form(NamedTuple):
 
     types : (variable, dtype name) of each type variable. single : for each parameter, whether it is
     one number for all elements. bias : whether a bias vector is added to each row of the first
-    parameter. sums : whether the rows of the last parameter are summed.
+    parameter. sums : whether the rows of the last parameter are summed. in_place : whether a raw
+    input is the same array as an output.
     """
 
     types: tuple[tuple[str, str], ...]
     single: tuple[bool, ...]
     bias: bool = False
     sums: bool = False
+    in_place: bool = False
 
 
 def compiled(step: Elementwise, form: Form) -> Any:
@@ -145,8 +147,8 @@ def source(step: Elementwise, form: Form) -> str:
     whole, each, after = "", "", ""
     for k, (p, single) in enumerate(zip(parameters(step), form.single, strict=True)):
         c_type, const = C_TYPES.get(p.type, p.type), "" if p.written else "const "
-        if p.raw:  # an input is never the same array as an output
-            only = "" if p.written else "__restrict "
+        if p.raw:
+            only = "" if p.written or form.in_place else "__restrict "
             whole += f"{const}{c_type}* {only}{p.name} = ({c_type}*)data[{k}];\n"
         elif form.bias and k == 0:
             whole += f"const {c_type}* {p.name}_ = ({c_type}*)data[{k}];\n"

@@ -4,6 +4,7 @@
 // its bits depend on neither. A product of one column is a sum of LANES chains, added in a fixed order.
 #include <algorithm>
 #include <cstddef>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -39,7 +40,12 @@ template <typename T> static T* room(N size) {
     static thread_local struct Room { void* p = nullptr; N size = 0; ~Room() { free(p); } } here;
     if (here.size < size) {
         free(here.p);
+        here.size = 0;
         here.p = aligned_alloc(64, (size * sizeof(T) + 63) / 64 * 64);
+        if (!here.p) {
+            std::fputs("gpubp: no memory for a matrix product\n", stderr);
+            std::abort();
+        }
         here.size = size;
     }
     return (T*)here.p;

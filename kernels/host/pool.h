@@ -38,8 +38,22 @@ static inline void pause_spinning() {
 #endif
 }
 
+#if defined(__unix__) || defined(__APPLE__)
+struct SignalsBlocked {
+    sigset_t before;
+    SignalsBlocked() {
+        sigset_t all;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+    }
+    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before, nullptr); }
+};
+#else
+struct SignalsBlocked { ~SignalsBlocked() {} };
+#endif
+
 class Pool {
-    static constexpr int TILE_BITS = 24;
+    static constexpr int TILE_BITS = 20;
     static constexpr long SPIN_NS = 10000;
     // Phase << TILE_BITS | the next tile; phase << TILE_BITS | the number of its tiles.
     alignas(128) std::atomic<uint64_t> state{0};
@@ -51,6 +65,7 @@ class Pool {
     std::condition_variable woken, needed;
     std::atomic<bool> busy{false};
     int threads = 1;
+    bool refused = false;
     // Of the running job; changed between phases only, by the worker that ends one.
     const Phase* phases = nullptr;
     ptrdiff_t n_phases = 0, left = 0;
@@ -73,11 +88,14 @@ class Pool {
         const auto now = std::chrono::steady_clock::now();
         if (now - last < std::chrono::milliseconds(2)) return;
         last = now;
-        cpu_set_t all, others;
+        cpu_set_t all, others, after;
         if (sched_getaffinity(0, sizeof all, &all)) return;
         others = all;
         CPU_CLR(cpu, &others);
-        if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others)) sched_setaffinity(0, sizeof all, &all);
+        if (!CPU_COUNT(&others) || sched_setaffinity(0, sizeof others, &others)) return;
+        // Unless somebody else has changed it in the meantime.
+        if (!sched_getaffinity(0, sizeof after, &after) && CPU_EQUAL(&after, &others))
+            sched_setaffinity(0, sizeof all, &all);
 #else
         (void)last;
 #endif
@@ -101,8 +119,9 @@ class Pool {
 #endif
                 if (id != 0) leave_cpu_of_caller(moved);
                 const Phase& current = phases[n_phases - 1 - (left - 1) % n_phases];
+                const ptrdiff_t tiles = current.tiles;  // read before others may end the job
                 run_tile(current, (ptrdiff_t)(now & ((1u << TILE_BITS) - 1)));
-                if (done.fetch_add(1) + 1 == current.tiles) finish(current, phase);
+                if (done.fetch_add(1) + 1 == tiles) finish(current, phase);
                 continue;
             }
             wait(phase);
@@ -130,20 +149,19 @@ class Pool {
         sleepers.fetch_sub(1);
     }
 
+    // Start threads until there are so many workers, or the system gives no more.
     void start_threads(int workers) {
-        for (; threads < workers; ++threads) {
-#if defined(__unix__) || defined(__APPLE__)
-            sigset_t all, before;  // a signal is for the threads of the program
-            sigfillset(&all);
-            pthread_sigmask(SIG_SETMASK, &all, &before);
-#endif
-            std::thread([this, id = threads] {
-                const NoSubnormals here;
-                work(id, UINT64_MAX);
-            }).detach();
-#if defined(__unix__) || defined(__APPLE__)
-            pthread_sigmask(SIG_SETMASK, &before, nullptr);
-#endif
+        const SignalsBlocked here;  // in the new threads: a signal is for those of the program
+        for (; threads < workers && !refused; ++threads) {
+            try {
+                std::thread([this, id = threads] {
+                    const NoSubnormals there;
+                    work(id, UINT64_MAX);
+                }).detach();
+            } catch (...) {
+                refused = true;
+                return;
+            }
         }
     }
 
@@ -151,10 +169,7 @@ public:
     // Run all phases, ``times`` times, and return true; or false where another thread uses the pool.
     bool run(const Phase* given, ptrdiff_t n, ptrdiff_t times, int workers) {
         if (busy.exchange(true)) return false;
-        try {
-            start_threads(workers);
-        } catch (...) {  // the system gives no more threads
-        }
+        start_threads(workers);
         phases = given;
         n_phases = n;
         left = n * times;

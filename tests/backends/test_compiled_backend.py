@@ -262,9 +262,9 @@ def test_an_interrupt_waits_for_few_steps(seconds: float, monkeypatch: pytest.Mo
         now[0] += seconds * times
 
     monkeypatch.setattr(pooled_recording, "perf_counter", lambda: now[0])
-    replay = AtOnce(make)
+    at_once = AtOnce()
     for times in (1, 1, 500, 3, 500):
-        replay(times)
+        at_once(make, times)
     assert sum(made) == 1005
     most = max(1, SECONDS / seconds)
     assert max(made) <= most

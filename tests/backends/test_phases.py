@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import make_optimizer
 from gpubp.kernels.elementwise import Elementwise
+from gpubp.kernels.host.compiler import CompilerError
 from gpubp.training.batches import Batches
 from gpubp.training.trainer import OptimizerState, Trainer
 from tests.cuda_stand_in.kernels import skip_without_compiler
@@ -124,3 +127,56 @@ def test_epochs_are_those_of_the_same_calls_in_order(
 
 def refuse(_: Any) -> Any:
     raise Unplanned("asked for")
+
+
+def test_an_update_that_reads_the_gradient_as_a_whole_is_not_cut() -> None:
+    """Its tiles would not pack the weights that it updates."""
+    backend = CompiledBackend()
+    X, W = np.ones((5, 16)), np.ones((16, 4))
+    Z, dW = np.empty((5, 4)), np.zeros((16, 4))
+    numpy: Any = lambda np, grad, theta: np.subtract(theta, grad, out=theta)  # noqa: E731
+    update = Elementwise("whole", "raw T grad", "T theta", "theta = theta - grad[i]", numpy)
+
+    def step() -> None:
+        backend.gemm(X, W, out=Z)
+        backend.gemm(X, Z, out=dW, transpose_a=True)
+        backend.run(update, dW.reshape(-1), out=W.reshape(-1))
+
+    run = backend.record(step)
+    assert "does not go by elements" in backend.not_cut
+    run(2)
+    assert W[0, 0] == (1 - 5 * 16) - 5 * 16 * (1 - 5 * 16)
+
+
+def test_a_gradient_that_is_added_to_others_is_left_to_blas() -> None:
+    """One chain over the rows of many steps would lose digits."""
+    backend, A, out = CompiledBackend(), np.ones((5, 4)), np.zeros((4, 3))
+    Z, W = np.empty((5, 3)), np.ones((4, 3))
+
+    def step() -> None:
+        backend.gemm(A, W, out=Z)
+        backend.gemm(A, Z, out=out, transpose_a=True, accumulate=True)
+
+    backend.record(step)(2)
+    assert "added to that of other steps" in backend.not_cut
+    assert (out == 2 * 5 * 4).all()
+
+
+def test_products_that_cannot_be_compiled_are_left_to_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: str) -> Any:
+        raise CompilerError("gemm.h is broken")
+
+    monkeypatch.setattr("gpubp.backends.step_recorder.gemm_library", broken)
+    monkeypatch.setattr("gpubp.backends.step_recorder._COMPILED", set())
+    assert isinstance(trainer()._full, CompiledTape)
+
+
+def test_a_recording_is_freed_without_the_garbage_collector() -> None:
+    made = trainer()
+    freed = weakref.ref(made._full)
+    gc.disable()
+    try:
+        del made
+        assert freed() is None
+    finally:
+        gc.enable()
