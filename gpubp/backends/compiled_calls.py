@@ -17,6 +17,7 @@ from gpubp.kernels.host.compiler import (
     C_TYPES,
     CompilerError,
     Form,
+    Parameter,
     compiled,
     parameters,
     replay_library,
@@ -118,34 +119,36 @@ def prepare(
         argument if isinstance(argument, np.ndarray) else np.array([argument], types[p.type])
         for p, argument in zip(declared, arguments, strict=True)
     ]
+    pairs = list(zip(declared, arrays, strict=True))
     if all(p.raw for p in declared if p.written):  # by rows
-        elements = len(next(a for p, a in zip(declared, arrays, strict=True) if p.written))
+        elements = len(next(a for p, a in pairs if p.written))
     else:
-        elements = max(a.size for p, a in zip(declared, arrays, strict=True) if not p.raw)
-    single = tuple(not p.raw and a.size == 1 for p, a in zip(declared, arrays, strict=True))
-    suits = all(
+        elements = max(a.size for p, a in pairs if not p.raw)
+    single = tuple(not p.raw and a.size == 1 for p, a in pairs)
+    row, columns = sums if bias is None else bias, 0
+    if row is not None:
+        arrays.append(row)
+        columns = row.size
+        if not row.flags.c_contiguous or row.dtype != arrays[0].dtype:
+            return None
+    uneven = step.prologue and elements % RUN
+    if uneven or (sums is not None and single[-1]) or not _suit(pairs, types, elements):
+        return None
+    variables = tuple((name, dtype) for name, dtype in types.items() if name not in C_TYPES)
+    raw = [a for p, a in pairs if p.raw and not p.written]
+    in_place = any(np.may_share_memory(a, b) for a in raw for p, b in pairs if p.written)
+    form = Form(variables, single, bias is not None, sums is not None, in_place)
+    return Prepared(step, form, arrays, columns, elements)
+
+
+def _suit(pairs: list[tuple[Parameter, Array]], types: dict[str, str], elements: int) -> bool:
+    """Return whether arrays have the types and sizes that their parameters need."""
+    return all(
         array.dtype.name == types[p.type]
         and array.flags.c_contiguous
         and (p.raw or array.size == elements or (array.size == 1 and not p.written))
-        for p, array in zip(declared, arrays, strict=True)
+        for p, array in pairs
     )
-    if step.prologue:
-        suits = suits and elements % RUN == 0
-    columns = 0
-    if (row := sums if bias is None else bias) is not None:
-        arrays.append(row)
-        columns = row.size
-        suits = suits and row.flags.c_contiguous and row.dtype == arrays[0].dtype
-    if sums is not None:
-        suits = suits and not single[-1]
-    if not suits:
-        return None
-    variables = tuple((name, dtype) for name, dtype in types.items() if name not in C_TYPES)
-    written = [a for p, a in zip(declared, arrays, strict=False) if p.written]
-    raw = [a for p, a in zip(declared, arrays, strict=False) if p.raw and not p.written]
-    in_place = any(np.may_share_memory(a, b) for a in raw for b in written)
-    form = Form(variables, single, bias is not None, sums is not None, in_place)
-    return Prepared(step, form, arrays, columns, elements)
 
 
 def _dtype_names(declared: Sequence[Any], arguments: tuple[Any, ...]) -> dict[str, str]:
