@@ -40,15 +40,26 @@ def read_table(
 ) -> Table:
     """Return the table in a file, in files of a pattern, or on standard input.
 
-    path: a path, a pattern such as "data/*.csv", or "-" for standard input.
-    options: how to read the file.
-    target_file: .npy file with y, (n,) or (n, k), for a path that is an .npy.
-    targets: names of the target columns, whose cells are kept as written; None: the last column,
-        or y of an array file.
-    known: names of a model's columns, to detect whether the first line of CSV is a header.
-    as_text: names of columns whose cells are kept as written, even if all are numbers.
+    Parameters
+    ----------
+    path
+        A path, a pattern such as ``data/*.csv``, or "-" for standard input.
+    options
+        How to read the file.
+    target_file
+        An .npy file with y, (n,) or (n, k), for a path that is an .npy file.
+    targets
+        Names of the target columns, whose cells are kept as written. None: the last column, or y of
+        an array file.
+    known
+        Names of a model's columns, to detect whether the first line of CSV is a header.
+    as_text
+        Names of columns whose cells are kept as written, even if all are numbers.
 
-    Raises DataError for a file that cannot be used, a file without rows, and an unknown target.
+    Raises
+    ------
+    DataError
+        For a file that cannot be used, a file without rows, and an unknown target.
     """
     array = _array_path(path)
     if target_file is not None and (array is None or array.suffix.lower() != ".npy"):
