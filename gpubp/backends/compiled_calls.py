@@ -16,6 +16,7 @@ from gpubp.kernels.elementwise import RUN, Elementwise
 from gpubp.kernels.host.compiler import (
     C_TYPES,
     CompilerError,
+    CompilerKilledError,
     Form,
     Parameter,
     compiled,
@@ -79,7 +80,11 @@ class Prepared(NamedTuple):
 
     def compile(self) -> Any:
         """Return the compiled function; None, with one warning, if it cannot be compiled."""
-        return _function(self.step, self.form)
+        try:
+            return _function(self.step, self.form)
+        except CompilerKilledError as error:  # is tried again in the next training
+            warnings.warn(f"NumPy computes {self.step.name}: {error}", stacklevel=2)
+            return None
 
     def call(self) -> Call | None:
         """Return the call of the compiled step; None if it cannot be compiled."""
@@ -165,6 +170,8 @@ def _function(step: Elementwise, form: Form) -> Any:
     """Return the compiled step; None, with one warning, if it cannot be compiled."""
     try:
         return compiled(step, form)
+    except CompilerKilledError:
+        raise
     except CompilerError as error:
         warnings.warn(f"NumPy computes {step.name}: {error}", stacklevel=2)
         return None

@@ -15,12 +15,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from gpubp.settings import cache_folder
 
 _LIBRARY = re.compile("[0-9a-f]{32}-[0-9a-f]{32}\\.so")
 _UNFINISHED = "unfinished-"  # prefix of the name of a file that is being written
+_LOCKED: set[BinaryIO] = set()  # files whose locks are held, or waited for
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -102,7 +103,10 @@ def one_at_a_time(folder: Path, name: str) -> Iterator[None]:
 
             file = stack.enter_context(path.open("ab"))
             stack.callback(_delete, path)
+            _LOCKED.add(file)
+            stack.callback(_LOCKED.discard, file)
             fcntl.flock(file, fcntl.LOCK_EX)  # ends with its process
+            stack.callback(fcntl.flock, file, fcntl.LOCK_UN)  # in forked children too
         yield
 
 
@@ -135,3 +139,15 @@ def store(made: Path, folder: Path, name: str) -> Path | None:
 def digest(content: bytes) -> str:
     """Return a hash of ``content`` in 32 hex digits."""
     return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _close_in_child() -> None:
+    """Close the locks that a forked child has inherited: nobody there would end them."""
+    for file in [*_LOCKED]:
+        with suppress(OSError):
+            file.close()
+    _LOCKED.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)

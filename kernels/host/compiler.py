@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -49,6 +49,10 @@ _PREFIX, _STALE_SECONDS = "gpubp-compiled-", 3600
 
 class CompilerError(RuntimeError):
     """There is no C++ compiler, or it failed."""
+
+
+class CompilerKilledError(CompilerError):
+    """The C++ compiler was ended by a signal; it may work the next time."""
 
 
 class Parameter(NamedTuple):
@@ -127,10 +131,21 @@ def gemm_library(dtype: str) -> ctypes.CDLL:
 
 
 def compile_at_once(jobs: list[Callable[[], Any]]) -> None:
-    """Call ``jobs``, which may start compilers, in as many threads as there are processors."""
+    """Call ``jobs``, which may start compilers, in as many threads as there are processors.
+
+    Those for which no thread starts, as at the end of a program, are called one after the other.
+    """
+    started: list[Future[Any]] = []
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for job in [threads.submit(job) for job in jobs]:
-            job.result()
+        for job in jobs:
+            try:
+                started.append(threads.submit(job))
+            except RuntimeError:
+                break
+        for future in started:
+            future.result()
+    for job in jobs[len(started) :]:
+        job()
 
 
 def _text(*names: str) -> str:
@@ -260,6 +275,8 @@ def _build(command: tuple[str, ...], flags: tuple[str, ...], text: str, place: P
     except OSError as error:
         raise CompilerError(f"{whole} cannot be written ({error})") from error
     built = _run([*command, *flags, str(whole), "-o", str(made)])
+    if built.returncode < 0 or "signal terminated" in built.stderr:
+        raise CompilerKilledError(f"{shlex.join(command)} was killed")
     if built.returncode or not made.exists():
         told = built.stderr.strip()[-500:] or "there is no output file"
         raise CompilerError(f"{shlex.join(command)} does not compile for this processor: {told}")
@@ -278,7 +295,12 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 @cache
 def _compiler() -> tuple[str, ...]:
     """Return the command of the C++ compiler: $CXX, or the first compiler that is installed."""
-    if chosen := shlex.split(os.environ.get("CXX", "")):
+    given = os.environ.get("CXX", "")
+    try:
+        chosen = shlex.split(given)
+    except ValueError as error:
+        raise CompilerError(f"CXX is {given!r}, which is not a command ({error})") from None
+    if chosen:
         return tuple(chosen)
     for name in ("g++", "clang++", "c++"):
         if shutil.which(name):

@@ -194,3 +194,76 @@ def test_processes_that_start_together_compile_once(folder: Path, tmp_path: Path
     assert [each.wait(60) for each in started] == [0, 0, 0]
     assert sum(" -o " in line for line in log.read_text().splitlines()) == 1
     assert [path.suffix for path in folder.iterdir()] == [".so"]
+
+
+FORK_WHILE_COMPILING = """
+import os, sys, threading, time
+from pathlib import Path
+from gpubp.kernels.host.compiler import replay_library
+folder = Path(os.environ["GPUBP_CACHE_DIR"], "compiled")
+thread = threading.Thread(target=replay_library)
+thread.start()
+while not (folder.is_dir() and any(folder.glob("unfinished-*"))): time.sleep(0.01)
+if (child := os.fork()) == 0:
+    replay_library.cache_clear()
+    os._exit(not replay_library().replay)
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def slow_compiler(folder: Path) -> dict[str, str]:
+    """Return an environment whose C++ compiler takes half a second longer."""
+    script = folder / "slow-g++"
+    script.write_text('#!/bin/sh\nsleep 0.5\nexec g++ "$@"\n')
+    script.chmod(0o755)
+    return os.environ | {"CXX": str(script)}
+
+
+@POSIX
+def test_a_child_that_is_forked_while_a_thread_compiles_compiles_too(
+    folder: Path, tmp_path: Path
+) -> None:
+    skip_without_compiler()
+    command = [sys.executable, "-W", "ignore", "-c", FORK_WHILE_COMPILING]
+    environment = slow_compiler(tmp_path)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "0\n"
+
+
+def test_jobs_for_which_no_thread_starts_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    called: list[int] = []
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor.submit", refuse)
+    compiler.compile_at_once([lambda k=k: called.append(k) for k in range(3)])
+    assert called == [0, 1, 2]
+
+
+@POSIX
+def test_a_compiler_that_was_killed_is_tried_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip_without_compiler()
+    script = tmp_path / "killed"
+    script.write_text('#!/bin/sh\ncase "$*" in *--version*) ;; *) kill -9 $$ ;; esac\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    compiler._compiler.cache_clear()
+    with pytest.raises(compiler.CompilerKilledError, match="was killed"):
+        compiler.replay_library()
+    monkeypatch.delenv("CXX")
+    compiler._compiler.cache_clear()
+    assert compiler.replay_library().replay
+
+
+def test_a_command_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", 'g++ "x')
+    compiler._compiler.cache_clear()
+    with pytest.raises(compiler.CompilerError, match="is not a command"):
+        compiler._compiler()
+    monkeypatch.delenv("CXX")
+    compiler._compiler.cache_clear()
