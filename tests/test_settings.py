@@ -12,6 +12,7 @@ import pytest
 
 import gpubp
 from gpubp import settings
+from gpubp.backends.blas_threads import _libraries
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.select import BackendUnavailableError, get_backend
 from gpubp.kernels.host import compiler
@@ -28,8 +29,8 @@ def env(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """An environment without variables of gpubp; nothing was compiled yet."""
     for name in settings.VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    for each in (compiler._compiler, compiler.replay_library):
-        each.cache_clear()
+    for each in (compiler._compiler, compiler.replay_library, _libraries):
+        each.cache_clear()  # other tests may have loaded a BLAS library since
     yield monkeypatch
     for each in (compiler._compiler, compiler.replay_library):
         each.cache_clear()
