@@ -97,6 +97,7 @@ def test_compiled_is_the_default_where_there_is_a_compiler(env: pytest.MonkeyPat
     for large in ((10**7, 1), (10, 1000), (None, 1)):
         made = get_backend("cpu", large[0], compiled="auto", steps=large[1])
         assert type(made).__name__ == kind
+        assert made.reason == "asked for; with compiled steps"
     env.setenv("GPUBP_COMPILED", "1")
     assert type(get_backend("cpu", 10, compiled="auto")).__name__ == kind
     assert type(get_backend("cpu", compiled=False)).__name__ == "NumpyBackend"

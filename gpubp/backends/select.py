@@ -98,7 +98,7 @@ def _host(reason: str, compiled: Compiled, work: int | None, steps: int) -> Back
     if default is False:
         return NumpyBackend(f"{reason}; not compiled, since GPUBP_COMPILED=0")
     try:
-        return CompiledBackend(reason)
+        return CompiledBackend(f"{reason}; with compiled steps")
     except CompilerError as error:
         if by_size:
             return NumpyBackend(f"{reason}; not compiled: {error}")
