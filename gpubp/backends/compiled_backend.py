@@ -1,7 +1,9 @@
-"""NumPy on the host, with the elementwise parts of a recorded step compiled for its processor.
+"""NumPy on the host, with recorded steps compiled for its processor.
 
-The compiled code is the body that CUDA runs. A part that would not be faster stays with NumPy.
-Compiled parts and the matrix products between them are called from C, without Python.
+The compiled code of an elementwise step is the body that CUDA runs. A step that consists of
+compiled calls only is cut into tiles (`gpubp.backends.phases`), with matrix products of gpubp's
+own. In another step, consecutive compiled calls and the products of BLAS between them are one call
+into C.
 """
 
 from __future__ import annotations
@@ -74,8 +76,6 @@ class CompiledEpilogues(Epilogues):
     ) -> bool:
         backend, step = self._backend, activation.delta
         if db is None or step is None or not step.vectorizes or not backend.is_recording:
-            return False
-        if backend.recorder is not None:  # which sums by columns, not by rows
             return False
         if len(out) > MOST_SUMMED or (call := bind(step, (out, kept, out), sums=db)) is None:
             return False

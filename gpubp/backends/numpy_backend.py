@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 ONE_THREAD_LIMIT = 5_000_000
 
 
+def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return an uninitialised array that begins at a multiple of ALIGNMENT."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    block = np.empty(size + ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + size].view(dtype).reshape(shape)
+
+
 class NumpyBackend:
     """NumPy on the host; see `gpubp.backends.protocol.Backend`."""
 
@@ -44,11 +53,7 @@ class NumpyBackend:
         return np.asarray(array)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        dtype = np.dtype(dtype)
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        block = np.empty(size + ALIGNMENT, np.uint8)
-        start = -block.ctypes.data % ALIGNMENT
-        return block[start : start + size].view(dtype).reshape(shape)
+        return aligned(shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         array = self.empty(shape, dtype)

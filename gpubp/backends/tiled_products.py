@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp.backends.compiled_calls import Call
+from gpubp.backends.numpy_backend import aligned
 from gpubp.backends.protocol import ALIGNMENT
 from gpubp.kernels.host.compiler import gemm_library
 
@@ -25,10 +26,8 @@ def packed(W: np.ndarray, transposed: bool) -> Packed:
     """Return room for ``W``, which `pack_call` fills."""
     rows, columns = W.shape[::-1] if transposed else W.shape
     lanes = ALIGNMENT // W.itemsize  # at least those of a vector
-    size = rows * (-(-columns // lanes) * lanes)
-    block = np.zeros(size * W.itemsize + ALIGNMENT, np.uint8)
-    start = -block.ctypes.data % ALIGNMENT
-    room = block[start : start + size * W.itemsize].view(W.dtype)
+    room = aligned((rows * (-(-columns // lanes) * lanes),), W.dtype)
+    room[...] = 0  # also of the columns that fill up a vector
     return Packed(W, transposed, room)
 
 

@@ -28,8 +28,8 @@ from gpubp.estimators.fitted_attributes import rollback, set_fitted, warn_why_st
 from gpubp.estimators.given_weights import check_columns_of_X, weights_of
 from gpubp.estimators.hyperparameters import Hyperparameters
 from gpubp.estimators.kept_steps import forget_steps, keep, train_on
+from gpubp.estimators.recorded_predictions import forget_passes, recorded, replayed
 from gpubp.estimators.scoring import Scorer
-from gpubp.estimators.small_predictions import forget_passes, recorded, replayed
 from gpubp.estimators.start import start_of
 from gpubp.estimators.validation_split import check_columns, hold_out, named
 from gpubp.logger import LOGGER

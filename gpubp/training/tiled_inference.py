@@ -42,7 +42,7 @@ class TiledInference:
         self._rows, self._chunks = rows, -(-rows // most)
         self._size = -(-rows // self._chunks)
         work = Workspace(backend, network, self._size, dtype, deltas=False)
-        self._room, self._logits, self.n_bytes = work.X, work.logits, sum(A.nbytes for A in work.As)
+        self._room, self._logits = work.X, work.logits
         self._backend, self._loss, self._predicts = backend, loss, predicts
 
         def step() -> None:

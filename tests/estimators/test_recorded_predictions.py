@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from gpubp import MLPClassifier, MLPRegressor
-from gpubp.estimators import small_predictions
+from gpubp.estimators import recorded_predictions
 from gpubp.estimators.per_thread import PerThread
 from gpubp.kernels.activations import ACTIVATIONS
 
@@ -31,14 +31,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def recordings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The numbers of rows of the passes that are recorded."""
     rows: list[int] = []
-    make = small_predictions.RecordedInference
+    make = recorded_predictions.RecordedInference
 
     def counted(*arguments: Any) -> Any:
         rows.append(arguments[4])
         return make(*arguments)
 
-    monkeypatch.setattr(small_predictions, "RecordedInference", counted)
-    monkeypatch.setattr(small_predictions, "_PASSES", PerThread(small_predictions.MOST))
+    monkeypatch.setattr(recorded_predictions, "RecordedInference", counted)
+    monkeypatch.setattr(recorded_predictions, "_PASSES", PerThread(recorded_predictions.MOST))
     return rows
 
 
@@ -49,8 +49,8 @@ def fitted(kind: Any = MLPClassifier, y: Any = LABELS, dtype: Any = float, **opt
 
 def unrecorded(model: Any, rows: np.ndarray, method: str = "predict") -> np.ndarray:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(small_predictions, "KEPT_BYTES", 0)
-        patch.setattr(small_predictions, "_PASSES", PerThread(small_predictions.MOST))
+        patch.setattr(recorded_predictions, "KEPT_BYTES", 0)
+        patch.setattr(recorded_predictions, "_PASSES", PerThread(recorded_predictions.MOST))
         return getattr(model, method)(rows)  # type: ignore[no-any-return]
 
 
@@ -201,7 +201,7 @@ def test_passes_are_few_and_freed_with_their_estimator(recordings: list[int]) ->
     for n in (1, 2, 3, 4, 5, 5, 4, 3, 2, 1):
         model.predict(X[:n])
     assert recordings == [1, 2, 3, 4, 5, 1]
-    kept = small_predictions._PASSES.kept
+    kept = recorded_predictions._PASSES.kept
     assert [each.key[0][0] for each in kept] == [4, 3, 2, 1]
     weights = weakref.ref(model.coefs_[0])
     del model
