@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from gpubp.backends.blas_threads import usable_cores as cores
 from gpubp.version import __version__
 
 PACKAGES = (
@@ -46,13 +47,6 @@ def machine(device: str) -> dict[str, Any]:
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "device": {"name": "cpu"} if device == "cpu" else _cuda(device),
     }
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def installed(package: str) -> str | None:

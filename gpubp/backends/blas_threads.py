@@ -10,6 +10,13 @@ from threading import RLock, get_ident
 from typing import Any, NamedTuple
 
 
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class _Limit(NamedTuple):
     threads: int
     thread: int  # identifier of the thread that set the limit

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from gpubp.backends.blas_threads import BLAS
+from gpubp.backends.blas_threads import BLAS, usable_cores
 from gpubp.backends.compiled_calls import COPY, Call, bind, items, product
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.phases import cut
@@ -180,10 +179,7 @@ def _workers(threads: int | None, work: int) -> int:
     """Return how many threads a step takes: those asked for, or those that others leave to us."""
     if threads is None and work <= ONE_WORKER_LIMIT:
         return 1
-    allowed = (
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
-    return max(1, min(len(allowed), BLAS.threads() if threads is None else int(threads)))
+    return max(1, min(usable_cores(), BLAS.threads() if threads is None else int(threads)))
 
 
 class CompiledTape(Tape):

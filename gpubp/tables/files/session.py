@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpubp.backends.blas_threads import usable_cores
 from gpubp.tables.table import Array, DataError
 
 _MEMORY = re.compile(r"out of memory|could not allocate|failed to allocate", re.IGNORECASE)
@@ -20,8 +20,7 @@ _MEMORY = re.compile(r"out of memory|could not allocate|failed to allocate", re.
 
 def thread_count() -> int:
     """Return the number of threads for DuckDB: the CPUs of this process, at most 8."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(8, usable or 1)
+    return min(8, usable_cores())
 
 
 class RefusedError(DataError):
