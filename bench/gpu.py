@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 
 import click
 
+from gpubp.backends.blas_threads import usable_cores
 from gpubp.backends.select import BackendUnavailableError, get_backend
 from gpubp.bench import runner
 from gpubp.bench.cases import Case
 from gpubp.bench.isolation import isolated_rows, logged_rows
-from gpubp.bench.machine import cores, machine, slug
+from gpubp.bench.machine import machine, slug
 from gpubp.bench.peers import PEERS
 from gpubp.bench.report import table
 from gpubp.bench.results import Part, Results, Row, load, make_folder_of, merge, row_name, save
@@ -210,7 +211,7 @@ class Run:
         begun, suite = monotonic(), steps_suite(name, self.device)
         ceilings = self.results["ceilings"].rows if "ceilings" in self.results else ()
         # One thread on the CPU, because other programs may run during a rehearsal.
-        threads = 1 if self.device == "cpu" else cores()
+        threads = 1 if self.device == "cpu" else usable_cores()
         plan = runner.Plan(suite, threads, device=self.device, ceilings=ceilings, until=until)
         self._begin(name, len(suite.cases), until - begun)
         with closing(runner.Run(plan, self.path).measure()) as measured:

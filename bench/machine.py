@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from gpubp.backends.blas_threads import usable_cores as cores
+from gpubp.backends.blas_threads import usable_cores
 from gpubp.version import __version__
 
 PACKAGES = (
@@ -42,7 +42,7 @@ def machine(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu(),
-        "cores": cores(),
+        "cores": usable_cores(),
         "packages": {name: found for name in PACKAGES if (found := installed(name))},
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "device": {"name": "cpu"} if device == "cpu" else _cuda(device),

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.blas_threads import usable_cores
 from gpubp.bench.cases import FLOOR, Case
 from gpubp.bench.isolation import measured, own_stdout
-from gpubp.bench.machine import cores
 from gpubp.bench.peers import PEERS
 from gpubp.bench.peers.protocol import Learner, Session
 from gpubp.bench.results import Row, SkippedError, Timing, row_to_json
@@ -193,7 +193,7 @@ def _loss(case: Case, outputs: np.ndarray, y: np.ndarray) -> float:
 
 def pin(case: Case, threads: int) -> None:
     """Limit this process to ``threads`` cores if no variable limits the library's threads."""
-    if case.peer == "jax_scan" and threads < cores() and hasattr(os, "sched_setaffinity"):
+    if case.peer == "jax_scan" and threads < usable_cores() and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 

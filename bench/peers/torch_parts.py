@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.bench.machine import cores
+from gpubp.backends.blas_threads import usable_cores
 from gpubp.bench.peers.protocol import Peer, Session, missing
 from gpubp.bench.timing import Clock, EventClock, HostClock
 from gpubp.bench.workloads import MOMENTUM, Workload
@@ -50,7 +50,7 @@ class TorchWorkload:
         import torch
 
         torch.set_float32_matmul_precision("high" if workload.precision == "tf32" else "highest")
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or cores()))
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or usable_cores()))
         self.workload, self.device = workload, torch.device(device)
         self._data = [torch.from_numpy(values) for values in workload.data()]
         self.is_class = workload.loss == "cross_entropy" and workload.sizes[-1] > 1

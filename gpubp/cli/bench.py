@@ -104,7 +104,7 @@ def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: 
 
 
 def _plan(name: str, options: dict[str, Any]) -> Plan:
-    from gpubp.bench.machine import cores
+    from gpubp.backends.blas_threads import usable_cores
     from gpubp.bench.runner import Plan
     from gpubp.bench.suite import SuiteError, read_suite
 
@@ -112,9 +112,10 @@ def _plan(name: str, options: dict[str, Any]) -> Plan:
         suite = _narrowed(read_suite(name), options)
     except SuiteError as error:
         raise click.UsageError(str(error)) from None
-    threads = options["threads"] or cores()
-    if threads > cores():
-        raise click.UsageError(f"--threads {threads}: there are {cores()} cores; give at most that")
+    cores = usable_cores()
+    threads = options["threads"] or cores
+    if threads > cores:
+        raise click.UsageError(f"--threads {threads}: there are {cores} cores; give at most that")
     return Plan(suite, threads, options["keep_env"])
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpubp.bench.machine import VARIABLES, cores, installed
+from gpubp.backends.blas_threads import usable_cores
+from gpubp.bench.machine import VARIABLES, installed
 from gpubp.settings import VARIABLES as SETTINGS
 from gpubp.settings import SettingError, default_device
 
@@ -50,7 +51,7 @@ def _machine() -> list[tuple[str, str]]:
         ("gpubp", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("packages", packages),
-        ("cpu", _counted(cores(), "cores")),
+        ("cpu", _counted(usable_cores(), "cores")),
     ]
 
 
