@@ -90,7 +90,7 @@ def step_microseconds(name: str, way: str, seconds: float) -> float:
     import numpy as np
 
     from gpubp import MLPClassifier, MLPRegressor
-    from gpubp.estimators.mlp import fit_estimator
+    from gpubp.estimators.fit_estimators import fit_estimator
 
     (inputs, *hidden, outputs), batch, rows = NETWORKS[name]
     compiled, threads = WAYS[way]

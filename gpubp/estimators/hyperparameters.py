@@ -195,11 +195,14 @@ class Hyperparameters(BaseEstimator):
             steps=steps,
         )
 
-    def _training_backend(self, n_rows: int, network: Network) -> Backend:
-        """Return the backend that trains on ``n_rows`` rows."""
+    def _training_backend(self, n_rows: int, network: Network, together: int = 1) -> Backend:
+        """Return the backend that trains on ``n_rows`` rows.
+
+        together : the number of similar networks to be trained at once.
+        """
         batch = self._batch_rows(n_rows)
         steps = -(-n_rows // batch)
-        return self._backend(batch, network, compiled=self.compiled, steps=steps)
+        return self._backend(together * batch, network, compiled=self.compiled, steps=steps)
 
     def _compiles_inference(self, work: int) -> Compiled:
         """Return whether predictions of so many multiply-adds are compiled, if they can be."""
@@ -228,7 +231,7 @@ class Hyperparameters(BaseEstimator):
             warnings.warn(
                 f"weight_decay={self.weight_decay!r} has no effect with solver={self.solver!r}; "
                 f"use a solver among {sorted(of)}, or alpha for an L2 penalty",
-                stacklevel=6,
+                stacklevel=7,
             )
 
     def _optimizer(self) -> Optimizer:

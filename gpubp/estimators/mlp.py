@@ -28,15 +28,17 @@ from gpubp.estimators.fitted_attributes import rollback, set_fitted, warn_why_st
 from gpubp.estimators.given_weights import check_columns_of_X, weights_of
 from gpubp.estimators.hyperparameters import Hyperparameters
 from gpubp.estimators.kept_steps import forget_steps, keep, train_on
+from gpubp.estimators.prepared_fit import PreparedFit
 from gpubp.estimators.recorded_predictions import forget_passes, recorded, replayed
 from gpubp.estimators.scoring import Scorer
 from gpubp.estimators.start import start_of
 from gpubp.estimators.validation_split import check_columns, hold_out, named
 from gpubp.logger import LOGGER
 from gpubp.training.data import TrainingData, as_matrix
-from gpubp.training.fit import fit
+from gpubp.training.fit import Fitted, fit
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.inference import free_device_parameters, infer_into, parameters_of
+from gpubp.training.population import Member
 from gpubp.training.validation import Score, ValidationSet, minus_loss
 
 # Validation of X: other sparse formats are converted to CSR.
@@ -48,30 +50,6 @@ def _described(dtype: np.dtype, backend: Backend) -> str:
     rounded = dtype == np.float32 and backend.precision != "float32"
     products = f" with {backend.precision} products" if rounded else ""
     return f"training on {backend.name} in {dtype}{products}: {backend.reason}"
-
-
-def fit_estimator(
-    estimator: BaseMLP,
-    X: Any,
-    y: Any,
-    sample_weight: Any = None,
-    *,
-    given: tuple[Any, Any, Any] | None = None,
-    on_epoch: OnEpoch | None = None,
-    note: Callable[[str], None] | None = None,
-) -> History:
-    """Fit ``estimator`` like its fit, but without warnings at the end; return the history.
-
-    given : X, y and sample weights of the validation rows for early_stopping.
-    on_epoch : called after each epoch; returns True to stop.
-    note : called with each message for the user.
-    """
-    estimator._validate_params()
-    with rollback(estimator):
-        history: History = estimator._train(
-            X, y, sample_weight, given=given, on_epoch=on_epoch, note=note
-        )
-    return history
 
 
 class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
@@ -121,6 +99,41 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         note: Callable[[str], None] | None = None,
     ) -> History:
         """Validate the input, train and set the fitted attributes; the caller raises and warns."""
+        prepared = self._prepared(
+            X, y, sample_weight, given=given, incremental=incremental, on_epoch=on_epoch, note=note
+        )
+        if isinstance(prepared, History):  # of a kept step
+            return prepared
+        backend, of, _, threads = prepared
+        fitted = fit(
+            backend,
+            of.network,
+            of.loss,
+            of.data,
+            of.recipe,
+            held=of.held,
+            start=of.start,
+            listeners=of.listeners,
+            threads=threads,
+        )
+        return self._finish(prepared, fitted)
+
+    def _prepared(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        given: tuple[Any, Any, Any] | None = None,
+        incremental: bool = False,
+        on_epoch: OnEpoch | None = None,
+        note: Callable[[str], None] | None = None,
+        together: int = 1,
+    ) -> PreparedFit | History:
+        """Validate the input and return the fit to train; its history if a kept step trained it.
+
+        together : the number of similar networks to be trained at once.
+        """
         self._note_parameters()
         free_device_parameters(self)  # the copies that predict keeps are out of date
         from_scratch = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
@@ -132,7 +145,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         forget_steps(self)
         forget_passes(self)
         network = self._network(rows)
-        backend = self._training_backend(rows.n_rows, network)
+        backend = self._training_backend(rows.n_rows, network, together)
         recipe = self._recipe(rows, backend, 1 if incremental else int(self.max_iter))
         (note or LOGGER.info)(_described(recipe.dtype, backend))
         rng = check_random_state(self.random_state)
@@ -150,20 +163,15 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         tasks, listeners = listeners_of(
             self, (X, y, sample_weight), recipe.epochs, rows.places, validation_set, on_epoch, note
         )
-        fitted = fit(
-            backend,
-            network,
-            self._training_loss(),
-            rows,
-            recipe,
-            held=validation_set,
-            start=start,
-            listeners=listeners,
-            threads=self.threads,
-        )
+        loss = self._training_loss()
+        member = Member(network, loss, rows, recipe, validation_set, start, listeners)
+        return PreparedFit(backend, member, tasks, self.threads)
+
+    def _finish(self, prepared: PreparedFit, fitted: Fitted) -> History:
+        """Set the fitted attributes after the training of ``prepared``; return the history."""
         set_fitted(self, fitted, self._loss().output)
-        if tasks is not None:
-            tasks.end()
+        if prepared.tasks is not None:
+            prepared.tasks.end()
         return fitted.history
 
     def _validated(
@@ -268,7 +276,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _outputs(self, X: Any) -> Array:

@@ -28,7 +28,7 @@ def hold_out(
             "The validation set is too small. Increase 'validation_fraction' or the size of "
             "your dataset."
         )
-    return rows.take(kept), rows.take(held)
+    return rows.part(kept), rows.take(held)
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.fit_estimators import fit_estimator
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
-from gpubp.estimators.mlp import fit_estimator
 from gpubp.estimators.regressor import MLPRegressor
 from gpubp.models.finite_outputs import check_finite
 from gpubp.models.table_parameters import (

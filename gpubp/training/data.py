@@ -53,15 +53,42 @@ class CsrData:
         return self.matrix[start:stop].toarray()  # type: ignore[no-any-return]
 
 
+class TakenRows:
+    """Rows (n, d) of a larger matrix, copied only when `taken` is called.
+
+    A population trains on the rows of ``whole`` in place.
+    """
+
+    ndim = 2
+
+    def __init__(self, whole: np.ndarray | CsrData | Array, index: np.ndarray) -> None:
+        self.whole, self.index = whole, index
+        self.shape: tuple[int, int] = (len(index), whole.shape[1])
+        self.dtype: np.dtype = whole.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def taken(self) -> np.ndarray | CsrData | Array:
+        """Return a copy of the rows."""
+        if not is_on_device(self.whole):
+            return self.whole[self.index]
+        with suppress(MemoryError):
+            return rows_at(self.whole, self.index)
+        return on_host(self.whole)[self.index]
+
+
 Matrix = np.ndarray | CsrData
 
 
 def as_matrix(X: Any, dtype: np.dtype, backend: Backend) -> Matrix | Array:
-    """Return ``X``, an array, `CsrData` or a CSR matrix, as rows for training on ``backend``.
+    """Return ``X``, an array, `CsrData`, `TakenRows` or a CSR matrix, as rows for ``backend``.
 
     A CuPy array on the device of ``backend`` stays there; one on another device is copied to the
     host.
     """
+    if isinstance(X, TakenRows):
+        X = X.taken()
     if isinstance(X, CsrData):
         return X.astype(dtype)
     if hasattr(X, "indptr"):
@@ -75,7 +102,8 @@ def as_matrix(X: Any, dtype: np.dtype, backend: Backend) -> Matrix | Array:
 class TrainingData(NamedTuple):
     """Validated rows for training or validation.
 
-    X : (n, d). y : as passed to fit. targets : y as encoded for the loss. weights : (n,) or None.
+    X : (n, d); after `part`, `TakenRows`. y : as passed to fit. targets : y as encoded for the
+    loss. weights : (n,) or None.
     places : indices of these rows among those passed to fit; None for all.
     """
 
@@ -100,10 +128,13 @@ class TrainingData(NamedTuple):
 
     def take(self, index: np.ndarray) -> TrainingData:
         """Return a copy of the rows at ``index``."""
+        return self.part(index)._replace(X=TakenRows(self.X, index).taken())
+
+    def part(self, index: np.ndarray) -> TrainingData:
+        """Return the rows at ``index``, without a copy of X: as `TakenRows`."""
         weights = None if self.weights is None else self.weights[index]
-        return TrainingData(
-            _taken(self.X, index), self.y[index], self.targets[index], weights, index
-        )
+        X: Array = TakenRows(self.X, index)
+        return TrainingData(X, self.y[index], self.targets[index], weights, index)
 
     def in_dtype(self, dtype: np.dtype, backend: Backend) -> TrainingData:
         """Return the rows for ``backend``, with X and numeric targets in ``dtype``."""
@@ -113,11 +144,3 @@ class TrainingData(NamedTuple):
             with np.errstate(over="ignore"):
                 targets = targets.astype(dtype, copy=False)
         return self._replace(X=as_matrix(self.X, dtype, backend), targets=targets)
-
-
-def _taken(X: Matrix | Array, index: np.ndarray) -> Matrix | Array:
-    if not is_on_device(X):
-        return X[index]
-    with suppress(MemoryError):
-        return rows_at(X, index)
-    return on_host(X)[index]

@@ -29,7 +29,7 @@ from gpubp.backends.cuda_streams import _Engines
 from gpubp.backends.cupy_backend import CupyBackend
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.select import BackendUnavailableError, get_backend
-from gpubp.estimators.mlp import fit_estimator
+from gpubp.estimators.fit_estimators import fit_estimator
 from gpubp.kernels.cublas import library as cublas
 from gpubp.kernels.cublas.library import GemmUnavailableError
 from gpubp.kernels.elementwise import Elementwise

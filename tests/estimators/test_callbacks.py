@@ -19,7 +19,8 @@ from sklearn.preprocessing import StandardScaler
 
 from gpubp import MLPClassifier, MLPRegressor, load, save
 from gpubp.estimators.callbacks import FitTasks
-from gpubp.estimators.mlp import BaseMLP, fit_estimator
+from gpubp.estimators.fit_estimators import fit_estimator
+from gpubp.estimators.mlp import BaseMLP
 from tests.estimators.cases import NO_CALLBACKS
 
 callback = pytest.importorskip("sklearn.callback", reason=NO_CALLBACKS)

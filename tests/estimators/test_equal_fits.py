@@ -8,7 +8,7 @@ from typing import Any
 import joblib
 import pytest
 
-from gpubp.estimators.mlp import fit_estimator
+from gpubp.estimators.fit_estimators import fit_estimator
 from tests.estimators.cases import BASE, OURS, PROBLEMS, X, fit
 
 OPTIONS: list[dict[str, Any]] = [

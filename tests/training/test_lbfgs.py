@@ -20,8 +20,8 @@ from gpubp.__main__ import main
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.network import Network
+from gpubp.estimators.fit_estimators import fit_estimator
 from gpubp.estimators.fitted_attributes import warn_why_stopped
-from gpubp.estimators.mlp import fit_estimator
 from gpubp.training import fit_memory, lbfgs
 from gpubp.training.batches import Batches
 from gpubp.training.fit_memory import DeviceMemoryError
