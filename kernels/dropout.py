@@ -36,12 +36,12 @@ def dropout_keys(seed: int, first: int, shape: tuple[int, int, int]) -> Any:
     return keys
 
 
-def threshold(rate: float) -> int:
-    """Return t so that a uniform 32-bit number is below t with probability 1 - ``rate``.
+def last_kept(rate: float) -> int:
+    """Return t so that a uniform 32-bit number is at most t with probability 1 - ``rate``.
 
-    A unit is kept if its number is below t; t is from 1 to 2^32 - 1.
+    A unit is kept if its number is at most t. With a rate of 0 all are.
     """
-    return min(max(round((1 - rate) * 2**32), 1), 2**32 - 1)
+    return min(max(round((1 - rate) * 2**32), 1), 2**32) - 1
 
 
 def _dropout(
@@ -55,15 +55,15 @@ def _dropout(
     first: int,
     rows: int,
     width: int,
-    below: int,
-    scale: float,
+    last: Any,
+    scale: Any,
     dropped: Any,
 ) -> None:
     index, key = planned(np, order, step), planned(np, keys, step)
     # One stream of random numbers per row and network; each 64-bit number serves two units.
     streams, work = (np.empty((n_networks, rows, 1), "uint64") for _ in range(2))
-    now = index[first : first + rows].view("uint64")
-    np.bitwise_xor(key.reshape(n_networks, 1, 1), now[:, None], out=streams)
+    now = index.reshape(n_networks, batch_size)[:, first : first + rows, None].view("uint64")
+    np.bitwise_xor(key.reshape(n_networks, 1, 1), now, out=streams)
     mix(np, streams, work)
     pairs = math.ceil(width / 2)
     strides = np.empty((pairs,), "uint64")
@@ -73,30 +73,34 @@ def _dropout(
     mix(np, x, work)
     kept = np.empty((n_networks, rows, width), bool)
     # The low half of a number is for the first unit of its pair.
-    np.less(x.view("<u4")[..., :width], below, out=kept)
+    draws, lasts = x.view("<u4")[..., :width], last.astype("uint32").reshape(n_networks, 1, 1)
+    np.less_equal(draws, lasts, out=kept)
     np.multiply(a, kept.reshape(dropped.shape), out=dropped)
-    np.multiply(dropped, scale, out=dropped)
+    scales = scale.reshape(*dropped.shape[:-2], 1, 1) if n_networks > 1 else scale
+    np.multiply(dropped, scales, out=dropped)
 
 
 # dropped (…, rows, width) = a * scale for kept units and a * 0 for others (NaN stays NaN):
 # Srivastava et al., JMLR 2014, with the scaling in training instead of in prediction.
-# order : (n_steps, batch_size), the plan of an epoch. Row k of a is row order[step, first + k] of
-# the data. keys : (n_steps, n_networks), of this layer. below : see `threshold`.
+# order : (n_steps, …, batch_size), the plan of an epoch; row k of a is row
+# order[step, …, first + k] of the data. keys : (n_steps, n_networks), of this layer.
+# last (n_networks,) : see `last_kept`. scale : (n_networks,), 1 / (1 - rate).
 DROPOUT = Elementwise(
     name="dropout",
     inputs="T a, raw uint64 keys, raw int64 order, raw int64 step, int64 n_networks, "
-    "int64 batch_size, int64 first, int64 rows, int64 width, uint64 below, T scale",
+    "int64 batch_size, int64 first, int64 rows, int64 width, raw uint64 last, raw T scale",
     outputs="T dropped",
     body=f"""
 const ptrdiff_t place = i / width, unit = i - place * width;
 const ptrdiff_t network = n_networks == 1 ? 0 : place / rows, row = place - network * rows;
-unsigned long long x = keys[step[0] * n_networks + network];
-x ^= (unsigned long long)order[step[0] * batch_size + first + row];
+const ptrdiff_t at = step[0] * n_networks + network;
+unsigned long long x = keys[at];
+x ^= (unsigned long long)order[at * batch_size + first + row];
 {MIX}
 x += (unsigned long long)(unit / 2) * 0x9e3779b97f4a7c15ULL;
 {MIX}
 const unsigned long long draw = unit % 2 ? x >> 32 : x & 0xffffffffULL;
-dropped = a * (draw < below ? scale : T(0));
+dropped = a * (draw <= last[network] ? scale[network] : T(0));
 """,
     numpy=_dropout,
 )

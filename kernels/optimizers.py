@@ -253,36 +253,54 @@ LION = _update(
 
 
 def _penalty(
-    np: Any, theta: Any, scale: Any, step: Any, n_weights: int, n_sums: int, sums: Any
+    np: Any,
+    theta: Any,
+    scale: Any,
+    step: Any,
+    n_networks: int,
+    size: int,
+    n_weights: int,
+    n_sums: int,
+    sums: Any,
 ) -> None:
-    norm, penalty = np.empty((), theta.dtype), np.empty((), sums.dtype)
+    lead = theta.shape[:-1]
+    norm, penalty = np.empty(lead, theta.dtype), np.empty(lead, sums.dtype)
     now = planned(np, scale, step)
     for k in range(n_sums):
-        weights = theta[k:n_weights:n_sums]
-        np.dot(weights, weights, out=norm)
+        weights = theta[..., k:n_weights:n_sums]
+        if lead:
+            np.vecdot(weights, weights, out=norm)
+        else:
+            np.dot(weights, weights, out=norm)
         np.multiply(norm, now, out=penalty)
-        np.add(sums[k, ...], penalty, out=sums[k, ...])
+        np.add(sums[..., k], penalty, out=sums[..., k])
 
 
-_EVERY_NTH = """
-for (; k < n_weights; k += n_sums) { const T w = theta[k]; total += w * w; }
-sums += scale[step[0]] * (double)total;
+_FROM = """
+const ptrdiff_t network = n_networks == 1 ? 0 : i / n_sums, base = network * size;
+T total = T(0);
+ptrdiff_t k = i - network * n_sums;
 """
 # For a single sum: 32 independent partial sums, which a compiler can vectorize.
 _SINGLE_SUM = """
 T parts[32] = {};
 if (n_sums == 1)
     for (; k + 32 <= n_weights; k += 32)
-        for (int p = 0; p < 32; ++p) { const T w = theta[k + p]; parts[p] += w * w; }
+        for (int p = 0; p < 32; ++p) { const T w = theta[base + k + p]; parts[p] += w * w; }
 for (int p = 0; p < 32; ++p) total += parts[p];
 """
-_FROM = "T total = T(0); ptrdiff_t k = i;"
+_EVERY_NTH = """
+for (; k < n_weights; k += n_sums) { const T w = theta[base + k]; total += w * w; }
+sums += scale[step[0] * n_networks + network] * (double)total;
+"""
 
-# sums (n_sums,) += scale[step] |weights|^2, the L2 penalty of a step. sums[i] is over the weights
-# i, i + n_sums, ..., so the threads need no synchronisation and no atomic addition.
+# sums (…, n_sums) += scale[step] |weights|^2, the L2 penalty of a step; theta (…, size), scale
+# (n_steps, …). Sum i of a network is over its weights i, i + n_sums, ..., so the threads need no
+# synchronisation and no atomic addition.
 PENALTY = Elementwise(
     name="penalty",
-    inputs="raw T theta, raw float64 scale, raw int64 step, int64 n_weights, int64 n_sums",
+    inputs="raw T theta, raw float64 scale, raw int64 step, int64 n_networks, int64 size, "
+    "int64 n_weights, int64 n_sums",
     outputs="float64 sums",
     body=_FROM + _EVERY_NTH,
     numpy=_penalty,

@@ -126,7 +126,8 @@ def prepare(
     ]
     pairs = list(zip(declared, arrays, strict=True))
     if all(p.raw for p in declared if p.written):  # by rows
-        elements = len(next(a for p, a in pairs if p.written))
+        first = next(a for p, a in pairs if p.written)
+        elements = len(first) if first.ndim == 1 else first.size // first.shape[-1]
     else:
         elements = max(a.size for p, a in pairs if not p.raw)
     single = tuple(not p.raw and a.size == 1 for p, a in pairs)

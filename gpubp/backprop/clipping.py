@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gpubp.backends.protocol import Array, Backend
 from gpubp.kernels.clipping import CLIP, FOLD, SQUARES
 
@@ -9,20 +11,27 @@ FEWER = 32  # factor by which each fold reduces the number of sums
 
 
 class Clipping:
-    """Clips the norm of ``gradient`` (size,) to ``limit``, in place; owns the partial sums."""
+    """Clips the norm of ``gradient`` (…, size) in place; owns the partial sums.
 
-    def __init__(self, backend: Backend, gradient: Array, limit: float) -> None:
-        self._backend, self._gradient, self._limit = backend, gradient, limit
-        n_sums = min(backend.n_partial_sums, -(-len(gradient) // FEWER))
-        self._sums = [backend.zeros((n_sums,), gradient.dtype)]
-        while len(self._sums[-1]) > 1:
-            fewer = -(-len(self._sums[-1]) // FEWER)
-            self._sums.append(backend.zeros((fewer,), gradient.dtype))
+    limits : the maximum norm, one per network: a number, or (…,).
+    """
+
+    def __init__(self, backend: Backend, gradient: Array, limits: float | np.ndarray) -> None:
+        self._backend, self._gradient = backend, gradient
+        *lead, size = gradient.shape
+        most = np.finfo(gradient.dtype).max  # the kernel needs finite limits
+        of_each = np.broadcast_to(np.minimum(limits, most), lead)[..., None]
+        self._limits = backend.asarray(of_each, gradient.dtype)
+        n_sums = min(backend.n_partial_sums, -(-size // FEWER))
+        self._sums = [backend.zeros((*lead, n_sums), gradient.dtype)]
+        while n_sums > 1:
+            n_sums = -(-n_sums // FEWER)
+            self._sums.append(backend.zeros((*lead, n_sums), gradient.dtype))
 
     def run(self) -> None:
         """Scale the gradient down if its norm is above the limit."""
-        backend, first = self._backend, self._sums[0]
-        backend.run(SQUARES, self._gradient, len(self._gradient), len(first), out=first)
+        backend, first, size = self._backend, self._sums[0], self._gradient.shape[-1]
+        backend.run(SQUARES, self._gradient, size, first.shape[-1], out=first)
         for parts, sums in zip(self._sums, self._sums[1:], strict=False):
-            backend.run(FOLD, parts, len(parts), len(sums), out=sums)
-        backend.run(CLIP, self._sums[-1], self._limit, out=self._gradient)
+            backend.run(FOLD, parts, parts.shape[-1], sums.shape[-1], out=sums)
+        backend.run(CLIP, self._sums[-1], self._limits, size, out=self._gradient)

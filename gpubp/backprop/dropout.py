@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Real
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.protocol import Array, Backend
-from gpubp.kernels.dropout import DROPOUT, dropout_keys, threshold
+from gpubp.kernels.dropout import DROPOUT, dropout_keys, last_kept
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Masks:
     ``layer`` counts from 0, the layer whose inputs are X.
     """
 
-    def plan(self, trained: int) -> None:
-        """Prepare for an epoch. trained : the number of rows trained on before."""
+    def plan(self, trained: Sequence[int]) -> None:
+        """Prepare for an epoch. trained : for each network, the rows trained on before."""
 
     def part(self, first: int) -> Masks:
         """Return the masks for the rows of each batch from ``first`` on."""
@@ -91,7 +92,8 @@ class HashedMasks(Masks):
     """Masks computed by a hash of seed, network, step, layer, row of the data and unit.
 
     sizes : units by layer.
-    order : (steps, batch_size), the rows of the data that each step takes.
+    dropouts : one for each network.
+    order : (steps, …, batch_size), the rows of the data that each step takes.
     step : (1,), the number of the current step in its epoch.
     rows : the maximum number of rows of a part of a batch.
     lead : the leading axes of the arrays, for several networks.
@@ -101,7 +103,7 @@ class HashedMasks(Masks):
         self,
         backend: Backend,
         sizes: tuple[int, ...],
-        dropout: Dropout,
+        dropouts: Sequence[Dropout],
         order: Array,
         step: Array,
         rows: int,
@@ -109,19 +111,26 @@ class HashedMasks(Masks):
         *,
         lead: tuple[int, ...] = (),
     ) -> None:
-        layers, networks = len(sizes) - 1, math.prod(lead)
-        self._backend, self._dropout, self._order, self._step = backend, dropout, order, step
-        self._keys = backend.zeros((layers, len(order), networks), np.uint64)
+        layers = len(sizes) - 1
+        self._backend, self._dropouts, self._order, self._step = backend, dropouts, order, step
+        self._keys = backend.zeros((layers, len(order), len(dropouts)), np.uint64)
         self._first = 0
+        rates = np.array([dropout.rates for dropout in dropouts]).T  # (layers, networks)
+        self._last = [backend.asarray([last_kept(rate) for rate in of], np.uint64) for of in rates]
+        self._scale = [backend.asarray(1 / (1 - of), dtype) for of in rates]
         # Separate arrays, since the backward pass may need the A before dropout.
         self._room = [
-            backend.empty((*lead, rows, d), dtype) if rate else None
-            for (d, _), rate in zip(pairwise(sizes), dropout.rates, strict=True)
+            backend.empty((*lead, rows, d), dtype) if of.any() else None
+            for (d, _), of in zip(pairwise(sizes), rates, strict=True)
         ]
 
-    def plan(self, trained: int) -> None:
-        keys = dropout_keys(self._dropout.seed, trained, self._keys.shape)
-        self._keys[...] = self._backend.asarray(keys)
+    def plan(self, trained: Sequence[int]) -> None:
+        layers, steps, _ = self._keys.shape
+        keys = [
+            dropout_keys(dropout.seed, first, (layers, steps, 1))
+            for dropout, first in zip(self._dropouts, trained, strict=True)
+        ]
+        self._keys[...] = self._backend.asarray(np.concatenate(keys, axis=-1))
 
     def part(self, first: int) -> HashedMasks:
         masks = copy.copy(self)
@@ -152,8 +161,8 @@ class HashedMasks(Masks):
             self._run(layer, delta, delta)
 
     def _run(self, layer: int, A: Array, out: Array) -> None:
-        rate, keys = self._dropout.rates[layer], self._keys[layer]
+        keys, batch_size = self._keys[layer], self._order.shape[-1]
         *_, rows, width = out.shape
-        places = (keys.shape[-1], self._order.shape[-1], self._first, rows, width)
-        planned = (keys, self._order, self._step, *places)
-        self._backend.run(DROPOUT, A, *planned, threshold(rate), 1 / (1 - rate), out=out)
+        planned = keys, self._order, self._step, len(self._dropouts), batch_size
+        numbers = self._last[layer], self._scale[layer]
+        self._backend.run(DROPOUT, A, *planned, self._first, rows, width, *numbers, out=out)

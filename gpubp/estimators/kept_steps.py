@@ -22,11 +22,11 @@ from gpubp.backprop.network import Network
 from gpubp.estimators.fitted_attributes import set_fitted
 from gpubp.estimators.per_thread import PerThread, are_same
 from gpubp.training.data import TrainingData
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.fit import Start
 from gpubp.training.history import History
 from gpubp.training.kept_step import KeptStep, KeptSteps, can_be_kept
 from gpubp.training.recipe import Recipe
-from gpubp.training.trainer import OptimizerState
 
 MOST = 4  # estimators per thread whose steps are kept
 # Parameters that do not change a step: the weights and the order of the rows are computed in each

@@ -11,9 +11,9 @@ import numpy as np
 from gpubp.backprop.network import Network
 from gpubp.estimators.fitted_attributes import history_of, state_of
 from gpubp.training.data import TrainingData
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.fit import Start
 from gpubp.training.history import History
-from gpubp.training.trainer import OptimizerState
 
 
 def start_of(

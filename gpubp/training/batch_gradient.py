@@ -38,13 +38,13 @@ class BatchGradient:
         """Compute the gradient of ``work.n_rows`` rows of this step, from ``first_row`` on.
 
         work : takes the activations and deltas. masks : of dropout.
-        row_losses : (work.n_rows,); the loss of each row is added to it, multiplied by
+        row_losses : (…, work.n_rows); the loss of each row is added to it, multiplied by
             1 / ``batch_rows`` or by the row's share of the weights.
         batch_rows : the rows of the whole batch.
         accumulate : add to the gradients instead of overwriting them.
         """
         backend, network, batches = self.backend, self.network, self.batches
-        work.X, Y = batches.gather(work.X, batches.Y_batch[: work.n_rows], first_row)
+        work.X, Y = batches.gather(work.X, batches.targets(work.n_rows), first_row)
         forward(backend, network, self.parameters, work, masks)
         share = batches.share(work.n_rows, batch_rows, first_row)
         self.loss.evaluate(backend, work.logits, Y, share, row_losses, work.deltas[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ class Batches:
     single step takes the rows in their own order, since the order makes no difference.
     ``step`` (1,) int64 on the device is the number of the current step; it indexes all arrays of
     the plan.
+    ``lead`` : the leading axes of the arrays of a step, for several networks.
     """
 
     def __init__(
@@ -39,22 +41,37 @@ class Batches:
         batch_size: int,
         weights: np.ndarray | None = None,
     ) -> None:
-        self.backend = backend
-        self.n_rows = len(X)
-        self.batch_size = min(batch_size, self.n_rows)
-        self.full, self.tail = divmod(self.n_rows, self.batch_size)
+        self._begin(backend, len(X), X.dtype, Y, batch_size, weights is not None)
+        self._of_one_step: np.ndarray | None = None  # the result of `plan` for a single step
+        self._weights = weights
+        self._place(X, Y)
+
+    def _begin(
+        self,
+        backend: Backend,
+        n_rows: int,
+        dtype: np.dtype,
+        Y: np.ndarray,
+        batch_size: int,
+        weighted: bool,
+        lead: tuple[int, ...] = (),
+    ) -> None:
+        """Set the sizes, and allocate the arrays of a plan. Y : targets, for shape and dtype."""
+        self.backend, self.n_rows, self.lead = backend, n_rows, lead
+        self.batch_size = min(batch_size, n_rows)
+        self.full, self.tail = divmod(n_rows, self.batch_size)
         self.steps = self.full + (self.tail > 0)
         self.rows_by_step = np.full(self.steps, self.batch_size, np.float64)
         self.rows_by_step[self.full :] = self.tail
-        self.Y_batch = backend.empty((self.batch_size, *Y.shape[1:]), Y.dtype)
         self.step = backend.zeros((1,), np.int64)
-        self.order = backend.zeros((self.steps, self.batch_size), np.int64)
-        self._of_one_step: np.ndarray | None = None  # the result of `plan` for a single step
-        self._weights = weights
-        if weights is not None:
-            self._shares = backend.zeros((self.steps, self.batch_size), X.dtype)
-            self._share = backend.zeros((self.batch_size,), X.dtype)
-        self._place(X, Y)
+        batch, columns = (*lead, self.batch_size), Y.shape[1:]
+        self._Y_batch = backend.empty((*batch, *columns), Y.dtype)
+        self.order = backend.zeros((self.steps, *batch), np.int64)
+        self.target_order = self.order
+        self._shares = self._share = None
+        if weighted:
+            self._shares = backend.zeros((self.steps, *batch), dtype)
+            self._share = backend.zeros(batch, dtype)
 
     def _place(self, X: Matrix, Y: np.ndarray) -> None:
         """Set ``X`` and ``Y``, from which the steps read their rows."""
@@ -91,36 +108,53 @@ class Batches:
             sums[:] = sums.sum()
         # In a batch of weight 0, dividing by 1 leaves the shares at 0.
         sums[sums == 0] = 1
-        self._shares[...] = self.backend.asarray(weights / sums[:, None], self.X.dtype)
+        shares = self.backend.asarray(weights / sums[:, None], self.X.dtype)
+        self._shares[...] = shares  # type: ignore[index]  # there are weights
         return sums
 
     def windows(self) -> Iterator[int]:
         """Yield the numbers of full steps to run next, until all are run; the tail comes last."""
         yield self.full
 
+    def targets(self, rows: int) -> Array:
+        """Return room for the targets of ``rows`` rows of each network."""
+        return self._first(self._Y_batch, rows)
+
     def gather(self, X: Array, Y: Array, first: int = 0) -> tuple[Array, Array]:
         """Copy b rows of the current step and their targets to X and Y; return X and Y.
 
-        X : (b, d). Y : (b,) or (b, k). first : number of the first of these rows in the step.
-        If a single step takes all rows, the data themselves are returned, without a copy.
+        X : (…, b, d). Y : (…, b) or (…, b, k). first : number of the first of these rows in the
+        step. If a single step takes all rows, the data themselves are returned, without a copy.
         """
-        if self.steps == 1 and len(X) == len(self.X) and not isinstance(self.X, CsrData):
+        if self._is_whole(X):
             return self.X, self.Y
-        width, n_targets = X.shape[1], Y.shape[1] if Y.ndim == 2 else 1
-        planned = (self.order, self.step, self.batch_size, first, width, n_targets)
-        self.backend.run(GATHER, self.X, self.Y, *planned, out=(X, Y))
+        n_rows, width = X.shape[-2:]
+        n_targets = Y.shape[-1] if Y.ndim == X.ndim else 1
+        orders = self.order, self.target_order, self.step, math.prod(self.lead)
+        numbers = (*orders, self.batch_size, first, n_rows, width, n_targets)
+        self.backend.run(GATHER, self.X, self.Y, *numbers, out=(X, Y))
         return X, Y
+
+    def _is_whole(self, X: Array) -> bool:
+        return self.steps == 1 and len(X) == len(self.X) and not isinstance(self.X, CsrData)
 
     def share(self, rows: int, of: int, first: int = 0) -> Array | float:
         """Return the share of each of ``rows`` rows, from ``first`` on, in the batch loss.
 
-        of : the number of rows of this step. The share is 1 / of; with weights, an array (rows,).
+        of : the number of rows of this step. The share is 1 / of; with weights, an array (…, rows).
         """
-        if self._weights is None:
+        if self._shares is None:
             return 1 / of
-        share = self._share[:rows]
-        self.backend.run(TAKE, self._shares, self.step, first, self.batch_size, out=share)
+        share = self._first(self._share, rows)
+        numbers = math.prod(self.lead), first, rows, self.batch_size
+        self.backend.run(TAKE, self._shares, self.step, *numbers, out=share)
         return share
+
+    def _first(self, array: Array, rows: int) -> Array:
+        """Return a view of the memory of ``array`` (…, batch_size, …) for fewer rows."""
+        axis = len(self.lead)
+        shape = (*self.lead, rows, *array.shape[axis + 1 :])
+        return array.reshape(-1)[: math.prod(shape)].reshape(shape)
 
     def _plan_order(self, order: np.ndarray | HashedOrder) -> Array:
         """Upload ``order``, or compute the hash on the device; return the order, (n,)."""

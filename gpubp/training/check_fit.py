@@ -7,8 +7,8 @@ import numpy as np
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network
 from gpubp.training.data import TrainingData
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.recipe import Recipe
-from gpubp.training.trainer import OptimizerState
 
 
 def check_fit(

@@ -15,12 +15,13 @@ from gpubp.backprop.network import Network, Parameters
 from gpubp.training.batches import Batches
 from gpubp.training.check_fit import check_fit
 from gpubp.training.data import TrainingData
+from gpubp.training.epoch_plan import OptimizerState, StepSettings
 from gpubp.training.fit_memory import Way, bytes_needed, place, ways, ways_over_all
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.lbfgs import Objective, minimize
 from gpubp.training.loop import check_memory, train
 from gpubp.training.recipe import Recipe
-from gpubp.training.trainer import OptimizerState, Trainer
+from gpubp.training.trainer import Trainer
 from gpubp.training.validation import Validation, ValidationSet
 
 
@@ -179,28 +180,28 @@ def make_trainer(
     kind : the class of the batches; None streams if necessary.
     beside : see `Trainer`.
     """
-    optimizer, trained = recipe.optimizer, start.history.samples if start.history else 0
-    make = partial(
-        Trainer,
-        backend,
-        network,
-        loss,
-        optimizer,
-        start.theta,
-        alpha=recipe.alpha,
-        state=replace(start.state) if start.state else OptimizerState(recipe.learning_rate),
-        dropout=_drawn_dropout(recipe, start.rng, trained),
-        clip_norm=recipe.clip_norm,
-        beside=beside,
-    )
+    settings = step_settings(recipe, start)
+    make = partial(Trainer, backend, network, loss, start.theta, each=[settings], beside=beside)
     return place(
         backend,
         data,
         [Way(kind, recipe.batch_size)] if kind else ways(backend, data.X, recipe.batch_size),
         make,
         partial(check_memory, recipe=recipe, allocate=allocate),
-        bytes_needed(network, optimizer, recipe.dtype),
+        bytes_needed(network, settings.optimizer, recipe.dtype),
         note,
+    )
+
+
+def step_settings(recipe: Recipe, start: Start) -> StepSettings:
+    """Return the settings of a network's steps; draws the seed of dropout from ``start.rng``."""
+    trained = start.history.samples if start.history else 0
+    return StepSettings(
+        recipe.optimizer,
+        replace(start.state) if start.state else OptimizerState(recipe.learning_rate),
+        recipe.alpha,
+        _drawn_dropout(recipe, start.rng, trained),
+        recipe.clip_norm,
     )
 
 

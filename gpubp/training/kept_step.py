@@ -19,11 +19,12 @@ from gpubp.backprop.network import Network
 from gpubp.training.batches import Batches
 from gpubp.training.check_fit import check_fit
 from gpubp.training.data import TrainingData
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.fit import Fitted, Start, fitted_of, make_trainer
 from gpubp.training.history import History
 from gpubp.training.loop import train
 from gpubp.training.recipe import Recipe
-from gpubp.training.trainer import OptimizerState, Trainer
+from gpubp.training.trainer import Trainer
 
 MOST = 4  # steps to keep, each for another number of rows
 KEPT_BYTES = 1 << 27  # parameters, gradient, optimizer state and their copies

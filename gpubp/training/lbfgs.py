@@ -14,9 +14,9 @@ from gpubp.backprop.network import Network, Workspace
 from gpubp.kernels.optimizers import ADVANCE
 from gpubp.training.batch_gradient import BatchGradient
 from gpubp.training.batches import Batches
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.history import Epoch, History, Minimum, OnEpoch, StoppedBy
 from gpubp.training.recipe import Recipe
-from gpubp.training.trainer import OptimizerState
 
 
 class Objective:

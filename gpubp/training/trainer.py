@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from gpubp.backends.protocol import Array, Backend, Recording, Step
 from gpubp.backprop.clipping import Clipping
-from gpubp.backprop.dropout import Dropout, HashedMasks
+from gpubp.backprop.dropout import Dropout, HashedMasks, Masks
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import NO_MASKS, Network, Parameters, Workspace
-from gpubp.backprop.optimizers import Optimizer, update
-from gpubp.backprop.plan_cache import PlanCache
+from gpubp.backprop.optimizers import update
 from gpubp.kernels.optimizers import ADVANCE, PENALTY
 from gpubp.training.batch_gradient import BatchGradient
 from gpubp.training.batches import Batches, HashedOrder
-
-WEIGHTS_PER_SUM = 32  # minimum weights per partial sum of the penalty
-
-
-@dataclass
-class OptimizerState:
-    """The state that an optimizer keeps from one call to the next, on the host.
-
-    rate : the learning rate of the next epoch. updates : the number of updates made.
-    vectors : its state vectors (size,), or () before the first update.
-    """
-
-    rate: float
-    updates: int = 0
-    vectors: tuple[np.ndarray, ...] = ()
+from gpubp.training.epoch_plan import EpochPlan, OptimizerState, StepSettings
+from gpubp.training.epoch_sums import PENALTIES, EpochSums
 
 
 class Trainer:
-    """Trains one network on its data, one epoch per call.
+    """Trains one network, or several of the same shape, on their data; one epoch per call.
 
-    theta : (size,) host array, the initial parameters.
-    alpha : the L2 penalty; in a batch it is divided by the weight of the rows.
-    state : the optimizer state to start from.
+    theta : (…, size) host array, the initial parameters, with the leading axes of ``batches``.
+    each : the settings of each network; the optimizers have the same kernel.
     parts : number of parts in which each batch is computed, to save memory. Their gradients are
         summed.
-    dropout : None for none.
-    clip_norm : maximum norm of the gradient without the penalty; None does not clip.
     beside : a trainer of the same network and optimizer on the CPU, whose parameters, gradient and
         state vectors this trainer uses; ``theta`` then gives only the dtype. None: it has its own.
     """
@@ -53,45 +36,39 @@ class Trainer:
         backend: Backend,
         network: Network,
         loss: Loss,
-        optimizer: Optimizer,
         theta: np.ndarray,
         batches: Batches,
+        each: Sequence[StepSettings],
         *,
-        alpha: float = 0.0,
-        state: OptimizerState,
         parts: int = 1,
-        dropout: Dropout | None = None,
-        clip_norm: float | None = None,
         beside: Trainer | None = None,
     ) -> None:
-        self.backend, self.network, self.loss, self.optimizer = backend, network, loss, optimizer
-        self.batches, self.alpha, self.state, self.parts = batches, alpha, state, parts
-        dtype, size = theta.dtype, (len(theta),)
+        self.backend, self.network, self.loss = backend, network, loss
+        self.batches, self.each, self.parts = batches, each, parts
+        self._optimizer, dtype = each[0].optimizer, theta.dtype
+        self._decays = any(of.alpha > 0 or of.optimizer.decays for of in each)
         if beside is None:
-            self.theta, self.gradient = backend.zeros(size, dtype), backend.zeros(size, dtype)
-            self.vectors = tuple(backend.zeros(size, dtype) for _ in optimizer.state_names)
+            self.theta, self.gradient, *vectors = (
+                backend.zeros(theta.shape, dtype)
+                for _ in range(2 + len(self._optimizer.state_names))
+            )
+            self.vectors = tuple(vectors)
         else:
             self.theta, self.gradient = beside.theta, beside.gradient
             self.vectors = beside.vectors
-        self._plan = backend.zeros((batches.steps, optimizer.plan(0, 0, np.ones(1)).size), dtype)
-        self._plan_cache = PlanCache(optimizer, batches.steps, dtype)
-        # The weight of the rows of each step, and alpha divided by it.
-        self._step_weights: np.ndarray | None = None
-        self._l2 = np.zeros(batches.steps)
-        self._penalty_scale = backend.zeros((batches.steps,), np.float64)
-        self._begin_sums()
+        self._plan = EpochPlan(backend, each, batches, dtype)
+        self._sums = EpochSums(backend, batches, theta.shape[-1])
         rows = -(-batches.batch_size // parts)
-        self._masks, self._trained = NO_MASKS, 0
-        if dropout is not None:
-            self._masks = HashedMasks(
-                backend, network.sizes, dropout, batches.planned, batches.step, rows, dtype
-            )
-            self._trained = dropout.trained
-        self._clip = None if clip_norm is None else Clipping(backend, self.gradient, clip_norm)
+        self._masks = self._make_masks(rows, dtype)
+        self._trained = [0 if of.dropout is None else of.dropout.trained for of in each]
+        limits = np.array([np.inf if of.clip_norm is None else of.clip_norm for of in each])
+        self._clip: Clipping | None = None
+        if np.isfinite(limits).any():
+            self._clip = Clipping(backend, self.gradient, limits.reshape(batches.lead))
         self._batch_gradient = BatchGradient(
             backend, network, loss, batches, self.parameters, network.views(self.gradient)
         )
-        work = Workspace(backend, network, rows, dtype)
+        work = Workspace(backend, network, rows, dtype, lead=batches.lead)
         # Recorded here, not in a method, whose frame would be on the call stack of the first run.
         self._full = backend.record(self._step(work, batches.batch_size, 0))
         self._tail: Recording | None = None
@@ -100,30 +77,42 @@ class Trainer:
         if beside is None:
             self._set(theta)
 
-    def _begin_sums(self) -> None:
-        """Allocate the sums of an epoch, in one array that the host reads at once.
-
-        They are the losses of each row of a batch, those of the tail, the penalty, and a number
-        that is finite if all of theta is finite.
-        """
-        batches, backend = self.batches, self.backend
-        n_sums = min(backend.n_partial_sums, -(-len(self.theta) // WEIGHTS_PER_SUM))
-        sizes = (batches.batch_size, batches.tail, n_sums, 1)
-        self._ends = np.cumsum(sizes)
-        self._sums = backend.zeros((sum(sizes),), np.float64)
-        # Factors of the sums in the loss, the mean over the batches weighted by their rows.
-        counts = np.array([batches.batch_size, batches.tail, batches.n_rows, 0]) / batches.n_rows
-        self._counts = np.repeat(counts, sizes)
+    def _make_masks(self, rows: int, dtype: np.dtype) -> Masks:
+        batches, each = self.batches, self.each
+        if all(of.dropout is None for of in each):
+            return NO_MASKS
+        none = Dropout((0.0,) * (len(self.network.sizes) - 1))
+        return HashedMasks(
+            self.backend,
+            self.network.sizes,
+            [of.dropout or none for of in each],
+            batches.planned,
+            batches.step,
+            rows,
+            dtype,
+            lead=batches.lead,
+        )
 
     def _set(self, theta: np.ndarray) -> None:
         """Set parameters and optimizer state; call it after recording, which changes them."""
         self.theta[...] = self.backend.asarray(theta)
         for k, vector in enumerate(self.vectors):
-            vector[...] = 0
-            if self.state.vectors:
-                # Packed again, since the padding depends on the dtype, which may have changed.
-                parts = self.network.unpack(self.state.vectors[k])
-                vector[...] = self.backend.asarray(self.network.pack(*parts, theta.dtype))
+            start = np.zeros(theta.shape, theta.dtype)
+            for of, one in zip(self.each, start.reshape(-1, theta.shape[-1]), strict=True):
+                if of.state.vectors:
+                    # Packed again, since the padding depends on the dtype, which may have changed.
+                    parts = self.network.unpack(of.state.vectors[k])
+                    one[...] = self.network.pack(*parts, theta.dtype)
+            vector[...] = self.backend.asarray(start)
+
+    @property
+    def state(self) -> OptimizerState:
+        """The optimizer state of the first network."""
+        return self.each[0].state
+
+    @state.setter
+    def state(self, state: OptimizerState) -> None:
+        self.each[0].state = state
 
     @property
     def parameters(self) -> Parameters:
@@ -141,10 +130,6 @@ class Trainer:
         """Kernel launches, or library calls on the CPU, of one step on a full batch, by name."""
         return dict(self._full.launches)
 
-    def _sum(self, k: int) -> slice:
-        """Return the slice of the ``k``-th kind of sums; see `_begin_sums`."""
-        return slice(self._ends[k - 1] if k else 0, self._ends[k])
-
     def _step(self, work: Workspace, rows: int, sums: int) -> Step:
         """Return one step of training on ``rows`` rows, computed in ``work``.
 
@@ -153,12 +138,12 @@ class Trainer:
         # Local variables, since a step that refers to self would be a reference cycle, whose arrays
         # only the garbage collector would free.
         backend, network, batches = self.backend, self.network, self.batches
-        optimizer, theta, plan, clip = self.optimizer, self.theta, self._plan, self._clip
-        flat, vectors = self.gradient, self.vectors
-        gradient = self._batch_gradient
-        n_weights, has_penalty = network.n_weights(theta.dtype), self.alpha > 0
-        row_losses, penalty = self._sums[self._sum(sums)], self._sums[self._sum(2)]
-        scale, n_sums = self._penalty_scale, len(penalty)
+        optimizer, theta, plan, clip = self._optimizer, self.theta, self._plan, self._clip
+        flat, vectors, decays = self.gradient, self.vectors, self._decays
+        gradient, size = self._batch_gradient, theta.shape[-1]
+        n_networks, n_weights = len(self.each), network.n_weights(theta.dtype)
+        row_losses, penalty = self._sums.part(sums), self._sums.part(PENALTIES)
+        sizes = n_networks, size, n_weights, penalty.shape[-1]
         parts = [
             (first, work.first(min(work.n_rows, rows - first)), self._masks.part(first))
             for first in range(0, rows, work.n_rows)
@@ -166,17 +151,16 @@ class Trainer:
 
         def step() -> None:
             for first, part, masks in parts:
-                losses = row_losses[first : first + part.n_rows]
+                losses = row_losses[..., first : first + part.n_rows]
                 gradient(
                     part, losses, masks, batch_rows=rows, first_row=first, accumulate=first > 0
                 )
             if clip is not None:
                 clip.run()
-            if has_penalty:  # in the reported loss; update() adds l2 theta to the gradient
-                backend.run(PENALTY, theta, scale, batches.step, n_weights, n_sums, out=penalty)
-            update(
-                backend, optimizer, plan, batches.step, n_weights, has_penalty, theta, flat, vectors
-            )
+            if plan.has_penalty:  # in the reported loss; update() adds l2 theta to the gradient
+                backend.run(PENALTY, theta, plan.penalty, batches.step, *sizes, out=penalty)
+            numbers = plan.coefficients, batches.step, n_weights, decays
+            update(backend, optimizer, *numbers, theta, flat, vectors)
             if batches.steps > 1:
                 backend.run(ADVANCE, 1, out=batches.step)
 
@@ -191,44 +175,37 @@ class Trainer:
         The loss is NaN if a parameter is NaN or infinite. NumPy then warns, unless the caller sets
         `np.errstate`.
         """
-        batches = self.batches
         self.plan_epoch(order, rates)
+        self._run()
+        return self.read_loss()
+
+    def _run(self) -> None:
+        """Make all steps of an epoch."""
+        batches = self.batches
         for steps in batches.windows():
             self._full(steps)
         if self._tail is not None:
             self._tail()
-        loss = self.read_loss()
-        self.state.updates += batches.steps
-        self._trained += batches.n_rows
-        return loss
+        for k, of in enumerate(self.each):
+            of.state.updates += batches.steps
+            self._trained[k] += batches.n_rows
 
     def plan_epoch(
         self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None
     ) -> None:
         """Upload the plan of an epoch in this ``order``: rows, rates, penalties and masks."""
-        batches, backend = self.batches, self.backend
-        weights = batches.plan(order)
-        if weights is not self._step_weights:
-            self._step_weights, self._l2 = weights, self.alpha / weights
-            if self.alpha > 0:
-                scale = 0.5 * self._l2 * batches.rows_by_step / batches.n_rows
-                self._penalty_scale[...] = backend.asarray(scale)
-        rates = self.state.rate if rates is None else rates
-        plan = self._plan_cache.epoch(rates, self.state.updates, self._l2)
-        self._plan[...] = backend.asarray(plan)
+        self._upload(self.batches.plan(order), [self.state.rate if rates is None else rates])
+
+    def _upload(self, weights: np.ndarray, rates: Sequence[float | np.ndarray]) -> None:
+        self._plan.upload(rates, weights)
         self._masks.plan(self._trained)
-        self._sums[...] = 0
+        self._sums.clear()
 
     def read_loss(self) -> float:
         """Return the loss; the host reads all sums from the device at once."""
         # The product is the fastest check, but may overflow for finite parameters.
-        loss = self._read_with(self.theta.dot(self.theta))
-        return loss if math.isfinite(loss) else self._read_with(self.theta.sum(dtype=np.float64))
-
-    def _read_with(self, finite: Array) -> float:
-        """Return the loss; NaN if ``finite``, whose factor is 0, is NaN or infinite."""
-        self._sums[-1:] = finite
-        return float(self.backend.to_numpy(self._sums).dot(self._counts))
+        loss = self._sums.read(self.theta.dot(self.theta))
+        return loss if math.isfinite(loss) else self._sums.read(self.theta.sum(dtype=np.float64))
 
     def host_state(self) -> OptimizerState:
         """Return the optimizer state on the host; on the CPU it shares the vectors in use."""

@@ -193,7 +193,7 @@ extern "C" void gpubp_step(
 const ptrdiff_t columns = numbers[0];
 (void)columns;
 {whole}for (ptrdiff_t start = begin; start < end; start += {length}) {{
-{before}{_LOOP}for (ptrdiff_t i = start; i < start + {length}; ++i) {{
+{before}{_RUN if step.prologue else _LOOP}for (ptrdiff_t i = start; i < start + {length}; ++i) {{
 {each}[&] {{ {step.body}; }}();
 }}
 {after}}}
@@ -209,6 +209,8 @@ _LOOP = """
 #pragma GCC ivdep
 #endif
 """
+# GCC would unroll a run of a short body, and then not vectorize it.
+_RUN = f"{_LOOP}#ifndef __clang__\n#pragma GCC unroll 1\n#endif\n"
 
 
 def _library(text: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:

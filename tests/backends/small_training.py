@@ -8,15 +8,33 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.protocol import Backend
-from gpubp.backprop.losses import LOSSES
+from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import Adam, Optimizer
 from gpubp.training.batches import Batches
+from gpubp.training.epoch_plan import OptimizerState, StepSettings
 from gpubp.training.inference import infer
-from gpubp.training.trainer import OptimizerState, Trainer
+from gpubp.training.trainer import Trainer
 
 ROWS, BATCH = 61, 8
 STEPS = 8  # of an epoch: seven full batches, then one of 5 rows
+
+
+def trainer_of(
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    optimizer: Optimizer,
+    theta: np.ndarray,
+    batches: Batches,
+    *,
+    state: OptimizerState,
+    parts: int = 1,
+    **settings: Any,
+) -> Trainer:
+    """Return the trainer of one network. settings : see `StepSettings`."""
+    each = [StepSettings(optimizer, state, **settings)]
+    return Trainer(backend, network, loss, theta, batches, each, parts=parts)
 
 
 def epochs_of(trainer: Trainer, orders: Iterable[Any]) -> np.ndarray:
@@ -59,7 +77,7 @@ def trained(
     with backend.in_use(None, 0):
         batches, state = Batches(backend, X, Y, BATCH, weights), OptimizerState(0.05)
         options: dict[str, Any] = {"alpha": alpha, "state": state, "parts": parts}
-        trainer = Trainer(backend, network, chosen, optimizer, theta, batches, **options)
+        trainer = trainer_of(backend, network, chosen, optimizer, theta, batches, **options)
         if before is not None:
             before(trainer)
         for epoch in range(epochs):

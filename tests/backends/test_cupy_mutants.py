@@ -99,11 +99,11 @@ ARGUMENTS: dict[str, tuple[Any, Arguments]] = {
     "adam-sizes": (ADAM, _swap(4)),
     "adam-decay": (ADAM, _number(6, lambda decays: not decays)),
     "adam-n_networks": (ADAM, _number(3, lambda n: n + 1)),
-    "gather-sizes": (GATHER, _swap(6)),
-    "gather-batch_size": (GATHER, _number(4, lambda size: size - 1)),
-    "gather-first": (GATHER, _number(5, lambda first: first + 1)),
-    "take-first": (TAKE, _number(2, lambda first: first + 1)),
-    "take-width": (TAKE, _number(3, lambda width: width - 1)),
+    "gather-sizes": (GATHER, _swap(9)),
+    "gather-batch_size": (GATHER, _number(6, lambda size: size - 1)),
+    "gather-first": (GATHER, _number(7, lambda first: first + 1)),
+    "take-first": (TAKE, _number(3, lambda first: first + 1)),
+    "take-width": (TAKE, _number(5, lambda width: width - 1)),
     "loss-bounds": (SOFTMAX_CROSS_ENTROPY, _swap(4)),
     "loss-n_outputs": (SOFTMAX_CROSS_ENTROPY, _number(2, lambda n: n - 1)),
     "loss-share": (SOFTMAX_CROSS_ENTROPY, _number(3, lambda share: 0.125)),
@@ -128,13 +128,13 @@ def test_wrong_arguments(monkeypatch: pytest.MonkeyPatch, host_cupy: Machine, mu
 
 
 REFUSED: dict[str, Callable[[Any], tuple[Any, ...]]] = {
-    "swapped": lambda new: (new(np.int64), new(np.float32), 0, 1, new(np.float32)),
-    "numpy": lambda new: (np.zeros(1, np.float32), new(np.int64), 0, 1, new(np.float32)),
-    "none": lambda new: (None, new(np.int64), 0, 1, new(np.float32)),
-    "too-few": lambda new: (new(np.float32), new(np.int64), 0, new(np.float32)),
-    "too-many": lambda new: (new(np.float32), new(np.int64), 0, 0, 1, new(np.float32)),
-    "two-dtypes": lambda new: (new(np.float32), new(np.int64), 0, 1, new(np.float64)),
-    "int32": lambda new: (new(np.float32), new(np.int32), 0, 1, new(np.float32)),
+    "swapped": lambda new: (new(np.int64), new(np.float32), 1, 0, 1, 1, new(np.float32)),
+    "numpy": lambda new: (np.zeros(1, np.float32), new(np.int64), 1, 0, 1, 1, new(np.float32)),
+    "none": lambda new: (None, new(np.int64), 1, 0, 1, 1, new(np.float32)),
+    "too-few": lambda new: (new(np.float32), new(np.int64), 1, 0, 1, new(np.float32)),
+    "too-many": lambda new: (new(np.float32), new(np.int64), 0, 1, 0, 1, 1, new(np.float32)),
+    "two-dtypes": lambda new: (new(np.float32), new(np.int64), 1, 0, 1, 1, new(np.float64)),
+    "int32": lambda new: (new(np.float32), new(np.int32), 1, 0, 1, 1, new(np.float32)),
 }
 
 
@@ -397,7 +397,7 @@ _MADE = ("created", "destroyed")
 def test_an_array_that_is_replaced_after_its_capture(monkeypatch: pytest.MonkeyPatch) -> None:
     def plan(self: Batches, order: Any) -> Any:
         sums = original(self, order)
-        self.order = self.order.copy()  # and frees what the graphs read
+        self.order = self.target_order = self.order.copy()  # and frees what the graphs read
         return sums
 
     original = Batches.plan
@@ -410,7 +410,8 @@ def test_an_array_that_is_replaced_after_its_capture(monkeypatch: pytest.MonkeyP
 def test_an_array_that_is_replaced_while_others_keep_it() -> None:
     def replace(trainer: Trainer) -> None:
         kept.append(trainer.batches.order)
-        trainer.batches.order = trainer.batches.order.copy()
+        batches = trainer.batches
+        batches.order = batches.target_order = batches.order.copy()
 
     kept: list[Any] = []
     assert not differ(record=False, before=replace)

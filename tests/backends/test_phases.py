@@ -19,7 +19,9 @@ from gpubp.backprop.optimizers import make_optimizer
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.host.compiler import CompilerError
 from gpubp.training.batches import Batches
-from gpubp.training.trainer import OptimizerState, Trainer
+from gpubp.training.epoch_plan import OptimizerState
+from gpubp.training.trainer import Trainer
+from tests.backends.small_training import trainer_of
 from tests.cuda_stand_in.kernels import skip_without_compiler
 
 ADD_ONE = Elementwise("one", "T z", "T a", "a = z + 1", lambda np, z, a: np.add(z, 1, out=a))
@@ -37,7 +39,7 @@ def trainer(
     X = rng.normal(size=(rows, sizes[0])).astype(np.float32)
     Y = rng.randint(sizes[-1], size=rows).astype(np.int32)
     backend = CompiledBackend()
-    return Trainer(
+    return trainer_of(
         backend,
         network,
         LOSSES["softmax_cross_entropy"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -23,9 +24,10 @@ from gpubp.backprop.network import Network, Workspace, backward, forward
 from gpubp.backprop.optimizers import SGD
 from gpubp.kernels.dropout import dropout_keys
 from gpubp.training.batches import Batches, HashedOrder
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.streamed_batches import StreamedBatches
-from gpubp.training.trainer import OptimizerState, Trainer
-from tests.backends.small_training import epochs_of
+from gpubp.training.trainer import Trainer
+from tests.backends.small_training import epochs_of, trainer_of
 from tests.cuda_stand_in.cuda import Machine
 
 N, BATCH, SEED = 21, 8, 2**62 + 7
@@ -85,11 +87,13 @@ def hashed(
     lead: tuple[int, ...] = (),
     trained: int = 0,
 ) -> HashedMasks:
-    order = np.atleast_2d(order)
-    planned = backend.asarray(order), backend.asarray(np.array([step]))
+    order, networks = np.atleast_2d(order), int(np.prod(lead))
     size = rows or order.shape[1]
-    masks = HashedMasks(backend, sizes, dropout, *planned, size, DOUBLE, lead=lead)
-    masks.plan(trained)
+    of_each = np.tile(order[:, None, :], (networks, 1)).reshape(len(order), *lead, -1)
+    planned = backend.asarray(of_each), backend.asarray(np.array([step]))
+    each = [replace(dropout, seed=dropout.seed + k) for k in range(networks)]
+    masks = HashedMasks(backend, sizes, each, *planned, size, DOUBLE, lead=lead)
+    masks.plan([trained] * networks)
     return masks
 
 
@@ -110,7 +114,7 @@ def test_a_mask_is_the_hash_of_where_it_is_used(backend: Backend, lead: tuple[in
         rate = dropout.rates[layer]
         for network, row, unit in np.ndindex(got.shape):
             where = 70 + step, layer, int(order[step, row]), unit
-            wanted = is_kept(rate, SEED, network, *where) / (1 - rate)
+            wanted = is_kept(rate, SEED + network, 0, *where) / (1 - rate)
             assert got[network, row, unit] == wanted
 
 
@@ -275,7 +279,7 @@ def trainer(
     with backend.in_use(None, 0):
         batches = kind(backend, *data(), BATCH)
         parts = {"state": state, "dropout": dropout, **options}
-        return Trainer(backend, network, LOSS, SGD(0.0), theta_of(network), batches, **parts)
+        return trainer_of(backend, network, LOSS, SGD(0.0), theta_of(network), batches, **parts)
 
 
 def with_launches(
@@ -331,7 +335,7 @@ PLANTED: dict[str, tuple[Any, str, Any]] = {
     "A dropped in its place": (HashedMasks, "dropped", lambda self, layer, A: A),
     "nothing dropped": (HashedMasks, "drops", lambda self, layer: False),
     "parts that begin at the first row": (HashedMasks, "part", lambda self, first: self),
-    "epochs with the same masks": (HashedMasks, "plan", lambda self, _: _plan(self, 100)),
+    "epochs with the same masks": (HashedMasks, "plan", lambda self, _: _plan(self, [100])),
     "rows of the windows": (StreamedBatches, "planned", Batches.planned),
 }
 _plan = HashedMasks.plan
@@ -525,9 +529,9 @@ def test_training_that_goes_on_has_new_masks(monkeypatch: pytest.MonkeyPatch) ->
     made: list[Dropout] = []
 
     class Noted(Trainer):
-        def __init__(self, *args: Any, dropout: Dropout, **options: Any) -> None:
-            made.append(dropout)
-            super().__init__(*args, dropout=dropout, **options)
+        def __init__(self, *args: Any, each: Any, **options: Any) -> None:
+            made.append(each[0].dropout)
+            super().__init__(*args, each=each, **options)
 
     monkeypatch.setattr("gpubp.training.fit.Trainer", Noted)
     X, y = data()

@@ -20,8 +20,10 @@ from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import SGD, Adam
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.training.batches import Batches
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.inference import infer
-from gpubp.training.trainer import OptimizerState, Trainer
+from gpubp.training.trainer import Trainer
+from tests.backends import small_training
 
 
 def evaluate(
@@ -51,7 +53,7 @@ def trainer_of(
     theta = network.initial_theta(np.random.RandomState(3), X.dtype)
     batches, state = Batches(backend, X, Y, len(X), weights), OptimizerState(rate)
     optimizer = optimizer or SGD(0.0, nesterov=False)
-    return Trainer(backend, network, loss, optimizer, theta, batches, state=state)
+    return small_training.trainer_of(backend, network, loss, optimizer, theta, batches, state=state)
 
 
 def counts(rng: np.random.RandomState, *shape: int) -> np.ndarray:

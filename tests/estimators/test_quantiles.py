@@ -22,7 +22,8 @@ from gpubp.storage.model_file import read_model, write_model
 from gpubp.tables.column import NumberColumn
 from gpubp.tables.table import Table
 from gpubp.training.batches import Batches
-from gpubp.training.trainer import OptimizerState, Trainer
+from gpubp.training.epoch_plan import OptimizerState
+from tests.backends.small_training import trainer_of
 from tests.estimators.cases import BASE, WEIGHTS, X, fit
 
 LEVELS = [0.1, 0.5, 0.9]
@@ -66,7 +67,7 @@ def test_gradients_are_central_differences(y: np.ndarray, weights: Any) -> None:
         """The loss of one step over all rows, and the parameters after it."""
         batches = Batches(backend, X, targets, len(X), weights)
         state, options = OptimizerState(rate), {"alpha": 0.3}
-        trainer = Trainer(
+        trainer = trainer_of(
             backend, network, loss, SGD(0.0, nesterov=False), theta, batches, state=state, **options
         )
         return trainer.epoch(np.arange(len(X))), np.array(trainer.theta)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backprop.losses import reported_range
-from gpubp.kernels.dropout import dropout_keys, threshold
+from gpubp.kernels.dropout import dropout_keys, last_kept
 from gpubp.kernels.elementwise import RUN, Elementwise
 from gpubp.kernels.hashing import ROUNDS, permutation_keys
 from tests.backprop.solver_cases import PLAN_COLUMNS, STEPS
@@ -300,12 +300,12 @@ def _largest(values: Values, name: str, expected: np.ndarray) -> Any:
 def _gather_cases(step: Elementwise) -> Iterator[Case]:
     # 5 of 16 rows is the last batch of an epoch; from 11 on, what is left of a batch in parts.
     parts, shapes = ((16, 0, 16), (16, 0, 5), (16, 11, 5)), ((50, 4), (50, 1))
-    for dtype, shape, part, targets in itertools.product(
-        FLOATS, shapes, parts, ((50,), (50, 3), (50, 6))
+    for dtype, shape, part, targets, lead in itertools.product(
+        FLOATS, shapes, parts, ((50,), (50, 3), (50, 6)), ((), (3,))
     ):
         kind = "int32" if targets == (50,) else dtype
-        label = f"{part}-from-{shape}-{dtype}-with-{targets}-{kind}"
-        yield Case(label, dtype, partial(_gather_values, dtype, shape, kind, targets, *part))
+        label = f"{part}-from-{shape}-{dtype}-with-{targets}-{kind}-of-{lead}"
+        yield Case(label, dtype, partial(_gather_values, dtype, shape, kind, targets, *part, lead))
 
 
 def _gather_values(
@@ -316,74 +316,100 @@ def _gather_values(
     batch_size: int,
     first: int,
     n: int,
+    lead: tuple[int, ...],
     seed: int,
 ) -> Values:
     rng = np.random.RandomState(seed)
+    order = rng.randint(50, size=(6, *lead, batch_size))
     return {
         "source": rng.permutation(int(np.prod(shape))).reshape(shape).astype(dtype),
         "targets": rng.permutation(int(np.prod(targets))).reshape(targets).astype(kind),
-        "order": rng.randint(50, size=(6, batch_size)),
+        "order": order,
+        "target_order": rng.randint(50, size=order.shape) if lead else order,
         "step": np.array([2 + seed]),
+        "n_networks": int(np.prod(lead)),
         "batch_size": batch_size,
         "first": first,
+        "n_rows": n,
         "width": shape[1],
         "n_targets": targets[1] if len(targets) == 2 else 1,
-        "rows": np.full((n, shape[1]), -7, dtype),
-        "row_targets": np.full((n, *targets[1:]), -7, kind),
+        "rows": np.full((*lead, n, shape[1]), -7, dtype),
+        "row_targets": np.full((*lead, n, *targets[1:]), -7, kind),
     }
 
 
 def _take_cases(step: Elementwise) -> Iterator[Case]:
-    for dtype, (first, n) in itertools.product(FLOATS, ((0, 16), (0, 5), (11, 5))):
-        yield Case(f"{n}-from-{first}-{dtype}", dtype, partial(_take_values, dtype, first, n))
+    parts, leads = ((0, 16), (0, 5), (11, 5)), ((), (3,))
+    for dtype, (first, n), lead in itertools.product(FLOATS, parts, leads):
+        label = f"{n}-from-{first}-{dtype}-of-{lead}"
+        yield Case(label, dtype, partial(_take_values, dtype, first, n, lead))
 
 
-def _take_values(dtype: str, first: int, n: int, seed: int) -> Values:
-    series = np.random.RandomState(seed).normal(size=(6, 16)).astype(dtype)
-    row = np.full(n, -7, dtype)
-    return {"series": series, "step": np.array([2 + seed]), "first": first, "width": 16, "row": row}
+def _take_values(dtype: str, first: int, n: int, lead: tuple[int, ...], seed: int) -> Values:
+    return {
+        "series": np.random.RandomState(seed).normal(size=(6, *lead, 16)).astype(dtype),
+        "step": np.array([2 + seed]),
+        "n_networks": int(np.prod(lead)),
+        "first": first,
+        "n_rows": n,
+        "width": 16,
+        "row": np.full((*lead, n), -7, dtype),
+    }
 
 
 def _penalty_cases(step: Elementwise) -> Iterator[Case]:
     sizes = ((96, 96, 1), (96, 64, 1), (96, 64, 5), (32, 32, 40))
-    for dtype, (size, n_weights, n_sums) in itertools.product(FLOATS, sizes):
-        build = partial(_penalty_values, dtype, size, n_weights, n_sums)
+    for dtype, (size, n_weights, n_sums), lead in itertools.product(FLOATS, sizes, ((), (3,))):
+        build = partial(_penalty_values, dtype, size, n_weights, n_sums, lead)
         # A sum of up to 96 squares, in another order.
-        yield Case(f"{n_weights}-of-{size}-in-{n_sums}-{dtype}", dtype, build, _largest)
+        label = f"{n_weights}-of-{size}-in-{n_sums}-{dtype}-of-{lead}"
+        yield Case(label, dtype, build, _largest)
 
 
-def _penalty_values(dtype: str, size: int, n_weights: int, n_sums: int, seed: int) -> Values:
+def _penalty_values(
+    dtype: str, size: int, n_weights: int, n_sums: int, lead: tuple[int, ...], seed: int
+) -> Values:
     rng = np.random.RandomState(seed)
     return {
-        "theta": rng.normal(0, 3, size).astype(dtype),
-        "scale": rng.uniform(0.1, 0.9, 6),
+        "theta": rng.normal(0, 3, (*lead, size)).astype(dtype),
+        "scale": rng.uniform(0.1, 0.9, (6, *lead)),
         "step": np.array([2 + seed]),
+        "n_networks": int(np.prod(lead)),
+        "size": size,
         "n_weights": n_weights,
         "n_sums": n_sums,
-        "sums": rng.uniform(1, 2, n_sums),
+        "sums": rng.uniform(1, 2, (*lead, n_sums)),
     }
 
 
 def _sum_cases(step: Elementwise) -> Iterator[Case]:
-    for dtype, (size, n_sums) in itertools.product(FLOATS, ((96, 1), (96, 5), (7, 40), (1, 1))):
-        yield Case(f"{size}-in-{n_sums}-{dtype}", dtype, partial(_sum_values, dtype, size, n_sums))
+    sizes = ((96, 1), (96, 5), (7, 40), (1, 1))
+    for dtype, (size, n_sums), lead in itertools.product(FLOATS, sizes, ((), (3,))):
+        label = f"{size}-in-{n_sums}-{dtype}-of-{lead}"
+        yield Case(label, dtype, partial(_sum_values, dtype, size, n_sums, lead))
 
 
-def _sum_values(dtype: str, size: int, n_sums: int, seed: int) -> Values:
-    values = np.random.RandomState(seed).uniform(0.5, 3, size).astype(dtype)
-    sums = np.full(n_sums, -7, dtype)
+def _sum_values(dtype: str, size: int, n_sums: int, lead: tuple[int, ...], seed: int) -> Values:
+    values = np.random.RandomState(seed).uniform(0.5, 3, (*lead, size)).astype(dtype)
+    sums = np.full((*lead, n_sums), -7, dtype)
     return {"grad": values, "parts": values, "size": size, "n_sums": n_sums, "sums": sums}
 
 
 def _clip_cases(step: Elementwise) -> Iterator[Case]:
     norms = {"below": 1.5, "at": 2.0, "above": 5.0, "inf": np.inf, "nan": np.nan}
-    for dtype, (name, norm) in itertools.product(FLOATS, norms.items()):
-        yield Case(f"{name}-{dtype}", dtype, partial(_clip_values, dtype, norm))
+    for dtype, (name, norm), lead in itertools.product(FLOATS, norms.items(), ((), (3,))):
+        yield Case(f"{name}-{dtype}-of-{lead}", dtype, partial(_clip_values, dtype, norm, lead))
 
 
-def _clip_values(dtype: str, norm: float, seed: int) -> Values:
-    grad = np.random.RandomState(seed).normal(size=50).astype(dtype)
-    return {"squared": np.array([norm**2], dtype), "limit": 2.0, "grad": grad}
+def _clip_values(dtype: str, norm: float, lead: tuple[int, ...], seed: int) -> Values:
+    grad = np.random.RandomState(seed).normal(size=(*lead, 48)).astype(dtype)
+    networks = np.arange(float(np.prod(lead))).reshape(*lead, 1)
+    return {
+        "squared": np.asarray(norm**2 + networks, dtype),
+        "limits": np.full((*lead, 1), 2.0, dtype),
+        "size": 48,
+        "grad": grad,
+    }
 
 
 def _advance_cases(step: Elementwise) -> Iterator[Case]:
@@ -429,15 +455,15 @@ def _dropout_values(
     return {
         "a": a,
         "keys": dropout_keys(seed, 9, (1, 6, n_networks))[0],
-        "order": rng.randint(50, size=(6, batch_size)),
+        "order": rng.randint(50, size=(6, *lead, batch_size)),
         "step": np.array([2 + seed]),
         "n_networks": n_networks,
         "batch_size": batch_size,
         "first": first,
         "rows": rows,
         "width": width,
-        "below": threshold(0.4),
-        "scale": 1 / 0.6,
+        "last": np.array([last_kept(0.4 + k / 10) for k in range(n_networks)], np.uint64),
+        "scale": 1 / (0.6 - np.arange(n_networks, dtype=dtype) / 10),
         "dropped": a if in_place else np.full_like(a, -7),
     }
 

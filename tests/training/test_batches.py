@@ -29,7 +29,7 @@ def _epoch(backend: Backend, batches: Batches) -> list[tuple[np.ndarray, np.ndar
     steps = []
     for rows in [batches.batch_size] * batches.full + [batches.tail] * (batches.tail > 0):
         X = backend.empty((rows, batches.X.shape[1]), batches.X.dtype)
-        X, Y = batches.gather(X, batches.Y_batch[:rows])
+        X, Y = batches.gather(X, batches.targets(rows))
         share = batches.share(rows, rows)
         share = share if isinstance(share, float) else backend.to_numpy(share).copy()
         steps.append((backend.to_numpy(X).copy(), backend.to_numpy(Y).copy(), share))
@@ -110,10 +110,10 @@ def test_a_single_step_reads_the_rows_where_they_lie(backend: Backend) -> None:
     batches = Batches(backend, X, y, BATCH)
     room = backend.empty(X.shape, X.dtype)
     batches.plan(np.arange(BATCH)[::-1])
-    got, targets = batches.gather(room, batches.Y_batch)
+    got, targets = batches.gather(room, batches.targets(batches.batch_size))
     assert got is batches.X
     assert targets is batches.Y
-    part, _ = batches.gather(room[:2], batches.Y_batch[:2], 1)  # of a batch that is taken in parts
+    part, _ = batches.gather(room[:2], batches.targets(2), 1)  # of a batch that is taken in parts
     assert_array_equal(backend.to_numpy(part), X[1:3])
 
 

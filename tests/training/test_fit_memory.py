@@ -20,10 +20,11 @@ from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import SGD, Adam
 from gpubp.training.batches import Batches
 from gpubp.training.data import TrainingData
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.fit_memory import DeviceMemoryError, OneStepWindows, bytes_needed, place, ways
 from gpubp.training.streamed_batches import StreamedBatches
-from gpubp.training.trainer import OptimizerState, Trainer
-from tests.backends.small_training import epochs_of
+from gpubp.training.trainer import Trainer
+from tests.backends.small_training import epochs_of, trainer_of
 from tests.cuda_stand_in.cuda import Machine, OutOfMemoryError
 
 ROWS, WIDTH, BATCH = 600, 64, 32
@@ -49,7 +50,7 @@ def trained_in(backend: Backend, note: Callable[[str], None], **windows: int) ->
     def make(batches: Batches, parts: int) -> Trainer:
         made.append(parts)
         options: dict[str, Any] = {"alpha": 0.1, "state": state, "parts": parts}
-        return Trainer(backend, NETWORK, loss, Adam(), theta, batches, **options)
+        return trainer_of(backend, NETWORK, loss, Adam(), theta, batches, **options)
 
     y = LABELS.astype(np.int32)
     needed = bytes_needed(NETWORK, Adam(), np.dtype(float))
@@ -156,7 +157,7 @@ def test_parts_of_a_batch_are_the_whole(backend: Backend, loss_name: str, weight
     for parts in (1, 2, 9):
         batches, orders = Batches(backend, data, Y, 9, weights), np.random.RandomState(3)
         options: dict[str, Any] = {"alpha": 0.1, "state": OptimizerState(0.01), "parts": parts}
-        trainer = Trainer(backend, network, loss, SGD(), theta, batches, **options)
+        trainer = trainer_of(backend, network, loss, SGD(), theta, batches, **options)
         losses = [trainer.epoch(orders.permutation(n)) for _ in range(2)]
         results.append(np.append(losses, backend.to_numpy(trainer.theta)))
     for got in results[1:]:

@@ -16,10 +16,12 @@ from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import SGD, Adam, Optimizer
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.training.batches import Batches
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.history import Epoch, History, ValidationResult
 from gpubp.training.loop import check_memory, train
 from gpubp.training.recipe import Recipe
-from gpubp.training.trainer import OptimizerState, Trainer
+from gpubp.training.trainer import Trainer
+from tests.backends.small_training import trainer_of
 
 NETWORK = Network((3, 5, 4, 3), ("tanh", "tanh"))
 BATCH = 8
@@ -52,7 +54,7 @@ def _trainer(
     batches = Batches(backend, own_X if X is None else X, y, BATCH, weights)
     loss, state = LOSSES["softmax_cross_entropy"], OptimizerState(rate)
     optimizer = optimizer or SGD()
-    return Trainer(backend, NETWORK, loss, optimizer, _theta(), batches, state=state, **options)
+    return trainer_of(backend, NETWORK, loss, optimizer, _theta(), batches, state=state, **options)
 
 
 def _train(trainer: Trainer, recipe: Recipe = RECIPE, **options: Any) -> History:
@@ -151,7 +153,9 @@ def test_a_recorded_step_gives_the_bits_of_an_unrecorded_one(
     for backend in (NumpyBackend(), _Unrecorded()):
         batches = Batches(backend, X.astype(dtype), Y, 4, weights)
         state, theta = OptimizerState(0.01), _theta(network, dtype)
-        trainer = Trainer(backend, network, loss, optimizer, theta, batches, alpha=0.1, state=state)
+        trainer = trainer_of(
+            backend, network, loss, optimizer, theta, batches, alpha=0.1, state=state
+        )
         history = _train(trainer)
         results.append((_host(trainer), history.losses, trainer.host_state().vectors))
     (theta, losses, vectors), (wanted, wanted_losses, wanted_vectors) = results
@@ -174,7 +178,7 @@ def test_the_arrays_of_the_caller_are_left_as_they_were(backend: Backend) -> Non
     before = [a.copy() for a in (X, y, theta, *vectors)]
     batches = Batches(backend, X, y, BATCH)
     state, loss = OptimizerState(0.1, 3, vectors), LOSSES["softmax_cross_entropy"]
-    trainer = Trainer(backend, NETWORK, loss, SGD(), theta, batches, state=state)
+    trainer = trainer_of(backend, NETWORK, loss, SGD(), theta, batches, state=state)
     _train(trainer)
     for got, wanted in zip((X, y, theta, *vectors), before, strict=True):
         assert_array_equal(got, wanted)
@@ -187,7 +191,7 @@ def test_what_the_optimizer_reads_lies_on_a_boundary() -> None:
     batches = Batches(NumpyBackend(), X, y, BATCH)
     loss = LOSSES["softmax_cross_entropy"]
     trainers = [
-        Trainer(NumpyBackend(), NETWORK, loss, SGD(), _theta(), batches, state=state)
+        trainer_of(NumpyBackend(), NETWORK, loss, SGD(), _theta(), batches, state=state)
         for _ in range(8)  # NumPy's own arrays hit a boundary by chance
     ]
     for trainer in trainers:
@@ -203,7 +207,7 @@ def test_two_calls_continue_as_one(backend: Backend, optimizer: Optimizer) -> No
     two = replace(RECIPE, epochs=2, shuffle=False)
     history = _train(half, two)
     X, y, _ = _data(25)
-    rest = Trainer(
+    rest = trainer_of(
         backend,
         NETWORK,
         half.loss,
@@ -415,7 +419,7 @@ def test_an_epoch_allocates_no_batch_arrays() -> None:
     X, y = rng.normal(size=(n, 4)), rng.randint(3, size=n).astype(np.int32)
     batches = Batches(backend, X, y, n // 2, np.ones(n))
     loss, state = LOSSES["softmax_cross_entropy"], OptimizerState(1e-3)
-    trainer = Trainer(
+    trainer = trainer_of(
         backend, network, loss, Adam(), _theta(network), batches, alpha=0.1, state=state
     )
     order = np.arange(n)

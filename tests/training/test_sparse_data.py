@@ -19,9 +19,11 @@ from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import Adam
 from gpubp.training.batches import Batches
 from gpubp.training.data import CsrData, TrainingData, as_matrix
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.fit_memory import OneStepWindows, place, ways
 from gpubp.training.streamed_batches import StreamedBatches
-from gpubp.training.trainer import OptimizerState, Trainer
+from gpubp.training.trainer import Trainer
+from tests.backends.small_training import trainer_of
 from tests.estimators.cases import BASE, OURS, PROBLEMS, TARGETS, WEIGHTS, fit
 
 RNG = np.random.RandomState(0)
@@ -129,7 +131,7 @@ def test_they_are_streamed_where_rows_lie_on_a_device(backend: Backend) -> None:
         if len(made) == 1 and backend.name != "cpu":
             raise MemoryError
         loss, state = LOSSES["softmax_cross_entropy"], OptimizerState(0.1)
-        return Trainer(backend, network, loss, Adam(), theta, batches, state=state, parts=parts)
+        return trainer_of(backend, network, loss, Adam(), theta, batches, state=state, parts=parts)
 
     rows = CsrData(scipy.sparse.csr_array(DENSE))
     trainer = place(

@@ -15,9 +15,9 @@ from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import Adam
 from gpubp.training.batches import Batches, HashedOrder
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.streamed_batches import StreamedBatches
-from gpubp.training.trainer import OptimizerState, Trainer
-from tests.backends.small_training import epochs_of
+from tests.backends.small_training import epochs_of, trainer_of
 from tests.cuda_stand_in.cuda import Machine, MisuseError
 
 BATCH, WIDTH = 4, 5
@@ -104,7 +104,7 @@ def trained_on(backend: Backend, batches: Batches, hashed: bool = False) -> np.n
     """Return the losses of four epochs, then the parameters."""
     loss, state = LOSSES["softmax_cross_entropy"], OptimizerState(0.1)
     theta = NETWORK.initial_theta(np.random.RandomState(2), np.dtype(float))
-    trainer = Trainer(backend, NETWORK, loss, Adam(), theta, batches, alpha=0.1, state=state)
+    trainer = trainer_of(backend, NETWORK, loss, Adam(), theta, batches, alpha=0.1, state=state)
     return epochs_of(trainer, orders(batches.n_rows, hashed))
 
 

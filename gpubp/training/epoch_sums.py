@@ -1,0 +1,55 @@
+"""`EpochSums`: the losses and penalties of an epoch, summed on the device and read at once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gpubp.backends.protocol import Array, Backend
+from gpubp.training.batches import Batches
+
+WEIGHTS_PER_SUM = 32  # minimum weights per partial sum of the penalty
+PENALTIES, FINITE = 2, 3  # numbers of parts of the sums
+
+
+class EpochSums:
+    """Sums of an epoch, in one array that the host reads at once.
+
+    Their parts are, for each network: the losses of each row of a batch, those of the tail, the
+    penalty, and a number that is finite if all parameters are finite.
+    size : the number of parameters of a network.
+    """
+
+    def __init__(self, backend: Backend, batches: Batches, size: int) -> None:
+        self._backend, self._lead = backend, batches.lead
+        n_sums = min(backend.n_partial_sums, -(-size // WEIGHTS_PER_SUM))
+        self._sizes = (batches.batch_size, batches.tail, n_sums, 1)
+        self._networks = math.prod(batches.lead)
+        self._ends = np.cumsum(self._sizes) * self._networks
+        self._sums = backend.zeros((int(self._ends[-1]),), np.float64)
+        # Factors of the sums in the loss, the mean over the batches weighted by their rows.
+        counts = np.array([batches.batch_size, batches.tail, batches.n_rows, 0]) / batches.n_rows
+        self._counts = np.repeat(counts, self._sizes)
+
+    def part(self, k: int) -> Array:
+        """Return a view of the ``k``-th part of the sums, (…, size of the part)."""
+        begin = self._ends[k - 1] if k else 0
+        return self._sums[begin : self._ends[k]].reshape(*self._lead, self._sizes[k])
+
+    def clear(self) -> None:
+        """Set the sums to 0."""
+        self._sums[...] = 0
+
+    def read(self, finite: Array) -> float:
+        """Return the loss of one network; NaN if ``finite``, whose factor is 0, is not finite."""
+        self._sums[-1:] = finite
+        return float(self._backend.to_numpy(self._sums).dot(self._counts))
+
+    def read_each(self, finite: Array) -> np.ndarray:
+        """Return the loss of each network, (networks,); NaN where ``finite`` is not finite."""
+        self.part(FINITE)[...] = finite[..., None]
+        sums = self._backend.to_numpy(self._sums)
+        parts = np.split(sums, self._ends[:-1])
+        of_each = [part.reshape(self._networks, -1) for part in parts]
+        return np.hstack(of_each).dot(self._counts)  # type: ignore[no-any-return]
