@@ -19,6 +19,7 @@ import numpy as np
 
 from gpubp.backends.blas_threads import BLAS, usable_cores
 from gpubp.backends.compiled_calls import COPY, Call, bind, items, product
+from gpubp.backends.networks_recording import NetworksRecording
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.phases import cut
 from gpubp.backends.pooled_recording import AtOnce, PooledRecording
@@ -56,7 +57,7 @@ class CompiledEpilogues(Epilogues):
             recorder.product(X, W, Z)
             recorder.run(step, (Z, A), bias=b)
             return True
-        if not step.vectorizes:
+        if not step.vectorizes or Z.ndim > 2:
             return False
         if not backend.is_recording or (call := bind(step, (Z, A), bias=b)) is None:
             return False
@@ -76,7 +77,11 @@ class CompiledEpilogues(Epilogues):
         backend, step = self._backend, activation.delta
         if db is None or step is None or not step.vectorizes or not backend.is_recording:
             return False
-        if len(out) > MOST_SUMMED or (call := bind(step, (out, kept, out), sums=db)) is None:
+        if (
+            out.ndim > 2
+            or len(out) > MOST_SUMMED
+            or (call := bind(step, (out, kept, out), sums=db)) is None
+        ):
             return False
         backend.gemm(delta, W, out=out, transpose_b=True)
         backend.keep(call)
@@ -153,11 +158,14 @@ class CompiledBackend(NumpyBackend):
         """The recorder of a step that may be cut into tiles; None otherwise."""
         return self._np if isinstance(self._np, StepRecorder) else None
 
-    def record(self, step: Step) -> Recording:
-        self._np = recorder = StepRecorder()
+    def record(self, step: Step, networks: int = 1, counter: Array | None = None) -> Recording:
+        self._np = recorder = StepRecorder(networks)
         try:
             step()
             recorder.compile()
+            if networks > 1:
+                self.tiles, self.not_cut = [networks], ""
+                return NetworksRecording(recorder.ops, networks, counter, lambda: self._workers)
             recording = PooledRecording(cut(recorder.ops), lambda: self._workers)
             self.tiles, self.not_cut = recording.tiles, ""
             return recording

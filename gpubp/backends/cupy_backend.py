@@ -189,7 +189,7 @@ class CupyBackend:
             engine.join.record(engine.side)
             engine.main.wait_event(engine.join)
 
-    def record(self, step: Step) -> Recording:
+    def record(self, step: Step, networks: int = 1, counter: Array | None = None) -> Recording:
         main = self._engine.main
         if self._cupy.cuda.get_current_stream() != main:
             raise RuntimeError("the current stream is not the backend's; call record inside in_use")

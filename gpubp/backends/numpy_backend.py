@@ -94,7 +94,7 @@ class NumpyBackend:
     def join(self) -> None:
         pass
 
-    def record(self, step: Step) -> Recording:
+    def record(self, step: Step, networks: int = 1, counter: Array | None = None) -> Recording:
         tape = self._np = Tape()
         try:
             step()

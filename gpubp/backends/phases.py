@@ -87,7 +87,7 @@ def cut(ops: list[Op]) -> Phases:
 
 def _split(ops: list[Op]) -> tuple[list[_Batch], list[Op]]:
     """Return the batches, whose rows are independent, and the ops after their last sum."""
-    sums = [op for op in ops if isinstance(op, Product) and _is_sum(op, ops)]
+    sums = [op for op in ops if isinstance(op, Product) and is_sum(op, ops)]
     last = ops.index(sums[-1]) + 1 if sums else len(ops)
     batches = [_Batch()]
     for op in ops[:last]:
@@ -100,7 +100,7 @@ def _split(ops: list[Op]) -> tuple[list[_Batch], list[Op]]:
     return [batch for batch in batches if batch.rows], ops[last:]
 
 
-def _is_sum(op: Product, ops: list[Op]) -> bool:
+def is_sum(op: Product, ops: list[Op]) -> bool:
     """Return whether a product sums over rows: its B is what ops before it wrote row by row."""
     before = ops[: ops.index(op)]
     return any(overlap([extent(op.B)], other.writes) for other in before)
@@ -123,7 +123,7 @@ def _row_tiles(ops: list[Op], packs: list[Packed], deltas: list[Packed]) -> list
     tiles: list[list[Piece]] = [[] for _ in range(-(-rows // most))]
     size = -(-rows // len(tiles))
     calls = [
-        _rows_product(op, rows, packs) if isinstance(op, Product) else op.call for op in ops
+        rows_product(op, rows, packs) if isinstance(op, Product) else op.call for op in ops
     ] + [pack_call(each) for each in deltas]
     for call in calls:
         if call is None or call.elements % rows:
@@ -135,7 +135,11 @@ def _row_tiles(ops: list[Op], packs: list[Packed], deltas: list[Packed]) -> list
     return tiles
 
 
-def _rows_product(op: Product, rows: int, packs: list[Packed]) -> Call:
+def rows_product(op: Product, rows: int, packs: list[Packed], networks: int = 1) -> Call:
+    """Return the call of a product that goes by ``rows`` rows.
+
+    packs : takes B if the call reads it packed, with room for so many ``networks``.
+    """
     if op.transpose_a or len(op.out) != rows:
         raise Unplanned("a product does not go by rows")
     if op.A.shape[1] > MOST_SUMMED:
@@ -143,7 +147,7 @@ def _rows_product(op: Product, rows: int, packs: list[Packed]) -> Call:
     key = (op.B.ctypes.data, op.B.shape, op.transpose_b)
     found = next((p for p in packs if (p.W.ctypes.data, p.W.shape, p.transposed) == key), None)
     if found is None and op.out.shape[1] > 1:
-        packs.append(found := packed(op.B, op.transpose_b))
+        packs.append(found := packed(op.B, op.transpose_b, networks))
     return rows_call(op.A, op.B if found is None else found.room, op.out, op.accumulate)
 
 

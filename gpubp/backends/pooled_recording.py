@@ -17,7 +17,7 @@ from gpubp.kernels.host.compiler import pool_library
 SECONDS = 0.05  # that steps made in one go may take: an interrupt has to wait for them
 
 
-class _PhaseStruct(ctypes.Structure):
+class PhaseStruct(ctypes.Structure):
     """``Phase`` of ``pool.h``."""
 
     _fields_ = (
@@ -25,6 +25,7 @@ class _PhaseStruct(ctypes.Structure):
         ("starts", ctypes.c_void_p),
         ("tiles", ctypes.c_ssize_t),
         ("n_items", ctypes.c_ssize_t),
+        ("repeat", ctypes.c_ssize_t),
     )
 
 
@@ -54,9 +55,9 @@ class PooledRecording:
         self._workers, self._before = workers, len(phases.before)
         self._calls: list[Call] = []
         self._rooms = [self._items(phase) for phase in every]
-        self._structs = (_PhaseStruct * len(every))(
+        self._structs = (PhaseStruct * len(every))(
             *[
-                _PhaseStruct(pieces.ctypes.data, starts.ctypes.data, len(starts) - 1, len(pieces))
+                PhaseStruct(pieces.ctypes.data, starts.ctypes.data, len(starts) - 1, len(pieces), 1)
                 for pieces, starts in self._rooms
             ]
         )

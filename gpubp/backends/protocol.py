@@ -155,8 +155,12 @@ class Backend(Protocol):
     def join(self) -> None:
         """Let later work wait for all work on the side stream."""
 
-    def record(self, step: Step) -> Recording:
+    def record(self, step: Step, networks: int = 1, counter: Array | None = None) -> Recording:
         """Return a callable that repeats ``step`` with the least overhead.
+
+        networks : if above 1, the step is of so many independent networks: the first axis of all
+        arrays that it changes is that of the networks, except of ``counter`` (1,), the number of
+        the step, which it may advance.
 
         Every array and number that ``step`` uses is bound now, so values that change between calls
         have to be in arrays. Recording may run ``step`` once, so set the arrays that it changes

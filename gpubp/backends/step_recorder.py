@@ -44,12 +44,14 @@ class Op:
     """One call of a step.
 
     aligned : the arrays that element i of the call is element i of; others are read as a whole.
+    bias_stride : bytes from the bias of one network to that of the next.
     """
 
     call: Call | None  # None before `StepRecorder.compile`, and that of a product: see `phases`
     reads: list[Extent]
     writes: list[Extent]
     aligned: list[np.ndarray] = field(default_factory=list)
+    bias_stride: int = 0
 
     @property
     def raw_reads(self) -> list[Extent]:
@@ -65,7 +67,10 @@ class Op:
 
 @dataclass(eq=False, kw_only=True)
 class Product(Op):
-    """The product A B, written into ``out`` or added to it."""
+    """The product A B, written into ``out`` or added to it.
+
+    strides : bytes from the A, B and ``out`` of one network to those of the next.
+    """
 
     A: np.ndarray
     B: np.ndarray
@@ -73,12 +78,18 @@ class Product(Op):
     transpose_a: bool
     transpose_b: bool
     accumulate: bool
+    strides: tuple[int, int, int]
 
 
 class StepRecorder:
-    """Stands in for the module ``numpy`` while a step is recorded; it takes compiled calls only."""
+    """Stands in for the module ``numpy`` while a step is recorded; it takes compiled calls only.
 
-    def __init__(self) -> None:
+    networks : if above 1, the first axis of all arrays that the step changes. Matrices have three
+    axes then, and the recorded products are those of the first network.
+    """
+
+    def __init__(self, networks: int = 1) -> None:
+        self._networks = networks
         self.ops: list[Op] = []
         self._prepared: list[tuple[Op, Prepared]] = []
 
@@ -88,7 +99,9 @@ class StepRecorder:
     def run(self, step: Elementwise, arguments: tuple[Any, ...], bias: Array | None = None) -> None:
         """Record an elementwise ``step``; bias : (1, width), added to the first argument's rows."""
         known = all(isinstance(a, np.ndarray) or np.isscalar(a) for a in arguments)
-        step = step.host or step
+        step, stride = step.host or step, 0
+        if bias is not None and bias.ndim == 3:
+            stride, bias = bias.strides[0], bias[0]
         prepared = prepare(step, arguments, bias=bias) if known and step.body else None
         if prepared is None:
             raise Unplanned(f"{step.name} cannot be compiled for its arguments")
@@ -98,7 +111,7 @@ class StepRecorder:
         reads = [extent(a) for a, w in pairs if not w]
         writes = [extent(a) for a, w in pairs if w]
         aligned = [a for p, a in zip(declared, prepared.arrays, strict=False) if not p.raw]
-        self.ops.append(op := Op(None, reads, writes, aligned))
+        self.ops.append(op := Op(None, reads, writes, aligned, stride))
         self._prepared.append((op, prepared))
 
     def product(
@@ -113,7 +126,10 @@ class StepRecorder:
         accumulate: bool = False,
     ) -> None:
         """Record the product of two matrices, and ``bias`` added to its rows."""
-        arrays = (A, B, out)
+        arrays, whole, strides = (A, B, out), out, (0, 0, 0)
+        if self._networks > 1 and all(len(a) == self._networks and a.ndim == 3 for a in arrays):
+            strides = A.strides[0], B.strides[0], out.strides[0]
+            A, B, out = arrays = (A[0], B[0], out[0])
         plain = all(a.ndim == 2 and a.flags.c_contiguous and a.dtype == out.dtype for a in arrays)
         if not plain or out.dtype not in LETTERS or not all(a.size for a in arrays):
             raise Unplanned("a product is not of matrices of one dtype")
@@ -128,10 +144,11 @@ class StepRecorder:
                 transpose_a=transpose_a,
                 transpose_b=transpose_b,
                 accumulate=accumulate,
+                strides=strides,
             )
         )
         if bias is not None:
-            self.run(COPY, (out, out), bias=bias)
+            self.run(COPY, (whole, whole), bias=bias)
 
     def compile(self) -> None:
         """Compile all steps and the products that they need, several at a time."""

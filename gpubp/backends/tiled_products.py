@@ -22,11 +22,11 @@ class Packed(NamedTuple):
     room: np.ndarray
 
 
-def packed(W: np.ndarray, transposed: bool) -> Packed:
-    """Return room for ``W``, which `pack_call` fills."""
+def packed(W: np.ndarray, transposed: bool, networks: int = 1) -> Packed:
+    """Return room for ``W``, which `pack_call` fills; or rooms of as many ``networks``, by row."""
     rows, columns = W.shape[::-1] if transposed else W.shape
     lanes = ALIGNMENT // W.itemsize  # at least those of a vector
-    room = aligned((rows * (-(-columns // lanes) * lanes),), W.dtype)
+    room = aligned((networks, rows * (-(-columns // lanes) * lanes)), W.dtype)
     room[...] = 0  # also of the columns that fill up a vector
     return Packed(W, transposed, room)
 

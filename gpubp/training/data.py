@@ -138,9 +138,13 @@ class TrainingData(NamedTuple):
 
     def in_dtype(self, dtype: np.dtype, backend: Backend) -> TrainingData:
         """Return the rows for ``backend``, with X and numeric targets in ``dtype``."""
-        targets = self.targets
-        if targets.ndim == 2:  # classes stay integers
-            # Targets beyond float32 become infinite, and so does the loss, unless they are scaled.
-            with np.errstate(over="ignore"):
-                targets = targets.astype(dtype, copy=False)
+        targets = self.targets_in(dtype)
         return self._replace(X=as_matrix(self.X, dtype, backend), targets=targets)
+
+    def targets_in(self, dtype: np.dtype) -> np.ndarray:
+        """Return the targets in ``dtype``; classes stay integers."""
+        if self.targets.ndim == 1:
+            return self.targets
+        # Targets beyond float32 become infinite, and so does the loss, unless they are scaled.
+        with np.errstate(over="ignore"):
+            return self.targets.astype(dtype, copy=False)

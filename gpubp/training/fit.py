@@ -126,7 +126,7 @@ def fit(
     MemoryError), and ValueError if ``recipe.precision`` is neither "float64" nor that of
     ``backend``, or if the arguments do not fit together.
     """
-    _check_precision(backend, recipe)
+    check_precision(backend, recipe)
     start = start or Start.new(network, recipe)
     check_fit(network, loss, data, held and held.rows, recipe, start.theta, start.state)
     data = data.in_dtype(recipe.dtype, backend)
@@ -149,7 +149,8 @@ def fit(
         return fitted_of(trainer, recipe, history)
 
 
-def _check_precision(backend: Backend, recipe: Recipe) -> None:
+def check_precision(backend: Backend, recipe: Recipe) -> None:
+    """Raise ValueError if ``backend`` has products of another precision than ``recipe``."""
     if recipe.precision not in ("float64", backend.precision):
         raise ValueError(
             f"recipe.precision is {recipe.precision!r}, but products on {backend.name} are in "

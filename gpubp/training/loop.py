@@ -13,9 +13,9 @@ import numpy as np
 from gpubp.backends.protocol import Array
 from gpubp.backprop.network import Parameters
 from gpubp.training.batches import HashedOrder
-from gpubp.training.history import Epoch, History, OnEpoch, StoppedBy, ValidationResult
+from gpubp.training.history import History, OnEpoch, StoppedBy, ValidationResult
+from gpubp.training.progress import Progress
 from gpubp.training.recipe import Recipe
-from gpubp.training.stopping import decide
 from gpubp.training.trainer import Trainer
 
 Validate = Callable[[Parameters], ValidationResult]
@@ -44,13 +44,14 @@ def train(
     outside = np.errstate(**np.geterr())
     validate, on_epoch = validate and outside(validate), on_epoch and outside(on_epoch)
     started, best = perf_counter(), trainer.copy_theta() if validate else None
-    history.epochs, history.stopped_by, history.minimum = 0, "max_epochs", None
+    progress = Progress(recipe, history, trainer.batches.n_rows, on_epoch, started)
+    progress.begin()
     kept = trainer.copy_theta() if kept is None else kept
-    epochs = _Epochs(trainer, recipe, history, kept, best, validate, on_epoch, started)
+    epochs = _Epochs(trainer, progress, kept, best, validate)
     try:
         with np.errstate(all="ignore"):
             if validate is not None:
-                _forget_scores_of_others(history, validate, trainer.parameters)
+                forget_scores_of_others(history, validate, trainer.parameters)
             history.stopped_by = epochs.run(rng)
     except KeyboardInterrupt:
         history.stopped_by = "interrupt"
@@ -62,7 +63,7 @@ def train(
     return history
 
 
-def _forget_scores_of_others(history: History, validate: Validate, start: Parameters) -> None:
+def forget_scores_of_others(history: History, validate: Validate, start: Parameters) -> None:
     """Drop the scores of the continued training unless ``start`` has the best score again.
 
     Training ends with its best parameters, so their score on the same validation rows is the best
@@ -78,22 +79,18 @@ class _Epochs:
 
     kept : takes the parameters of the epoch with the lowest loss, to restore after a divergence.
     best : takes the parameters of the epoch with the best score; None without validation.
-    started : the time at which training started, by perf_counter().
     """
 
     trainer: Trainer
-    recipe: Recipe
-    history: History
+    progress: Progress
     kept: Array
     best: Array | None
     validate: Validate | None
-    on_epoch: OnEpoch | None
-    started: float
 
     def run(self, rng: np.random.RandomState) -> StoppedBy:
         """Train until there is a reason to stop; return the reason."""
-        trainer, recipe, history = self.trainer, self.recipe, self.history
-        theta, lowest = trainer.theta, math.inf
+        trainer, progress = self.trainer, self.progress
+        recipe, history, theta = progress.recipe, progress.history, trainer.theta
         orders = row_orders(trainer.batches.n_rows, recipe, rng)
         while history.epochs < recipe.epochs:
             rates = recipe.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
@@ -102,54 +99,15 @@ class _Epochs:
                 history.finite_weights = math.isfinite(theta.sum(dtype=np.float64))
                 theta[...] = self.kept
                 return "non_finite"
-            if (
-                loss <= lowest and history.epochs + 1 < recipe.epochs
-            ):  # not needed after the last epoch
-                lowest, self.kept[...] = loss, theta
-            stop, asked = self._end_epoch(loss, rates)
-            if asked:
-                return "callback"
-            if stop:
-                return "no_improvement"
+            if progress.is_lowest(loss):
+                self.kept[...] = theta
+            result = self.validate(trainer.parameters) if self.validate else None
+            improved, stopped = progress.end_epoch(loss, result, trainer.state, rates)
+            if improved and self.best is not None:
+                self.best[...] = theta
+            if stopped is not None:
+                return stopped
         return "max_epochs"
-
-    def _end_epoch(self, loss: float, rates: float | np.ndarray) -> tuple[bool, bool]:
-        """Record an epoch; return whether improvement stopped, and the answer of on_epoch."""
-        trainer, history, rows = self.trainer, self.history, self.trainer.batches.n_rows
-        history.epochs += 1
-        history.samples += rows
-        history.losses.append(loss)
-        result = None
-        if self.validate is None:
-            value, best = -loss, -history.best_loss
-        else:
-            result = self.validate(trainer.parameters)
-            value, best = result.score, history.best_score
-            history.scores.append(result.score)
-            history.validation_losses.append(result.loss)
-        state = trainer.state
-        decision = decide(self.recipe, value, best, history.stale, state.rate, history.samples)
-        state.rate, history.stale = decision.rate, decision.stale
-        if result is None:
-            history.best_loss = -decision.best
-        else:
-            history.best_score = decision.best
-        if decision.improved and self.best is not None:
-            self.best[...] = trainer.theta
-        if self.on_epoch is None:
-            return decision.stop, False
-        epoch = Epoch(
-            number=history.epochs,
-            loss=loss,
-            score=None if result is None else result.score,
-            best=decision.improved,
-            rate=float(np.ravel(rates)[-1]),
-            seconds=perf_counter() - self.started,
-            rows=rows,
-            last=decision.stop or history.epochs == self.recipe.epochs,
-            validation_loss=None if result is None else result.loss,
-        )
-        return decision.stop, bool(self.on_epoch(epoch))
 
 
 def row_orders(

@@ -60,7 +60,7 @@ class Trainer:
         self._sums = EpochSums(backend, batches, theta.shape[-1])
         rows = -(-batches.batch_size // parts)
         self._masks = self._make_masks(rows, dtype)
-        self._trained = [0 if of.dropout is None else of.dropout.trained for of in each]
+        self.trained = [0 if of.dropout is None else of.dropout.trained for of in each]
         limits = np.array([np.inf if of.clip_norm is None else of.clip_norm for of in each])
         self._clip: Clipping | None = None
         if np.isfinite(limits).any():
@@ -70,10 +70,11 @@ class Trainer:
         )
         work = Workspace(backend, network, rows, dtype, lead=batches.lead)
         # Recorded here, not in a method, whose frame would be on the call stack of the first run.
-        self._full = backend.record(self._step(work, batches.batch_size, 0))
+        several = {"networks": len(each), "counter": batches.step} if batches.lead else {}
+        self._full = backend.record(self._step(work, batches.batch_size, 0), **several)
         self._tail: Recording | None = None
         if batches.tail:
-            self._tail = backend.record(self._step(work, batches.tail, 1))
+            self._tail = backend.record(self._step(work, batches.tail, 1), **several)
         if beside is None:
             self._set(theta)
 
@@ -188,7 +189,7 @@ class Trainer:
             self._tail()
         for k, of in enumerate(self.each):
             of.state.updates += batches.steps
-            self._trained[k] += batches.n_rows
+            self.trained[k] += batches.n_rows
 
     def plan_epoch(
         self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None
@@ -198,7 +199,7 @@ class Trainer:
 
     def _upload(self, weights: np.ndarray, rates: Sequence[float | np.ndarray]) -> None:
         self._plan.upload(rates, weights)
-        self._masks.plan(self._trained)
+        self._masks.plan(self.trained)
         self._sums.clear()
 
     def read_loss(self) -> float:

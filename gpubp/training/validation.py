@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +68,12 @@ class Validation:
             check_memory(trainer, recipe, self.outputs)
         except MemoryError:
             self._data = host
+
+    def upload_if_possible(self) -> None:
+        """Keep the rows on the device if there is enough memory."""
+        with suppress(MemoryError):
+            X, Y, shares = self._data
+            self._data = tuple(map(self._backend.asarray, (X, Y, shares)))  # type: ignore[assignment]
 
     def outputs(self, parameters: Parameters) -> np.ndarray:
         """Return the network's outputs for the rows, (n, n_outputs), on the host.

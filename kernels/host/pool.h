@@ -21,10 +21,12 @@ struct Phase {
     const Item* items;
     const ptrdiff_t* starts;  // of each tile in items, and of what follows the phase
     ptrdiff_t tiles, n_items;
+    ptrdiff_t repeat;  // times that each tile is run
 };
 
 static inline void run_tile(const Phase& phase, ptrdiff_t tile) {
-    run_items(phase.items + phase.starts[tile], phase.items + phase.starts[tile + 1]);
+    for (ptrdiff_t k = 0; k < phase.repeat; ++k)
+        run_items(phase.items + phase.starts[tile], phase.items + phase.starts[tile + 1]);
 }
 static inline void run_after(const Phase& phase) {
     run_items(phase.items + phase.starts[phase.tiles], phase.items + phase.n_items);

@@ -1,0 +1,163 @@
+"""The batches of a population: each network takes rows of its own, in its own order."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpubp.backends.protocol import Array, Backend
+from gpubp.kernels.hashing import PERMUTE, ROUNDS, permutation_keys
+from gpubp.training.batches import Batches, HashedOrder
+from gpubp.training.data import TakenRows, TrainingData, as_matrix
+
+
+@dataclass
+class NetworkRows:
+    """The rows of one network: indices of X and of the targets in the arrays of `Sources`."""
+
+    X: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+
+class Sources:
+    """The data of several networks in two arrays, in which nothing is stored twice.
+
+    X : (…, d). targets : (…,) or (…, k). rows : those of each network.
+    """
+
+    def __init__(self, backend: Backend, data: Sequence[TrainingData], dtype: np.dtype) -> None:
+        wholes, indices = zip(*(_whole(each.X) for each in data), strict=True)
+        X, first_X = _stacked([id(X) for X in wholes], wholes, dtype, backend)
+        targets = [np.ascontiguousarray(each.targets_in(dtype)) for each in data]
+        keys = [target.tobytes() for target in targets]
+        self.targets, first_target = _stacked(keys, targets, targets[0].dtype, backend)
+        self.X = X
+        self.rows = []
+        for k, each in enumerate(data):
+            own, n = indices[k], each.n_rows
+            places = np.arange(n) if own is None else own
+            target_places = first_target[k] + np.arange(n)
+            self.rows.append(NetworkRows(first_X[k] + places, target_places, each.weights))
+        self.same_rows = all(np.array_equal(rows.X, rows.targets) for rows in self.rows)
+
+
+def _whole(X: Array) -> tuple[Array, np.ndarray | None]:
+    """Return the matrix that holds the rows ``X``, and their indices in it; None for all."""
+    return (X.whole, X.index) if isinstance(X, TakenRows) else (X, None)
+
+
+def _stacked(
+    keys: Sequence[Hashable], arrays: Sequence[Array], dtype: np.dtype, backend: Backend
+) -> tuple[Array, list[int]]:
+    """Return the arrays with different keys, one after the other, and where each begins."""
+    first: dict[Hashable, int] = {}
+    parts, size = [], 0
+    for key, array in zip(keys, arrays, strict=True):
+        if key not in first:
+            first[key], size = size, size + len(array)
+            parts.append(as_matrix(array, dtype, backend))
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return backend.asarray(whole), [first[key] for key in keys]
+
+
+class PopulationBatches(Batches):
+    """Batches of P networks with equally many rows; see `Batches`.
+
+    A step gathers rows X (P, b, d) and targets (P, b) or (P, b, k). ``order`` (steps, P,
+    batch_size) has the rows of each network.
+    """
+
+    def __init__(
+        self, backend: Backend, sources: Sources, of: Sequence[int], batch_size: int
+    ) -> None:
+        """``of`` : the numbers of the networks in ``sources``."""
+        self._rows = [sources.rows[k] for k in of]
+        first, weighted = self._rows[0], self._rows[0].weights is not None
+        lead = (len(self._rows),)
+        Y, dtype = sources.targets, sources.X.dtype
+        self._begin(backend, len(first.X), dtype, Y, batch_size, weighted, lead)
+        if not sources.same_rows:
+            self.target_order = backend.zeros(self.order.shape, np.int64)
+        self.X, self.Y = sources.X, sources.targets
+        self._host = np.zeros(self.order.shape, np.int64)
+        self._target_host = np.zeros(self.order.shape, np.int64)
+        self._is_planned = False
+        self._planned: Array | None = None
+
+    @property
+    def planned(self) -> Array:
+        """The rows that each step takes, counted among those of the network (steps, P, batch_size).
+
+        Allocated when first used.
+        """
+        if self._planned is None:
+            self._planned = self.backend.zeros(self.order.shape, np.int64)
+        return self._planned
+
+    def _is_whole(self, X: Array) -> bool:
+        return False  # each network has its own rows
+
+    def plan_each(self, orders: Sequence[np.ndarray | HashedOrder]) -> np.ndarray:
+        """Set the order of each network's rows; return the weight of each step's rows, (P, steps).
+
+        The same array is returned as long as the weights do not change.
+        """
+        self.step[...] = 0
+        if self.steps == 1:  # the order makes no difference, so that of the first time stays
+            if self._is_planned:
+                return self._sums
+            orders = [np.arange(self.n_rows)] * len(self._rows)
+        self._is_planned = True
+        permutations = self._permutations(orders)
+        for k, (rows, order) in enumerate(zip(self._rows, permutations, strict=True)):
+            self._set(self._host[:, k], rows.X[order])
+            if self.target_order is not self.order:
+                self._set(self._target_host[:, k], rows.targets[order])
+        self.order[...] = self.backend.asarray(self._host)
+        if self.target_order is not self.order:
+            self.target_order[...] = self.backend.asarray(self._target_host)
+        if self._planned is not None:
+            own = np.zeros(self.order.shape, np.int64)
+            for k, order in enumerate(permutations):
+                self._set(own[:, k], order)
+            self._planned[...] = self.backend.asarray(own)
+        self._sums = self._plan_weights(permutations)
+        return self._sums
+
+    def _permutations(self, orders: Sequence[np.ndarray | HashedOrder]) -> list[np.ndarray]:
+        """Return the orders as arrays; equal hashes are computed once."""
+        known: dict[HashedOrder, np.ndarray] = {}
+        found = []
+        for order in orders:
+            if isinstance(order, HashedOrder) and order not in known:
+                known[order] = self._hashed(order)
+            found.append(known[order] if isinstance(order, HashedOrder) else order)
+        return found
+
+    def _hashed(self, order: HashedOrder) -> np.ndarray:
+        keys, rows = permutation_keys(*order, self.n_rows), np.empty(self.n_rows, np.int64)
+        PERMUTE.numpy(np, keys, ROUNDS, self.n_rows, rows)
+        return rows
+
+    def _set(self, out: np.ndarray, values: np.ndarray) -> None:
+        """Write ``values`` (n,) step by step to ``out`` (steps, batch_size)."""
+        whole = self.full * self.batch_size
+        out[: self.full] = values[:whole].reshape(self.full, self.batch_size)
+        if self.tail:
+            out[self.full, : self.tail] = values[whole:]
+
+    def _plan_weights(self, permutations: list[np.ndarray]) -> np.ndarray:
+        if self._shares is None:
+            return self.rows_by_step
+        networks = len(self._rows)
+        shares = np.zeros((self.steps, networks, self.batch_size))
+        for k, (rows, order) in enumerate(zip(self._rows, permutations, strict=True)):
+            assert rows.weights is not None  # networks with and without weights are not together
+            self._set(shares[:, k], rows.weights[order].astype(np.float64))
+        sums: np.ndarray = shares.sum(axis=-1)
+        sums[sums == 0] = 1  # in a batch of weight 0, dividing by 1 leaves the shares at 0
+        self._shares[...] = self.backend.asarray(shares / sums[..., None], self.X.dtype)
+        return np.ascontiguousarray(sums.T)

@@ -1,0 +1,95 @@
+"""`Progress`: the history of one network during training, and when it stops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from time import perf_counter
+
+import numpy as np
+
+from gpubp.training.epoch_plan import OptimizerState
+from gpubp.training.history import Epoch, History, OnEpoch, StoppedBy, ValidationResult
+from gpubp.training.recipe import Recipe
+from gpubp.training.stopping import decide
+
+
+@dataclass
+class Progress:
+    """Where the training of one network stands.
+
+    history : is continued. rows : rows of an epoch.
+    on_epoch : called after each epoch; returns True to stop.
+    started : the time at which training started, by perf_counter().
+    lowest : the lowest loss of this training so far.
+    """
+
+    recipe: Recipe
+    history: History
+    rows: int
+    on_epoch: OnEpoch | None
+    started: float
+    lowest: float = inf
+
+    def begin(self) -> None:
+        """Begin a training: it has no epochs yet."""
+        history = self.history
+        history.epochs, history.stopped_by, history.minimum = 0, "max_epochs", None
+
+    def is_lowest(self, loss: float) -> bool:
+        """Note the loss of an epoch; return whether its parameters are to be kept.
+
+        They are restored after a divergence, so those of the last epoch are not needed.
+        """
+        if loss <= self.lowest and self.history.epochs + 1 < self.recipe.epochs:
+            self.lowest = loss
+            return True
+        return False
+
+    def end_epoch(
+        self,
+        loss: float,
+        result: ValidationResult | None,
+        state: OptimizerState,
+        rates: float | np.ndarray,
+    ) -> tuple[bool, StoppedBy | None]:
+        """Record an epoch; return whether it is the best so far, and why training stops or None.
+
+        result : of the validation; None without it, and then the loss decides.
+        state : its rate is set for the next epoch. rates : the rates of this epoch.
+        """
+        history = self.history
+        history.epochs += 1
+        history.samples += self.rows
+        history.losses.append(loss)
+        if result is None:
+            value, best = -loss, -history.best_loss
+        else:
+            value, best = result.score, history.best_score
+            history.scores.append(result.score)
+            history.validation_losses.append(result.loss)
+        decision = decide(self.recipe, value, best, history.stale, state.rate, history.samples)
+        state.rate, history.stale = decision.rate, decision.stale
+        if result is None:
+            history.best_loss = -decision.best
+        else:
+            history.best_score = decision.best
+        last = history.epochs == self.recipe.epochs
+        stopped: StoppedBy | None = "max_epochs" if last else None
+        if decision.stop:
+            stopped = "no_improvement"
+        if self.on_epoch is not None and self.on_epoch(
+            Epoch(
+                number=history.epochs,
+                loss=loss,
+                score=None if result is None else result.score,
+                best=decision.improved,
+                rate=float(np.ravel(rates)[-1]),
+                seconds=perf_counter() - self.started,
+                rows=self.rows,
+                last=stopped is not None,
+                validation_loss=None if result is None else result.loss,
+            )
+        ):
+            stopped = "callback"
+        return decision.improved, stopped
