@@ -53,11 +53,10 @@ class NetworksRecording:
         places = np.arange(networks, dtype=np.uint64)
         for k, (each, rows) in enumerate(zip(self._calls, self._addresses, strict=True)):
             function, _, numbers = each.call.head
-            begin = places * np.uint64(each.shift)
-            data = rows.ctypes.data + places * np.uint64(rows.strides[0])
-            columns = (function, data, numbers, begin, begin + np.uint64(each.end))
-            for column, values in enumerate(columns):
-                self._items[:, k, column] = values
+            self._items[:, k, 0], self._items[:, k, 2] = function, numbers
+            self._items[:, k, 1] = rows.ctypes.data + places * np.uint64(rows.strides[0])
+            self._items[:, k, 3] = begin = places * np.uint64(each.shift)
+            self._items[:, k, 4] = begin + np.uint64(each.end)
         size = len(self._calls)
         self._starts = np.arange(0, (networks + 1) * size, size, dtype=np.int64)
         pointers = self._items.ctypes.data, self._starts.ctypes.data

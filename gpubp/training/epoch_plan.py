@@ -59,7 +59,7 @@ class EpochPlan:
         self.coefficients = backend.zeros((steps, *lead, columns), dtype)
         self.penalty = backend.zeros((steps, *lead), np.float64)
         self.has_penalty = any(of.alpha > 0 for of in each)
-        self._caches = [PlanCache(of.optimizer, steps, dtype) for of in each]
+        self._cache = PlanCache([of.optimizer for of in each], steps, dtype, lead)
         # The weight of the rows of each step, and alpha divided by it.
         self._step_weights: np.ndarray | None = None
         self._l2 = [np.zeros(steps)] * len(each)
@@ -80,9 +80,5 @@ class EpochPlan:
                 scale = 0.5 * np.array(self._l2) * self._batches.rows_by_step
                 scale = (scale / self._batches.n_rows).T.reshape(self.penalty.shape)
                 self.penalty[...] = backend.asarray(scale)
-        plans = [
-            cache.epoch(rate, of.state.updates, l2)
-            for cache, of, rate, l2 in zip(self._caches, each, rates, self._l2, strict=True)
-        ]
-        whole = np.stack(plans, axis=1) if self._batches.lead else plans[0]
-        self.coefficients[...] = backend.asarray(whole)
+        done = [of.state.updates for of in each]
+        self.coefficients[...] = backend.asarray(self._cache.epoch(rates, done, self._l2))

@@ -92,8 +92,7 @@ def _groups(members: Sequence[Member]) -> list[list[int]]:
     groups: dict[Any, list[int]] = {}
     for k, each in enumerate(members):
         groups.setdefault(_key(each) or k, []).append(k)
-    costs = {key: sum(_cost(members[k]) for k in group) for key, group in groups.items()}
-    return sorted(groups.values(), key=lambda group: -costs[_key(members[group[0]]) or group[0]])
+    return sorted(groups.values(), key=lambda group: -sum(_cost(members[k]) for k in group))
 
 
 def _key(of: Member) -> tuple[Any, ...] | None:

@@ -54,7 +54,8 @@ def _stacked(
 ) -> tuple[Array, list[int]]:
     """Return the arrays with different keys, one after the other, and where each begins."""
     first: dict[Hashable, int] = {}
-    parts, size = [], 0
+    parts: list[Array] = []
+    size = 0
     for key, array in zip(keys, arrays, strict=True):
         if key not in first:
             first[key], size = size, size + len(array)
@@ -74,17 +75,20 @@ class PopulationBatches(Batches):
         self, backend: Backend, sources: Sources, of: Sequence[int], batch_size: int
     ) -> None:
         """``of`` : the numbers of the networks in ``sources``."""
-        self._rows = [sources.rows[k] for k in of]
-        first, weighted = self._rows[0], self._rows[0].weights is not None
-        lead = (len(self._rows),)
-        Y, dtype = sources.targets, sources.X.dtype
+        rows = [sources.rows[k] for k in of]
+        first, Y, dtype = rows[0], sources.targets, sources.X.dtype
+        weighted, lead = first.weights is not None, (len(rows),)
         self._begin(backend, len(first.X), dtype, Y, batch_size, weighted, lead)
+        self._X_rows = np.stack([each.X for each in rows])
+        self._target_rows = np.stack([each.targets for each in rows])
+        # Networks with and without weights are not together.
+        weights = [each.weights for each in rows if each.weights is not None]
+        self._weights = np.stack(weights).astype(np.float64) if weights else None
         if not sources.same_rows:
             self.target_order = backend.zeros(self.order.shape, np.int64)
         self.X, self.Y = sources.X, sources.targets
-        self._host = np.zeros(self.order.shape, np.int64)
-        self._target_host = np.zeros(self.order.shape, np.int64)
         self._is_planned = False
+        self._sums = self.rows_by_step
         self._planned: Array | None = None
 
     @property
@@ -109,32 +113,25 @@ class PopulationBatches(Batches):
         if self.steps == 1:  # the order makes no difference, so that of the first time stays
             if self._is_planned:
                 return self._sums
-            orders = [np.arange(self.n_rows)] * len(self._rows)
+            orders = [np.arange(self.n_rows)] * len(self._X_rows)
         self._is_planned = True
         permutations = self._permutations(orders)
-        for k, (rows, order) in enumerate(zip(self._rows, permutations, strict=True)):
-            self._set(self._host[:, k], rows.X[order])
-            if self.target_order is not self.order:
-                self._set(self._target_host[:, k], rows.targets[order])
-        self.order[...] = self.backend.asarray(self._host)
+        self._plan_rows(self.order, permutations, self._X_rows)
         if self.target_order is not self.order:
-            self.target_order[...] = self.backend.asarray(self._target_host)
+            self._plan_rows(self.target_order, permutations, self._target_rows)
         if self._planned is not None:
-            own = np.zeros(self.order.shape, np.int64)
-            for k, order in enumerate(permutations):
-                self._set(own[:, k], order)
-            self._planned[...] = self.backend.asarray(own)
+            self._plan_rows(self._planned, permutations, None)
         self._sums = self._plan_weights(permutations)
         return self._sums
 
-    def _permutations(self, orders: Sequence[np.ndarray | HashedOrder]) -> list[np.ndarray]:
-        """Return the orders as arrays; equal hashes are computed once."""
+    def _permutations(self, orders: Sequence[np.ndarray | HashedOrder]) -> np.ndarray:
+        """Return the orders as (P, n); equal hashes are computed once."""
         known: dict[HashedOrder, np.ndarray] = {}
-        found = []
-        for order in orders:
+        found = np.empty((len(orders), self.n_rows), np.int64)
+        for row, order in zip(found, orders, strict=True):
             if isinstance(order, HashedOrder) and order not in known:
                 known[order] = self._hashed(order)
-            found.append(known[order] if isinstance(order, HashedOrder) else order)
+            row[:] = known[order] if isinstance(order, HashedOrder) else order
         return found
 
     def _hashed(self, order: HashedOrder) -> np.ndarray:
@@ -142,21 +139,29 @@ class PopulationBatches(Batches):
         PERMUTE.numpy(np, keys, ROUNDS, self.n_rows, rows)
         return rows
 
-    def _set(self, out: np.ndarray, values: np.ndarray) -> None:
-        """Write ``values`` (n,) step by step to ``out`` (steps, batch_size)."""
-        whole = self.full * self.batch_size
-        out[: self.full] = values[:whole].reshape(self.full, self.batch_size)
-        if self.tail:
-            out[self.full, : self.tail] = values[whole:]
+    def _plan_rows(self, out: Array, permutations: np.ndarray, rows: np.ndarray | None) -> None:
+        """Write the permuted ``rows`` (P, n) to ``out``, step by step; None: the permutations."""
+        if rows is not None:
+            permutations = np.take_along_axis(rows, permutations, axis=1)
+        on_host = isinstance(out, np.ndarray)
+        host = out if on_host else np.zeros(out.shape, np.int64)
+        self._set(host, permutations)
+        if not on_host:
+            out[...] = self.backend.asarray(host)
 
-    def _plan_weights(self, permutations: list[np.ndarray]) -> np.ndarray:
-        if self._shares is None:
+    def _set(self, out: np.ndarray, values: np.ndarray) -> None:
+        """Write ``values`` (P, n) to ``out`` (steps, P, batch_size)."""
+        whole = self.full * self.batch_size
+        by_step = values[:, :whole].reshape(len(values), self.full, self.batch_size)
+        out[: self.full] = by_step.swapaxes(0, 1)
+        if self.tail:
+            out[self.full, :, : self.tail] = values[:, whole:]
+
+    def _plan_weights(self, permutations: np.ndarray) -> np.ndarray:
+        if self._shares is None or self._weights is None:
             return self.rows_by_step
-        networks = len(self._rows)
-        shares = np.zeros((self.steps, networks, self.batch_size))
-        for k, (rows, order) in enumerate(zip(self._rows, permutations, strict=True)):
-            assert rows.weights is not None  # networks with and without weights are not together
-            self._set(shares[:, k], rows.weights[order].astype(np.float64))
+        shares = np.zeros((self.steps, *self.lead, self.batch_size))
+        self._set(shares, np.take_along_axis(self._weights, permutations, axis=1))
         sums: np.ndarray = shares.sum(axis=-1)
         sums[sums == 0] = 1  # in a batch of weight 0, dividing by 1 leaves the shares at 0
         self._shares[...] = self.backend.asarray(shares / sums[..., None], self.X.dtype)

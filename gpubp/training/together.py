@@ -98,8 +98,8 @@ class Together:
                 if self._stopped.any() and (~self._stopped).mean() <= REPACK:
                     self._repack()
         except KeyboardInterrupt:
-            for k in np.flatnonzero(~self._stopped):
-                self._interrupt(int(k))
+            for k in np.flatnonzero(~self._stopped).tolist():
+                self._interrupt(k)
             return True
         return False
 
@@ -140,13 +140,13 @@ class Together:
         trainer.keep(lowest & finite, self._kept)
         ends: dict[int, StoppedBy] = {}
         improved = np.zeros(len(losses), bool)
-        for k in np.flatnonzero(~self._stopped):
+        for k in np.flatnonzero(~self._stopped).tolist():
             if finite[k]:
-                improved[k], stopped = self._end_epoch(int(k), float(losses[k]), rates[k])
+                improved[k], stopped = self._end_epoch(k, float(losses[k]), rates[k])
             else:
-                stopped = self._diverged(int(k))
+                stopped = self._diverged(k)
             if stopped is not None:
-                ends[int(k)] = stopped
+                ends[k] = stopped
         trainer.keep(improved, self._best)
         for k, reason in ends.items():
             self._finish(k, reason)
@@ -155,7 +155,7 @@ class Together:
         self, k: int, loss: float, rates: float | np.ndarray
     ) -> tuple[bool, StoppedBy | None]:
         each = self._now[k]
-        result = each.validation and each.validation(self._parameters(k))
+        result = each.validation(self._parameters(k)) if each.validation else None
         improved, stopped = each.progress.end_epoch(loss, result, each.settings.state, rates)
         return improved and each.validation is not None, stopped
 
@@ -204,15 +204,15 @@ class Together:
 
     def _repack(self) -> None:
         """Go on with the networks that still train, in smaller arrays."""
-        going, trainer = np.flatnonzero(~self._stopped), self._trainer
-        if not len(going):
+        going, trainer = np.flatnonzero(~self._stopped).tolist(), self._trainer
+        if not going:
             return
         kept, best, thetas = (
             self._backend.to_numpy(array)[going]
             for array in (self._kept, self._best, trainer.theta)
         )
         for k in going:
-            self._now[k].settings.state = trainer.host_state_of(int(k))
+            self._now[k].settings.state = trainer.host_state_of(k)
         trained = [trainer.trained[k] for k in going]
         self._now = [self._now[k] for k in going]
         self._trainer = self._make(thetas)

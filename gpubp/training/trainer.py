@@ -97,6 +97,7 @@ class Trainer:
     def _set(self, theta: np.ndarray) -> None:
         """Set parameters and optimizer state; call it after recording, which changes them."""
         self.theta[...] = self.backend.asarray(theta)
+        self.gradient[...] = 0  # its padding, which no step writes, may have become NaN
         for k, vector in enumerate(self.vectors):
             start = np.zeros(theta.shape, theta.dtype)
             for of, one in zip(self.each, start.reshape(-1, theta.shape[-1]), strict=True):

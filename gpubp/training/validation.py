@@ -72,8 +72,8 @@ class Validation:
     def upload_if_possible(self) -> None:
         """Keep the rows on the device if there is enough memory."""
         with suppress(MemoryError):
-            X, Y, shares = self._data
-            self._data = tuple(map(self._backend.asarray, (X, Y, shares)))  # type: ignore[assignment]
+            X, Y, shares = (self._backend.asarray(array) for array in self._data)
+            self._data = X, Y, shares
 
     def outputs(self, parameters: Parameters) -> np.ndarray:
         """Return the network's outputs for the rows, (n, n_outputs), on the host.

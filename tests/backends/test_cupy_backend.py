@@ -67,6 +67,7 @@ CASES: dict[str, tuple[type, np.ndarray, dict[str, Any]]] = {
         for name, optimizer in OPTIMIZERS.items()
     },
     "hash": (MLPClassifier, LABELS, {"row_order": "hash"}),
+    "clipped": (MLPClassifier, LABELS, {"clip_norm": 0.1}),
     "unshuffled": (MLPClassifier, LABELS, {"shuffle": False}),
     "no-hidden-layer": (MLPClassifier, LABELS, {"hidden_layer_sizes": ()}),
     "early-stopping": (

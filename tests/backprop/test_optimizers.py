@@ -176,11 +176,11 @@ def test_a_cache_plans_what_the_optimizer_plans(monkeypatch: pytest.MonkeyPatch)
         return planned(self, *arguments)
 
     monkeypatch.setattr(Adam, "plan", plan)
-    steps, cache = 300, PlanCache(adam, 300, np.dtype(np.float32))
-    first, second = np.linspace(0, 1, steps), np.linspace(1, 2, steps)
+    steps, cache = 300, PlanCache([adam], 300, np.dtype(np.float32))
+    first, second = [np.linspace(0, 1, steps)], [np.linspace(1, 2, steps)]
     rates = np.linspace(0.1, 0.2, steps)
     # How many epochs are planned: 3 where rate and decay have stayed as they were.
-    epochs: list[tuple[float | np.ndarray, int, np.ndarray, int]] = [
+    epochs: list[tuple[float | np.ndarray, int, list[np.ndarray], int]] = [
         (0.1, 0, first, 1),
         (0.1, 300, first, 3),
         *[(0.1, done, first, 0) for done in (600, 900)],
@@ -198,9 +198,9 @@ def test_a_cache_plans_what_the_optimizer_plans(monkeypatch: pytest.MonkeyPatch)
     ]
     for rate, done, l2, ahead in epochs:
         before = len(calls)
-        got = cache.epoch(rate, done, l2)
+        got = cache.epoch([rate], [done], l2)
         assert sum(len(each[2]) for each in calls[before:]) == ahead * steps
-        expected = planned(adam, rate, done, l2).astype(np.float32)
+        expected = planned(adam, rate, done, l2[0]).astype(np.float32)
         np.testing.assert_array_equal(got, expected)
         assert got.dtype == np.float32
 
@@ -238,3 +238,16 @@ def test_an_update_in_blocks_has_the_bits_of_one_in_whole_passes(
     monkeypatch.setattr("gpubp.kernels.optimizers.BLOCK", 16)
     in_blocks = train(get_backend("cpu"), optimizer, plan, theta, grads, n_weights)
     np.testing.assert_array_equal(in_blocks, whole)
+
+
+def test_a_cache_of_a_population_stacks_the_plans_of_its_networks() -> None:
+    each, l2 = [Adam(), Adam(0.8), Adam(0.9, 0.99)], [np.full(4, k / 10) for k in range(3)]
+    cache = PlanCache(each, 4, np.dtype(np.float64), (3,))
+    for done, rates in (([0, 8, 4], [0.1, 0.2, 0.3]), ([4, 12, 8], [0.1, 0.2, 0.3])):
+        for _ in range(2):  # planned, then cached
+            got = cache.epoch(rates, done, l2)
+            for k, adam in enumerate(each):
+                expected = adam.plan(rates[k], done[k], l2[k])
+                np.testing.assert_array_equal(got[:, k], expected)
+    got = cache.epoch([0.1, np.linspace(0.1, 0.2, 4), 0.3], [8, 0, 0], l2)
+    np.testing.assert_array_equal(got[:, 1], each[1].plan(np.linspace(0.1, 0.2, 4), 0, l2[1]))

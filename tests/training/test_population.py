@@ -1,0 +1,310 @@
+"""Networks that are trained together are the networks that `fit` trains one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from gpubp.backends.numpy_backend import NumpyBackend
+from gpubp.backends.protocol import Backend
+from gpubp.backprop.losses import LOSSES, Loss, make_loss
+from gpubp.backprop.network import Network
+from gpubp.training import together
+from gpubp.training.data import TrainingData
+from gpubp.training.fit import Fitted, Listeners, Start, fit
+from gpubp.training.history import Epoch
+from gpubp.training.population import Member, fit_population
+from gpubp.training.population_batches import PopulationBatches
+from gpubp.training.recipe import Recipe
+from gpubp.training.trainer import Trainer
+from gpubp.training.validation import ValidationSet
+from tests.backprop.solver_cases import OPTIMIZERS
+
+P, N, ROWS, BATCH = 5, 90, 70, 16
+RNG = np.random.RandomState(0)
+X = RNG.normal(size=(N, 6))
+CLASSES = (X[:, :3] + 0.3 * RNG.normal(size=(N, 3))).argmax(axis=1).astype(np.int32)
+NUMBERS = X[:, :2] * X[:, 2:4]
+WEIGHTS = RNG.uniform(0.1, 3, (P, N))
+NETWORK = Network((6, 8, 5, 3), ("tanh", "tanh"))
+RECIPE = Recipe(epochs=10, batch_size=BATCH, patience=100, precision="float64")
+
+
+def rows_of(k: int) -> np.ndarray:
+    """Return the training rows of network ``k``, in an order of its own."""
+    return np.random.RandomState(100 + k).permutation(N)[:ROWS]
+
+
+def member(
+    k: int,
+    *,
+    network: Network = NETWORK,
+    loss: Loss = LOSSES["softmax_cross_entropy"],
+    targets: np.ndarray = CLASSES,
+    rows: Callable[[int], np.ndarray] = rows_of,
+    weighted: bool = False,
+    held: bool = False,
+    **numbers: Any,
+) -> Member:
+    """Return network ``k``; each of ``numbers`` is a value of the recipe, or a function of k."""
+    values = {name: value(k) if callable(value) else value for name, value in numbers.items()}
+    data = TrainingData(X, targets, targets, WEIGHTS[k] if weighted else None)
+    chosen = rows(k)
+    left = np.setdiff1d(np.arange(N), chosen)
+    validation = ValidationSet(TrainingData(X, targets, targets, None).take(left))
+    recipe = replace(RECIPE, **{"seed": k} | values)
+    return Member(network, loss, data.part(chosen), recipe, validation if held else None)
+
+
+def alone(backend: Backend, of: Member) -> Fitted:
+    start = of.start and replace(of.start, rng=np.random.RandomState(of.recipe.seed))
+    return fit(backend, of.network, of.loss, of.data, of.recipe, held=of.held, start=start)
+
+
+def check_equal(backend: Backend, members: list[Member]) -> list[Fitted]:
+    """Check that ``members`` are the same trained together as one by one; return them."""
+    expected = [alone(backend, each) for each in members]
+    got = fit_population(backend, members)
+    tolerance = 1e-12 if backend.name == "cpu" else 1e-9
+    for one, other in zip(got, expected, strict=True):
+        assert one is not None
+        assert_allclose(one.theta, other.theta, tolerance, tolerance)
+        for v, w in zip(one.state.vectors, other.state.vectors, strict=True):
+            assert_allclose(v, w, tolerance, tolerance)
+        assert (one.state.rate, one.state.updates) == (other.state.rate, other.state.updates)
+        for name in ("losses", "scores", "validation_losses"):
+            curves = getattr(one.history, name), getattr(other.history, name)
+            assert_allclose(*curves, 10 * tolerance, 10 * tolerance)
+        for name in ("epochs", "stopped_by", "samples", "stale"):
+            assert getattr(one.history, name) == getattr(other.history, name)
+    return [each for each in got if each is not None]
+
+
+def thirds(k: int) -> float:
+    return (0.0, 0.2, 0.4)[k % 3]
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "seeds": {},
+    "rates": {"learning_rate": lambda k: 0.002 * (k + 1)},
+    "alphas": {"alpha": lambda k: 0.1 * k},
+    "betas": {"solver_numbers": lambda k: {"beta_1": 0.9 - 0.1 * k, "beta_2": 0.999 - 0.01 * k}},
+    "momentum": {"solver": "sgd", "solver_numbers": lambda k: {"momentum": 0.1 * k}},
+    "decay": {"solver": "adamw", "solver_numbers": lambda k: {"weight_decay": 0.1 * k}},
+    "dropout": {"dropout": lambda k: (thirds(k), thirds(k + 1), 0.0)},
+    "dropout in some": {"dropout": lambda k: (0.0, 0.5, 0.0) if k == 3 else ()},
+    "clipping": {"clip_norm": lambda k: 0.02 * (k + 1)},
+    "clipping of some": {"clip_norm": lambda k: 0.05 if k % 2 else None},
+    "hashed order": {"row_order": "hash"},
+    "one order": {"seed": 7, "learning_rate": lambda k: 0.002 * (k + 1)},
+    "no shuffle": {"shuffle": False},
+    "one batch": {"batch_size": 200},
+    "no tail": {"batch_size": 14},
+    "weights": {"weighted": True},
+    "schedules": {"schedule": lambda k: ("constant", "cosine", "plateau")[k % 3], "patience": 1},
+    "warm-up": {"warmup_epochs": lambda k: 0.7 * k},
+    "epochs": {"epochs": lambda k: 3 + 2 * k},
+    "stopping": {"held": True, "patience": lambda k: k, "tol": 0.01, "learning_rate": 0.02},
+    "stopping by the loss": {"patience": lambda k: 1, "tol": lambda k: 0.005 * (k + 1)},
+    "all at once": {
+        "weighted": True,
+        "held": True,
+        "patience": 2,
+        "tol": 0.01,
+        "learning_rate": lambda k: 0.004 * (k + 1),
+        "dropout": lambda k: (thirds(k), 0.1, 0.2),
+        "clip_norm": lambda k: 0.1 if k else None,
+        "row_order": "hash",
+        "alpha": lambda k: 0.1 * k,
+    },
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_networks_are_trained_as_they_would_be_alone(backend: Backend, name: str) -> None:
+    found = check_equal(backend, [member(k, **SETTINGS[name]) for k in range(P)])
+    assert len({each.theta.tobytes() for each in found}) == P
+
+
+@pytest.mark.parametrize("solver", OPTIMIZERS)
+def test_every_solver(backend: Backend, solver: str) -> None:
+    from gpubp.backprop.optimizers import named_optimizer
+
+    name, numbers = named_optimizer(OPTIMIZERS[solver])
+    check_equal(backend, [member(k, solver=name, solver_numbers=numbers) for k in range(3)])
+
+
+LOSS_CASES: dict[str, tuple[Loss, np.ndarray]] = {
+    "soft": (LOSSES["soft_cross_entropy"], np.eye(3)[CLASSES] * 0.9 + 0.1 / 3),
+    "sigmoid": (LOSSES["sigmoid_cross_entropy"], (X[:, :3] > 0).astype(float)),
+    **{name: (LOSSES[name], abs(X[:, :3])) for name in ("squared_error", "poisson", "huber")},
+    "quantiles": (make_loss("quantile", quantile=[0.1, 0.5, 0.9]), X[:, :1]),
+}
+
+
+@pytest.mark.parametrize("name", LOSS_CASES)
+def test_every_loss(backend: Backend, name: str) -> None:
+    loss, targets = LOSS_CASES[name]
+    check_equal(backend, [member(k, loss=loss, targets=targets, held=True) for k in range(3)])
+
+
+def test_members_of_different_shapes_losses_and_rows(backend: Backend) -> None:
+    """Groups of their own, and networks that train alone; the results keep their order."""
+    wide = Network((6, 11, 3), ("relu",))
+    members = [
+        member(0),
+        member(1, network=wide),
+        member(2, rows=lambda k: rows_of(k)[:-1]),
+        member(3),
+        member(4, network=wide),
+        member(5 % P, solver="lbfgs"),
+    ]
+    found = check_equal(backend, members)
+    assert [each.network for each in found] == [each.network for each in members]
+
+
+def test_targets_of_their_own(backend: Backend) -> None:
+    """The same X, but for instance targets with another smoothing."""
+    loss, Y = LOSSES["soft_cross_entropy"], np.eye(3)[CLASSES]
+    members = [member(k, loss=loss, targets=Y * (1 - k / 10) + k / 30) for k in range(P)]
+    assert all(each.data.X.whole is X for each in members)
+    check_equal(backend, members)
+
+
+def test_data_of_their_own(backend: Backend) -> None:
+    members = [
+        replace(each, data=TrainingData(X[:50] + k, CLASSES[:50], CLASSES[:50], None))
+        for k, each in enumerate(map(member, range(3)))
+    ]
+    check_equal(backend, members)
+
+
+def test_float32(backend: Backend) -> None:
+    members = [
+        member(k, precision="float32", network=Network((6, 8, 3), ("relu",))) for k in range(P)
+    ]
+    for one, of in zip(fit_population(backend, members), members, strict=True):
+        assert one is not None
+        assert one.theta.dtype == np.float32
+        assert_allclose(one.history.losses[-1], alone(backend, of).history.losses[-1], 0.1)
+
+
+def test_a_network_that_diverges_leaves_the_others_alone(backend: Backend) -> None:
+    loss, targets, network = LOSSES["squared_error"], X[:, :3], Network((6, 8, 3), ("relu",))
+    numbers: dict[str, Any] = {"loss": loss, "targets": targets, "network": network}
+    numbers |= {"solver": "sgd", "learning_rate": lambda k: 1e100 if k == 1 else 0.01}
+    members = [member(k, **numbers) for k in range(P)]
+    found = check_equal(backend, members)
+    assert [each.stopped_by == "non_finite" for each in found] == [False, True, *[False] * 3]
+
+
+def test_a_training_goes_on_from_its_state(backend: Backend) -> None:
+    members = [member(k, dropout=(0.1, 0.2, 0.0), held=True) for k in range(3)]
+    firsts = [alone(backend, each) for each in members]
+    starts = [
+        Start(first.theta, np.random.RandomState(k), first.history, first.state)
+        for k, first in enumerate(firsts)
+    ]
+    check_equal(backend, [replace(each, start=s) for each, s in zip(members, starts, strict=True)])
+
+
+def test_stopped_networks_cost_nothing_once_they_are_repacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+    made = together.PopulationTrainer.__init__
+
+    def note(self: Any, *args: Any, **options: Any) -> None:
+        made(self, *args, **options)
+        sizes.append(len(self.each))
+
+    monkeypatch.setattr(together.PopulationTrainer, "__init__", note)
+    check_equal(NumpyBackend(), [member(k, epochs=1 + k) for k in range(P)])
+    assert sizes == [5, 3, 2, 1]  # 5 and 4, 3, 2, 1
+
+
+def test_listeners_are_called_for_each_network(backend: Backend) -> None:
+    calls: list[tuple[int, Any]] = []
+    kept: dict[int, Callable[[], Fitted]] = {}
+
+    def listening(k: int) -> Listeners:
+        def on_epoch(epoch: Epoch) -> bool:
+            calls.append((k, epoch.number))
+            assert len(kept[k]().history.losses) == epoch.number
+            return epoch.number == k + 1
+
+        return Listeners(lambda snapshot: kept.update({k: snapshot}), on_epoch)
+
+    members = [replace(member(k), listeners=listening(k)) for k in range(3)]
+    finished: list[int] = []
+    found = fit_population(backend, members, on_finished=lambda k, _: finished.append(k))
+    assert calls == [(0, 1), (1, 1), (2, 1), (1, 2), (2, 2), (2, 3)]
+    assert [each and each.stopped_by for each in found] == ["callback"] * 3
+    assert finished == [0, 1, 2]
+
+
+def test_an_interrupt_keeps_what_there_is(backend: Backend) -> None:
+    def interrupt(epoch: Epoch) -> bool:
+        if epoch.number == 3:
+            raise KeyboardInterrupt
+        return False
+
+    first = [member(0, epochs=1), replace(member(1), listeners=Listeners(on_epoch=interrupt))]
+    later = member(2, network=Network((6, 1, 3), ("tanh",)))  # a smaller group, which comes last
+    found = fit_population(backend, [*first, member(3), later])
+    reasons = [each and each.stopped_by for each in found]
+    assert reasons == ["max_epochs", "interrupt", "interrupt", None]
+    assert found[2] is not None
+    assert np.isfinite(found[2].theta).all()
+
+
+def test_mistakes_have_the_messages_of_fit() -> None:
+    wrong = replace(member(1), network=Network((7, 3), ()))
+    with pytest.raises(ValueError, match=r"data.X has 6 columns, but the network has 7 inputs"):
+        fit_population(NumpyBackend(), [member(0), wrong, wrong])
+
+
+# ---- the comparisons can fail -----------------------------------------------------------------
+
+PLANTED: dict[str, tuple[Any, str, Callable[..., Any]]] = {
+    "the rows of the first for all": (
+        PopulationBatches,
+        "_set",
+        lambda self, out, values: _set(self, out, np.broadcast_to(values[:1], values.shape)),
+    ),
+    "a penalty that all share": (
+        Trainer,
+        "_upload",
+        lambda self, weights, rates: _upload(self, weights, [rates[0]] * len(rates)),
+    ),
+    "the best of another": (
+        together.PopulationTrainer,
+        "keep",
+        lambda self, chosen, kept: _keep(self, np.roll(chosen, 1), kept),
+    ),
+}
+_set, _upload = PopulationBatches._set, Trainer._upload
+_keep = together.PopulationTrainer.keep
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_planted_bugs_are_found(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
+    monkeypatch.setattr(*PLANTED[bug])
+    with pytest.raises(AssertionError):
+        check_equal(NumpyBackend(), [member(k, **SETTINGS["all at once"]) for k in range(P)])
+
+
+def test_the_rows_are_not_copied() -> None:
+    members = [member(k) for k in range(P)]
+    from gpubp.training.population_batches import Sources
+
+    sources = Sources(NumpyBackend(), [each.data for each in members], np.dtype(np.float64))
+    assert sources.X is X
+    for k, rows in enumerate(sources.rows):
+        assert_array_equal(sources.X[rows.X], X[rows_of(k)])
+        assert_array_equal(sources.targets[rows.targets], CLASSES[rows_of(k)])
