@@ -40,7 +40,8 @@ def fit_estimator(
 class Fit(NamedTuple):
     """A call of ``estimator.fit``.
 
-    Calls with the same X, the same object, share its memory. given : see `fit_estimator`.
+    Calls with the same X, the same object, share its memory. given, on_epoch : see
+    `fit_estimator`.
     """
 
     estimator: BaseMLP
@@ -48,6 +49,7 @@ class Fit(NamedTuple):
     y: Any
     sample_weight: Any = None
     given: tuple[Any, Any, Any] | None = None
+    on_epoch: OnEpoch | None = None
 
 
 Outcome = History | Exception | None
@@ -93,11 +95,17 @@ def fit_together(
 
 
 def _prepared(each: Fit, together: int, note: Callable[[str], None] | None) -> PreparedFit:
-    estimator, X, y, sample_weight, given = each
+    estimator, X, y, sample_weight, given, on_epoch = each
     estimator._validate_params()
     with rollback(estimator):
         prepared = estimator._prepared(
-            X, y, sample_weight, given=given, note=note, together=together
+            X,
+            y,
+            sample_weight,
+            given=given,
+            on_epoch=on_epoch,
+            note=note,
+            together=together,
         )
     assert isinstance(prepared, PreparedFit)  # only partial_fit trains a kept step
     return prepared

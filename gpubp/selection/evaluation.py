@@ -1,0 +1,93 @@
+"""Evaluate the candidates of a search, group by group, and collect the results."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection._validation import _warn_or_raise_about_fit_failures
+
+from gpubp.selection.folds import Fold
+from gpubp.selection.group import Deadline, Group, Params, Reason
+from gpubp.selection.progress import Progress
+from gpubp.selection.scoring import Result, Scoring
+
+
+class SearchStopped(Exception):
+    """The search was interrupted, or its time is up; the results so far are kept."""
+
+
+class Evaluation:
+    """Evaluates groups of candidates and collects the results.
+
+    estimator : of which each candidate is a clone with other parameters.
+    deadline : after it, trainings are stopped.
+
+    candidates, results, more : the parameters of the candidates with all folds; the results of
+    these folds; further entries of cv_results_. unfinished : the number of other candidates.
+    stopped_by : why the search ended early; None if it did not.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        folds: Sequence[Fold],
+        scoring: Scoring,
+        deadline: Deadline,
+        progress: Progress,
+    ) -> None:
+        self._estimator, self._folds, self._scoring = estimator, folds, scoring
+        self._deadline, self._progress = deadline, progress
+        self.candidates: list[Params] = []
+        self.results: list[Result] = []
+        self.more: dict[str, list[Any]] = defaultdict(list)
+        self.unfinished = 0
+        self.stopped_by: Reason | None = None
+
+    def __call__(
+        self,
+        candidates: Iterable[Params],
+        *,
+        folds: Sequence[Fold] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> np.ndarray:
+        """Train and score candidates together; return the mean test score of each.
+
+        folds : None for all rows of the training. more : further entries of cv_results_, equal for
+        these candidates.
+
+        Raises SearchStopped if some could not be finished.
+        """
+        candidates, folds = list(candidates), self._folds if folds is None else folds
+        self._progress.begin(len(candidates), len(folds))
+        group = Group(self._estimator, candidates, folds, self._scoring, self._progress)
+        self.stopped_by = group.run(self._deadline)
+        finished = self._keep(candidates, group, len(folds), more or {})
+        if self.stopped_by is None and self._deadline.is_over():
+            self.stopped_by = "time_limit"  # before the next group
+        if self.stopped_by:
+            raise SearchStopped
+        return np.array([self._scoring.mean(results) for results in finished])
+
+    def _keep(
+        self, candidates: Sequence[Params], group: Group, n_folds: int, more: Mapping[str, Any]
+    ) -> list[list[Result]]:
+        """Keep the results of the candidates whose folds are all finished, and return them."""
+        finished = []
+        for number, params in enumerate(candidates):
+            results = group.of_candidate(number)
+            if len(results) < n_folds:
+                self.unfinished += 1
+                continue
+            finished.append(results)
+            self.candidates.append(params)
+            for name, value in more.items():
+                self.more[name].append(value)
+        flat = [result for results in finished for result in results]
+        if flat:
+            _warn_or_raise_about_fit_failures(flat, self._scoring.error_score)
+            self._scoring.complete(flat)
+        self.results += flat
+        return finished
