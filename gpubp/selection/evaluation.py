@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection._validation import _warn_or_raise_about_fit_failures
 
 from gpubp.selection.folds import Fold
 from gpubp.selection.group import Deadline, Group, Params, Reason
@@ -33,12 +32,11 @@ class Evaluation:
     def __init__(
         self,
         estimator: Any,
-        folds: Sequence[Fold],
         scoring: Scoring,
         deadline: Deadline,
         progress: Progress,
     ) -> None:
-        self._estimator, self._folds, self._scoring = estimator, folds, scoring
+        self._estimator, self._scoring = estimator, scoring
         self._deadline, self._progress = deadline, progress
         self.candidates: list[Params] = []
         self.results: list[Result] = []
@@ -49,24 +47,24 @@ class Evaluation:
     def __call__(
         self,
         candidates: Iterable[Params],
-        *,
-        folds: Sequence[Fold] | None = None,
+        folds: Sequence[Fold],
         more: Mapping[str, Any] | None = None,
     ) -> np.ndarray:
         """Train and score candidates together; return the mean test score of each.
 
-        folds : None for all rows of the training. more : further entries of cv_results_, equal for
-        these candidates.
+        more : further entries of cv_results_, equal for these candidates.
 
         Raises SearchStopped if some could not be finished.
         """
-        candidates, folds = list(candidates), self._folds if folds is None else folds
+        candidates = list(candidates)
+        if self._deadline.is_over():
+            self.stopped_by = "time_limit"
+            self.unfinished += len(candidates)
+            raise SearchStopped
         self._progress.begin(len(candidates), len(folds))
         group = Group(self._estimator, candidates, folds, self._scoring, self._progress)
         self.stopped_by = group.run(self._deadline)
         finished = self._keep(candidates, group, len(folds), more or {})
-        if self.stopped_by is None and self._deadline.is_over():
-            self.stopped_by = "time_limit"  # before the next group
         if self.stopped_by:
             raise SearchStopped
         return np.array([self._scoring.mean(results) for results in finished])
@@ -85,9 +83,5 @@ class Evaluation:
             self.candidates.append(params)
             for name, value in more.items():
                 self.more[name].append(value)
-        flat = [result for results in finished for result in results]
-        if flat:
-            _warn_or_raise_about_fit_failures(flat, self._scoring.error_score)
-            self._scoring.complete(flat)
-        self.results += flat
+            self.results += results
         return finished

@@ -1,4 +1,4 @@
-"""The fit of a candidate on a fold, for a network and for a pipeline that ends with one."""
+"""The fit of a candidate on a fold: of a network, a table estimator or a pipeline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from sklearn.utils.metadata_routing import process_routing
 from gpubp.estimators.fit_estimators import Fit
 from gpubp.estimators.fitted_attributes import history_of, warn_why_stopped
 from gpubp.estimators.mlp import BaseMLP
+from gpubp.models.encoded_rows import Encoded, Parts, fit_and_encode
+from gpubp.models.table_estimators import TableEstimator
+from gpubp.models.table_rows import Rows, rows_given, warn_of_many_classes
 from gpubp.selection.folds import VALIDATION, TrainingRows
+from gpubp.tables.encoder import TableEncoder
 
 
 class FoldFit(NamedTuple):
@@ -31,13 +35,13 @@ class FoldFit(NamedTuple):
 def check_supported(estimator: Any) -> None:
     """Raise TypeError if the networks of ``estimator`` cannot be trained together."""
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    if not isinstance(last, BaseMLP):
+    if not isinstance(last, BaseMLP | TableEstimator):
         raise TypeError(
             f"estimator is {type(estimator).__name__}"
             f"{f' with the last step {type(last).__name__}' if last is not estimator else ''}; "
-            "MLPSearchCV takes MLPClassifier and MLPRegressor of gpubp, and a Pipeline whose last "
-            "step is one of them; use GridSearchCV or RandomizedSearchCV of scikit-learn for "
-            "other estimators"
+            "MLPSearchCV takes MLPClassifier, MLPRegressor, TableClassifier and TableRegressor of "
+            "gpubp, and a Pipeline whose last step is one of them; use GridSearchCV or "
+            "RandomizedSearchCV of scikit-learn for other estimators"
         )
 
 
@@ -45,6 +49,8 @@ def fold_fit(estimator: Any, rows: TrainingRows) -> FoldFit:
     """Return the fit of ``estimator``, an unfitted candidate, on the rows of a fold."""
     if isinstance(estimator, Pipeline):
         return _of_pipeline(estimator, rows)
+    if isinstance(estimator, TableEstimator):
+        return _of_table(estimator, rows)
     return _of_network(estimator, rows)
 
 
@@ -70,6 +76,38 @@ def weights_and_validation(
     X_val, y_val, sample_weight_val = (params.get(name) for name in VALIDATION)
     given = X_val, y_val, sample_weight_val
     return params.get("sample_weight"), None if all(each is None for each in given) else given
+
+
+def _of_table(table_estimator: TableEstimator, rows: TrainingRows) -> FoldFit:
+    """Encode the rows, once for equal encoders, and return the fit of the network."""
+    table_estimator._validate_params()
+    weights, given = weights_and_validation(rows.params)
+    task, na = table_estimator.task, table_estimator.na
+    caller = type(table_estimator).__name__
+
+    def check(X: Any, y: Any, weights: Any) -> Rows:
+        return rows_given(X, y, None, weights, task, caller, na)
+
+    def encode(encoder: TableEncoder, X: Any, parts: Parts) -> Encoded:
+        held = None if parts is None else parts[1].tobytes()
+        return rows.once(  # type: ignore[no-any-return]
+            ("encoded", key_of(encoder), held), lambda: fit_and_encode(encoder, X, parts)
+        )
+
+    checked = rows.once(("rows", key_of(na)), lambda: check(rows.X, rows.y, weights))
+    if task == "classification":
+        warn_of_many_classes(checked.y)
+    validation = None if given is None else check(*given)
+    prepared = table_estimator._prepared(checked, validation, encode)
+
+    def finish() -> TableEstimator:
+        table_estimator._finish(prepared)
+        network = table_estimator.network_
+        if table_estimator._may_warn(history := history_of(network)):
+            warn_why_stopped(network, history)
+        return table_estimator
+
+    return FoldFit(prepared.fit, finish)
 
 
 def _of_pipeline(pipeline: Pipeline, rows: TrainingRows) -> FoldFit:
@@ -120,3 +158,28 @@ def key_of(estimator: Any) -> Hashable:
         return str(joblib.hash(estimator))
     except (PicklingError, TypeError, AttributeError):  # a lambda, for example
         return id(estimator), object()
+
+
+def split_off_target(
+    estimator: Any, X: Any, y: Any, target: Any, params: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """Return X without its target columns, and the targets as y.
+
+    target : names of the targets; None for those of a Table. params : the other arguments of fit.
+
+    Raises TypeError for other estimators, and ValueError if ``params`` would have to be shortened
+    with the rows.
+    """
+    if not isinstance(estimator, TableEstimator):
+        raise TypeError(
+            f"target={target!r} needs TableClassifier or TableRegressor, but estimator is "
+            f"{type(estimator).__name__}; pass y"
+        )
+    caller = type(estimator).__name__
+    rows = rows_given(X, y, target, None, estimator.task, caller, estimator.na)
+    if rows.left_out and params:
+        raise ValueError(
+            f"{rows.left_out} rows of X have no target, so {', '.join(params)} would no longer "
+            "match the rows; leave these rows out of X and of the other arguments"
+        )
+    return rows.X, rows.y

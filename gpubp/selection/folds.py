@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, resample
 from sklearn.utils.validation import _is_arraylike, _num_samples
 
 from gpubp.backends.foreign_arrays import is_on_device, rows_at
@@ -14,6 +14,7 @@ from gpubp.tables.table import Table
 
 # Parameters of fit with rows of their own.
 VALIDATION = ("X_val", "y_val", "sample_weight_val")
+Split = tuple[np.ndarray, np.ndarray]
 
 
 def count_rows(X: Any) -> int:
@@ -82,6 +83,46 @@ class Fold:
         self.X_test, self.y_test = take_rows(X, test), take_rows(y, test)
         self.score_train = _split(score_params, train, n)
         self.score_test = _split(score_params, test, n)
+
+
+class Folds:
+    """The folds of a cross-validation.
+
+    splits : indices of the training and of the test rows of each. The rest : see `Fold`.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        y: Any,
+        splits: Sequence[Split],
+        fit_params: Mapping[str, Any],
+        score_params: Mapping[str, Any],
+    ) -> None:
+        self.X, self.y, self._splits = X, y, splits
+        self._params = fit_params, score_params
+
+    def __len__(self) -> int:
+        return len(self._splits)
+
+    def with_all_rows(self) -> list[Fold]:
+        """Return the folds with copies of their rows."""
+        return self._with(self._splits)
+
+    def with_fraction(self, fraction: float, random_state: Any) -> list[Fold]:
+        """Return the folds with a random fraction of their training and of their test rows.
+
+        The rows are those of HalvingRandomSearchCV with the same random_state.
+        """
+
+        def part(rows: np.ndarray) -> Any:
+            n = int(fraction * len(rows))
+            return resample(rows, replace=False, random_state=random_state, n_samples=n)
+
+        return self._with([(part(train), part(test)) for train, test in self._splits])
+
+    def _with(self, splits: Sequence[Split]) -> list[Fold]:
+        return [Fold(self.X, self.y, train, test, *self._params) for train, test in splits]
 
 
 def _split(params: Mapping[str, Any], index: np.ndarray, n: int) -> dict[str, Any]:

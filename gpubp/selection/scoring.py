@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics._scorer import _MultimetricScorer
-from sklearn.model_selection._validation import _insert_error_scores, _score
+from sklearn.model_selection._validation import (
+    _insert_error_scores,
+    _score,
+    _warn_or_raise_about_fit_failures,
+)
 
 from gpubp.selection.folds import Fold
 
@@ -55,17 +59,20 @@ class Scoring:
         return result
 
     def complete(self, results: Sequence[Result]) -> None:
-        """Replace the scores of failed fits if the scorer is a function that returns a dict.
+        """Warn of fits that failed; raise if all did.
 
-        Only the scores of other fits show that it does.
+        The scores of failures become dicts if the scorer is a function that returns a dict, which
+        only the scores of other fits show.
         """
+        _warn_or_raise_about_fit_failures(results, self.error_score)
         if not isinstance(self._scorer, _MultimetricScorer):
             _insert_error_scores(results, self.error_score)
 
     def mean(self, results: Sequence[Result]) -> float:
         """Return the mean test score of the folds of a candidate, by the metric that ranks it."""
-        scores = [each["test_scores"] for each in results]
-        if isinstance(scores[0], dict):
-            metric = self._metric if self._metric in scores[0] else next(iter(scores[0]))
-            scores = [each[metric] for each in scores]
-        return float(np.mean(scores))
+        return float(np.mean([self._one(each["test_scores"]) for each in results]))
+
+    def _one(self, scores: Any) -> float:
+        if not isinstance(scores, dict):  # also the score of a failure
+            return float(scores)
+        return float(scores[self._metric if self._metric in scores else next(iter(scores))])

@@ -9,46 +9,58 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import indexable
 
-from gpubp.selection import samplers
+from gpubp.estimators.hyperparameters import set_parameters
 from gpubp.selection.evaluation import Evaluation, SearchStopped
-from gpubp.selection.fold_fits import check_supported
-from gpubp.selection.folds import Fold, is_table, rows_for_splitter
+from gpubp.selection.fold_fits import check_supported, split_off_target
+from gpubp.selection.folds import Folds, is_table, rows_for_splitter
 from gpubp.selection.group import Deadline
+from gpubp.selection.halving import best_of_last_iteration
 from gpubp.selection.progress import Progress
 from gpubp.selection.scoring import Scoring
+from gpubp.selection.strategies import strategy_of
+from gpubp.tables.table import Table
 
 # Parameters of scikit-learn's search classes that are not needed.
 _NOT_USED = ("n_jobs", "pre_dispatch")
 
 
 class MLPSearchCV(BaseSearchCV):
-    """Search of hyperparameters by cross-validation, with all networks trained together.
+    """Search of hyperparameters by cross-validation, with the networks trained together.
 
-    Like GridSearchCV and RandomizedSearchCV of scikit-learn, with the same results, but the
-    networks of all candidates and folds are trained in one call, not one after the other.
+    Like GridSearchCV, RandomizedSearchCV and HalvingRandomSearchCV of scikit-learn, with the same
+    results, but the networks of all candidates and folds are trained in one call.
 
     Parameters
     ----------
-    estimator : MLPClassifier, MLPRegressor or Pipeline
-        The estimator to search for, or a Pipeline whose last step is one of them.
+    estimator : MLPClassifier, MLPRegressor, TableClassifier, TableRegressor or Pipeline
+        The estimator whose parameters are searched. The last step of a Pipeline is one of the
+        others; its other steps are fitted to the training rows of each fold.
     param_space : dict or list of dict
         For each parameter, a list of values or a distribution of `scipy.stats`, as in
         RandomizedSearchCV. A list of dicts is a list of such spaces.
-    sampler : {'random', 'grid'}, default='random'
+    sampler : {'random', 'grid', 'halving', 'tpe'}, default='random'
         How candidates are chosen:
 
         - 'random': ``n_iter`` random candidates.
         - 'grid': all combinations of the values; param_space has only lists.
+        - 'halving': successive halving. Starts with ``n_iter`` random candidates and few
+          ``resource``; the best of them go on with ``factor`` times as many, and so on.
+        - 'tpe': ``n_iter`` candidates in rounds, each of which learns from the scores of the
+          rounds before, by the tree-structured Parzen estimator of optuna. Needs
+          ``pip install 'gpubp[sweep]'``.
 
-    n_iter : int, default=10
-        Number of candidates. Ignored by 'grid'.
+    n_iter : int or None, default=10
+        Number of candidates. None: all combinations of the values, for 'halving' only. Ignored by
+        'grid'.
     scoring : str, callable, list, tuple, dict or None, default=None
-        As in GridSearchCV.
+        As in GridSearchCV. Of several scores, 'halving' and 'tpe' use the one that refit names,
+        or else the first.
     refit : bool, str or callable, default=True
         As in GridSearchCV.
     cv : int, splitter, iterable or None, default=None
@@ -57,7 +69,7 @@ class MLPSearchCV(BaseSearchCV):
         1 prints the number of finished fits, the best score and the time left; 2 also prints the
         score of each candidate.
     random_state : int, RandomState instance or None, default=None
-        For the choice of candidates.
+        For the choice of candidates, and of rows by 'halving'.
     error_score : 'raise' or numeric, default=np.nan
         Score of a fit that fails; "raise" raises its error.
     return_train_score : bool, default=False
@@ -65,6 +77,18 @@ class MLPSearchCV(BaseSearchCV):
     time_limit : float or None, default=None
         Seconds after which the search stops as after an interrupt: cv_results_ then has the
         candidates whose folds are all finished. The refit comes after this time.
+    factor : float, default=3
+        For 'halving': 1 / factor of the candidates go on, with factor times the resources.
+    resource : {'n_samples', 'epochs'}, default='n_samples'
+        For 'halving': rows, or epochs (max_iter). Each iteration trains from scratch.
+    min_resources : int, 'exhaust' or 'smallest', default='exhaust'
+        For 'halving': resources of the first iteration. 'smallest' is a small number; 'exhaust'
+        is the number with which the last iteration has as many as possible.
+    max_resources : int or 'auto', default='auto'
+        For 'halving': 'auto' is the number of rows, or max_iter of the estimator.
+    round_size : int or 'auto', default='auto'
+        For 'tpe': number of candidates that are trained together in a round; 'auto' makes five
+        rounds.
 
     Attributes
     ----------
@@ -89,16 +113,27 @@ class MLPSearchCV(BaseSearchCV):
         Whether there are several scores.
     n_unfinished_ : int
         Number of candidates that are not in cv_results_, because the search was stopped.
+    n_candidates_, n_resources_ : list of int
+        Number of candidates and of resources of each iteration; only for 'halving', as are the
+        other attributes of HalvingRandomSearchCV.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{k: v for k, v in BaseSearchCV._parameter_constraints.items() if k not in _NOT_USED},
         "estimator": [HasMethods(["fit"])],
         "param_space": [dict, list, tuple],
-        "sampler": [StrOptions({"random", "grid"})],
-        "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "sampler": [StrOptions({"random", "grid", "halving", "tpe"})],
+        "n_iter": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "factor": [Interval(Real, 1, None, closed="neither")],
+        "resource": [StrOptions({"n_samples", "epochs"})],
+        "min_resources": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"exhaust", "smallest"}),
+        ],
+        "max_resources": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "round_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
 
     def __init__(
@@ -107,7 +142,7 @@ class MLPSearchCV(BaseSearchCV):
         param_space: Any,
         *,
         sampler: str = "random",
-        n_iter: int = 10,
+        n_iter: int | None = 10,
         scoring: Any = None,
         refit: Any = True,
         cv: Any = None,
@@ -116,49 +151,49 @@ class MLPSearchCV(BaseSearchCV):
         error_score: Any = np.nan,
         return_train_score: bool = False,
         time_limit: float | None = None,
+        factor: float = 3,
+        resource: str = "n_samples",
+        min_resources: int | str = "exhaust",
+        max_resources: int | str = "auto",
+        round_size: int | str = "auto",
     ) -> None:
-        self.estimator = estimator
-        self.param_space = param_space
-        self.sampler = sampler
-        self.n_iter = n_iter
-        self.scoring = scoring
-        self.refit = refit
-        self.cv = cv
-        self.verbose = verbose
-        self.random_state = random_state
-        self.error_score = error_score
-        self.return_train_score = return_train_score
-        self.time_limit = time_limit
+        set_parameters(self, locals())
 
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+    def fit(self, X: Any, y: Any = None, *, target: Any = None, **params: Any) -> Self:
         """Search, then fit the best candidate to all rows if refit is set; return self.
 
-        X : (n_samples, n_features) array-like or sparse matrix. y : as for the estimator.
+        X : (n_samples, n_features) array-like or sparse matrix; for the estimators for tables also
+            a Table, a frame or a dict of columns. y : as for the estimator.
+        target : for the estimators for tables, the name of the target column of X instead of y.
         params : sample_weight for the estimator, and for the scorer if it takes weights; groups
-            for the splitter of cv.
+            for the splitter of cv; X_val and y_val for early stopping.
 
         Raises KeyboardInterrupt after an interrupt, and TimeoutError after time_limit, if no
         candidate finished all folds by then.
         """
         check_supported(self.estimator)
-        if not is_table(X):
+        all_rows = X, y
+        if target is not None or (y is None and isinstance(X, Table)):
+            X, y = split_off_target(self.estimator, X, y, target, params)
+        elif not is_table(X):
             X, y = indexable(X, y)
         scorer, metric = self._get_scorers()
         routed = self._get_routed_params_for_fit(params)
-        fit_params, of_split = routed.estimator.fit, routed.splitter.split
-        folds = self._folds(X, y, fit_params, routed.scorer.score, of_split)
+        splits = self._splits(X, y, routed.splitter.split)
+        folds = Folds(X, y, splits, routed.estimator.fit, routed.scorer.score)
         scoring = Scoring(scorer, metric, self.error_score, self.return_train_score)
         evaluation = self._search(folds, scoring)
+        if evaluation.results:
+            scoring.complete(evaluation.results)
         self._set_results(evaluation, scorer, metric)
         if self.refit:
-            self._refit(X, y, fit_params)
+            of_target = {} if target is None else {"target": target}
+            self._refit(*all_rows, {**routed.estimator.fit, **of_target})
         return self
 
-    def _folds(
-        self, X: Any, y: Any, fit_params: Any, score_params: Any, of_split: Any
-    ) -> list[Fold]:
-        """Return the folds of cv, with copies of their rows."""
+    def _splits(self, X: Any, y: Any, of_split: Any) -> list[Any]:
+        """Return the indices of the training and test rows of each fold."""
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         rows = rows_for_splitter(X)
         self.n_splits_ = cv.get_n_splits(rows, y, **of_split)
@@ -168,25 +203,22 @@ class MLPSearchCV(BaseSearchCV):
                 f"cv.get_n_splits returned {self.n_splits_}, but cv.split returned {len(splits)} "
                 "splits; the two must agree"
             )
-        return [Fold(X, y, train, test, fit_params, score_params) for train, test in splits]
+        return splits
 
-    def _search(self, folds: list[Fold], scoring: Scoring) -> Evaluation:
+    def _search(self, folds: Folds, scoring: Scoring) -> Evaluation:
         """Evaluate the candidates; return the results."""
-        candidates = self._candidates()
-        progress = Progress(self.verbose, len(candidates) * len(folds))
+        strategy = strategy_of(self, folds)
+        for name, value in strategy.attributes.items():
+            setattr(self, name, value)
+        progress = Progress(self.verbose, strategy.n_fits)
         deadline = Deadline(self.time_limit)
-        evaluation = Evaluation(clone(self.estimator), folds, scoring, deadline, progress)
+        evaluation = Evaluation(clone(self.estimator), scoring, deadline, progress)
         try:
-            evaluation(candidates)
+            strategy.run(evaluation)
         except SearchStopped:
             self._warn_why_stopped(evaluation)
         self.n_unfinished_ = evaluation.unfinished
         return evaluation
-
-    def _candidates(self) -> list[dict[str, Any]]:
-        if self.sampler == "grid":
-            return samplers.grid(self.param_space)
-        return samplers.random(self.param_space, self.n_iter, self.random_state)
 
     def _warn_why_stopped(self, evaluation: Evaluation) -> None:
         """Warn of candidates that are left out; raise if none is finished."""
@@ -224,11 +256,14 @@ class MLPSearchCV(BaseSearchCV):
             self._check_refit_for_multimetric(first)
             metric = self.refit
         if self.refit or not self.multimetric_:
-            self.best_index_ = self._select_best_index(self.refit, metric, results)
+            if "iter" in results and not callable(self.refit):
+                self.best_index_ = best_of_last_iteration(results, metric)
+            else:
+                self.best_index_ = self._select_best_index(self.refit, metric, results)
             if not callable(self.refit):
                 self.best_score_ = results[f"mean_test_{metric}"][self.best_index_]
             self.best_params_ = results["params"][self.best_index_]
-        self.scorer_ = getattr(scorer, "_scorers", scorer)
+        self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
         self.cv_results_ = results
 
     def _refit(self, X: Any, y: Any, fit_params: Any) -> None:

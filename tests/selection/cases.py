@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.testing import assert_allclose
 from sklearn.datasets import make_classification, make_regression
+from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor
 
@@ -36,6 +39,15 @@ def _small(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 SPACE = {"alpha": [1e-4, 1.0], "learning_rate_init": [1e-3, 0.05, 0.1]}
+
+
+def warnings_of(call: Callable[[], Any]) -> str:
+    """Return the text of all warnings of a call, except ConvergenceWarning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    kept = [each for each in caught if each.category is not ConvergenceWarning]
+    return "\n".join(str(each.message) for each in kept)
 
 
 def assert_same_results(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
