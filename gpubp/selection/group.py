@@ -11,11 +11,13 @@ from sklearn.base import clone
 
 from gpubp.estimators.fit_estimators import Outcome, fit_together
 from gpubp.estimators.fitted_attributes import history_of
+from gpubp.estimators.recorded_predictions import forget_passes
 from gpubp.selection.fold_fits import FoldFit, fold_fit
 from gpubp.selection.folds import Fold
 from gpubp.selection.progress import Progress
 from gpubp.selection.scoring import Result, Scoring
 from gpubp.training.history import Epoch, OnEpoch
+from gpubp.training.inference import free_device_parameters
 
 Params = dict[str, Any]
 Reason = Literal["interrupt", "time_limit"]
@@ -144,7 +146,12 @@ def _is_interrupted(outcome: Outcome) -> bool:
 
 
 def _forget(network: Any) -> None:
-    """Delete the fitted attributes of a network, which fit_together may keep until its end."""
+    """Delete the fitted attributes of a network, and what predictions keep for it.
+
+    The networks themselves are kept until the last of them is trained.
+    """
+    free_device_parameters(network)
+    forget_passes(network)
     parameters = network.get_params(deep=False)
     vars(network).clear()
     vars(network).update(parameters)

@@ -178,14 +178,18 @@ class MLPSearchCV(BaseSearchCV):
             X, y = split_off_target(self.estimator, X, y, target, params)
         elif not is_table(X):
             X, y = indexable(X, y)
+        if y is None:
+            raise ValueError(
+                "MLPSearchCV requires y to be passed, but the target y is None; pass y, or for "
+                "tables the name of a column of X as target"
+            )
         scorer, metric = self._get_scorers()
         routed = self._get_routed_params_for_fit(params)
         splits = self._splits(X, y, routed.splitter.split)
         folds = Folds(X, y, splits, routed.estimator.fit, routed.scorer.score)
         scoring = Scoring(scorer, metric, self.error_score, self.return_train_score)
         evaluation = self._search(folds, scoring)
-        if evaluation.results:
-            scoring.complete(evaluation.results)
+        scoring.complete(evaluation.results)
         self._set_results(evaluation, scorer, metric)
         if self.refit:
             of_target = {} if target is None else {"target": target}
@@ -208,6 +212,10 @@ class MLPSearchCV(BaseSearchCV):
     def _search(self, folds: Folds, scoring: Scoring) -> Evaluation:
         """Evaluate the candidates; return the results."""
         strategy = strategy_of(self, folds)
+        if not strategy.n_fits:
+            raise ValueError(
+                "No fits were performed: cv returned no folds, or param_space has no candidates"
+            )
         for name, value in strategy.attributes.items():
             setattr(self, name, value)
         progress = Progress(self.verbose, strategy.n_fits)
@@ -243,10 +251,6 @@ class MLPSearchCV(BaseSearchCV):
 
     def _set_results(self, evaluation: Evaluation, scorer: Any, metric: Any) -> None:
         """Set cv_results_ and the attributes of the best candidate."""
-        if not evaluation.results:
-            raise ValueError(
-                "No fits were performed: cv returned no folds, or param_space has no candidates"
-            )
         results = self._format_results(
             evaluation.candidates, self.n_splits_, evaluation.results, evaluation.more
         )
