@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sklearn.base import clone
 
+from gpubp.estimators.callbacks import with_callbacks
 from gpubp.estimators.fit_estimators import Outcome, fit_together
 from gpubp.estimators.fitted_attributes import history_of
 from gpubp.estimators.recorded_predictions import forget_passes
@@ -80,6 +81,9 @@ class Group:
             reason = "interrupt"
         except _TimeIsUp:
             reason = "time_limit" if None in self.results else None
+        finally:
+            for each in self._fits.values():  # that were not trained
+                _end_callbacks(each.fit.estimator)
         trained = [each for each in self.results if each and each["fit_error"] is None]
         share = (perf_counter() - began - self._scoring_seconds) / max(len(trained), 1)
         for result in trained:
@@ -108,23 +112,25 @@ class Group:
 
     def _finish(self, k: int, deadline: Deadline) -> None:
         """Score a trained network and forget its weights."""
-        of = self._fits.pop(k)
-        network, over = of.fit.estimator, deadline.is_over()
-        history = history_of(network)
-        stopped = history.stopped_by
-        if not (stopped == "interrupt" or (over and stopped == "callback")):
-            began = perf_counter()
-            try:
-                fitted = of.finish()
-            except Exception as error:
-                result = self._scoring.of_failure(error)
-            else:
-                result = self._scoring.of(fitted, self._pairs[k][1])
+        of, over = self._fits.pop(k), deadline.is_over()
+        network = of.fit.estimator
+        stopped = history_of(network).stopped_by
+        began = perf_counter()
+        try:
+            if stopped != "interrupt" and not (over and stopped == "callback"):
+                self._end(k, self._scored(of, self._pairs[k][1]))
+        finally:
+            _forget(network)
             self._scoring_seconds += perf_counter() - began
-            self._end(k, result)
-        _forget(network)
         if over:
             raise _TimeIsUp
+
+    def _scored(self, of: FoldFit, fold: Fold) -> Result:
+        try:
+            fitted = of.finish()
+        except Exception as error:
+            return self._scoring.of_failure(error)
+        return self._scoring.of(fitted, fold)
 
     def _end(self, k: int, result: Result) -> None:
         self.results[k] = result
@@ -150,8 +156,14 @@ def _forget(network: Any) -> None:
 
     The networks themselves are kept until the last of them is trained.
     """
+    _end_callbacks(network)
     free_device_parameters(network)
     forget_passes(network)
     parameters = network.get_params(deep=False)
     vars(network).clear()
     vars(network).update(parameters)
+
+
+@with_callbacks  # type: ignore[untyped-decorator]
+def _end_callbacks(network: Any) -> None:
+    """End scikit-learn's callbacks of a fit: the decorator does so after the call."""

@@ -73,9 +73,9 @@ class MLPSearchCV(BaseSearchCV):
     error_score : 'raise' or numeric, default=np.nan
         Score of a fit that fails; "raise" raises its error.
     return_train_score : bool, default=False
-        Whether cv_results_ includes the scores on the training rows.
+        Whether `cv_results_` includes the scores on the training rows.
     time_limit : float or None, default=None
-        Seconds after which the search stops as after an interrupt: cv_results_ then has the
+        Seconds after which the search stops as after an interrupt: `cv_results_` then has the
         candidates whose folds are all finished. The refit comes after this time.
     factor : float, default=3
         For 'halving': 1 / factor of the candidates go on, with factor times the resources.
@@ -102,7 +102,7 @@ class MLPSearchCV(BaseSearchCV):
     best_params_ : dict
         Parameters of the best candidate.
     best_index_ : int
-        Index of the best candidate in cv_results_.
+        Index of the best candidate in `cv_results_`.
     scorer_ : callable or dict
         The scorer, or the scorers by name.
     n_splits_ : int
@@ -112,7 +112,7 @@ class MLPSearchCV(BaseSearchCV):
     multimetric_ : bool
         Whether there are several scores.
     n_unfinished_ : int
-        Number of candidates that are not in cv_results_, because the search was stopped.
+        Number of candidates that are not in `cv_results_`, because the search was stopped.
     n_candidates_, n_resources_ : list of int
         Number of candidates and of resources of each iteration; only for 'halving', as are the
         other attributes of HalvingRandomSearchCV.
@@ -173,6 +173,7 @@ class MLPSearchCV(BaseSearchCV):
         candidate finished all folds by then.
         """
         check_supported(self.estimator)
+        self._warn_of_callbacks()
         all_rows = X, y
         if target is not None or (y is None and isinstance(X, Table)):
             X, y = split_off_target(self.estimator, X, y, target, params)
@@ -195,6 +196,15 @@ class MLPSearchCV(BaseSearchCV):
             of_target = {} if target is None else {"target": target}
             self._refit(*all_rows, {**routed.estimator.fit, **of_target})
         return self
+
+    def _warn_of_callbacks(self) -> None:
+        if getattr(self, "_skl_callbacks", None):
+            warnings.warn(
+                "MLPSearchCV does not call the callbacks that are set on it; set them on its "
+                "estimator, or print the progress with verbose=1",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _splits(self, X: Any, y: Any, of_split: Any) -> list[Any]:
         """Return the indices of the training and test rows of each fold."""

@@ -20,13 +20,14 @@ _LEAST = 1e-6
 
 
 def _optuna() -> Any:
-    """Return the module optuna, or raise ImportError with the way to install it."""
+    """Return the module optuna; raise ModuleNotFoundError with the way to install it."""
     try:
         import optuna
     except ImportError:
-        raise ImportError(
+        raise ModuleNotFoundError(
             "sampler='tpe' needs optuna, which is not installed; run pip install 'gpubp[sweep]', "
-            "or choose another sampler"
+            "or choose another sampler",
+            name="optuna",
         ) from None
     return optuna
 

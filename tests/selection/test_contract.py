@@ -22,7 +22,7 @@ import gpubp
 from gpubp import MLPSearchCV, TableClassifier
 from gpubp.selection import group
 from gpubp.selection.progress import Progress
-from tests.selection.cases import SPACE, classes, classifier, numbers, regressor
+from tests.selection.cases import SPACE, classes, classifier, numbers, regressor, warnings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -194,3 +194,50 @@ class TestProgress:
             "4/10 fits, 0:00:06 elapsed, about 0:00:09 left",
             "5/10 fits, best score 0.25, 0:01:10 elapsed, about 0:01:10 left",
         ]
+
+
+class TestCallbacks:
+    @pytest.fixture(autouse=True)
+    def _callbacks(self) -> None:
+        pytest.importorskip("sklearn.callback")
+
+    def test_those_of_the_search_are_not_called(self) -> None:
+        search = MLPSearchCV(classifier(), {"alpha": [0.1]}, n_iter=1, cv=2)
+        search.set_callbacks(Counting())
+        with pytest.warns(UserWarning, match="does not call the callbacks that are set on it"):
+            search.fit(*classes())
+
+    @pytest.mark.parametrize("stop", [False, True])
+    def test_those_of_the_estimator_begin_and_end(self, stop: bool) -> None:
+        calls.clear()
+
+        def scoring(estimator: Any, X: Any, y: Any) -> float:
+            if stop and estimator.alpha == 1.0:
+                raise KeyboardInterrupt
+            return 1.0
+
+        estimator = classifier().set_callbacks(Counting())
+        options = {"sampler": "grid", "cv": 2, "scoring": scoring, "refit": False}
+        search = MLPSearchCV(estimator, {"alpha": [0.1, 1.0]}, **options)
+        warnings_of(lambda: search.fit(*classes()))
+        assert calls.count("setup") == calls.count("teardown") == 4
+        assert calls.count("end") > 8
+
+
+calls: list[str] = []
+
+
+class Counting:
+    """A callback that counts the calls of its hooks."""
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        calls.append("setup")
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        calls.append("begin")
+
+    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
+        calls.append("end")
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        calls.append("teardown")
