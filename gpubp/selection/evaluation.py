@@ -25,8 +25,8 @@ class Evaluation:
     deadline : after it, trainings are stopped.
 
     candidates, results, more : the parameters of the candidates with all folds; the results of
-    these folds; further entries of cv_results_. unfinished : the number of other candidates.
-    stopped_by : why the search ended early; None if it did not.
+    these folds; further entries of cv_results_. stopped_by : why the search ended early; None if
+    it did not.
     """
 
     def __init__(
@@ -41,7 +41,6 @@ class Evaluation:
         self.candidates: list[Params] = []
         self.results: list[Result] = []
         self.more: dict[str, list[Any]] = defaultdict(list)
-        self.unfinished = 0
         self.stopped_by: Reason | None = None
 
     def __call__(
@@ -59,7 +58,6 @@ class Evaluation:
         candidates = list(candidates)
         if self._deadline.is_over():
             self.stopped_by = "time_limit"
-            self.unfinished += len(candidates)
             raise SearchStopped
         self._progress.begin(len(candidates), len(folds))
         group = Group(self._estimator, candidates, folds, self._scoring, self._progress)
@@ -77,7 +75,6 @@ class Evaluation:
         for number, params in enumerate(candidates):
             results = group.of_candidate(number)
             if len(results) < n_folds:
-                self.unfinished += 1
                 continue
             finished.append(results)
             self.candidates.append(params)

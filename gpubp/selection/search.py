@@ -76,7 +76,9 @@ class MLPSearchCV(BaseSearchCV):
         Whether `cv_results_` includes the scores on the training rows.
     time_limit : float or None, default=None
         Seconds after which the search stops as after an interrupt: `cv_results_` then has the
-        candidates whose folds are all finished. The refit comes after this time.
+        candidates whose folds are all finished. The refit comes after this time. Networks that are
+        trained together often end together, so with a limit 'random' and 'grid' train candidates
+        in rounds; see ``round_size``.
     factor : float, default=3
         For 'halving': 1 / factor of the candidates go on, with factor times the resources.
     resource : {'n_samples', 'epochs'}, default='n_samples'
@@ -87,8 +89,9 @@ class MLPSearchCV(BaseSearchCV):
     max_resources : int or 'auto', default='auto'
         For 'halving': 'auto' is the number of rows, or max_iter of the estimator.
     round_size : int or 'auto', default='auto'
-        For 'tpe': number of candidates that are trained together in a round; 'auto' makes five
-        rounds.
+        Number of candidates that are trained together in a round. 'auto': five rounds for 'tpe',
+        and for 'random' and 'grid' with ``time_limit``, else one. 'halving' trains the candidates
+        of each iteration together.
 
     Attributes
     ----------
@@ -222,20 +225,21 @@ class MLPSearchCV(BaseSearchCV):
     def _search(self, folds: Folds, scoring: Scoring) -> Evaluation:
         """Evaluate the candidates; return the results."""
         strategy = strategy_of(self, folds)
-        if not strategy.n_fits:
+        if not strategy.n_candidates * len(folds):
             raise ValueError(
                 "No fits were performed: cv returned no folds, or param_space has no candidates"
             )
         for name, value in strategy.attributes.items():
             setattr(self, name, value)
-        progress = Progress(self.verbose, strategy.n_fits)
+        progress = Progress(self.verbose, strategy.n_candidates * len(folds))
         deadline = Deadline(self.time_limit)
         evaluation = Evaluation(clone(self.estimator), scoring, deadline, progress)
+        self.n_unfinished_ = 0
         try:
             strategy.run(evaluation)
         except SearchStopped:
+            self.n_unfinished_ = strategy.n_candidates - len(evaluation.candidates)
             self._warn_why_stopped(evaluation)
-        self.n_unfinished_ = evaluation.unfinished
         return evaluation
 
     def _warn_why_stopped(self, evaluation: Evaluation) -> None:
@@ -250,11 +254,10 @@ class MLPSearchCV(BaseSearchCV):
                 "max_iter"
             )
         why = "was interrupted" if interrupted else f"reached time_limit={self.time_limit!r}"
-        left = evaluation.unfinished
-        total = left + len(evaluation.candidates)
+        total = self.n_unfinished_ + len(evaluation.candidates)
         warnings.warn(
-            f"The search {why}: {left} of {total} candidates did not finish all folds and are left "
-            "out of cv_results_",
+            f"The search {why}: {self.n_unfinished_} of {total} candidates did not finish all "
+            "folds and are left out of cv_results_",
             UserWarning,
             stacklevel=4,
         )

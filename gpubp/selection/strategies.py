@@ -14,16 +14,19 @@ from gpubp.selection import halving, samplers, tpe
 from gpubp.selection.evaluation import Evaluation
 from gpubp.selection.folds import Folds, count_rows
 
+# Rounds of a search with round_size="auto".
+_ROUNDS = 5
+
 
 @dataclass(frozen=True)
 class Strategy:
     """How the candidates of a search are evaluated.
 
-    n_fits : the number of fits of networks. run : evaluates the candidates. attributes : fitted
-    attributes of the search.
+    n_candidates : the number of candidates, each counted in every iteration of it. run : evaluates
+    them. attributes : fitted attributes of the search.
     """
 
-    n_fits: int
+    n_candidates: int
     run: Callable[[Evaluation], Any]
     attributes: dict[str, Any] = field(default_factory=dict)
 
@@ -38,9 +41,22 @@ def strategy_of(search: Any, folds: Folds) -> Strategy:
         candidates = samplers.grid(search.param_space)
     else:
         candidates = samplers.random(search.param_space, _n_iter(search), search.random_state)
-    return Strategy(
-        len(candidates) * len(folds), lambda evaluate: evaluate(candidates, folds.with_all_rows())
-    )
+    size = len(candidates)
+    if search.time_limit is not None or search.round_size != "auto":
+        size = _round_size(search, len(candidates))
+
+    def run(evaluate: Evaluation) -> None:
+        rows = folds.with_all_rows()
+        for begin in range(0, len(candidates), size):
+            evaluate(candidates[begin : begin + size], rows)
+
+    return Strategy(len(candidates), run)
+
+
+def _round_size(search: Any, n_candidates: int) -> int:
+    if search.round_size == "auto":
+        return max(1, -(-n_candidates // _ROUNDS))
+    return int(search.round_size)
 
 
 def _n_iter(search: Any) -> int:
@@ -53,11 +69,11 @@ def _n_iter(search: Any) -> int:
 
 
 def _tpe(search: Any, folds: Folds) -> Strategy:
-    n_iter, size = _n_iter(search), search.round_size
-    size = max(1, -(-n_iter // 5)) if size == "auto" else size
+    n_iter = _n_iter(search)
+    size = _round_size(search, n_iter)
     sampler = tpe.Tpe(search.param_space, n_iter, search.random_state)
     return Strategy(
-        n_iter * len(folds),
+        n_iter,
         lambda evaluate: tpe.run(evaluate, sampler, n_iter, size, folds.with_all_rows()),
     )
 
@@ -84,7 +100,7 @@ def _halving(search: Any, folds: Folds) -> Strategy:
     steps = halving.plan(len(candidates), search.factor, smallest, largest, exhaust)
     kept = [] if by_rows else folds.with_all_rows()
     return Strategy(
-        sum(steps.n_candidates) * len(folds),
+        sum(steps.n_candidates),
         lambda evaluate: halving.run(
             evaluate,
             candidates,

@@ -48,24 +48,24 @@ def test_an_interrupt_before_the_first_candidate_is_raised() -> None:
         search_that_fails_at(2, KeyboardInterrupt).fit(*classes())
 
 
-def test_an_interrupt_in_a_training_keeps_the_finished_candidates(
+def test_an_interrupt_in_a_training_keeps_the_rounds_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    together, interrupted = group.fit_together, 7
+    together, rounds = group.fit_together, count(1)
 
     def interrupt(fits: Any, *, on_finished: Any) -> Any:
         def on_epoch(epoch: Any) -> bool:
             raise KeyboardInterrupt
 
-        fits = [*fits]
-        fits[interrupted] = fits[interrupted]._replace(on_epoch=on_epoch)
+        if next(rounds) == 3:
+            fits = [each._replace(on_epoch=on_epoch) for each in fits]
         return together(fits, on_finished=on_finished)
 
     monkeypatch.setattr(group, "fit_together", interrupt)
-    search = MLPSearchCV(classifier(), SPACE, sampler="grid", cv=2, refit=False)
+    search = MLPSearchCV(classifier(), SPACE, sampler="grid", cv=2, refit=False, round_size=2)
     told = warnings_of(lambda: search.fit(*classes()))
-    assert "The search was interrupted" in told
-    assert 1 <= len(search.cv_results_["params"]) <= 3
+    assert "The search was interrupted: 2 of 6 candidates" in told
+    assert len(search.cv_results_["params"]) == 4
     assert not np.isnan(search.cv_results_["mean_test_score"]).any()
 
 
@@ -73,7 +73,7 @@ def test_an_interrupted_halving_has_the_candidates_of_its_last_iteration() -> No
     search = search_that_fails_at(17, KeyboardInterrupt)
     search.set_params(sampler="halving", n_iter=6, factor=2, resource="epochs", max_resources=4)
     told = warnings_of(lambda: search.fit(*classes()))
-    assert "1 of 9 candidates" in told
+    assert "3 of 11 candidates" in told
     results = search.cv_results_
     assert results["iter"].tolist() == [0] * 6 + [1] * 2
     # The best goes first.
@@ -95,6 +95,24 @@ def test_the_time_limit_stops_a_training() -> None:
     told = warnings_of(lambda: search.fit(X, y))
     assert told.startswith("The search reached time_limit=1: 1 of 2 candidates")
     assert search.cv_results_["params"] == [{"max_iter": 1, "tol": 0.0}]
+
+
+def test_with_a_time_limit_candidates_are_trained_in_rounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(group, "monotonic", lambda: now[0])
+
+    def scoring(estimator: Any, X: Any, y: Any) -> float:
+        now[0] += 1
+        return float(estimator.score(X, y))
+
+    options = {"sampler": "grid", "cv": 2, "scoring": scoring, "refit": False}
+    search = MLPSearchCV(classifier(), SPACE, **options, time_limit=7.5)
+    told = warnings_of(lambda: search.fit(*classes()))
+    # Six candidates are three rounds of two; the time is up in the second.
+    assert "The search reached time_limit=7.5: 2 of 6 candidates" in told
+    assert len(search.cv_results_["params"]) == 4
 
 
 def test_without_a_finished_candidate_the_time_limit_raises() -> None:
