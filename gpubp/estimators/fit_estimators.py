@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from gpubp.estimators.fitted_attributes import rollback
 from gpubp.estimators.mlp import BaseMLP
 from gpubp.estimators.prepared_fit import PreparedFit
+from gpubp.estimators.shared_rows import SharedRows
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.population import fit_population
@@ -72,9 +73,10 @@ def fit_together(
     """
     outcomes: list[Outcome] = [None] * len(fits)
     prepared: dict[int, PreparedFit] = {}
+    shared = SharedRows()
     for k, each in enumerate(fits):
         try:
-            prepared[k] = _prepared(each, len(fits), note)
+            prepared[k] = shared.share(each.X, _prepared(each, len(fits), note))
         except Exception as error:  # the fits are independent: the others go on
             outcomes[k] = error
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -20,8 +21,10 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import gpubp
 from gpubp import MLPSearchCV, TableClassifier
+from gpubp.estimators import fit_estimators
 from gpubp.selection import group
 from gpubp.selection.progress import Progress
+from gpubp.training.data import TakenRows
 from tests.selection.cases import SPACE, classes, classifier, numbers, regressor, warnings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -146,6 +149,35 @@ class TestTraining:
         MLPSearchCV(classifier(), SPACE, sampler="grid", cv=3).fit(*classes())
         assert [len(call) for call in calls] == [18]
         assert len(set(calls[0])) == 3  # one copy of the rows per fold
+
+    @pytest.mark.parametrize(
+        ("convert", "options"),
+        [
+            (np.asarray, {}),
+            (np.asarray, {"dtype": "float32"}),
+            (np.asarray, {"early_stopping": True}),
+            (np.ndarray.tolist, {}),
+            (lambda X: (10 * X).astype(int), {}),
+            (csr_matrix, {"dtype": "float32"}),
+        ],
+    )
+    def test_converted_rows_are_in_memory_once_per_fold(
+        self, monkeypatch: pytest.MonkeyPatch, convert: Any, options: dict[str, Any]
+    ) -> None:
+        seen: list[Any] = []
+        train = fit_estimators.fit_population
+
+        def recorded(backend: Any, members: Any, **arguments: Any) -> Any:
+            rows = [each.data.X for each in members]
+            seen.extend(each.whole if isinstance(each, TakenRows) else each for each in rows)
+            return train(backend, members, **arguments)
+
+        monkeypatch.setattr(fit_estimators, "fit_population", recorded)
+        X, y = classes()
+        estimator = classifier(**options)
+        MLPSearchCV(estimator, SPACE, sampler="grid", cv=3, refit=False).fit(convert(X), y)
+        assert len(seen) == 18
+        assert len({id(each) for each in seen}) == 3
 
     def test_networks_are_forgotten_when_scored(self) -> None:
         weights: list[weakref.ref[Any]] = []
