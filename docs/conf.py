@@ -22,8 +22,9 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates"]
-# Sphinx cannot pickle a function of sphinx-gallery's settings, and says so in a warning.
-suppress_warnings = ["config.cache"]
+# Sphinx cannot pickle a function of sphinx-gallery's settings, and says so in a warning. The
+# docstrings of methods that MLPSearchCV inherits refer to the glossary of scikit-learn.
+suppress_warnings = ["config.cache", "ref.term"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 # Headings down to "###" can be linked to as page.md#heading, as on GitHub.

@@ -24,6 +24,7 @@ _PUBLIC = {
     "Loss": "gpubp.backprop.losses",
     "MLPClassifier": "gpubp.estimators.classifier",
     "MLPRegressor": "gpubp.estimators.regressor",
+    "MLPSearchCV": "gpubp.selection.search",
     "ModelFileError": "gpubp.storage.model_file",
     "TableClassifier": "gpubp.models.table_estimators",
     "TableEncoder": "gpubp.tables.encoder",

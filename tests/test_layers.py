@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up: a folder imports only itself and the folders before it in this list.
 FOLDERS = [
     *("version", "settings", "logger", "kernels", "backends", "backprop", "training", "storage"),
-    *("estimators", "tables", "models", "reports", "explain", "bench", "cli"),
+    *("estimators", "tables", "models", "selection", "reports", "explain", "bench", "cli"),
     *("losses", "__main__"),  # an alias of backprop.losses, and the command
 ]
 HEAVY = {"numpy", "sklearn", "scipy", "cupy", "safetensors"}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from gpubp.estimators.fitted_attributes import rollback
 from gpubp.estimators.mlp import BaseMLP
 from gpubp.estimators.prepared_fit import PreparedFit
+from gpubp.estimators.shared_rows import SharedRows
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.population import fit_population
@@ -40,7 +41,8 @@ def fit_estimator(
 class Fit(NamedTuple):
     """A call of ``estimator.fit``.
 
-    Calls with the same X, the same object, share its memory. given : see `fit_estimator`.
+    Calls with the same X, the same object, share its memory. given, on_epoch : see
+    `fit_estimator`.
     """
 
     estimator: BaseMLP
@@ -48,6 +50,7 @@ class Fit(NamedTuple):
     y: Any
     sample_weight: Any = None
     given: tuple[Any, Any, Any] | None = None
+    on_epoch: OnEpoch | None = None
 
 
 Outcome = History | Exception | None
@@ -70,9 +73,10 @@ def fit_together(
     """
     outcomes: list[Outcome] = [None] * len(fits)
     prepared: dict[int, PreparedFit] = {}
+    shared = SharedRows()
     for k, each in enumerate(fits):
         try:
-            prepared[k] = _prepared(each, len(fits), note)
+            prepared[k] = shared.share(each.X, _prepared(each, len(fits), note))
         except Exception as error:  # the fits are independent: the others go on
             outcomes[k] = error
 
@@ -93,11 +97,17 @@ def fit_together(
 
 
 def _prepared(each: Fit, together: int, note: Callable[[str], None] | None) -> PreparedFit:
-    estimator, X, y, sample_weight, given = each
+    estimator, X, y, sample_weight, given, on_epoch = each
     estimator._validate_params()
     with rollback(estimator):
         prepared = estimator._prepared(
-            X, y, sample_weight, given=given, note=note, together=together
+            X,
+            y,
+            sample_weight,
+            given=given,
+            on_epoch=on_epoch,
+            note=note,
+            together=together,
         )
     assert isinstance(prepared, PreparedFit)  # only partial_fit trains a kept step
     return prepared

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
@@ -10,7 +9,6 @@ from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import sklearn
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
@@ -18,10 +16,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.classifier import MLPClassifier
-from gpubp.estimators.fit_estimators import fit_estimator
+from gpubp.estimators.fit_estimators import Fit, fit_estimator
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
 from gpubp.estimators.regressor import MLPRegressor
+from gpubp.models.encoded_rows import (
+    Encode,
+    PreparedTableFit,
+    encode_parts,
+    encoded,
+    fit_and_encode,
+    weights_at,
+)
 from gpubp.models.finite_outputs import check_finite
+from gpubp.models.library_versions import versions
 from gpubp.models.table_parameters import (
     AUTO,
     defaults,
@@ -40,7 +47,6 @@ from gpubp.tables.target import (
     rows_with_target,
 )
 from gpubp.training.history import History, OnEpoch
-from gpubp.version import __version__
 
 Note = Callable[[str], None]
 OnStart = Callable[[TableEncoder, Any], None]
@@ -90,9 +96,7 @@ class TableEstimator(BaseEstimator):
             if self.task == "classification":
                 warn_of_many_classes(rows.y)
             history = self._train(rows, held)
-        # If the recipe chose max_iter, training is meant to end there: no ConvergenceWarning.
-        by_recipe = is_auto(self.max_iter) or is_auto(self.n_iter_no_change)
-        if not by_recipe or history.stopped_by != "max_epochs":
+        if self._may_warn(history):
             warn_why_stopped(self.network_, history)
         return self
 
@@ -143,37 +147,53 @@ class TableEstimator(BaseEstimator):
         rows : all training rows. given : the validation rows of the user, if any.
         The other arguments are those of fit_table.
         """
+        prepared = self._prepared(rows, given, partial(fit_and_encode, whole=whole))
+        network, Z, y, weights, held, _ = prepared.fit
+        if on_start is not None:
+            on_start(prepared.encoder, network)
+        history = fit_estimator(network, Z, y, weights, given=held, on_epoch=on_epoch, note=note)
+        self._finish(prepared)
+        return history
+
+    def _prepared(
+        self, rows: Rows, given: Rows | None = None, encode: Encode = fit_and_encode
+    ) -> PreparedTableFit:
+        """Encode the rows and return the fit of the network.
+
+        rows, given : see _train. encode : fits the encoder and encodes; not called if training
+        goes on with the encoder of the last fit.
+        """
         goes_on = self.warm_start and hasattr(self, "network_")
-        encoder = self.encoder_ if goes_on else self._encoder()
         y, weights = rows.y, rows.weights
         parts = self._parts(y, given is not None)
         if goes_on:
-            Z = _encoded(encoder.transform, rows.X)
-            encoded = [Z] if parts is None else [Z[part] for part in parts]
-        elif parts is None:
-            encoded = [_encoded(partial(encoder.fit_transform, whole=whole), rows.X)]
-        else:  # the encoder does not learn from held-out rows
-            encoded = list(encoder.fit_transform_parts(rows.X, *parts, whole=whole))
-        network = self._network(y, (len(y), encoded[0].shape[1]), given is not None)
+            encoder, Zs = encode_parts(self.encoder_, rows.X, parts)
+        else:
+            encoder, Zs = encode(self._encoder(), rows.X, parts)
+        network = self._network(y, (len(y), Zs[0].shape[1]), given is not None)
         if goes_on:
             network = copy(self.network_).set_params(**network.get_params(deep=False))
-        if on_start is not None:
-            on_start(encoder, network)
         held = None
         if given is not None:
-            held = _encoded(encoder.transform, given.X), given.y, given.weights
+            held = encoded(encoder.transform, given.X), given.y, given.weights
         elif parts is not None:
             weights = checked_weights(y, weights, by_label=network._is_multilabel(y))
             kept, out = parts
-            held = encoded.pop(), y[out], _taken(weights, out)
-            y, weights = y[kept], _taken(weights, kept)
-        held_rows = 0 if held is None else len(held[1])
-        history = fit_estimator(
-            network, encoded[0], y, weights, given=held, on_epoch=on_epoch, note=note
-        )
-        self._set_fitted(encoder, network, rows.names, rows.left_out)
+            held = Zs[1], y[out], weights_at(weights, out)
+            y, weights = y[kept], weights_at(weights, kept)
+        return PreparedTableFit(encoder, Fit(network, Zs[0], y, weights, held), rows)
+
+    def _finish(self, prepared: PreparedTableFit) -> None:
+        """Set the fitted attributes after the training of the network of ``prepared``."""
+        encoder, fit, rows = prepared
+        self._set_fitted(encoder, fit.estimator, rows.names, rows.left_out)
+        held_rows = 0 if fit.given is None else len(fit.given[1])
         self.about_ |= {"validation_rows": held_rows} | self._about_targets(rows.y)
-        return history
+
+    def _may_warn(self, history: History) -> bool:
+        """Return False if the recipe chose the epochs and training ended with the last of them."""
+        by_recipe = is_auto(self.max_iter) or is_auto(self.n_iter_no_change)
+        return not by_recipe or history.stopped_by != "max_epochs"
 
     def _parts(self, y: np.ndarray, given: bool) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the indices of training and validation rows; None if no rows are held out.
@@ -251,7 +271,7 @@ class TableEstimator(BaseEstimator):
         encoder = self.encoder_
         if dtype is not None:
             encoder = copy(encoder).set_params(dtype=np.dtype(dtype).name)
-        return _encoded(encoder.transform, X)
+        return encoded(encoder.transform, X)
 
     def _finite(self, predict: Callable[[Any], np.ndarray], X: Any) -> np.ndarray:
         """Return ``predict`` of the encoded rows of X.
@@ -322,28 +342,8 @@ class TableEstimator(BaseEstimator):
             raise InvalidParameterError(f"{error}{hint}") from None
 
 
-def _encoded(transform: Callable[[Any], Any], X: Any) -> Any:
-    """Return X encoded, as an array or CSR matrix even if scikit-learn is set to other outputs."""
-    with sklearn.config_context(transform_output="default"):
-        return transform(X)
-
-
 def _left_out(rows: int, targets: Sequence[str]) -> str:
     """Return a line with the number of rows without a target, for the user."""
     what = "target" if len(targets) == 1 else "value in one of the targets"
     count = f"1 row has no {what}" if rows == 1 else f"{rows:,} rows have no {what}"
     return f"{count} ({listed(targets)}) and {'is' if rows == 1 else 'are'} left out"
-
-
-def _taken(weights: Any, places: np.ndarray) -> Any:
-    return None if weights is None else np.asarray(weights)[places]
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of gpubp, NumPy, Python and scikit-learn."""
-    return {
-        "gpubp": __version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "scikit-learn": sklearn.__version__,
-    }

@@ -1,0 +1,1 @@
+"""Search of hyperparameters by cross-validation, with the networks trained together."""
