@@ -17,7 +17,7 @@ from gpubp.backends.numpy_backend import aligned
 from gpubp.backends.phases import is_sum, rows_product
 from gpubp.backends.pooled_recording import AtOnce, PhaseStruct
 from gpubp.backends.protocol import ALIGNMENT, Array
-from gpubp.backends.step_recorder import MOST_SUMMED, Op, Product, Unplanned, extent
+from gpubp.backends.step_recorder import MOST_SUMMED, Op, Product, Unplanned, extent, overlap
 from gpubp.backends.tiled_products import Packed, pack_call, packed, sums_call
 from gpubp.kernels.host.compiler import pool_library
 
@@ -99,16 +99,19 @@ def _calls_of(ops: list[Op], networks: int, counter: Array) -> list[NetworkCall]
     packing: list[NetworkCall] = []  # of the weights, at the start of a step
     calls: list[NetworkCall] = []
     packs: list[Packed] = []
+    deltas: dict[int, Packed] = {}  # by address: its sums by weights and biases read the same
     for op in ops:
         if not isinstance(op, Product):
             calls.append(_elementwise(op, networks, counter))
         elif is_sum(op, ops):
-            calls += _sum(op, networks)
+            calls += _sum(op, networks, deltas)
         else:
             known = len(packs)
             call = rows_product(op, len(op.out), packs, networks)
             packing += [_packing(each, op, networks) for each in packs[known:]]
             calls.append(_product(call, op, networks))
+        for address in [a for a, each in deltas.items() if overlap(op.writes, [extent(each.W)])]:
+            del deltas[address]  # it is computed anew
     return packing + calls
 
 
@@ -126,17 +129,20 @@ def _elementwise(op: Op, networks: int, counter: Array) -> NetworkCall:
     return NetworkCall(call, each, strides, each)
 
 
-def _sum(op: Product, networks: int) -> list[NetworkCall]:
-    """Return the calls of a product that sums over rows."""
+def _sum(op: Product, networks: int, deltas: dict[int, Packed]) -> list[NetworkCall]:
+    """Return the calls of a product that sums over rows; ``deltas`` are packed before."""
     if op.transpose_b or not (op.transpose_a or len(op.A) == 1):
         raise Unplanned("a product sums over neither rows nor inputs")
     if len(op.B) > MOST_SUMMED:
         raise Unplanned(f"a batch has more than {MOST_SUMMED:,} rows")
     if op.B.shape[1] == 1:
         return [_product(sums_call(op.A, op.B, None, op.out, op.accumulate), op, networks)]
-    delta = packed(op.B, False, networks)
-    call = sums_call(op.A, op.B, delta.room, op.out, op.accumulate)
-    return [_packing(delta, op, networks), _product(call, op, networks)]
+    packing, address = [], op.B.ctypes.data
+    if address not in deltas:
+        deltas[address] = packed(op.B, False, networks)
+        packing = [_packing(deltas[address], op, networks)]
+    call = sums_call(op.A, op.B, deltas[address].room, op.out, op.accumulate)
+    return [*packing, _product(call, op, networks)]
 
 
 def _packing(each: Packed, op: Product, networks: int) -> NetworkCall:
