@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -143,6 +143,12 @@ class CompiledBackend(NumpyBackend):
         self.keep(call)
         if added is not None:
             self.keep(added)
+
+    def call_on_host(self, function: Callable[[], object], arrays: Sequence[Array]) -> None:
+        if self.recorder is not None:
+            self.recorder.call_on_host(function, arrays)
+        else:
+            super().call_on_host(function, arrays)
 
     @property
     def is_recording(self) -> bool:

@@ -28,11 +28,17 @@ def lacks_memory(error: RuntimeError) -> bool:
 
 
 class RecordedGraph:
-    """A step captured as two CUDA graphs: one of a single step, and one of many steps."""
+    """A step captured as two CUDA graphs: one of a single step, and one of many steps.
 
-    def __init__(self, stream: Any, step: Step, launches: Mapping[str, int]) -> None:
+    cuts : takes each graph that ends at a host call during a capture, and then its function. A step
+        with host calls is a list of graphs with the functions between them.
+    """
+
+    def __init__(
+        self, stream: Any, step: Step, launches: Mapping[str, int], cuts: list[Any]
+    ) -> None:
         self._stream, self._step = stream, step  # keeps the arrays of the step alive
-        self.launches = launches
+        self.launches, self._cuts = launches, cuts
         self._one = self._capture(1)
         self._many: Any = None
         self._steps = 0  # of the graph of many steps
@@ -50,15 +56,24 @@ class RecordedGraph:
         for _ in range(many):
             # Wait for the previous graph, so that the host can answer an interrupt.
             self._stream.synchronize()
-            self._many.launch(stream=self._stream)
+            self._launch(self._many)
         for _ in range(rest):
-            self._one.launch(stream=self._stream)
+            self._launch(self._one)
+
+    def _launch(self, pieces: list[Any]) -> None:
+        """Launch the graphs among ``pieces``; call the functions when the graphs before ended."""
+        for piece in pieces:
+            if callable(piece):
+                self._stream.synchronize()
+                piece()
+            else:
+                piece.launch(stream=self._stream)
 
     def _measure(self, times: int) -> None:
         """Launch and time one step, and capture the graph of many steps for this time."""
         self._stream.synchronize()
         started = perf_counter()
-        self._one.launch(stream=self._stream)
+        self._launch(self._one)
         self._stream.synchronize()
         seconds = perf_counter() - started
         most = max(1, min(MOST_STEPS, int(GRAPH_SECONDS / max(seconds, 1e-9))))
@@ -71,7 +86,8 @@ class RecordedGraph:
                 raise
             self._many, self._steps = self._one, 1
 
-    def _capture(self, steps: int) -> Any:
+    def _capture(self, steps: int) -> list[Any]:
+        """Return graphs of so many steps, and the functions that are called between them."""
         with _COLLECTOR.paused():
             self._stream.begin_capture()
             try:
@@ -83,7 +99,10 @@ class RecordedGraph:
                 with suppress(Exception):
                     self._stream.end_capture()
                 raise
-            return self._stream.end_capture()
+            finally:
+                cuts = [*self._cuts]
+                self._cuts.clear()
+            return [*cuts, self._stream.end_capture()]
 
 
 class _Collector:

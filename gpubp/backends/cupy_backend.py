@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -88,6 +88,8 @@ class CupyBackend:
         self._device = cupy.cuda.Device(index)
         self._records = record
         self._launches: Counter[str] = Counter()
+        self._is_recording = False  # whether a step is run only to prepare its capture
+        self._cuts: list[Any] = []  # see `RecordedGraph`
 
         self._engine = engine_of_this_thread(cupy, self._device, precision)
         self.reason = reason + self._engine.restriction
@@ -168,6 +170,16 @@ class CupyBackend:
         if accumulate:
             self._cupy.add(out, product, out=out)
 
+    def call_on_host(self, function: Callable[[], object], arrays: Sequence[Array]) -> None:
+        main = self._engine.main
+        self._count("host call")
+        if main.is_capturing():  # what a graph cannot contain: it ends here, and another begins
+            self._cuts += [main.end_capture(), function]
+            main.begin_capture()
+        elif not self._is_recording:
+            main.synchronize()
+            function()
+
     @contextmanager
     def side_stream(self) -> Iterator[None]:
         engine = self._engine
@@ -195,12 +207,16 @@ class CupyBackend:
             raise RuntimeError("the current stream is not the backend's; call record inside in_use")
         self._launches.clear()
         with _memory_errors(f"{self.name} has no memory left for a step's kernels"):
-            step()  # compiles and loads every kernel, which is forbidden during a capture
+            self._is_recording = True
+            try:
+                step()  # compiles and loads every kernel, which is forbidden during a capture
+            finally:
+                self._is_recording = False
             launches = dict(self._launches)
             if not self._records or self._products is None:
                 return Unrecorded(step, launches)
             main.synchronize()
-            return RecordedGraph(main, step, launches)
+            return RecordedGraph(main, step, launches, self._cuts)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         dtype, count = np.dtype(dtype), math.prod(shape)

@@ -117,7 +117,9 @@ def _calls_of(ops: list[Op], networks: int, counter: Array) -> list[NetworkCall]
 
 def _elementwise(op: Op, networks: int, counter: Array) -> NetworkCall:
     if (call := op.call) is None:
-        raise Unplanned("a step was not compiled")
+        raise Unplanned(
+            "it calls the host, before which networks would have to wait for each other"
+        )
     strides = [0] * len(call.arrays)
     if any(a <= extent(counter)[0] < b for a, b in op.writes):  # it only advances the counter
         return NetworkCall(call, 1, strides, 0)

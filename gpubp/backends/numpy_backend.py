@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,12 @@ class NumpyBackend:
             self._np.add(out, bias, out=out)
         if accumulate:
             self._np.add(whole, out, out=whole)
+
+    def call_on_host(self, function: Callable[[], object], arrays: Sequence[Array]) -> None:
+        if isinstance(self._np, Tape):
+            self._np.keep(function)
+        else:
+            function()
 
     def side_stream(self) -> AbstractContextManager[None]:
         return nullcontext()

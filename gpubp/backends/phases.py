@@ -8,13 +8,23 @@ for the products of the next step. The tiles depend only on the shapes of the ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from gpubp.backends.compiled_calls import Call
-from gpubp.backends.step_recorder import MOST_SUMMED, Op, Product, Unplanned, extent, overlap
+from gpubp.backends.step_recorder import (
+    MOST_SUMMED,
+    Extent,
+    HostCall,
+    Op,
+    Product,
+    Unplanned,
+    extent,
+    overlap,
+)
 from gpubp.backends.tiled_products import (
     WHOLE_PANELS,
     Packed,
@@ -44,10 +54,14 @@ class Piece(NamedTuple):
 
 @dataclass
 class Phase:
-    """Tiles in any order, each of pieces one after the other; ``after`` them, further pieces."""
+    """Tiles in any order, each of pieces one after the other; ``after`` them, further pieces.
+
+    then : a function of Python, called at the end.
+    """
 
     tiles: list[list[Piece]] = field(default_factory=list)
     after: list[Piece] = field(default_factory=list)
+    then: Callable[[], object] | None = None
 
 
 class Phases(NamedTuple):
@@ -89,6 +103,8 @@ def _split(ops: list[Op]) -> tuple[list[_Batch], list[Op]]:
     """Return the batches, whose rows are independent, and the ops after their last sum."""
     sums = [op for op in ops if isinstance(op, Product) and is_sum(op, ops)]
     last = ops.index(sums[-1]) + 1 if sums else len(ops)
+    if any(isinstance(op, HostCall) for op in ops[:last]):
+        raise Unplanned("it calls the host before its gradient is complete")
     batches = [_Batch()]
     for op in ops[:last]:
         if op in sums and isinstance(op, Product):
@@ -240,29 +256,37 @@ def _add_updates(
     gradient, updated = None, []
     written = [*gradients]  # in the last phase
     for op in rest:
-        if op.call is None:
+        flat = _by_elements(op, gradients)
+        if phases[-1].then or (flat is not None and phases[-1].after):  # which this op may need
+            phases.append(Phase([[] for _ in tiles]))
+            written = []
+        if flat is None and overlap(op.writes, [extent(each.W) for each in packs]):
+            raise Unplanned("weights are updated by a step that does not go by elements")
+        if isinstance(op, HostCall):
+            phases[-1].then = op.function
+        elif op.call is None:
             raise Unplanned("a product follows the gradient")
-        flat = next((a for a in op.aligned if overlap([extent(a)], gradients)), None)
-        if flat is not None and op.call.elements == flat.size:
+        elif flat is not None:
             gradient = flat
             updated += [a for a in op.aligned if overlap([extent(a)], op.writes)]
-            if phases[-1].after:  # which this op may need
-                phases.append(Phase([[] for _ in tiles]))
-                written = []
             if overlap(op.raw_reads, written):
                 raise Unplanned("an update needs more than its own elements of the gradient")
             written += op.writes
             for pieces, ranges in zip(phases[-1].tiles, _ranges(tiles, flat), strict=True):
                 pieces += [Piece(op.call, begin, end) for begin, end in ranges]
-        elif overlap(op.writes, [extent(each.W) for each in packs]):
-            raise Unplanned("weights are updated by a step that does not go by elements")
-        elif not any(op.conflicts(other) for other in done):
+        elif not any(other.conflicts(op) for other in done):
             phases[0].tiles.insert(0, [Piece(op.call, 0, op.call.elements)])
         else:
             phases[-1].after.append(Piece(op.call, 0, op.call.elements))
         done.append(op)
     if gradient is not None:
         _add_packing(phases[-1], tiles, packs, gradient, updated)
+
+
+def _by_elements(op: Op, gradients: list[Extent]) -> np.ndarray | None:
+    """Return the gradient whose element i is that of element i of ``op``; None for other ops."""
+    flat = next((a for a in op.aligned if overlap([extent(a)], gradients)), None)
+    return flat if flat is not None and op.call and op.call.elements == flat.size else None
 
 
 def _ranges(tiles: list[list[_Tile]], flat: np.ndarray) -> list[list[tuple[int, int]]]:

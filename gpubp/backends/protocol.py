@@ -6,7 +6,7 @@ step. The mathematics (network, losses, optimizers) is written once, with these 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -147,6 +147,16 @@ class Backend(Protocol):
         transpose_a, transpose_b : whether op transposes the last two axes of A and B.
         bias : (…, 1, N), is added to each row; None for none.
         accumulate : add the product to ``out`` instead; only without a bias.
+        """
+
+    def call_on_host(self, function: Callable[[], object], arrays: Sequence[Array]) -> None:
+        """Call ``function`` after all work before this, and before all work after it.
+
+        A recorded step calls it in each replay, but not while it is recorded. An error ends the
+        replay at this point.
+
+        function : computes on the host, with the device's work on ``arrays`` done.
+        arrays : the arrays of this device that it reads and writes.
         """
 
     def side_stream(self) -> AbstractContextManager[None]:

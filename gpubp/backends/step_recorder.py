@@ -6,7 +6,7 @@ A step that consists of compiled calls only can be cut into tiles (see `gpubp.ba
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -81,6 +81,16 @@ class Product(Op):
     strides: tuple[int, int, int]
 
 
+@dataclass(eq=False, kw_only=True)
+class HostCall(Op):
+    """A call of a Python ``function``, before and after which all else keeps its place."""
+
+    function: Callable[[], object]
+
+    def conflicts(self, other: Op) -> bool:
+        return True
+
+
 class StepRecorder:
     """Stands in for the module ``numpy`` while a step is recorded; it takes compiled calls only.
 
@@ -149,6 +159,11 @@ class StepRecorder:
         )
         if bias is not None:
             self.run(COPY, (whole, whole), bias=bias)
+
+    def call_on_host(self, function: Callable[[], object], arrays: Sequence[Array]) -> None:
+        """Record a call of ``function``, which reads and writes ``arrays``."""
+        extents = [extent(a) for a in arrays]
+        self.ops.append(HostCall(None, extents, extents, function=function))
 
     def compile(self) -> None:
         """Compile all steps and the products that they need, several at a time."""

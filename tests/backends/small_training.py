@@ -55,6 +55,7 @@ def trained(
     weights: np.ndarray | None = None,
     activations: tuple[str, str] = ("gelu", "relu"),
     parts: int = 1,
+    clip_norm: float | None = None,
     epochs: int = 3,
     then: Callable[[int], None] | None = None,
     before: Callable[[Trainer], None] | None = None,
@@ -77,6 +78,7 @@ def trained(
     with backend.in_use(None, 0):
         batches, state = Batches(backend, X, Y, BATCH, weights), OptimizerState(0.05)
         options: dict[str, Any] = {"alpha": alpha, "state": state, "parts": parts}
+        options["clip_norm"] = clip_norm
         trainer = trainer_of(backend, network, chosen, optimizer, theta, batches, **options)
         if before is not None:
             before(trainer)

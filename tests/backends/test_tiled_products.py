@@ -84,6 +84,19 @@ def test_sums_over_rows_are_those_of_numpy(dtype: Any) -> None:
         np.testing.assert_array_equal(again, out)
 
 
+@pytest.mark.parametrize("rows", [1, 50])
+def test_products_with_a_matrix_that_is_larger_than_a_cache(dtype: Any, rows: int) -> None:
+    """Blocks then fetch the memory of later blocks."""
+    A, W, out = drawn(dtype, rows, 700), drawn(dtype, 700, 205), np.empty((rows, 205), dtype)
+    assert W.nbytes > 1 << 19
+    run(rows_call(A, filled(W, False, 32).room, out, accumulate=False), 64)
+    close(out, A, W)
+    D, sums = drawn(dtype, 700, 205), np.empty((rows, 205), dtype)
+    A = np.ascontiguousarray(A.T)
+    run(sums_call(A, D, filled(D, False, 64).room, sums, accumulate=False), 32)
+    close(sums, A.T, D)
+
+
 def test_a_row_of_ones_sums_up_columns(dtype: Any) -> None:
     D, ones, out = drawn(dtype, 130, 40), np.ones((1, 130), dtype), np.empty((1, 40), dtype)
     run(sums_call(ones, D, filled(D, False, 64).room, out, accumulate=False), 1)
