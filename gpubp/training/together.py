@@ -15,10 +15,11 @@ from gpubp.backprop.network import Network
 from gpubp.training.batches import HashedOrder
 from gpubp.training.epoch_plan import StepSettings
 from gpubp.training.fit import Fitted, Listeners, Start
-from gpubp.training.history import StoppedBy
+from gpubp.training.history import StoppedBy, ValidationResult
 from gpubp.training.loop import forget_scores_of_others, row_orders
 from gpubp.training.population_batches import PopulationBatches, Sources
 from gpubp.training.population_trainer import PopulationTrainer
+from gpubp.training.population_validation import PopulationValidation, can_be_together
 from gpubp.training.progress import Progress
 from gpubp.training.recipe import Recipe
 from gpubp.training.validation import Validation
@@ -91,6 +92,7 @@ class Together:
         self._kept = self._trainer.copy_theta()
         self._best = self._trainer.copy_theta()
         self._stopped = np.zeros(len(networks), bool)
+        self._validation = self._make_validation()
         try:
             self._begin()
             while not self._stopped.all():
@@ -140,9 +142,10 @@ class Together:
         trainer.keep(lowest & finite, self._kept)
         ends: dict[int, StoppedBy] = {}
         improved = np.zeros(len(losses), bool)
+        results = self._validate(~self._stopped & finite)
         for k in np.flatnonzero(~self._stopped).tolist():
             if finite[k]:
-                improved[k], stopped = self._end_epoch(k, float(losses[k]), rates[k])
+                improved[k], stopped = self._end_epoch(k, float(losses[k]), results[k], rates[k])
             else:
                 stopped = self._diverged(k)
             if stopped is not None:
@@ -151,11 +154,28 @@ class Together:
         for k, reason in ends.items():
             self._finish(k, reason)
 
+    def _make_validation(self) -> PopulationValidation | None:
+        """Return the validation of all networks at once; None if it is not possible."""
+        _, network, _ = self._of
+        each = [trained.validation for trained in self._now]
+        if not can_be_together(network, each):
+            return None
+        validations = [of for of in each if of is not None]
+        return PopulationValidation(*self._of, self._trainer, validations)
+
+    def _validate(self, chosen: np.ndarray) -> list[ValidationResult | None]:
+        """Return the validation results of the ``chosen`` networks (P,); None without any."""
+        if self._validation is not None:
+            return self._validation(chosen)
+        return [
+            each.validation(self._parameters(k)) if each.validation and chosen[k] else None
+            for k, each in enumerate(self._now)
+        ]
+
     def _end_epoch(
-        self, k: int, loss: float, rates: float | np.ndarray
+        self, k: int, loss: float, result: ValidationResult | None, rates: float | np.ndarray
     ) -> tuple[bool, StoppedBy | None]:
         each = self._now[k]
-        result = each.validation(self._parameters(k)) if each.validation else None
         improved, stopped = each.progress.end_epoch(loss, result, each.settings.state, rates)
         return improved and each.validation is not None, stopped
 
@@ -220,3 +240,4 @@ class Together:
         self._kept, self._best = self._trainer.copy_theta(), self._trainer.copy_theta()
         self._kept[...], self._best[...] = map(self._backend.asarray, (kept, best))
         self._stopped = np.zeros(len(going), bool)
+        self._validation = self._make_validation()

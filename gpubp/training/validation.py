@@ -56,6 +56,7 @@ class Validation:
         # If all weights are 0, dividing by 1 leaves the shares at 0.
         shares = (weights / (weights.sum() or 1)).astype(rows.X.dtype)
         self._data: tuple[Array | CsrData, Array, Array] = rows.X, rows.targets, shares
+        self.n_rows, self.is_dense = n, not isinstance(rows.X, CsrData)
 
     def upload(self, trainer: Trainer, recipe: Recipe) -> None:
         """Keep the rows on the device if there is enough memory next to that of ``trainer``."""
@@ -96,5 +97,13 @@ class Validation:
     def __call__(self, parameters: Parameters) -> ValidationResult:
         """Return the score of ``parameters``, and their mean loss without the penalty."""
         outputs = self.outputs(parameters)
-        loss = float(self._losses.sum())
+        return self.result(outputs, float(self._losses.sum()))
+
+    def result(self, outputs: np.ndarray, loss: float) -> ValidationResult:
+        """Return the result for the ``outputs`` of the rows, and their mean loss."""
         return ValidationResult(self._score(outputs, loss), loss)
+
+    def on_host(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return X, the targets and the share of each row in the loss, on the host."""
+        X, Y, shares = (self._backend.to_numpy(array) for array in self._data)
+        return X, Y, shares
