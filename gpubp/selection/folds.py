@@ -136,5 +136,8 @@ def _split(params: Mapping[str, Any], index: np.ndarray, n: int) -> dict[str, An
 
 
 def rows_for_splitter(X: Any) -> Any:
-    """Return X for the split method of a splitter: for a table, a placeholder of equal length."""
-    return np.zeros((count_rows(X), 1)) if is_table(X) else X
+    """Return X for the split method of a splitter.
+
+    For a table, and for an array on a device, it is a placeholder of equal length.
+    """
+    return np.zeros((count_rows(X), 1)) if is_table(X) or is_on_device(X) else X

@@ -15,6 +15,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import indexable
 
+from gpubp.backends.foreign_arrays import on_host
 from gpubp.estimators.hyperparameters import set_parameters
 from gpubp.selection.evaluation import Evaluation, SearchStopped
 from gpubp.selection.fold_fits import check_supported, split_off_target
@@ -181,7 +182,7 @@ class MLPSearchCV(BaseSearchCV):
         if target is not None or (y is None and isinstance(X, Table)):
             X, y = split_off_target(self.estimator, X, y, target, params)
         elif not is_table(X):
-            X, y = indexable(X, y)
+            X, y = indexable(X, on_host(y))
         if y is None:
             raise ValueError(
                 "MLPSearchCV requires y to be passed, but the target y is None; pass y, or for "

@@ -119,7 +119,7 @@ def _max_iter(estimator: Any) -> str:
 
 def _smallest(search: Any, folds: Folds) -> int:
     """Return the least number of rows: as in scikit-learn, 2 per fold and class."""
-    classes = len(np.unique(folds.y, axis=0)) if is_classifier(search.estimator) else 1
+    classes = len(np.unique(folds.y)) if is_classifier(search.estimator) else 1
     return 2 * len(folds) * classes
 
 

@@ -86,6 +86,14 @@ def test_more_epochs_for_the_best(wrapped: bool) -> None:
     assert ours.best_estimator_.get_params()[name] == 18
 
 
+def test_labels_of_text_as_objects() -> None:
+    X, y = classes(90)
+    labels = np.array(["a", "b", "c"], dtype=object)[y]
+    search = MLPSearchCV(classifier(), RATES, sampler="halving", n_iter=4, cv=2, random_state=0)
+    search.set_params(min_resources="smallest").fit(X, labels)
+    assert search.min_resources_ == 2 * 2 * 3
+
+
 def test_a_fit_that_fails_does_not_go_on() -> None:
     space = {"learning_rate_init": [-1.0, 0.1, 0.2, 0.3]}
     search = MLPSearchCV(
