@@ -239,7 +239,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _labels(self, outputs: np.ndarray) -> np.ndarray:
         if self._binarizer.y_type_ == "multiclass":  # 3 us, and 60 by the binarizer
-            return np.take(self._binarizer.classes_, outputs.argmax(axis=1))
+            labels: np.ndarray = self._binarizer.classes_[outputs.argmax(axis=1)]
+            return labels
         if outputs.shape[1] == 1:
             outputs = outputs.ravel()
         return self._binarizer.inverse_transform(outputs)  # type: ignore[no-any-return]

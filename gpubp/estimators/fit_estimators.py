@@ -11,7 +11,7 @@ from gpubp.estimators.prepared_fit import PreparedFit
 from gpubp.estimators.shared_rows import SharedRows
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History, OnEpoch
-from gpubp.training.population import fit_population
+from gpubp.training.population import train_population
 
 
 def fit_estimator(
@@ -90,8 +90,7 @@ def fit_together(
                 on_finished(k)
 
         members = [prepared[k].member for k in places]
-        results = fit_population(first.backend, members, on_finished=finish, threads=first.threads)
-        if any(each is None or each.stopped_by == "interrupt" for each in results):
+        if train_population(first.backend, members, finish, threads=first.threads):
             break
     return outcomes
 
@@ -118,6 +117,6 @@ def _by_backend(prepared: dict[int, PreparedFit]) -> list[list[int]]:
     groups: dict[tuple[Any, ...], list[int]] = {}
     for k, each in prepared.items():
         backend = each.backend
-        key = backend.name, backend.engine, backend.precision, backend.reason, each.threads
+        key = backend.name, backend.engine, backend.precision, each.threads
         groups.setdefault(key, []).append(k)
     return list(groups.values())

@@ -99,10 +99,10 @@ class _Epochs:
                 history.finite_weights = math.isfinite(theta.sum(dtype=np.float64))
                 theta[...] = self.kept
                 return "non_finite"
-            if progress.is_lowest(loss):
+            if progress.record(loss):
                 self.kept[...] = theta
             result = self.validate(trainer.parameters) if self.validate else None
-            improved, stopped = progress.end_epoch(loss, result, trainer.state, rates)
+            improved, stopped = progress.end_epoch(result, trainer.state, rates)
             if improved and self.best is not None:
                 self.best[...] = theta
             if stopped is not None:

@@ -48,38 +48,43 @@ class Member:
 
 
 def fit_population(
-    backend: Backend,
-    members: Sequence[Member],
-    *,
-    on_finished: OnFinished | None = None,
-    threads: int | None = None,
+    backend: Backend, members: Sequence[Member], *, threads: int | None = None
 ) -> list[Fitted | None]:
     """Train each of ``members`` as `fit` does; return the trained networks in the same order.
 
-    on_finished : called with the index of each network and its `Fitted` when its training ends.
     threads : see `fit`.
 
     After an interrupt, the networks that were being trained have ``stopped_by`` "interrupt", and
     those that were not begun are None. Raises the errors of `fit`.
     """
     results: list[Fitted | None] = [None] * len(members)
+    train_population(backend, members, results.__setitem__, threads=threads)
+    return results
 
-    def finished(k: int, fitted: Fitted) -> None:
-        results[k] = fitted
-        if on_finished is not None:
-            on_finished(k, fitted)
 
+def train_population(
+    backend: Backend,
+    members: Sequence[Member],
+    on_finished: OnFinished,
+    *,
+    threads: int | None = None,
+) -> bool:
+    """Train like `fit_population`, but keep no trained network; return whether it was interrupted.
+
+    on_finished : called with the index of each network and its `Fitted` when its training ends.
+    """
     for group in _groups(members):
         for wave in _waves(backend, members, group, threads):
             if len(wave) == 1:
                 k = wave[0]
-                finished(k, fitted := _fit_alone(backend, members[k], threads))
+                fitted = _fit_alone(backend, members[k], threads)
+                on_finished(k, fitted)
                 interrupted = fitted.stopped_by == "interrupt"
             else:
-                interrupted = _fit_together(backend, members, wave, finished, threads)
+                interrupted = _fit_together(backend, members, wave, on_finished, threads)
             if interrupted:
-                return results
-    return results
+                return True
+    return False
 
 
 def _fit_alone(backend: Backend, of: Member, threads: int | None) -> Fitted:

@@ -36,32 +36,32 @@ class Progress:
         history = self.history
         history.epochs, history.stopped_by, history.minimum = 0, "max_epochs", None
 
-    def is_lowest(self, loss: float) -> bool:
-        """Note the loss of an epoch; return whether its parameters are to be kept.
+    def record(self, loss: float) -> bool:
+        """Record the loss of an epoch; return whether its parameters are to be kept.
 
         They are restored after a divergence, so those of the last epoch are not needed.
-        """
-        if loss <= self.lowest and self.history.epochs + 1 < self.recipe.epochs:
-            self.lowest = loss
-            return True
-        return False
-
-    def end_epoch(
-        self,
-        loss: float,
-        result: ValidationResult | None,
-        state: OptimizerState,
-        rates: float | np.ndarray,
-    ) -> tuple[bool, StoppedBy | None]:
-        """Record an epoch; return whether it is the best so far, and why training stops or None.
-
-        result : of the validation; None without it, and then the loss decides.
-        state : its rate is set for the next epoch. rates : the rates of this epoch.
         """
         history = self.history
         history.epochs += 1
         history.samples += self.rows
         history.losses.append(loss)
+        lowest = loss <= self.lowest
+        self.lowest = loss if lowest else self.lowest
+        return lowest and history.epochs < self.recipe.epochs
+
+    def end_epoch(
+        self,
+        result: ValidationResult | None,
+        state: OptimizerState,
+        rates: float | np.ndarray,
+    ) -> tuple[bool, StoppedBy | None]:
+        """End a recorded epoch; return whether it is the best so far, and why training stops.
+
+        result : of the validation; None without it, and then the loss decides.
+        state : its rate is set for the next epoch. rates : the rates of this epoch.
+        """
+        history = self.history
+        loss = history.losses[-1]
         if result is None:
             value, best = -loss, -history.best_loss
         else:

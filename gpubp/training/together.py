@@ -133,19 +133,18 @@ class Together:
         with np.errstate(all="ignore"):
             losses = trainer.epochs([each.orders.of(self._epochs) for each in self._now], rates)
         finite = np.isfinite(losses)
-        lowest = np.array(
-            [
-                not stopped and each.progress.is_lowest(loss)
-                for each, loss, stopped in zip(self._now, losses, self._stopped, strict=True)
-            ]
-        )
-        trainer.keep(lowest & finite, self._kept)
+        going = ~self._stopped & finite
+        lowest = [
+            bool(goes) and each.progress.record(loss)
+            for each, loss, goes in zip(self._now, losses.tolist(), going, strict=True)
+        ]
+        trainer.keep(np.array(lowest), self._kept)
         ends: dict[int, StoppedBy] = {}
         improved = np.zeros(len(losses), bool)
-        results = self._validate(~self._stopped & finite)
+        results = self._validate(going)
         for k in np.flatnonzero(~self._stopped).tolist():
             if finite[k]:
-                improved[k], stopped = self._end_epoch(k, float(losses[k]), results[k], rates[k])
+                improved[k], stopped = self._end_epoch(k, results[k], rates[k])
             else:
                 stopped = self._diverged(k)
             if stopped is not None:
@@ -173,10 +172,10 @@ class Together:
         ]
 
     def _end_epoch(
-        self, k: int, loss: float, result: ValidationResult | None, rates: float | np.ndarray
+        self, k: int, result: ValidationResult | None, rates: float | np.ndarray
     ) -> tuple[bool, StoppedBy | None]:
         each = self._now[k]
-        improved, stopped = each.progress.end_epoch(loss, result, each.settings.state, rates)
+        improved, stopped = each.progress.end_epoch(result, each.settings.state, rates)
         return improved and each.validation is not None, stopped
 
     def _diverged(self, k: int) -> StoppedBy:

@@ -165,14 +165,14 @@ class TestTraining:
         self, monkeypatch: pytest.MonkeyPatch, convert: Any, options: dict[str, Any]
     ) -> None:
         seen: list[Any] = []
-        train = fit_estimators.fit_population
+        train = fit_estimators.train_population
 
-        def recorded(backend: Any, members: Any, **arguments: Any) -> Any:
+        def recorded(backend: Any, members: Any, *others: Any, **arguments: Any) -> Any:
             rows = [each.data.X for each in members]
             seen.extend(each.whole if isinstance(each, TakenRows) else each for each in rows)
-            return train(backend, members, **arguments)
+            return train(backend, members, *others, **arguments)
 
-        monkeypatch.setattr(fit_estimators, "fit_population", recorded)
+        monkeypatch.setattr(fit_estimators, "train_population", recorded)
         X, y = classes()
         estimator = classifier(**options)
         MLPSearchCV(estimator, SPACE, sampler="grid", cv=3, refit=False).fit(convert(X), y)

@@ -18,7 +18,7 @@ from gpubp.training import together
 from gpubp.training.data import TrainingData
 from gpubp.training.fit import Fitted, Listeners, Start, fit
 from gpubp.training.history import Epoch
-from gpubp.training.population import Member, fit_population
+from gpubp.training.population import Member, fit_population, train_population
 from gpubp.training.population_batches import PopulationBatches
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import Trainer
@@ -242,9 +242,15 @@ def test_listeners_are_called_for_each_network(backend: Backend) -> None:
 
     members = [replace(member(k), listeners=listening(k)) for k in range(3)]
     finished: list[int] = []
-    found = fit_population(backend, members, on_finished=lambda k, _: finished.append(k))
+    reasons: list[str] = []
+
+    def note(k: int, fitted: Fitted) -> None:
+        finished.append(k)
+        reasons.append(fitted.stopped_by)
+
+    assert not train_population(backend, members, note)
     assert calls == [(0, 1), (1, 1), (2, 1), (1, 2), (2, 2), (2, 3)]
-    assert [each and each.stopped_by for each in found] == ["callback"] * 3
+    assert reasons == ["callback"] * 3
     assert finished == [0, 1, 2]
 
 
