@@ -94,7 +94,7 @@ class HostCall(Op):
 class StepRecorder:
     """Stands in for the module ``numpy`` while a step is recorded; it takes compiled calls only.
 
-    networks : if above 1, the first axis of all arrays that the step changes. Matrices have three
+    networks : the length of the first axis, if the step is of several networks. Matrices have three
     axes then, and the recorded products are those of the first network.
     """
 
@@ -137,7 +137,7 @@ class StepRecorder:
     ) -> None:
         """Record the product of two matrices, and ``bias`` added to its rows."""
         arrays, whole, strides = (A, B, out), out, (0, 0, 0)
-        if self._networks > 1 and all(len(a) == self._networks and a.ndim == 3 for a in arrays):
+        if all(a.ndim == 3 and len(a) == self._networks for a in arrays):
             strides = A.strides[0], B.strides[0], out.strides[0]
             A, B, out = arrays = (A[0], B[0], out[0])
         plain = all(a.ndim == 2 and a.flags.c_contiguous and a.dtype == out.dtype for a in arrays)

@@ -125,10 +125,8 @@ def _waves(
         most = most_networks(
             backend, first.network, first.recipe, first.data.n_rows, len(group), threads
         )
-    waves = -(-len(group) // most)
-    size = -(-len(group) // waves)
-    for begin in range(0, len(group), size):
-        yield group[begin : begin + size]
+    for begin in range(0, len(group), most):
+        yield group[begin : begin + most]
 
 
 def _fit_together(

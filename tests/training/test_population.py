@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from gpubp.backends.compiled_backend import CompiledBackend
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.losses import LOSSES, Loss, make_loss
@@ -24,6 +25,7 @@ from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import Trainer
 from gpubp.training.validation import ValidationSet
 from tests.backprop.solver_cases import OPTIMIZERS
+from tests.cuda_stand_in.kernels import skip_without_compiler
 
 P, N, ROWS, BATCH = 5, 90, 70, 16
 RNG = np.random.RandomState(0)
@@ -226,6 +228,14 @@ def test_stopped_networks_cost_nothing_once_they_are_repacked(
     monkeypatch.setattr(together.PopulationTrainer, "__init__", note)
     check_equal(NumpyBackend(), [member(k, epochs=1 + k) for k in range(P)])
     assert sizes == [5, 3, 2, 1]  # 5 and 4, 3, 2, 1
+
+
+def test_the_last_network_has_all_workers() -> None:
+    """Packed alone, it is cut into tiles like any single network."""
+    skip_without_compiler()
+    backend = CompiledBackend()
+    check_equal(backend, [member(k, epochs=2 + k, batch_size=ROWS) for k in range(2)])
+    assert (len(backend.tiles), backend.not_cut) == (2, "")  # rows, and weights
 
 
 def test_listeners_are_called_for_each_network(backend: Backend) -> None:
