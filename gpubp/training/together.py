@@ -81,18 +81,12 @@ class Together:
     ) -> None:
         self._of = backend, network, loss
         self._backend, self._sources, self._batch_size = backend, sources, batch_size
-        self._finished = finished
-        self._now: list[Trained] = []
+        self._finished, self._epochs = finished, 0
 
     def run(self, networks: Sequence[Trained]) -> bool:
         """Train ``networks`` until all have stopped; return whether there was an interrupt."""
-        self._now, self._epochs = list(networks), 0
         thetas = np.stack([each.start.theta for each in networks])
-        self._trainer = self._make(thetas)
-        self._kept = self._trainer.copy_theta()
-        self._best = self._trainer.copy_theta()
-        self._stopped = np.zeros(len(networks), bool)
-        self._validation = self._make_validation()
+        self._pack(list(networks), thetas, thetas, thetas)
         try:
             self._begin()
             while not self._stopped.all():
@@ -105,11 +99,41 @@ class Together:
             return True
         return False
 
-    def _make(self, thetas: np.ndarray) -> PopulationTrainer:
-        places = [each.place for each in self._now]
-        batches = PopulationBatches(self._backend, self._sources, places, self._batch_size)
-        settings = [each.settings for each in self._now]
-        return PopulationTrainer(*self._of, thetas, batches, settings)
+    def _pack(
+        self,
+        networks: list[Trained],
+        theta: np.ndarray,
+        kept: np.ndarray,
+        best: np.ndarray,
+        trained: list[int] | None = None,
+    ) -> None:
+        """Train ``networks`` from now on, with these parameters (P, size).
+
+        kept, best : those of the epochs with the lowest loss and the best score.
+        trained : for each network, the rows trained on so far; None for the start.
+        """
+        backend = self._backend
+        places = [each.place for each in networks]
+        batches = PopulationBatches(backend, self._sources, places, self._batch_size)
+        trainer = PopulationTrainer(*self._of, theta, batches, [each.settings for each in networks])
+        trainer.trained = trained or trainer.trained
+        copies = trainer.copy_theta(), trainer.copy_theta()
+        for copy, values in zip(copies, (kept, best), strict=True):
+            copy[...] = backend.asarray(values)
+        validation = self._make_validation(networks, trainer)
+        stopped = np.zeros(len(networks), bool)
+        self._now, self._trainer, self._stopped = networks, trainer, stopped
+        (self._kept, self._best), self._validation = copies, validation
+
+    def _make_validation(
+        self, networks: list[Trained], trainer: PopulationTrainer
+    ) -> PopulationValidation | None:
+        """Return the validation of all networks at once; None if it is not possible."""
+        each = [trained.validation for trained in networks]
+        if not can_be_together(self._of[1], each):
+            return None
+        validations = [of for of in each if of is not None]
+        return PopulationValidation(*self._of, trainer, validations)
 
     def _begin(self) -> None:
         for k, each in enumerate(self._now):
@@ -152,15 +176,6 @@ class Together:
         trainer.keep(improved, self._best)
         for k, reason in ends.items():
             self._finish(k, reason)
-
-    def _make_validation(self) -> PopulationValidation | None:
-        """Return the validation of all networks at once; None if it is not possible."""
-        _, network, _ = self._of
-        each = [trained.validation for trained in self._now]
-        if not can_be_together(network, each):
-            return None
-        validations = [of for of in each if of is not None]
-        return PopulationValidation(*self._of, self._trainer, validations)
 
     def _validate(self, chosen: np.ndarray) -> list[ValidationResult | None]:
         """Return the validation results of the ``chosen`` networks (P,); None without any."""
@@ -226,17 +241,10 @@ class Together:
         going, trainer = np.flatnonzero(~self._stopped).tolist(), self._trainer
         if not going:
             return
-        kept, best, thetas = (
-            self._backend.to_numpy(array)[going]
-            for array in (self._kept, self._best, trainer.theta)
-        )
+        arrays = trainer.theta, self._kept, self._best
+        theta, kept, best = (self._backend.to_numpy(array)[going] for array in arrays)
         for k in going:
             self._now[k].settings.state = trainer.host_state_of(k)
+        # An interrupt leaves the old arrays, or finds the new ones complete.
         trained = [trainer.trained[k] for k in going]
-        self._now = [self._now[k] for k in going]
-        self._trainer = self._make(thetas)
-        self._trainer.trained = trained
-        self._kept, self._best = self._trainer.copy_theta(), self._trainer.copy_theta()
-        self._kept[...], self._best[...] = map(self._backend.asarray, (kept, best))
-        self._stopped = np.zeros(len(going), bool)
-        self._validation = self._make_validation()
+        self._pack([self._now[k] for k in going], theta, kept, best, trained)
