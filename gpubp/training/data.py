@@ -56,13 +56,16 @@ class CsrData:
 class TakenRows:
     """Rows (n, d) of a larger matrix, copied only when `taken` is called.
 
-    A population trains on the rows of ``whole`` in place.
+    A population trains on the rows of ``whole`` in place. Rows of `TakenRows` are rows of its
+    ``whole``.
     """
 
     ndim = 2
 
     def __init__(self, whole: np.ndarray | CsrData | Array, index: np.ndarray) -> None:
-        self.whole, self.index = whole, index
+        taken = whole if isinstance(whole, TakenRows) else None
+        self.whole: np.ndarray | CsrData | Array = whole if taken is None else taken.whole
+        self.index: np.ndarray = index if taken is None else taken.index[index]
         self.shape: tuple[int, int] = (len(index), whole.shape[1])
         self.dtype: np.dtype = whole.dtype
 
@@ -134,7 +137,8 @@ class TrainingData(NamedTuple):
         """Return the rows at ``index``, without a copy of X: as `TakenRows`."""
         weights = None if self.weights is None else self.weights[index]
         X: Array = TakenRows(self.X, index)
-        return TrainingData(X, self.y[index], self.targets[index], weights, index)
+        places = index if self.places is None else self.places[index]
+        return TrainingData(X, self.y[index], self.targets[index], weights, places)
 
     def in_dtype(self, dtype: np.dtype, backend: Backend) -> TrainingData:
         """Return the rows for ``backend``, with X and numeric targets in ``dtype``."""
