@@ -17,6 +17,8 @@ from gpubp.backends.blas_threads import BLAS
 from gpubp.backends.foreign_arrays import converted, nan_or_infinity, on_device, on_host
 from gpubp.backends.protocol import Array
 
+# Validation of X: other sparse formats are converted to CSR.
+X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
 _ONES = {dtype: np.ones(1024, dtype) for dtype in (np.dtype("f4"), np.dtype("f8"))}
 
 

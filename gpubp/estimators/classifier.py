@@ -23,7 +23,7 @@ from gpubp.backends.foreign_arrays import device_of, is_on_device, labels_of, lo
 from gpubp.backends.protocol import Array
 from gpubp.backends.select import Compiled
 from gpubp.backprop.losses import LABEL_WEIGHTED, LOSSES, Loss, smoothed
-from gpubp.estimators.check_input import check_input
+from gpubp.estimators.check_input import X_CHECKS, check_input
 from gpubp.estimators.class_weights import (
     by_row,
     check_sum,
@@ -36,7 +36,8 @@ from gpubp.estimators.class_weights import (
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
 from gpubp.estimators.given_weights import binarizer_of
 from gpubp.estimators.hyperparameters import set_parameters
-from gpubp.estimators.mlp import X_CHECKS, BaseMLP
+from gpubp.estimators.mlp import BaseMLP
+from gpubp.estimators.network_outputs import mean_and_deviation
 from gpubp.estimators.parameter_docs import documented
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.training.data import TrainingData
@@ -123,6 +124,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         label_smoothing: float = 0.0,
         scoring: str | Callable[..., float] | None = None,
         keep_optimizer_state: bool = False,
+        n_members: int | None = None,
+        member_rows: str = "all",
     ) -> None:
         set_parameters(self, locals())
 
@@ -232,6 +235,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return len(self.classes_)
         return int(targets.shape[1]) // (2 if self._by_label else 1)
 
+    def _oob_attributes(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
+        return {"oob_decision_function_": _by_class(outputs)}
+
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
         # As in scikit-learn, only binary problems are stratified. The strata are booleans, so that
         # its error message for a stratum with too few rows is the same.
@@ -265,19 +271,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         multilabel = self._binarizer.y_type_.startswith("multilabel")
         return labels_of(outputs, self.classes_, multilabel)
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: Any, *, return_std: bool = False) -> Any:
         """Return the probability of each class, (n_samples, n_classes), in `classes_` order.
 
         X : (n_samples, n_features) array-like or sparse matrix. If X is on a CUDA device, the
             probabilities are a CuPy array.
+        return_std : whether to return a tuple instead: the probabilities and their standard
+            deviations over the members of an ensemble, of the same shape.
         """
-        outputs = self._outputs(X)
-        if outputs.shape[1] > 1:
-            return outputs
-        with device_of(outputs):
-            both = outputs.repeat(2, axis=1)
-            both[:, 0] = 1 - both[:, 0]
-        return both
+        if not return_std:
+            return _by_class(self._outputs(X))
+        mean, deviation = mean_and_deviation(self, X)
+        return _by_class(mean), deviation if deviation.shape[1] > 1 else deviation.repeat(2, axis=1)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return log(predict_proba(X))."""
@@ -318,6 +323,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _by_class(outputs: Array) -> Array:
+    """Return the outputs of a network as probabilities by class; one output is that of class 1."""
+    if outputs.shape[1] > 1:
+        return outputs
+    with device_of(outputs):
+        both = outputs.repeat(2, axis=1)
+        both[:, 0] = 1 - both[:, 0]
+    return both
 
 
 def _are_known(y: np.ndarray, classes: np.ndarray) -> bool:

@@ -74,7 +74,10 @@ def fit_together(
     outcomes: list[Outcome] = [None] * len(fits)
     prepared: dict[int, PreparedFit] = {}
     shared = SharedRows()
+    ensembles = [k for k, each in enumerate(fits) if each.estimator.n_members is not None]
     for k, each in enumerate(fits):
+        if k in ensembles:
+            continue
         try:
             prepared[k] = shared.share(each.X, _prepared(each, len(fits), note))
         except Exception as error:  # the fits are independent: the others go on
@@ -91,8 +94,26 @@ def fit_together(
 
         members = [prepared[k].member for k in places]
         if train_population(first.backend, members, finish, threads=first.threads):
+            return outcomes
+    for k in ensembles:  # each is a population of its own
+        outcomes[k] = _ensemble_outcome(fits[k], note)
+        if on_finished is not None and isinstance(outcomes[k], History):
+            on_finished(k)
+        if getattr(outcomes[k], "stopped_by", "") == "interrupt":
             break
     return outcomes
+
+
+def _ensemble_outcome(each: Fit, note: Callable[[str], None] | None) -> Outcome:
+    estimator, X, y, sample_weight, given, on_epoch = each
+    try:
+        return fit_estimator(
+            estimator, X, y, sample_weight, given=given, on_epoch=on_epoch, note=note
+        )
+    except KeyboardInterrupt:
+        return None
+    except Exception as error:
+        return error
 
 
 def _prepared(each: Fit, together: int, note: Callable[[str], None] | None) -> PreparedFit:

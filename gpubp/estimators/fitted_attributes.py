@@ -139,6 +139,15 @@ def _divergence(estimator: Any, history: History) -> str:
     )
 
 
+def _members_that(estimator: Any, history: History) -> str:
+    """Return how many members of an ensemble stopped for this reason; "" for a single network."""
+    histories = vars(estimator).get("_member_histories")
+    if histories is None:
+        return ""
+    count = sum(of.stopped_by == history.stopped_by for of in histories)
+    return f" ({count} of {len(histories)} members)"
+
+
 def warn_why_stopped(estimator: Any, history: History, incremental: bool = False) -> None:
     """Raise, warn or print as scikit-learn does, depending on why training stopped."""
     if history.minimum is not None:
@@ -146,11 +155,14 @@ def warn_why_stopped(estimator: Any, history: History, incremental: bool = False
     scored = estimator.early_stopping and history.minimum is None and history.scores
     if history.stopped_by == "non_finite":
         if not (scored and history.best_score > -np.inf):
-            raise ValueError(_divergence(estimator, history))
+            raise ValueError(_divergence(estimator, history) + _members_that(estimator, history))
+        epochs = f"epoch {history.epochs + 1}", f"epoch {estimator.best_epoch_}"
+        if "_member_histories" in vars(estimator):
+            epochs = "an epoch", "the epoch"
         warnings.warn(
-            f"Training diverged: the loss or the weights of epoch {history.epochs + 1} are not "
-            f"finite. The weights of epoch {estimator.best_epoch_}, which has the best validation "
-            "score, are kept. Lower learning_rate_init, or scale X and y",
+            f"Training diverged{_members_that(estimator, history)}: the loss or the weights of "
+            f"{epochs[0]} are not finite. The weights of {epochs[1]}, which has the best "
+            "validation score, are kept. Lower learning_rate_init, or scale X and y",
             ConvergenceWarning,
             stacklevel=3,
         )
@@ -165,7 +177,7 @@ def warn_why_stopped(estimator: Any, history: History, incremental: bool = False
     elif history.stopped_by == "max_epochs" and not (incremental or history.minimum):
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the "
-            "optimization hasn't converged yet.",
+            f"optimization hasn't converged yet.{_members_that(estimator, history)}",
             ConvergenceWarning,
             stacklevel=3,
         )

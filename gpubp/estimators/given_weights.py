@@ -13,12 +13,16 @@ _FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 
 
 class Weights(NamedTuple):
-    """Weights and biases by layer, the units of each layer, and the dtype to compute in."""
+    """Weights and biases by layer, the units of each layer, and the dtype to compute in.
+
+    members : the length of the first axis of all arrays, for an ensemble; None for one network.
+    """
 
     Ws: list[np.ndarray]
     bs: list[np.ndarray]
     sizes: tuple[int, ...]
     dtype: np.dtype
+    members: int | None = None
 
 
 def weights_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> Weights:
@@ -34,14 +38,18 @@ def weights_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> Weights:
             "both, or fit again"
         ) from None
     shapes, biases = [W.shape for W in Ws], [b.shape for b in bs]
-    sizes = (*(shapes[0][:1] if shapes else ()), *(n for shape in biases for n in shape[:1]))
-    if shapes != list(pairwise(sizes)) or any(len(shape) != 1 for shape in biases) or not Ws:
+    lead = shapes[0][:1] if shapes and len(shapes[0]) == 3 else ()  # the members
+    inputs = shapes[0][len(lead) :][:1] if shapes else ()
+    sizes = (*inputs, *(n for shape in biases for n in shape[-1:]))
+    wanted = [(*lead, *of) for of in pairwise(sizes)], [(*lead, h) for h in sizes[1:]]
+    if (shapes, biases) != wanted or not Ws or lead == (0,):
         raise ValueError(
             f"coefs_ has shapes {shapes} and intercepts_ {biases}, which do not fit together; "
             "set one array per layer in both, or fit again"
         )
     dtype = np.result_type(*Ws, *bs)
-    return Weights(Ws, bs, sizes, dtype if dtype in _FLOATS else np.dtype(np.float64))
+    dtype = dtype if dtype in _FLOATS else np.dtype(np.float64)
+    return Weights(Ws, bs, sizes, dtype, *lead)
 
 
 def check_columns_of_X(X: Any, name: str, d: int) -> None:

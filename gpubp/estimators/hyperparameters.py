@@ -107,6 +107,8 @@ class Hyperparameters(BaseEstimator):
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "keep_optimizer_state": ["boolean"],
         "scoring": [SCORINGS, callable, None],
+        "n_members": [Interval(Integral, 1, None, closed="left"), None],
+        "member_rows": [StrOptions({"all", "bootstrap", "folds"})],
     }
 
     def _validate_params(self) -> None:
@@ -271,7 +273,12 @@ class Hyperparameters(BaseEstimator):
         return entry.name if entry.is_for(self.solver) else "constant"
 
     def _check_solver(self) -> bool:
-        """Return True if there is a partial_fit; raise scikit-learn's AttributeError if not."""
+        """Return True if there is a partial_fit; raise AttributeError, as scikit-learn, if not."""
+        if self.n_members is not None:
+            raise AttributeError(
+                f"partial_fit is only available for one network, got n_members={self.n_members}; "
+                "set n_members=None, or call fit with all rows"
+            )
         if self.solver == "lbfgs":
             raise AttributeError(
                 "partial_fit is only available for stochastic optimizers. "

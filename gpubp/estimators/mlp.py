@@ -10,10 +10,9 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
-from gpubp.backends.foreign_arrays import empty_on_device_of, is_on_device, on_host, to_device_of
-from gpubp.backends.protocol import Array, Backend
+from gpubp.backends.foreign_arrays import on_host
+from gpubp.backends.protocol import Array
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import STEPWISE
@@ -22,34 +21,25 @@ from gpubp.estimators.callbacks import (
     listeners_of,
     with_callbacks,
 )
-from gpubp.estimators.check_input import check_input
 from gpubp.estimators.class_weights import checked_weights
+from gpubp.estimators.ensemble_fit import train_members
+from gpubp.estimators.ensemble_members import forget_members, members_of
 from gpubp.estimators.fitted_attributes import rollback, set_fitted, warn_why_stopped
-from gpubp.estimators.given_weights import check_columns_of_X, weights_of
 from gpubp.estimators.hyperparameters import Hyperparameters
 from gpubp.estimators.kept_steps import forget_steps, keep, train_on
-from gpubp.estimators.prepared_fit import PreparedFit
-from gpubp.estimators.recorded_predictions import forget_passes, recorded, replayed
+from gpubp.estimators.network_outputs import network_outputs
+from gpubp.estimators.prepared_fit import PreparedFit, described
+from gpubp.estimators.recorded_predictions import forget_passes, replayed
 from gpubp.estimators.scoring import Scorer
 from gpubp.estimators.start import start_of
 from gpubp.estimators.validation_split import check_columns, hold_out, named
 from gpubp.logger import LOGGER
-from gpubp.training.data import TrainingData, as_matrix
+from gpubp.training.data import TrainingData
 from gpubp.training.fit import Fitted, fit
 from gpubp.training.history import History, OnEpoch
-from gpubp.training.inference import free_device_parameters, infer_into, parameters_of
+from gpubp.training.inference import free_device_parameters
 from gpubp.training.population import Member
 from gpubp.training.validation import Score, ValidationSet, minus_loss
-
-# Validation of X: other sparse formats are converted to CSR.
-X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
-
-
-def _described(dtype: np.dtype, backend: Backend) -> str:
-    """Return a log line with the device, dtype and precision of training, and the reason."""
-    rounded = dtype == np.float32 and backend.precision != "float32"
-    products = f" with {backend.precision} products" if rounded else ""
-    return f"training on {backend.name} in {dtype}{products}: {backend.reason}"
 
 
 class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
@@ -99,9 +89,10 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         note: Callable[[str], None] | None = None,
     ) -> History:
         """Validate the input, train and set the fitted attributes; the caller raises and warns."""
-        prepared = self._prepared(
-            X, y, sample_weight, given=given, incremental=incremental, on_epoch=on_epoch, note=note
-        )
+        how: dict[str, Any] = {"given": given, "on_epoch": on_epoch, "note": note}
+        if self.n_members is not None:
+            return train_members(self, (X, y, sample_weight), **how)
+        prepared = self._prepared(X, y, sample_weight, incremental=incremental, **how)
         if isinstance(prepared, History):  # of a kept step
             return prepared
         backend, of, _, threads = prepared
@@ -144,10 +135,11 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
                 return history
         forget_steps(self)
         forget_passes(self)
+        forget_members(self)
         network = self._network(rows)
         backend = self._training_backend(rows.n_rows, network, together)
         recipe = self._recipe(rows, backend, 1 if incremental else int(self.max_iter))
-        (note or LOGGER.info)(_described(recipe.dtype, backend))
+        (note or LOGGER.info)(described(recipe.dtype, backend))
         rng = check_random_state(self.random_state)
         start = start_of(self, network, rows, recipe.dtype, rng, from_scratch, incremental)
         rows = rows.in_dtype(recipe.dtype, backend)
@@ -227,6 +219,19 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
             return hold_out(rows, self.validation_fraction, self._strata(rows.y), rng)
         return rows, None
 
+    @property
+    def members_(self) -> list[Self]:
+        """The members of an ensemble: fitted networks, whose weights are views of `coefs_`."""
+        if (members := members_of(self)) is None:
+            raise AttributeError(
+                f"{type(self).__name__} has members_ only after fit with n_members, such as 5"
+            )
+        return members
+
+    def _averaged(self, outputs: Array) -> Array:
+        """Return the outputs (n, n_outputs) of a member in the form that the members average."""
+        return outputs
+
     def _is_multilabel(self, y: np.ndarray) -> bool:
         """Return whether ``y`` is multi-label, so that weights may be given per label."""
         return False
@@ -288,23 +293,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
             return self._known[2].copy()
         if (outputs := replayed(self, X)) is not None:
             return outputs
-        check_is_fitted(self, self._LEARNED)
-        X = check_input(self, X, reset=False, **X_CHECKS)
-        Ws, bs, sizes, dtype = weights_of(self.coefs_, self.intercepts_)
-        check_columns_of_X(X, type(self).__name__, sizes[0])
-        network = Network(sizes, self._activations(len(sizes) - 2))
-        compiled = self._compiles_inference(X.shape[0] * network.n_parameters)
-        backend = self._backend(X.shape[0], network, compiled=compiled)
-        rows = as_matrix(X, dtype, backend)
-        shape, stays = (len(rows), sizes[-1]), is_on_device(rows)
-        outputs = empty_on_device_of(rows, shape, dtype) if stays else np.empty(shape, dtype)
-        with backend.in_use(self.threads, min(len(rows), 1024) * network.n_parameters):
-            parameters = parameters_of(self, backend, Ws, bs, dtype)
-            if run := recorded(self, rows, backend, network, self._loss(), parameters):
-                outputs = run(rows)
-            else:
-                infer_into(outputs, backend, network, self._loss(), parameters, rows)
-        return to_device_of(outputs, X) if is_on_device(X) and not stays else outputs
+        return network_outputs(self, X)
 
     def __getstate__(self) -> dict[str, Any]:
         forget_steps(self)  # a shallow copy may share the arrays
@@ -336,6 +325,13 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
     @abstractmethod
     def _n_outputs(self, targets: np.ndarray) -> int:
         """Return the number of network outputs for encoded ``targets``."""
+
+    @abstractmethod
+    def _oob_attributes(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the fitted attributes with predictions of rows that members left out, by name.
+
+        outputs : (n, n_outputs), the mean over the members that did not train on the row.
+        """
 
     @abstractmethod
     def _strata(self, y: np.ndarray) -> np.ndarray | None:

@@ -135,6 +135,21 @@ default='constant'
         `warmup_epochs` and the row orders drawn from random_state start over in each fit.
         Consecutive fits equal one long fit bit for bit only with shuffle=False and without these
         schedules, warm-up, dropout and early_stopping.
+    n_members : int or None, default=None
+        Number of networks in an ensemble. They have the same shape and are trained together, with
+        seeds of their own: ``check_random_state(random_state).randint(2**31 - 1, size=n_members)``.
+        Predictions are means over the members. None trains one network. partial_fit, warm_start
+        and callbacks are for one network only.
+    member_rows : {{'all', 'bootstrap', 'folds'}}, default='all'
+        Rows that each member of an ensemble trains on; ignored without n_members:
+
+        - 'all': all rows.
+        - 'bootstrap': as many rows, drawn with replacement.
+        - 'folds': all but one of n_members folds, stratified by class for a classifier.
+
+        The folds, or the bootstrap of each member in turn, are drawn from random_state after the
+        seeds. With early_stopping, each member first holds out validation rows of its own, by its
+        seed, unless X_val is given.
 """
 
 ATTRIBUTES = """
@@ -179,7 +194,30 @@ ATTRIBUTES = """
         in which case it warns. 'callback': a callback of `set_callbacks` asked to stop.
         solver='lbfgs' stops by 'max_epochs' after max_iter iterations; it has three more values:
         'convergence', 'max_fun', and 'line_search' if the line search found no lower loss.
+    members_ : list of estimators
+        The members of an ensemble, as fitted single networks with attributes of their own:
+        `n_iter_`, `loss_curve_`, `best_validation_score_`, `stopped_by_`, `random_state` (the seed)
+        and so on. In an ensemble, `coefs_` and `intercepts_` have the members as first axis,
+        (n_members, d_l, d_{l+1}) and (n_members, d_{l+1}), of which those of `members_` are views.
+        Losses and scores are means over the members, where a member that stopped counts with its
+        last value; `n_iter_` is the largest number of epochs, `t_` the sum of all rows, and
+        `stopped_by_` the worst reason.
+    oob_score_ : float
+        Accuracy or R^2 of the out-of-bag predictions, with member_rows='bootstrap' or 'folds': for
+        each training row the mean over the members that neither trained on it nor held it out.
+        Weighted like validation rows. Rows that no member left out do not count.
+{oob}
 """
+
+
+_OOB = {
+    "MLPClassifier": """\
+    oob_decision_function_ : ndarray (n_samples, n_classes)
+        The out-of-bag probabilities of each class; NaN for a row that no member left out.""",
+    "MLPRegressor": """\
+    oob_prediction_ : ndarray (n_samples,) or (n_samples, n_targets)
+        The out-of-bag predictions; NaN for a row that no member left out.""",
+}
 
 
 def choices(names: Iterable[str]) -> str:
@@ -285,6 +323,7 @@ def documented(estimator: Estimator) -> Estimator:
         "parameters": PARAMETERS.format(**texts).rstrip(),
         "attributes": ATTRIBUTES.rstrip(),
     }
+    texts["attributes"] = texts["attributes"].replace("{oob}", _OOB[estimator.__name__])
     text = estimator.__doc__ or ""
     for name, value in texts.items():
         text = text.replace(f"{{{name}}}", value)

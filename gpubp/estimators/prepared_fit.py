@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from gpubp.backends.protocol import Backend
 from gpubp.estimators.callbacks import FitTasks
 from gpubp.training.population import Member
@@ -19,3 +21,10 @@ class PreparedFit(NamedTuple):
     member: Member
     tasks: FitTasks | None
     threads: int | None
+
+
+def described(dtype: np.dtype, backend: Backend) -> str:
+    """Return a log line with the device, dtype and precision of training, and the reason."""
+    rounded = dtype == np.float32 and backend.precision != "float32"
+    products = f" with {backend.precision} products" if rounded else ""
+    return f"training on {backend.name} in {dtype}{products}: {backend.reason}"

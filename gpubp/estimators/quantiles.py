@@ -35,6 +35,11 @@ def by_level(outputs: Array, quantile: Any) -> Array:
     return to_device_of(quantiles, outputs) if is_on_device(outputs) else quantiles
 
 
+def sorted_by_level(outputs: Array, quantile: Any) -> Array:
+    """Return network outputs (n, levels x k), with the quantiles of each row and target sorted."""
+    return by_level(outputs, quantile).swapaxes(1, 2).reshape(outputs.shape)
+
+
 def nearest_to_the_median(quantile: Any) -> int:
     """Return the index of the level nearest to 0.5; of two equally near ones, the lower level."""
     levels = np.atleast_1d(quantile)

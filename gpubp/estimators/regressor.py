@@ -20,16 +20,17 @@ from gpubp.backends.protocol import Array, Backend
 from gpubp.backends.select import Compiled
 from gpubp.backprop.custom_losses import FunctionLoss, LossFunction, as_loss
 from gpubp.backprop.hyperparameter_spec import meant
-from gpubp.backprop.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES, Loss, make_loss
+from gpubp.backprop.losses import LOSS_NUMBERS, REGRESSION_LOSSES, Loss, make_loss
 from gpubp.backprop.network import Network
-from gpubp.estimators.check_input import check_input
+from gpubp.estimators.check_input import X_CHECKS, check_input
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
 from gpubp.estimators.hyperparameters import constraint, set_parameters
-from gpubp.estimators.mlp import X_CHECKS, BaseMLP
+from gpubp.estimators.mlp import BaseMLP
+from gpubp.estimators.network_outputs import mean_and_deviation
 from gpubp.estimators.parameter_docs import documented
-from gpubp.estimators.quantiles import by_level, nearest_to_the_median
+from gpubp.estimators.quantiles import by_level, nearest_to_the_median, sorted_by_level
 from gpubp.estimators.standardizer import Standardizer
-from gpubp.estimators.target_scaling import fitted_scaling, scaled, unscaled
+from gpubp.estimators.target_scaling import check_loss_of_scaled, fitted_scaling, scaled, unscaled
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.training.data import TrainingData
@@ -130,6 +131,8 @@ Elementwise or callable, default='squared_error'
         scoring: str | Callable[..., float] | None = None,
         keep_optimizer_state: bool = False,
         target_scaling: bool = False,
+        n_members: int | None = None,
+        member_rows: str = "all",
     ) -> None:
         set_parameters(self, locals())
 
@@ -214,7 +217,6 @@ Elementwise or callable, default='squared_error'
             self._set_target_scaling(fitted_scaling(rows) if self.target_scaling else None)
             self._set_levels()
         self._check_target_scaling()
-        self._check_scaled_huber()
         self._check_levels_of_fit()
         if (scaling := self._target_scaling) is None:
             return rows, held
@@ -226,25 +228,8 @@ Elementwise or callable, default='squared_error'
 
     def _check_target_scaling(self) -> None:
         """Raise ValueError if the loss does not work with scaled targets."""
-        scaling = self._target_scaling
-        if scaling is None:
-            return
-        loss = self._loss()
-        if loss.output != "identity":
-            raise ValueError(
-                "target_scaling=True makes targets of both signs, which are not allowed for loss "
-                f"{loss.name!r}; set target_scaling=False, or choose another loss"
-            )
-
-    def _check_scaled_huber(self) -> None:
-        """Raise ValueError if scaled targets would need a huber_delta for each column."""
-        scaling = self._target_scaling
-        if self.loss == "huber" and scaling is not None and len(scaling.scale) > 1:
-            raise ValueError(
-                "target_scaling=True with loss='huber' is for one output, since huber_delta would "
-                f"differ between the outputs, got {len(scaling.scale)}; scale y before fit, or "
-                "choose another loss"
-            )
+        if (scaling := self._target_scaling) is not None:
+            check_loss_of_scaled(self._loss(), len(scaling.scale))
 
     def _backend(
         self, rows: int, network: Network, *, compiled: Compiled = False, steps: int = 1
@@ -268,13 +253,28 @@ Elementwise or callable, default='squared_error'
         with np.errstate(over="ignore"):  # -inf shortly before training diverges
             return float(r2_score(y, self._predictions(outputs), sample_weight=weights))
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Return the predictions for X: (n_samples,), or (n_samples, n_targets) for several.
 
         X : (n_samples, n_features) array-like or sparse matrix. If X is on a CUDA device, the
             predictions are a CuPy array.
+        return_std : whether to return a tuple instead: the predictions and their standard
+            deviations over the members of an ensemble, of the same shape.
         """
-        return self._predictions(self._outputs(X))
+        if not return_std:
+            return self._predictions(self._outputs(X))
+        mean, deviation = mean_and_deviation(self, X)
+        return self._predictions(mean), self._deviations(deviation)
+
+    def _deviations(self, outputs: Array) -> Array:
+        """Return standard deviations of network outputs as those of predictions."""
+        if (scaling := self._target_scaling) is not None:
+            outputs = unscaled(outputs, Standardizer(np.zeros_like(scaling.mean), scaling.scale))
+        if self._of_fit("loss") == "quantile":
+            levels = self._of_fit("quantile")
+            by_level = outputs.reshape(len(outputs), np.size(levels), -1)
+            outputs = by_level[:, nearest_to_the_median(levels)]
+        return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
     def _predictions(self, outputs: Array) -> Array:
         """Return the predictions, in the units of y, for network outputs (n, n_outputs)."""
@@ -284,6 +284,13 @@ Elementwise or callable, default='squared_error'
         else:
             outputs = self._in_units_of_y(outputs)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    def _averaged(self, outputs: Array) -> Array:
+        several = self._of_fit("loss") == "quantile" and np.size(self._of_fit("quantile")) > 1
+        return sorted_by_level(outputs, self._of_fit("quantile")) if several else outputs
+
+    def _oob_attributes(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
+        return {"oob_prediction_": self._predictions(outputs)}
 
     def _in_units_of_y(self, outputs: Array) -> Array:
         scaling = self._target_scaling
@@ -331,13 +338,3 @@ Elementwise or callable, default='squared_error'
             history = self._train(X, y, sample_weight, incremental=True)
         warn_why_stopped(self, history, incremental=True)
         return self
-
-
-def can_scale_targets(estimator: MLPRegressor, n_targets: int) -> bool:
-    """Return whether the loss of ``estimator`` allows `target_scaling` for ``n_targets``."""
-    if not isinstance(estimator.loss, str):
-        return as_loss(estimator.loss).output == "identity"
-    if estimator.loss not in REGRESSION_LOSSES:
-        return True  # fit raises for an unknown loss
-    several_deltas = estimator.loss == "huber" and n_targets > 1
-    return LOSSES[estimator.loss].output == "identity" and not several_deltas

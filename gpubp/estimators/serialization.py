@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
@@ -11,8 +11,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpubp.backprop.losses import LOSSES
 from gpubp.estimators.classifier import MLPClassifier
-from gpubp.estimators.fitted_attributes import history_of, set_history
 from gpubp.estimators.given_weights import weights_of
+from gpubp.estimators.history_record import (
+    history_header,
+    members_header,
+    set_history_of,
+    set_members_of,
+)
 from gpubp.estimators.regressor import MLPRegressor
 from gpubp.estimators.standardizer import Standardizer
 from gpubp.storage.model_file import (
@@ -23,7 +28,6 @@ from gpubp.storage.model_file import (
     require_list,
     require_tensor,
 )
-from gpubp.training.history import History, Minimum, StoppedBy
 
 Estimator = MLPClassifier | MLPRegressor
 ESTIMATORS: dict[str, type[Estimator]] = {
@@ -53,7 +57,7 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
     header: dict[str, Any] = {
         "class": type(estimator).__name__,
         "parameters": {k: plain(v) for k, v in estimator.get_params(deep=False).items()},
-        "history": _history_header(estimator),
+        "history": history_header(estimator),
     }
     fitted = {k: kept for k, v in fitted.items() if (kept := plain(v)) != header["parameters"][k]}
     if fitted:  # parameters that were changed after fit
@@ -63,11 +67,13 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
     if hasattr(estimator, "feature_names_in_"):
         header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
     try:
-        Ws, bs, _, dtype = weights_of(estimator.coefs_, estimator.intercepts_)
+        Ws, bs, _, dtype, members = weights_of(estimator.coefs_, estimator.intercepts_)
     except ValueError as error:
         raise ModelFileError(f"the model cannot be saved: {error}") from None
     tensors = {f"coefs.{k}": W.astype(dtype, copy=False) for k, W in enumerate(Ws)}
     tensors |= {f"intercepts.{k}": b.astype(dtype, copy=False) for k, b in enumerate(bs)}
+    if members is not None:
+        header |= members_header(estimator)
     scaling = None
     if isinstance(estimator, MLPRegressor):
         scaling = estimator._target_scaling
@@ -115,36 +121,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _history_header(estimator: Estimator) -> dict[str, Any]:
-    history = history_of(estimator)
-    minimum = history.minimum
-    return {
-        "losses": history.losses,
-        "scores": _finite(history.scores),
-        "validation_losses": _finite(history.validation_losses),
-        "early_stopping": getattr(estimator, "validation_scores_", None) is not None,
-        "stale": history.stale,
-        "samples": history.samples,
-        "epochs": history.epochs,
-        "stopped_by": history.stopped_by,
-        "minimum": _finite([minimum.fun]) if minimum else [],
-        "device": getattr(estimator, "device_", "cpu"),
-        "engine": getattr(estimator, "engine_", "numpy"),
-        "precision": getattr(estimator, "precision_", "float64"),
-    }
-
-
-def _finite(numbers: list[float]) -> list[float | None]:
-    """Return ``numbers`` with None for NaN and infinity, which JSON does not have."""
-    return [number if np.isfinite(number) else None for number in numbers]
-
-
-def _numbers(header: dict[str, Any], key: str) -> list[float]:
-    """Return the list ``key`` of ``header`` that `_finite` wrote, with NaN for None."""
-    numbers = [np.nan if n is None else n for n in require(header, key, list)]
-    return require_list({key: numbers}, key, float)
-
-
 def _labels_header(estimator: MLPClassifier) -> dict[str, Any]:
     classes = np.asarray(estimator.classes_)
     kind = _LABEL_KINDS.get(classes.dtype.kind)
@@ -177,7 +153,8 @@ def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
     """
     kind = ESTIMATORS[choose(header, "class", ESTIMATORS)]
     own = "labels" if kind is MLPClassifier else "target_scaling"
-    only_keys(header, ["class", "parameters", "fitted", "history", "feature_names", own])
+    known = ["class", "parameters", "fitted", "history", "feature_names", "members", "oob_score"]
+    only_keys(header, [*known, own])
     estimator = kind(**parameters_from(kind, require(header, "parameters", dict)))
     try:
         estimator._validate_params()
@@ -190,15 +167,17 @@ def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
     except ValueError as error:
         raise ModelFileError(f"{error}; restore the file or save the model again") from None
     estimator.coefs_, estimator.intercepts_ = _layers(len(hidden) + 1, hidden, tensors)
-    estimator.n_features_in_ = len(estimator.coefs_[0])
-    estimator.n_layers_, estimator.n_outputs_ = len(hidden) + 2, len(estimator.intercepts_[-1])
+    estimator.n_features_in_ = estimator.coefs_[0].shape[-2]
+    estimator.n_layers_ = len(hidden) + 2
+    estimator.n_outputs_ = estimator.intercepts_[-1].shape[-1]
     if isinstance(estimator, MLPClassifier):
         _set_labels(estimator, require(header, "labels", dict))
     else:
         _set_target_scaling(estimator, header, tensors)
         estimator._set_levels()
     estimator.out_activation_ = estimator._loss().output
-    _set_history(estimator, require(header, "history", dict))
+    set_history_of(estimator, require(header, "history", dict))
+    set_members_of(estimator, header)
     if "feature_names" in header:
         names = require_list(header, "feature_names", str)
         if len(names) != estimator.n_features_in_:
@@ -251,13 +230,15 @@ def _layers(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return weights and biases with matching shapes, all of one float dtype."""
     Ws, bs, below = [], [], None
+    first = tensors.get("coefs.0")
+    lead = first.shape[:1] if first is not None and first.ndim == 3 else ()  # the members
     for k in range(n_layers):
         width = hidden[k] if k < len(hidden) else None
-        W = require_tensor(tensors, f"coefs.{k}", (below, width))
-        b = require_tensor(tensors, f"intercepts.{k}", (W.shape[1],))
+        W = require_tensor(tensors, f"coefs.{k}", (*lead, below, width))
+        b = require_tensor(tensors, f"intercepts.{k}", (*lead, W.shape[-1]))
         Ws.append(tensors.pop(f"coefs.{k}"))
         bs.append(tensors.pop(f"intercepts.{k}"))
-        below = W.shape[1]
+        below = W.shape[-1]
         if W.size == 0 or {W.dtype, b.dtype} != {Ws[0].dtype} or W.dtype.kind != "f":
             raise ModelFileError(
                 f"layer {k} has weights {W.shape} of {W.dtype} and biases of {b.dtype}; all must "
@@ -325,26 +306,3 @@ def add_target_scaling(estimator: MLPRegressor, scaling: Standardizer) -> None:
         scaling = Standardizer(scaling.mean + scaling.scale * own.mean, scaling.scale * own.scale)
     estimator.set_params(target_scaling=True)
     estimator._set_target_scaling(scaling)
-
-
-def _set_history(estimator: Estimator, header: dict[str, Any]) -> None:
-    minimum = _numbers(header, "minimum")
-    history = History(
-        losses=require_list(header, "losses", float),
-        scores=_numbers(header, "scores"),
-        # Files of earlier versions do not have it.
-        validation_losses=_numbers({"validation_losses": []} | header, "validation_losses"),
-        stale=require(header, "stale", int),
-        samples=require(header, "samples", int),
-        epochs=require(header, "epochs", int),
-        stopped_by=choose(header, "stopped_by", get_args(StoppedBy)),  # type: ignore[arg-type]
-        minimum=Minimum(minimum[0]) if minimum else None,
-    )
-    history.best_loss = min(history.losses, default=np.inf)
-    history.best_score = max(filter(np.isfinite, history.scores), default=-np.inf)
-    early_stopping = require(header, "early_stopping", bool)
-    device, precision = require(header, "device", str), require(header, "precision", str)
-    # Files of earlier versions do not have it.
-    engine = require({"engine": "numpy"} | header, "engine", str)
-    set_history(estimator, history, early_stopping)
-    estimator.device_, estimator.engine_, estimator.precision_ = device, engine, precision

@@ -12,7 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.quantiles import level_of
-from gpubp.estimators.regressor import MLPRegressor, can_scale_targets
+from gpubp.estimators.regressor import MLPRegressor
+from gpubp.estimators.target_scaling import can_scale_targets
 from gpubp.models.finite_outputs import NonFiniteOutputError
 from gpubp.models.scores import (
     class_scores,

@@ -85,6 +85,7 @@ class Epoch:
     rows: int  # rows trained on in this epoch
     last: bool = False  # for L-BFGS, only known if max_iter is reached
     validation_loss: float | None = None
+    member: int | None = None  # index in an ensemble
 
 
 OnEpoch = Callable[[Epoch], bool | None]

@@ -16,8 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backends import cupy_backend
 from gpubp.backends.foreign_arrays import is_on_device, on_host
-from gpubp.estimators.check_input import check_input
-from gpubp.estimators.mlp import X_CHECKS
+from gpubp.estimators.check_input import X_CHECKS, check_input
 from gpubp.training import fit_memory
 from gpubp.training.batches import Batches
 from tests.cuda_stand_in.arrays import ndarray as device_array

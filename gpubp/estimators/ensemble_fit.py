@@ -1,0 +1,204 @@
+"""The training of an ensemble: networks of one shape, with seeds and rows of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import check_random_state
+
+from gpubp.backends.protocol import Backend
+from gpubp.backprop.network import Network
+from gpubp.estimators.ensemble_listeners import Stop, listeners_of_member
+from gpubp.estimators.ensemble_members import forget_members, set_members
+from gpubp.estimators.ensemble_oob import set_oob
+from gpubp.estimators.kept_steps import forget_steps
+from gpubp.estimators.prepared_fit import described
+from gpubp.estimators.recorded_predictions import forget_passes
+from gpubp.estimators.validation_split import hold_out
+from gpubp.logger import LOGGER
+from gpubp.training.data import TrainingData
+from gpubp.training.fit import Fitted, Start
+from gpubp.training.history import History
+from gpubp.training.inference import free_device_parameters
+from gpubp.training.population import Member, fit_population
+from gpubp.training.validation import ValidationSet
+
+
+class _Rows(NamedTuple):
+    """The rows of a member.
+
+    part : the rows, of which some may be held out for validation.
+    left_out : indices of rows that the member does not see, or may not see if they are not drawn.
+    drawn : the generator that draws the rows to train on, with replacement; None to take each once.
+    """
+
+    part: TrainingData
+    left_out: np.ndarray
+    drawn: np.random.RandomState | None = None
+
+
+def train_members(
+    estimator: Any,
+    of: tuple[Any, Any, Any],
+    *,
+    given: tuple[Any, Any, Any] | None,
+    on_epoch: Any,
+    note: Any,
+) -> History:
+    """Train the members of ``estimator`` together, set its fitted attributes, return the history.
+
+    of : X, y and sample weights. The other arguments are those of `BaseMLP._train`.
+    """
+    began = perf_counter()
+    _check(estimator)
+    estimator._note_parameters()
+    free_device_parameters(estimator)
+    rows = estimator._validated(*of, False, True)
+    forget_steps(estimator)
+    forget_passes(estimator)
+    forget_members(estimator)
+    network = estimator._network(rows)
+    backend = estimator._training_backend(rows.n_rows, network, int(estimator.n_members))
+    dtype = estimator._train_dtype(rows.X, backend)
+    (note or LOGGER.info)(described(dtype, backend))
+    rows = rows.in_dtype(dtype, backend)
+    held = None if given is None else estimator._given_rows(given, rows.y.shape)
+    rows, held = estimator._in_training_units(rows, held, True)
+    estimator._warn_of_batch_size(rows.n_rows)
+    estimator._warn_of_weight_decay()
+
+    rng = check_random_state(estimator.random_state)
+    seeds = rng.randint(np.iinfo(np.int32).max, size=int(estimator.n_members))
+    own = _rows_of_members(estimator, rows, rng)
+    stop, members, left_out = Stop(), [], []
+    for k, (seed, part) in enumerate(zip(seeds, own, strict=True)):
+        member, unseen = _member(estimator, backend, network, int(seed), part, held)
+        listeners = listeners_of_member(estimator, k, member.held, on_epoch, note, stop)
+        members.append(replace(member, listeners=listeners))
+        left_out.append(unseen)
+    results = fit_population(backend, members, threads=estimator.threads)
+    kept = _begun(results)
+    trained = [fitted for k in kept if (fitted := results[k]) is not None]
+    history = set_members(estimator, trained, seeds[kept], estimator._loss().output)
+    if estimator.member_rows != "all":
+        set_oob(estimator, backend, network, rows, [left_out[k] for k in kept])
+    history.seconds = perf_counter() - began
+    return history
+
+
+def _check(estimator: Any) -> None:
+    """Raise ValueError for parameters that do not fit together in an ensemble."""
+    members = f"n_members={estimator.n_members}"
+    if estimator.warm_start:
+        raise ValueError(
+            f"warm_start=True continues the training of one network, got {members}; set "
+            "warm_start=False to train all members from new weights, or n_members=None"
+        )
+    if hasattr(estimator, "_skl_callbacks"):
+        raise ValueError(
+            f"callbacks follow the training of one network, got {members}; set n_members=None, or "
+            "use an estimator without set_callbacks"
+        )
+    if estimator.member_rows == "folds" and estimator.n_members < 2:
+        raise ValueError(
+            f"member_rows='folds' needs 2 members or more, got {members}; set n_members to the "
+            "number of folds, or member_rows to 'all' or 'bootstrap'"
+        )
+
+
+def _rows_of_members(
+    estimator: Any, rows: TrainingData, rng: np.random.RandomState
+) -> Iterator[_Rows]:
+    """Yield the rows of each member, by `member_rows`. rng : draws the folds and the bootstraps."""
+    M, how = int(estimator.n_members), estimator.member_rows
+    if how == "folds":
+        for kept, out in _folds(estimator, rows, M, rng):
+            yield _Rows(rows.part(kept), out)
+        return
+    every, drawn = np.arange(rows.n_rows), rng if how == "bootstrap" else None
+    for _ in range(M):
+        yield _Rows(rows, every, drawn)
+
+
+def _folds(
+    estimator: Any, rows: TrainingData, M: int, rng: np.random.RandomState
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the indices of the rows outside and inside each fold, stratified by class if possible.
+
+    Classes are not stratified if all of them have fewer rows than there are folds, or if y is
+    multi-label.
+    """
+    if rows.n_rows < M:
+        raise ValueError(
+            f"member_rows='folds' needs a row or more per fold, got n_members={M} and "
+            f"n_samples={rows.n_rows}; set n_members to the number of rows or less"
+        )
+    stratified = is_classifier(estimator) and rows.y.ndim == 1
+    if stratified and np.unique(rows.y, return_counts=True)[1].max() >= M:
+        yield from StratifiedKFold(M, shuffle=True, random_state=rng).split(rows.y, rows.y)
+    else:
+        yield from KFold(M, shuffle=True, random_state=rng).split(rows.y)
+
+
+def _member(
+    estimator: Any,
+    backend: Backend,
+    network: Network,
+    seed: int,
+    rows: _Rows,
+    held: TrainingData | None,
+) -> tuple[Member, np.ndarray]:
+    """Return a member to train, and the indices of the rows that it does not see.
+
+    seed : of its weights, validation split, row orders and dropout, as of a network alone.
+    held : validation rows passed to fit.
+    """
+    rng, part = np.random.RandomState(seed), rows.part
+    recipe = replace(estimator._recipe(part, backend, int(estimator.max_iter)), seed=seed)
+    start = Start(network.initial_theta(rng, recipe.dtype), rng)
+    unseen = rows.left_out
+    if held is None and estimator.early_stopping and estimator.solver != "lbfgs":
+        strata = estimator._strata(part.y)
+        part, held = hold_out(part, estimator.validation_fraction, strata, rng)
+        unseen = _without(unseen, held)
+    if rows.drawn is not None:
+        part = part.part(rows.drawn.randint(part.n_rows, size=part.n_rows))
+        unseen = _without(unseen, part)
+    _check_weights(part)
+    validation_set = held and ValidationSet(held, estimator._score(held))
+    loss = estimator._training_loss()
+    return Member(network, loss, part, recipe, validation_set, start), unseen
+
+
+def _without(places: np.ndarray, rows: TrainingData) -> np.ndarray:
+    """Return ``places`` without those of ``rows``."""
+    return places if rows.places is None else np.setdiff1d(places, rows.places)
+
+
+def _check_weights(rows: TrainingData) -> None:
+    if rows.weights is not None and not rows.weights.any():
+        raise ValueError(
+            "all rows of a member have the weight 0, which leaves nothing to train on; leave rows "
+            "of weight 0 out of X, or set member_rows='all'"
+        )
+
+
+def _begun(results: list[Fitted | None]) -> list[int]:
+    """Return the indices of the members that were trained; after an interrupt, maybe not all.
+
+    Raises KeyboardInterrupt if there is none.
+    """
+    begun = [k for k, fitted in enumerate(results) if fitted is not None]
+    trained = [k for k in begun if (of := results[k]) is not None and of.history.epochs]
+    if not begun:
+        raise KeyboardInterrupt
+    complete = len(begun) == len(results) and all(
+        fitted is not None and fitted.stopped_by != "interrupt" for fitted in results
+    )
+    return begun if complete or not trained else trained

@@ -1,0 +1,55 @@
+"""Predictions for the training rows by the members that did not see them, and their score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.protocol import Backend
+from gpubp.backprop.network import Network, Parameters
+from gpubp.estimators.network_outputs import member_of
+from gpubp.training.data import TakenRows, TrainingData, as_matrix
+from gpubp.training.inference import infer
+
+
+def set_oob(
+    estimator: Any,
+    backend: Backend,
+    network: Network,
+    rows: TrainingData,
+    left_out: list[np.ndarray],
+) -> None:
+    """Set `oob_score_`, and `oob_prediction_` or `oob_decision_function_`, of an ensemble.
+
+    rows : all training rows, for ``backend``. left_out : the indices of the rows that each member
+    neither trained on nor held out.
+    """
+    total = np.zeros((rows.n_rows, network.sizes[-1]), rows.X.dtype)
+    count = np.zeros(rows.n_rows, np.int64)
+    for k, places in enumerate(left_out):
+        if len(places):
+            outputs = _outputs(estimator, backend, network, TakenRows(rows.X, places), k)
+            total[places] += estimator._averaged(outputs)
+            count[places] += 1
+    known = count > 0
+    total[known] /= count[known, None]
+    total[~known] = np.nan
+    for name, values in estimator._oob_attributes(total).items():
+        setattr(estimator, name, values)
+    score = float("nan")
+    if known.any():
+        weights = None if rows.weights is None else rows.weights[known]
+        score = estimator._score_outputs(total[known], rows.y[known], weights)
+    estimator.oob_score_ = float(score)
+
+
+def _outputs(
+    estimator: Any, backend: Backend, network: Network, rows: TakenRows, k: int
+) -> np.ndarray:
+    """Return the outputs (n, n_outputs) of member ``k`` for ``rows``."""
+    with backend.in_use(estimator.threads, min(len(rows), 1024) * network.n_parameters):
+        X = as_matrix(rows, rows.dtype, backend)
+        own = member_of(Parameters(estimator.coefs_, estimator.intercepts_), k, backend)
+        Ws, bs = ([backend.asarray(array) for array in of] for of in (own.Ws, own.bs))
+        return infer(backend, network, estimator._loss(), Parameters(Ws, bs), X)
