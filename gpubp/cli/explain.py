@@ -32,6 +32,11 @@ WIDTH = 80
     type=WholeRange(min=0),
     help="Row of DATA or of the example, from 0.",
 )
+@click.option(
+    "--member",
+    type=WholeRange(min=0),
+    help="Member of an ensemble MODEL, from 0.  [default: 0]",
+)
 @reading
 @click.option(
     "--example",
@@ -104,6 +109,8 @@ def _example(model: Path | None, data: str | None, options: dict[str, Any]) -> t
 
     row = options["row"]
     if model is None:
+        if options["member"] is not None:
+            raise click.UsageError("--member is for the MODEL of an ensemble; give MODEL and DATA")
         example = example_by_name(options["example"])
         if row >= len(example.X):
             raise click.UsageError(f"--row {row}: give a row from 0 to {len(example.X) - 1}")
@@ -126,11 +133,12 @@ def _refuse_network(model: str) -> None:
 
 
 def _of_model(path: Path, data: str, row: int, options: dict[str, Any]) -> Example:
-    from gpubp.explain.trained_model import of_model
+    from gpubp.explain.trained_model import members_of, of_model
     from gpubp.models.save_load import load
     from gpubp.models.table_estimators import TableEstimator
 
     model = load(path, device="cpu")
+    _check_member(options["member"], members_of(model), path)
     columns: dict[str, Any] = {}
     is_table = isinstance(model, TableEstimator)
     if not is_table:
@@ -145,7 +153,17 @@ def _of_model(path: Path, data: str, row: int, options: dict[str, Any]) -> Examp
         columns = {"targets": targets, "known": known, "as_text": model.encoder_.text_columns_}
     table = read_data(data, read_options(options, model if is_table else None, data), **columns)
     with strays_told():
-        return of_model(model, table, row, model_name=path.name)
+        return of_model(model, table, row, member=options["member"], model_name=path.name)
+
+
+def _check_member(member: int | None, count: int | None, path: Path) -> None:
+    """Raise UsageError for a member that the model does not have; count : of its members."""
+    if member is None:
+        return
+    if count is None:
+        raise click.UsageError(f"--member {member}: {path.name} is one network; leave it out")
+    if member >= count:
+        raise click.UsageError(f"--member {member}: give a member from 0 to {count - 1}")
 
 
 def _variation(example: Example, name: str | None, row: int) -> Any:

@@ -33,6 +33,7 @@ OPTIONS_MEANT = {
     "batch": ("batch-size",),
     **dict.fromkeys(("l2", "penalty"), ("alpha",)),
     "n-jobs": ("threads",),
+    **dict.fromkeys(("n-members", "n-estimators", "ensemble"), ("members",)),
     "output": ("out",),
 }
 

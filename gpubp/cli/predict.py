@@ -43,6 +43,12 @@ CHUNK_INPUTS, FEWEST_CHUNK_ROWS = 8_000_000, 8192
 )
 @click.option("--proba", is_flag=True, help="Add a column with the probability of each label.")
 @click.option(
+    "--std",
+    is_flag=True,
+    help="Add the standard deviation of each number over the members of an ensemble; for labels, "
+    "with --proba, that of each probability.",
+)
+@click.option(
     "--keep",
     cls=Repeatable,
     type=Names(),
@@ -61,7 +67,7 @@ def predict(model: Path, data: str, **options: Any) -> None:
     out: Path | None = options["out"]
     refuse_input("-o", out, model, data)
     estimator = load_table_model(model, options["device"])
-    names = _names(estimator, options["proba"])
+    names = _names(estimator, options["proba"], options["std"])
     keep: tuple[str, ...] = options["keep"] or ()
     if doubled := [name for k, name in enumerate(keep) if name in names or name in keep[:k]]:
         raise click.UsageError(
@@ -71,7 +77,7 @@ def predict(model: Path, data: str, **options: Any) -> None:
         _check_suffix(out)
         check_output("-o", out)
     chunks = _chunks(data, estimator, read_options(options, estimator, data), keep)
-    blocks = (_block(estimator, chunk, keep, names) for chunk in chunks)
+    blocks = (_block(estimator, chunk, keep, names, options["std"]) for chunk in chunks)
     with strays_told(), signals_as_interrupts():  # removes temporary copies of the input
         if out is not None and is_parquet(out) and not is_stdout(out):
             write_parquet(out, blocks)
@@ -122,8 +128,8 @@ def _chunks(
     return read_chunks(data, rows, options, known=known, as_text=as_text)
 
 
-def _names(model: TableClassifier | TableRegressor, proba: bool) -> list[str]:
-    """Return the names of the prediction columns; UsageError for --proba and a regression."""
+def _names(model: TableClassifier | TableRegressor, proba: bool, std: bool) -> list[str]:
+    """Return the names of the prediction columns; UsageError for options of another model."""
     from gpubp.models.table_estimators import TableClassifier
 
     is_classifier = isinstance(model, TableClassifier)
@@ -131,12 +137,21 @@ def _names(model: TableClassifier | TableRegressor, proba: bool) -> list[str]:
         raise click.UsageError(
             "--proba is for classification, but this model is a regression; leave it out"
         )
+    if std and not hasattr(model.network_, "members_"):
+        raise click.UsageError(
+            "--std is for an ensemble, but this model is one network; leave it out, or train with "
+            "--members 5, for example"
+        )
+    if std and is_classifier and not proba:
+        raise click.UsageError("--std of labels goes with --proba; give both, or leave it out")
     targets = model.target_names_
-    names = ["prediction"] if len(targets) == 1 else [f"prediction_{name}" for name in targets]
-    if not proba:
-        return names
-    labels = targets if model.is_multilabel_ else model.classes_
-    return names + [f"proba_{label}" for label in labels]
+    ends = [""] if len(targets) == 1 else [f"_{name}" for name in targets]
+    names = [f"prediction{end}" for end in ends]
+    if proba:
+        labels = targets if model.is_multilabel_ else model.classes_
+        ends = [f"_{label}" for label in labels]
+        names += [f"proba{end}" for end in ends]
+    return names + [f"std{end}" for end in ends if std]
 
 
 def _block(
@@ -144,25 +159,28 @@ def _block(
     chunk: Table,
     keep: Sequence[str],
     names: Sequence[str],
+    std: bool,
 ) -> Block:
     """Return the columns to write for the rows of ``chunk``, by name."""
     import numpy as np
 
-    from gpubp.models.table_estimators import TableClassifier
+    from gpubp.models.table_estimators import TableRegressor
 
     chunk.require(keep)
     kept = {name: _as_written(chunk, name) for name in keep}
     if not len(chunk):  # a file with only a header must still have the columns of the model
         model.encode(chunk)
         return kept | dict.fromkeys(names, np.empty(0))
-    if not isinstance(model, TableClassifier):
+    if isinstance(model, TableRegressor):
         # float64 even from a float32 network: the mean of the target may be far larger than its
         # standard deviation.
-        found = model.predict(chunk).reshape(len(chunk), len(names)).T
-        return kept | dict(zip(names, found, strict=True))
-    P = model.predict_proba(chunk)
+        found = model.predict(chunk, return_std=True) if std else (model.predict(chunk),)
+        numbers = [column for of in found for column in of.reshape(len(chunk), -1).T]
+        return kept | dict(zip(names, numbers, strict=True))
+    P, *S = model.predict_proba(chunk, return_std=True) if std else (model.predict_proba(chunk),)
     labels = model.most_probable(P).reshape(len(P), -1).T
-    return kept | dict(zip(names, [*labels, *P.T], strict=False))  # names has P only with --proba
+    numbers = [column for of in (P, *S) for column in of.T]
+    return kept | dict(zip(names, [*labels, *numbers], strict=False))  # P only with --proba
 
 
 def _as_written(chunk: Table, name: str) -> Any:

@@ -114,6 +114,19 @@ from gpubp.kernels.activations import ACTIVATIONS
     "[default: 1 for each class]",
 )
 @click.option(
+    "--members",
+    type=WholeRange(min=1),
+    help="Number of networks to train as an ensemble, whose predictions are averaged.  "
+    "[default: one network]",
+)
+@click.option(
+    "--member-rows",
+    type=click.Choice(["all", "bootstrap", "folds"]),
+    help="Rows that each member trains on: all, as many drawn with replacement, or all but one of "
+    "as many folds as members. The rows that a member leaves out give an out-of-bag score.  "
+    "[default: all]",
+)
+@click.option(
     "--seed",
     type=WholeRange(0, 2**32 - 1),
     default=0,

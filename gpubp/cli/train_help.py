@@ -20,7 +20,7 @@ GROUPS = {
     "Network": ("hidden", "activation", "dropout", "alpha"),
     "Training": (
         *("test_size", "validation_size", "class_weight", "epochs", "lr", "batch_size"),
-        *("patience", "scoring", "loss", "solver", "schedule", "seed"),
+        *("patience", "scoring", "loss", "solver", "schedule", "members", "member_rows", "seed"),
     ),
     "Output": ("out", "quiet", "as_json", "config", "help"),
     "Device": ("device", "threads", "dtype", "precision", "compiled", "no_record"),

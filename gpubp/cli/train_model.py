@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.table_input import column_choices
-from gpubp.cli.train_parameters import class_weight, parameters
+from gpubp.cli.train_parameters import check_folds, class_weight, parameters
 from gpubp.cli.train_test_split import check_validation, split, unseen_classes
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
         if note:
             report.note(note)
     check_validation(len(rows), rows.labels, options)
+    check_folds(len(rows), options)
     given = parameters(problem.task, options) | column_choices(options, table, rows.targets)
     model: TableClassifier | TableRegressor
     if rows.labels is not None:
@@ -255,4 +256,5 @@ class _Start:
         hidden = network._hidden_sizes()
         shape = Network((inputs, *hidden, outputs), network._activations(len(hidden)))
         # np.empty raises MemoryError if the weights do not fit in memory.
-        check_room(self.options["out"], np.empty(shape.n_parameters, network.dtype).nbytes)
+        weights = np.empty((network.n_members or 1, shape.n_parameters), network.dtype)
+        check_room(self.options["out"], weights.nbytes)

@@ -37,6 +37,8 @@ _PARAMETERS = {
     "threads": "threads",
     "precision": "precision",
     "compiled": "compiled",
+    "members": "n_members",
+    "member_rows": "member_rows",
     "na": "na",
 }
 
@@ -47,6 +49,7 @@ def check_parameters(options: Mapping[str, Any]) -> None:
         _refuse_options_of_epochs()
     table_parameters(options)
     loss_parameters(options)
+    _check_members(options)
     if options["scoring"] is not None:
         _check_scoring(options["scoring"])
     if (given := options["class_weight"]) not in (None, "balanced"):
@@ -114,6 +117,29 @@ def _weights(given: str) -> dict[str, float]:
             )
         weights[label.strip()] = weight
     return weights
+
+
+def _check_members(options: Mapping[str, Any]) -> None:
+    rows, members = options["member_rows"], options["members"]
+    if rows is not None and members is None:
+        raise click.UsageError(
+            f"--member-rows {rows} is for an ensemble; give its number of networks, such as "
+            "--members 5"
+        )
+    if rows == "folds" and members < 2:
+        raise click.UsageError(
+            f"--member-rows folds needs 2 members or more, got --members {members}; give the "
+            "number of folds, or --member-rows all or bootstrap"
+        )
+
+
+def check_folds(n_rows: int, options: Mapping[str, Any]) -> None:
+    """Raise UsageError if there are more folds than the ``n_rows`` training rows."""
+    if options["member_rows"] == "folds" and options["members"] > n_rows:
+        raise click.UsageError(
+            f"--members {options['members']}: there are only {n_rows:,} training rows for as many "
+            "folds; give a smaller number"
+        )
 
 
 def _check_scoring(name: str) -> None:

@@ -140,10 +140,10 @@ def _description(path: Path) -> str | None:
 
 def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str, Any]:
     from gpubp.models.description import kept_epoch, kept_loss
+    from gpubp.models.ensemble_facts import ensemble_of, layers_of, parameters_of
 
     history, network, rows = trained.history, trained.network, len(trained.rows)
     seen = history.minimum.nfev * rows if history.minimum else history.samples
-    sizes = (network.n_features_in_, *(len(b) for b in network.intercepts_))
     held = trained.model.about_["validation_rows"]
     return {
         "data": trained.data | {"validation": held, "train": rows - held},
@@ -156,8 +156,9 @@ def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str,
         "rows": rows,
         "test_rows": 0 if trained.test_rows is None else len(trained.test_rows),
         "features": network.n_features_in_,
-        "layers": list(sizes),
-        "parameters": sum(W.size + len(W[0]) for W in network.coefs_),
+        "layers": layers_of(network),
+        "parameters": parameters_of(network),
+        "ensemble": ensemble_of(network),
         "seed": network.random_state,
         "solver": network.solver,
         "epochs": history.epochs,

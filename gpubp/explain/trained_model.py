@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,12 @@ def _check_explainable(loss: Loss) -> None:
 
 
 def of_model(
-    model: Estimator | TableEstimator, table: Table, row: int, *, model_name: str = ""
+    model: Estimator | TableEstimator,
+    table: Table,
+    row: int,
+    *,
+    member: int | None = None,
+    model_name: str = "",
 ) -> Example:
     """Return an example with the network of a trained ``model`` and one row of ``table``.
 
@@ -46,9 +52,10 @@ def of_model(
     without its columns takes all columns but the target, unchanged.
 
     row : its number in the table, from 0. model_name : the name of the model's file, to be shown.
+    member : the member of an ensemble, from 0; None for member 0, or for a single network.
 
-    Raises DataError for a row that does not exist, for columns or labels that do not fit, and for
-    a row with an output that is not finite.
+    Raises DataError for a row or member that does not exist, for columns or labels that do not
+    fit, and for a row with an output that is not finite.
     """
     # Imported here: importing scikit-learn takes a second, and built-in examples do not need it.
     from gpubp.estimators.fitted_network import loss_of, network_of, optimizer_of
@@ -59,6 +66,7 @@ def of_model(
         last = len(table) - 1
         raise DataError(f"row {row} was asked for, but {table.source} has rows 0 to {last}")
     table = table.take(np.array([row]))
+    model, part = _one_network(model, member)
     known = model if isinstance(model, TableEstimator) else with_columns_of(model, table)
     estimator = known.network_
     loss, network = loss_of(estimator), network_of(estimator)
@@ -81,13 +89,43 @@ def of_model(
     )
     inputs = tuple(str(name) for name in known.encoder_.get_feature_names_out())
     names = (inputs, *example.names[1:-1], tuple(outputs))
-    called = _called(model, model_name)
+    called = _called(model, part, model_name)
     origin = Origin(example.name, row, called, *_scales(known, table, X))
     return replace(example, names=names, loss_parameters=loss.parameters, origin=origin)
 
 
-def _called(model: object, name: str) -> str:
-    kind = type(model).__name__
+def members_of(model: Estimator | TableEstimator) -> int | None:
+    """Return the number of members of an ensemble; None for a single network."""
+    members = getattr(getattr(model, "network_", model), "members_", None)
+    return None if members is None else len(members)
+
+
+def _one_network(
+    model: Estimator | TableEstimator, member: int | None
+) -> tuple[Estimator | TableEstimator, str]:
+    """Return a model with one member of an ensemble, and "member 0 of 5"; "" for one network."""
+    from gpubp.models.table_estimators import TableEstimator
+
+    count = members_of(model)
+    if count is None:
+        if member is not None:
+            raise DataError(
+                f"member {member} was asked for, but the model is one network; leave it out"
+            )
+        return model, ""
+    k = member or 0
+    if not 0 <= k < count:
+        raise DataError(f"member {k} was asked for, but the model has members 0 to {count - 1}")
+    part = f"member {k} of {count}"
+    if not isinstance(model, TableEstimator):
+        return model.members_[k], part
+    of_table = copy(model)
+    of_table.network_ = model.network_.members_[k]
+    return of_table, part
+
+
+def _called(model: object, part: str, name: str) -> str:
+    kind = ", ".join(filter(None, (type(model).__name__, part)))
     return f"{name} ({kind})" if name else kind
 
 

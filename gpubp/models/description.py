@@ -7,9 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpubp.backprop.optimizers import SOLVER_NUMBERS
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.mlp import BaseMLP
+from gpubp.models.ensemble_facts import ensemble_of, layers_of, parameters_of
 from gpubp.models.save_load import load
 from gpubp.models.table_estimators import TableEstimator
 from gpubp.models.table_parameters import defaults, is_auto
@@ -69,6 +72,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "columns": columns_of(model.encoder_) if is_table else None,
         "inputs": network.n_features_in_,
         "network": _network(network),
+        "ensemble": ensemble_of(network),
         "recipe": _recipe(network),
         "training": {
             "epochs": network.n_iter_,
@@ -97,13 +101,23 @@ def columns_of(encoder: TableEncoder) -> list[dict[str, Any]]:
 
 
 def kept_epoch(network: Any) -> int | None:
-    """Return the epoch, from 1, whose weights early stopping kept; None for the last weights."""
+    """Return the epoch, from 1, whose weights early stopping kept; None for the last weights.
+
+    Also None for an ensemble, whose members keep epochs of their own.
+    """
+    if hasattr(network, "members_"):
+        return None
     epoch: int | None = getattr(network, "best_epoch_", None)
     return epoch if getattr(network, "validation_scores_", None) else None
 
 
 def kept_loss(network: Any) -> float:
-    """Return the training loss, with the penalty, of the epoch whose weights the network has."""
+    """Return the training loss, with the penalty, of the epoch whose weights the network has.
+
+    For an ensemble, it is the mean over the members.
+    """
+    if hasattr(network, "members_"):
+        return float(np.mean([kept_loss(member) for member in network.members_]))
     epoch = kept_epoch(network)
     return float(network.loss_ if epoch is None else network.loss_curve_[epoch - 1])
 
@@ -125,8 +139,8 @@ def _versions(path: str | os.PathLike[str]) -> dict[str, str]:
 def _network(network: Any) -> dict[str, Any]:
     activation = network._of_fit("activation")
     return {
-        "layers": [network.n_features_in_, *(len(b) for b in network.intercepts_)],
-        "parameters": sum(W.size + len(W[0]) for W in network.coefs_),
+        "layers": layers_of(network),
+        "parameters": parameters_of(network),
         "activation": activation if isinstance(activation, str) else ", ".join(activation),
         "output_activation": network.out_activation_,
         "dtype": str(network.coefs_[0].dtype),

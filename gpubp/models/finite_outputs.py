@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,30 @@ from gpubp.tables.table import DataError, Table
 
 class NonFiniteOutputError(DataError):
     """The network's output for a row is NaN or infinite."""
+
+
+def finite_outputs(
+    predict: Callable[..., Any],
+    Z: Any,
+    weights: list[np.ndarray],
+    table: Callable[[], Table],
+    sources: Sequence[str],
+    return_std: bool,
+) -> Any:
+    """Return ``predict(Z)``; with ``return_std``, the tuple ``predict(Z, return_std=True)``.
+
+    table : returns the rows before encoding. The other arguments are those of `check_finite`.
+
+    Raises NonFiniteOutputError unless all outputs are finite.
+    """
+    none = not Z.shape[0]  # a file with only a header
+    given = np.zeros((1, Z.shape[1]), Z.dtype) if none else Z
+    found = predict(given, return_std=True) if return_std else (predict(given),)
+    for outputs in () if none else found:
+        if not np.isfinite(outputs).all():
+            check_finite(outputs, Z, weights, table(), sources)
+    found = tuple(outputs[:0] for outputs in found) if none else found
+    return found if return_std else found[0]
 
 
 def check_finite(

@@ -116,15 +116,17 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         labels: np.ndarray = classes[places]
         return labels
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any, *, return_std: bool = False) -> Any:
         """Return the probability of each class, (n, n_classes), in the order of `classes_`.
 
         X : a Table, a frame or an array with the columns of the training.
+        return_std : whether to return a tuple instead: the probabilities and their standard
+            deviations over the members of an ensemble.
 
         Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
         """
         check_is_fitted(self)
-        return self._finite(self.network_.predict_proba, X)
+        return self._finite(self.network_.predict_proba, X, return_std)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the natural logarithm of predict_proba(X), (n, n_classes)."""
@@ -279,15 +281,17 @@ class TableRegressor(RegressorMixin, TableEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = constraints(MLPRegressor)
     __init__ = initializer(MLPRegressor)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Return the predicted numbers, (n,) or (n, n_targets), in the units of the targets.
 
         X : a Table, a frame or an array with the columns of the training.
+        return_std : whether to return a tuple instead: the numbers and their standard deviations
+            over the members of an ensemble.
 
         Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
         """
         check_is_fitted(self)
-        return self._finite(self.network_.predict, X)
+        return self._finite(self.network_.predict, X, return_std)
 
     @available_if(lambda self: self.loss == "quantile")  # type: ignore[untyped-decorator]
     def predict_quantiles(self, X: Any) -> np.ndarray:
@@ -300,7 +304,8 @@ class TableRegressor(RegressorMixin, TableEstimator):
         Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
         """
         check_is_fitted(self)
-        return self._finite(self.network_.predict_quantiles, X)
+        quantiles: np.ndarray = self._finite(self.network_.predict_quantiles, X)
+        return quantiles
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return R² on X and y.

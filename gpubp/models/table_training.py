@@ -27,7 +27,7 @@ from gpubp.models.encoded_rows import (
     fit_and_encode,
     weights_at,
 )
-from gpubp.models.finite_outputs import check_finite
+from gpubp.models.finite_outputs import finite_outputs
 from gpubp.models.library_versions import versions
 from gpubp.models.table_parameters import (
     AUTO,
@@ -196,13 +196,14 @@ class TableEstimator(BaseEstimator):
         return not by_recipe or history.stopped_by != "max_epochs"
 
     def _parts(self, y: np.ndarray, given: bool) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the indices of training and validation rows; None if no rows are held out.
+        """Return the indices of training and validation rows; None if no rows are held out here.
 
-        given : whether the user gave validation rows.
+        The members of an ensemble hold out their own. given : whether the user gave such rows.
         """
         # The number of columns is not known yet; the three parameters do not depend on it.
         network = self._network(y, (len(y), 1), given)
-        if given or not network.early_stopping or network.solver == "lbfgs":
+        by_members = self.n_members is not None
+        if given or by_members or not network.early_stopping or network.solver == "lbfgs":
             return None
         rng = check_random_state(self.random_state)
         return hold_out(y, network.validation_fraction, self.task, rng)
@@ -273,19 +274,14 @@ class TableEstimator(BaseEstimator):
             encoder = copy(encoder).set_params(dtype=np.dtype(dtype).name)
         return encoded(encoder.transform, X)
 
-    def _finite(self, predict: Callable[[Any], np.ndarray], X: Any) -> np.ndarray:
-        """Return ``predict`` of the encoded rows of X.
+    def _finite(self, predict: Callable[..., Any], X: Any, return_std: bool = False) -> Any:
+        """Return ``predict`` of the encoded rows of X; with ``return_std``, a tuple of two arrays.
 
         Raises NonFiniteOutputError for a row with an output that is not finite.
         """
-        Z = self.encode(X)
-        if not Z.shape[0]:  # a file with only a header
-            return predict(np.zeros((1, Z.shape[1]), Z.dtype))[:0]
-        outputs = predict(Z)
-        if not np.isfinite(outputs).all():
-            sources = [e.type.name for e in self.encoder_.encodings_ for _ in e.outputs]
-            check_finite(outputs, Z, self.network_.coefs_, self._table(X), sources)
-        return outputs
+        sources = [e.type.name for e in self.encoder_.encodings_ for _ in e.outputs]
+        Z, weights = self.encode(X), self.network_.coefs_
+        return finite_outputs(predict, Z, weights, lambda: self._table(X), sources, return_std)
 
     def _table(self, X: Any) -> Table:
         """Return X as a table, with the decimal sign of the training unless X has its own."""

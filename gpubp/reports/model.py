@@ -9,6 +9,7 @@ from gpubp.reports.columns import PIPE_WIDTH, columns_table
 from gpubp.reports.scores import scores_table
 from gpubp.reports.summary import (
     data_text,
+    ensemble_text,
     epochs_text,
     fact_lines,
     score_sections,
@@ -72,6 +73,7 @@ def _facts(model: Mapping[str, Any]) -> dict[str, str]:
         "data": data_text(model["data"]) if model["data"] else "",
         "task": _task(model),
         "network": f"{layers}, {network['parameters']:,} parameters, {network['dtype']}",
+        "ensemble": ensemble_text(model["ensemble"], model["task"]) if model["ensemble"] else "",
         "activation": f"{network['activation']}, outputs {network['output_activation']}",
         "recipe": _settings(given),
         "chosen": f"{_settings(chosen)} (by the size of the table)" if chosen else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,6 +51,10 @@ def training_facts(result: Mapping[str, Any]) -> dict[str, str]:
         "data": data_text(result["data"]),
         "task": result["task"],
         "network": f"{layers}, {result['parameters']:,} parameters, {numbers}",
+    }
+    if result["ensemble"]:
+        facts["ensemble"] = ensemble_text(result["ensemble"], result["task"])
+    facts |= {
         "training": (
             f"{epochs} in {result['seconds']:.2f} s, {result['rows_per_second']:,.0f} rows/s on "
             f"{result['device']}, loss {result['train']['loss']:.4f}"
@@ -58,6 +63,20 @@ def training_facts(result: Mapping[str, Any]) -> dict[str, str]:
     if result["stopped_by"] != "max_epochs":
         facts["stopped by"] = result["stopped_by"].replace("_", " ")
     return facts
+
+
+def ensemble_text(ensemble: Mapping[str, Any], task: str) -> str:
+    """Return "5 members, each without one of 5 folds; out-of-fold accuracy 0.9312"."""
+    rows, members = ensemble["member_rows"], ensemble["members"]
+    text = _counted(members, "member")
+    if rows == "all":
+        return f"{text}, each on all rows"
+    way = f"each without one of {members} folds" if rows == "folds" else "each on a bootstrap"
+    name = "accuracy" if task == "classification" else "R²"
+    score = ensemble["oob_score"]
+    kind = "out-of-fold" if rows == "folds" else "out-of-bag"
+    known = score is not None and math.isfinite(score)
+    return f"{text}, {way}" + (f"; {kind} {name} {score:.4f}" if known else "")
 
 
 def epochs_text(training: Mapping[str, Any], solver: str) -> str:

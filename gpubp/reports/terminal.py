@@ -70,14 +70,17 @@ class JsonReport:
     def epoch(self, epoch: Epoch) -> None:
         if self._quiet:
             return
+        member = {} if epoch.member is None else {"member": epoch.member}
         if epoch.rate is None:  # L-BFGS
             values = {"iteration": epoch.number, "loss": epoch.loss, "seconds": epoch.seconds}
+            values |= member
             print(json_line("iteration", values), flush=True)
             return
         line: dict[str, Any] = {"epoch": epoch.number, "loss": epoch.loss}
         if epoch.score is not None:
             line["validation"] = epoch.score
         line |= {"best": epoch.best, "learning_rate": epoch.rate, "seconds": epoch.seconds}
+        line |= member
         _tell(json_line("epoch", line))
 
     def result(self, result: dict[str, Any]) -> None:
@@ -200,8 +203,9 @@ def epoch_line(epoch: Epoch, epochs: int) -> str:
         is_loss = epoch.validation_loss is not None and epoch.score == -epoch.validation_loss
         value = f"loss {epoch.validation_loss:.4f}" if is_loss else f"{epoch.score:.4f}"
         score = f"  validation {value}"
+    member = "" if epoch.member is None else f"member {epoch.member}  "
     return (
-        f"{unit} {epoch.number:{len(str(epochs))}}/{epochs}  loss {epoch.loss:.6f}{score}"
+        f"{member}{unit} {epoch.number:{len(str(epochs))}}/{epochs}  loss {epoch.loss:.6f}{score}"
         f"  {rate:,.0f} rows/s{f'  {left:.0f} s left' if left >= 0.5 else ''}"
         f"{'  best' if score and epoch.best else ''}"
     )

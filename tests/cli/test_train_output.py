@@ -15,6 +15,7 @@ METRICS = {
     *("accuracy", "balanced_accuracy", "log_loss", "roc_auc", "average_precision", "f1"),
 }
 RESULT_KEYS = {
+    "ensemble",
     "event",
     "task",
     "targets",

@@ -50,6 +50,8 @@ COMMANDS = [
     "train churn.csv --target left --epochs 2 --validation-size 0.2 --json -o one.safetensors",
     "train churn.csv --target u,v --epochs 2 --json -o two.safetensors",
     "train diabetes --solver lbfgs --epochs 2 --json -o lbfgs.safetensors",
+    "train churn.csv --target left --members 2 --member-rows folds --epochs 2 --json -o m.st",
+    "inspect m.st --json",
     "inspect one.safetensors --json",
     "inspect two.safetensors --json",
     "evaluate one.safetensors churn.csv --json",

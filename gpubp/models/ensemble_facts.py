@@ -1,0 +1,30 @@
+"""An ensemble in the values that `gpubp train` and `gpubp inspect` show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpubp.estimators.given_weights import weights_of
+
+
+def layers_of(network: Any) -> list[int]:
+    """Return the units of each layer, inputs first; in an ensemble, those of each member."""
+    return list(weights_of(network.coefs_, network.intercepts_).sizes)
+
+
+def parameters_of(network: Any) -> int:
+    """Return the number of weights and biases; in an ensemble, those of each member."""
+    Ws, bs, _, _, members = weights_of(network.coefs_, network.intercepts_)
+    return sum(array.size for array in (*Ws, *bs)) // (members or 1)
+
+
+def ensemble_of(network: Any) -> dict[str, Any] | None:
+    """Return the members of an ensemble, their rows and their score; None for one network.
+
+    "oob_score" is None if the members trained on all rows.
+    """
+    members = weights_of(network.coefs_, network.intercepts_).members
+    if members is None:
+        return None
+    score = getattr(network, "oob_score_", None)
+    return {"members": members, "member_rows": network.member_rows, "oob_score": score}
