@@ -141,11 +141,20 @@ def nan_or_infinity(array: Array) -> float:
 
 def log(array: Array) -> Array:
     """Replace a NumPy or CuPy array by its logarithm in place; return it."""
-    function: Callable[..., Any] = np.log
+    return _in_place("log", array)
+
+
+def sqrt(array: Array) -> Array:
+    """Replace a NumPy or CuPy array by its square root in place; return it."""
+    return _in_place("sqrt", array)
+
+
+def _in_place(name: str, array: Array) -> Array:
+    function: Callable[..., Any] = getattr(np, name)
     if is_on_device(array):
         import cupy
 
-        function = cupy.log
+        function = getattr(cupy, name)
     with device_of(array), np.errstate(divide="ignore"):
         return function(array, array)
 

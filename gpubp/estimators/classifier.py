@@ -282,7 +282,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if not return_std:
             return _by_class(self._outputs(X))
         mean, deviation = mean_and_deviation(self, X)
-        return _by_class(mean), deviation if deviation.shape[1] > 1 else deviation.repeat(2, axis=1)
+        with device_of(deviation):
+            both = deviation if deviation.shape[1] > 1 else deviation.repeat(2, axis=1)
+        return _by_class(mean), both
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return log(predict_proba(X))."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.network import Network, Parameters
-from gpubp.estimators.network_outputs import member_of
+from gpubp.estimators.network_outputs import averaged, member_of
 from gpubp.training.data import TakenRows, TrainingData, as_matrix
 from gpubp.training.inference import infer
 
@@ -30,7 +30,7 @@ def set_oob(
     for k, places in enumerate(left_out):
         if len(places):
             outputs = _outputs(estimator, backend, network, TakenRows(rows.X, places), k)
-            total[places] += estimator._averaged(outputs)
+            total[places] += averaged(estimator, outputs)
             count[places] += 1
     known = count > 0
     total[known] /= count[known, None]

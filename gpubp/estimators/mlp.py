@@ -228,9 +228,10 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
             )
         return members
 
-    def _averaged(self, outputs: Array) -> Array:
-        """Return the outputs (n, n_outputs) of a member in the form that the members average."""
-        return outputs
+    @property
+    def _sorted_levels(self) -> Any:
+        """The quantile levels by which the outputs of each member are sorted; None for none."""
+        return None
 
     def _is_multilabel(self, y: np.ndarray) -> bool:
         """Return whether ``y`` is multi-label, so that weights may be given per label."""

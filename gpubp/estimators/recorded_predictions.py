@@ -77,11 +77,13 @@ def recorded(
     network: Network,
     loss: Loss,
     parameters: Parameters,
+    members: int | None = None,
 ) -> RecordedInference | TiledInference | None:
     """Record the forward pass for ``X``, keep it and return it; None if it cannot be recorded.
 
     X, parameters : arrays of ``backend``. Passes on the CPU with dense rows are recorded, without
     compiled steps only those of up to KEPT_BYTES.
+    members : of an ensemble, for its mean outputs, which compiled steps cannot record; or None.
     """
     if backend.name != "cpu" or not isinstance(X, np.ndarray):
         return None
@@ -91,20 +93,26 @@ def recorded(
     # Converted copies of the parameters would not see values written to the originals.
     same = all(map(np.may_share_memory, arrays, [*parameters.Ws, *parameters.bs]))
     plain = X.dtype in _ONES and type(loss).predict is Loss.predict
+    size *= members or 1
     if tiled:  # keeps its packed weights, and the arrays of one chunk
         size = network.n_parameters * X.dtype.itemsize
     if size > (KEPT_TILED_BYTES if tiled else KEPT_BYTES) or not (same and plain):
         return None
+    if tiled and members is not None:
+        return None
     key = _key(estimator, X)
     if key is None:
         return None
-    kind = TiledInference if tiled else RecordedInference
-    run = kind(backend, network, loss, parameters, len(X), X.dtype)
+    run: RecordedInference | TiledInference
+    if tiled:
+        run = TiledInference(backend, network, loss, parameters, len(X), X.dtype)
+    else:
+        run = RecordedInference(backend, network, loss, parameters, len(X), X.dtype, members)
     for each in _PASSES.of(estimator):
         if each.key[0] == X.shape:
             _PASSES.take(each)
             break
-    work = len(X) * network.n_parameters
+    work = len(X) * network.n_parameters * (members or 1)
     shapes = [array.shape for array in arrays]
     _PASSES.add(_Pass(_PASSES.owner(estimator), key, arrays, shapes, backend, work, run))
     return run

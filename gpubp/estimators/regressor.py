@@ -28,7 +28,7 @@ from gpubp.estimators.hyperparameters import constraint, set_parameters
 from gpubp.estimators.mlp import BaseMLP
 from gpubp.estimators.network_outputs import mean_and_deviation
 from gpubp.estimators.parameter_docs import documented
-from gpubp.estimators.quantiles import by_level, nearest_to_the_median, sorted_by_level
+from gpubp.estimators.quantiles import by_level, nearest_to_the_median
 from gpubp.estimators.standardizer import Standardizer
 from gpubp.estimators.target_scaling import check_loss_of_scaled, fitted_scaling, scaled, unscaled
 from gpubp.kernels.cublas.gemm import Precision
@@ -285,9 +285,10 @@ Elementwise or callable, default='squared_error'
             outputs = self._in_units_of_y(outputs)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
-    def _averaged(self, outputs: Array) -> Array:
-        several = self._of_fit("loss") == "quantile" and np.size(self._of_fit("quantile")) > 1
-        return sorted_by_level(outputs, self._of_fit("quantile")) if several else outputs
+    @property
+    def _sorted_levels(self) -> Any:
+        levels = self._of_fit("quantile") if self._of_fit("loss") == "quantile" else ()
+        return levels if np.size(levels) > 1 else None
 
     def _oob_attributes(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
         return {"oob_prediction_": self._predictions(outputs)}

@@ -144,6 +144,8 @@ class RecordedInference:
 
     Each call reads the current values of ``parameters``.
     loss : a loss whose `predict` is that of `Loss`.
+    members : the first axis of the parameters of an ensemble, whose mean outputs are returned; None
+        for one network.
     """
 
     def __init__(
@@ -154,9 +156,13 @@ class RecordedInference:
         parameters: Parameters,
         rows: int,
         dtype: np.dtype,
+        members: int | None = None,
     ) -> None:
-        work = Workspace(backend, network, rows, dtype, deltas=False)
-        self._X, self._outputs = work.X, work.logits
+        lead = () if members is None else (members,)
+        work = Workspace(backend, network, rows, dtype, lead=lead, deltas=False)
+        if lead:
+            work.X = backend.empty((rows, network.sizes[0]), dtype)  # one X for all members
+        self._X, self._outputs, self._members = work.X, work.logits, members
 
         def step() -> None:
             forward(backend, network, parameters, work)
@@ -169,6 +175,10 @@ class RecordedInference:
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             self._X[...] = X
             self._replay()
+            if self._members is not None:
+                mean: np.ndarray = self._outputs.sum(axis=0)
+                mean /= self._members
+                return mean
         return self._outputs.copy()  # type: ignore[no-any-return]
 
 

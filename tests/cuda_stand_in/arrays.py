@@ -337,7 +337,8 @@ class ufunc:
         return out
 
 
-add, multiply, log = ufunc("add", np.add), ufunc("multiply", np.multiply), ufunc("log", np.log)
+add, multiply = ufunc("add", np.add), ufunc("multiply", np.multiply)
+log, sqrt = ufunc("log", np.log), ufunc("sqrt", np.sqrt)
 
 
 def _overlaps(x: Any, out: ndarray) -> bool:

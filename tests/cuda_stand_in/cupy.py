@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tests.cuda_stand_in import cuda as host_cuda
-from tests.cuda_stand_in.arrays import add, check_argument, log, multiply, ndarray, ufunc
+from tests.cuda_stand_in.arrays import add, check_argument, log, multiply, ndarray, sqrt, ufunc
 from tests.cuda_stand_in.cuda import Stream, get_current_stream, issue
 from tests.cuda_stand_in.launch import ElementwiseKernel
 
@@ -140,6 +140,7 @@ def modules() -> dict[str, ModuleType]:
         from_dlpack=from_dlpack,
         get_default_memory_pool=_get_default_memory_pool,
         log=log,
+        sqrt=sqrt,
         matmul=matmul,
         multiply=multiply,
         ndarray=ndarray,

@@ -145,6 +145,44 @@ def test_quantiles_are_averaged_by_level(scaling: bool, targets: int) -> None:
     assert_allclose(deviation, np.std(medians, axis=0), rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("problem", ["binary", "multi-class", "regression", "quantiles"])
+def test_rows_on_a_device_are_predicted_there(cupy: Any, problem: str, how: str) -> None:
+    options: dict[str, Any] = {"member_rows": how, "device": "cuda", "dtype": "float64"}
+    if problem == "quantiles":
+        options |= {"loss": "quantile", "quantile": [0.1, 0.9]}
+    of = problem if problem != "quantiles" else "regression"
+    y = PROBLEMS[of][1]
+    found = fit(OURS[PROBLEMS[of][0]](**{**ENSEMBLE, **options}), cupy.asarray(X), y)
+    host = fit(clone(found).set_params(device="cpu"), X, y)
+    predict = found.predict_proba if hasattr(found, "predict_proba") else found.predict
+    mean, deviation = predict(cupy.asarray(X), return_std=True)
+    assert isinstance(mean, cupy.ndarray)
+    assert isinstance(deviation, cupy.ndarray)
+    assert_allclose(mean.get(), predict(cupy.asarray(X)).get(), rtol=1e-12)
+    assert_allclose(mean.get(), predict(X), rtol=1e-12)
+    assert_allclose(deviation.get(), predict(X, return_std=True)[1], rtol=1e-7, atol=1e-12)
+    assert_allclose(found.coefs_[0], host.coefs_[0], rtol=1e-6, atol=1e-9)
+    if how != "all":
+        assert found.oob_score_ == pytest.approx(host.oob_score_)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_many_rows_are_predicted_as_few_are(dtype: Any) -> None:
+    found = ensemble("multi-class", hidden_layer_sizes=(64,), compiled=True)
+    rows = np.tile(X, (600, 1)).astype(dtype)  # by compiled tiles
+    rtol = 1e-12 if dtype == np.float64 else 1e-4
+    few = [found.predict_proba(rows[:N]) for _ in range(2)]  # recorded, then replayed
+    assert_array_equal(few[0], few[1])
+    many, _ = found.predict_proba(rows, return_std=True)
+    assert_allclose(many[-N:], few[0], rtol)
+    assert_allclose(found.predict_proba(rows)[:N], few[0], rtol)
+    of = [member.predict_proba(rows[:N]) for member in found.members_]
+    assert_allclose(few[0], np.mean(of, axis=0), rtol)
+    found.coefs_[0][2] += 1  # a replayed pass reads the current weights
+    assert not np.allclose(found.predict_proba(rows[:N]), few[0], rtol=1e-3)
+
+
 def test_one_member_has_no_deviation() -> None:
     found = ensemble("regression", n_members=1)
     mean, deviation = found.predict(X, return_std=True)
