@@ -100,6 +100,7 @@ class TextReport:
         self._console = Console(highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._waiting = ""  # the last epoch's line until it is shown
+        self._latest = 0  # epoch of an ensemble, whose members are at different epochs
         self._columns = ""
 
     def columns(self, summary: Summary, inputs: int) -> None:
@@ -115,8 +116,9 @@ class TextReport:
             self._show(Text(text, style="dim"))
 
     def epoch(self, epoch: Epoch) -> None:
-        if self._quiet:
+        if self._quiet or (epoch.member is not None and epoch.number <= self._latest):
             return
+        self._latest = epoch.number
         line = epoch_line(epoch, self.epochs)
         if not self._console.is_terminal:
             self._waiting = line

@@ -25,7 +25,9 @@ def test_train_prints_the_score_of_left_out_rows(run: Run) -> None:
     text = " ".join(result.out.split())
     assert "network 4-6-3, 51 parameters, float32" in text
     assert f"3 members, each without one of 3 folds; out-of-fold accuracy {score:.4f}" in text
-    assert "member 2 epoch 3/3" in text
+    # One line per epoch, of the member that finishes it first.
+    lines = [line for line in result.out.splitlines() if line.startswith("member")]
+    assert [line.split()[3] for line in lines] == ["1/3", "2/3", "3/3"]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_other_rows_of_members(run: Run, rows: str, text: str) -> None:
 def test_json_has_the_ensemble(run: Run) -> None:
     events = run("train", "iris", *FAST, *FOLDS, "-o", "m.safetensors", "--json").events
     members = [event["member"] for event in events if event["event"] == "epoch"]
-    assert members == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert sorted(members) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     score = load("m.safetensors").network_.oob_score_
     wanted = {"members": 3, "member_rows": "folds", "oob_score": score}
     assert events[-1]["ensemble"] == wanted
