@@ -150,7 +150,9 @@ def _refused_targets(options: dict[str, Any]) -> Iterator[None]:
     """
     from gpubp.tables.table import DataError
 
-    asked = {name: options[name] for name in ("class_weight", "scoring") if options[name]}
+    asked = {
+        name: options[name] for name in ("class_weight", "scoring", "member_rows") if options[name]
+    }
     if options["loss"] != "squared_error":
         asked["loss"] = options["loss"]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from time import perf_counter
@@ -60,19 +61,13 @@ def train_members(
     estimator._note_parameters()
     free_device_parameters(estimator)
     rows = estimator._validated(*of, False, True)
-    forget_steps(estimator)
-    forget_passes(estimator)
-    forget_members(estimator)
+    for forget in (forget_steps, forget_passes, forget_members):
+        forget(estimator)
     network = estimator._network(rows)
     backend = estimator._training_backend(rows.n_rows, network, int(estimator.n_members))
-    dtype = estimator._train_dtype(rows.X, backend)
-    (note or LOGGER.info)(described(dtype, backend))
-    rows = rows.in_dtype(dtype, backend)
-    held = None if given is None else estimator._given_rows(given, rows.y.shape)
-    rows, held = estimator._in_training_units(rows, held, True)
+    rows, held = _rows_for(estimator, backend, rows, given, note)
     estimator._warn_of_batch_size(rows.n_rows)
     estimator._warn_of_weight_decay()
-
     rng = check_random_state(estimator.random_state)
     seeds = rng.randint(np.iinfo(np.int32).max, size=int(estimator.n_members))
     own = _rows_of_members(estimator, rows, rng)
@@ -90,6 +85,22 @@ def train_members(
         set_oob(estimator, backend, network, rows, [left_out[k] for k in kept])
     history.seconds = perf_counter() - began
     return history
+
+
+def _rows_for(
+    estimator: Any,
+    backend: Backend,
+    rows: TrainingData,
+    given: tuple[Any, Any, Any] | None,
+    note: Any,
+) -> tuple[TrainingData, TrainingData | None]:
+    """Return all rows and the given validation rows in the dtype and the units of training."""
+    dtype = estimator._train_dtype(rows.X, backend)
+    (note or LOGGER.info)(described(dtype, backend))
+    rows = rows.in_dtype(dtype, backend)
+    held = None if given is None else estimator._given_rows(given, rows.y.shape)
+    both: tuple[TrainingData, TrainingData | None] = estimator._in_training_units(rows, held, True)
+    return both
 
 
 def _check(estimator: Any) -> None:
@@ -140,10 +151,13 @@ def _folds(
             f"n_samples={rows.n_rows}; set n_members to the number of rows or less"
         )
     stratified = is_classifier(estimator) and rows.y.ndim == 1
-    if stratified and np.unique(rows.y, return_counts=True)[1].max() >= M:
-        yield from StratifiedKFold(M, shuffle=True, random_state=rng).split(rows.y, rows.y)
-    else:
+    if not stratified or np.unique(rows.y, return_counts=True)[1].max() < M:
         yield from KFold(M, shuffle=True, random_state=rng).split(rows.y)
+        return
+    with warnings.catch_warnings():  # of other classes that have fewer rows than there are folds
+        warnings.simplefilter("ignore", UserWarning)
+        folds = list(StratifiedKFold(M, shuffle=True, random_state=rng).split(rows.y, rows.y))
+    yield from folds
 
 
 def _member(

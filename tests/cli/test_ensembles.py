@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from gpubp import load
-from tests.cli.running import FAST, Run, one_line
+from tests.cli.running import FAST, Run, features, one_line, write_csv
 
 FOLDS = ("--members", "3", "--member-rows", "folds")
 
@@ -99,6 +99,13 @@ def test_explain_shows_one_member(
 def test_wrong_usage(run: Run, ensemble: str, arguments: tuple[str, ...], message: str) -> None:
     run("train", "iris", *FAST, "-o", "one.safetensors")
     assert message in one_line(run(*arguments, code=2))
+
+
+def test_folds_that_leave_too_few_of_a_class_are_refused(run: Run) -> None:
+    write_csv("t.csv", **features(), y=["no"] * 37 + ["yes"] * 3)
+    options = ("--members", "2", "--member-rows", "folds", "--validation-size", "0.2")
+    result = run("train", "t.csv", *FAST, *options, "--test-size", "0", code=2)
+    assert "--member-rows folds does not fit the target: The least populated" in one_line(result)
 
 
 def test_predict_writes_deviations_of_numbers(run: Run) -> None:

@@ -453,10 +453,22 @@ def test_a_member_without_weight_is_refused() -> None:
 
 def test_folds_of_rare_classes_are_not_stratified() -> None:
     y = np.arange(N) // 2  # 45 classes of two rows
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = MLPClassifier(**ENSEMBLE, member_rows="folds").fit(X, y)
+    found = fit(MLPClassifier(**ENSEMBLE, member_rows="folds"), X, y)
     assert found.oob_decision_function_.shape == (N, 45)
+    y = np.where(np.arange(N) < 2, 2, np.arange(N) % 2)  # one class of two rows
+    found = fit(MLPClassifier(**ENSEMBLE, member_rows="folds"), X, y)
+    assert found.oob_decision_function_.shape == (N, 3)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("how", HOWS)
+def test_sparse_rows_train_the_same_members(how: str, early_stopping: bool) -> None:
+    options = {**ENSEMBLE, "member_rows": how, "early_stopping": early_stopping}
+    sparse = fit(MLPClassifier(**options), csr_matrix(X), CLASSES)
+    dense = fit(MLPClassifier(**options), X, CLASSES)
+    for got, wanted in zip(sparse.members_, dense.members_, strict=True):
+        assert_equal_weights(got, wanted)
+    assert getattr(sparse, "oob_score_", None) == getattr(dense, "oob_score_", None)
 
 
 def test_fits_together_may_be_ensembles() -> None:
