@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -19,16 +19,18 @@ from gpubp.estimators.ensemble_listeners import Stop, listeners_of_member
 from gpubp.estimators.ensemble_members import forget_members, set_members
 from gpubp.estimators.ensemble_oob import set_oob
 from gpubp.estimators.kept_steps import forget_steps
-from gpubp.estimators.prepared_fit import described
+from gpubp.estimators.prepared_fit import PreparedEnsemble, described
 from gpubp.estimators.recorded_predictions import forget_passes
 from gpubp.estimators.validation_split import hold_out
 from gpubp.logger import LOGGER
 from gpubp.training.data import TrainingData
 from gpubp.training.fit import Fitted, Start
-from gpubp.training.history import History
+from gpubp.training.history import History, OnEpoch
 from gpubp.training.inference import free_device_parameters
 from gpubp.training.population import Member, fit_population
 from gpubp.training.validation import ValidationSet
+
+Note = Callable[[str], None]
 
 
 class _Rows(NamedTuple):
@@ -49,12 +51,31 @@ def train_members(
     of: tuple[Any, Any, Any],
     *,
     given: tuple[Any, Any, Any] | None,
-    on_epoch: Any,
-    note: Any,
+    on_epoch: OnEpoch | None,
+    note: Note | None,
 ) -> History:
     """Train the members of ``estimator`` together, set its fitted attributes, return the history.
 
     of : X, y and sample weights. The other arguments are those of `BaseMLP._train`.
+    """
+    prepared = prepare_members(estimator, of, given=given, on_epoch=on_epoch, note=note)
+    results = fit_population(prepared.backend, prepared.members, threads=prepared.threads)
+    return finish_members(estimator, prepared, results)
+
+
+def prepare_members(
+    estimator: Any,
+    of: tuple[Any, Any, Any],
+    *,
+    given: tuple[Any, Any, Any] | None = None,
+    on_epoch: OnEpoch | None = None,
+    note: Note | None = None,
+    together: int | None = None,
+) -> PreparedEnsemble:
+    """Validate the input and return the fit to train.
+
+    together : the number of networks to be trained at once; None for the members of ``estimator``.
+    The other arguments are those of `train_members`.
     """
     began = perf_counter()
     _check(estimator)
@@ -63,27 +84,38 @@ def train_members(
     rows = estimator._validated(*of, False, True)
     for forget in (forget_steps, forget_passes, forget_members):
         forget(estimator)
-    network = estimator._network(rows)
-    backend = estimator._training_backend(rows.n_rows, network, int(estimator.n_members))
+    network, M = estimator._network(rows), int(estimator.n_members)
+    backend = estimator._training_backend(rows.n_rows, network, together or M)
     rows, held = _rows_for(estimator, backend, rows, given, note)
     estimator._warn_of_batch_size(rows.n_rows)
     estimator._warn_of_weight_decay()
     rng = check_random_state(estimator.random_state)
-    seeds = rng.randint(np.iinfo(np.int32).max, size=int(estimator.n_members))
+    seeds = rng.randint(np.iinfo(np.int32).max, size=M)
     own = _rows_of_members(estimator, rows, rng)
     stop, members, left_out = Stop(), [], []
     for k, (seed, part) in enumerate(zip(seeds, own, strict=True)):
         member, unseen = _member(estimator, backend, network, int(seed), part, held)
         listeners = listeners_of_member(estimator, k, member.held, on_epoch, note, stop)
         members.append(replace(member, listeners=listeners))
-        left_out.append(unseen)
-    results = fit_population(backend, members, threads=estimator.threads)
+        left_out += [unseen] if estimator.member_rows != "all" else []
+    return PreparedEnsemble(backend, members, seeds, rows, left_out, began, estimator.threads)
+
+
+def finish_members(
+    estimator: Any, prepared: PreparedEnsemble, results: Sequence[Fitted | None]
+) -> History:
+    """Set the fitted attributes after the training of ``prepared``; return the history.
+
+    results : of the members; None for those that an interrupt left untrained.
+    """
     kept = _begun(results)
     trained = [fitted for k in kept if (fitted := results[k]) is not None]
-    history = set_members(estimator, trained, seeds[kept], estimator._loss().output)
-    if estimator.member_rows != "all":
-        set_oob(estimator, backend, network, rows, [left_out[k] for k in kept])
-    history.seconds = perf_counter() - began
+    seeds = [int(prepared.seeds[k]) for k in kept]
+    history = set_members(estimator, trained, seeds, estimator._loss().output)
+    if prepared.left_out:
+        left_out = [prepared.left_out[k] for k in kept]
+        set_oob(estimator, prepared.backend, trained[0].network, prepared.rows, left_out)
+    history.seconds = perf_counter() - prepared.began
     return history
 
 
@@ -92,7 +124,7 @@ def _rows_for(
     backend: Backend,
     rows: TrainingData,
     given: tuple[Any, Any, Any] | None,
-    note: Any,
+    note: Note | None,
 ) -> tuple[TrainingData, TrainingData | None]:
     """Return all rows and the given validation rows in the dtype and the units of training."""
     dtype = estimator._train_dtype(rows.X, backend)
@@ -203,7 +235,7 @@ def _check_weights(rows: TrainingData) -> None:
         )
 
 
-def _begun(results: list[Fitted | None]) -> list[int]:
+def _begun(results: Sequence[Fitted | None]) -> list[int]:
     """Return the indices of the members that were trained; after an interrupt, maybe not all.
 
     Raises KeyboardInterrupt if there is none.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
+from gpubp.estimators.ensemble_fit import finish_members, prepare_members
 from gpubp.estimators.fitted_attributes import rollback
 from gpubp.estimators.mlp import BaseMLP
-from gpubp.estimators.prepared_fit import PreparedFit
+from gpubp.estimators.prepared_fit import Prepared, PreparedEnsemble, PreparedFit
 from gpubp.estimators.shared_rows import SharedRows
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History, OnEpoch
@@ -72,68 +74,81 @@ def fit_together(
     note : called with each message for the user.
     """
     outcomes: list[Outcome] = [None] * len(fits)
-    prepared: dict[int, PreparedFit] = {}
-    shared = SharedRows()
-    ensembles = [k for k, each in enumerate(fits) if each.estimator.n_members is not None]
+    prepared: dict[int, Prepared] = {}
+    shared, together = SharedRows(), sum(map(_networks, fits))
     for k, each in enumerate(fits):
-        if k in ensembles:
-            continue
         try:
-            prepared[k] = shared.share(each.X, _prepared(each, len(fits), note))
+            prepared[k] = shared.share(each.X, _prepared(each, together, note))
         except Exception as error:  # the fits are independent: the others go on
             outcomes[k] = error
 
-    for places in _by_backend(prepared):
-        first = prepared[places[0]]
-
-        def finish(place: int, fitted: Fitted, places: list[int] = places) -> None:
-            k = places[place]
-            outcomes[k] = fits[k].estimator._finish(prepared[k], fitted)
-            if on_finished is not None:
-                on_finished(k)
-
-        members = [prepared[k].member for k in places]
-        if train_population(first.backend, members, finish, threads=first.threads):
-            return outcomes
-    for k in ensembles:  # each is a population of its own
-        outcomes[k] = _ensemble_outcome(fits[k], note)
-        if on_finished is not None and isinstance(outcomes[k], History):
+    def end(k: int, trained: Sequence[Fitted | None]) -> None:
+        outcomes[k] = _finished(fits[k].estimator, prepared[k], trained)
+        if on_finished is not None:
             on_finished(k)
-        if getattr(outcomes[k], "stopped_by", "") == "interrupt":
+
+    for places in _by_backend(prepared):
+        if _is_interrupted({k: prepared[k] for k in places}, end):
             break
     return outcomes
 
 
-def _ensemble_outcome(each: Fit, note: Callable[[str], None] | None) -> Outcome:
-    estimator, X, y, sample_weight, given, on_epoch = each
-    try:
-        return fit_estimator(
-            estimator, X, y, sample_weight, given=given, on_epoch=on_epoch, note=note
-        )
-    except KeyboardInterrupt:
-        return None
-    except Exception as error:
-        return error
+def _networks(of: Fit) -> int:
+    """Return the number of networks of a fit; 1 for a wrong number, which is refused later."""
+    members = of.estimator.n_members
+    return int(members) if isinstance(members, Integral) else 1
 
 
-def _prepared(each: Fit, together: int, note: Callable[[str], None] | None) -> PreparedFit:
-    estimator, X, y, sample_weight, given, on_epoch = each
+def _prepared(each: Fit, together: int, note: Callable[[str], None] | None) -> Prepared:
+    estimator, *of, given, on_epoch = each
     estimator._validate_params()
+    how: dict[str, Any] = {"given": given, "on_epoch": on_epoch, "note": note}
     with rollback(estimator):
-        prepared = estimator._prepared(
-            X,
-            y,
-            sample_weight,
-            given=given,
-            on_epoch=on_epoch,
-            note=note,
-            together=together,
-        )
+        if estimator.n_members is not None:
+            X, y, sample_weight = of
+            return prepare_members(estimator, (X, y, sample_weight), **how, together=together)
+        prepared = estimator._prepared(*of, **how, together=together)
     assert isinstance(prepared, PreparedFit)  # only partial_fit trains a kept step
     return prepared
 
 
-def _by_backend(prepared: dict[int, PreparedFit]) -> list[list[int]]:
+def _is_interrupted(
+    prepared: dict[int, Prepared], end: Callable[[int, Sequence[Fitted | None]], None]
+) -> bool:
+    """Train the networks of fits with equal backends; return whether an interrupt came.
+
+    end : called with the number of each fit and its networks when all of them are trained, or some
+    before an interrupt.
+    """
+    first = next(iter(prepared.values()))
+    places = [(k, j) for k, each in prepared.items() for j in range(len(each.members))]
+    trained: dict[int, list[Fitted | None]]
+    trained = {k: [None] * len(each.members) for k, each in prepared.items()}
+
+    def finish(place: int, fitted: Fitted) -> None:
+        k, j = places[place]
+        trained[k][j] = fitted
+        if all(of is not None for of in trained[k]):
+            end(k, trained.pop(k))
+
+    members = [prepared[k].members[j] for k, j in places]
+    interrupted = train_population(first.backend, members, finish, threads=first.threads)
+    for k, own in trained.items():
+        if any(of is not None for of in own):
+            end(k, own)
+    return interrupted
+
+
+def _finished(estimator: BaseMLP, prepared: Prepared, trained: Sequence[Fitted | None]) -> History:
+    """Set the fitted attributes of ``estimator``; return its history."""
+    if isinstance(prepared, PreparedEnsemble):
+        return finish_members(estimator, prepared, trained)
+    (fitted,) = trained
+    assert fitted is not None
+    return estimator._finish(prepared, fitted)
+
+
+def _by_backend(prepared: dict[int, Prepared]) -> list[list[int]]:
     """Return the indices of the fits that can use the same backend, group by group."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for k, each in prepared.items():

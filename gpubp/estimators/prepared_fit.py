@@ -8,6 +8,7 @@ import numpy as np
 
 from gpubp.backends.protocol import Backend
 from gpubp.estimators.callbacks import FitTasks
+from gpubp.training.data import TrainingData
 from gpubp.training.population import Member
 
 
@@ -21,6 +22,31 @@ class PreparedFit(NamedTuple):
     member: Member
     tasks: FitTasks | None
     threads: int | None
+
+    @property
+    def members(self) -> list[Member]:
+        """The only network."""
+        return [self.member]
+
+
+class PreparedEnsemble(NamedTuple):
+    """A fit of an ensemble whose input is validated and whose training can begin.
+
+    seeds : of the members. rows : of all members. left_out : for each member, the indices of the
+    rows that it neither trains on nor holds out; empty if all members train on all rows.
+    began : when the fit began. threads : see `training.fit`.
+    """
+
+    backend: Backend
+    members: list[Member]
+    seeds: np.ndarray
+    rows: TrainingData
+    left_out: list[np.ndarray]
+    began: float
+    threads: int | None
+
+
+Prepared = PreparedFit | PreparedEnsemble
 
 
 def described(dtype: np.dtype, backend: Backend) -> str:

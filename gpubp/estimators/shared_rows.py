@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.estimators.prepared_fit import PreparedFit
-from gpubp.training.data import TakenRows
+from gpubp.estimators.prepared_fit import Prepared, PreparedEnsemble
+from gpubp.training.data import TakenRows, TrainingData
+from gpubp.training.population import Member
 
 
 class SharedRows:
@@ -21,16 +22,24 @@ class SharedRows:
     def __init__(self) -> None:
         self._known: dict[tuple[int, np.dtype], Any] = {}
 
-    def share(self, X: Any, prepared: PreparedFit) -> PreparedFit:
+    def share(self, X: Any, prepared: Prepared) -> Prepared:
         """Return ``prepared``, a fit of X, with the rows of an earlier fit of X in its dtype.
 
         X : must live as long as this object.
         """
-        data = prepared.member.data
+        if isinstance(prepared, PreparedEnsemble):
+            members = [self._member(X, member) for member in prepared.members]
+            return prepared._replace(members=members, rows=self._rows(X, prepared.rows))
+        return prepared._replace(member=self._member(X, prepared.member))
+
+    def _member(self, X: Any, member: Member) -> Member:
+        shared = self._rows(X, member.data)
+        return member if shared is member.data else replace(member, data=shared)
+
+    def _rows(self, X: Any, data: TrainingData) -> TrainingData:
         rows = data.X.whole if isinstance(data.X, TakenRows) else data.X
         first = self._known.setdefault((id(X), rows.dtype), rows)
         if first is rows:
-            return prepared
+            return data
         shared = TakenRows(first, data.X.index) if isinstance(data.X, TakenRows) else first
-        member = replace(prepared.member, data=data._replace(X=shared))
-        return prepared._replace(member=member)
+        return data._replace(X=shared)

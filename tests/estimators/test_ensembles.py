@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from gpubp import MLPClassifier, MLPRegressor, load, save
 from gpubp.estimators.fit_estimators import Fit, fit_together
 from gpubp.estimators.given_weights import weights_of
-from gpubp.training.history import History
+from gpubp.training.history import Epoch, History
 from tests.estimators.cases import (
     BASE,
     CLASSES,
@@ -482,6 +482,31 @@ def test_fits_together_may_be_ensembles() -> None:
     assert [type(outcome) for outcome in outcomes] == [History, History, ValueError]
     assert finished == [0, 1]
     assert_array_equal(models[1].coefs_[0], ensemble("multi-class").coefs_[0])
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_fits_of_the_same_rows_share_them(how: str) -> None:
+    rows = X.tolist()  # each fit would convert it
+    models = [MLPClassifier(**{**ENSEMBLE, "n_members": n}, member_rows=how) for n in (2, 4)]
+    fit_together([Fit(model, rows, CLASSES) for model in models])
+    for model in models:
+        alone = fit(clone(model), X, CLASSES)
+        assert_allclose(model.predict_proba(X), alone.predict_proba(X), rtol=1e-12)
+        assert getattr(model, "oob_score_", None) == getattr(alone, "oob_score_", None)
+
+
+def test_an_interrupt_ends_fits_together_with_the_members_of_that_moment() -> None:
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.number == 4:
+            raise KeyboardInterrupt
+
+    models = [MLPClassifier(**ENSEMBLE), MLPClassifier(**ENSEMBLE, activation="tanh")]
+    outcomes = fit_together([Fit(model, X, CLASSES, on_epoch=interrupt) for model in models])
+    found, none = outcomes
+    assert isinstance(found, History)
+    assert (found.stopped_by, none) == ("interrupt", None)
+    assert [member.n_iter_ for member in models[0].members_] == [4, 3, 3]
+    assert not hasattr(models[1], "coefs_")
 
 
 def test_an_ensemble_can_be_cross_validated() -> None:
