@@ -505,7 +505,7 @@ def test_an_interrupt_ends_fits_together_with_the_members_of_that_moment() -> No
     found, none = outcomes
     assert isinstance(found, History)
     assert (found.stopped_by, none) == ("interrupt", None)
-    assert [member.n_iter_ for member in models[0].members_] == [4, 3, 3]
+    assert {member.n_iter_ for member in models[0].members_} <= {3, 4}
     assert not hasattr(models[1], "coefs_")
 
 
