@@ -56,6 +56,7 @@ class Fit(NamedTuple):
 
 
 Outcome = History | Exception | None
+End = Callable[[int, Outcome], None]
 
 
 def fit_together(
@@ -66,9 +67,8 @@ def fit_together(
 ) -> list[Outcome]:
     """Fit many estimators at once, each as `fit_estimator` would; return an outcome for each.
 
-    The outcome is the history of the training; an exception if the input of the fit is invalid; or
-    None if an interrupt came before its training. An estimator is fitted only if its outcome is a
-    history.
+    The outcome is the history of the training; the exception of a fit that fails; or None if an
+    interrupt came before its training. An estimator is fitted only if its outcome is a history.
 
     on_finished : called with the index of each fit after its estimator has its fitted attributes.
     note : called with each message for the user.
@@ -82,13 +82,26 @@ def fit_together(
         except Exception as error:  # the fits are independent: the others go on
             outcomes[k] = error
 
-    def end(k: int, trained: Sequence[Fitted | None]) -> None:
-        outcomes[k] = _finished(fits[k].estimator, prepared[k], trained)
-        if on_finished is not None:
-            on_finished(k)
+    raised: list[BaseException] = []  # by on_finished
+
+    def end(k: int, outcome: Outcome) -> None:
+        outcomes[k] = outcome
+        try:
+            if on_finished is not None and isinstance(outcome, History):
+                on_finished(k)
+        except BaseException as error:
+            raised.append(error)
+            raise
 
     for places in _by_backend(prepared):
-        if _is_interrupted({k: prepared[k] for k in places}, end):
+        try:
+            interrupted = _is_interrupted(fits, {k: prepared[k] for k in places}, end)
+        except Exception:  # of a scorer or a listener of one of them, or there is no memory
+            if raised:
+                raise
+            left = [k for k in places if outcomes[k] is None]
+            interrupted = _is_interrupted_alone(fits, left, end, note)
+        if interrupted:
             break
     return outcomes
 
@@ -112,13 +125,11 @@ def _prepared(each: Fit, together: int, note: Callable[[str], None] | None) -> P
     return prepared
 
 
-def _is_interrupted(
-    prepared: dict[int, Prepared], end: Callable[[int, Sequence[Fitted | None]], None]
-) -> bool:
+def _is_interrupted(fits: Sequence[Fit], prepared: dict[int, Prepared], end: End) -> bool:
     """Train the networks of fits with equal backends; return whether an interrupt came.
 
-    end : called with the number of each fit and its networks when all of them are trained, or some
-    before an interrupt.
+    end : called with the number of each fit and its outcome when all of its networks are trained,
+    or some before an interrupt.
     """
     first = next(iter(prepared.values()))
     places = [(k, j) for k, each in prepared.items() for j in range(len(each.members))]
@@ -129,14 +140,31 @@ def _is_interrupted(
         k, j = places[place]
         trained[k][j] = fitted
         if all(of is not None for of in trained[k]):
-            end(k, trained.pop(k))
+            end(k, _finished(fits[k].estimator, prepared[k], trained.pop(k)))
 
     members = [prepared[k].members[j] for k, j in places]
     interrupted = train_population(first.backend, members, finish, threads=first.threads)
     for k, own in trained.items():
         if any(of is not None for of in own):
-            end(k, own)
+            end(k, _finished(fits[k].estimator, prepared[k], own))
     return interrupted
+
+
+def _is_interrupted_alone(
+    fits: Sequence[Fit], places: list[int], end: End, note: Callable[[str], None] | None
+) -> bool:
+    """Fit the estimators one after the other; return whether an interrupt came."""
+    for k in places:
+        estimator, *of, given, on_epoch = fits[k]
+        outcome: Outcome
+        try:
+            outcome = fit_estimator(estimator, *of, given=given, on_epoch=on_epoch, note=note)
+        except Exception as error:
+            outcome = error
+        end(k, outcome)
+        if isinstance(outcome, History) and outcome.stopped_by == "interrupt":
+            return True
+    return False
 
 
 def _finished(estimator: BaseMLP, prepared: Prepared, trained: Sequence[Fitted | None]) -> History:

@@ -186,3 +186,22 @@ class TestInput:
         search = MLPSearchCV(classifier(), SPACE, sampler="grid", cv=Miscounting(3))
         with pytest.raises(ValueError, match=r"get_n_splits returned 4, but cv\.split returned 3"):
             search.fit(*classes())
+
+
+def test_a_scorer_of_early_stopping_that_fails_for_one_candidate() -> None:
+    """The others are fitted one by one, and the failure is that of its own fit."""
+
+    def strict(estimator: Any, X: Any, y: Any) -> float:
+        if estimator.alpha == 1.0:
+            raise RuntimeError("not for alpha 1")
+        return float(estimator.score(X, y))
+
+    base = classifier(early_stopping=True, scoring=strict, max_iter=4)
+    grid = {"alpha": [0.1, 1.0, 0.5]}
+    ours = MLPSearchCV(base, grid, sampler="grid", cv=2, refit=False)
+    theirs = GridSearchCV(base, grid, cv=2, refit=False)
+    told = warnings_of(lambda: ours.fit(*classes()))
+    warnings_of(lambda: theirs.fit(*classes()))
+    assert_same_results(ours.cv_results_, theirs.cv_results_)
+    assert np.isnan(ours.cv_results_["mean_test_score"][1])
+    assert "not for alpha 1" in told
