@@ -91,7 +91,7 @@ class Listeners:
     """Functions that a training calls.
 
     on_start : called before the first epoch with a function that returns the current `Fitted`
-        whenever it is called.
+        until the training ends.
     on_epoch : called after each epoch; returns True to stop.
     note : called with a message for the user if training falls back to a slower way.
     """
@@ -249,14 +249,21 @@ def _call_on_start(
 
 def fitted_of(trainer: Trainer | Objective, recipe: Recipe, history: History) -> Fitted:
     """Return the network of ``trainer``; on the CPU it shares the arrays of ``trainer``."""
-    backend = trainer.backend
-    return Fitted(
-        network=trainer.network,
-        theta=backend.to_numpy(trainer.theta),
-        state=trainer.host_state(),
-        history=history,
-        device=backend.name,
-        engine=backend.engine,
-        precision="float64" if recipe.precision == "float64" else backend.precision,
-        launches=trainer.launches,
-    )
+    backend, theta = trainer.backend, trainer.backend.to_numpy(trainer.theta)
+    of = theta, trainer.host_state(), history, trainer.launches
+    return fitted(backend, trainer.network, recipe, *of)
+
+
+def fitted(
+    backend: Backend,
+    network: Network,
+    recipe: Recipe,
+    theta: np.ndarray,
+    state: OptimizerState,
+    history: History,
+    launches: dict[str, int],
+) -> Fitted:
+    """Return a network that ``backend`` has trained by ``recipe``."""
+    precision = "float64" if recipe.precision == "float64" else backend.precision
+    of = backend.name, backend.engine, precision, launches
+    return Fitted(network, theta, state, history, *of)

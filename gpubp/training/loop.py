@@ -102,9 +102,10 @@ class _Epochs:
             if progress.record(loss):
                 self.kept[...] = theta
             result = self.validate(trainer.parameters) if self.validate else None
-            improved, stopped = progress.end_epoch(result, trainer.state, rates)
+            improved, stop = progress.decide(result, trainer.state)
             if improved and self.best is not None:
-                self.best[...] = theta
+                self.best[...] = theta  # before the listener, which may interrupt
+            stopped = progress.report(result, rates, improved, stop)
             if stopped is not None:
                 return stopped
         return "max_epochs"

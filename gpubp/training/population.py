@@ -1,4 +1,4 @@
-"""`fit_population`: many networks trained together, each as `fit` would train it alone.
+"""`fit_population`: many networks trained together, each with the numbers of `fit` to rounding.
 
 Networks of one shape with equally many rows form a group. A group is trained as one network whose
 arrays have one more axis, in waves that fit in memory.
@@ -6,6 +6,7 @@ arrays have one more axis, in waves that fit in memory.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -22,10 +23,10 @@ from gpubp.training.data import CsrData, TakenRows, TrainingData
 from gpubp.training.fit import Fitted, Listeners, Start, check_precision, fit, step_settings
 from gpubp.training.history import History
 from gpubp.training.population_batches import Sources
+from gpubp.training.population_loop import MemberRun, OnFinished, Orders, PopulationLoop
 from gpubp.training.population_memory import most_networks
 from gpubp.training.progress import Progress
 from gpubp.training.recipe import Recipe
-from gpubp.training.together import OnFinished, Orders, Together, Trained
 from gpubp.training.validation import Validation, ValidationSet
 
 
@@ -50,8 +51,10 @@ class Member:
 def fit_population(
     backend: Backend, members: Sequence[Member], *, threads: int | None = None
 ) -> list[Fitted | None]:
-    """Train each of ``members`` as `fit` does; return the trained networks in the same order.
+    """Train ``members``; return the trained networks in the same order.
 
+    Each is equal to that of `fit`, up to rounding. Members must not share a generator, since its
+    draws would come in another order.
     threads : see `fit`.
 
     After an interrupt, the networks that were being trained have ``stopped_by`` "interrupt", and
@@ -72,22 +75,54 @@ def train_population(
     """Train like `fit_population`, but keep no trained network; return whether it was interrupted.
 
     on_finished : called with the index of each network and its `Fitted` when its training ends.
+
+    Raises KeyboardInterrupt if an interrupt comes before the first training.
     """
-    for group in _groups(members):
-        for wave in _waves(backend, members, group, threads):
-            if len(wave) == 1:
-                k = wave[0]
-                fitted = _fit_alone(backend, members[k], threads)
-                on_finished(k, fitted)
-                interrupted = fitted.stopped_by == "interrupt"
-            else:
-                interrupted = _fit_together(backend, members, wave, on_finished, threads)
-            if interrupted:
-                return True
+    ended: list[int] = []
+
+    def finished(k: int, fitted: Fitted) -> None:
+        ended.append(k)
+        on_finished(k, fitted)
+
+    try:
+        for group in _groups(members):
+            for wave in _waves(backend, members, group, threads):
+                if _is_interrupted(backend, members, wave, finished, threads):
+                    return True
+    except KeyboardInterrupt:  # while a wave was prepared
+        if not ended:
+            raise
+        return True
     return False
 
 
-def _fit_alone(backend: Backend, of: Member, threads: int | None) -> Fitted:
+def _is_interrupted(
+    backend: Backend,
+    members: Sequence[Member],
+    wave: list[int],
+    finished: OnFinished,
+    threads: int | None,
+) -> bool:
+    """Train the members of a wave, or of smaller ones; return whether there was an interrupt."""
+    if len(wave) > 1:
+        interrupted = _train_wave(backend, members, wave, finished, threads)
+        if interrupted is not None:
+            return interrupted
+        members[wave[0]].listeners.note(
+            f"{backend.name} has no room for {len(wave)} networks at once; they are trained in "
+            "smaller groups"
+        )
+        backend.free_unused()
+        half = len(wave) // 2
+        parts = wave[:half], wave[half:]
+        return any(_is_interrupted(backend, members, part, finished, threads) for part in parts)
+    fitted = fit_member(backend, members[wave[0]], threads)
+    finished(wave[0], fitted)
+    return fitted.stopped_by == "interrupt"
+
+
+def fit_member(backend: Backend, of: Member, threads: int | None) -> Fitted:
+    """Train one network alone, by `fit`."""
     given: dict[str, Any] = {"held": of.held, "start": of.start, "listeners": of.listeners}
     return fit(backend, of.network, of.loss, of.data, of.recipe, **given, threads=threads)
 
@@ -119,67 +154,82 @@ def _waves(
     backend: Backend, members: Sequence[Member], group: list[int], threads: int | None
 ) -> Iterator[list[int]]:
     """Yield the parts of a group that are trained at once."""
-    first = members[group[0]]
-    most = 1
+    first, most = members[group[0]], 1
     if len(group) > 1:
-        most = most_networks(
-            backend, first.network, first.recipe, first.data.n_rows, len(group), threads
-        )
+        of = first.network, first.recipe, first.data.n_rows, len(group)
+        most = most_networks(backend, *of, threads)
     for begin in range(0, len(group), most):
         yield group[begin : begin + most]
 
 
-def _fit_together(
+def _train_wave(
     backend: Backend,
     members: Sequence[Member],
     wave: list[int],
     finished: OnFinished,
     threads: int | None,
-) -> bool:
-    """Train the members of a wave at once; return whether there was an interrupt."""
+) -> bool | None:
+    """Train the members of a wave at once.
+
+    Return whether there was an interrupt; None if they do not fit in memory at once, and then
+    nothing has changed.
+    """
     of = [members[k] for k in wave]
     first, started = of[0], perf_counter()
     check_precision(backend, first.recipe)
+    generators = [each.start.rng for each in of if each.start]
+    states = [rng.get_state(legacy=False) for rng in generators]
     work = sum(each.batch_rows * each.network.n_parameters for each in of)
     with backend.in_use(threads, work):
-        networks = []
-        known: dict[Any, Orders] = {}
-        for place, (k, each) in enumerate(zip(wave, of, strict=True)):
-            networks.append(_begun(backend, each, k, place, known, started))
-        sources = Sources(backend, [each.data for each in of], first.recipe.dtype)
-        together = Together(
-            backend, first.network, first.loss, sources, first.recipe.batch_size, finished
-        )
-        return together.run(networks)
+        try:
+            known: dict[bytes, Orders] = {}
+            runs = [
+                _member_run(backend, each, k, place, known, started)
+                for place, (k, each) in enumerate(zip(wave, of, strict=True))
+            ]
+            sources = Sources(backend, [each.data for each in of], first.recipe.dtype)
+            shape = first.network, first.loss, sources, first.recipe.batch_size
+            loop = PopulationLoop(backend, *shape, runs, finished)
+        except MemoryError:
+            for rng, state in zip(generators, states, strict=True):
+                rng.set_state(state)
+            return None
+        return loop.run()
 
 
-def _begun(
-    backend: Backend, of: Member, number: int, place: int, known: dict[Any, Orders], started: float
-) -> Trained:
+def _member_run(
+    backend: Backend,
+    of: Member,
+    number: int,
+    place: int,
+    known: dict[bytes, Orders],
+    started: float,
+) -> MemberRun:
     """Return a member that is ready to be trained. known : the orders of others in its wave."""
-    recipe, network = of.recipe, of.network
+    recipe, network, held = of.recipe, of.network, of.held
     start = of.start or Start.new(network, recipe)
-    held = of.held
     check_fit(network, of.loss, of.data, held and held.rows, recipe, start.theta, start.state)
     settings = step_settings(recipe, start)
     history = (start.history or History()).copy()
-    validation = None
-    if held is not None:
-        validation = Validation(backend, network, of.loss, held.in_dtype(recipe, backend))
-        validation.upload_if_possible()
-    progress = Progress(recipe, history, of.data.n_rows, of.listeners.on_epoch, started)
-    orders = _orders(known, of.data.n_rows, recipe, start.rng)
-    return Trained(
-        number, place, recipe, start, settings, progress, validation, of.listeners, orders
+    rows = held and held.in_dtype(recipe, backend)
+    return MemberRun(
+        number=number,
+        place=place,
+        recipe=recipe,
+        start=start,
+        settings=settings,
+        progress=Progress(recipe, history, of.data.n_rows, of.listeners.on_epoch, started),
+        validation=rows and Validation(backend, network, of.loss, rows),
+        listeners=of.listeners,
+        orders=_orders(known, of.data.n_rows, recipe, start.rng),
     )
 
 
 def _orders(
-    known: dict[Any, Orders], rows: int, recipe: Recipe, rng: np.random.RandomState
+    known: dict[bytes, Orders], rows: int, recipe: Recipe, rng: np.random.RandomState
 ) -> Orders:
     """Return the orders drawn from ``rng``: those of a network whose generator draws the same."""
-    name, keys, *rest = rng.get_state()
-    key = recipe.shuffle, recipe.row_order, name, np.asarray(keys).tobytes(), *rest
+    key = pickle.dumps((recipe.shuffle, recipe.row_order, rng.get_state(legacy=False)))
     if key not in known:
         known[key] = Orders(rows, recipe, rng)
     return known[key]

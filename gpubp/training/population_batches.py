@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,35 +14,37 @@ from gpubp.training.batches import Batches, HashedOrder
 from gpubp.training.data import TakenRows, TrainingData, as_matrix
 
 
-@dataclass
-class NetworkRows:
-    """The rows of one network: indices of X and of the targets in the arrays of `Sources`."""
+class NetworkRows(NamedTuple):
+    """The rows of one network in the arrays of `Sources`.
+
+    X : (n,) int64, their indices in X. targets : the index of the first target; the others follow.
+    weights : (n,) or None.
+    """
 
     X: np.ndarray
-    targets: np.ndarray
+    targets: int
     weights: np.ndarray | None
 
 
 class Sources:
     """The data of several networks in two arrays, in which nothing is stored twice.
 
-    X : (…, d). targets : (…,) or (…, k). rows : those of each network.
+    X : (…, d). targets : (…,) or (…, k). rows : those of each network. same_rows : whether each
+    network has its targets at the indices of its rows.
     """
 
     def __init__(self, backend: Backend, data: Sequence[TrainingData], dtype: np.dtype) -> None:
         wholes, indices = zip(*(_whole(each.X) for each in data), strict=True)
-        X, first_X = _stacked([id(X) for X in wholes], wholes, dtype, backend)
+        self.X, first_X = _stacked([id(X) for X in wholes], wholes, dtype, backend)
         targets = [np.ascontiguousarray(each.targets_in(dtype)) for each in data]
-        keys = [target.tobytes() for target in targets]
+        keys = [sha256(target.data).digest() for target in targets]
         self.targets, first_target = _stacked(keys, targets, targets[0].dtype, backend)
-        self.X = X
-        self.rows = []
-        for k, each in enumerate(data):
-            own, n = indices[k], each.n_rows
-            places = np.arange(n) if own is None else own
-            target_places = first_target[k] + np.arange(n)
-            self.rows.append(NetworkRows(first_X[k] + places, target_places, each.weights))
-        self.same_rows = all(np.array_equal(rows.X, rows.targets) for rows in self.rows)
+        self.rows: list[NetworkRows] = []
+        self.same_rows = True
+        for first, own, target, each in zip(first_X, indices, first_target, data, strict=True):
+            places = first + (np.arange(each.n_rows) if own is None else own)
+            self.rows.append(NetworkRows(places, target, each.weights))
+            self.same_rows &= np.array_equal(places, np.arange(target, target + each.n_rows))
 
 
 def _whole(X: Array) -> tuple[Array, np.ndarray | None]:
@@ -80,7 +83,7 @@ class PopulationBatches(Batches):
         weighted, lead = first.weights is not None, (len(rows),)
         self._begin(backend, len(first.X), dtype, Y, batch_size, weighted, lead)
         self._X_rows = np.stack([each.X for each in rows])
-        self._target_rows = np.stack([each.targets for each in rows])
+        self._first_targets = np.array([each.targets for each in rows])
         # Networks with and without weights are not together.
         weights = [each.weights for each in rows if each.weights is not None]
         self._weights = np.stack(weights).astype(np.float64) if weights else None
@@ -116,11 +119,11 @@ class PopulationBatches(Batches):
             orders = [np.arange(self.n_rows)] * len(self._X_rows)
         self._is_planned = True
         permutations = self._permutations(orders)
-        self._plan_rows(self.order, permutations, self._X_rows)
+        self._plan_rows(self.order, np.take_along_axis(self._X_rows, permutations, axis=1))
         if self.target_order is not self.order:
-            self._plan_rows(self.target_order, permutations, self._target_rows)
+            self._plan_rows(self.target_order, permutations + self._first_targets[:, None])
         if self._planned is not None:
-            self._plan_rows(self._planned, permutations, None)
+            self._plan_rows(self._planned, permutations)
         self._sums = self._plan_weights(permutations)
         return self._sums
 
@@ -139,13 +142,11 @@ class PopulationBatches(Batches):
         PERMUTE.numpy(np, keys, ROUNDS, self.n_rows, rows)
         return rows
 
-    def _plan_rows(self, out: Array, permutations: np.ndarray, rows: np.ndarray | None) -> None:
-        """Write the permuted ``rows`` (P, n) to ``out``, step by step; None: the permutations."""
-        if rows is not None:
-            permutations = np.take_along_axis(rows, permutations, axis=1)
+    def _plan_rows(self, out: Array, rows: np.ndarray) -> None:
+        """Write ``rows`` (P, n), which are in the order of training, to ``out`` step by step."""
         on_host = isinstance(out, np.ndarray)
         host = out if on_host else np.zeros(out.shape, np.int64)
-        self._set(host, permutations)
+        self._set(host, rows)
         if not on_host:
             out[...] = self.backend.asarray(host)
 

@@ -27,11 +27,15 @@ def most_networks(
     threads: int | None,
 ) -> int:
     """Return how many of ``networks`` networks of this shape are trained at once; at least 1."""
-    step, whole = _bytes(network, recipe, n_rows)
+    step, kept, plan = _bytes(network, recipe, n_rows)
     if backend.engine == "numpy":
         return max(1, min(networks, CACHE_BYTES // step))
-    free = backend.memory().free or _free_memory()
-    most = max(1, min(networks, int(PART * free) // whole))
+    on_device = backend.memory().free
+    host = plan if on_device is not None else step + kept + plan
+    most = int(PART * _free_memory()) // host
+    if on_device is not None:
+        most = min(most, int(PART * on_device) // (step + kept + 16 * n_rows))
+    most = max(1, min(networks, most))
     work = min(recipe.batch_size, n_rows) * network.n_parameters
     if backend.engine == "compiled" and work > ONE_WORKER_LIMIT:
         # All workers have as many networks; those that are left have all workers one by one.
@@ -40,15 +44,15 @@ def most_networks(
     return most
 
 
-def _bytes(network: Network, recipe: Recipe, n_rows: int) -> tuple[int, int]:
-    """Return the bytes of one network that a step uses, and all of it."""
+def _bytes(network: Network, recipe: Recipe, n_rows: int) -> tuple[int, int, int]:
+    """Return the bytes of one network: those of a step, kept next to them, and on the host."""
     item, rows = recipe.dtype.itemsize, min(recipe.batch_size, n_rows)
-    theta = network.theta_size(recipe.dtype)
-    vectors = 2 + len(recipe.optimizer.state_names)
+    theta = item * network.theta_size(recipe.dtype)
     widths = network.sizes[0] + 3 * sum(network.sizes[1:])
-    step = item * (vectors * theta + rows * widths)
-    # In addition the best and the lowest parameters, packed weights, and the order of the rows.
-    return step, step + item * 4 * theta + 16 * n_rows
+    step = (2 + len(recipe.optimizer.state_names)) * theta + item * rows * widths
+    # Kept: the lowest and the best parameters, and packed weights twice. On the host: six arrays
+    # of int64 indices, those of the rows, of their permutation and of the order; and parameters.
+    return step, 4 * theta, 48 * n_rows + 4 * theta
 
 
 def _free_memory() -> int:

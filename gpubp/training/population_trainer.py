@@ -18,19 +18,20 @@ class PopulationTrainer(Trainer):
 
     batches: PopulationBatches
 
-    def epochs(
+    def train_each(
         self,
         orders: Sequence[np.ndarray | HashedOrder],
         rates: Sequence[float | np.ndarray],
     ) -> np.ndarray:
-        """Train each network on its rows once; return the mean losses with the penalty, (P,).
+        """Train each network for one epoch; return the mean losses with the penalty, (P,).
 
         orders, rates : for each network; see `Trainer.epoch`. The loss of a network is NaN if one
         of its parameters is NaN or infinite.
         """
-        self._upload(self.batches.plan_each(orders), rates)
-        self._run()
-        return self._sums.read_each(self.theta.sum(axis=-1, dtype=np.float64))
+        with np.errstate(all="ignore"):
+            self._upload(self.batches.plan_each(orders), rates)
+            self._run()
+            return self._sums.read_each(self.theta.sum(axis=-1, dtype=np.float64))
 
     def keep(self, chosen: np.ndarray, kept: Array) -> None:
         """Copy the parameters of the ``chosen`` networks (P,) bool into ``kept`` (P, size)."""

@@ -59,10 +59,10 @@ class PopulationValidation:
         ]
 
 
-def can_be_together(network: Network, each: Sequence[Validation | None]) -> bool:
+def can_be_together(network: Network, each: Sequence[Validation]) -> bool:
     """Return whether a `PopulationValidation` is possible and has a bounded size."""
-    if any(of is None or not of.is_dense for of in each):
+    if not all(of.is_dense for of in each):
         return False
-    rows = {of.n_rows for of in each if of is not None}
+    rows = {of.n_rows for of in each}
     size = max(rows) * (sum(network.sizes) + 3 * network.sizes[-1]) * 8
     return len(rows) == 1 and size <= MOST_BYTES and size * len(each) <= MOST_IN_ALL

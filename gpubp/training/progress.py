@@ -39,7 +39,8 @@ class Progress:
     def record(self, loss: float) -> bool:
         """Record the loss of an epoch; return whether its parameters are to be kept.
 
-        They are restored after a divergence, so those of the last epoch are not needed.
+        They are restored after a divergence. After the last epoch nothing can diverge, so no copy
+        is needed.
         """
         history = self.history
         history.epochs += 1
@@ -49,21 +50,15 @@ class Progress:
         self.lowest = loss if lowest else self.lowest
         return lowest and history.epochs < self.recipe.epochs
 
-    def end_epoch(
-        self,
-        result: ValidationResult | None,
-        state: OptimizerState,
-        rates: float | np.ndarray,
-    ) -> tuple[bool, StoppedBy | None]:
-        """End a recorded epoch; return whether it is the best so far, and why training stops.
+    def decide(self, result: ValidationResult | None, state: OptimizerState) -> tuple[bool, bool]:
+        """Return whether the recorded epoch is the best so far, and whether training stops.
 
         result : of the validation; None without it, and then the loss decides.
-        state : its rate is set for the next epoch. rates : the rates of this epoch.
+        state : its rate is set for the next epoch.
         """
         history = self.history
-        loss = history.losses[-1]
         if result is None:
-            value, best = -loss, -history.best_loss
+            value, best = -history.losses[-1], -history.best_loss
         else:
             value, best = result.score, history.best_score
             history.scores.append(result.score)
@@ -74,16 +69,30 @@ class Progress:
             history.best_loss = -decision.best
         else:
             history.best_score = decision.best
+        return decision.improved, decision.stop
+
+    def report(
+        self,
+        result: ValidationResult | None,
+        rates: float | np.ndarray,
+        improved: bool,
+        stop: bool,
+    ) -> StoppedBy | None:
+        """Call the listener after an epoch; return why training stops, or None if it goes on.
+
+        rates : the learning rates of the epoch. improved, stop : the result of `decide`.
+        """
+        history = self.history
         last = history.epochs == self.recipe.epochs
         stopped: StoppedBy | None = "max_epochs" if last else None
-        if decision.stop:
+        if stop:
             stopped = "no_improvement"
         if self.on_epoch is not None and self.on_epoch(
             Epoch(
                 number=history.epochs,
-                loss=loss,
+                loss=history.losses[-1],
                 score=None if result is None else result.score,
-                best=decision.improved,
+                best=improved,
                 rate=float(np.ravel(rates)[-1]),
                 seconds=perf_counter() - self.started,
                 rows=self.rows,
@@ -92,4 +101,4 @@ class Progress:
             )
         ):
             stopped = "callback"
-        return decision.improved, stopped
+        return stopped

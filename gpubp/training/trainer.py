@@ -60,7 +60,7 @@ class Trainer:
         self._sums = EpochSums(backend, batches, theta.shape[-1])
         rows = -(-batches.batch_size // parts)
         self._masks = self._make_masks(rows, dtype)
-        self.trained = [0 if of.dropout is None else of.dropout.trained for of in each]
+        self.rows_seen = [0 if of.dropout is None else of.dropout.trained for of in each]
         limits = np.array([np.inf if of.clip_norm is None else of.clip_norm for of in each])
         self._clip: Clipping | None = None
         if np.isfinite(limits).any():
@@ -190,7 +190,7 @@ class Trainer:
             self._tail()
         for k, of in enumerate(self.each):
             of.state.updates += batches.steps
-            self.trained[k] += batches.n_rows
+            self.rows_seen[k] += batches.n_rows
 
     def plan_epoch(
         self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None
@@ -200,7 +200,7 @@ class Trainer:
 
     def _upload(self, weights: np.ndarray, rates: Sequence[float | np.ndarray]) -> None:
         self._plan.upload(rates, weights)
-        self._masks.plan(self.trained)
+        self._masks.plan(self.rows_seen)
         self._sums.clear()
 
     def read_loss(self) -> float:

@@ -15,7 +15,7 @@ from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.losses import LOSSES, Loss, make_loss
 from gpubp.backprop.network import Network
-from gpubp.training import together
+from gpubp.training import population, population_loop
 from gpubp.training.data import TrainingData
 from gpubp.training.fit import Fitted, Listeners, Start, fit
 from gpubp.training.history import Epoch
@@ -219,13 +219,13 @@ def test_stopped_networks_cost_nothing_once_they_are_repacked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes: list[int] = []
-    made = together.PopulationTrainer.__init__
+    made = population_loop.PopulationTrainer.__init__
 
     def note(self: Any, *args: Any, **options: Any) -> None:
         made(self, *args, **options)
         sizes.append(len(self.each))
 
-    monkeypatch.setattr(together.PopulationTrainer, "__init__", note)
+    monkeypatch.setattr(population_loop.PopulationTrainer, "__init__", note)
     check_equal(NumpyBackend(), [member(k, epochs=1 + k) for k in range(P)])
     assert sizes == [5, 3, 2, 1]  # 5 and 4, 3, 2, 1
 
@@ -279,6 +279,54 @@ def test_an_interrupt_keeps_what_there_is(backend: Backend) -> None:
     assert np.isfinite(found[2].theta).all()
 
 
+def test_the_best_of_an_epoch_is_kept_before_its_listener_interrupts(backend: Backend) -> None:
+    def interrupt(epoch: Epoch) -> bool:
+        raise KeyboardInterrupt
+
+    quiet = member(0, held=True, learning_rate=0.02)
+    loud = [replace(quiet, listeners=Listeners(on_epoch=interrupt))] * 2
+    after_one = fit_population(
+        backend, [replace(quiet, recipe=replace(quiet.recipe, epochs=1))] * 2
+    )
+    for found in (fit_population(backend, loud), fit_population(backend, loud[:1])):
+        for one, wanted in zip(found, after_one, strict=False):
+            assert one is not None
+            assert wanted is not None
+            assert one.stopped_by == "interrupt"
+            assert_allclose(one.history.best_score, wanted.history.best_score, 1e-12)
+            assert_allclose(one.theta, wanted.theta, 1e-12, 1e-12)
+
+
+def test_an_interrupt_between_waves_keeps_the_networks_of_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepared = population._member_run
+
+    def interrupt(backend: Any, of: Any, number: int, *others: Any) -> Any:
+        if number == 2:
+            raise KeyboardInterrupt
+        return prepared(backend, of, number, *others)
+
+    monkeypatch.setattr(population, "most_networks", lambda *_: 2)
+    monkeypatch.setattr(population, "_member_run", interrupt)
+    found = fit_population(NumpyBackend(), [member(k) for k in range(4)])
+    assert [each is not None for each in found] == [True, True, False, False]
+    monkeypatch.setattr(population, "most_networks", lambda *_: 4)
+    with pytest.raises(KeyboardInterrupt):
+        fit_population(NumpyBackend(), [member(k) for k in range(4)])
+
+
+def test_generators_end_where_those_of_fit_end(backend: Backend) -> None:
+    """Also of a network that stops early, and of networks with equal orders."""
+    members = [member(k, seed=3, epochs=2 + k, dropout=(0.0, 0.1, 0.0)) for k in range(3)]
+    starts = [Start.new(each.network, each.recipe) for each in members]
+    fit_population(backend, [replace(m, start=s) for m, s in zip(members, starts, strict=True)])
+    for each, start in zip(members, starts, strict=True):
+        own = Start.new(each.network, each.recipe)
+        fit(backend, each.network, each.loss, each.data, each.recipe, start=own)
+        assert start.rng.randint(1 << 30) == own.rng.randint(1 << 30)
+
+
 def test_mistakes_have_the_messages_of_fit() -> None:
     wrong = replace(member(1), network=Network((7, 3), ()))
     with pytest.raises(ValueError, match=r"data.X has 6 columns, but the network has 7 inputs"):
@@ -299,13 +347,13 @@ PLANTED: dict[str, tuple[Any, str, Callable[..., Any]]] = {
         lambda self, weights, rates: _upload(self, weights, [rates[0]] * len(rates)),
     ),
     "the best of another": (
-        together.PopulationTrainer,
+        population_loop.PopulationTrainer,
         "keep",
         lambda self, chosen, kept: _keep(self, np.roll(chosen, 1), kept),
     ),
 }
 _set, _upload = PopulationBatches._set, Trainer._upload
-_keep = together.PopulationTrainer.keep
+_keep = population_loop.PopulationTrainer.keep
 
 
 @pytest.mark.parametrize("bug", PLANTED)
@@ -323,4 +371,5 @@ def test_the_rows_are_not_copied() -> None:
     assert sources.X is X
     for k, rows in enumerate(sources.rows):
         assert_array_equal(sources.X[rows.X], X[rows_of(k)])
-        assert_array_equal(sources.targets[rows.targets], CLASSES[rows_of(k)])
+        of_its_own = sources.targets[rows.targets :][:ROWS]
+        assert_array_equal(of_its_own, CLASSES[rows_of(k)])

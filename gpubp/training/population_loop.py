@@ -1,0 +1,259 @@
+"""The training loop of a population: networks of one shape, epoch after epoch, until all stop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+
+from gpubp.backends.protocol import Array, Backend
+from gpubp.backprop.losses import Loss
+from gpubp.backprop.network import Network
+from gpubp.training.batches import HashedOrder
+from gpubp.training.epoch_plan import StepSettings
+from gpubp.training.fit import Fitted, Listeners, Start, fitted
+from gpubp.training.history import StoppedBy, ValidationResult
+from gpubp.training.loop import forget_scores_of_others, row_orders
+from gpubp.training.population_batches import PopulationBatches, Sources
+from gpubp.training.population_trainer import PopulationTrainer
+from gpubp.training.population_validation import PopulationValidation, can_be_together
+from gpubp.training.progress import Progress
+from gpubp.training.recipe import Recipe
+from gpubp.training.validation import Validation
+
+# The networks that still train are copied to smaller arrays when they are at most this part.
+REPACK = 0.75
+
+Order = np.ndarray | HashedOrder
+OnFinished = Callable[[int, Fitted], None]
+
+
+class Orders:
+    """The row orders of networks whose generators are in the same state: drawn once for all.
+
+    rng : is not changed; ``self.rng`` is a copy that has drawn the orders so far.
+    """
+
+    def __init__(self, rows: int, recipe: Recipe, rng: np.random.RandomState) -> None:
+        self.rng = copy.deepcopy(rng)
+        self._orders: Iterator[Order] = row_orders(rows, recipe, self.rng)
+        self._epoch = 0
+        self._order: Order = np.arange(0)
+
+    def of(self, epoch: int) -> Order:
+        """Return the order of ``epoch``, counted from 1; call it for one epoch after the other."""
+        if epoch > self._epoch:
+            self._order, self._epoch = next(self._orders), epoch
+        return self._order
+
+
+@dataclass
+class MemberRun:
+    """One network of the population during training.
+
+    number : in the population. place : of its rows in the `Sources`.
+    """
+
+    number: int
+    place: int
+    recipe: Recipe
+    start: Start
+    settings: StepSettings
+    progress: Progress
+    validation: Validation | None
+    listeners: Listeners
+    orders: Orders
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """The networks that are in the arrays of ``trainer``, some of which may have stopped.
+
+    kept, best : (P, size), parameters of the epochs with the lowest loss and with the best score.
+    """
+
+    runs: list[MemberRun]
+    trainer: PopulationTrainer
+    kept: Array
+    best: Array
+    stopped: np.ndarray
+    validation: PopulationValidation | None
+
+
+class PopulationLoop:
+    """Trains networks of one shape, each by its own recipe on its own rows of ``sources``.
+
+    finished : called with the number of each network and its `Fitted` when its training ends.
+
+    Raises MemoryError if the networks do not fit in memory at once.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        network: Network,
+        loss: Loss,
+        sources: Sources,
+        batch_size: int,
+        runs: list[MemberRun],
+        finished: OnFinished,
+    ) -> None:
+        self._backend, self._network, self._loss = backend, network, loss
+        self._sources, self._batch_size, self._finished = sources, batch_size, finished
+        self._epoch_number = 0
+        theta = np.stack([each.start.theta for each in runs])
+        self._packed = self._pack(runs, theta, kept=theta, best=theta)
+
+    def run(self) -> bool:
+        """Train until all networks have stopped; return whether there was an interrupt."""
+        try:
+            self._begin()
+            while not self._packed.stopped.all():
+                self._epoch()
+                if 0 < (~self._packed.stopped).mean() <= REPACK:
+                    self._repack()
+        except KeyboardInterrupt:
+            for k in np.flatnonzero(~self._packed.stopped).tolist():
+                self._interrupt(k)
+            return True
+        return False
+
+    def _pack(
+        self,
+        runs: list[MemberRun],
+        theta: np.ndarray,
+        *,
+        kept: np.ndarray,
+        best: np.ndarray,
+        rows_seen: list[int] | None = None,
+    ) -> _Packed:
+        """Return the networks of ``runs`` in arrays (P, size) of their own.
+
+        rows_seen : for each network, the rows trained on so far; None for the start.
+        """
+        backend, of = self._backend, (self._backend, self._network, self._loss)
+        places, settings = [run.place for run in runs], [run.settings for run in runs]
+        batches = PopulationBatches(backend, self._sources, places, self._batch_size)
+        trainer = PopulationTrainer(*of, theta, batches, settings)
+        trainer.rows_seen = rows_seen or trainer.rows_seen
+        copies = trainer.copy_theta(), trainer.copy_theta()
+        for array, values in zip(copies, (kept, best), strict=True):
+            array[...] = backend.asarray(values)
+        validation, each = None, [run.validation for run in runs if run.validation]
+        if len(each) == len(runs) and can_be_together(self._network, each):
+            validation = PopulationValidation(*of, trainer, each)
+        else:
+            for one in each:
+                one.upload_if_possible()
+        return _Packed(runs, trainer, *copies, np.zeros(len(runs), bool), validation)
+
+    def _begin(self) -> None:
+        for run in self._packed.runs:
+            if run.listeners.on_start is not None:
+                run.listeners.on_start(partial(self._snapshot, run))
+            run.progress.begin()
+        for k, run in enumerate(self._packed.runs):
+            if run.validation is not None:
+                forget_scores_of_others(run.progress.history, run.validation, self._parameters(k))
+
+    def _parameters(self, k: int) -> Array:
+        return self._network.views(self._packed.trainer.theta[k])
+
+    def _epoch(self) -> None:
+        """Train for one epoch, and end the training of networks that have a reason to stop."""
+        packed, trainer = self._packed, self._packed.trainer
+        self._epoch_number += 1
+        orders = [run.orders.of(self._epoch_number) for run in packed.runs]
+        steps = trainer.batches.steps
+        rates = [
+            run.recipe.rates(self._epoch_number - 1, steps, run.settings.state.rate)
+            for run in packed.runs
+        ]
+        losses = trainer.train_each(orders, rates)
+        finite = np.isfinite(losses)
+        going = ~packed.stopped & finite
+        lowest = [
+            bool(goes) and run.progress.record(loss)
+            for run, loss, goes in zip(packed.runs, losses.tolist(), going, strict=True)
+        ]
+        trainer.keep(np.array(lowest), packed.kept)
+        for k in np.flatnonzero(~packed.stopped & ~finite).tolist():
+            self._diverge(k)
+        self._end_epoch(going, rates)
+
+    def _end_epoch(self, going: np.ndarray, rates: list[float | np.ndarray]) -> None:
+        """Validate the networks that are ``going`` (P,), keep the best, and tell the listeners."""
+        packed, results = self._packed, self._validate(going)
+        stops: dict[int, bool] = {}
+        improved = np.zeros(len(going), bool)
+        for k in np.flatnonzero(going).tolist():
+            run = packed.runs[k]
+            improved[k], stops[k] = run.progress.decide(results[k], run.settings.state)
+        validated = np.array([run.validation is not None for run in packed.runs])
+        packed.trainer.keep(improved & validated, packed.best)
+        # A listener may interrupt. Then the best parameters are those of the best score.
+        for k, stop in stops.items():
+            outcome = results[k], rates[k], bool(improved[k]), stop
+            if (reason := packed.runs[k].progress.report(*outcome)) is not None:
+                self._finish(k, reason)
+
+    def _validate(self, chosen: np.ndarray) -> list[ValidationResult | None]:
+        """Return the validation results of the ``chosen`` networks (P,); None without any."""
+        if self._packed.validation is not None:
+            return self._packed.validation(chosen)
+        return [
+            run.validation(self._parameters(k)) if run.validation and chosen[k] else None
+            for k, run in enumerate(self._packed.runs)
+        ]
+
+    def _diverge(self, k: int) -> None:
+        packed = self._packed
+        theta, history = packed.trainer.theta, packed.runs[k].progress.history
+        with np.errstate(all="ignore"):
+            history.finite_weights = bool(np.isfinite(float(theta[k].sum(dtype=np.float64))))
+        theta[k] = packed.kept[k]
+        self._finish(k, "non_finite")
+
+    def _interrupt(self, k: int) -> None:
+        theta = self._packed.trainer.theta
+        if not np.isfinite(self._backend.to_numpy(theta[k])).all():
+            theta[k] = self._packed.kept[k]
+        self._finish(k, "interrupt")
+
+    def _finish(self, k: int, reason: StoppedBy) -> None:
+        """End the training of network ``k``; in the arrays it goes on until they are repacked."""
+        packed = self._packed
+        run, history = packed.runs[k], packed.runs[k].progress.history
+        history.stopped_by, history.seconds = reason, perf_counter() - run.progress.started
+        if run.validation is not None and history.best_score > -np.inf:
+            packed.trainer.theta[k] = packed.best[k]
+        packed.stopped[k] = True
+        run.start.rng.set_state(run.orders.rng.get_state(legacy=False))
+        self._finished(run.number, self._fitted(k))
+
+    def _snapshot(self, run: MemberRun) -> Fitted:
+        """Return the current state of a network that is being trained."""
+        return self._fitted(next(k for k, of in enumerate(self._packed.runs) if of is run)).copy()
+
+    def _fitted(self, k: int) -> Fitted:
+        packed, network = self._packed, self._network
+        run, trainer = packed.runs[k], packed.trainer
+        theta = np.array(self._backend.to_numpy(trainer.theta[k]))
+        of = theta, trainer.host_state_of(k), run.progress.history, trainer.launches
+        return fitted(self._backend, network, run.recipe, *of)
+
+    def _repack(self) -> None:
+        """Go on with the networks that still train, in smaller arrays."""
+        packed = self._packed
+        going, trainer = np.flatnonzero(~packed.stopped).tolist(), packed.trainer
+        arrays = trainer.theta, packed.kept, packed.best
+        theta, kept, best = (self._backend.to_numpy(array)[going] for array in arrays)
+        for k in going:
+            packed.runs[k].settings.state = trainer.host_state_of(k)
+        runs, rows_seen = [packed.runs[k] for k in going], [trainer.rows_seen[k] for k in going]
+        # One assignment: an interrupt finds the old arrays or the new ones.
+        self._packed = self._pack(runs, theta, kept=kept, best=best, rows_seen=rows_seen)
