@@ -79,8 +79,11 @@ class _Batch:
     sums: list[Product] = field(default_factory=list)
 
 
-def cut(ops: list[Op]) -> Phases:
-    """Return the phases of a step; raise `Unplanned` where it has another form."""
+def cut(ops: list[Op], networks: int = 1) -> Phases:
+    """Return the phases of a step; raise `Unplanned` where it has another form.
+
+    networks : of which the step is that of the first; there is room for the packed matrices of all.
+    """
     batches, rest = _split(ops)
     if not batches:
         raise Unplanned("it has no product")
@@ -88,8 +91,9 @@ def cut(ops: list[Op]) -> Phases:
     phases: list[Phase] = []
     _check_sums([op for batch in batches for op in batch.sums])
     for batch in batches:
-        deltas = {op.B.ctypes.data: packed(op.B, False) for op in batch.sums if op.B.shape[1] > 1}
-        phases.append(Phase(_row_tiles(batch.rows, packs, list(deltas.values()))))
+        wide = [op.B for op in batch.sums if op.B.shape[1] > 1]
+        deltas = {B.ctypes.data: packed(B, False, networks) for B in wide}
+        phases.append(Phase(_row_tiles(batch.rows, packs, list(deltas.values()), networks)))
         if batch.sums:
             phases.append(Phase(_sum_tiles(batch.sums, _tiles_of(batch.sums), deltas)))
     _add_updates(phases, batches, rest, packs)
@@ -101,7 +105,7 @@ def cut(ops: list[Op]) -> Phases:
 
 def _split(ops: list[Op]) -> tuple[list[_Batch], list[Op]]:
     """Return the batches, whose rows are independent, and the ops after their last sum."""
-    sums = [op for op in ops if isinstance(op, Product) and is_sum(op, ops)]
+    sums = [op for op in ops if isinstance(op, Product) and _is_sum(op, ops)]
     last = ops.index(sums[-1]) + 1 if sums else len(ops)
     if any(isinstance(op, HostCall) for op in ops[:last]):
         raise Unplanned("it calls the host before its gradient is complete")
@@ -116,7 +120,7 @@ def _split(ops: list[Op]) -> tuple[list[_Batch], list[Op]]:
     return [batch for batch in batches if batch.rows], ops[last:]
 
 
-def is_sum(op: Product, ops: list[Op]) -> bool:
+def _is_sum(op: Product, ops: list[Op]) -> bool:
     """Return whether a product sums over rows: its B is what ops before it wrote row by row."""
     before = ops[: ops.index(op)]
     return any(overlap([extent(op.B)], other.writes) for other in before)
@@ -126,10 +130,12 @@ def _overwrites(op: Op, done: Op) -> bool:
     return overlap(op.writes, [*done.reads, *done.writes]) or overlap(op.reads, done.writes)
 
 
-def _row_tiles(ops: list[Op], packs: list[Packed], deltas: list[Packed]) -> list[list[Piece]]:
+def _row_tiles(
+    ops: list[Op], packs: list[Packed], deltas: list[Packed], networks: int
+) -> list[list[Piece]]:
     """Return tiles of rows: each of all ``ops``, then its rows of each delta packed for the sums.
 
-    packs : takes the weights that the products read packed.
+    packs : takes the weights that the products read packed. networks : see `cut`.
     """
     products = [op for op in ops if isinstance(op, Product)]
     if not products:
@@ -139,7 +145,8 @@ def _row_tiles(ops: list[Op], packs: list[Packed], deltas: list[Packed]) -> list
     tiles: list[list[Piece]] = [[] for _ in range(-(-rows // most))]
     size = -(-rows // len(tiles))
     calls = [
-        rows_product(op, rows, packs) if isinstance(op, Product) else op.call for op in ops
+        _rows_product(op, rows, packs, networks) if isinstance(op, Product) else op.call
+        for op in ops
     ] + [pack_call(each) for each in deltas]
     for call in calls:
         if call is None or call.elements % rows:
@@ -151,11 +158,7 @@ def _row_tiles(ops: list[Op], packs: list[Packed], deltas: list[Packed]) -> list
     return tiles
 
 
-def rows_product(op: Product, rows: int, packs: list[Packed], networks: int = 1) -> Call:
-    """Return the call of a product that goes by ``rows`` rows.
-
-    packs : takes B if the call reads it packed, with room for so many ``networks``.
-    """
+def _rows_product(op: Product, rows: int, packs: list[Packed], networks: int) -> Call:
     if op.transpose_a or len(op.out) != rows:
         raise Unplanned("a product does not go by rows")
     if op.A.shape[1] > MOST_SUMMED:
