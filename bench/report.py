@@ -153,6 +153,8 @@ def _notes(pairs: Sequence[tuple[Case, Row]]) -> Iterator[str]:
         yield reason + (f" ({', '.join(dict.fromkeys(networks))})" if networks else "")
     if any(row.figures.get("disturbed_rounds") for _, row in pairs):
         yield "* other processes kept cores busy in a round: do not trust it"
+    if any(case.population > 1 for case, _ in pairs):
+        yield "network-steps/s: training steps per second, summed over the networks"
     yield "us/step: median of the rounds (or epochs); spread: their quartile distance / median"
     yield "x peer: rows/s divided by that peer's rows/s, median of the ratios within each round"
     yield "of products, of bytes: time of only the matrix products, or of a copy, / time of the row"

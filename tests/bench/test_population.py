@@ -169,6 +169,7 @@ def test_table_and_page_have_network_steps() -> None:
     assert "3 networks, drawn from seed 0, 40 rows, 2 epochs, 6 steps each" in lines[1]
     assert lines[2].split()[-1] == "network-steps/s"
     assert lines[3].split()[-1] == "18"
+    assert "network-steps/s: training steps per second, summed over the networks" in lines
     page = bench_page(a_part())
     assert "summed over the networks" in page
     assert ">network-steps/s</th>" in page
