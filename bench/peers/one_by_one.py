@@ -20,7 +20,7 @@ class OneByOne:
         self.networks = len(self._members)
         self.remark = ""
         if self.networks < workload.population:
-            self.remark = f"times {self.networks} of the {workload.population} networks"
+            self.remark = f"{self.networks} networks are timed, and the time scaled to all"
 
     def fit(self, epochs: int) -> np.ndarray:
         """Train each network from its initial weights; return the losses (epochs, networks)."""

@@ -95,7 +95,7 @@ def test_the_time_of_some_networks_is_scaled_to_all(monkeypatch: pytest.MonkeyPa
     case = replace(CASE, population=5 * SAMPLE)
     learner = OneByOne(lambda one, epochs: [float(one.seed)] * epochs, case.workload)
     assert learner.networks == SAMPLE
-    assert learner.remark == f"times {SAMPLE} of the {5 * SAMPLE} networks"
+    assert learner.remark == f"{SAMPLE} networks are timed, and the time scaled to all"
     times = iter([0.0, 1.0])
     with monkeypatch.context() as patch:
         patch.setattr(measurement, "perf_counter", lambda: next(times))
