@@ -34,6 +34,7 @@ class Case:
     epochs : epochs of a fit; with mode "epochs", the least number of timed epochs.
     rate : learning rate. seconds : shortest time of a measurement.
     vary : the quantity that grows from case to case of this network, for plots; "" for none.
+    population : number of networks that are trained, each from its own seed; steps are summed.
     """
 
     network: str
@@ -52,11 +53,14 @@ class Case:
     seed: int = 0
     seconds: float = 0.5
     vary: Vary = ""
+    population: int = 1
 
     @property
     def name(self) -> str:
         """The name, equal for all peers, such as "S 64-100-10 b200 adam float32 cpu"."""
         sizes = "-".join(map(str, self.sizes))
+        if self.population > 1:
+            sizes += f" x{self.population}"
         return f"{self.network} {sizes} b{self.batch} {self.how} {self.precision} {self.device}"
 
     @property
@@ -78,14 +82,15 @@ class Case:
 
     @property
     def steps(self) -> int:
-        """Steps of a fit or an epoch, or calls of predict."""
+        """Steps of a fit of all networks or of an epoch, or calls of predict."""
         each = -(-self.rows // self.batch)
-        return each * self.epochs if self.mode == "training" else each
+        return each * self.epochs * self.population if self.mode == "training" else each
 
     @property
     def rows_in_all(self) -> int:
         """Number of rows that a fit, an epoch or inference processes."""
-        return self.rows * self.epochs if self.mode == "training" else self.rows
+        in_all = self.rows * self.epochs * self.population
+        return in_all if self.mode == "training" else self.rows
 
     @property
     def workload(self) -> Workload:
@@ -106,6 +111,7 @@ class Case:
             solver=self.solver,
             loss=self.loss,
             dataset=self.dataset,
+            population=self.population,
         )
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpubp.bench.cases import FLOOR
-from gpubp.bench.results import Part, Row, find
+from gpubp.bench.results import OURS, Part, Row, find
 
 Outcome = Literal["faster", "slower", "same", "unclear", "lost", "new", "differs"]
 
@@ -131,4 +131,4 @@ def comparison_table(old: Part, new: Part, changes: Sequence[Change]) -> str:
 
 def has_become_worse(changes: Sequence[Change]) -> bool:
     """Return whether gpubp is slower in a case, or a case of gpubp is missing."""
-    return any(c.result in ("slower", "lost") and c.peer == Row.peer for c in changes)
+    return any(c.result in ("slower", "lost") and c.peer in OURS for c in changes)

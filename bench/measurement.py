@@ -10,10 +10,11 @@ import os
 import statistics
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,11 +22,13 @@ from gpubp.backends.blas_threads import usable_cores
 from gpubp.bench.cases import FLOOR, Case
 from gpubp.bench.isolation import measured, own_stdout
 from gpubp.bench.peers import PEERS
-from gpubp.bench.peers.protocol import Learner, Session
+from gpubp.bench.peers.protocol import Learner, Peer, PopulationLearner, Session
 from gpubp.bench.results import Row, SkippedError, Timing, row_to_json
 from gpubp.bench.timing import time_calls
 from gpubp.bench.usage import OtherLoad, PeakMemory
-from gpubp.bench.workloads import LOSS_TOLERANCE
+from gpubp.bench.workloads import LOSS_TOLERANCE, SAMPLE, Workload
+
+Losses = TypeVar("Losses")
 
 
 def measure(case: Case) -> Row:
@@ -43,24 +46,52 @@ def measure(case: Case) -> Row:
     peer = PEERS[case.peer]
     if why := peer.available(case.device):
         raise SkippedError(why)
-    on_device = case.mode in ("epochs", "forward")
     started = perf_counter()
-    with (peer.session if on_device else peer.learner)(case.workload, case.device) as subject:
+    with _prepare(case, peer)(case.workload, case.device) as subject:
         figures = {"prepare_seconds": perf_counter() - started}
-        row = _MODES[case.mode](case, subject)
+        measure_mode = _population if case.population > 1 else _MODES[case.mode]
+        row = measure_mode(case, subject)
         return replace(row, reason=subject.remark, figures=row.figures | figures)
+
+
+def _prepare(case: Case, peer: Peer) -> Callable[[Workload, str], AbstractContextManager[Any]]:
+    """Return the method of ``peer`` that prepares what ``case`` measures."""
+    if case.population > 1:
+        return peer.population
+    return peer.session if case.mode in ("epochs", "forward") else peer.learner
 
 
 def _training(case: Case, learner: Learner) -> Row:
     """Time fits; the losses are those of the first and the last epoch."""
     memory = PeakMemory()
     warm_up = learner.fit(1)  # compiles and fills caches
-    load, seconds = OtherLoad(), list[float]()
+    load = OtherLoad()
+    losses, seconds = _timed_fits(case, learner.fit)
+    return _row(case, (warm_up[0], losses[-1]), _used(memory, load), seconds)
+
+
+def _timed_fits(case: Case, fit: Callable[[int], Losses]) -> tuple[Losses, float]:
+    """Return the losses of the last fit, and the median seconds."""
+    seconds = list[float]()
     while sum(seconds) < case.seconds:
         started = perf_counter()
-        losses = learner.fit(case.epochs)
+        losses = fit(case.epochs)
         seconds.append(perf_counter() - started)
-    return _row(case, (warm_up[0], losses[-1]), _used(memory, load), statistics.median(seconds))
+    return losses, statistics.median(seconds)
+
+
+def _population(case: Case, learner: PopulationLearner) -> Row:
+    """Time fits of all networks; the losses are means over the first SAMPLE networks.
+
+    If the learner trains only a part of the networks, the time is scaled to all.
+    """
+    memory = PeakMemory()
+    warm_up = learner.fit(1)
+    load = OtherLoad()
+    losses, seconds = _timed_fits(case, learner.fit)
+    first, last = (float(of_epoch[:SAMPLE].mean()) for of_epoch in (warm_up[0], losses[-1]))
+    scale = case.population / learner.networks
+    return _row(case, (first, last), _used(memory, load), scale * seconds)
 
 
 def _inference(case: Case, learner: Learner) -> Row:
@@ -193,7 +224,11 @@ def _loss(case: Case, outputs: np.ndarray, y: np.ndarray) -> float:
 
 def pin(case: Case, threads: int) -> None:
     """Limit this process to ``threads`` cores if no variable limits the library's threads."""
-    if case.peer == "jax_scan" and threads < usable_cores() and hasattr(os, "sched_setaffinity"):
+    if (
+        case.peer in ("jax_scan", "jax_vmap")
+        and threads < usable_cores()
+        and hasattr(os, "sched_setaffinity")
+    ):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 

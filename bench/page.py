@@ -90,6 +90,7 @@ _TERMS = {
     "rounds",
     "spread": "distance of the quartiles of the rounds, as a part of their median",
     "rows/s": "rows of data per second",
+    "network-steps/s": "training steps per second, summed over the networks of a population",
     "ratio": "speed over that of {baseline}: the median of the ratios within each round, given "
     "only where the losses show that both did the same work. Above 1 is faster",
     "of products": "time of a step's matrix products alone over the time of the row: 100% would be "
@@ -108,7 +109,7 @@ _TERMS = {
 
 def _terms(pairs: _Pairs, heads: Sequence[str], baseline: str) -> str:
     """Return the explanations of the terms that occur in the tables."""
-    absent = {"of floor"} - set(heads)
+    absent = {"of floor", "network-steps/s"} - set(heads)
     if all(case.peer != FLOOR for case, _ in pairs):
         absent.add(FLOOR)
     case = pairs[0][0].name if pairs else "S 64-100-10 b200 adam float32 cpu"
@@ -192,13 +193,13 @@ def _tables(pairs: _Pairs, heads: list[str], baseline: str) -> Iterator[str]:
     head = element("thead", element("tr", element("th", "peer", scope="col") + cells))
     for name in dict.fromkeys(case.name for case, _ in pairs):
         own = [(case, row) for case, row in pairs if case.name == name]
-        body = element("tbody", "".join(_row(case, row, named) for case, row in own))
+        body = element("tbody", "".join(_row(case, row, heads, named) for case, row in own))
         yield element("h3", escape(name))
         yield element("p", escape(describe(own[0][0])), class_="quiet")
         yield scroll_box(element("table", head + body, class_="stacked"), f"Figures of {name}")
 
 
-def _row(case: Case, row: Row, heads: Sequence[str]) -> str:
+def _row(case: Case, row: Row, columns: Sequence[str], heads: Sequence[str]) -> str:
     why = "; ".join(filter(None, (row.reason, row.not_compared)))
     peer = element("th", escape(case.peer), scope="row", data_label="peer")
     if row.status != "ok":
@@ -206,7 +207,7 @@ def _row(case: Case, row: Row, heads: Sequence[str]) -> str:
         return element("tr", peer + text, class_="bad" if row.status == "failed" else "quiet")
     cells = "".join(
         element("td", escape(cell), class_="number", data_label=label)
-        for cell, label in zip(table_cells(row), heads, strict=False)
+        for cell, label in zip(table_cells(row, columns), heads, strict=True)
     )
     more = element("td", escape(why), colspan=len(heads) + 1, class_="quiet")
     return element("tr", peer + cells) + (element("tr", more) if why else "")

@@ -9,21 +9,31 @@ from typing import Any
 
 from gpubp.bench.cases import FLOOR, Case
 from gpubp.bench.machine import THREAD_VARIABLES
-from gpubp.bench.results import Part, Row
+from gpubp.bench.results import OURS, Part, Row
 from gpubp.bench.runner import Progress
 
 HEADS = (
     *("us/step", "spread", "rows/s", "ratio", "of products", "of bytes", "peak MB"),
     "other cores",
 )
-_OF_FLOOR = "of floor"  # a column only if the ceilings of the device are known
-_WIDTHS = (11, 8, 13, 8, 8, 8, 8, 8, 8)  # smallest widths of the columns
+# Columns that a table has only if a row has the figure: in suites of populations, and if the
+# ceilings of the device are known.
+_MORE = {"network-steps/s": "network_steps_per_second", "of floor": "of_floor"}
+_WIDTHS = {"us/step": 11, "rows/s": 13}  # smallest widths of columns; of others 8
 _COLUMNS = (
     *("network", "sizes", "batch", "mode", "device", "precision", "solver", "loss", "dataset"),
-    *("rows", "epochs", "seed", "peer"),
+    *("rows", "epochs", "population", "seed", "peer"),
 )
 _FIGURES = (
-    *("us_per_step", "rows_per_second", "ratio", "of_products", "of_bytes", "bytes_us"),
+    *(
+        "us_per_step",
+        "rows_per_second",
+        "network_steps_per_second",
+        "ratio",
+        "of_products",
+        "of_bytes",
+        "bytes_us",
+    ),
     *("peak_bytes", "other_cores", "disturbed_rounds"),
 )
 
@@ -35,8 +45,8 @@ def cases_of(part: Part) -> list[Case]:
 
 def heads_of(part: Part) -> list[str]:
     """Return the names of the columns of a part's table; the column of ratios is "ratio"."""
-    has_floor = any("of_floor" in row.figures for row in part.rows)
-    return [*HEADS, _OF_FLOOR] if has_floor else [*HEADS]
+    found = {name for row in part.rows for name in row.figures}
+    return [*HEADS, *(head for head, name in _MORE.items() if name in found)]
 
 
 def with_cases(part: Part) -> Iterator[tuple[Case, Row]]:
@@ -73,6 +83,10 @@ def describe(case: Case) -> str:
     if case.mode == "epochs":
         return f"{data}, {case.rows:,} rows, {case.steps:,} steps per epoch"
     epochs = "epoch" if case.epochs == 1 else "epochs"
+    if case.population > 1:
+        each = case.steps // case.population
+        data = f"{case.population:,} networks, {data}"
+        return f"{data}, {case.rows:,} rows, {case.epochs:,} {epochs}, {each:,} steps each"
     return f"{data}, {case.rows:,} rows, {case.epochs:,} {epochs}, {case.steps:,} steps per fit"
 
 
@@ -81,15 +95,16 @@ def table(part: Part) -> str:
     baseline, lines = part.settings["suite"]["baseline"], []
     pairs = list(with_cases(part))
     width = max([14, *(len(case.peer) + 3 for case, _ in pairs)])
-    heads = [f"x {baseline}" if head == "ratio" else head for head in heads_of(part)]
-    widths = [max(least, len(h) + 2) for h, least in zip(heads, _WIDTHS, strict=False)]
+    columns = heads_of(part)
+    heads = [f"x {baseline}" if head == "ratio" else head for head in columns]
+    widths = [max(_WIDTHS.get(head, 8), len(head) + 2) for head in heads]
     for name in dict.fromkeys(case.name for case, _ in pairs):
         own = [(case, row) for case, row in pairs if case.name == name]
         lines += ["", f"{name}: {describe(own[0][0])}"]
         head = "".join(f"{h:>{w}}" for h, w in zip(heads, widths, strict=True))
         lines.append(f"{'':<{width}}{head}")
         for case, row in own:
-            cells = zip(table_cells(row), widths, strict=False)
+            cells = zip(table_cells(row, columns), widths, strict=True)
             text = "".join(f"{cell:>{w}}" for cell, w in cells)
             line = f"  {case.peer:<{width - 2}}" + (text if row.status == "ok" else row.status)
             lines.append(line.rstrip())
@@ -99,24 +114,26 @@ def table(part: Part) -> str:
     return "\n".join(lines)
 
 
-def table_cells(row: Row) -> list[str]:
-    """Return the cells of a row for HEADS and the floor; "-" for a missing figure."""
+def table_cells(row: Row, heads: Sequence[str]) -> list[str]:
+    """Return the cells of a row in the columns ``heads``; "-" for a missing figure."""
     if row.status != "ok" or row.timing is None:
-        return ["-"] * len(_WIDTHS)
+        return ["-"] * len(heads)
     figures = row.figures
     mark = "*" if figures.get("disturbed_rounds") else ""
     own = row.peer != FLOOR
-    return [
-        f"{figures['us_per_step']:,.1f}",
-        f"{row.timing.spread:.1%}",
-        f"{figures['rows_per_second']:,.0f}",
-        _cell(figures, "ratio", "{:.2f}") if not row.not_compared else "differs",
-        _cell(figures, "of_products", "{:.0%}") if own else "100%",
-        _cell(figures, "of_bytes", "{:.0%}"),
-        f"{figures['peak_bytes'] / 1e6:.1f}" if "peak_bytes" in figures else "-",
-        _cell(figures, "other_cores", "{:.1f}") + mark,
-        _cell(figures, "of_floor", "{:.0%}"),
-    ]
+    cells = {
+        "us/step": f"{figures['us_per_step']:,.1f}",
+        "spread": f"{row.timing.spread:.1%}",
+        "rows/s": f"{figures['rows_per_second']:,.0f}",
+        "ratio": _cell(figures, "ratio", "{:.2f}") if not row.not_compared else "differs",
+        "of products": _cell(figures, "of_products", "{:.0%}") if own else "100%",
+        "of bytes": _cell(figures, "of_bytes", "{:.0%}"),
+        "peak MB": f"{figures['peak_bytes'] / 1e6:.1f}" if "peak_bytes" in figures else "-",
+        "other cores": _cell(figures, "other_cores", "{:.1f}") + mark,
+        "network-steps/s": _cell(figures, "network_steps_per_second", "{:,.0f}"),
+        "of floor": _cell(figures, "of_floor", "{:.0%}"),
+    }
+    return [cells[head] for head in heads]
 
 
 def _cell(figures: dict[str, float], name: str, form: str) -> str:
@@ -136,6 +153,8 @@ def _notes(pairs: Sequence[tuple[Case, Row]]) -> Iterator[str]:
         yield reason + (f" ({', '.join(dict.fromkeys(networks))})" if networks else "")
     if any(row.figures.get("disturbed_rounds") for _, row in pairs):
         yield "* other processes kept cores busy in a round: do not trust it"
+    if any(case.population > 1 for case, _ in pairs):
+        yield "network-steps/s: training steps per second, summed over the networks"
     yield "us/step: median of the rounds (or epochs); spread: their quartile distance / median"
     yield "x peer: rows/s divided by that peer's rows/s, median of the ratios within each round"
     yield "of products, of bytes: time of only the matrix products, or of a copy, / time of the row"
@@ -185,7 +204,7 @@ def below(part: Part, least: float) -> list[str]:
     """Return a line for each case in which gpubp is not ``least`` times as fast as the baseline."""
     baseline, problems, compared = part.settings["suite"]["baseline"], [], 0
     for case, row in with_cases(part):
-        if case.peer != Row.peer or row.status == "skipped":
+        if case.peer not in OURS or row.status == "skipped":
             continue
         ratio = row.figures.get("ratio")
         if ratio is None:

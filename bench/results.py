@@ -12,6 +12,7 @@ from typing import Any, Literal
 from gpubp.storage.atomic_file import atomic_write, clear_errors
 
 SCHEMA = 1
+OURS = ("gpubp", "gpubp_population")  # the peers whose speed is held to limits
 Status = Literal["ok", "failed", "skipped"]
 
 

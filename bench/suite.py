@@ -86,6 +86,7 @@ _ANYWHERE = {
     "batches": _Rule(_list_of(_is_count), "a list of whole numbers from 1 on"),
     "epochs": _COUNT,
     "rows": _COUNT,
+    "population": _COUNT,
     "seconds": _AMOUNT,
     "seed": _SEED,
     "learning_rate": _AMOUNT,
@@ -120,6 +121,7 @@ _DEFAULTS: dict[str, Any] = {
     "learning_rate": 1e-3,
     "mode": "training",
     "vary": "",
+    "population": 1,
 }
 
 
@@ -203,6 +205,9 @@ class _Reader:
         known = DATASETS.get(values.get("data", ""))
         loss: Loss = values.get("loss") or (known.loss if known else "cross_entropy")
         rows, sizes = self._rows(values, loss, number), tuple(values["sizes"])
+        if values["population"] > 1 and values["mode"] != "training":
+            problem = f"mode is {values['mode']!r}; a population is measured in mode 'training'"
+            raise self.error(problem, "mode", number)
         for batch, device, precision, solver, peer in product(*(values[key] for key in _MATRIX)):
             if _never_runs(peer, device):
                 continue
@@ -223,6 +228,7 @@ class _Reader:
                 values["seed"],
                 values["seconds"],
                 values["vary"] or ("batch" if len(values["batches"]) > 1 else ""),
+                values["population"],
             )
 
     def _rows(self, values: dict[str, Any], loss: str, number: int) -> int:

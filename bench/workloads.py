@@ -8,7 +8,7 @@ softmax cross-entropy and Adam.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -37,6 +37,9 @@ MOMENTUM = 0.9  # Nesterov momentum of SGD, as in scikit-learn's default
 ORDERS = 4  # number of row orders, which the epochs use in turn
 # Largest number of distinct values of X: more than a cache has. Drawing 4096 x 204,800 is slow.
 DISTINCT_VALUES = 1 << 25
+# Networks of a population whose losses are compared. Peers that train one network after the other
+# train only these, since the time of all is proportional.
+SAMPLE = 8
 
 
 class Phase(NamedTuple):
@@ -57,6 +60,7 @@ class Workload:
     epsilon : of Adam; so small that its place in a peer's formula does not matter.
     loss : "cross_entropy" is that of a logistic unit for one output, of softmax for several.
     dataset : name of a data set; "" draws the data from the seed.
+    population : number of networks, which have the same data, but their own seeds.
     """
 
     sizes: tuple[int, ...]
@@ -69,6 +73,7 @@ class Workload:
     solver: Solver = "adam"
     loss: Loss = "cross_entropy"
     dataset: str = ""
+    population: int = 1
 
     @property
     def full_steps(self) -> int:
@@ -89,6 +94,14 @@ class Workload:
     def network(self) -> Network:
         """The network as gpubp's `Network`."""
         return Network(self.sizes, ("relu",) * (len(self.sizes) - 2))
+
+    def members(self) -> list[Workload]:
+        """Return the networks of the population, with consecutive seeds.
+
+        A seed is that of initial weights and row orders; the data of all are those of ``self``.
+        """
+        seeds = range(self.seed, self.seed + self.population)
+        return [replace(self, population=1, seed=seed) for seed in seeds]
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         """Return X (rows, d_0) and the targets.

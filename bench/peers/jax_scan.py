@@ -43,13 +43,20 @@ class JaxScan(Peer):
 
     @contextmanager
     def session(self, workload: Workload, device: str) -> Iterator[Session]:
-        import jax
-
-        if workload.precision == "float64":
-            jax.config.update("jax_enable_x64", True)
-        precision = jax.default_matmul_precision(_PRECISIONS[workload.precision])
-        with jax.default_device(_device(device)), precision:
+        with jax_context(workload, device):
             yield _Session(workload)
+
+
+@contextmanager
+def jax_context(workload: Workload, device: str) -> Iterator[None]:
+    """Compute on ``device`` in the workload's precision."""
+    import jax
+
+    if workload.precision == "float64":
+        jax.config.update("jax_enable_x64", True)
+    precision = jax.default_matmul_precision(_PRECISIONS[workload.precision])
+    with jax.default_device(_device(device)), precision:
+        yield
 
 
 def _device(device: str) -> Any:
@@ -64,10 +71,10 @@ class _Session(Session):
     def __init__(self, workload: Workload) -> None:
         import jax
 
-        self._workload, self._data = workload, workload.data()
+        self._workload, self._data = workload, host_data(workload)
         self._initial = list(zip(*workload.initial_parameters(), strict=True))
-        self._all_orders = [_device_order(workload, order) for order in workload.orders()]
-        self._epoch = jax.jit(_epoch(workload), donate_argnums=0)
+        self._all_orders = [device_order(workload, order) for order in workload.orders()]
+        self._epoch = jax.jit(new_epoch(workload), donate_argnums=0)
         self._outputs = jax.jit(_outputs(workload))
         self._loss: Any = None
         self._computing: list[Any] = []  # outputs that may not be there yet
@@ -79,10 +86,7 @@ class _Session(Session):
         import jax
         import jax.numpy as jnp
 
-        X, y = self._data
-        n_outputs, is_index = self._workload.sizes[-1], self._workload.loss == "cross_entropy"
-        y = y if is_index and n_outputs > 1 else y.reshape(-1, n_outputs).astype(X.dtype)
-        self._X, self._y = jnp.asarray(X), jnp.asarray(y)
+        self._X, self._y = map(jnp.asarray, self._data)
         theta = [(jnp.array(W), jnp.array(b)) for W, b in self._initial]
         m, v = (jax.tree.map(jnp.zeros_like, theta) for _ in range(2))
         self._state: Any = (theta, m, v, jnp.zeros((), self._X.dtype))
@@ -115,7 +119,14 @@ class _Session(Session):
         self._computing.clear()
 
 
-def _device_order(workload: Workload, order: np.ndarray) -> tuple[Any, Any]:
+def host_data(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Return the data; targets are classes (rows,), or numbers (rows, d_L)."""
+    X, y = workload.data()
+    n_outputs, is_index = workload.sizes[-1], workload.loss == "cross_entropy"
+    return X, y if is_index and n_outputs > 1 else y.reshape(-1, n_outputs).astype(X.dtype)
+
+
+def device_order(workload: Workload, order: np.ndarray) -> tuple[Any, Any]:
     """Return the rows of the full batches (steps, batch), and of the last one if it is not."""
     import jax.numpy as jnp
 
@@ -204,7 +215,7 @@ def _update(workload: Workload) -> Any:
     return adam if workload.solver == "adam" else sgd
 
 
-def _epoch(workload: Workload) -> Any:
+def new_epoch(workload: Workload) -> Any:
     """Return (state, X, y, order (steps, batch), rest) -> (state, mean loss), to be compiled."""
     import jax
 

@@ -17,13 +17,19 @@ class EstimatorLearner:
     """Whole calls of ``fit`` and ``predict`` of an MLPClassifier or MLPRegressor.
 
     new_estimator : parameters -> the estimator.
+    data : X and y; None for those of the workload.
     """
 
     remark = ""
 
-    def __init__(self, new_estimator: Callable[..., Any], workload: Workload) -> None:
+    def __init__(
+        self,
+        new_estimator: Callable[..., Any],
+        workload: Workload,
+        data: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
         self._new_estimator, self._workload = new_estimator, workload
-        self._X, self._y = workload.data()
+        self._X, self._y = data or workload.data()
         self._estimator: Any = None
 
     def fit(self, epochs: int) -> list[float]:

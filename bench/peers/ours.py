@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, count
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Gpubp(Peer):
 
     @contextmanager
     def session(self, workload: Workload, device: str) -> Iterator[Session]:
-        precision = _precision(workload, device)
+        precision = precision_of(workload, device)
         backend = get_backend(device, precision=precision, compiled=self.compiled)
         used = backend.in_use(None, workload.batch * workload.network.n_parameters)
         with used, np.errstate(all="ignore"):
@@ -57,13 +57,13 @@ class Gpubp(Peer):
             kind,
             device=device,
             dtype=str(workload.dtype),
-            precision=_precision(workload, device),
+            precision=precision_of(workload, device),
             compiled=self.compiled,
         )
         yield EstimatorLearner(new, workload)
 
 
-def _precision(workload: Workload, device: str) -> Precision:
+def precision_of(workload: Workload, device: str) -> Precision:
     """Return the precision of the factors of float32 products."""
     if workload.precision == "float64" or workload.precision == "float32":
         return "float32"
@@ -87,11 +87,29 @@ def loss_of(workload: Workload) -> Loss:
 
 def new_trainer(backend: Backend, workload: Workload) -> Trainer:
     """Return the training of ``workload`` from its initial weights; nothing else makes one here."""
-    loss, (X, y) = loss_of(workload), workload.data()
-    if loss.targets != "index":
+    start = Start(workload.initial_theta(), np.random.RandomState(0))
+    return make_trainer(
+        backend,
+        workload.network,
+        loss_of(workload),
+        training_data(workload),
+        recipe_of(backend, workload),
+        start,
+    )
+
+
+def training_data(workload: Workload) -> TrainingData:
+    """Return the workload's data as gpubp trains on them."""
+    X, y = workload.data()
+    if loss_of(workload).targets != "index":
         y = y.reshape(len(y), -1).astype(X.dtype, copy=False)
+    return TrainingData(X, y, y, None)
+
+
+def recipe_of(backend: Backend, workload: Workload, **more: Any) -> Recipe:
+    """Return the workload's recipe. more : its other fields."""
     adam = workload.solver == "adam"
-    recipe = Recipe(
+    return Recipe(
         batch_size=workload.batch,
         solver=workload.solver,
         solver_numbers={"epsilon": workload.epsilon} if adam else {"momentum": MOMENTUM},
@@ -99,9 +117,8 @@ def new_trainer(backend: Backend, workload: Workload) -> Trainer:
         precision="float64"
         if workload.precision == "float64"
         else cast(Precision, backend.precision),
+        **more,
     )
-    start = Start(workload.initial_theta(), np.random.RandomState(0))
-    return make_trainer(backend, workload.network, loss, TrainingData(X, y, y, None), recipe, start)
 
 
 class _Session(Session):

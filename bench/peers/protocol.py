@@ -76,6 +76,22 @@ class Learner(Protocol):
         """Return the outputs for X (n, d_0) on the host: probabilities (n, classes), or values."""
 
 
+class PopulationLearner(Protocol):
+    """A library's training of a population, or of its first networks, by whole calls.
+
+    networks : the number of networks that ``fit`` trains.
+    """
+
+    networks: int
+
+    @property
+    def remark(self) -> str:
+        """A remark for readers of the figures; "" for none."""
+
+    def fit(self, epochs: int) -> np.ndarray:
+        """Train each network from its initial weights; return the losses (epochs, networks)."""
+
+
 class SessionLearner:
     """A learner that trains a Session and reads the loss after each epoch, as estimators do."""
 
@@ -123,6 +139,22 @@ class Peer(ABC):
         """Return a context with a learner of ``workload`` on ``device``, compiled if necessary."""
         with self.session(workload, device) as session:
             yield SessionLearner(session, workload)
+
+    def population(
+        self, workload: Workload, device: str
+    ) -> AbstractContextManager[PopulationLearner]:
+        """Return a context with a learner of the population of ``workload`` on ``device``."""
+        raise SkippedError(f"{self.name} does not train populations")
+
+
+class PopulationPeer(Peer):
+    """A way of training many networks, which is not measured with one."""
+
+    def session(self, workload: Workload, device: str) -> AbstractContextManager[Session]:
+        raise SkippedError(f"{self.name} trains populations only; set population to 2 or more")
+
+    def learner(self, workload: Workload, device: str) -> AbstractContextManager[Learner]:
+        raise SkippedError(f"{self.name} trains populations only; set population to 2 or more")
 
 
 def missing(package: str) -> str | None:

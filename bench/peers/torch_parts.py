@@ -62,7 +62,7 @@ class TorchWorkload:
         self.X, self.y = (values.to(self.device) for values in self._data)
         self.orders = torch.from_numpy(workload.orders()).to(self.device)
         self.total = torch.zeros(1, device=self.device, dtype=self.X.dtype)
-        self.model = _model(workload).to(self.device)
+        self.model = new_model(workload).to(self.device)
         self._initial = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def loss(self, logits_of: Callable[[Any], Any], rows: Any) -> Any:
@@ -108,7 +108,7 @@ class TorchWorkload:
         self.model.load_state_dict(self._initial)
 
 
-def _model(workload: Workload) -> Any:
+def new_model(workload: Workload) -> Any:
     """Return the network as a module with the workload's initial parameters."""
     import torch
 

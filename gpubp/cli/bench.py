@@ -77,9 +77,10 @@ def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: 
     """Measure how fast gpubp and other libraries train and predict on this machine.
 
     A suite is a TOML file, or built in: quick (the default, under a minute), cpu, gpu, gpu-steps,
-    batch, inference, scaling. Each round runs every case once, in a fresh process. Results are
-    saved in bench-results/ after every case. Ctrl-C stops and shows the results so far; --resume
-    continues. The exit code is 1 if a case failed, 2 if none can run on its device.
+    batch, inference, scaling, population, population-quick. Each round runs every case once, in a
+    fresh process. Results are saved in bench-results/ after every case. Ctrl-C stops and shows the
+    results so far; --resume continues. The exit code is 1 if a case failed, 2 if none can run on
+    its device.
     """
     plan = _plan(suite, options)
     if dry_run:

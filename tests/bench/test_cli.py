@@ -55,7 +55,7 @@ def test_a_suite_becomes_a_table_and_files(capsys: pytest.CaptureFixture[str]) -
     assert "[12/12] round 3/3, 0 s left" in err
     assert "<h1>gpubp bench s</h1>" in Path("p.html").read_text(encoding="utf-8")
     lines = Path("t.csv").read_text(encoding="utf-8").splitlines()
-    assert [len(cells) for cells in csv.reader(lines)] == [30] * 5
+    assert [len(cells) for cells in csv.reader(lines)] == [32] * 5
     part = load(Path("r.json"))["s"]
     assert part.settings["threads"] == 1
     assert part.machine["packages"]["numpy"]
@@ -230,7 +230,7 @@ def test_the_help_names_suites_and_compare(capsys: pytest.CaptureFixture[str]) -
     bench("--help")
     out = capsys.readouterr().out
     assert "gpubp bench compare OLD.json NEW.json" in out
-    for name in ("quick", "cpu", "gpu", "gpu-steps", "batch", "inference", "scaling"):
+    for name in ("quick", "cpu", "gpu", "gpu-steps", "batch", "inference", "scaling", "population"):
         assert name in out
     bench("compare", "--help")
     assert "bench compare [OPTIONS] OLD NEW" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from gpubp.bench import measurement
 from gpubp.bench.cases import FLOOR, Case
 from gpubp.bench.datasets import DATASETS, load_dataset
 from gpubp.bench.peers import PEERS, jax_scan, ours, torch_parts
+from gpubp.bench.peers.protocol import PopulationPeer
 from gpubp.bench.ratios import with_figures
 from gpubp.bench.results import SkippedError
 from gpubp.bench.workloads import Workload
@@ -29,13 +30,14 @@ WORKLOADS = {
     "two targets": Workload((6, 8, 2), 16, 80, loss="squared_error"),
     "xor": Workload((2, 2, 1), 4, 4, dataset="xor"),
 }
+OTHERS = [k for k, v in PEERS.items() if k != "gpubp" and not isinstance(v, PopulationPeer)]
 CASE = Case("a", (6, 8, 3), 16, 40, "gpubp", epochs=2, seconds=1e-9)
 EPOCHS = replace(CASE, mode="epochs", epochs=3)
 FORWARD = replace(CASE, mode="forward", batch=15)  # passes of 15, 15 and 10 rows
 
 
 @pytest.mark.filterwarnings("default")  # libraries' own
-@pytest.mark.parametrize("peer", [name for name in PEERS if name != "gpubp"])
+@pytest.mark.parametrize("peer", OTHERS)
 @pytest.mark.parametrize("work", WORKLOADS)
 def test_a_learner_does_the_same_work(peer: str, work: str) -> None:
     if why := PEERS[peer].available("cpu"):

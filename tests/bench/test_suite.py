@@ -17,12 +17,15 @@ def parsed(text: str) -> tuple[Case, ...]:
 
 
 def test_built_in_suites_are_those_that_the_help_names() -> None:
-    assert suite_names() == ["batch", "cpu", "gpu", "gpu-steps", "inference", "quick", "scaling"]
+    assert suite_names() == [
+        *("batch", "cpu", "gpu", "gpu-steps", "inference", "population", "population-quick"),
+        *("quick", "scaling"),
+    ]
     for name in suite_names():
         suite = read_suite(name)
         assert suite.name == name
         keys = [case.key for case in suite.cases]
-        assert len(set(keys)) == len(keys) > 3
+        assert len(set(keys)) == len(keys) >= 3
 
 
 def test_cpu_has_the_networks_of_the_claims() -> None:
@@ -44,6 +47,20 @@ def test_batch_goes_from_32_to_65536_on_both_devices() -> None:
     assert min(case.batch for case in cases) == 32
     assert max(case.batch for case in cases) == 65_536
     assert {case.vary for case in cases} == {"batch"}
+
+
+def test_population_has_the_networks_of_the_claims() -> None:
+    suite = read_suite("population")
+    cases = {case.network: case for case in suite.cases if case.peer == "gpubp_population"}
+    assert [case.name for case in cases.values()] == [
+        "P256 16-32-32-3 x256 b64 adam float32 cpu",
+        "P64 64-100-10 x64 b200 adam float32 cpu",
+        "P16 784-256-128-10 x16 b128 adam float32 cpu",
+        "P1000 2-8-1 x1000 b4 adam float32 cpu",
+    ]
+    assert (cases["P256"].steps, cases["P256"].rows_in_all) == (256 * 16 * 20, 256 * 1024 * 20)
+    assert cases["P1000"].steps == 1000 * 200
+    assert suite.baseline == "gpubp_one_by_one"
 
 
 def test_a_suite_is_a_matrix() -> None:
@@ -102,8 +119,9 @@ def test_a_case_survives_json() -> None:
         (
             NETWORK + 'peers = ["gpubp", "torch_egaer"]\n',
             "my.toml, line 5: peers is ['gpubp', 'torch_egaer']; give a list of gpubp, "
-            "gpubp_numpy, torch_eager, torch_graph, jax_scan, sklearn_mlp, torch_compile, "
-            "floor; did you mean 'torch_eager'?",
+            "gpubp_numpy, torch_eager, torch_graph, jax_scan, sklearn_mlp, gpubp_population, "
+            "gpubp_population_numpy, gpubp_one_by_one, gpubp_one_by_one_numpy, jax_vmap, "
+            "torch_func, torch_compile, floor; did you mean 'torch_eager'?",
         ),
         (
             NETWORK.replace("8", '"8"'),
@@ -133,6 +151,10 @@ def test_a_case_survives_json() -> None:
         ),
         (NETWORK + "rows = 10\n", "my.toml, line 4: batches has 16, but there are 10 rows"),
         ("rounds = 3\n", "my.toml has no [[networks]]"),
+        (
+            NETWORK + 'population = 2\nmode = "epochs"\n',
+            "my.toml, line 6: mode is 'epochs'; a population is measured in mode 'training'",
+        ),
         ("rounds = \n", "my.toml is not TOML: Invalid value (at line 1, column 10)"),
     ],
 )
