@@ -25,6 +25,7 @@ from gpubp.selection.halving import best_of_last_iteration
 from gpubp.selection.progress import Progress
 from gpubp.selection.scoring import Scoring
 from gpubp.selection.strategies import strategy_of
+from gpubp.selection.trial_log import NoTrialLog, TrialLog
 from gpubp.tables.table import Table
 
 # Parameters of scikit-learn's search classes that are not needed.
@@ -140,6 +141,9 @@ class MLPSearchCV(BaseSearchCV):
         "round_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
 
+    # Set by `gpubp sweep`, which keeps the results of finished candidates in a file.
+    _trial_log: TrialLog = NoTrialLog()
+
     def __init__(
         self,
         estimator: Any,
@@ -234,7 +238,8 @@ class MLPSearchCV(BaseSearchCV):
             setattr(self, name, value)
         progress = Progress(self.verbose, strategy.n_candidates * len(folds))
         deadline = Deadline(self.time_limit)
-        evaluation = Evaluation(clone(self.estimator), scoring, deadline, progress)
+        self._trial_log.begin(strategy.n_candidates, len(folds))
+        evaluation = Evaluation(clone(self.estimator), scoring, deadline, progress, self._trial_log)
         self.n_unfinished_ = 0
         try:
             strategy.run(evaluation)

@@ -53,13 +53,13 @@ def test_an_interrupt_in_a_training_keeps_the_rounds_before(
 ) -> None:
     together, rounds = group.fit_together, count(1)
 
-    def interrupt(fits: Any, *, on_finished: Any) -> Any:
+    def interrupt(fits: Any, **options: Any) -> Any:
         def on_epoch(epoch: Any) -> bool:
             raise KeyboardInterrupt
 
         if next(rounds) == 3:
             fits = [each._replace(on_epoch=on_epoch) for each in fits]
-        return together(fits, on_finished=on_finished)
+        return together(fits, **options)
 
     monkeypatch.setattr(group, "fit_together", interrupt)
     search = MLPSearchCV(classifier(), SPACE, sampler="grid", cv=2, refit=False, round_size=2)
