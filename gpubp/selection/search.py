@@ -118,6 +118,8 @@ class MLPSearchCV(BaseSearchCV):
         Whether there are several scores.
     n_unfinished_ : int
         Number of candidates that are not in `cv_results_`, because the search was stopped.
+    stopped_by_ : str or None
+        Why the search ended early: 'interrupt' or 'time_limit'; None if it did not.
     n_candidates_, n_resources_ : list of int
         Number of candidates and of resources of each iteration; only for 'halving', as are the
         other attributes of HalvingRandomSearchCV.
@@ -241,9 +243,12 @@ class MLPSearchCV(BaseSearchCV):
         self._trial_log.begin(strategy.n_candidates, len(folds))
         evaluation = Evaluation(clone(self.estimator), scoring, deadline, progress, self._trial_log)
         self.n_unfinished_ = 0
+        self.stopped_by_ = None
         try:
             strategy.run(evaluation)
-        except SearchStopped:
+        except (SearchStopped, KeyboardInterrupt):
+            evaluation.stopped_by = evaluation.stopped_by or "interrupt"
+            self.stopped_by_ = evaluation.stopped_by
             self.n_unfinished_ = strategy.n_candidates - len(evaluation.candidates)
             self._warn_why_stopped(evaluation)
         return evaluation

@@ -1,8 +1,8 @@
 """A space of hyperparameters as text: TOML with lists, ranges and single values.
 
-    hidden_layer_sizes = [[64], [128, 64]]                         # one of these
-    learning_rate_init = { low = 1e-4, high = 1e-1, log = true }   # drawn from a range
-    max_iter = 30                                                  # always this
+hidden_layer_sizes = [[64], [128, 64]]                         # one of these
+learning_rate_init = { low = 1e-4, high = 1e-1, log = true }   # drawn from a range
+max_iter = 30                                                  # always this
 """
 
 from __future__ import annotations
