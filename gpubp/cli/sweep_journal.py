@@ -141,8 +141,6 @@ def _short(value: Any) -> str:
 
 def about_table(table: Table) -> dict[str, Any]:
     """Return the number of rows, the names of the columns and a digest of the cells."""
-    import numpy as np
-
     from gpubp.tables.column import TextColumn
 
     digest = hashlib.sha256()
@@ -150,10 +148,10 @@ def about_table(table: Table) -> dict[str, Any]:
         digest.update(name.encode("utf-8", "surrogatepass"))
         if isinstance(column, TextColumn):
             digest.update(json.dumps([str(value) for value in column.values]).encode())
-            digest.update(np.ascontiguousarray(column.codes))
+            digest.update(column.codes.tobytes())
         else:
             digest.update(str(column.values.dtype).encode())
-            digest.update(np.ascontiguousarray(column.values))
+            digest.update(column.values.tobytes())
     columns = list(table.columns)
     return {"rows": len(table), "columns": columns, "digest": digest.hexdigest()}
 

@@ -116,7 +116,9 @@ def estimator_of(
 
     given = {"random_state": options["seed"], "device": options["device"], **columns}
     given |= {name: options[name] for name in ("threads", "na") if options[name] is not None}
-    return TableClassifier(**given) if task == "classification" else TableRegressor(**given)
+    model: TableClassifier | TableRegressor
+    model = TableClassifier(**given) if task == "classification" else TableRegressor(**given)
+    return model
 
 
 def splitter_of(rows: Problem, options: Mapping[str, Any]) -> Any:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gpubp.selection.search import MLPSearchCV
     from gpubp.selection.space import Space
     from gpubp.selection.trials import Sweep
+    from gpubp.storage.journal import Journal
     from gpubp.tables.table import Table
 
 # Trials that are trained together. Larger rounds keep more networks busy at once; after smaller
@@ -52,7 +53,7 @@ class Problem:
     def metric(self) -> str:
         """The name of the score that ranks the trials."""
         default = "accuracy" if self.prepared.rows.task == "classification" else "r2"
-        return self.settings["options"]["scoring"] or default
+        return str(self.settings["options"]["scoring"] or default)
 
 
 def problem_of(
@@ -89,7 +90,8 @@ def search(problem: Problem, options: dict[str, Any], view: SweepView, note: Not
     from gpubp.storage.atomic_file import is_stream
 
     out: Path = options["out"]
-    journal, known = None, {}
+    journal: Journal | None = None
+    known: dict[str, list[dict[str, Any]]] = {}
     if not is_stream(out):
         journal, known = open_journal(journal_path(out), problem.settings, options["resume"])
     elif options["resume"]:

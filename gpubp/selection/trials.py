@@ -13,7 +13,7 @@ from gpubp.selection.search import MLPSearchCV
 from gpubp.selection.space import Range, Space
 
 MOST_BINS = 6
-FEWEST_TRIALS = 8  # for an importance
+FEWEST_TRIALS = 20  # for an importance
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def importances(sweep: Sweep) -> dict[str, float]:
         return {}
     scores = np.array([trial.mean for trial in trials])
     ranks = _ranks(scores)
-    found = {name: _share(ranks, _groups(sweep, name, trials)) for name in sweep.varied}
+    found = {name: _share(ranks, groups_of(sweep, name, trials)) for name in sweep.varied}
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
@@ -136,7 +136,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _groups(sweep: Sweep, name: str, trials: Sequence[Trial]) -> np.ndarray:
+def groups_of(sweep: Sweep, name: str, trials: Sequence[Trial]) -> np.ndarray:
     """Return the number of the group (n,) of each trial."""
     values = [trial.params[name] for trial in trials]
     of = sweep.space[name]

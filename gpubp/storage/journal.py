@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,7 +48,21 @@ class Journal:
         self.path = path
         with clear_errors(path):
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            self._lock()
             os.ftruncate(self._file, size)
+
+    def _lock(self) -> None:
+        """Raise OSError if another process writes to this journal. Windows has no such lock."""
+        with suppress(ImportError):
+            import fcntl
+
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(self._file)
+                raise OSError("another process is writing to it; give another path") from None
+            except OSError:  # some network disks have no locks
+                pass
 
     def append(self, value: dict[str, Any]) -> None:
         """Write an object as one line, and wait until it is on the disk."""
