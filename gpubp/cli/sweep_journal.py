@@ -30,12 +30,18 @@ class SweepLog:
     """Keeps the results of a sweep in its journal and shows them.
 
     journal : None to keep nothing. known : results of an earlier run by the key of the trial.
+    scoring : --scoring.
     """
 
     def __init__(
-        self, journal: Journal | None, known: Mapping[str, Results], view: SweepView
+        self,
+        journal: Journal | None,
+        known: Mapping[str, Results],
+        view: SweepView,
+        scoring: str | None,
     ) -> None:
         self._journal, self._known, self._view = journal, known, view
+        self._unchecked = scoring
         self.total, self.resumed = 0, 0
 
     def begin(self, n_candidates: int, n_folds: int) -> None:
@@ -55,13 +61,28 @@ class SweepLog:
     def finished(
         self, params: Mapping[str, Any], more: Mapping[str, Any], results: Sequence[Any]
     ) -> None:
-        """Append a trial to the journal, and show it."""
+        """Append a trial to the journal, and show it.
+
+        Raises UsageError if the first trial was trained, but has no score.
+        """
+        self._check_scoring(results)
         if self._journal is not None:
             kept = [{name: _jsonable(value) for name, value in of.items()} for of in results]
             self._journal.append(
                 {"params": _jsonable(params), "more": _jsonable(more), "results": kept}
             )
         self._view.trial(params, _mean(results))
+
+    def _check_scoring(self, results: Sequence[Any]) -> None:
+        scoring, self._unchecked = self._unchecked, None
+        if scoring is None or any(of["fit_error"] is not None for of in results):
+            return
+        if all(math.isnan(of["test_scores"]) for of in results):
+            raise click.UsageError(
+                f"--scoring {scoring} does not fit the target; for any classes give accuracy, "
+                "balanced_accuracy, f1_macro, neg_log_loss or roc_auc_ovr, for numbers r2 or "
+                "neg_root_mean_squared_error"
+            )
 
     def end(self) -> None:
         """Mark the journal as that of a sweep that has ended as intended."""

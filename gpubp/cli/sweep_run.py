@@ -96,7 +96,7 @@ def search(problem: Problem, options: dict[str, Any], view: SweepView, note: Not
         journal, known = open_journal(journal_path(out), problem.settings, options["resume"])
     elif options["resume"]:
         raise click.UsageError(f"--resume needs a journal, but --out {out} is not a file")
-    log = SweepLog(journal, known, view)
+    log = SweepLog(journal, known, view, options["scoring"])
     began = perf_counter()
     try:
         found, stopped_by = _searched(problem, options, log, note)
@@ -161,17 +161,17 @@ def noted_warnings(note: Note) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    told: dict[str, None] = {}
+    told: dict[str, str] = {}  # by the first line
     for each in caught:
         text = str(each.message)
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        if issubclass(each.category, ConvergenceWarning) or text.startswith("The search "):
+        is_told = text.startswith(("The search ", "One or more of the test scores"))
+        if not lines or is_told or issubclass(each.category, ConvergenceWarning):
             continue
         if issubclass(each.category, FitFailedWarning):
-            told[f"{lines[0]} Last error: {lines[-1]}"] = None
-        elif lines:
-            told[lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"] = None
-    for line in told:
+            lines[0] += " Last error:"
+        told.setdefault(lines[0], " ".join(dict.fromkeys([lines[0], lines[-1]])))
+    for line in told.values():
         note(line)
 
 
@@ -188,8 +188,8 @@ def _sweep(
     trials = trials_of(found)
     best = min(trials, key=lambda trial: trial.rank)
     if not math.isfinite(best.mean):
-        raise click.UsageError(
-            f"--scoring {problem.metric} gives no score for this target; give another one"
+        raise click.ClickException(
+            f"no trial has a score by {problem.metric}; give another --scoring, or more rows"
         )
     return Sweep(
         trials=trials,
