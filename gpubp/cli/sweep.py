@@ -199,6 +199,8 @@ def _write_files(found: Sweep, options: dict[str, Any]) -> None:
 
 
 def _tell_trials(found: Sweep, as_json: bool) -> None:
+    from rich.console import Console
+
     from gpubp.reports.sweep.files import trial_values
     from gpubp.reports.sweep.text import sweep_lines
     from gpubp.reports.terminal import json_line
@@ -207,7 +209,8 @@ def _tell_trials(found: Sweep, as_json: bool) -> None:
         for trial in found.trials:
             click.echo(json_line("trial", trial_values(trial)))
         return
-    for line in sweep_lines(found):
+    console = Console()
+    for line in sweep_lines(found, console.width if console.is_terminal else None):
         click.echo(line)
     click.echo()
 

@@ -74,6 +74,7 @@ class Group:
         self._pairs = list(product(candidates, folds))
         self._fits: dict[int, FoldFit] = {}
         self._scoring_seconds = 0.0
+        self._interrupted = False
         self.results: list[Result | None] = [None] * len(self._pairs)
 
     def run(self, deadline: Deadline) -> Reason | None:
@@ -81,7 +82,7 @@ class Group:
         self._began = perf_counter()
         reason: Reason | None = None
         try:
-            if self._train(deadline):
+            if self._train(deadline) or self._interrupted:
                 reason = "interrupt"
         except KeyboardInterrupt:
             reason = "interrupt"
@@ -132,6 +133,10 @@ class Group:
         try:
             if stopped != "interrupt" and not (over and stopped == "callback"):
                 self._end(k, self._scored(of, self._pairs[k][1]))
+        except KeyboardInterrupt:
+            # Nothing else shows it if this was the last network of a population.
+            self._interrupted = True
+            raise
         finally:
             _forget(network)
             self._scoring_seconds += perf_counter() - began

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
 from typing import Any, TextIO
 
 from gpubp.reports.sweep.text import value_text
@@ -82,8 +81,3 @@ def sweep_values(sweep: Sweep) -> dict[str, Any]:
             {"parameter": name, "share": share} for name, share in importances(sweep).items()
         ],
     }
-
-
-def trial_lines(sweep: Sweep) -> Iterator[dict[str, Any]]:
-    """Yield the trials for JSON, in the order of the search."""
-    return map(trial_values, sweep.trials)

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 
 from gpubp.models.score_text import METRICS
 from gpubp.selection.trials import Sweep, Trial, importances
 
 BEST = 5  # trials in a table
-PLAIN_WIDTH = 100
 
 
 def value_text(value: Any) -> str:
@@ -49,14 +48,15 @@ def time_text(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
 
 
-def table_lines(rows: Sequence[Sequence[str]], width: int = PLAIN_WIDTH) -> list[str]:
-    """Return rows as lines of at most ``width`` cells: all columns to the right.
+def table_lines(rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
+    """Return rows as lines, all columns to the right.
 
-    Columns that do not fit are left out, the last ones first.
+    width : columns that do not fit into so many cells are left out, the last ones first, and a
+    last line names them; None for no limit.
     """
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     fitting = len(widths)
-    while fitting > 1 and sum(widths[:fitting]) + 2 * (fitting - 1) > width:
+    while width and fitting > 1 and sum(widths[:fitting]) + 2 * (fitting - 1) > width:
         fitting -= 1
     lines = []
     for row in rows:
@@ -65,7 +65,9 @@ def table_lines(rows: Sequence[Sequence[str]], width: int = PLAIN_WIDTH) -> list
             for cell, size in zip(row[:fitting], widths[:fitting], strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
-    return [set_cell_size(line, min(width, cell_len(line))) for line in lines]
+    if left_out := rows[0][fitting:]:
+        lines.append(f"not shown: {', '.join(left_out)}")
+    return lines
 
 
 def best_rows(trials: Sequence[Trial], names: Sequence[str], metric: str) -> list[list[str]]:
@@ -88,13 +90,17 @@ def best_rows(trials: Sequence[Trial], names: Sequence[str], metric: str) -> lis
     return rows
 
 
-def sweep_lines(sweep: Sweep, width: int = PLAIN_WIDTH) -> Iterator[str]:
-    """Yield the lines on a finished sweep: counts, the best trials, which parameters matter."""
+def sweep_lines(sweep: Sweep, width: int | None = None) -> Iterator[str]:
+    """Yield the lines on a finished sweep: counts, the best trials, which parameters matter.
+
+    width : of the terminal; None for no limit.
+    """
     yield counts_text(sweep)
     yield ""
     yield from table_lines(best_rows(sweep.ranked[:BEST], list(sweep.space), sweep.metric), width)
+    yield ""
+    yield f"best: {params_text(sweep.best.params)}"
     if shares := importances(sweep):
-        yield ""
         yield matters_text(shares)
 
 
@@ -117,4 +123,4 @@ def counts_text(sweep: Sweep) -> str:
 def matters_text(shares: Mapping[str, float]) -> str:
     """Return the sentence on the importance of the parameters."""
     parts = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
-    return f"share of the differences that each parameter explains: {parts}"
+    return f"share of the differences between trials that each explains: {parts}"
