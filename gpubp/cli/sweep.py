@@ -20,6 +20,7 @@ from gpubp.cli.output_files import (
     write_output,
 )
 from gpubp.cli.signals import signals_as_interrupts
+from gpubp.cli.sweep_help import SweepCommand
 from gpubp.cli.sweep_options import SAMPLERS, Duration, check_options, read_space
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
 from gpubp.cli.target_options import choosing_target, test_size_option
@@ -36,7 +37,7 @@ def _print_space(context: click.Context, param: click.Parameter, value: bool) ->
         context.exit()
 
 
-@click.command()
+@click.command(cls=SweepCommand)
 @click.argument("data", type=DATA)
 @choosing_target
 @reading

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import gpubp
+from gpubp.cli.sweep import sweep
+from gpubp.cli.sweep_help import GROUPS
 from gpubp.selection.default_space import DEFAULT_SPACE
 from gpubp.selection.space import parsed
 from tests.cli.running import LABELS, Result, Run, Y, features, one_line, write_csv
@@ -86,11 +88,11 @@ def test_json(run: Run, space: str) -> None:
         assert trial["score"] == pytest.approx(np.mean(trial["scores"]))
         assert trial["std"] == pytest.approx(np.std(trial["scores"]))
         assert trial["seconds"] > 0
-    sweep = result["sweep"]
-    assert (sweep["trials"], sweep["finished"], sweep["failed"], sweep["resumed"]) == (4, 4, 0, 0)
-    assert (sweep["metric"], sweep["stopped_by"]) == ("r2", None)
+    found = result["sweep"]
+    assert [found[key] for key in ("trials", "finished", "failed", "resumed")] == [4, 4, 0, 0]
+    assert (found["metric"], found["stopped_by"]) == ("r2", None)
     best = next(trial for trial in trials if trial["rank"] == 1)
-    assert sweep["best"] == {key: value for key, value in best.items() if key != "event"}
+    assert found["best"] == {key: value for key, value in best.items() if key != "event"}
     quiet = run("sweep", "numbers.csv", *FAST, "--json", "--quiet", "-o", "quiet").events
     assert [event["event"] for event in quiet] == ["trial"] * 4 + ["result"]
 
@@ -105,12 +107,12 @@ def test_samplers(run: Run, space: str, sampler: str) -> None:
     else:
         options += ["--trials", 6]
     *trials, result = run("sweep", "numbers.csv", "--space", space, *options).events
-    sweep = result["sweep"]
-    assert len(trials) == sweep["finished"] == sweep["trials"]
+    found = result["sweep"]
+    assert len(trials) == found["finished"] == found["trials"]
     if sampler == "halving":
         assert [t["iteration"] for t in trials] == sorted(t["iteration"] for t in trials)
-        assert sweep["best"]["iteration"] == trials[-1]["iteration"] > 1
-        assert sweep["best"]["rows"] > trials[0]["rows"]
+        assert found["best"]["iteration"] == trials[-1]["iteration"] > 1
+        assert found["best"]["rows"] > trials[0]["rows"]
     else:
         assert len(trials) == 6
 
@@ -159,6 +161,13 @@ def test_the_space_is_printed_as_toml(run: Run) -> None:
     assert mine["sweep"]["best"]["scores"] == built_in["sweep"]["best"]["scores"]
 
 
+def test_all_options_are_under_a_heading(run: Run) -> None:
+    grouped = {name for names in GROUPS.values() for name in names}
+    assert grouped == {param.name for param in sweep.params if param.name != "data"} | {"help"}
+    text = run("sweep", "--help").out
+    assert re.findall(r"^(\w+):$", text, re.M) == list(GROUPS)
+
+
 WRONG_INPUT = [
     ("nothing.csv", 1, "nothing.csv: no such file; check the path"),
     ("labels.csv --target z", 1, "labels.csv has no column 'z'"),
@@ -176,6 +185,9 @@ WRONG_INPUT = [
     ("numbers.csv --sampler grid --space space.toml", 2, "learning_rate_init is a range"),
     ("numbers.csv --scoring acuracy", 2, "did you mean 'accuracy'"),
     ("labels.csv --scoring r2 --space space.toml", 2, "--scoring r2 does not fit the target"),
+    ("numbers.csv --epochs 3", 2, "No such option --epochs; set max_iter in the file of --space"),
+    ("numbers.csv --learning-rate-init 1", 2, "set learning_rate_init in the file of --space"),
+    ("numbers.csv --samples grid", 2, "--sampler"),
     ("numbers.csv --resume", 2, "there is no sweep in model.sweep.jsonl; leave --resume out"),
     ("numbers.csv --html page.csv", 2, "the suffix '.csv', but an HTML page is written"),
     ("numbers.csv --csv numbers.csv", 2, "--csv numbers.csv is also an input file"),
