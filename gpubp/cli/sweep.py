@@ -204,22 +204,23 @@ def _tell_trials(found: Sweep, as_json: bool) -> None:
 
     from gpubp.reports.sweep.files import trial_values
     from gpubp.reports.sweep.text import sweep_lines
-    from gpubp.reports.terminal import json_line
+    from gpubp.reports.terminal import json_line, print_line
 
     if as_json:
         for trial in found.trials:
-            click.echo(json_line("trial", trial_values(trial)))
+            print_line(json_line("trial", trial_values(trial)))
         return
     console = Console()
     for line in sweep_lines(found, console.width if console.is_terminal else None):
-        click.echo(line)
-    click.echo()
+        print_line(line)
+    print_line("")
 
 
 def _tell_result(
     result: dict[str, Any], found: Sweep, options: dict[str, Any], report: Any
 ) -> None:
     from gpubp.reports.sweep.files import sweep_values
+    from gpubp.reports.terminal import print_line
 
     written = {name: options[name] for name in ("csv", "html")}
     files = {name: None if path is None else str(path) for name, path in written.items()}
@@ -229,4 +230,4 @@ def _tell_result(
     report.result(result)
     for name, path in written.items():
         if path is not None and not is_stdout(path):
-            click.echo(f"{'trials' if name == 'csv' else 'page':<12}{path}")
+            print_line(f"{'trials' if name == 'csv' else 'page':<12}{path}")

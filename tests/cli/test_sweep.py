@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from gpubp.cli.sweep import sweep
 from gpubp.cli.sweep_help import GROUPS
 from gpubp.selection.default_space import DEFAULT_SPACE
 from gpubp.selection.space import parsed
-from tests.cli.running import LABELS, Result, Run, Y, features, one_line, write_csv
+from tests.cli.running import LABELS, ROOT, Result, Run, Y, features, one_line, write_csv
 
 SPACE = """
 hidden_layer_sizes = [[4], [6, 4]]
@@ -141,6 +144,31 @@ def test_files_on_standard_output(run: Run, space: str) -> None:
     done = run("sweep", "numbers.csv", *FAST, "--html", "-")
     assert done.out.startswith("<!DOCTYPE html>")
     assert done.out.endswith("</html>\n")
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_reader_that_ends_early_does_not_lose_the_model(
+    run: Run, space: str, more: tuple[str, ...]
+) -> None:
+    command = [sys.executable, "-m", "gpubp", "sweep", "numbers.csv", *FAST, *more]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert gpubp.load("model.safetensors").network_.n_iter_ == 3
+
+
+def test_ensembles(run: Run, space: str) -> None:
+    Path(space).write_text("hidden_layer_sizes = [[3]]\nmax_iter = 2\nn_members = [1, 3]")
+    args = ("numbers.csv", "--space", space, "--sampler", "grid", "--cv", 2)
+    run("sweep", *args)
+    assert gpubp.load("model.safetensors").n_members in (1, 3)
 
 
 def test_a_model_without_a_file_has_no_journal(run: Run, space: str) -> None:

@@ -21,7 +21,7 @@ from gpubp.reports.sweep.text import (
     time_text,
     value_text,
 )
-from gpubp.reports.terminal import json_line
+from gpubp.reports.terminal import json_line, print_line
 
 _INTERVAL = 2.0  # seconds between two lines in a pipe, unless a trial is the best so far
 
@@ -158,7 +158,7 @@ class JsonSweepView:
             "best": self._best,
             "seconds": counts.seconds,
         }
-        print(json_line("progress", values), flush=True)
+        print_line(json_line("progress", values))
 
     def close(self) -> None:
         pass
