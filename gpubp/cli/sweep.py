@@ -131,7 +131,7 @@ def sweep(**options: Any) -> int:
     is any table that gpubp train reads. Ctrl-C stops the search and saves the best model so far;
     --resume continues it.
     """
-    from gpubp.cli.sweep_run import problem_of, search, train_best
+    from gpubp.cli.sweep_run import search, setup_of, train_best
     from gpubp.cli.train_result import saved_result
     from gpubp.reports.sweep.live import JsonSweepView, TextSweepView
     from gpubp.reports.terminal import JsonReport, TextReport
@@ -149,14 +149,14 @@ def sweep(**options: Any) -> int:
             targets=options["target"],
         )
     with lines_apart(options["csv"], options["html"]):
-        problem = problem_of(table, values, options, report)
-        view = (JsonSweepView if as_json else TextSweepView)(problem.metric, quiet)
-        found = search(problem, options, view, report.note)
+        setup = setup_of(table, values, options, report)
+        view = (JsonSweepView if as_json else TextSweepView)(setup.metric, quiet)
+        found = search(setup, options, view, report.note)
     _write_files(found, options)
     with lines_apart(options["csv"], options["html"]):
         _tell_trials(found, as_json)
         silent = JsonReport(quiet=True) if as_json else TextReport(quiet=True)
-        trained = train_best(problem, found, options, silent)
+        trained = train_best(setup, found, options, silent)
         if trained.history.stopped_by == "interrupt" and not trained.history.epochs:
             raise click.Abort
         result = saved_result(trained, options)

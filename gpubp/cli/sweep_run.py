@@ -40,7 +40,7 @@ _FREE = {
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Setup:
     """What is searched: the rows, the estimator, the space, and the settings for the journal."""
 
     prepared: Prepared
@@ -56,9 +56,9 @@ class Problem:
         return str(self.settings["options"]["scoring"] or default)
 
 
-def problem_of(
+def setup_of(
     table: Table, values: Mapping[str, Any], options: dict[str, Any], report: Report
-) -> Problem:
+) -> Setup:
     """Return what to search; raise UsageError if options do not suit the table.
 
     values : the space as in its file. The rows of ``table`` are reordered in place.
@@ -79,10 +79,10 @@ def problem_of(
         )
     kept = {name: value for name, value in options.items() if name not in _FREE}
     settings = {"data": about, "options": kept, "space": description(space)}
-    return Problem(prepared, estimator, space, splitter, settings)
+    return Setup(prepared, estimator, space, splitter, settings)
 
 
-def search(problem: Problem, options: dict[str, Any], view: SweepView, note: Note) -> Sweep:
+def search(setup: Setup, options: dict[str, Any], view: SweepView, note: Note) -> Sweep:
     """Search until the trials or the time are used up, or Ctrl-C; return the finished trials.
 
     Raises UsageError or ClickException if no trial has a score.
@@ -93,39 +93,39 @@ def search(problem: Problem, options: dict[str, Any], view: SweepView, note: Not
     journal: Journal | None = None
     known: dict[str, list[dict[str, Any]]] = {}
     if not is_stream(out):
-        journal, known = open_journal(journal_path(out), problem.settings, options["resume"])
+        journal, known = open_journal(journal_path(out), setup.settings, options["resume"])
     elif options["resume"]:
         raise click.UsageError(f"--resume needs a journal, but --out {out} is not a file")
     log = SweepLog(journal, known, view, options["scoring"])
     began = perf_counter()
     try:
-        found, stopped_by = _searched(problem, options, log, note)
+        found, stopped_by = _searched(setup, options, log, note)
         if stopped_by != "interrupt":
             log.end()
     finally:
         view.close()
         if journal is not None:
             journal.close()
-    return _sweep(problem, options, found, log, stopped_by, perf_counter() - began)
+    return _sweep(setup, options, found, log, stopped_by, perf_counter() - began)
 
 
 Note = Callable[[str], None]
 
 
 def _searched(
-    problem: Problem, options: dict[str, Any], log: SweepLog, note: Note
+    setup: Setup, options: dict[str, Any], log: SweepLog, note: Note
 ) -> tuple[MLPSearchCV, Any]:
     """Return the finished search, and why it ended early."""
     from gpubp.selection.search import MLPSearchCV
 
-    sampler, rows = options["sampler"], problem.prepared.rows
+    sampler, rows = options["sampler"], setup.prepared.rows
     found = MLPSearchCV(
-        *(problem.estimator, problem.space),
+        *(setup.estimator, setup.space),
         sampler=sampler,
         n_iter=options["trials"],
         scoring=options["scoring"],
         refit=False,
-        cv=problem.splitter,
+        cv=setup.splitter,
         random_state=options["seed"],
         time_limit=options["time_limit"],
         round_size=TPE_ROUND if sampler == "tpe" else ROUND,
@@ -176,7 +176,7 @@ def noted_warnings(note: Note) -> Iterator[None]:
 
 
 def _sweep(
-    problem: Problem,
+    setup: Setup,
     options: dict[str, Any],
     found: MLPSearchCV,
     log: SweepLog,
@@ -189,30 +189,30 @@ def _sweep(
     best = min(trials, key=lambda trial: trial.rank)
     if not math.isfinite(best.mean):
         raise click.ClickException(
-            f"no trial has a score by {problem.metric}; give another --scoring, or more rows"
+            f"no trial has a score by {setup.metric}; give another --scoring, or more rows"
         )
     return Sweep(
         trials=trials,
         best=best,
         total=log.total,
-        space=problem.space,
-        metric=problem.metric,
+        space=setup.space,
+        metric=setup.metric,
         sampler=options["sampler"],
         folds=found.n_splits_,
         seed=options["seed"],
         resumed=log.resumed,
         stopped_by=stopped_by,
         seconds=seconds,
-        source=problem.prepared.data["source"],
-        target=", ".join(problem.prepared.rows.targets),
+        source=setup.prepared.data["source"],
+        target=", ".join(setup.prepared.rows.targets),
     )
 
 
-def train_best(problem: Problem, sweep: Sweep, options: dict[str, Any], report: Report) -> Trained:
+def train_best(setup: Setup, sweep: Sweep, options: dict[str, Any], report: Report) -> Trained:
     """Train the best trial on all rows but those of the test."""
     from sklearn.base import clone
 
-    model = clone(problem.estimator).set_params(**sweep.best.params)
+    model = clone(setup.estimator).set_params(**sweep.best.params)
     # --scoring ranks the trials; the training of the best one has its own `scoring`.
     with signals_as_interrupts():
-        return fit_model(model, problem.prepared, options | {"scoring": None}, report)
+        return fit_model(model, setup.prepared, options | {"scoring": None}, report)

@@ -84,14 +84,16 @@ class Evaluation:
 
         old : the candidates whose results are known.
         """
-        if new and self._deadline.is_over():
+        self._progress.skip(len(old) * len(folds))
+        if not new:
+            return []
+        if self._deadline.is_over():
             self.stopped_by = "time_limit"
             return [[] for _ in new]
 
         def on_candidate(params: Params, results: list[Result]) -> None:
             self._log.finished(params, more, results)
 
-        self._progress.skip(len(old) * len(folds))
         self._progress.begin(len(new), len(folds))
         group = Group(
             *(self._estimator, new, folds, self._scoring, self._progress),

@@ -47,7 +47,9 @@ class Journal:
     def __init__(self, path: Path, size: int = 0) -> None:
         self.path = path
         with clear_errors(path):
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            binary = getattr(os, "O_BINARY", 0)  # Windows would end lines by \r\n
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | binary
+            self._file = os.open(path, flags, 0o666)
             self._lock()
             os.ftruncate(self._file, size)
 
