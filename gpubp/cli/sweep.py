@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from gpubp.cli.options import NearChoice, WholeRange, computing, read_config, re
 from gpubp.cli.output_files import (
     OutputPath,
     check_output,
+    is_same,
     is_stdout,
     lines_apart,
     open_output,
@@ -179,8 +181,12 @@ def _check_outputs(options: dict[str, Any]) -> None:
         if (path := options[name]) is not None:
             refuse_input(f"--{name}", path, *inputs)
             check_output(f"--{name}", path, options["as_json"])
-    if is_stdout(options["csv"]) and is_stdout(options["html"]):
-        raise click.UsageError("--csv - and --html - both write to standard output; give a file")
+    outputs = [(f"--{name}", options[name]) for name in ("out", "csv", "html") if options[name]]
+    for (flag, path), (other_flag, other) in combinations(outputs, 2):
+        if is_same(path, other):
+            raise click.UsageError(
+                f"{flag} {path} and {other_flag} {other} are the same; give two files"
+            )
 
 
 def _write_files(found: Sweep, options: dict[str, Any]) -> None:
@@ -188,7 +194,7 @@ def _write_files(found: Sweep, options: dict[str, Any]) -> None:
     from gpubp.reports.sweep.files import write_trials
     from gpubp.reports.sweep.page import sweep_page
 
-    whole = found.stopped_by is None
+    whole = found.stopped_by != "interrupt"
     for name in ("csv", "html"):
         if options[name] is not None:
             options[name] = whole_or_beside(options[name], whole)

@@ -219,7 +219,8 @@ WRONG_INPUT = [
     ("numbers.csv --resume", 2, "there is no sweep in model.sweep.jsonl; leave --resume out"),
     ("numbers.csv --html page.csv", 2, "the suffix '.csv', but an HTML page is written"),
     ("numbers.csv --csv numbers.csv", 2, "--csv numbers.csv is also an input file"),
-    ("numbers.csv --csv - --html -", 2, "both write to standard output"),
+    ("numbers.csv --csv - --html -", 2, "--csv - and --html - are the same; give two files"),
+    ("numbers.csv --csv best -o ./best", 2, "--out best and --csv best are the same"),
     ("numbers.csv --csv - --json", 2, "both write to standard output"),
     ("numbers.csv -o -", 2, "a model file is binary"),
     ("numbers.csv -o nowhere/model", 1, "nowhere' does not exist"),
@@ -267,6 +268,7 @@ def test_a_time_limit_too_short_for_a_trial(run: Run, space: str) -> None:
 def test_a_time_limit_keeps_the_finished_trials(run: Run, space: str) -> None:
     Path(space).write_text("max_iter = [1, 1000000]\nn_iter_no_change = 1000000")
     args = ("numbers.csv", "--space", space, "--sampler", "grid", "--cv", 2)
+    Path("t.csv").write_text("old")
     # The best is trained after the limit.
     done = run("sweep", *args, "--time-limit", "1s", "--csv", "t.csv")
     assert "1 of 2 trials" in done.out
