@@ -143,6 +143,7 @@ def test_lines_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
         view.trial({"alpha": 1e-3, "tol": 0}, score)
     view.close()
     assert out.getvalue().splitlines() == [
+        "5 trials, 3 folds each",
         "1/5 trials, 0.5 s elapsed, about 2 s left  accuracy 0.5000  best: alpha 0.001, tol 0",
         "3/5 trials, 1.5 s elapsed, about 1 s left  accuracy 0.6000  best: alpha 0.001, tol 0",
         "5/5 trials, 2.5 s elapsed, about 0 s left  accuracy 0.3000: alpha 0.001, tol 0",

@@ -88,14 +88,18 @@ class TextSweepView:
 
     def begin(self, n_trials: int, n_folds: int) -> None:
         self._counts.begin(n_trials, n_folds)
-        if not self._quiet and self._console.is_terminal:
-            self._live = Live(
-                console=self._console,
-                get_renderable=self._rendered,
-                refresh_per_second=4,
-                transient=True,
-            )
-            self._live.start()
+        if self._quiet:
+            return
+        if not self._console.is_terminal:
+            self._console.print(f"{n_trials} trials, {n_folds} folds each")
+            return
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._rendered,
+            refresh_per_second=4,
+            transient=True,
+        )
+        self._live.start()
 
     def trial(self, params: Mapping[str, Any], score: float, *, resumed: bool = False) -> None:
         counts = self._counts
