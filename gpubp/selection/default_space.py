@@ -10,7 +10,7 @@ DEFAULT_SPACE = """\
 # with log = true on a log scale. A single value is used by every trial. All other parameters are
 # chosen by the size of the table.
 hidden_layer_sizes = [[64], [128], [256], [512], [128, 64], [256, 128]]
-learning_rate_init = { low = 5e-4, high = 2e-2, log = true }
+learning_rate_init = { low = 1e-3, high = 1.6e-2, log = true }
 weight_decay = { low = 1e-3, high = 3.0, log = true }
 dropout = { low = 0.0, high = 0.5 }
 """
