@@ -12,6 +12,7 @@ from gpubp.version import __version__
 # Kept here, so that `gpubp --help` loads no command.
 COMMANDS = {
     "train": "Train a network on a table.",
+    "sweep": "Search the hyperparameters of a model for a table.",
     "predict": "Predict the rows of a table with a trained model.",
     "evaluate": "Score a trained model on a table with known targets.",
     "inspect": "Show the contents of a model file.",

@@ -10,9 +10,7 @@ import click
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
     FiniteRange,
-    Names,
     NearChoice,
-    Repeatable,
     Sizes,
     WholeRange,
     computing,
@@ -22,6 +20,7 @@ from gpubp.cli.options import (
 from gpubp.cli.output_files import OutputPath, refuse_stdout
 from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
+from gpubp.cli.target_options import choosing_target, test_size_option
 from gpubp.cli.train_help import TrainCommand
 from gpubp.cli.train_model import fit
 from gpubp.cli.train_parameters import check_parameters
@@ -31,24 +30,7 @@ from gpubp.kernels.activations import ACTIVATIONS
 
 @click.command(cls=TrainCommand)
 @click.argument("data", type=DATA, default="digits")
-@click.option(
-    "--target",
-    cls=Repeatable,
-    type=Names(),
-    help="Columns to predict.  [default: the last column; y of an .npz]",
-)
-@click.option(
-    "--target-file",
-    type=click.Path(path_type=Path),
-    help=".npy file with the targets, if DATA is an .npy.",
-)
-@click.option(
-    "--task",
-    type=click.Choice(["auto", "classification", "regression"]),
-    default="auto",
-    show_default=True,
-    help="Predict classes or numbers; auto decides by the values of the target.",
-)
+@choosing_target
 @reading
 @choosing_columns
 @click.option(
@@ -84,13 +66,7 @@ from gpubp.kernels.activations import ACTIVATIONS
     type=FiniteRange(0, 1, max_open=True),
     help="Fraction of the hidden units that each training step drops.",
 )
-@click.option(
-    "--test-size",
-    type=FiniteRange(0, 1, max_open=True),
-    default=0.2,
-    show_default=True,
-    help="Fraction of the rows kept for the test, stratified by class if possible; 0 for no test.",
-)
+@test_size_option
 @click.option(
     "--validation-size",
     type=FiniteRange(0, 1, max_open=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -28,8 +28,14 @@ GROUPS = {
 LAST = "Hyperparameters of a solver, schedule or loss"
 
 
-class TrainCommand(TableCommand):
-    """A command with the options of `gpubp train`."""
+class GroupedCommand(click.Command):
+    """A command whose help has its options under headings.
+
+    groups : names of options by heading. last : the heading of all others; "" if there are none.
+    """
+
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {}
+    last: ClassVar[str] = ""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under their headings."""
@@ -39,11 +45,19 @@ class TrainCommand(TableCommand):
             if isinstance(param, click.Option)  # an argument is described in the text above
             and (record := param.get_help_record(ctx)) is not None
         }
-        for heading, names in GROUPS.items():
+        for heading, names in self.groups.items():
             with formatter.section(heading):
                 formatter.write_dl([records.pop(name) for name in names if name in records])
-        with formatter.section(LAST):
-            formatter.write_dl(list(records.values()))
+        if records:
+            with formatter.section(self.last):
+                formatter.write_dl(list(records.values()))
+
+
+class TrainCommand(GroupedCommand, TableCommand):
+    """A command with the options of `gpubp train`."""
+
+    groups = GROUPS
+    last = LAST
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line; raise UsageError, with advice, for a second table."""

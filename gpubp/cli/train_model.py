@@ -84,14 +84,48 @@ class Trained:
         return network
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The rows of a table, split into rows to train on and rows for the test.
+
+    rows, test_rows : see `Trained`. whole : both, by which the kinds of the columns are found.
+    data : see `Trained`.
+    """
+
+    rows: Problem
+    test_rows: Problem | None
+    whole: Table
+    data: dict[str, Any]
+
+
 def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
     """Train on ``table``, without the rows kept for the test.
 
     The rows of ``table`` are reordered in place, so it must not be used afterwards.
     """
-    import numpy as np
-
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
+
+    prepared = prepare(table, options, report)
+    rows = prepared.rows
+    check_validation(len(rows), rows.labels, options)
+    check_folds(len(rows), options)
+    given = parameters(rows.task, options) | column_choices(options, table, rows.targets)
+    model: TableClassifier | TableRegressor
+    if rows.labels is not None:
+        weights = class_weight(options["class_weight"], rows.labels)
+        model = TableClassifier(**given, class_weight=weights)
+    else:
+        model = TableRegressor(**given)
+    with _refused_targets(options):
+        return fit_model(model, prepared, options, report)
+
+
+def prepare(table: Table, options: dict[str, Any], report: Report) -> Prepared:
+    """Find the task, leave out rows without a target, and split off the rows of the test.
+
+    The rows of ``table`` are reordered in place, so only its names may be used afterwards.
+    """
+    import numpy as np
 
     for note in table.notes:
         report.note(note)
@@ -108,27 +142,28 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
         note = unseen_classes(rows.labels, test_rows.labels)
         if note:
             report.note(note)
-    check_validation(len(rows), rows.labels, options)
-    check_folds(len(rows), options)
-    given = parameters(problem.task, options) | column_choices(options, table, rows.targets)
-    model: TableClassifier | TableRegressor
-    if rows.labels is not None:
-        weights = class_weight(options["class_weight"], rows.labels)
-        model = TableClassifier(**given, class_weight=weights)
-    else:
-        model = TableRegressor(**given)
-    start = _Start(report, options, rows, test_rows)
-    with _refused_targets(options):
-        history = model.fit_table(
-            rows.table,
-            rows.targets,
-            whole=whole,
-            on_start=start,
-            on_epoch=report.epoch,
-            note=report.note,
-        )
     data = _about_rows(table, problem, test_rows) | {"seed": options["seed"]}
-    return Trained(model, history, rows, test_rows, data, start.columns)
+    return Prepared(rows, test_rows, whole, data)
+
+
+def fit_model(
+    model: TableClassifier | TableRegressor,
+    prepared: Prepared,
+    options: dict[str, Any],
+    report: Report,
+) -> Trained:
+    """Train ``model`` on the training rows. options : "out" and "scoring" are used."""
+    rows = prepared.rows
+    start = _Start(report, options, rows, prepared.test_rows)
+    history = model.fit_table(
+        rows.table,
+        rows.targets,
+        whole=prepared.whole,
+        on_start=start,
+        on_epoch=report.epoch,
+        note=report.note,
+    )
+    return Trained(model, history, rows, prepared.test_rows, prepared.data, start.columns)
 
 
 def _about_rows(table: Table, problem: Problem, test_rows: Problem | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ EPOCH_OPTIONS = {
     *("lr", "schedule", "batch_size", "validation_size", "patience", "dropout", "scoring"),
 }
 # Parameters by the option that sets them. The model chooses parameters that are not given.
-_PARAMETERS = {
+PARAMETERS = {
     "hidden": "hidden_layer_sizes",
     "activation": "activation",
     "alpha": "alpha",
@@ -65,7 +65,7 @@ def parameters(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {
         parameter: options[option]
-        for option, parameter in _PARAMETERS.items()
+        for option, parameter in PARAMETERS.items()
         if options[option] is not None
     }
     found |= {"record": not options["no_record"], **table_parameters(options)}

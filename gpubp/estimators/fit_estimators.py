@@ -64,6 +64,7 @@ def fit_together(
     *,
     on_finished: Callable[[int], None] | None = None,
     note: Callable[[str], None] | None = None,
+    others: int = 0,
 ) -> list[Outcome]:
     """Fit many estimators at once, each as `fit_estimator` would; return an outcome for each.
 
@@ -72,10 +73,12 @@ def fit_together(
 
     on_finished : called with the index of each fit after its estimator has its fitted attributes.
     note : called with each message for the user.
+    others : the number of networks that were trained in an earlier run, but count for the choice of
+        the engine, so that engine and results are those of a single run.
     """
     outcomes: list[Outcome] = [None] * len(fits)
     prepared: dict[int, Prepared] = {}
-    shared, together = SharedRows(), sum(map(_networks, fits))
+    shared, together = SharedRows(), others + sum(networks_of(each.estimator) for each in fits)
     for k, each in enumerate(fits):
         try:
             prepared[k] = shared.share(each.X, _prepared(each, together, note))
@@ -106,9 +109,9 @@ def fit_together(
     return outcomes
 
 
-def _networks(of: Fit) -> int:
+def networks_of(estimator: Any) -> int:
     """Return the number of networks of a fit; 1 for a wrong number, which is refused later."""
-    members = of.estimator.n_members
+    members = estimator.n_members
     return int(members) if isinstance(members, Integral) else 1
 
 

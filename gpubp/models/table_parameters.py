@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -78,6 +78,11 @@ def constraints(network: Network) -> dict[str, list[Any]]:
     }
 
 
+def meant_parameter(name: str, known: Iterable[str]) -> str:
+    """Return the parameter that an unknown ``name`` stands for; "" if none is near."""
+    return _MEANT.get(name) or next(iter(get_close_matches(name, list(known), n=1)), "")
+
+
 def initializer(network: Network) -> Callable[..., None]:
     """Return an __init__ with the parameters of ``network`` and of the encoder, by keyword only."""
     parameters = _table_defaults(network)
@@ -85,12 +90,10 @@ def initializer(network: Network) -> Callable[..., None]:
     def __init__(self: Any, **given: Any) -> None:
         for name in given:
             if name not in parameters:
-                near = (
-                    [_MEANT[name]] if name in _MEANT else get_close_matches(name, parameters, n=1)
-                )
+                near = meant_parameter(name, parameters)
                 raise TypeError(
                     f"{type(self).__name__}.__init__() got an unexpected keyword argument {name!r}"
-                    f"{f'. Did you mean {near[0]!r}?' if near else ''}"
+                    f"{f'. Did you mean {near!r}?' if near else ''}"
                 )
         vars(self).update(parameters | given)
 

@@ -61,7 +61,7 @@ class JsonReport:
 
     def columns(self, summary: Summary, inputs: int) -> None:
         if not self._quiet:
-            _tell(json_line("columns", {"columns": list(summary), "inputs": inputs}))
+            print_line(json_line("columns", {"columns": list(summary), "inputs": inputs}))
 
     def note(self, text: str) -> None:
         if not self._quiet:
@@ -81,10 +81,10 @@ class JsonReport:
             line["validation"] = epoch.score
         line |= {"best": epoch.best, "learning_rate": epoch.rate, "seconds": epoch.seconds}
         line |= member
-        _tell(json_line("epoch", line))
+        print_line(json_line("epoch", line))
 
     def result(self, result: dict[str, Any]) -> None:
-        _tell(json_line("result", result))
+        print_line(json_line("result", result))
 
     def close(self) -> None:
         pass
@@ -155,7 +155,7 @@ class TextReport:
         if self._console.is_terminal:
             self._console.print(text)
         else:
-            _tell(text.plain)
+            print_line(text.plain)
 
     def close(self) -> None:
         if self._live is not None:
@@ -165,11 +165,11 @@ class TextReport:
 
     def _tell_waiting(self) -> None:
         if self._waiting:
-            _tell(self._waiting)
+            print_line(self._waiting)
             self._waiting = ""
 
 
-def _tell(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line; if the reader of the pipe has ended (`| head`), print nothing any more."""
     try:
         print(line, flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from time import monotonic, perf_counter
 from typing import Any, Literal
@@ -50,7 +50,9 @@ class _TimeIsUp(Exception):
 class Group:
     """Candidates that are trained together on all folds.
 
-    estimator : of which each candidate is a clone with other parameters.
+    estimator : of which each candidate is a clone with other parameters. on_candidate : called with
+    the parameters and the results of each candidate when its folds are all finished. others : see
+    `fit_together`.
 
     results : one per candidate and fold, the folds of a candidate in a row; None if unfinished.
     """
@@ -62,20 +64,25 @@ class Group:
         folds: Sequence[Fold],
         scoring: Scoring,
         progress: Progress,
+        on_candidate: Callable[[Params, list[Result]], None],
+        others: int,
     ) -> None:
         self._estimator, self._scoring, self._progress = estimator, scoring, progress
+        self._on_candidate, self._others = on_candidate, others
+        self._began = perf_counter()
         self._candidates, self._n_folds = candidates, len(folds)
         self._pairs = list(product(candidates, folds))
         self._fits: dict[int, FoldFit] = {}
         self._scoring_seconds = 0.0
+        self._interrupted = False
         self.results: list[Result | None] = [None] * len(self._pairs)
 
     def run(self, deadline: Deadline) -> Reason | None:
         """Train and score; return why candidates are unfinished, None if all are finished."""
-        began = perf_counter()
+        self._began = perf_counter()
         reason: Reason | None = None
         try:
-            if self._train(deadline):
+            if self._train(deadline) or self._interrupted:
                 reason = "interrupt"
         except KeyboardInterrupt:
             reason = "interrupt"
@@ -85,10 +92,13 @@ class Group:
             for each in self._fits.values():  # that were not trained
                 _end_callbacks(each.fit.estimator)
         trained = [each for each in self.results if each and each["fit_error"] is None]
-        share = (perf_counter() - began - self._scoring_seconds) / max(len(trained), 1)
+        share = self._training_seconds() / max(len(trained), 1)
         for result in trained:
             result["fit_time"] = share
         return reason
+
+    def _training_seconds(self) -> float:
+        return perf_counter() - self._began - self._scoring_seconds
 
     def _train(self, deadline: Deadline) -> bool:
         """Train and score; return whether an interrupt came."""
@@ -104,7 +114,11 @@ class Group:
                 self._end(k, self._scoring.of_failure(error))
         places = list(self._fits)
         fits = [self._fits[k].fit._replace(on_epoch=deadline.on_epoch) for k in places]
-        outcomes = fit_together(fits, on_finished=lambda j: self._finish(places[j], deadline))
+        outcomes = fit_together(
+            fits,
+            on_finished=lambda j: self._finish(places[j], deadline),
+            others=self._others,
+        )
         for k, outcome in zip(places, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 self._end(k, self._scoring.of_failure(outcome))
@@ -119,6 +133,10 @@ class Group:
         try:
             if stopped != "interrupt" and not (over and stopped == "callback"):
                 self._end(k, self._scored(of, self._pairs[k][1]))
+        except KeyboardInterrupt:
+            # Nothing else shows it if this was the last network of a population.
+            self._interrupted = True
+            raise
         finally:
             _forget(network)
             self._scoring_seconds += perf_counter() - began
@@ -136,6 +154,9 @@ class Group:
         self.results[k] = result
         own = self.of_candidate(k // self._n_folds)
         if len(own) == self._n_folds:
+            for each in own:  # all networks of the group were trained in this time
+                each.setdefault("fit_time", self._training_seconds() / len(self._pairs))
+            self._on_candidate(self._pairs[k][0], own)
             self._progress.end_candidate(self._pairs[k][0], self._scoring.mean(own))
         self._progress.end_fit()
 

@@ -32,6 +32,10 @@ class Progress:
                 f"{n_candidates * n_folds} fits"
             )
 
+    def skip(self, n_fits: int) -> None:
+        """Leave out fits whose results are known."""
+        self._total -= n_fits
+
     def end_fit(self) -> None:
         """Count a finished fit."""
         self._finished += 1

@@ -25,6 +25,7 @@ from gpubp.selection.halving import best_of_last_iteration
 from gpubp.selection.progress import Progress
 from gpubp.selection.scoring import Scoring
 from gpubp.selection.strategies import strategy_of
+from gpubp.selection.trial_log import NoTrialLog, TrialLog
 from gpubp.tables.table import Table
 
 # Parameters of scikit-learn's search classes that are not needed.
@@ -117,6 +118,8 @@ class MLPSearchCV(BaseSearchCV):
         Whether there are several scores.
     n_unfinished_ : int
         Number of candidates that are not in `cv_results_`, because the search was stopped.
+    stopped_by_ : str or None
+        Why the search ended early: 'interrupt' or 'time_limit'; None if it did not.
     n_candidates_, n_resources_ : list of int
         Number of candidates and of resources of each iteration; only for 'halving', as are the
         other attributes of HalvingRandomSearchCV.
@@ -139,6 +142,9 @@ class MLPSearchCV(BaseSearchCV):
         "max_resources": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "round_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     }
+
+    # Set by `gpubp sweep`, which keeps the results of finished candidates in a file.
+    _trial_log: TrialLog = NoTrialLog()
 
     def __init__(
         self,
@@ -234,11 +240,15 @@ class MLPSearchCV(BaseSearchCV):
             setattr(self, name, value)
         progress = Progress(self.verbose, strategy.n_candidates * len(folds))
         deadline = Deadline(self.time_limit)
-        evaluation = Evaluation(clone(self.estimator), scoring, deadline, progress)
+        self._trial_log.begin(strategy.n_candidates, len(folds))
+        evaluation = Evaluation(clone(self.estimator), scoring, deadline, progress, self._trial_log)
         self.n_unfinished_ = 0
+        self.stopped_by_ = None
         try:
             strategy.run(evaluation)
-        except SearchStopped:
+        except (SearchStopped, KeyboardInterrupt):
+            evaluation.stopped_by = evaluation.stopped_by or "interrupt"
+            self.stopped_by_ = evaluation.stopped_by
             self.n_unfinished_ = strategy.n_candidates - len(evaluation.candidates)
             self._warn_why_stopped(evaluation)
         return evaluation

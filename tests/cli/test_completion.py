@@ -25,7 +25,7 @@ ROOT = Path(gpubp.__file__).parents[1]
         ("TRAIN", "No such command 'TRAIN'; did you mean 'train'?"),
         ("evalute m iris", "did you mean 'evaluate'?"),
         ("benhc", "did you mean 'bench'?"),
-        ("zzz", "No such command 'zzz'; give one of train, predict, evaluate, inspect, explain"),
+        ("zzz", "No such command 'zzz'; give one of train, sweep, predict, evaluate, inspect"),
         ("bench infrence", "did you mean 'inference'?"),
         ("explain --example iriss", "no example is called 'iriss'; did you mean 'iris'?"),
     ],
@@ -65,7 +65,7 @@ def _plain(*values: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "before", [("train",), ("predict", "m"), ("evaluate", "m"), ("explain", "m")]
+    "before", [("train",), ("sweep",), ("predict", "m"), ("evaluate", "m"), ("explain", "m")]
 )
 def test_data_completes_to_data_sets_and_files(folder: Path, before: tuple[str, ...]) -> None:
     assert _completions(*before, "ir") == _plain("iris", "iris_more.csv")
@@ -97,6 +97,7 @@ def test_commands_and_options_complete() -> None:
     assert [value for _, value in _completions("")] == list(COMMANDS)
     assert _completions("tr") == _plain("train")
     assert _completions("train", "--solv") == _plain("--solver")
+    assert ("plain", "halving") in _completions("sweep", "--sampler", "h")
     assert ("plain", "lbfgs") in _completions("train", "--solver", "l")
 
 

@@ -17,6 +17,7 @@ from tests.docs.pages import DOCS
 # Objects whose keys are names of the data, of the machine or of a choice, not of the format.
 FREE = {"per_target", "optimizer", "recipe", "costs", "steps_to_cost_of", "versions"}
 FREE |= {"notes", "parameters"}
+RANGE = "alpha = { low = 0.1, high = 1.0 }"
 SUITE = """
 rounds = 1
 peers = ["gpubp"]
@@ -42,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             left = "" if k == 5 else ("yes", "no")[k % 2]
             table.writerow([f"C{k:04}", age, plan, f"2024-03-{k % 28 + 1:02}", left, k / 7, -k])
     (folder / "suite.toml").write_text(SUITE)
+    (folder / "space.toml").write_text("hidden_layer_sizes = [[2], [3]]\nmax_iter = 1\n" + RANGE)
     return folder
 
 
@@ -52,6 +54,8 @@ COMMANDS = [
     "train diabetes --solver lbfgs --epochs 2 --json -o lbfgs.safetensors",
     "train churn.csv --target left --members 2 --member-rows folds --epochs 2 --json -o m.st",
     "inspect m.st --json",
+    "sweep churn.csv --target left --trials 22 --cv 2 --space space.toml --json -o s.safetensors",
+    "sweep diabetes --trials 6 --cv 2 --space space.toml --sampler halving --json -o h.safetensors",
     "inspect one.safetensors --json",
     "inspect two.safetensors --json",
     "evaluate one.safetensors churn.csv --json",
@@ -93,3 +97,4 @@ def test_every_key_is_described(
             missing[command] = sorted(keys - named)
     assert not missing
     assert {"per_target", "validation", "iteration", "blame", "stall", "rounds"} <= seen
+    assert {"importances", "share", "rank"} <= seen

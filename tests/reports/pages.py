@@ -15,9 +15,11 @@ from gpubp.explain.search.comparison import Settings, compare
 from gpubp.explain.search.methods import Budget
 from gpubp.explain.search.page import search_page
 from gpubp.explain.trace import trace_steps
+from gpubp.reports.sweep.page import sweep_page
 from tests.bench.test_page import made as measured
+from tests.reports.sweeps import made as swept
 
-NAMES = [*EXAMPLES, "search", "bench"]
+NAMES = [*EXAMPLES, "search", "bench", "sweep"]
 SCHEMES = ("light", "dark")
 
 
@@ -30,9 +32,11 @@ class Rule(NamedTuple):
 
 @cache
 def page_of(name: str) -> str:
-    """Return a page by the name of its example, or by "search" or "bench"."""
+    """Return a page by the name of its example, or by "search", "bench" or "sweep"."""
     if name == "bench":
         return bench_page(measured("gpubp"))
+    if name == "sweep":
+        return sweep_page(swept())
     if name == "search":
         settings = Settings(Budget(evaluations=2000), device="cpu", dtype="float64")
         return search_page(compare(example_by_name("two-weights"), settings))

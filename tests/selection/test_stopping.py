@@ -11,6 +11,7 @@ import pytest
 
 from gpubp import MLPSearchCV
 from gpubp.selection import group
+from gpubp.selection.evaluation import Evaluation
 from tests.selection.cases import SPACE, classes, classifier, warnings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -43,6 +44,32 @@ def test_an_interrupt_keeps_the_finished_candidates() -> None:
     assert search.predict(classes()[0]).shape == (60,)  # refit
 
 
+@pytest.mark.parametrize("score", [4, 12])
+def test_an_interrupt_at_the_last_network_of_a_population_is_not_lost(score: int) -> None:
+    """Of 12 fits on one backend, the last; of 4 that are followed by others, the last too."""
+    search = search_that_fails_at(score, KeyboardInterrupt, refit=False)
+    if score == 4:  # threads: each number has a backend of its own
+        search.set_params(param_space={"alpha": [0.1, 1.0], "threads": [1, 2]})
+    told = warnings_of(lambda: search.fit(*classes()))
+    assert told.startswith("The search was interrupted")
+    assert search.stopped_by_ == "interrupt"
+
+
+def test_an_interrupt_between_two_rounds_keeps_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    call, rounds = Evaluation.__call__, count(1)
+
+    def interrupt(self: Any, *args: Any) -> Any:
+        if next(rounds) == 2:
+            raise KeyboardInterrupt
+        return call(self, *args)
+
+    monkeypatch.setattr(Evaluation, "__call__", interrupt)
+    search = MLPSearchCV(classifier(), SPACE, sampler="grid", cv=2, round_size=4, refit=False)
+    told = warnings_of(lambda: search.fit(*classes()))
+    assert "The search was interrupted: 2 of 6 candidates" in told
+    assert len(search.cv_results_["params"]) == 4
+
+
 def test_an_interrupt_before_the_first_candidate_is_raised() -> None:
     with pytest.raises(KeyboardInterrupt):
         search_that_fails_at(2, KeyboardInterrupt).fit(*classes())
@@ -53,13 +80,13 @@ def test_an_interrupt_in_a_training_keeps_the_rounds_before(
 ) -> None:
     together, rounds = group.fit_together, count(1)
 
-    def interrupt(fits: Any, *, on_finished: Any) -> Any:
+    def interrupt(fits: Any, **options: Any) -> Any:
         def on_epoch(epoch: Any) -> bool:
             raise KeyboardInterrupt
 
         if next(rounds) == 3:
             fits = [each._replace(on_epoch=on_epoch) for each in fits]
-        return together(fits, on_finished=on_finished)
+        return together(fits, **options)
 
     monkeypatch.setattr(group, "fit_together", interrupt)
     search = MLPSearchCV(classifier(), SPACE, sampler="grid", cv=2, refit=False, round_size=2)

@@ -15,6 +15,7 @@ from gpubp.explain.loss_landscape import losses_of, parameters_of
 from gpubp.explain.search.comparison import Comparison
 from gpubp.explain.search.methods import Method, Run, weights_of
 from gpubp.explain.search.text import TITLES
+from gpubp.reports.axis import round_numbers
 from gpubp.reports.html import element, escape, number, svg
 from gpubp.reports.series import mark, series_css, series_key
 
@@ -216,13 +217,6 @@ def frame_of(start: np.ndarray, walks: Sequence[Run]) -> Frame:
     low, high = np.min(seen, axis=0), np.max(seen, axis=0)
     margin = 0.15 * np.maximum(high - low, 1e-3)
     return Frame(*(low - margin), *(high + margin))
-
-
-def round_numbers(low: float, high: float) -> list[float]:
-    """Return three to seven multiples of 1, 2 or 5 times a power of ten within the range."""
-    power = 10.0 ** math.floor(math.log10((high - low) / 3))
-    step = next((m * power for m in (5, 2) if (high - low) / (m * power) >= 3), power)
-    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def costs_at(example: Example, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:

@@ -11,9 +11,10 @@ import numpy as np
 
 from gpubp.explain.loss_landscape import parameters_of
 from gpubp.explain.search.comparison import Comparison
-from gpubp.explain.search.figure import costs_at, frame_of, round_numbers, walks_of
+from gpubp.explain.search.figure import costs_at, frame_of, walks_of
 from gpubp.explain.search.methods import Point, Run, weights_of
 from gpubp.explain.search.text import TITLES, cost_text
+from gpubp.reports.axis import round_numbers
 
 _MOST_PLACES = 16  # of a walk
 
