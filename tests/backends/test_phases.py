@@ -110,7 +110,9 @@ def test_other_steps_are_replayed_as_a_tape(what: str, reason: str) -> None:
         if what == "a function of NumPy":
             backend._np.exp(A, out=A)
         elif what == "populations":
-            backend.gemm(A[None], W[None], out=out[None])
+            two = (np.stack([each, each]) for each in (A, W, out))
+            A_2, W_2, out_2 = two
+            backend.gemm(A_2, W_2, out=out_2)
         elif what == "many rows":
             backend.gemm(A, W, out=out)
             backend.gemm(A, out, out=sums, transpose_a=True)
