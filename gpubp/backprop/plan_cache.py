@@ -8,7 +8,8 @@ import numpy as np
 
 from gpubp.backprop.optimizers import Optimizer
 
-AHEAD = 1024  # updates to plan at once, if an epoch has fewer
+# Updates to plan at once, if an epoch has fewer; and numbers, if there are many networks.
+AHEAD, MOST_NUMBERS = 1024, 1 << 20
 
 
 class PlanCache:
@@ -48,7 +49,8 @@ class PlanCache:
         at = done[0] - self._first[0] if same else -1
         ahead = all(now - first == at for now, first in zip(done, self._first, strict=same))
         if not (same and ahead and 0 <= at < len(self._plan) and at % self._steps == 0):
-            epochs = max(1, AHEAD // self._steps) if same else 1
+            ahead_of_all = min(AHEAD, MOST_NUMBERS // (5 * len(self._optimizers)))
+            epochs = max(1, ahead_of_all // self._steps) if same else 1
             plans = [
                 optimizer.plan(rate, first, np.tile(of_each, epochs))
                 for optimizer, rate, first, of_each in zip(

@@ -83,6 +83,9 @@ class PopulationBatches(Batches):
         weighted, lead = first.weights is not None, (len(rows),)
         self._begin(backend, len(first.X), dtype, Y, batch_size, weighted, lead)
         self._X_rows = np.stack([each.X for each in rows])
+        # The first row of networks that take consecutive rows; None if others do.
+        firsts, consecutive = self._X_rows[:, :1], np.arange(len(first.X))
+        self._firsts = firsts if (self._X_rows == firsts + consecutive).all() else None
         self._first_targets = np.array([each.targets for each in rows])
         # Networks with and without weights are not together.
         weights = [each.weights for each in rows if each.weights is not None]
@@ -119,7 +122,10 @@ class PopulationBatches(Batches):
             orders = [np.arange(self.n_rows)] * len(self._X_rows)
         self._is_planned = True
         permutations = self._permutations(orders)
-        self._plan_rows(self.order, np.take_along_axis(self._X_rows, permutations, axis=1))
+        if self._firsts is None:
+            self._plan_rows(self.order, np.take_along_axis(self._X_rows, permutations, axis=1))
+        else:
+            self._plan_rows(self.order, permutations + self._firsts)
         if self.target_order is not self.order:
             self._plan_rows(self.target_order, permutations + self._first_targets[:, None])
         if self._planned is not None:
