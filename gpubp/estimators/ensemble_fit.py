@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.network import Network
+from gpubp.estimators.callbacks import Note
 from gpubp.estimators.ensemble_listeners import Stop, listeners_of_member
 from gpubp.estimators.ensemble_members import forget_members, set_members
 from gpubp.estimators.ensemble_oob import set_oob
@@ -30,14 +31,12 @@ from gpubp.training.inference import free_device_parameters
 from gpubp.training.population import Member, fit_population
 from gpubp.training.validation import ValidationSet
 
-Note = Callable[[str], None]
-
 
 class _Rows(NamedTuple):
     """The rows of a member.
 
     part : the rows, of which some may be held out for validation.
-    left_out : indices of rows that the member does not see, or may not see if they are not drawn.
+    left_out : indices of the candidates for its left-out rows; drawn rows are removed later.
     drawn : the generator that draws the rows to train on, with replacement; None to take each once.
     """
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from gpubp.estimators.callbacks import Note
 from gpubp.estimators.scoring import Scorer
 from gpubp.training.fit import Listeners, Snapshot
 from gpubp.training.history import Epoch, OnEpoch
@@ -26,7 +26,7 @@ def listeners_of_member(
     k: int,
     held: ValidationSet | None,
     on_epoch: OnEpoch | None,
-    note: Callable[[str], None] | None,
+    note: Note | None,
     stop: Stop,
 ) -> Listeners:
     """Return the listeners of member ``k``; the other arguments are those of `listeners_of`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple
 
+from gpubp.estimators.callbacks import Note
 from gpubp.estimators.ensemble_fit import finish_members, prepare_members
 from gpubp.estimators.fitted_attributes import rollback
 from gpubp.estimators.mlp import BaseMLP
@@ -24,7 +25,7 @@ def fit_estimator(
     *,
     given: tuple[Any, Any, Any] | None = None,
     on_epoch: OnEpoch | None = None,
-    note: Callable[[str], None] | None = None,
+    note: Note | None = None,
 ) -> History:
     """Fit ``estimator`` like its fit, but without warnings at the end; return the history.
 
@@ -63,7 +64,7 @@ def fit_together(
     fits: Sequence[Fit],
     *,
     on_finished: Callable[[int], None] | None = None,
-    note: Callable[[str], None] | None = None,
+    note: Note | None = None,
     others: int = 0,
 ) -> list[Outcome]:
     """Fit many estimators at once, each as `fit_estimator` would; return an outcome for each.
@@ -115,7 +116,7 @@ def networks_of(estimator: Any) -> int:
     return int(members) if isinstance(members, Integral) else 1
 
 
-def _prepared(each: Fit, together: int, note: Callable[[str], None] | None) -> Prepared:
+def _prepared(each: Fit, together: int, note: Note | None) -> Prepared:
     estimator, *of, given, on_epoch = each
     estimator._validate_params()
     how: dict[str, Any] = {"given": given, "on_epoch": on_epoch, "note": note}
@@ -154,7 +155,7 @@ def _is_interrupted(fits: Sequence[Fit], prepared: dict[int, Prepared], end: End
 
 
 def _is_interrupted_alone(
-    fits: Sequence[Fit], places: list[int], end: End, note: Callable[[str], None] | None
+    fits: Sequence[Fit], places: list[int], end: End, note: Note | None
 ) -> bool:
     """Fit the estimators one after the other; return whether an interrupt came."""
     for k in places:

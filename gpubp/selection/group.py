@@ -16,11 +16,11 @@ from gpubp.estimators.recorded_predictions import forget_passes
 from gpubp.selection.fold_fits import FoldFit, fold_fit
 from gpubp.selection.folds import Fold
 from gpubp.selection.progress import Progress
+from gpubp.selection.samplers import Params
 from gpubp.selection.scoring import Result, Scoring
 from gpubp.training.history import Epoch, OnEpoch
 from gpubp.training.inference import free_device_parameters
 
-Params = dict[str, Any]
 Reason = Literal["interrupt", "time_limit"]
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from gpubp.selection.evaluation import Evaluation
 from gpubp.selection.folds import Fold
+from gpubp.selection.samplers import Params
 
-Params = dict[str, Any]
 Resource = Literal["n_samples", "epochs"]
 
 

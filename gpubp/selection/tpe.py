@@ -12,9 +12,8 @@ from sklearn.utils import check_random_state
 
 from gpubp.selection.evaluation import Evaluation
 from gpubp.selection.folds import Fold
-from gpubp.selection.samplers import ParamSpace
+from gpubp.selection.samplers import Params, ParamSpace
 
-Params = dict[str, Any]
 # Distributions are drawn by their quantiles; 0 and 1 may be infinite.
 _LEAST = 1e-6
 
