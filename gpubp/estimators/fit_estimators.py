@@ -56,58 +56,77 @@ class Fit(NamedTuple):
     on_epoch: OnEpoch | None = None
 
 
-Outcome = History | Exception | None
-End = Callable[[int, Outcome], None]
+Outcome = History | Exception
+OnEnd = Callable[[int, Outcome], None]
+
+
+class _Ends:
+    """Calls ``on_end`` for each fit once.
+
+    fits : the indices of the fits that have ended. raised : whether ``on_end`` raised.
+    """
+
+    def __init__(self, on_end: OnEnd) -> None:
+        self._on_end = on_end
+        self.fits: set[int] = set()
+        self.raised = False
+
+    def __call__(self, k: int, outcome: Outcome) -> None:
+        self.fits.add(k)
+        try:
+            self._on_end(k, outcome)
+        except BaseException:
+            self.raised = True
+            raise
 
 
 def fit_together(
-    fits: Sequence[Fit],
-    *,
-    on_finished: Callable[[int], None] | None = None,
-    note: Note | None = None,
-    others: int = 0,
-) -> list[Outcome]:
-    """Fit many estimators at once, each as `fit_estimator` would; return an outcome for each.
+    fits: Sequence[Fit], on_end: OnEnd, *, note: Note | None = None, others: int = 0
+) -> bool:
+    """Fit many estimators at once, each as `fit_estimator` would; return whether interrupted.
 
-    The outcome is the history of the training; the exception of a fit that fails; or None if an
-    interrupt came before its training. An estimator is fitted only if its outcome is a history.
+    An interrupt ends the fits that are being trained; the others have no outcome.
 
-    on_finished : called with the index of each fit after its estimator has its fitted attributes.
+    on_end : called with the index and the outcome of each fit when it ends. The outcome is the
+    history of the training, or the exception of a fit that fails. Parameters and rows that are
+    invalid fail before any training. An estimator is fitted only if its outcome is a history. If
+    ``on_end`` raises, no other fit is trained; its KeyboardInterrupt is an interrupt.
     note : called with each message for the user.
     others : the number of networks that were trained in an earlier run, but count for the choice of
         the engine, so that engine and results are those of a single run.
     """
-    outcomes: list[Outcome] = [None] * len(fits)
+    ends = _Ends(on_end)
+    try:
+        for group in _by_backend(_prepare(fits, ends, note, others)):
+            places = list(group)
+            try:
+                interrupted = _train_together(fits, group, ends)
+            except Exception:  # of a scorer or a listener of one of them, or there is no memory
+                if ends.raised:
+                    raise
+                left = [k for k in places if k not in ends.fits]
+                interrupted = _train_one_by_one(fits, left, ends, note)
+            if interrupted:
+                return True
+    except KeyboardInterrupt:  # of on_end, unless the training caught it
+        return True
+    return False
+
+
+def _prepare(
+    fits: Sequence[Fit], ends: _Ends, note: Note | None, others: int
+) -> dict[int, Prepared]:
+    """Return the fits to train by index; those that fail end here."""
     prepared: dict[int, Prepared] = {}
     shared, together = SharedRows(), others + sum(networks_of(each.estimator) for each in fits)
     for k, each in enumerate(fits):
         try:
             prepared[k] = shared.share(each.X, _prepared(each, together, note))
+            continue
         except Exception as error:  # the fits are independent: the others go on
-            outcomes[k] = error
-
-    raised: list[BaseException] = []  # by on_finished
-
-    def end(k: int, outcome: Outcome) -> None:
-        outcomes[k] = outcome
-        try:
-            if on_finished is not None and isinstance(outcome, History):
-                on_finished(k)
-        except BaseException as error:
-            raised.append(error)
-            raise
-
-    for places in _by_backend(prepared):
-        try:
-            interrupted = _is_interrupted(fits, {k: prepared[k] for k in places}, end)
-        except Exception:  # of a scorer or a listener of one of them, or there is no memory
-            if raised:
-                raise
-            left = [k for k in places if outcomes[k] is None]
-            interrupted = _is_interrupted_alone(fits, left, end, note)
-        if interrupted:
-            break
-    return outcomes
+            failure = error
+        ends(k, failure)
+    return prepared
 
 
 def networks_of(estimator: Any) -> int:
@@ -129,10 +148,10 @@ def _prepared(each: Fit, together: int, note: Note | None) -> Prepared:
     return prepared
 
 
-def _is_interrupted(fits: Sequence[Fit], prepared: dict[int, Prepared], end: End) -> bool:
-    """Train the networks of fits with equal backends; return whether an interrupt came.
+def _train_together(fits: Sequence[Fit], prepared: dict[int, Prepared], end: OnEnd) -> bool:
+    """Train the networks of fits with equal backends; return whether it was interrupted.
 
-    end : called with the number of each fit and its outcome when all of its networks are trained,
+    end : called with the index of each fit and its outcome when all of its networks are trained,
     or some before an interrupt.
     """
     first = next(iter(prepared.values()))
@@ -154,10 +173,10 @@ def _is_interrupted(fits: Sequence[Fit], prepared: dict[int, Prepared], end: End
     return interrupted
 
 
-def _is_interrupted_alone(
-    fits: Sequence[Fit], places: list[int], end: End, note: Note | None
+def _train_one_by_one(
+    fits: Sequence[Fit], places: list[int], end: OnEnd, note: Note | None
 ) -> bool:
-    """Fit the estimators one after the other; return whether an interrupt came."""
+    """Fit the estimators one after the other; return whether it was interrupted."""
     for k in places:
         estimator, *of, given, on_epoch = fits[k]
         outcome: Outcome
@@ -180,11 +199,11 @@ def _finished(estimator: BaseMLP, prepared: Prepared, trained: Sequence[Fitted |
     return estimator._finish(prepared, fitted)
 
 
-def _by_backend(prepared: dict[int, Prepared]) -> list[list[int]]:
-    """Return the indices of the fits that can use the same backend, group by group."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
+def _by_backend(prepared: dict[int, Prepared]) -> list[dict[int, Prepared]]:
+    """Return groups of fits that can use the same backend."""
+    groups: dict[tuple[Any, ...], dict[int, Prepared]] = {}
     for k, each in prepared.items():
         backend = each.backend
         key = backend.name, backend.engine, backend.precision, each.threads
-        groups.setdefault(key, []).append(k)
+        groups.setdefault(key, {})[k] = each
     return list(groups.values())

@@ -70,6 +70,8 @@ class Evaluation:
         trained = iter(self._train(new, old, folds, more))
         results = [next(trained) if of is None else of for of in known]
         finished = self._keep(candidates, results, len(folds), more)
+        if len(finished) < len(candidates):
+            self.stopped_by = self.stopped_by or "interrupt"
         if self.stopped_by:
             raise SearchStopped
         return np.array([self._scoring.mean(each) for each in finished])

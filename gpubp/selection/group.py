@@ -74,15 +74,14 @@ class Group:
         self._pairs = list(product(candidates, folds))
         self._fits: dict[int, FoldFit] = {}
         self._scoring_seconds = 0.0
-        self._interrupted = False
         self.results: list[Result | None] = [None] * len(self._pairs)
 
     def run(self, deadline: Deadline) -> Reason | None:
-        """Train and score; return why candidates are unfinished, None if all are finished."""
+        """Train and score; return why the search is to stop, None if it goes on."""
         self._began = perf_counter()
         reason: Reason | None = None
         try:
-            if self._train(deadline) or self._interrupted:
+            if self._train(deadline):
                 reason = "interrupt"
         except KeyboardInterrupt:
             reason = "interrupt"
@@ -101,28 +100,25 @@ class Group:
         return perf_counter() - self._began - self._scoring_seconds
 
     def _train(self, deadline: Deadline) -> bool:
-        """Train and score; return whether an interrupt came."""
+        """Train and score; return whether it was interrupted."""
         for k, (params, fold) in enumerate(self._pairs):
             # As in scikit-learn, an unknown name raises: the parameters are cloned, since they may
             # be estimators.
             candidate = clone(self._estimator).set_params(**clone(params, safe=False))
             try:
                 self._fits[k] = fold_fit(candidate, fold.train)
-                if self._scoring.error_score == "raise":  # before the others are trained
-                    self._fits[k].fit.estimator._validate_params()
             except Exception as error:
                 self._end(k, self._scoring.of_failure(error))
         places = list(self._fits)
         fits = [self._fits[k].fit._replace(on_epoch=deadline.on_epoch) for k in places]
-        outcomes = fit_together(
-            fits,
-            on_finished=lambda j: self._finish(places[j], deadline),
-            others=self._others,
-        )
-        for k, outcome in zip(places, outcomes, strict=True):
+
+        def on_end(j: int, outcome: Outcome) -> None:
             if isinstance(outcome, Exception):
-                self._end(k, self._scoring.of_failure(outcome))
-        return any(map(_is_interrupted, outcomes))
+                self._end(places[j], self._scoring.of_failure(outcome))
+            else:
+                self._finish(places[j], deadline)
+
+        return fit_together(fits, on_end, others=self._others)
 
     def _finish(self, k: int, deadline: Deadline) -> None:
         """Score a trained network and forget its weights."""
@@ -133,10 +129,6 @@ class Group:
         try:
             if stopped != "interrupt" and not (over and stopped == "callback"):
                 self._end(k, self._scored(of, self._pairs[k][1]))
-        except KeyboardInterrupt:
-            # Nothing else shows it if this was the last network of a population.
-            self._interrupted = True
-            raise
         finally:
             _forget(network)
             self._scoring_seconds += perf_counter() - began
@@ -164,12 +156,6 @@ class Group:
         """Return the results of the finished folds of a candidate."""
         own = self.results[number * self._n_folds : (number + 1) * self._n_folds]
         return [each for each in own if each is not None]
-
-
-def _is_interrupted(outcome: Outcome) -> bool:
-    if isinstance(outcome, Exception):
-        return False
-    return outcome is None or outcome.stopped_by == "interrupt"
 
 
 def _forget(network: Any) -> None:

@@ -265,6 +265,8 @@ class MLPSearchCV(BaseSearchCV):
                 "max_iter"
             )
         why = "was interrupted" if interrupted else f"reached time_limit={self.time_limit!r}"
+        if not self.n_unfinished_:
+            return
         total = self.n_unfinished_ + len(evaluation.candidates)
         warnings.warn(
             f"The search {why}: {self.n_unfinished_} of {total} candidates did not finish all "

@@ -473,14 +473,15 @@ def test_sparse_rows_train_the_same_members(how: str, early_stopping: bool) -> N
 
 def test_fits_together_may_be_ensembles() -> None:
     models = [MLPClassifier(**BASE), MLPClassifier(**ENSEMBLE), MLPClassifier(**ENSEMBLE)]
-    finished: list[int] = []
+    outcomes: dict[int, Any] = {}
     bad = X[:, :1] * np.nan
-    outcomes = fit_together(
+    interrupted = fit_together(
         [Fit(models[0], X, CLASSES), Fit(models[1], X, CLASSES), Fit(models[2], bad, CLASSES)],
-        on_finished=finished.append,
+        outcomes.__setitem__,
     )
-    assert [type(outcome) for outcome in outcomes] == [History, History, ValueError]
-    assert finished == [0, 1]
+    assert not interrupted
+    assert {k: type(of) for k, of in outcomes.items()} == {0: History, 1: History, 2: ValueError}
+    assert [*outcomes] == [2, 0, 1]  # the failure before the training
     assert_array_equal(models[1].coefs_[0], ensemble("multi-class").coefs_[0])
 
 
@@ -488,7 +489,7 @@ def test_fits_together_may_be_ensembles() -> None:
 def test_fits_of_the_same_rows_share_them(how: str) -> None:
     rows = X.tolist()  # each fit would convert it
     models = [MLPClassifier(**{**ENSEMBLE, "n_members": n}, member_rows=how) for n in (2, 4)]
-    fit_together([Fit(model, rows, CLASSES) for model in models])
+    fit_together([Fit(model, rows, CLASSES) for model in models], lambda k, outcome: None)
     for model in models:
         alone = fit(clone(model), X, CLASSES)
         assert_allclose(model.predict_proba(X), alone.predict_proba(X), rtol=1e-12)
@@ -501,10 +502,10 @@ def test_an_interrupt_ends_fits_together_with_the_members_of_that_moment() -> No
             raise KeyboardInterrupt
 
     models = [MLPClassifier(**ENSEMBLE), MLPClassifier(**ENSEMBLE, activation="tanh")]
-    outcomes = fit_together([Fit(model, X, CLASSES, on_epoch=interrupt) for model in models])
-    found, none = outcomes
-    assert isinstance(found, History)
-    assert (found.stopped_by, none) == ("interrupt", None)
+    outcomes: dict[int, Any] = {}
+    fits = [Fit(model, X, CLASSES, on_epoch=interrupt) for model in models]
+    assert fit_together(fits, outcomes.__setitem__)
+    assert {k: of.stopped_by for k, of in outcomes.items()} == {0: "interrupt"}
     assert {member.n_iter_ for member in models[0].members_} <= {3, 4}
     assert not hasattr(models[1], "coefs_")
 

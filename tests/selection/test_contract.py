@@ -141,9 +141,9 @@ class TestTraining:
         calls: list[list[Any]] = []
         together = group.fit_together
 
-        def recorded(fits: Any, **options: Any) -> Any:
+        def recorded(fits: Any, *args: Any, **options: Any) -> Any:
             calls.append([(id(each.X), id(each.y)) for each in fits])
-            return together(fits, **options)
+            return together(fits, *args, **options)
 
         monkeypatch.setattr(group, "fit_together", recorded)
         MLPSearchCV(classifier(), SPACE, sampler="grid", cv=3).fit(*classes())

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 
 from gpubp import MLPSearchCV
-from gpubp.selection import group
+from gpubp.estimators import fit_estimators
 from tests.selection.cases import (
     SPACE,
     assert_same_results,
@@ -61,13 +61,23 @@ def test_scores_by_a_function_that_returns_a_dict() -> None:
     assert_same_results(ours.cv_results_, theirs.cv_results_)
 
 
-def test_an_error_is_raised_before_any_training(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("space", "error", "message"),
+    [
+        (WRONG, InvalidParameterError, "The 'alpha' parameter of MLPClassifier"),
+        ({"dropout": [0.1, [0.1, 0.2]]}, ValueError, "dropout"),
+        ({"n_members": [None, 1], "member_rows": ["folds"]}, ValueError, "needs 2 members"),
+    ],
+)
+def test_an_error_is_raised_before_any_training(
+    space: Any, error: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*args: Any, **options: Any) -> None:
         pytest.fail("trained")
 
-    monkeypatch.setattr(group, "fit_together", refuse)
-    search = MLPSearchCV(classifier(), WRONG, sampler="grid", cv=2, error_score="raise")
-    with pytest.raises(InvalidParameterError, match="The 'alpha' parameter of MLPClassifier"):
+    monkeypatch.setattr(fit_estimators, "train_population", refuse)
+    search = MLPSearchCV(classifier(), space, sampler="grid", cv=2, error_score="raise")
+    with pytest.raises(error, match=message):
         search.fit(*classes())
 
 

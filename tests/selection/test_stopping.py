@@ -80,13 +80,13 @@ def test_an_interrupt_in_a_training_keeps_the_rounds_before(
 ) -> None:
     together, rounds = group.fit_together, count(1)
 
-    def interrupt(fits: Any, **options: Any) -> Any:
+    def interrupt(fits: Any, on_end: Any, **options: Any) -> Any:
         def on_epoch(epoch: Any) -> bool:
             raise KeyboardInterrupt
 
         if next(rounds) == 3:
             fits = [each._replace(on_epoch=on_epoch) for each in fits]
-        return together(fits, **options)
+        return together(fits, on_end, **options)
 
     monkeypatch.setattr(group, "fit_together", interrupt)
     search = MLPSearchCV(classifier(), SPACE, sampler="grid", cv=2, refit=False, round_size=2)
@@ -94,6 +94,66 @@ def test_an_interrupt_in_a_training_keeps_the_rounds_before(
     assert "The search was interrupted: 2 of 6 candidates" in told
     assert len(search.cv_results_["params"]) == 4
     assert not np.isnan(search.cv_results_["mean_test_score"]).any()
+
+
+def test_an_interrupt_in_the_last_score_leaves_its_candidate_out() -> None:
+    search = search_that_fails_at(12, KeyboardInterrupt)
+    told = warnings_of(lambda: search.fit(*classes()))
+    assert told.startswith("The search was interrupted: 1 of 6 candidates")
+    assert search.n_unfinished_ == 1
+    assert len(search.cv_results_["params"]) == 5
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "halving"])
+def test_an_interrupt_in_the_last_score_of_a_round_ends_the_search(sampler: str) -> None:
+    if sampler == "tpe":
+        pytest.importorskip("optuna")
+        search = search_that_fails_at(6, KeyboardInterrupt, n_iter=6, round_size=3)
+    else:
+        search = search_that_fails_at(12, KeyboardInterrupt, n_iter=6, factor=2)
+        search.set_params(resource="epochs", max_resources=4)
+    search.set_params(sampler=sampler, random_state=0)
+    told = warnings_of(lambda: search.fit(*classes()))
+    assert "The search was interrupted" in told
+    n = len(search.cv_results_["params"])
+    assert n == (2 if sampler == "tpe" else 5)
+    assert set(search.cv_results_.get("iter", [0])) == {0}
+
+
+@pytest.mark.parametrize("sampler", ["grid", "halving"])
+def test_an_interrupt_after_the_last_score_of_a_round(
+    sampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = group.fit_together
+
+    def interrupted(*args: Any, **options: Any) -> bool:
+        together(*args, **options)
+        return True
+
+    monkeypatch.setattr(group, "fit_together", interrupted)
+    options = {"resource": "epochs", "factor": 2, "max_resources": 4, "n_iter": 6}
+    search = MLPSearchCV(classifier(), SPACE, sampler=sampler, cv=2, **options)
+    told = warnings_of(lambda: search.fit(*classes()))
+    assert len(search.cv_results_["params"]) == 6
+    assert search.n_unfinished_ == (0 if sampler == "grid" else 5)
+    assert ("was interrupted: 5 of 11" in told) == (sampler == "halving")
+    assert bool(told) == (sampler == "halving")
+
+
+def test_a_group_with_unfinished_candidates_stops_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group.Group, "run", lambda self, deadline: None)
+    with pytest.raises(KeyboardInterrupt):
+        MLPSearchCV(classifier(), SPACE, sampler="grid", cv=2).fit(*classes())
+
+
+def test_failures_count_as_finished_after_an_interrupt() -> None:
+    search = search_that_fails_at(4, KeyboardInterrupt)
+    search.set_params(param_space={"alpha": [0.1, -1.0, 1.0]})
+    told = warnings_of(lambda: search.fit(*classes()))
+    assert "was interrupted: 1 of 3 candidates" in told
+    assert [each["alpha"] for each in search.cv_results_["params"]] == [0.1, -1.0]
 
 
 def test_an_interrupted_halving_has_the_candidates_of_its_last_iteration() -> None:
