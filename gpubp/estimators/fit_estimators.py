@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from gpubp.estimators.callbacks import Note
+import numpy as np
+
+from gpubp.estimators.callbacks import Note, with_callbacks
 from gpubp.estimators.ensemble_fit import finish_members, prepare_members
 from gpubp.estimators.fitted_attributes import rollback
 from gpubp.estimators.mlp import BaseMLP
@@ -94,17 +96,22 @@ def fit_together(
     note : called with each message for the user.
     others : the number of networks that were trained in an earlier run, but count for the choice of
         the engine, so that engine and results are those of a single run.
+
+    Fits that share a RandomState object draw from it in another order than one after the other. If
+    a scorer or a listener of one fit raises, the fits trained with it start over one by one, which
+    calls their scorers, callbacks and ``on_epoch`` again.
     """
     ends = _Ends(on_end)
     try:
-        for group in _by_backend(_prepare(fits, ends, note, others)):
+        groups, starts = _prepare(fits, ends, note, others)
+        for group in groups:
             places = list(group)
             try:
                 interrupted = _train_together(fits, group, ends)
             except Exception:  # of a scorer or a listener of one of them, or there is no memory
                 if ends.raised:
                     raise
-                left = [k for k in places if k not in ends.fits]
+                left = {k: starts[k] for k in places if k not in ends.fits}
                 interrupted = _train_one_by_one(fits, left, ends, note)
             if interrupted:
                 return True
@@ -113,20 +120,45 @@ def fit_together(
     return False
 
 
+class _Start:
+    """The attributes and the generator of ``estimator`` before its fit, to begin it again."""
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator, self._attributes = estimator, dict(vars(estimator))
+        own = estimator.random_state
+        self._state = (
+            own.get_state(legacy=False) if isinstance(own, np.random.RandomState) else None
+        )
+
+    def restore(self) -> None:
+        end_callbacks(self._estimator)
+        vars(self._estimator).clear()
+        vars(self._estimator).update(self._attributes)
+        if self._state is not None:
+            self._estimator.random_state.set_state(self._state)
+
+
+@with_callbacks  # type: ignore[untyped-decorator]
+def end_callbacks(estimator: BaseMLP) -> None:
+    """End scikit-learn's callbacks of a fit: the decorator does so after the call."""
+
+
 def _prepare(
     fits: Sequence[Fit], ends: _Ends, note: Note | None, others: int
-) -> dict[int, Prepared]:
-    """Return the fits to train by index; those that fail end here."""
+) -> tuple[list[dict[int, Prepared]], list[_Start]]:
+    """Return the fits to train by backend, and the start of each fit; those that fail end here."""
     prepared: dict[int, Prepared] = {}
+    starts: list[_Start] = []
     shared, together = SharedRows(), others + sum(networks_of(each.estimator) for each in fits)
     for k, each in enumerate(fits):
+        starts.append(_Start(each.estimator))
         try:
             prepared[k] = shared.share(each.X, _prepared(each, together, note))
             continue
         except Exception as error:  # the fits are independent: the others go on
             failure = error
         ends(k, failure)
-    return prepared
+    return _by_backend(prepared), starts
 
 
 def networks_of(estimator: Any) -> int:
@@ -174,10 +206,11 @@ def _train_together(fits: Sequence[Fit], prepared: dict[int, Prepared], end: OnE
 
 
 def _train_one_by_one(
-    fits: Sequence[Fit], places: list[int], end: OnEnd, note: Note | None
+    fits: Sequence[Fit], starts: dict[int, _Start], end: OnEnd, note: Note | None
 ) -> bool:
-    """Fit the estimators one after the other; return whether it was interrupted."""
-    for k in places:
+    """Fit the estimators one after the other from their ``starts``; return whether interrupted."""
+    for k, start in starts.items():
+        start.restore()
         estimator, *of, given, on_epoch = fits[k]
         outcome: Outcome
         try:

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from sklearn.base import clone
 
-from gpubp.estimators.callbacks import with_callbacks
-from gpubp.estimators.fit_estimators import Outcome, fit_together
+from gpubp.estimators.fit_estimators import Outcome, end_callbacks, fit_together
 from gpubp.estimators.fitted_attributes import history_of
 from gpubp.estimators.recorded_predictions import forget_passes
 from gpubp.selection.fold_fits import FoldFit, fold_fit
@@ -89,7 +88,7 @@ class Group:
             reason = "time_limit" if None in self.results else None
         finally:
             for each in self._fits.values():  # that were not trained
-                _end_callbacks(each.fit.estimator)
+                end_callbacks(each.fit.estimator)
         trained = [each for each in self.results if each and each["fit_error"] is None]
         share = self._training_seconds() / max(len(trained), 1)
         for result in trained:
@@ -163,14 +162,9 @@ def _forget(network: Any) -> None:
 
     The networks themselves are kept until the last of them is trained.
     """
-    _end_callbacks(network)
+    end_callbacks(network)
     free_device_parameters(network)
     forget_passes(network)
     parameters = network.get_params(deep=False)
     vars(network).clear()
     vars(network).update(parameters)
-
-
-@with_callbacks  # type: ignore[untyped-decorator]
-def _end_callbacks(network: Any) -> None:
-    """End scikit-learn's callbacks of a fit: the decorator does so after the call."""

@@ -198,7 +198,8 @@ class TestInput:
             search.fit(*classes())
 
 
-def test_a_scorer_of_early_stopping_that_fails_for_one_candidate() -> None:
+@pytest.mark.parametrize("random_state", [0, np.random.RandomState(0)])
+def test_a_scorer_of_early_stopping_that_fails_for_one_candidate(random_state: Any) -> None:
     """The others are fitted one by one, and the failure is that of its own fit."""
 
     def strict(estimator: Any, X: Any, y: Any) -> float:
@@ -206,7 +207,7 @@ def test_a_scorer_of_early_stopping_that_fails_for_one_candidate() -> None:
             raise RuntimeError("not for alpha 1")
         return float(estimator.score(X, y))
 
-    base = classifier(early_stopping=True, scoring=strict, max_iter=4)
+    base = classifier(early_stopping=True, scoring=strict, random_state=random_state)
     grid = {"alpha": [0.1, 1.0, 0.5]}
     ours = MLPSearchCV(base, grid, sampler="grid", cv=2, refit=False)
     theirs = GridSearchCV(base, grid, cv=2, refit=False)
