@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from gpubp.estimators.fitted_attributes import rollback
 from gpubp.estimators.mlp import BaseMLP
 from gpubp.estimators.prepared_fit import Prepared, PreparedEnsemble, PreparedFit
 from gpubp.estimators.shared_rows import SharedRows
-from gpubp.training.fit import Fitted
+from gpubp.training.fit import Fitted, Listeners
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.population import train_population
 
@@ -183,10 +184,11 @@ def _prepared(each: Fit, together: int, note: Note | None) -> Prepared:
 def _train_together(fits: Sequence[Fit], prepared: dict[int, Prepared], end: OnEnd) -> bool:
     """Train the networks of fits with equal backends; return whether it was interrupted.
 
+    prepared : fits are removed when they end.
     end : called with the index of each fit and its outcome when all of its networks are trained,
     or some before an interrupt.
     """
-    first = next(iter(prepared.values()))
+    backend, threads = next((of.backend, of.threads) for of in prepared.values())
     places = [(k, j) for k, each in prepared.items() for j in range(len(each.members))]
     trained: dict[int, list[Fitted | None]]
     trained = {k: [None] * len(each.members) for k, each in prepared.items()}
@@ -194,11 +196,13 @@ def _train_together(fits: Sequence[Fit], prepared: dict[int, Prepared], end: OnE
     def finish(place: int, fitted: Fitted) -> None:
         k, j = places[place]
         trained[k][j] = fitted
+        # Initial parameters, and arrays that a scorer of validation rows refers to, are freed.
+        members[place] = replace(members[place], start=None, held=None, listeners=Listeners())
         if all(of is not None for of in trained[k]):
-            end(k, _finished(fits[k].estimator, prepared[k], trained.pop(k)))
+            end(k, _finished(fits[k].estimator, prepared.pop(k), trained.pop(k)))
 
     members = [prepared[k].members[j] for k, j in places]
-    interrupted = train_population(first.backend, members, finish, threads=first.threads)
+    interrupted = train_population(backend, members, finish, threads=threads)
     for k, own in trained.items():
         if any(of is not None for of in own):
             end(k, _finished(fits[k].estimator, prepared[k], own))

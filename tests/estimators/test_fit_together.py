@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
 from gpubp import MLPClassifier
+from gpubp.estimators import fit_estimators
 from gpubp.estimators.fit_estimators import Fit, fit_estimator, fit_together
 from gpubp.training.history import Epoch, History
 from tests.estimators.cases import BASE, CLASSES, X
@@ -49,3 +52,27 @@ def test_a_failure_changes_no_warm_start() -> None:
     fit_estimator(models[0], X, other)
     fitted_next_to_a_failure(models[1], other)
     assert models[0].best_loss_ == models[1].best_loss_ > models[0].loss_curve_[29]
+
+
+@pytest.mark.parametrize("scoring", [None, "accuracy"])
+def test_the_start_of_a_fit_is_freed_when_its_group_has_ended(
+    scoring: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[weakref.ref[np.ndarray]] = []
+    alive: list[int] = []
+    train = fit_estimators.train_population
+
+    def watched(backend: Any, members: Any, *others: Any, **options: Any) -> bool:
+        starts.extend(weakref.ref(each.start.theta) for each in members)
+        return train(backend, members, *others, **options)
+
+    def count(k: int, outcome: Any) -> None:
+        gc.collect()  # a scorer and the training that it scores refer to each other
+        alive.append(sum(each() is not None for each in starts))
+
+    monkeypatch.setattr(fit_estimators, "train_population", watched)
+    options = {**BASE, "early_stopping": True, "scoring": scoring}
+    sizes = [(9,), (9,), (8,), (8,), (7,)]
+    models = [MLPClassifier(**{**options, "hidden_layer_sizes": of}) for of in sizes]
+    fit_together([Fit(model, X, CLASSES) for model in models], count)
+    assert alive == [5, 5, 3, 3, 1]
