@@ -21,6 +21,8 @@ _OF_ENSEMBLE = (
     *("_member_histories", "_member_seeds"),
     *("oob_score_", "oob_prediction_", "oob_decision_function_"),
 )
+# Of the last training of one network.
+_OF_NETWORK = ("_optimizer_state", "_state_of", "_minimised", "_scored_by")
 
 
 def set_members(
@@ -38,6 +40,10 @@ def set_members(
     estimator.out_activation_ = output
     estimator.device_, estimator.engine_ = first.device, first.engine
     estimator.precision_ = first.precision
+    for name in _OF_NETWORK:
+        vars(estimator).pop(name, None)
+    if estimator.early_stopping:
+        estimator._scored_by = estimator.scoring
     histories = [each.history for each in trained]
     return set_member_histories(estimator, histories, seeds, bool(estimator.early_stopping))
 

@@ -398,6 +398,27 @@ def test_a_fit_as_one_network_forgets_the_members() -> None:
     assert {*vars(found)} == {*vars(alone)}
 
 
+@pytest.mark.parametrize("sizes", [(7, 5), (6,)])
+def test_members_forget_the_training_of_a_network_before(sizes: tuple[int, ...]) -> None:
+    options = {**BASE, "early_stopping": True, "scoring": "f1_macro", "warm_start": True}
+    found = fit(MLPClassifier(**options), X, CLASSES)
+    ours = {"n_members": M, "hidden_layer_sizes": sizes, "warm_start": False, "scoring": None}
+    fit(found.set_params(**ours), X, CLASSES)
+    wanted = fit(MLPClassifier(**{**options, **ours}), X, CLASSES)
+    assert {*vars(found)} == {*vars(wanted)}
+    for got, new in zip(found.members_, wanted.members_, strict=True):
+        for member in (got, new):
+            member.set_params(early_stopping=False).partial_fit(X, CLASSES)
+        assert_array_equal(got.coefs_[0], new.coefs_[0])
+
+
+def test_a_member_knows_the_metric_of_its_scores() -> None:
+    options = {"early_stopping": True, "scoring": lambda *_: 1.0, "max_iter": 3}
+    member = ensemble("multi-class", **options).members_[0]
+    fit(member.set_params(warm_start=True, scoring=lambda *_: 1), X, CLASSES)
+    assert member.validation_scores_ == [1, 1, 1]  # without the equal scores of the other metric
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"n_members": 0}, "'n_members' parameter .* Got 0"),
     ({"n_members": -1}, "'n_members' parameter .* Got -1"),
