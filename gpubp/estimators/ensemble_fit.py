@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.network import Network
 from gpubp.estimators.callbacks import Note
+from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.ensemble_listeners import Stop, listeners_of_member
 from gpubp.estimators.ensemble_members import forget_members, set_members
 from gpubp.estimators.ensemble_oob import set_oob
@@ -97,6 +98,7 @@ def prepare_members(
         listeners = listeners_of_member(estimator, k, member.held, on_epoch, note, stop)
         members.append(replace(member, listeners=listeners))
         left_out += [unseen] if estimator.member_rows != "all" else []
+    rows = rows._replace(weights=_sample_weights(estimator, rows.y, of[2]))
     return PreparedEnsemble(backend, members, seeds, rows, left_out, began, estimator.threads)
 
 
@@ -132,6 +134,12 @@ def _rows_for(
     held = None if given is None else estimator._given_rows(given, rows.y.shape)
     both: tuple[TrainingData, TrainingData | None] = estimator._in_training_units(rows, held, True)
     return both
+
+
+def _sample_weights(estimator: Any, y: np.ndarray, sample_weight: Any) -> np.ndarray | None:
+    """Return the weight of each row (n,) without its class weight; of label weights, the mean."""
+    weights = checked_weights(y, sample_weight, by_label=estimator._is_multilabel(y))
+    return weights if weights is None or weights.ndim == 1 else weights.mean(axis=1)
 
 
 def _check(estimator: Any) -> None:

@@ -22,8 +22,10 @@ def set_oob(
 ) -> None:
     """Set `oob_score_`, and `oob_prediction_` or `oob_decision_function_`, of an ensemble.
 
-    rows : all training rows, for ``backend``. left_out : the indices of the rows that each member
-    neither trained on nor held out.
+    rows : all training rows, for ``backend``, with their sample weights. left_out : the indices of
+    the rows that each member neither trained on nor held out.
+
+    The score is NaN if the rows that members left out have no weight.
     """
     total = np.zeros((rows.n_rows, network.sizes[-1]), rows.X.dtype)
     count = np.zeros(rows.n_rows, np.int64)
@@ -37,9 +39,9 @@ def set_oob(
     total[~known] = np.nan
     for name, values in estimator._oob_attributes(total).items():
         setattr(estimator, name, values)
+    weights = None if rows.weights is None else rows.weights[known]
     score = float("nan")
-    if known.any():
-        weights = None if rows.weights is None else rows.weights[known]
+    if known.any() and (weights is None or weights.sum()):
         score = estimator._score_outputs(total[known], rows.y[known], weights)
     estimator.oob_score_ = float(score)
 

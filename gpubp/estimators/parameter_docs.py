@@ -205,7 +205,8 @@ ATTRIBUTES = """
     oob_score_ : float
         Accuracy or R^2 of the out-of-bag predictions, with member_rows='bootstrap' or 'folds': for
         each training row the mean over the members that neither trained on it nor held it out.
-        Weighted like validation rows. Rows that no member left out do not count.
+        Weighted by sample_weight, not by class_weight. Rows that no member left out do not count;
+        NaN if the others have no weight.
 {oob}
 """
 

@@ -32,8 +32,9 @@ class PreparedFit(NamedTuple):
 class PreparedEnsemble(NamedTuple):
     """A fit of an ensemble whose input is validated and whose training can begin.
 
-    seeds : of the members. rows : of all members. left_out : for each member, the indices of the
-    rows that it neither trains on nor holds out; empty if all members train on all rows.
+    seeds : of the members. rows : of all members, with sample weights. left_out : for each member,
+    the indices of the rows that it neither trains on nor holds out; empty if all members train on
+    all rows.
     began : when the fit began. threads : see `training.fit`.
     """
 

@@ -243,7 +243,44 @@ def score_of(found: Any, predictions: np.ndarray, y: np.ndarray) -> float:
     return float(accuracy_score(y, found.classes_[predictions.argmax(axis=1)]))
 
 
-def test_left_out_rows_are_weighted_like_validation_rows() -> None:
+@pytest.mark.parametrize("problem", TARGETS)
+def test_left_out_rows_are_not_weighted_by_class(problem: str) -> None:
+    kind, y = PROBLEMS[problem]
+    heavy: Any = [{1: 50.0}] * 3 if problem == "multi-label" else {1: 50.0}
+    options = {} if kind == "regressor" else {"class_weight": heavy}
+    found = fit(OURS[kind](**ENSEMBLE, **options, member_rows="folds"), X, y, WEIGHTS)
+    if kind == "regressor":
+        wanted = r2_score(y, found.oob_prediction_, sample_weight=WEIGHTS)
+    elif problem == "multi-label":
+        right = ((found.oob_decision_function_ > 0.5) == y).all(axis=1)
+        wanted = (WEIGHTS * right).sum() / WEIGHTS.sum()
+    else:
+        right = found.oob_decision_function_.argmax(axis=1) == y
+        wanted = (WEIGHTS * right).sum() / WEIGHTS.sum()
+    assert found.oob_score_ == pytest.approx(wanted)
+
+
+def test_weights_of_labels_count_by_their_mean() -> None:
+    y = PROBLEMS["multi-label"][1]
+    weights = np.random.RandomState(2).uniform(size=y.shape)
+    found = fit(MLPClassifier(**ENSEMBLE, member_rows="folds"), X, y, weights)
+    right = ((found.oob_decision_function_ > 0.5) == y).all(axis=1)
+    assert found.oob_score_ == pytest.approx(np.average(right, weights=weights.mean(axis=1)))
+
+
+@pytest.mark.parametrize("problem", TARGETS)
+def test_left_out_rows_without_weight_have_no_score(problem: str) -> None:
+    kind, y = PROBLEMS[problem]
+    options = {**ENSEMBLE, "n_members": 1, "member_rows": "bootstrap"}
+    free = fit(OURS[kind](**options), X, y)
+    name = "oob_prediction_" if kind == "regressor" else "oob_decision_function_"
+    out = np.isfinite(getattr(free, name)).reshape(N, -1).all(axis=1)
+    found = fit(OURS[kind](**options), X, y, np.where(out, 0.0, 1.0))
+    assert np.isnan(found.oob_score_)
+    assert (np.isfinite(getattr(found, name)).reshape(N, -1).all(axis=1) == out).all()
+
+
+def test_left_out_rows_are_weighted_by_sample_weight() -> None:
     found = fit(MLPRegressor(**ENSEMBLE, member_rows="folds"), X, REGRESSION, sample_weight=WEIGHTS)
     wanted = r2_score(REGRESSION, found.oob_prediction_, sample_weight=WEIGHTS)
     assert found.oob_score_ == pytest.approx(wanted)
