@@ -185,7 +185,7 @@ def test_a_score_takes_one_forward_pass(scoring: Any, monkeypatch: pytest.Monkey
     assert len(passes) == model.n_iter_
 
 
-def test_another_score_in_a_warm_start_begins_anew() -> None:
+def test_another_score_in_a_warm_start_starts_over() -> None:
     kind, y = PROBLEMS["multi-class"]
     model = fit(KINDS[kind](**OPTIONS, warm_start=True, device="cpu"), X, y)
     fit(model.set_params(scoring="neg_log_loss"), X, y)
