@@ -230,6 +230,7 @@ def _orders(
 ) -> Orders:
     """Return the orders drawn from ``rng``: those of a network whose generator draws the same."""
     key = pickle.dumps((recipe.shuffle, recipe.row_order, rng.get_state(legacy=False)))
-    if key not in known:
-        known[key] = Orders(rows, recipe, rng)
-    return known[key]
+    if key in known:
+        return known[key].share()
+    known[key] = orders = Orders(rows, recipe, rng)
+    return orders

@@ -33,22 +33,30 @@ OnFinished = Callable[[int, Fitted], None]
 
 
 class Orders:
-    """The row orders of networks whose generators are in the same state: drawn once for all.
+    """The row orders of one network, or of several whose generators are in the same state.
 
-    rng : is not changed; ``self.rng`` is a copy that has drawn the orders so far.
+    rng : draws the orders; several networks share a copy, so that each can end on its own.
     """
 
     def __init__(self, rows: int, recipe: Recipe, rng: np.random.RandomState) -> None:
-        self.rng = copy.deepcopy(rng)
-        self._orders: Iterator[Order] = row_orders(rows, recipe, self.rng)
-        self._epoch = 0
-        self._order: Order = np.arange(0)
+        self._rows, self._recipe, self.rng = rows, recipe, rng
+        self._orders: Iterator[Order] | None = None
+        self._epoch, self._is_shared = 0, False
+        self.last: Order = np.arange(rows)  # that of the last epoch
+
+    def share(self) -> Orders:
+        """Return these orders for another network; call it before the first epoch."""
+        if not self._is_shared:
+            self._is_shared, self.rng = True, copy.deepcopy(self.rng)
+        return self
 
     def of(self, epoch: int) -> Order:
         """Return the order of ``epoch``, counted from 1; call it for one epoch after the other."""
+        if self._orders is None:
+            self._orders = row_orders(self._rows, self._recipe, self.rng)
         if epoch > self._epoch:
-            self._order, self._epoch = next(self._orders), epoch
-        return self._order
+            self.last, self._epoch = next(self._orders), epoch
+        return self.last
 
 
 @dataclass
@@ -167,7 +175,10 @@ class PopulationLoop:
         """Train for one epoch, and end the training of networks that have a reason to stop."""
         packed, trainer = self._packed, self._packed.trainer
         self._epoch_number += 1
-        orders = [run.orders.of(self._epoch_number) for run in packed.runs]
+        orders = [
+            run.orders.last if stopped else run.orders.of(self._epoch_number)
+            for run, stopped in zip(packed.runs, packed.stopped.tolist(), strict=True)
+        ]
         steps = trainer.batches.steps
         rates = [
             run.recipe.rates(self._epoch_number - 1, steps, run.settings.state.rate)
@@ -232,7 +243,8 @@ class PopulationLoop:
         if run.validation is not None and history.best_score > -np.inf:
             packed.trainer.theta[k] = packed.best[k]
         packed.stopped[k] = True
-        run.start.rng.set_state(run.orders.rng.get_state(legacy=False))
+        if run.orders.rng is not run.start.rng:
+            run.start.rng.set_state(run.orders.rng.get_state(legacy=False))
         self._finished(run.number, self._fitted(k))
 
     def _snapshot(self, run: MemberRun) -> Fitted:
