@@ -30,44 +30,39 @@ class PlanCache:
         lead: tuple[int, ...] = (),
     ) -> None:
         self._optimizers, self._steps, self._dtype, self._lead = optimizers, steps, dtype, lead
-        self._first: list[int] = []
+        self._firsts: list[int] = [0]
         self._rates: Sequence[float | np.ndarray] = []
         self._l2: Sequence[np.ndarray] = []
         self._plan = np.empty((0, 0), dtype)
 
     def epoch(
-        self,
-        rates: Sequence[float | np.ndarray],
-        done: Sequence[int],
-        l2: Sequence[np.ndarray],
+        self, rates: list[float | np.ndarray], done: list[int], l2: list[np.ndarray]
     ) -> np.ndarray:
         """Return the plan of one epoch; the arguments are those of `Optimizer.plan` by network.
 
-        l2 : must not change in place: the same sequence means the same penalties.
+        l2 : must not change in place: the same list means the same penalties.
         """
-        same = l2 is self._l2 and _are_equal_numbers(rates, self._rates)
-        at = done[0] - self._first[0] if same else -1
-        ahead = all(now - first == at for now, first in zip(done, self._first, strict=same))
-        if not (same and ahead and 0 <= at < len(self._plan) and at % self._steps == 0):
-            ahead_of_all = min(AHEAD, MOST_NUMBERS // (5 * len(self._optimizers)))
-            epochs = max(1, ahead_of_all // self._steps) if same else 1
-            plans = [
-                optimizer.plan(rate, first, np.tile(of_each, epochs))
-                for optimizer, rate, first, of_each in zip(
-                    self._optimizers, rates, done, l2, strict=True
-                )
-            ]
-            plan = np.stack(plans, axis=1) if self._lead else plans[0]
-            self._plan, self._l2, at = plan.astype(self._dtype), l2, 0
-            self._rates, self._first = [*rates], [*done]
+        at, alone = done[0] - self._firsts[0], len(done) == 1
+        # Arrays are not compared: they change in each epoch.
+        plain = type(rates[0]) is float if alone else all(type(rate) is float for rate in rates)
+        same = plain and l2 is self._l2 and rates == self._rates
+        planned = 0 <= at < len(self._plan) and at % self._steps == 0
+        if not (same and planned and (alone or [n - at for n in done] == self._firsts)):
+            self._plan_ahead(rates, done, l2, same)
+            self._rates, self._firsts, self._l2, at = rates if plain else [], done, l2, 0
         return self._plan[at : at + self._steps]
 
-
-def _are_equal_numbers(
-    rates: Sequence[float | np.ndarray], others: Sequence[float | np.ndarray]
-) -> bool:
-    """Return whether no rate is an array, and all are equal to the others."""
-    return len(rates) == len(others) and all(
-        isinstance(rate, float) and isinstance(other, float) and rate == other
-        for rate, other in zip(rates, others, strict=True)
-    )
+    def _plan_ahead(
+        self, rates: list[float | np.ndarray], done: list[int], l2: list[np.ndarray], same: bool
+    ) -> None:
+        """Plan the next epoch; or several, if rates and penalties are the ``same`` as before."""
+        most = min(AHEAD, MOST_NUMBERS // (5 * len(self._optimizers)))
+        epochs = max(1, most // self._steps) if same else 1
+        plans = [
+            optimizer.plan(rate, first, np.tile(penalty, epochs))
+            for optimizer, rate, first, penalty in zip(
+                self._optimizers, rates, done, l2, strict=True
+            )
+        ]
+        plan = np.stack(plans, axis=1) if self._lead else plans[0]
+        self._plan = plan.astype(self._dtype)

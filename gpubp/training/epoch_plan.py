@@ -64,21 +64,25 @@ class EpochPlan:
         self._step_weights: np.ndarray | None = None
         self._l2 = [np.zeros(steps)] * len(each)
 
-    def upload(self, rates: Sequence[float | np.ndarray], weights: np.ndarray) -> None:
+    def upload(self, rates: list[float | np.ndarray], weights: np.ndarray) -> None:
         """Plan the next epoch.
 
         rates : for each network the learning rate, a number or one per step.
         weights : (…, steps), the weight of the rows of each step; the same array as before means
         the same weights.
         """
-        backend, each = self._backend, self._each
         if weights is not self._step_weights:
-            self._step_weights = weights
-            of_each = np.broadcast_to(weights, (len(each), self._batches.steps))
-            self._l2 = [of.alpha / w for of, w in zip(each, of_each, strict=True)]
-            if self.has_penalty:
-                scale = 0.5 * np.array(self._l2) * self._batches.rows_by_step
-                scale = (scale / self._batches.n_rows).T.reshape(self.penalty.shape)
-                self.penalty[...] = backend.asarray(scale)
-        done = [of.state.updates for of in each]
-        self.coefficients[...] = backend.asarray(self._cache.epoch(rates, done, self._l2))
+            self._set_weights(weights)
+        done = [of.state.updates for of in self._each]
+        plan = self._cache.epoch(rates, done, self._l2)
+        self.coefficients[...] = self._backend.asarray(plan)
+
+    def _set_weights(self, weights: np.ndarray) -> None:
+        each, batches = self._each, self._batches
+        self._step_weights = weights
+        of_each = np.broadcast_to(weights, (len(each), batches.steps))
+        self._l2 = [of.alpha / w for of, w in zip(each, of_each, strict=True)]
+        if self.has_penalty:
+            scale = 0.5 * np.array(self._l2) * batches.rows_by_step
+            scale = (scale / batches.n_rows).T.reshape(self.penalty.shape)
+            self.penalty[...] = self._backend.asarray(scale)

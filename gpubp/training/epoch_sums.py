@@ -18,7 +18,7 @@ class EpochSums:
 
     Their parts are, for each network: the losses of each row of a batch, those of the tail, the
     penalty, and a number that is finite if all parameters are finite.
-    size : the number of parameters of a network.
+    size : the number of parameters of a network. array : all sums, to be set to 0 for an epoch.
     """
 
     def __init__(self, backend: Backend, batches: Batches, size: int) -> None:
@@ -27,7 +27,7 @@ class EpochSums:
         self._sizes = (batches.batch_size, batches.tail, n_sums, 1)
         self._networks = math.prod(batches.lead)
         self._ends = np.cumsum(self._sizes) * self._networks
-        self._sums = backend.zeros((int(self._ends[-1]),), np.float64)
+        self.array = backend.zeros((int(self._ends[-1]),), np.float64)
         # Factors of the sums in the loss, the mean over the batches weighted by their rows.
         counts = np.array([batches.batch_size, batches.tail, batches.n_rows, 0]) / batches.n_rows
         self._counts = np.repeat(counts, self._sizes)
@@ -35,21 +35,17 @@ class EpochSums:
     def part(self, k: int) -> Array:
         """Return a view of the ``k``-th part of the sums, (…, size of the part)."""
         begin = self._ends[k - 1] if k else 0
-        return self._sums[begin : self._ends[k]].reshape(*self._lead, self._sizes[k])
-
-    def clear(self) -> None:
-        """Set the sums to 0."""
-        self._sums[...] = 0
+        return self.array[begin : self._ends[k]].reshape(*self._lead, self._sizes[k])
 
     def read(self, finite: Array) -> float:
         """Return the loss of one network; NaN if ``finite``, whose factor is 0, is not finite."""
-        self._sums[-1:] = finite
-        return float(self._backend.to_numpy(self._sums).dot(self._counts))
+        self.array[-1:] = finite
+        return float(self._backend.to_numpy(self.array).dot(self._counts))
 
     def read_each(self, finite: Array) -> np.ndarray:
         """Return the loss of each network, (networks,); NaN where ``finite`` is not finite."""
         self.part(FINITE)[...] = finite[..., None]
-        sums = self._backend.to_numpy(self._sums)
+        sums = self._backend.to_numpy(self.array)
         parts = np.split(sums, self._ends[:-1])
         of_each = [part.reshape(self._networks, -1) for part in parts]
         return np.hstack(of_each).dot(self._counts)  # type: ignore[no-any-return]

@@ -91,9 +91,9 @@ class _Epochs:
         """Train until there is a reason to stop; return the reason."""
         trainer, progress = self.trainer, self.progress
         recipe, history, theta = progress.recipe, progress.history, trainer.theta
-        orders = row_orders(trainer.batches.n_rows, recipe, rng)
+        orders, state = row_orders(trainer.batches.n_rows, recipe, rng), trainer.state
         while history.epochs < recipe.epochs:
-            rates = recipe.rates(history.epochs, trainer.batches.steps, trainer.state.rate)
+            rates = recipe.rates(history.epochs, trainer.batches.steps, state.rate)
             loss = trainer.epoch(next(orders), rates)
             if not math.isfinite(loss):
                 history.finite_weights = math.isfinite(theta.sum(dtype=np.float64))
@@ -102,7 +102,7 @@ class _Epochs:
             if progress.record(loss):
                 self.kept[...] = theta
             result = self.validate(trainer.parameters) if self.validate else None
-            improved, stop = progress.decide(result, trainer.state)
+            improved, stop = progress.decide(result, state)
             if improved and self.best is not None:
                 self.best[...] = theta  # before the listener, which may interrupt
             stopped = progress.report(result, rates, improved, stop)

@@ -21,7 +21,7 @@ class PopulationTrainer(Trainer):
     def train_each(
         self,
         orders: Sequence[np.ndarray | HashedOrder],
-        rates: Sequence[float | np.ndarray],
+        rates: list[float | np.ndarray],
     ) -> np.ndarray:
         """Train each network for one epoch; return the mean losses with the penalty, (P,).
 

@@ -188,20 +188,23 @@ class Trainer:
             self._full(steps)
         if self._tail is not None:
             self._tail()
-        for k, of in enumerate(self.each):
+        for of in self.each:
             of.state.updates += batches.steps
-            self.rows_seen[k] += batches.n_rows
+        if self._masks is not NO_MASKS:  # which are numbered by rows
+            self.rows_seen = [rows + batches.n_rows for rows in self.rows_seen]
 
     def plan_epoch(
         self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None
     ) -> None:
         """Upload the plan of an epoch in this ``order``: rows, rates, penalties and masks."""
-        self._upload(self.batches.plan(order), [self.state.rate if rates is None else rates])
+        rates = self.each[0].state.rate if rates is None else rates
+        self._upload(self.batches.plan(order), [rates])
 
-    def _upload(self, weights: np.ndarray, rates: Sequence[float | np.ndarray]) -> None:
+    def _upload(self, weights: np.ndarray, rates: list[float | np.ndarray]) -> None:
         self._plan.upload(rates, weights)
-        self._masks.plan(self.rows_seen)
-        self._sums.clear()
+        if self._masks is not NO_MASKS:
+            self._masks.plan(self.rows_seen)
+        self._sums.array[...] = 0
 
     def read_loss(self) -> float:
         """Return the loss; the host reads all sums from the device at once."""
