@@ -54,25 +54,26 @@ sums = total;
 )
 
 
-def _clip(np: Any, squared: Any, limits: Any, size: int, grad: Any) -> None:
+def _clip(np: Any, squared: Any, limits: Any, clips: Any, size: int, grad: Any) -> None:
     scale = np.empty(squared.shape, grad.dtype)
     np.sqrt(squared, out=scale)
     np.maximum(scale, limits, out=scale)
     np.divide(limits, scale, out=scale)
+    np.power(scale, clips, out=scale)  # x ** 0 is 1, also for NaN
     np.multiply(grad, scale, out=grad)
 
 
 _SCALE = """
 const T norm = sqrt(squared[network]), limit = limits[network];
-const T scale = norm <= limit ? T(1) : limit / norm;
+const T scale = norm <= limit || clips[network] == T(0) ? T(1) : limit / norm;
 """
 
 # grad *= min(1, limit / norm), where squared (…, 1) is the squared norm of each gradient, and
 # limits (…, 1) are finite: Pascanu, Mikolov and Bengio, On the difficulty of training recurrent
-# neural networks (2013), algorithm 1.
+# neural networks (2013), algorithm 1. clips (…, 1) is 0 for gradients that are left as they are.
 CLIP = Elementwise(
     name="clip",
-    inputs="raw T squared, raw T limits, int64 size",
+    inputs="raw T squared, raw T limits, raw T clips, int64 size",
     outputs="T grad",
     body=f"""
 const ptrdiff_t network = i / size;

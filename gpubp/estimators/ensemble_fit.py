@@ -20,6 +20,7 @@ from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.ensemble_listeners import Stop, listeners_of_member
 from gpubp.estimators.ensemble_members import forget_members, set_members
 from gpubp.estimators.ensemble_oob import set_oob
+from gpubp.estimators.fitted_attributes import set_history
 from gpubp.estimators.kept_steps import forget_steps
 from gpubp.estimators.prepared_fit import PreparedEnsemble, described
 from gpubp.estimators.recorded_predictions import forget_passes
@@ -113,6 +114,9 @@ def finish_members(
     trained = [fitted for k in kept if (fitted := results[k]) is not None]
     seeds = [int(prepared.seeds[k]) for k in kept]
     history = set_members(estimator, trained, seeds, estimator._loss().output)
+    if len(kept) < len(results):
+        history.stopped_by = "interrupt"
+        set_history(estimator, history, bool(estimator.early_stopping))
     if prepared.left_out:
         left_out = [prepared.left_out[k] for k in kept]
         set_oob(estimator, prepared.backend, trained[0].network, prepared.rows, left_out)

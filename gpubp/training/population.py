@@ -230,7 +230,8 @@ def _orders(
 ) -> Orders:
     """Return the orders drawn from ``rng``: those of a network whose generator draws the same."""
     key = pickle.dumps((recipe.shuffle, recipe.row_order, rng.get_state(legacy=False)))
-    if key in known:
+    # One generator of several networks draws an order for each, as NumPy's global one does.
+    if key in known and known[key].owner is not rng:
         return known[key].share()
     known[key] = orders = Orders(rows, recipe, rng)
     return orders

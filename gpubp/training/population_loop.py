@@ -36,10 +36,11 @@ class Orders:
     """The row orders of one network, or of several whose generators are in the same state.
 
     rng : draws the orders; several networks share a copy, so that each can end on its own.
+    owner : the generator of the first network.
     """
 
     def __init__(self, rows: int, recipe: Recipe, rng: np.random.RandomState) -> None:
-        self._rows, self._recipe, self.rng = rows, recipe, rng
+        self._rows, self._recipe, self.rng, self.owner = rows, recipe, rng, rng
         self._orders: Iterator[Order] | None = None
         self._epoch, self._is_shared = 0, False
         self.last: Order = np.arange(rows)  # that of the last epoch
@@ -82,12 +83,14 @@ class _Packed:
     """The networks that are in the arrays of ``trainer``, some of which may have stopped.
 
     kept, best : (P, size), parameters of the epochs with the lowest loss and with the best score.
+    scores : (P,), the best scores.
     """
 
     runs: list[MemberRun]
     trainer: PopulationTrainer
     kept: Array
     best: Array
+    scores: np.ndarray
     stopped: np.ndarray
     validation: PopulationValidation | None
 
@@ -157,7 +160,8 @@ class PopulationLoop:
         else:
             for one in each:
                 one.upload_if_possible()
-        return _Packed(runs, trainer, *copies, np.zeros(len(runs), bool), validation)
+        scores = np.array([run.progress.history.best_score for run in runs])
+        return _Packed(runs, trainer, *copies, scores, np.zeros(len(runs), bool), validation)
 
     def _begin(self) -> None:
         for run in self._packed.runs:
@@ -167,6 +171,7 @@ class PopulationLoop:
         for k, run in enumerate(self._packed.runs):
             if run.validation is not None:
                 forget_scores_of_others(run.progress.history, run.validation, self._parameters(k))
+                self._packed.scores[k] = run.progress.history.best_score
 
     def _parameters(self, k: int) -> Array:
         return self._network.views(self._packed.trainer.theta[k])
@@ -206,6 +211,7 @@ class PopulationLoop:
             improved[k], stops[k] = run.progress.decide(results[k], run.settings.state)
         validated = np.array([run.validation is not None for run in packed.runs])
         packed.trainer.keep(improved & validated, packed.best)
+        packed.scores[:] = [run.progress.history.best_score for run in packed.runs]
         # A listener may interrupt. Then the best parameters are those of the best score.
         for k, stop in stops.items():
             outcome = results[k], rates[k], bool(improved[k]), stop
@@ -240,12 +246,15 @@ class PopulationLoop:
         packed = self._packed
         run, history = packed.runs[k], packed.runs[k].progress.history
         history.stopped_by, history.seconds = reason, perf_counter() - run.progress.started
-        if run.validation is not None and history.best_score > -np.inf:
+        if run.validation is not None and packed.scores[k] > -np.inf:
             packed.trainer.theta[k] = packed.best[k]
-        packed.stopped[k] = True
+            # An interrupt may have come between a better score and its parameters.
+            history.best_score = float(packed.scores[k])
         if run.orders.rng is not run.start.rng:
             run.start.rng.set_state(run.orders.rng.get_state(legacy=False))
-        self._finished(run.number, self._fitted(k))
+        fitted_now = self._fitted(k)
+        packed.stopped[k] = True  # an interrupt before ends it again
+        self._finished(run.number, fitted_now)
 
     def _snapshot(self, run: MemberRun) -> Fitted:
         """Return the current state of a network that is being trained."""

@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from gpubp import MLPClassifier, MLPRegressor, load, save
 from gpubp.estimators.fit_estimators import Fit, fit_together
 from gpubp.estimators.given_weights import weights_of
+from gpubp.training import population
 from gpubp.training.history import Epoch, History
 from tests.estimators.cases import (
     BASE,
@@ -589,3 +590,23 @@ def test_check_estimator_fails_nothing(kind: str, how: str) -> None:
         )
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
     assert failed == {}
+
+
+def test_an_ensemble_with_too_few_members_says_that_it_was_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also if the members that there are have ended."""
+    train, calls = population.fit_member, [0]
+
+    def interrupt(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == M:
+            raise KeyboardInterrupt
+        return train(*arguments)
+
+    monkeypatch.setattr(population, "most_networks", lambda *_: 1)
+    monkeypatch.setattr(population, "fit_member", interrupt)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = MLPRegressor(**ENSEMBLE).fit(X, REGRESSION)
+    assert (model.stopped_by_, len(model.members_)) == ("interrupt", M - 1)
+    assert {each.stopped_by_ for each in model.members_} == {"max_epochs"}

@@ -404,9 +404,11 @@ def _clip_cases(step: Elementwise) -> Iterator[Case]:
 def _clip_values(dtype: str, norm: float, lead: tuple[int, ...], seed: int) -> Values:
     grad = np.random.RandomState(seed).normal(size=(*lead, 48)).astype(dtype)
     networks = np.arange(float(np.prod(lead))).reshape(*lead, 1)
+    clips = (networks < 2).astype(dtype)
     return {
         "squared": np.asarray(norm**2 + networks, dtype),
         "limits": np.full((*lead, 1), 2.0, dtype),
+        "clips": clips,
         "size": 48,
         "grad": grad,
     }

@@ -164,6 +164,7 @@ PLANTED = [
     ("clip", "norm <= limit", "norm >= limit"),
     ("clip", "sqrt(squared[network])", "squared[network]"),
     ("clip", "limit / norm", "limit"),
+    ("clip", " || clips[network] == T(0)", ""),
     ("penalty", "scale[step[0] * n_networks + network]", "scale[network]"),
     ("penalty", "theta[base + k]", "theta[k]"),
     ("penalty", "k += n_sums", "k += 1"),

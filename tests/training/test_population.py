@@ -205,6 +205,61 @@ def test_a_network_that_diverges_leaves_the_others_alone(backend: Backend) -> No
     assert [each.stopped_by == "non_finite" for each in found] == [False, True, *[False] * 3]
 
 
+def test_a_network_that_does_not_clip_diverges_next_to_one_that_does(backend: Backend) -> None:
+    loss, targets, network = LOSSES["squared_error"], X[:, :3], Network((6, 8, 3), ("relu",))
+    numbers: dict[str, Any] = {"loss": loss, "targets": targets, "network": network}
+    numbers |= {"solver": "sgd", "learning_rate": 1e60, "epochs": 3}
+    members = [member(k, **numbers, clip_norm=None if k else 1e-60) for k in range(3)]
+    found = check_equal(backend, members)
+    assert [each.stopped_by == "non_finite" for each in found] == [False, True, True]
+
+
+def test_networks_of_one_generator_draw_an_order_each() -> None:
+    rng = np.random.RandomState(0)
+    starts = [Start(member(0).network.initial_theta(rng, np.dtype(float)), rng) for _ in range(3)]
+    theta = starts[0].theta
+    members = [replace(member(0), start=Start(theta, rng)) for _ in starts]
+    before = rng.get_state(legacy=False)["state"]["key"].copy(), rng.get_state()[2]
+    found = fit_population(NumpyBackend(), members)
+    assert len({each.theta.tobytes() for each in found if each}) == 3
+    after = rng.get_state(legacy=False)["state"]["key"], rng.get_state()[2]
+    assert before[1] != after[1] or not np.array_equal(before[0], after[0])
+
+
+def test_an_interrupt_at_the_end_of_a_network_does_not_lose_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitted, calls = population_loop.PopulationLoop._fitted, [0]
+
+    def interrupt(self: Any, k: int) -> Fitted:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise KeyboardInterrupt
+        return fitted(self, k)
+
+    monkeypatch.setattr(population_loop.PopulationLoop, "_fitted", interrupt)
+    found = fit_population(NumpyBackend(), [member(k, epochs=2) for k in range(3)])
+    assert [each and each.stopped_by for each in found] == ["max_epochs", "interrupt", "interrupt"]
+
+
+def test_an_interrupt_before_the_best_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best score stays that of the parameters which are restored."""
+    keep, calls = population_loop.PopulationTrainer.keep, [0]
+
+    def interrupt(self: Any, chosen: np.ndarray, kept: Any) -> None:
+        calls[0] += 1
+        if calls[0] == 6:  # the best of the third epoch
+            raise KeyboardInterrupt
+        keep(self, chosen, kept)
+
+    monkeypatch.setattr(population_loop.PopulationTrainer, "keep", interrupt)
+    members = [member(k, held=True) for k in range(3)]
+    for one in fit_population(NumpyBackend(), members):
+        assert one is not None
+        assert one.stopped_by == "interrupt"
+        assert one.history.best_score == one.history.scores[1] < one.history.scores[2]
+
+
 def test_a_training_goes_on_from_its_state(backend: Backend) -> None:
     members = [member(k, dropout=(0.1, 0.2, 0.0), held=True) for k in range(3)]
     firsts = [alone(backend, each) for each in members]
