@@ -153,9 +153,6 @@ class PopulationPeer(Peer):
     def session(self, workload: Workload, device: str) -> AbstractContextManager[Session]:
         raise SkippedError(f"{self.name} trains populations only; set population to 2 or more")
 
-    def learner(self, workload: Workload, device: str) -> AbstractContextManager[Learner]:
-        raise SkippedError(f"{self.name} trains populations only; set population to 2 or more")
-
 
 def missing(package: str) -> str | None:
     """Return "... is not installed", or None if ``package`` can be imported."""

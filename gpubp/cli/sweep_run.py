@@ -102,6 +102,9 @@ def search(setup: Setup, options: dict[str, Any], view: SweepView, note: Note) -
         found, stopped_by = _searched(setup, options, log, note)
         if stopped_by != "interrupt":
             log.end()
+    except click.ClickException:  # all trials failed: there is nothing to continue
+        log.end()
+        raise
     finally:
         view.close()
         if journal is not None:
@@ -144,7 +147,7 @@ def _clear_errors(options: Mapping[str, Any]) -> Iterator[None]:
     except TimeoutError:
         raise click.ClickException(
             f"no trial was finished in --time-limit {options['time_limit']:g} s; give more time, "
-            "or a smaller --cv"
+            "a smaller --cv, or smaller networks in --space"
         ) from None
     except ValueError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]

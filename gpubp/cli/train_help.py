@@ -40,7 +40,8 @@ class GroupedCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under their headings."""
         records = {
-            str(param.name): record
+            # click's own name of --help depends on its version.
+            "help" if "--help" in param.opts else str(param.name): record
             for param in self.get_params(ctx)
             if isinstance(param, click.Option)  # an argument is described in the text above
             and (record := param.get_help_record(ctx)) is not None
