@@ -225,7 +225,7 @@ def test_calls_between_steps_of_several_networks_are_replayed_as_a_tape(
 
     run = compiled.record(advance, networks=3, counter=step)
     assert isinstance(run, CompiledTape)
-    assert "wait for each other" in compiled.not_cut
+    assert "the host is called" in compiled.not_cut
     run(2)
     assert seen == [1, 2]
 
