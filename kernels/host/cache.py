@@ -101,7 +101,8 @@ def one_at_a_time(folder: Path, name: str) -> Iterator[None]:
         with suppress(ImportError, OSError):
             import fcntl
 
-            file = stack.enter_context(path.open("ab"))
+            # Without a buffer, whose lock a thread may hold while the process forks.
+            file = stack.enter_context(path.open("ab", buffering=0))
             stack.callback(_delete, path)
             _LOCKED.add(file)
             stack.callback(_LOCKED.discard, file)
