@@ -113,11 +113,10 @@ def _plan(name: str, options: dict[str, Any]) -> Plan:
         suite = _narrowed(read_suite(name), options)
     except SuiteError as error:
         raise click.UsageError(str(error)) from None
-    cores = usable_cores()
-    threads = options["threads"] or cores
-    if threads > cores:
+    cores, threads = usable_cores(), options["threads"]
+    if threads and threads > cores:
         raise click.UsageError(f"--threads {threads}: there are {cores} cores; give at most that")
-    return Plan(suite, threads, options["keep_env"])
+    return Plan(suite, threads or cores, options["keep_env"])
 
 
 def _narrowed(suite: Suite, options: dict[str, Any]) -> Suite:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from gpubp.cli.train_model import Prepared, fit_model, prepare
 
 if TYPE_CHECKING:
     from gpubp.cli.train_model import Trained
+    from gpubp.estimators.callbacks import Note
     from gpubp.reports.sweep.live import SweepView
     from gpubp.reports.terminal import Report
     from gpubp.selection.search import MLPSearchCV
@@ -110,9 +111,6 @@ def search(setup: Setup, options: dict[str, Any], view: SweepView, note: Note) -
         if journal is not None:
             journal.close()
     return _sweep(setup, options, found, log, stopped_by, perf_counter() - began)
-
-
-Note = Callable[[str], None]
 
 
 def _searched(

@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
+from gpubp.estimators.callbacks import Note
 from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.fit_estimators import Fit, fit_estimator
@@ -48,7 +49,6 @@ from gpubp.tables.target import (
 )
 from gpubp.training.history import History, OnEpoch
 
-Note = Callable[[str], None]
 OnStart = Callable[[TableEncoder, Any], None]
 
 

@@ -87,7 +87,7 @@ def train_population(
     try:
         for group in _groups(members):
             for wave in _waves(backend, members, group, threads):
-                if _is_interrupted(backend, members, wave, finished, threads):
+                if _train_in_waves(backend, members, wave, finished, threads):
                     return True
     except KeyboardInterrupt:  # while a wave was prepared
         if not ended:
@@ -96,7 +96,7 @@ def train_population(
     return False
 
 
-def _is_interrupted(
+def _train_in_waves(
     backend: Backend,
     members: Sequence[Member],
     wave: list[int],
@@ -115,7 +115,7 @@ def _is_interrupted(
         backend.free_unused()
         half = len(wave) // 2
         parts = wave[:half], wave[half:]
-        return any(_is_interrupted(backend, members, part, finished, threads) for part in parts)
+        return any(_train_in_waves(backend, members, part, finished, threads) for part in parts)
     fitted = fit_member(backend, members[wave[0]], threads)
     finished(wave[0], fitted)
     return fitted.stopped_by == "interrupt"
