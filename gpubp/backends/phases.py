@@ -28,6 +28,7 @@ from gpubp.backends.step_recorder import (
 from gpubp.backends.tiled_products import (
     WHOLE_PANELS,
     Packed,
+    is_packed,
     pack_call,
     packed,
     rows_call,
@@ -91,8 +92,8 @@ def cut(ops: list[Op], networks: int = 1) -> Phases:
     phases: list[Phase] = []
     _check_sums([op for batch in batches for op in batch.sums])
     for batch in batches:
-        wide = [op.B for op in batch.sums if op.B.shape[1] > 1]
-        deltas = {B.ctypes.data: packed(B, False, networks) for B in wide}
+        Bs = [op.B for op in batch.sums if not is_packed(op.B)]
+        deltas = {B.ctypes.data: packed(B, False, networks) for B in Bs}
         phases.append(Phase(_row_tiles(batch.rows, packs, list(deltas.values()), networks)))
         if batch.sums:
             phases.append(Phase(_sum_tiles(batch.sums, _tiles_of(batch.sums), deltas)))
@@ -165,7 +166,8 @@ def _rows_product(op: Product, rows: int, packs: list[Packed], networks: int) ->
         raise Unplanned(f"a layer has more than {MOST_SUMMED:,} inputs")
     key = (op.B.ctypes.data, op.B.shape, op.transpose_b)
     found = next((p for p in packs if (p.W.ctypes.data, p.W.shape, p.transposed) == key), None)
-    if found is None and op.out.shape[1] > 1:
+    plain = len(op.B) == 1 if op.transpose_b else is_packed(op.B)
+    if found is None and not plain:
         packs.append(found := packed(op.B, op.transpose_b, networks))
     return rows_call(op.A, op.B if found is None else found.room, op.out, op.accumulate)
 

@@ -22,6 +22,12 @@ class Packed(NamedTuple):
     room: np.ndarray
 
 
+def is_packed(W: np.ndarray) -> bool:
+    """Return whether products read ``W`` as it is: it has one column, or those of one panel."""
+    columns, library = W.shape[1], gemm_library(W.dtype.name)
+    return columns in (1, int(library.gpubp_lanes()), int(library.gpubp_panel()))
+
+
 def packed(W: np.ndarray, transposed: bool, networks: int = 1) -> Packed:
     """Return room for ``W``, which `pack_call` fills; or rooms of as many ``networks``, by row."""
     rows, columns = W.shape[::-1] if transposed else W.shape
@@ -41,7 +47,7 @@ def pack_call(each: Packed) -> Call:
 def rows_call(A: np.ndarray, B: np.ndarray, out: np.ndarray, accumulate: bool) -> Call:
     """Return the call that writes a range of the rows of A B into ``out``.
 
-    B : the room of a `Packed`; of one column, a plain vector.
+    B : the room of a `Packed`, or B itself if `is_packed`.
     """
     inner, columns = A.shape[1], out.shape[1]
     if columns == 1:
@@ -57,7 +63,7 @@ def sums_call(
     """Return the call that writes a range of the rows of A^T D into ``out``.
 
     A : (n, m); or (1, n), a row whose transpose is taken. D : (n, h), which lies packed in
-    ``room`` unless it has one column.
+    ``room`` unless it `is_packed`.
     """
     numbers = [len(out), out.shape[1], len(D), int(accumulate)]
     arrays = [A, D if room is None else room, out]

@@ -331,3 +331,7 @@ FUNCTION(rows_times)
 FUNCTION(rows_times_vector)
 FUNCTION(sums_of_products)
 FUNCTION(pack)
+
+// A matrix with as many columns as one of these two is the same packed and plain.
+extern "C" N gpubp_lanes() { return LANES<Scalar>; }
+extern "C" N gpubp_panel() { return PANEL<Scalar>; }
