@@ -71,7 +71,8 @@ def _cpu() -> str:
     return next(models, platform.processor())
 
 
-def _cuda(device: str) -> dict[str, Any]:
+def card(device: str) -> dict[str, Any]:
+    """Return the properties of a CUDA device ("cuda" or "cuda:N")."""
     import cupy
 
     index = int(device.partition(":")[2] or 0)
@@ -82,6 +83,14 @@ def _cuda(device: str) -> dict[str, Any]:
         "memory_bytes": properties["totalGlobalMem"],
         "l2_bytes": properties.get("l2CacheSize"),
         "compute_capability": f"{properties['major']}.{properties['minor']}",
+    }
+
+
+def _cuda(device: str) -> dict[str, Any]:
+    import cupy
+
+    return {
+        **card(device),
         "driver": cupy.cuda.runtime.driverGetVersion(),
         "runtime": cupy.cuda.runtime.runtimeGetVersion(),
     }

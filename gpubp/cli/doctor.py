@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpubp.backends.blas_threads import usable_cores
-from gpubp.bench.machine import VARIABLES, installed
+from gpubp.bench.machine import VARIABLES, card, installed
 from gpubp.settings import VARIABLES as SETTINGS
 from gpubp.settings import SettingError, default_device
 
@@ -97,12 +97,20 @@ def _cuda() -> list[tuple[str, str]]:
         clone = "(in a clone: pip install '.[cuda12]' or '.[cuda13]')"
         lines += [("cuda", _problem(error)), ("", clone)]
         return [*lines, ("auto", _auto("everything runs on the CPU"))]
+    by_size = f"CUDA from batch rows x parameters = {CUDA_CROSSOVER:,}, else the CPU"
+    return [*lines, (backend.name, _card(backend)), ("auto", _auto(by_size))]
+
+
+def _card(backend: Backend) -> str:
+    """Return the name, compute capability and memory of a CUDA device, and its restrictions."""
+    found = card(backend.name)
     free, total = backend.memory().free or 0, backend.memory().total or 0
-    return [
-        *lines,
-        (backend.name, f"{backend.reason}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"),
-        ("auto", _auto(f"CUDA from batch rows x parameters = {CUDA_CROSSOVER:,}, else the CPU")),
-    ]
+    _, _, restriction = backend.reason.partition("; ")
+    return (
+        f"{found['name']}, compute capability {found['compute_capability']}, "
+        f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        + (f"; {restriction}" if restriction else "")
+    )
 
 
 def _cupy_packages() -> dict[str, str]:

@@ -30,7 +30,7 @@ class Section(NamedTuple):
 
 def number(value: float) -> str:
     """Return ``value`` to 12 significant digits."""
-    return f"{value:.12g}"
+    return f"{value + 0.0:.12g}"  # + 0.0 turns -0.0 into 0
 
 
 def sections(example: Example, trace: StepTrace) -> Iterator[Section]:
@@ -125,7 +125,7 @@ class _Story:
                     for i in largest(layer.W[:, j], MOST_TERMS)
                 ]
                 lines.append(f"  {names[j]} <- {_join(terms, len(below), ', ')}")
-            lines += _rest(len(names), MOST_UNITS, "units")
+            lines += _rest(len(names), MOST_UNITS, "units", "delta")
         return lines
 
     def _origin(self) -> Iterator[str]:
@@ -148,7 +148,7 @@ class _Story:
         ):
             for j in largest(layer.delta, MOST_UNITS):
                 lines += self._unit(k, j, layer, below, names[j])
-            lines += _rest(len(names), MOST_UNITS, "units")
+            lines += _rest(len(names), MOST_UNITS, "units", "delta")
         return lines
 
     def _unit(
@@ -185,7 +185,7 @@ class _Story:
                 f"{origin.output(float(trace.target[j]), j):.6g}"
                 for j in shown
             ]
-        lines += _rest(len(names), MOST_UNITS, "outputs")
+        lines += _rest(len(names), MOST_UNITS, "outputs", "delta")
         return [*lines, f"C = {self.example.cost.formula} = {number(trace.loss)}"]
 
     def expanded(self) -> list[str]:
@@ -213,7 +213,12 @@ class _Story:
                     f"    delta({name}) = error * slope = {_factor(layer.error[j])} * "
                     f"{_factor(layer.slope[j])} = {number(layer.delta[j])}",
                 ]
-            lines += _rest(len(layer.delta), MOST_UNITS, "units")
+            lines += _rest(len(layer.delta), MOST_UNITS, "units", "delta")
+        if len(layers) > 1:
+            lines.append(
+                "(error: the sum of weight * delta over the units above; slope: the derivative of "
+                "the activation at z)"
+            )
         return lines
 
     def _output_deltas(self) -> list[str]:
@@ -226,7 +231,7 @@ class _Story:
                 m, f"(prediction - target) / {m} = ({gap}) / {m} = "
             )
             lines.append(f"delta({names[j]}) = dC/dz = {product}{number(last.delta[j])}")
-        return lines + _rest(len(names), MOST_UNITS, "outputs")
+        return lines + _rest(len(names), MOST_UNITS, "outputs", "delta")
 
     def updates(self) -> list[str]:
         parameters = parameters_of(self.example.network)
@@ -259,7 +264,7 @@ class _Story:
                 f"{p.name}: dC/d{p.name} = {product}",
                 f"    new {p.name} = {number(old)} - {step} = {number(new)}",
             ]
-        return lines + _rest(len(parameters), MOST_WEIGHTS, "parameters")
+        return lines + _rest(len(parameters), MOST_WEIGHTS, "parameters", "gradient")
 
     def again(self) -> list[str]:
         trace, names = self.trace, self.example.names
@@ -267,7 +272,7 @@ class _Story:
         for values, layer in zip((*trace.new_hidden, trace.new_prediction), names[1:], strict=True):
             shown = largest(values, MOST_UNITS)
             lines += [f"{layer[j]} = {number(values[j])}" for j in shown]
-            lines += _rest(len(layer), MOST_UNITS, "units")
+            lines += _rest(len(layer), MOST_UNITS, "units", "value")
         change = "smaller" if trace.new_loss < trace.loss else "not smaller"
         return [*lines, f"C: {number(trace.loss)} -> {number(trace.new_loss)}, {change}"]
 
@@ -292,8 +297,8 @@ def _join(terms: Iterable[str], total: int, sign: str) -> str:
     return sign.join(terms) + (f"{sign}{more} more" if more > 0 else "")
 
 
-def _rest(total: int, shown: int, what: str) -> list[str]:
-    return [f"(the {shown} largest of {total} {what})"] if total > shown else []
+def _rest(total: int, shown: int, what: str, by: str) -> list[str]:
+    return [f"({shown} of {total} {what}: those with the largest {by})"] if total > shown else []
 
 
 def _expression(

@@ -96,9 +96,10 @@ def verdict(
         return f"{n} test {verb} too few to distinguish the network from {phrase(hurdle)}{figures}"
     if hurdle is not best and found[id(best)].worse and not found[id(best)].better:
         figures = words.figures(hurdle, ": {}")
+        lost = words.lost(best, found[id(best)]) or words.figures(best, ": {}")
         return (
             f"{_degree(result)} {phrase(hurdle)}{figures}, and worse than {phrase(best)}"
-            f"{words.figures(best, ': {}')} {words.rows}: use the simpler model"
+            f"{lost} {words.rows}: use the simpler model"
         )
     exceptions = words.accuracy(trivial, hurdle) + words.targets(trivial, hurdle)
     return words.of(hurdle, result) + exceptions + words.advice(result, hurdle)
@@ -146,7 +147,14 @@ class _Words:
             figures = self.figures(other, " ({})")
             what = "R² of all {} targets" if "per_output" in self.own else "all {} scores"
             return f"worse than {phrase(other)} on {what.format(count)}{figures} {self.rows}"
-        return f"{_degree(result)} {phrase(other)}{self.figures(other, ': {}')} {self.rows}"
+        figures = self.lost(other, result) or self.figures(other, ": {}")
+        return f"{_degree(result)} {phrase(other)}{figures} {self.rows}"
+
+    def lost(self, other: Baseline, result: Comparison) -> str:
+        """Return the scores in which a classifier is worse: the other one may be higher."""
+        names = result.worse if self.task == "classification" else ()
+        text = against(self.own, other.scores, names)
+        return f": {text}" if text else ""
 
     def figures(self, other: Baseline, form: str) -> str:
         """Return the main scores of both models, inserted in ``form``; "" if one has none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -62,6 +63,15 @@ def test_a_cupy_that_fails_to_import_is_not_called_missing(
     )
     assert lines["cuda"] == f"{problem}; pip install --force-reinstall cupy-cuda13x"
     assert lines["auto"] == f"cuda, by GPUBP_DEVICE, but it cannot be used: {problem}"
+
+
+@pytest.mark.usefixtures("host_cupy")
+def test_a_device_that_can_be_used_is_described(run: Run) -> None:
+    lines = lines_of(run)
+    assert re.fullmatch(
+        r"Stand-in, compute capability 8\.0, \d+\.\d of \d+\.\d GiB free", lines["cuda:0"]
+    )
+    assert lines["auto"] == "CUDA from batch rows x parameters = 10,000,000, else the CPU"
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7"])

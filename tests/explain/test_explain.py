@@ -285,7 +285,9 @@ def test_wide_layers_show_the_largest_and_count_the_rest():
     )
     text = "\n".join(line for s in sections(example, trace_step(example)) for line in s.lines)
     assert "44 more" in text
-    assert "(the 8 largest of 40 units)" in text
+    assert "(8 of 40 units: those with the largest delta)" in text
+    assert "(8 of 40 units: those with the largest value)" in text
+    assert "parameters: those with the largest gradient)" in text
     assert len(text.splitlines()) < 250
 
 

@@ -69,6 +69,16 @@ def test_a_network_that_is_worse_than_the_linear_model() -> None:
     )
 
 
+def test_worse_in_one_score_names_only_this_score() -> None:
+    unsure = np.where(HALVES == "b", 0.55, 0.45)  # balanced accuracy 1, by chance the higher one
+    linear = RIGHT.copy()
+    linear[0] = 1 - linear[0]
+    assert said(HALVES, unsure, GUESSING, classifier("linear", HALVES, linear)) == (
+        "worse than the linear one: log loss 0.598 against 0.127 on 100 test rows: use the simpler "
+        "model"
+    )
+
+
 def test_better_in_one_score_and_worse_in_another() -> None:
     own = np.where(HALVES == "b", 0.505, 0.495)
     own[:2] = 1 - own[:2]
