@@ -32,7 +32,7 @@ STOPS: dict[Stop, str] = {
     "diverged": "diverged",
     "interrupt": "interrupted",
 }
-HEADINGS = ("method", "evaluations", "seconds", "a second", "best cost", "stopped by")
+HEADINGS = ("method", "evaluations", "seconds", "per second", "best cost", "stopped by")
 EXTRAPOLATION = f"Time for all combinations of {TEXT_VALUES:,} values of each weight"
 _UNITS = (
     (365.25 * 86400, "years"),
