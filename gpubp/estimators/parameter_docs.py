@@ -101,10 +101,11 @@ default='constant'
         user's cache folder. It computes with all threads, gives the same bits for any number of
         threads, and on x86 treats subnormal numbers as 0. 'auto' compiles if there is a compiler
         and the network and the data are large enough: the choice depends on their shapes only.
-        `engine_` shows the choice. Predictions do not use compiled steps. GPUBP_COMPILED=1 makes
-        'auto' compile every training; GPUBP_COMPILED=0 never starts a compiler.
+        `engine_` shows the choice. Unless False, large predictions are compiled too.
+        GPUBP_COMPILED=1 makes 'auto' compile every training; GPUBP_COMPILED=0 never starts a
+        compiler.
     {weight_decay}
-        With such a solver, a value other than the default issues a warning.
+        If it is ignored, a value other than the default issues a warning.
     fit_intercept : bool, default=True
         Whether the layers have biases. If False, `intercepts_` are 0.
     dropout : float in [0, 1) or sequence of float, default=0.0
