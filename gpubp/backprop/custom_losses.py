@@ -131,7 +131,7 @@ class _Checked:
         if shapes != (Z.shape[:1], Z.shape):
             raise ValueError(
                 f"loss {self._name!r} must return the loss of each row, of shape {Z.shape[:1]}, "
-                f"and its slope by output, {Z.shape}, for outputs of shape {Z.shape}, got {shapes}"
+                f"and its slope, of shape {Z.shape}: the derivative by each output; got {shapes}"
             )
         if not self._called and not (np.isfinite(value).all() and np.isfinite(slope).all()):
             raise ValueError(

@@ -152,7 +152,10 @@ def fit_model(
     options: dict[str, Any],
     report: Report,
 ) -> Trained:
-    """Train ``model`` on the training rows. options : "out" and "scoring" are used."""
+    """Train ``model`` on the training rows.
+
+    options : those of the command line, of which "out" and "scoring" are read.
+    """
     rows = prepared.rows
     start = _Start(report, options, rows, prepared.test_rows)
     history = model.fit_table(

@@ -101,10 +101,11 @@ default='constant'
         user's cache folder. It computes with all threads, gives the same bits for any number of
         threads, and on x86 treats subnormal numbers as 0. 'auto' compiles if there is a compiler
         and the network and the data are large enough: the choice depends on their shapes only.
-        `engine_` is the result. Predictions do not use it. GPUBP_COMPILED=1 makes 'auto' compile
-        every training; GPUBP_COMPILED=0 never starts a compiler.
+        `engine_` shows the choice. Unless False, large predictions are compiled too.
+        GPUBP_COMPILED=1 makes 'auto' compile every training; GPUBP_COMPILED=0 never starts a
+        compiler.
     {weight_decay}
-        A value other than the default issues a warning then.
+        If it is ignored, a value other than the default issues a warning.
     fit_intercept : bool, default=True
         Whether the layers have biases. If False, `intercepts_` are 0.
     dropout : float in [0, 1) or sequence of float, default=0.0
@@ -198,10 +199,12 @@ ATTRIBUTES = """
         The members of an ensemble, as fitted single networks with attributes of their own:
         `n_iter_`, `loss_curve_`, `best_validation_score_`, `stopped_by_`, `random_state` (the seed)
         and so on. In an ensemble, `coefs_` and `intercepts_` have the members as first axis,
-        (n_members, d_l, d_{l+1}) and (n_members, d_{l+1}), of which those of `members_` are views.
+        (n_members, d_l, d_{l+1}) and (n_members, d_{l+1}); those of `members_` are views of them.
         Losses and scores are means over the members, where a member that stopped counts with its
-        last value; `n_iter_` is the largest number of epochs, `t_` the sum of all rows, and
-        `stopped_by_` the worst reason.
+        last value; `n_iter_` is the largest number of epochs and `t_` the sum of all rows.
+        `stopped_by_` is the first of these reasons that stopped a member: 'interrupt',
+        'non_finite', 'callback', 'line_search', 'max_fun', 'max_epochs', 'no_improvement',
+        'convergence'.
     oob_score_ : float
         Accuracy or R^2 of the out-of-bag predictions, with member_rows='bootstrap' or 'folds': for
         each training row the mean over the members that neither trained on it nor held it out.
@@ -263,7 +266,7 @@ def _number(name: str, argument: str, of: Mapping[str, HyperparameterSpec]) -> s
     text = " ".join(
         meaning(f"{argument}=", of)
         + [
-            f"For {argument}='{entry}', the default {first.default} is replaced by {own.default}."
+            f"With {argument}='{entry}', {first.default} stands for its default {own.default}."
             for entry, own in of.items()
             if own.default != first.default
         ]

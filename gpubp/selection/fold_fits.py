@@ -36,13 +36,24 @@ def check_supported(estimator: Any) -> None:
     """Raise TypeError if the networks of ``estimator`` cannot be trained together."""
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     if not isinstance(last, BaseMLP | TableEstimator):
-        raise TypeError(
-            f"estimator is {type(estimator).__name__}"
-            f"{f' with the last step {type(last).__name__}' if last is not estimator else ''}; "
-            "MLPSearchCV takes MLPClassifier, MLPRegressor, TableClassifier and TableRegressor of "
-            "gpubp, and a Pipeline whose last step is one of them; use GridSearchCV or "
-            "RandomizedSearchCV of scikit-learn for other estimators"
+        advice = (
+            f"import {type(last).__name__} from gpubp instead"
+            if type(last).__module__.startswith("sklearn.neural_network.")
+            and type(last).__name__ in ("MLPClassifier", "MLPRegressor")
+            else "use GridSearchCV or RandomizedSearchCV of scikit-learn for other estimators"
         )
+        raise TypeError(
+            f"estimator is {_name_of(estimator)}"
+            f"{f' with the last step {_name_of(last)}' if last is not estimator else ''}; "
+            "MLPSearchCV takes MLPClassifier, MLPRegressor, TableClassifier and TableRegressor of "
+            f"gpubp, and a Pipeline whose last step is one of them; {advice}"
+        )
+
+
+def _name_of(estimator: Any) -> str:
+    """Return the class of an estimator, such as "MLPClassifier of scikit-learn"."""
+    kind = type(estimator)
+    return f"{kind.__name__}{' of scikit-learn' * kind.__module__.startswith('sklearn.')}"
 
 
 def fold_fit(estimator: Any, rows: TrainingRows) -> FoldFit:

@@ -51,8 +51,9 @@ class MLPSearchCV(BaseSearchCV):
 
         - 'random': ``n_iter`` random candidates.
         - 'grid': all combinations of the values; param_space has only lists.
-        - 'halving': successive halving. Starts with ``n_iter`` random candidates and few
-          ``resource``; the best of them go on with ``factor`` times as many, and so on.
+        - 'halving': successive halving. Starts with ``n_iter`` random candidates and a small
+          number of rows or epochs (``resource``). In each iteration, the best candidates go on
+          with ``factor`` times as many.
         - 'tpe': ``n_iter`` candidates in rounds, each of which learns from the scores of the
           rounds before, by the tree-structured Parzen estimator of optuna. Needs
           ``pip install 'gpubp[sweep]'``.
@@ -86,10 +87,12 @@ class MLPSearchCV(BaseSearchCV):
     resource : {'n_samples', 'epochs'}, default='n_samples'
         For 'halving': rows, or epochs (max_iter). Each iteration trains from scratch.
     min_resources : int, 'exhaust' or 'smallest', default='exhaust'
-        For 'halving': resources of the first iteration. 'smallest' is a small number; 'exhaust'
-        is the number with which the last iteration has as many as possible.
+        For 'halving': number of rows or epochs in the first iteration. 'smallest' is 1 epoch, or
+        2 rows per fold and class (2 per fold for a regression). 'exhaust' is at least that, and
+        large enough for the last iteration to come close to ``max_resources``.
     max_resources : int or 'auto', default='auto'
-        For 'halving': 'auto' is the number of rows, or max_iter of the estimator.
+        For 'halving': largest number of rows or epochs in an iteration. 'auto' is the number of
+        rows of X, or max_iter of the estimator.
     round_size : int or 'auto', default='auto'
         Number of candidates that are trained together in a round. 'auto': five rounds for 'tpe',
         and for 'random' and 'grid' with ``time_limit``, else one. 'halving' trains the candidates

@@ -58,8 +58,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     dtype : {"float32", "float64"}, default="float32"
         Floating-point type of the encoded rows.
     sparse : bool or "auto", default="auto"
-        Whether to return a CSR matrix instead of an array. "auto": if the array would be larger
-        than 256 MiB, and the CSR matrix less than half as large.
+        Whether the encoded rows are a CSR matrix instead of an array. "auto": if the array would
+        be larger than 256 MiB, and the CSR matrix less than half as large.
 
     Attributes
     ----------

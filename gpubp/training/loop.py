@@ -64,7 +64,7 @@ def train(
 
 
 def forget_scores_of_others(history: History, validate: Validate, start: Parameters) -> None:
-    """Drop the scores of the continued training unless ``start`` has the best score again.
+    """Drop the scores so far, unless ``start`` has the best of them on these validation rows.
 
     Training ends with its best parameters, so their score on the same validation rows is the best
     score. Another score means other rows or parameters, whose scores cannot be compared.

@@ -176,7 +176,7 @@ def logarithm(Z: np.ndarray, Y: np.ndarray) -> Any:
     ("function", "message"),
     [
         (mean_of_all, r"'mean_of_all' must return the loss of each row, of shape \(32,\).*\(\(\),"),
-        (one_column, r"slope by output, \(32, 2\).*got \(\(32,\), \(32, 1\)\)"),
+        (one_column, r"slope, of shape \(32, 2\).*got \(\(32,\), \(32, 1\)\)"),
         (slope_alone, "got a ndarray"),
         (nothing, "got a NoneType"),
         (logarithm, "'logarithm' must return finite numbers in its first call"),

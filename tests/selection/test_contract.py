@@ -14,6 +14,7 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
+from sklearn.neural_network import MLPRegressor as SklearnMLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
@@ -104,8 +105,8 @@ def test_a_search_inside_a_cross_validation_and_a_pipeline() -> None:
 @pytest.mark.parametrize(
     ("estimator", "name"),
     [
-        (LogisticRegression(), "LogisticRegression"),
-        (make_pipeline(StandardScaler(), LogisticRegression()), "Pipeline with the last step Logi"),
+        (LogisticRegression(), "LogisticRegression of scikit-learn; "),
+        (make_pipeline(StandardScaler(), LogisticRegression()), "Pipeline .* last step LogisticRe"),
         (MLPSearchCV(classifier(), SPACE), "MLPSearchCV"),
     ],
 )
@@ -113,6 +114,15 @@ def test_other_estimators_are_refused(estimator: Any, name: str) -> None:
     with pytest.raises(TypeError, match=f"estimator is {name}") as raised:
         MLPSearchCV(estimator, SPACE).fit(*classes())
     assert "GridSearchCV or RandomizedSearchCV of scikit-learn" in str(raised.value)
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_the_network_of_scikit_learn_is_refused_with_the_import_to_change(pipeline: bool) -> None:
+    theirs = SklearnMLPRegressor()
+    estimator = make_pipeline(StandardScaler(), theirs) if pipeline else theirs
+    expected = "MLPRegressor of scikit-learn; .*import MLPRegressor from gpubp instead"
+    with pytest.raises(TypeError, match=expected):
+        MLPSearchCV(estimator, SPACE).fit(*numbers())
 
 
 @pytest.mark.parametrize(

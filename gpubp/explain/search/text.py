@@ -32,7 +32,7 @@ STOPS: dict[Stop, str] = {
     "diverged": "diverged",
     "interrupt": "interrupted",
 }
-HEADINGS = ("method", "evaluations", "seconds", "evals/s", "best cost", "stopped by")
+HEADINGS = ("method", "evaluations", "seconds", "per second", "best cost", "stopped by")
 EXTRAPOLATION = f"Time for all combinations of {TEXT_VALUES:,} values of each weight"
 _UNITS = (
     (365.25 * 86400, "years"),
@@ -221,10 +221,10 @@ def text_lines(comparison: Comparison) -> Iterator[tuple[str, str]]:
     yield from (("", line) for line in textwrap.wrap(heading(comparison), WIDTH))
     best = min((run.cost for run in comparison.runs), default=math.inf)
     yield "", ""
-    yield "bold", "{:<20}{:>15}{:>9}{:>10}{:>11}  {}".format(*HEADINGS)
+    yield "bold", "{:<20}{:>14}{:>9}{:>12}{:>11}  {}".format(*HEADINGS)
     for run, row in zip(comparison.runs, table(comparison), strict=True):
         style = "green" if run.cost == best < math.inf else ""
-        yield style, "{:<20}{:>15}{:>9}{:>10}{:>11}  {}".format(*row)
+        yield style, "{:<20}{:>14}{:>9}{:>12}{:>11}  {}".format(*row)
     for sentence in sentences(comparison):
         yield "", ""
         yield from (("", line) for line in textwrap.wrap(sentence, WIDTH))

@@ -86,12 +86,12 @@ def score_chart(sweep: Sweep, name: str) -> str:
     floor = height - _BOTTOM - (across.rows - 1) * _LINE
     up = score_scale(trials, floor, _TOP)
     parts = [*_across(across, floor), *_up(up), *_names(name, sweep, floor, height)]
-    for trial in sorted(trials, key=lambda trial: -trial.rank):
+    best, *others = sorted(trials, key=lambda trial: trial.rank)
+    for trial in reversed(others):
         x = across.at(trial.params[name])
         if across.step:
             x += ((trial.number * _GOLDEN) % 1 - 0.5) * min(across.step - 12, 30)
         parts.append(_dot(x, up.at(trial.mean), below=trial.mean < up.low))
-    best = min(trials, key=lambda trial: trial.rank)
     parts.append(mark(2, across.at(best.params[name]), up.at(best.mean)))
     about = (
         f"{len(trials)} trials. The best, at {value_text(best.params[name])}, has "

@@ -69,8 +69,8 @@ def short(text: str, limit: int = 30) -> str:
 def differ(distinct: int, rows: int | None = None) -> str:
     """Return the remark on an id column.
 
-    distinct: number of distinct values. rows: number of rows with a value; None: the
-    same number.
+    distinct: number of distinct values. rows: number of rows with a value; None: as many as
+    distinct values.
     """
     if rows is None or rows == distinct:
         return f"left out: all {distinct:,} values differ, as ids do"

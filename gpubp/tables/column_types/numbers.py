@@ -54,7 +54,7 @@ def parse_numbers(values: Sequence[str] | Array, decimal: str | None = None) -> 
 def find_decimal(values: Sequence[str] | Array, preferred: str | None = None) -> Decimal | None:
     """Return the decimal sign with which all values are numbers; None if there is none.
 
-    If both signs fit, as for "2,288", it is ``preferred``, or "." if that is None.
+    preferred : the sign to return if both fit, as for "2,288"; None: ".".
     """
     order: tuple[Decimal, ...] = (",", ".") if preferred == "," else (".", ",")
     for decimal in order:

@@ -24,7 +24,7 @@ class Bound(Protocol):
         """Number of entries per row in a CSR matrix."""
 
     def dense(self, rows: Rows, out: Array) -> None:
-        """Write some rows to ``out`` (rows, width), which is filled with zeros before."""
+        """Write some rows to ``out`` (rows, width), which contains zeros."""
 
     def sparse(self, rows: Rows, values: Array, places: Array) -> None:
         """Write some rows to ``values`` (rows, entries), and their column indices to ``places``."""
