@@ -16,12 +16,22 @@ import gpubp
 ROOT = Path(__file__).parents[1]
 # From the bottom up: a folder imports only itself and the folders before it in this list.
 FOLDERS = [
-    *("version", "settings", "logger", "kernels", "backends", "backprop", "training", "storage"),
+    *(
+        "version",
+        "settings",
+        "logger",
+        "kernels",
+        "backends",
+        "distributed",
+        "backprop",
+        "training",
+        "storage",
+    ),
     *("estimators", "tables", "models", "selection", "reports", "explain", "bench", "cli"),
     *("losses", "__main__"),  # an alias of backprop.losses, and the command
 ]
 HEAVY = {"numpy", "sklearn", "scipy", "cupy", "safetensors"}
-MAY_IMPORT_CUPY = ("gpubp.backends.", "gpubp.kernels.", "gpubp.bench.")
+MAY_IMPORT_CUPY = ("gpubp.backends.", "gpubp.distributed.", "gpubp.kernels.", "gpubp.bench.")
 
 FILES = [(ROOT / "gpubp", path) for path in (ROOT / "gpubp").rglob("*.py")]
 FILES += [(ROOT, path) for top in ("kernels", "bench") for path in (ROOT / top).rglob("*.py")]

@@ -17,6 +17,19 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def share_cores(processes: int) -> None:
+    """Let this process use its share of the cores, which ``processes`` processes share.
+
+    A launcher that gives each process cores of its own has done so already; then fewer cores are
+    usable than there are.
+    """
+    cores = usable_cores()
+    if cores < (os.cpu_count() or 1):
+        return
+    for library in _libraries():
+        library.set_num_threads(max(1, cores // processes))
+
+
 class _Limit(NamedTuple):
     threads: int
     thread: int  # identifier of the thread that set the limit

@@ -88,6 +88,16 @@ def get_backend(
         return _host(str(error).partition(";")[0], compiled, work, steps)
 
 
+def device_count() -> int:
+    """Return the number of CUDA devices that answer; 0 without CuPy."""
+    try:
+        import cupy
+
+        return int(cupy.cuda.runtime.getDeviceCount())
+    except (ImportError, RuntimeError):
+        return 0
+
+
 def _host(reason: str, compiled: Compiled, work: int | None, steps: int) -> Backend:
     default, by_size = default_compiled(), compiled == "auto"
     epoch = math.inf if work is None else steps * (3 * work + STEP_COST)

@@ -39,6 +39,7 @@ from gpubp.training.fit import Fitted, fit
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.inference import free_device_parameters
 from gpubp.training.population import Member
+from gpubp.training.ranks import current_ranks
 from gpubp.training.validation import Score, ValidationSet, minus_loss
 
 
@@ -106,6 +107,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
             start=of.start,
             listeners=of.listeners,
             threads=threads,
+            ranks=current_ranks(),
         )
         return self._finish(prepared, fitted)
 

@@ -21,6 +21,24 @@ class HashedOrder(NamedTuple):
     epoch: int
 
 
+def hashed_rows(order: HashedOrder, n_rows: int) -> np.ndarray:
+    """Return the ``order`` of ``n_rows`` rows, computed on the host, (n,) int64."""
+    rows = np.empty(n_rows, np.int64)
+    PERMUTE.numpy(np, permutation_keys(*order, n_rows), ROUNDS, n_rows, rows)
+    return rows
+
+
+class StepKind(NamedTuple):
+    """A kind of steps, which differ in their rows only.
+
+    rows : the rows that a step computes. sums : of the sums of an epoch, those to which their
+    losses are added: 0 for full batches, 1 for the tail.
+    """
+
+    rows: int
+    sums: int
+
+
 class Batches:
     """Rows X (n, d) with targets Y, taken ``batch_size`` at a time in a planned order.
 
@@ -30,6 +48,7 @@ class Batches:
     single step takes the rows in their own order, since the order makes no difference.
     ``step`` (1,) int64 on the device is the number of the current step; it indexes all arrays of
     the plan.
+    ``room``, ``tail_room`` : the most rows that a full step and the tail compute.
     ``lead`` : the leading axes of the arrays of a step, for several networks.
     """
 
@@ -55,16 +74,21 @@ class Batches:
         batch_size: int,
         weighted: bool,
         lead: tuple[int, ...] = (),
+        rooms: tuple[int, int] | None = None,
     ) -> None:
-        """Set the sizes, and allocate the arrays of a plan. Y : targets, for shape and dtype."""
+        """Set the sizes, and allocate the arrays of a plan.
+
+        Y : targets, for shape and dtype. rooms : of a full step and the tail; None for all rows.
+        """
         self.backend, self.n_rows, self.lead = backend, n_rows, lead
         self.batch_size = min(batch_size, n_rows)
         self.full, self.tail = divmod(n_rows, self.batch_size)
+        self.room, self.tail_room = rooms or (self.batch_size, self.tail)
         self.steps = self.full + (self.tail > 0)
         self.rows_by_step = np.full(self.steps, self.batch_size, np.float64)
         self.rows_by_step[self.full :] = self.tail
         self.step = backend.zeros((1,), np.int64)
-        batch, columns = (*lead, self.batch_size), Y.shape[1:]
+        batch, columns = (*lead, self.room), Y.shape[1:]
         self._Y_batch = backend.empty((*batch, *columns), Y.dtype)
         self.order = backend.zeros((self.steps, *batch), np.int64)
         self.target_order = self.order
@@ -112,9 +136,17 @@ class Batches:
         self._shares[...] = shares  # type: ignore[index]  # there are weights
         return sums
 
-    def windows(self) -> Iterator[int]:
-        """Yield the numbers of full steps to run next, until all are run; the tail comes last."""
-        yield self.full
+    @property
+    def kinds(self) -> list[StepKind]:
+        """The kinds of steps of an epoch; a step of each is recorded."""
+        kinds = [StepKind(self.batch_size, 0), StepKind(self.tail, 1)]
+        return kinds if self.tail else kinds[:1]
+
+    def windows(self) -> Iterator[tuple[int, int]]:
+        """Yield the index of the kind of the next steps and their number, until all are run."""
+        yield 0, self.full
+        if self.tail:
+            yield 1, 1
 
     def targets(self, rows: int) -> Array:
         """Return room for the targets of ``rows`` rows of each network."""
@@ -131,7 +163,7 @@ class Batches:
         n_rows, width = X.shape[-2:]
         n_targets = Y.shape[-1] if Y.ndim == X.ndim else 1
         orders = self.order, self.target_order, self.step, math.prod(self.lead)
-        numbers = (*orders, self.batch_size, first, n_rows, width, n_targets)
+        numbers = (*orders, self.order.shape[-1], first, n_rows, width, n_targets)
         self.backend.run(GATHER, self.X, self.Y, *numbers, out=(X, Y))
         return X, Y
 
@@ -146,12 +178,12 @@ class Batches:
         if self._shares is None:
             return 1 / of
         share = self._first(self._share, rows)
-        numbers = math.prod(self.lead), first, rows, self.batch_size
+        numbers = math.prod(self.lead), first, rows, self.order.shape[-1]
         self.backend.run(TAKE, self._shares, self.step, *numbers, out=share)
         return share
 
     def _first(self, array: Array, rows: int) -> Array:
-        """Return a view of the memory of ``array`` (…, batch_size, …) for fewer rows."""
+        """Return a view of the memory of ``array`` (…, room, …) for fewer rows."""
         axis = len(self.lead)
         shape = (*self.lead, rows, *array.shape[axis + 1 :])
         return array.reshape(-1)[: math.prod(shape)].reshape(shape)

@@ -24,7 +24,7 @@ class EpochSums:
     def __init__(self, backend: Backend, batches: Batches, size: int) -> None:
         self._backend, self._lead = backend, batches.lead
         n_sums = min(backend.n_partial_sums, -(-size // WEIGHTS_PER_SUM))
-        self._sizes = (batches.batch_size, batches.tail, n_sums, 1)
+        self._sizes = (batches.room, batches.tail_room, n_sums, 1)
         self._networks = math.prod(batches.lead)
         self._ends = np.cumsum(self._sizes) * self._networks
         self.array = backend.zeros((int(self._ends[-1]),), np.float64)
@@ -41,6 +41,11 @@ class EpochSums:
         """Return the loss of one network; NaN if ``finite``, whose factor is 0, is not finite."""
         self.array[-1:] = finite
         return float(self._backend.to_numpy(self.array).dot(self._counts))
+
+    def read_rows(self) -> tuple[float, float]:
+        """Return the part of the loss of these rows, and that of the penalty."""
+        sums, end = self._backend.to_numpy(self.array), self._ends[1]
+        return float(sums[:end].dot(self._counts[:end])), float(sums[end:].dot(self._counts[end:]))
 
     def read_each(self, finite: Array) -> np.ndarray:
         """Return the loss of each network, (networks,); NaN where ``finite`` is not finite."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,6 +21,8 @@ from gpubp.training.fit_memory import Way, bytes_needed, place, ways, ways_over_
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.lbfgs import Objective, minimize
 from gpubp.training.loop import check_memory, train
+from gpubp.training.rank_trainer import trainer_on_ranks
+from gpubp.training.ranks import Ranks
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import Trainer
 from gpubp.training.validation import Validation, ValidationSet
@@ -112,6 +115,7 @@ def fit(
     start: Start | None = None,
     listeners: Listeners = Listeners(),
     threads: int | None = None,
+    ranks: Ranks | None = None,
 ) -> Fitted:
     """Train ``network`` on ``data`` by ``recipe``; return the trained network.
 
@@ -121,6 +125,8 @@ def fit(
     listeners : functions to call during training.
     threads : number of BLAS threads on the CPU; None is 1 if batch rows x parameters is small,
         otherwise all.
+    ranks : other processes that train on their part of the rows; None for this process alone.
+        L-BFGS does not use them.
 
     Raises DeviceMemoryError if the training does not fit on the CUDA device (on the CPU a
     MemoryError), and ValueError if ``recipe.precision`` is neither "float64" nor that of
@@ -138,15 +144,40 @@ def fit(
         history = (start.history or History()).copy()
         validation = held and Validation(backend, network, loss, held.in_dtype(recipe, backend))
         allocate = validation and validation.outputs
-        trainer = make_trainer(
-            backend, network, loss, data, recipe, start, allocate, listeners.note
-        )
-        if validation is not None:
-            validation.upload(trainer, recipe)
-        _call_on_start(trainer, recipe, history, listeners)
-        on_epoch = listeners.on_epoch
-        train(trainer, recipe, start.rng, history, validate=validation, on_epoch=on_epoch)
-        return fitted_of(trainer, recipe, history)
+        of = backend, network, loss, data, recipe, start
+        with _trainer(*of, allocate, listeners.note, ranks, threads) as trainer:
+            if validation is not None:
+                validation.upload(trainer, recipe)
+            _call_on_start(trainer, recipe, history, listeners)
+            on_epoch = listeners.on_epoch
+            train(trainer, recipe, start.rng, history, validate=validation, on_epoch=on_epoch)
+            return fitted_of(trainer, recipe, history)
+
+
+@contextmanager
+def _trainer(
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    data: TrainingData,
+    recipe: Recipe,
+    start: Start,
+    allocate: Callable[[Parameters], object] | None,
+    note: Callable[[str], None],
+    ranks: Ranks | None,
+    threads: int | None,
+) -> Iterator[Trainer]:
+    """Return a context with the trainer of a stochastic solver, in this process or on all ranks."""
+    of = backend, network, loss, data
+    if ranks is None:
+        yield make_trainer(*of, recipe, start, allocate, note)
+        return
+    batch_size, size = min(recipe.batch_size, data.n_rows), ranks.communicator.size
+    work = batch_size * network.n_parameters // size
+    settings = step_settings(recipe, start)
+    how = settings, batch_size, threads, work
+    with trainer_on_ranks(ranks, *of, start.theta, *how) as trainer:
+        yield trainer
 
 
 def check_precision(backend: Backend, recipe: Recipe) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends.protocol import Array, Backend, Recording, Step
+from gpubp.backends.protocol import Array, Backend, Step
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network, Workspace
 from gpubp.kernels.optimizers import ADVANCE
@@ -51,10 +51,9 @@ class Objective:
         self._l2 = alpha / batches.plan(np.arange(batches.n_rows), whole=True)[0]
         work = Workspace(backend, network, batches.batch_size, theta.dtype)
         full, tail = self._losses[: work.n_rows], self._losses[work.n_rows :]
-        self._full = backend.record(self._step(work, full))
-        self._tail: Recording | None = None
+        self._recordings = [backend.record(self._step(work, full))]
         if batches.tail:
-            self._tail = backend.record(self._step(work.first(batches.tail), tail))
+            self._recordings.append(backend.record(self._step(work.first(batches.tail), tail)))
 
     def _step(self, work: Workspace, row_losses: Array) -> Step:
         """Return the step for the rows of ``work``; it adds their losses to row_losses (rows,)."""
@@ -88,10 +87,8 @@ class Objective:
             self.set(x)
             for array in (self.batches.step, self._losses, self._gradient):
                 array[...] = 0
-            for steps in self.batches.windows():
-                self._full(steps)
-            if self._tail is not None:
-                self._tail()
+            for kind, steps in self.batches.windows():
+                self._recordings[kind](steps)
             loss = float(self.backend.to_numpy(self._losses.sum(dtype=np.float64)))
             gradient = self.backend.to_numpy(self._gradient)[self._places].astype(np.float64)
             weights = x[: self._n_weights]
@@ -102,7 +99,7 @@ class Objective:
     @property
     def launches(self) -> dict[str, int]:
         """Kernel launches, or library calls on the CPU, of one step, by name."""
-        return dict(self._full.launches)
+        return dict(self._recordings[0].launches)
 
     def host_state(self) -> OptimizerState:
         """Return an empty optimizer state, since L-BFGS has none."""

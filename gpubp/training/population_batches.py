@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp.backends.protocol import Array, Backend
-from gpubp.kernels.hashing import PERMUTE, ROUNDS, permutation_keys
-from gpubp.training.batches import Batches, HashedOrder
+from gpubp.training.batches import Batches, HashedOrder, hashed_rows
 from gpubp.training.data import TakenRows, TrainingData, as_matrix
 
 
@@ -139,14 +138,9 @@ class PopulationBatches(Batches):
         found = np.empty((len(orders), self.n_rows), np.int64)
         for row, order in zip(found, orders, strict=True):
             if isinstance(order, HashedOrder) and order not in known:
-                known[order] = self._hashed(order)
+                known[order] = hashed_rows(order, self.n_rows)
             row[:] = known[order] if isinstance(order, HashedOrder) else order
         return found
-
-    def _hashed(self, order: HashedOrder) -> np.ndarray:
-        keys, rows = permutation_keys(*order, self.n_rows), np.empty(self.n_rows, np.int64)
-        PERMUTE.numpy(np, keys, ROUNDS, self.n_rows, rows)
-        return rows
 
     def _plan_rows(self, out: Array, rows: np.ndarray) -> None:
         """Write ``rows`` (P, n), which are in the order of training, to ``out`` step by step."""

@@ -55,13 +55,15 @@ class StreamedBatches(Batches):
         self._filled: list[Any] = [None, None]  # mark of the last upload to each window
         self._used: list[Any] = [None, None]  # mark of the last step that reads each window
 
-    def windows(self) -> Iterator[int]:
-        """Yield the number of full steps of each window as soon as its upload has begun."""
+    def windows(self) -> Iterator[tuple[int, int]]:
+        """Yield the full steps of each window as soon as its upload has begun, then the tail."""
         for first in range(0, self.steps, self.window):
             half = first // self.window % 2
             self._fill(half, first * self.batch_size)
-            yield max(0, min(self.window, self.full - first))
+            yield 0, max(0, min(self.window, self.full - first))
             self._used[half] = self.backend.mark()
+        if self.tail:
+            yield 1, 1
 
     def _fill(self, half: int, first: int) -> None:
         """Upload the rows of the epoch from ``first`` on to window ``half`` (0 or 1)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from gpubp.backprop.network import NO_MASKS, Network, Parameters, Workspace
 from gpubp.backprop.optimizers import update
 from gpubp.kernels.optimizers import ADVANCE, PENALTY
 from gpubp.training.batch_gradient import BatchGradient
-from gpubp.training.batches import Batches, HashedOrder
+from gpubp.training.batches import Batches, HashedOrder, StepKind
 from gpubp.training.epoch_plan import EpochPlan, OptimizerState, StepSettings
 from gpubp.training.epoch_sums import PENALTIES, EpochSums
 
@@ -29,6 +29,8 @@ class Trainer:
         summed.
     beside : a trainer of the same network and optimizer on the CPU, whose parameters, gradient and
         state vectors this trainer uses; ``theta`` then gives only the dtype. None: it has its own.
+    sum_gradient : called in each step with the backend and the flat gradient of these rows; adds
+        the gradients of the other rows of the batch. None: there are none.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class Trainer:
         *,
         parts: int = 1,
         beside: Trainer | None = None,
+        sum_gradient: Callable[[Backend, Array], None] | None = None,
     ) -> None:
+        self._sum_gradient = sum_gradient
         self.backend, self.network, self.loss = backend, network, loss
         self.batches, self.each, self.parts = batches, each, parts
         self._optimizer, dtype = each[0].optimizer, theta.dtype
@@ -58,7 +62,7 @@ class Trainer:
             self.vectors = beside.vectors
         self._plan = EpochPlan(backend, each, batches, dtype)
         self._sums = EpochSums(backend, batches, theta.shape[-1])
-        rows = -(-batches.batch_size // parts)
+        rows = -(-batches.room // parts)
         self._masks = self._make_masks(rows, dtype)
         self.rows_seen = [0 if of.dropout is None else of.dropout.trained for of in each]
         limits = np.array([np.inf if of.clip_norm is None else of.clip_norm for of in each])
@@ -71,10 +75,9 @@ class Trainer:
         work = Workspace(backend, network, rows, dtype, lead=batches.lead)
         # Recorded here, not in a method, whose frame would be on the call stack of the first run.
         several = {"networks": len(each), "counter": batches.step} if batches.lead else {}
-        self._full = backend.record(self._step(work, batches.batch_size, 0), **several)
-        self._tail: Recording | None = None
-        if batches.tail:
-            self._tail = backend.record(self._step(work, batches.tail, 1), **several)
+        self.recordings: list[Recording] = []
+        for kind in batches.kinds:
+            self.recordings.append(backend.record(self._step(work, kind), **several))
         if beside is None:
             self._set(theta)
 
@@ -130,13 +133,10 @@ class Trainer:
     @property
     def launches(self) -> dict[str, int]:
         """Kernel launches, or library calls on the CPU, of one step on a full batch, by name."""
-        return dict(self._full.launches)
+        return dict(self.recordings[0].launches)
 
-    def _step(self, work: Workspace, rows: int, sums: int) -> Step:
-        """Return one step of training on ``rows`` rows, computed in ``work``.
-
-        sums : the kind of sums to which the losses are added: 0 for a full batch, 1 for the tail.
-        """
+    def _step(self, work: Workspace, kind: StepKind) -> Step:
+        """Return one step of training, computed in ``work``."""
         # Local variables, since a step that refers to self would be a reference cycle, whose arrays
         # only the garbage collector would free.
         backend, network, batches = self.backend, self.network, self.batches
@@ -144,8 +144,9 @@ class Trainer:
         flat, vectors, decays = self.gradient, self.vectors, self._decays
         gradient, size = self._batch_gradient, theta.shape[-1]
         n_networks, n_weights = len(self.each), network.n_weights(theta.dtype)
-        row_losses, penalty = self._sums.part(sums), self._sums.part(PENALTIES)
-        sizes = n_networks, size, n_weights, penalty.shape[-1]
+        row_losses, penalty = self._sums.part(kind.sums), self._sums.part(PENALTIES)
+        sizes, rows = (n_networks, size, n_weights, penalty.shape[-1]), kind.rows
+        sum_gradient = self._sum_gradient
         parts = [
             (first, work.first(min(work.n_rows, rows - first)), self._masks.part(first))
             for first in range(0, rows, work.n_rows)
@@ -157,6 +158,8 @@ class Trainer:
                 gradient(
                     part, losses, masks, batch_rows=rows, first_row=first, accumulate=first > 0
                 )
+            if sum_gradient is not None:
+                sum_gradient(backend, flat)
             if clip is not None:
                 clip.run()
             if plan.has_penalty:  # in the reported loss; update() adds l2 theta to the gradient
@@ -184,10 +187,8 @@ class Trainer:
     def _run(self) -> None:
         """Make all steps of an epoch."""
         batches = self.batches
-        for steps in batches.windows():
-            self._full(steps)
-        if self._tail is not None:
-            self._tail()
+        for kind, steps in batches.windows():
+            self.recordings[kind](steps)
         for of in self.each:
             of.state.updates += batches.steps
         if self._masks is not NO_MASKS:  # which are numbered by rows

@@ -128,6 +128,11 @@ def test_the_device_has_done_its_work_when_the_host_is_called(
     assert run.launches["host call"] == 1
 
 
+def _first_into(recordings: list[Any]) -> Callable[[Any], None]:
+    """A function that appends the recording of a trainer's full steps."""
+    return lambda trainer: recordings.append(trainer.recordings[0])
+
+
 class StepOfCounters:
     """A step that counts before and after its call of the host, next to two products."""
 
@@ -161,9 +166,9 @@ def compiled() -> CompiledBackend:
 
 def test_phases_are_cut_at_a_call(compiled: CompiledBackend, between: Between) -> None:
     called, plain = [], []
-    trained(compiled, "float32", "squared_error", before=lambda made: called.append(made._full))
+    trained(compiled, "float32", "squared_error", before=_first_into(called))
     between.factor = None
-    trained(compiled, "float32", "squared_error", before=lambda made: plain.append(made._full))
+    trained(compiled, "float32", "squared_error", before=_first_into(plain))
     assert isinstance(called[0], PooledRecording)
     assert [len(called[0].tiles), len(plain[0].tiles)] == [3, 2]
     assert called[0].launches == {"NumPy calls": 1, "compiled calls": 2}
@@ -203,7 +208,7 @@ def test_calls_between_the_parts_of_a_batch_are_replayed_as_a_tape(
         this.backend.call_on_host(lambda: calls.append(1), [])
 
     monkeypatch.setattr(BatchGradient, "__call__", gradient)
-    options: dict[str, Any] = {"parts": 2, "before": lambda each: made.append(each._full)}
+    options: dict[str, Any] = {"parts": 2, "before": lambda each: made.append(each.recordings[0])}
     found = trained(compiled, "float64", "squared_error", **options)
     assert isinstance(made[0], CompiledTape)
     assert "before its gradient is complete" in compiled.not_cut

@@ -61,8 +61,8 @@ def trainer(
 
 
 def tiles(made: Trainer) -> list[int]:
-    assert isinstance(made._full, PooledRecording)
-    return made._full.tiles
+    assert isinstance(made.recordings[0], PooledRecording)
+    return made.recordings[0].tiles
 
 
 def test_a_batch_takes_two_phases() -> None:
@@ -132,7 +132,7 @@ def test_epochs_are_those_of_the_same_calls_in_order(
         if not cut:
             monkeypatch.setattr("gpubp.backends.compiled_backend.cut", refuse)
         made = trainer(sizes=(6, 70, 40, 3), **options)
-        assert isinstance(made._full, PooledRecording) is cut
+        assert isinstance(made.recordings[0], PooledRecording) is cut
         losses = [made.epoch(order) for _ in range(3)]
         thetas.append(np.append(made.theta, losses))
     np.testing.assert_allclose(*thetas, rtol=2e-5, atol=2e-6)
@@ -216,11 +216,11 @@ def test_an_update_may_have_rates_of_its_own_for_each_slice_of_theta(
     for backend in (CompiledBackend(), NumpyBackend()):
         made = trainer(batch=65, sizes=sizes, alpha=1.0, backend=backend)
         start = made.theta.copy()
-        assert isinstance(made._full, PooledRecording) is (type(backend) is CompiledBackend)
+        assert isinstance(made.recordings[0], PooledRecording) is (type(backend) is CompiledBackend)
         for seed in range(3):
             made.plan_epoch(np.random.RandomState(seed).permutation(130))
             rates.spread()
-            made._full(2)
+            made.recordings[0](2)
         moved = [not np.array_equal(made.theta[s], start[s]) for s in rates.slices]
         assert moved == [False, True, True, True, False, True]
         thetas.append(made.theta)
@@ -247,12 +247,12 @@ def test_products_that_cannot_be_compiled_are_left_to_blas(monkeypatch: pytest.M
 
     monkeypatch.setattr("gpubp.backends.step_recorder.gemm_library", broken)
     monkeypatch.setattr("gpubp.backends.step_recorder._COMPILED", set())
-    assert isinstance(trainer()._full, CompiledTape)
+    assert isinstance(trainer().recordings[0], CompiledTape)
 
 
 def test_a_recording_is_freed_without_the_garbage_collector() -> None:
     made = trainer()
-    freed = weakref.ref(made._full)
+    freed = weakref.ref(made.recordings[0])
     gc.disable()
     try:
         del made

@@ -74,11 +74,9 @@ def seen(backend: Backend, batches: Batches, order: Any) -> tuple[np.ndarray, ..
         found.append([np.array(backend.to_numpy(part)) for part in (X, Y, shares)])
 
     sums = batches.plan(order)
-    for steps in batches.windows():
+    for kind, steps in batches.windows():
         for _ in range(steps):
-            step(batches.batch_size)
-    if batches.tail:
-        step(batches.tail)
+            step(batches.kinds[kind].rows)
     return *(np.concatenate(kind) for kind in zip(*found, strict=True)), np.array(sums)
 
 
@@ -156,8 +154,10 @@ def _filled_by_one(self: StreamedBatches) -> Any:
     for first in range(0, self.steps, self.window):
         half = first // self.window % 2
         self._fill(0, first * self.batch_size)
-        yield max(0, min(self.window, self.full - first))
+        yield 0, max(0, min(self.window, self.full - first))
         self._used[half] = self.backend.mark()
+    if self.tail:
+        yield 1, 1
 
 
 PLANTED: dict[str, tuple[type, str, Callable[..., Any]]] = {

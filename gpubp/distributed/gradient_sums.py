@@ -1,0 +1,58 @@
+"""How ranks add up gradients: by MPI, or by NCCL between GPUs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gpubp.backends.protocol import Backend
+from gpubp.backends.select import BackendUnavailableError, device_count
+from gpubp.distributed.communicator import Single
+from gpubp.distributed.mpi import Mpi
+
+Gradients = Literal["auto", "nccl", "mpi"]
+_nccl: dict[int, Single] = {}  # one per process: a second one would take memory of the GPU
+
+
+def gradients_on(backend: Backend, asked: Gradients, communicator: Single) -> Gradients:
+    """Return "nccl" or "mpi" for gradients of ``backend``; "auto" is NCCL where it works.
+
+    NCCL needs CUDA, its library, and for each process of a machine a GPU of its own.
+
+    Raises BackendUnavailableError if ``asked`` is "nccl" and it does not work.
+    """
+    if asked == "mpi":
+        return "mpi"
+    reason = _lacking(backend, communicator)
+    if reason is None:
+        return "nccl"
+    if asked == "nccl":
+        raise BackendUnavailableError(f"gradients cannot be added up by NCCL: {reason}, or use mpi")
+    return "mpi"
+
+
+def _lacking(backend: Backend, communicator: Single) -> str | None:
+    """Return why NCCL cannot be used, with the remedy; None if it can."""
+    if backend.name == "cpu":
+        return "training is on the CPU; use device 'cuda'"
+    devices, processes = device_count(), communicator.local_size
+    if processes > devices:
+        return (
+            f"{processes} processes share {devices} GPUs on this machine; start as many processes "
+            "as there are GPUs"
+        )
+    from cupy.cuda import nccl
+
+    if not nccl.available:
+        return "NCCL is not installed; pip install 'gpubp[nccl12]' or 'gpubp[nccl13]'"
+    return None
+
+
+def with_gradients_by(communicator: Single, kind: Gradients) -> Single:
+    """Return ``communicator``, or one that adds up gradients by NCCL; all ranks call it at once."""
+    if kind != "nccl" or not isinstance(communicator, Mpi):
+        return communicator
+    from gpubp.distributed.nccl import Nccl
+
+    if communicator.rank not in _nccl:
+        _nccl[communicator.rank] = Nccl(communicator.comm)
+    return _nccl[communicator.rank]

@@ -1,0 +1,170 @@
+"""Data-parallel training: each rank computes the gradient of its rows of every batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp.backends.protocol import Backend
+from gpubp.backends.select import device_count, get_backend
+from gpubp.backprop.losses import Loss
+from gpubp.backprop.network import Network
+from gpubp.distributed.communicator import Single
+from gpubp.distributed.gradient_sums import Gradients, with_gradients_by
+from gpubp.training.batches import HashedOrder
+from gpubp.training.data import TrainingData
+from gpubp.training.epoch_plan import StepSettings
+from gpubp.training.ranks import Ranks
+from gpubp.training.row_shards import RowShard, ShardedBatches, shard_of
+from gpubp.training.trainer import Trainer
+
+Rates = float | np.ndarray
+
+
+class RankTrainer(Trainer):
+    """A trainer on one shard of the rows, whose gradients are added up over the ranks.
+
+    All ranks make the same updates, so their parameters have the same bits.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        network: Network,
+        loss: Loss,
+        theta: np.ndarray,
+        shard: RowShard,
+        batch_size: int,
+        settings: StepSettings,
+        communicator: Single,
+    ) -> None:
+        self._communicator = communicator
+        batches = ShardedBatches(backend, shard, batch_size)
+        of = backend, network, loss, theta, batches, [settings]
+        super().__init__(*of, sum_gradient=communicator.sum_gradient)
+
+    def epoch_of_all(self, order: np.ndarray | HashedOrder | None, rates: Rates) -> float:
+        """Train on every row of all ranks once; return the mean loss with the penalty.
+
+        order : None in the other ranks, which get it from rank 0 unless it is a hash. All ranks
+        call this at the same time.
+        """
+        if order is None:
+            order = np.empty(self.batches.n_rows, np.int64)
+        if not isinstance(order, HashedOrder) and self.batches.steps > 1:
+            self._communicator.broadcast(order)
+        self.plan_epoch(order, rates)
+        self._run()
+        rows, penalty = self._sums.read_rows()
+        loss = float(self._communicator.sum(np.array([rows]))[0]) + penalty
+        # The product is the fastest check, but may overflow for finite parameters.
+        if math.isfinite(float(self.theta.dot(self.theta))):
+            return loss
+        return loss + 0 * float(self.theta.sum(dtype=np.float64))
+
+
+class Rank0Trainer(RankTrainer):
+    """The trainer of rank 0, whose epochs are those of all ranks."""
+
+    def __init__(self, ranks: Ranks, *of: Any) -> None:
+        self._ranks = ranks
+        super().__init__(*of)
+
+    def epoch(self, order: np.ndarray | HashedOrder, rates: Rates | None = None) -> float:
+        """Train on every row once, as `Trainer.epoch` does; Ctrl-C takes effect at the end."""
+        rates = self.state.rate if rates is None else rates
+        with self._ranks.in_step():
+            self._ranks.send((order if isinstance(order, HashedOrder) else None, rates))
+            return self.epoch_of_all(order, rates)
+
+
+class Engine(NamedTuple):
+    """The kind of backend that all ranks use. device : "cpu" or "cuda"."""
+
+    device: str
+    compiled: bool
+    precision: Any
+
+    @classmethod
+    def of(cls, backend: Backend) -> Engine:
+        """Return the kind of ``backend``."""
+        return cls(backend.name.partition(":")[0], backend.engine == "compiled", backend.precision)
+
+    def make(self, local_rank: int) -> Backend:
+        """Return the backend of a process; on CUDA each has a device of its own if there are."""
+        device = self.device
+        if device == "cuda":
+            device = f"cuda:{local_rank % device_count()}"
+        return get_backend(device, precision=self.precision, compiled=self.compiled)
+
+
+@dataclass(frozen=True)
+class RowsJob:
+    """The job of another rank: to train on its rows, epoch after epoch.
+
+    theta : the initial parameters. batch_size : the rows of a batch of all ranks.
+    threads, work : see `Backend.in_use`. gradients : "mpi" or "nccl".
+    """
+
+    engine: Engine
+    network: Network
+    loss: Loss
+    theta: np.ndarray
+    settings: StepSettings
+    batch_size: int
+    threads: int | None
+    work: int
+    gradients: Gradients
+
+    def __call__(self, communicator: Single) -> None:
+        """Train on the rows that rank 0 sends."""
+        shard = communicator.receive()
+        backend = self.engine.make(communicator.local_rank)
+        with backend.in_use(self.threads, self.work), np.errstate(all="ignore"):
+            sums = with_gradients_by(communicator, self.gradients)
+            trainer = RankTrainer(backend, *self.arguments(shard), sums)
+            while (epoch := communicator.receive()) is not None:
+                trainer.epoch_of_all(*epoch)
+
+    def arguments(
+        self, shard: RowShard
+    ) -> tuple[Network, Loss, np.ndarray, RowShard, int, StepSettings]:
+        """Return the arguments of a `RankTrainer` for ``shard``."""
+        settings = replace(self.settings, state=replace(self.settings.state))
+        return self.network, self.loss, self.theta, shard, self.batch_size, settings
+
+
+@contextmanager
+def trainer_on_ranks(
+    ranks: Ranks,
+    backend: Backend,
+    network: Network,
+    loss: Loss,
+    data: TrainingData,
+    theta: np.ndarray,
+    settings: StepSettings,
+    batch_size: int,
+    threads: int | None,
+    work: int,
+) -> Iterator[Trainer]:
+    """Return a context with the trainer of rank 0, which trains on ``data`` on all ranks.
+
+    data : in the dtype of ``theta``; each rank gets its rows. threads, work : see `Backend.in_use`.
+    """
+    communicator = ranks.communicator
+    kind = ranks.gradients_on(backend)
+    of = network, loss, theta, settings, batch_size, threads, work
+    job = RowsJob(Engine.of(backend), *of, kind)
+    with ranks.job(job):
+        try:
+            for rank in ranks.others:
+                communicator.send(shard_of(data, rank, communicator.size), rank)
+            own, sums = shard_of(data, 0, communicator.size), with_gradients_by(communicator, kind)
+            yield Rank0Trainer(ranks, backend, *job.arguments(own), sums)
+        finally:
+            ranks.send(None)

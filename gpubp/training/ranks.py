@@ -1,0 +1,170 @@
+"""Training on the processes that mpiexec has started: rank 0 runs the program, the others serve it.
+
+Rank 0 alone reads, decides, prints and writes. It sends jobs to the other ranks, which run them
+until rank 0 ends.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from gpubp.backends.blas_threads import share_cores
+from gpubp.backends.protocol import Backend
+from gpubp.distributed.communicator import Single
+from gpubp.distributed.gradient_sums import Gradients, gradients_on
+from gpubp.distributed.launcher import connect
+
+T = TypeVar("T")
+Job = Callable[[Single], None]
+
+# Signals of Ctrl-C, of a scheduler and of a closed terminal. mpiexec sends them to all ranks, but
+# only rank 0 decides what they stop.
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+class Ranks:
+    """The other processes, as rank 0 uses them.
+
+    gradients : how gradients are added up: by "nccl", by "mpi", or "auto".
+    """
+
+    def __init__(self, communicator: Single) -> None:
+        self.communicator = communicator
+        self.others = range(1, communicator.size)
+        self.gradients: Gradients = "auto"
+        self.is_in_step = False
+        self._turn = threading.Lock()
+
+    def gradients_on(self, backend: Backend) -> Gradients:
+        """Return "nccl" or "mpi" for gradients of ``backend``; see `gradient_sums`."""
+        return gradients_on(backend, self.gradients, self.communicator)
+
+    def send(self, value: Any) -> None:
+        """Send ``value`` to all other ranks."""
+        for rank in self.others:
+            self.communicator.send(value, rank)
+
+    def end(self) -> None:
+        """End the service of the other ranks; end them at once if they cannot be reached."""
+        try:
+            self.send(None)
+        except BaseException as error:
+            self.communicator.abort(_reported(error, None))
+
+    @contextmanager
+    def in_step(self) -> Iterator[None]:
+        """Return a context in which all ranks wait for each other.
+
+        Ctrl-C takes effect at its end. If an error leaves it, the others wait in vain, and
+        `run_on_ranks` ends them.
+        """
+        with signals_later():
+            self.is_in_step = True
+            yield
+            self.is_in_step = False
+
+    @contextmanager
+    def job(self, job: Job) -> Iterator[None]:
+        """Return a context in which the other ranks run ``job``; threads take turns."""
+        with self._turn:
+            self.send(job)
+            yield
+
+
+Report = Callable[[BaseException], int]
+_current: list[Ranks] = []  # of this process, while `run_on_ranks` runs
+
+
+def current_ranks() -> Ranks | None:
+    """Return the other processes within `run_on_ranks`; None if there are none."""
+    return _current[-1] if _current else None
+
+
+def run_on_ranks(
+    main: Callable[[], T], *, report: Callable[[BaseException], int] | None = None
+) -> T | None:
+    """Run ``main`` in the process of rank 0, with training on the processes of all ranks.
+
+    Start the script by ``mpiexec -n 4 python script.py``. All processes have to call this function.
+    ``main`` runs in one of them only; its estimators train on all. In the other processes the
+    function returns None when ``main`` ends. Without mpiexec it only calls ``main``.
+
+    report : prints an error that ends all processes, and returns their exit code; None prints the
+    traceback and returns 1.
+
+    An error of another rank ends all processes with its message and a code above 0.
+
+    Raises
+    ------
+    LaunchError
+        If several processes were started that cannot reach each other.
+    """
+    communicator = connect()
+    if communicator.size == 1:
+        return main()
+    share_cores(communicator.local_size)
+    if communicator.rank > 0:
+        try:
+            _serve(communicator)
+        except BaseException as error:
+            communicator.abort(_reported(error, report, f"rank {communicator.rank}: "))
+        return None
+    return _run_main(main, Ranks(communicator), report)
+
+
+def _run_main(main: Callable[[], T], ranks: Ranks, report: Report | None) -> T:
+    _current.append(ranks)
+    try:
+        result = main()
+        if ranks.is_in_step:  # an error was caught: the other ranks wait
+            ranks.communicator.abort(result if isinstance(result, int) and result else 1)
+        return result
+    except BaseException as error:
+        if ranks.is_in_step:
+            ranks.communicator.abort(_reported(error, report))
+        raise
+    finally:
+        _current.clear()
+        ranks.end()
+
+
+def _reported(error: BaseException, report: Report | None, where: str = "") -> int:
+    """Print ``error``, and ``where`` it was; return the exit code."""
+    sys.stderr.write(where)
+    if report is not None:
+        return report(error)
+    traceback.print_exception(error)
+    return 1
+
+
+def _serve(communicator: Single) -> None:
+    """Run the jobs that rank 0 sends, until it sends None."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    while (job := communicator.receive()) is not None:
+        job(communicator)
+
+
+@contextmanager
+def signals_later() -> Iterator[None]:
+    """Return a context in which the signals that interrupt take effect at its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread gets signals
+        return
+    came: list[int] = []
+    before = [signal.signal(each, lambda number, frame: came.append(number)) for each in _SIGNALS]
+    try:
+        yield
+    finally:
+        for number, handler in zip(_SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
