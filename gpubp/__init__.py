@@ -32,6 +32,7 @@ _PUBLIC = {
     "check_loss": "gpubp.backprop.custom_losses",
     "load": "gpubp.models.save_load",
     "read_table": "gpubp.tables.read",
+    "run_on_ranks": "gpubp.training.ranks",
     "save": "gpubp.models.save_load",
 }
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import io
 import sys
+import traceback
 
 try:
     import click
 
     from gpubp.cli import gpubp
+    from gpubp.distributed.environment import launched
 except KeyboardInterrupt:  # before there is a main to catch it
     sys.stderr.write("Interrupted.\n")
     sys.exit(130)
@@ -21,6 +23,32 @@ _NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 def main(args: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 failure, 2 usage, 130 interrupted."""
     _escape_what_the_terminal_lacks()
+    return _run(args) if launched() is None else _run_on_ranks(args)
+
+
+def _run_on_ranks(args: list[str] | None) -> int:
+    """Run the command in the first of the processes that mpiexec has started."""
+    from gpubp.distributed.launcher import LaunchError
+    from gpubp.training.ranks import run_on_ranks
+
+    try:
+        code = run_on_ranks(lambda: _run(args), report=_report)
+    except LaunchError as error:
+        return _tell(str(error), 2) if error.is_first else 2
+    return code or 0
+
+
+def _report(error: BaseException) -> int:
+    """Print an error, as one line if the user can fix it; return the exit code."""
+    code = _code(error) if isinstance(error, Exception) else 1
+    if isinstance(error, Exception) and code is not None:
+        return _tell(_message(error), code)
+    traceback.print_exception(error)
+    return 1
+
+
+def _run(args: list[str] | None) -> int:
+    """Run the command in this process; return its exit code."""
     try:
         result = gpubp.main(args, prog_name="gpubp", standalone_mode=False)
     except click.Abort:

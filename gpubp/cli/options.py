@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from gpubp.cli.output_files import is_stdout
+from gpubp.distributed.environment import launched
 from gpubp.settings import MOST_THREADS, is_device_name
 
 MOST_UNITS = 1_000_000  # per layer; the weights of such a layer do not fit in memory anyway
@@ -229,3 +231,33 @@ def _check_device(ctx: click.Context, param: click.Parameter, value: str) -> str
     if not is_device_name(value):
         raise click.BadParameter(f"must be auto, cpu, cuda or cuda:N, got {value!r}", ctx, param)
     return value
+
+
+def ranks_option(command: F) -> F:
+    """Add the option --comm, for processes that mpiexec has started."""
+    return click.option(
+        "--comm",
+        type=click.Choice(["auto", "nccl", "mpi"]),
+        default="auto",
+        show_default=True,
+        expose_value=False,
+        callback=_choose_gradients,
+        help="How the processes that mpiexec starts add up their gradients: by NCCL between GPUs, "
+        "or by MPI through host memory. auto takes NCCL if it is installed and each process has "
+        "a GPU of its own.",
+    )(command)
+
+
+def _choose_gradients(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if launched() is not None:
+        from gpubp.training.ranks import current_ranks
+
+        if (ranks := current_ranks()) is not None:
+            ranks.gradients = value
+    elif ctx.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE:
+        raise click.BadParameter(
+            "needs several processes; start them by 'mpiexec -n 4 gpubp train ...', or leave "
+            "--comm out",
+            ctx,
+            param,
+        )

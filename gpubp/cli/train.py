@@ -14,6 +14,7 @@ from gpubp.cli.options import (
     Sizes,
     WholeRange,
     computing,
+    ranks_option,
     read_config,
     refuse_input,
 )
@@ -110,6 +111,7 @@ from gpubp.kernels.activations import ACTIVATIONS
     help="Seed of the initial weights, the splits and the order of the rows.",
 )
 @computing
+@ranks_option
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),

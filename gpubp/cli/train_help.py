@@ -23,7 +23,7 @@ GROUPS = {
         *("patience", "scoring", "loss", "solver", "schedule", "members", "member_rows", "seed"),
     ),
     "Output": ("out", "quiet", "as_json", "config", "help"),
-    "Device": ("device", "threads", "dtype", "precision", "compiled", "no_record"),
+    "Device": ("device", "threads", "dtype", "precision", "compiled", "no_record", "comm"),
 }
 LAST = "Hyperparameters of a solver, schedule or loss"
 

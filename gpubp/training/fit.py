@@ -140,6 +140,8 @@ def fit(
     rows = data.n_rows if by_lbfgs else min(recipe.batch_size, data.n_rows)
     with backend.in_use(threads, rows * network.n_parameters):
         if by_lbfgs:
+            if ranks is not None:
+                listeners.note("L-BFGS trains in the process of rank 0 alone")
             return _minimize(backend, network, loss, data, recipe, start, listeners)
         history = (start.history or History()).copy()
         validation = held and Validation(backend, network, loss, held.in_dtype(recipe, backend))
@@ -176,6 +178,8 @@ def _trainer(
     work = batch_size * network.n_parameters // size
     settings = step_settings(recipe, start)
     how = settings, batch_size, threads, work
+    by = ranks.gradients_on(backend)
+    note(f"the rows are shared by {size} processes; {by} adds up their gradients")
     with trainer_on_ranks(ranks, *of, start.theta, *how) as trainer:
         yield trainer
 
