@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from gpubp.distributed.communicator import SINGLE, Single
 from gpubp.distributed.environment import launched
 
@@ -28,7 +30,9 @@ def connect() -> Single:
         return SINGLE
     name, size, rank = found
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # mpi4py warns of another mpiexec, which raises below
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: there is no MPI library
         reason = "mpi4py is not installed" if _is_missing(error) else f"mpi4py fails: {error}"
         raise LaunchError(
