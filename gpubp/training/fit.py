@@ -170,11 +170,13 @@ def _trainer(
     threads: int | None,
 ) -> Iterator[Trainer]:
     """Return a context with the trainer of a stochastic solver, in this process or on all ranks."""
-    of = backend, network, loss, data
-    if ranks is None:
+    of, size = (backend, network, loss, data), 1 if ranks is None else ranks.communicator.size
+    if ranks is None or data.n_rows < size:
+        if size > 1:
+            note(f"{data.n_rows} rows are fewer than {size} processes; one of them trains alone")
         yield make_trainer(*of, recipe, start, allocate, note)
         return
-    batch_size, size = min(recipe.batch_size, data.n_rows), ranks.communicator.size
+    batch_size = min(recipe.batch_size, data.n_rows)
     work = batch_size * network.n_parameters // size
     settings = step_settings(recipe, start)
     how = settings, batch_size, threads, work
