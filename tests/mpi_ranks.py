@@ -16,15 +16,20 @@ ROOT = Path(__file__).parents[1]
 LAUNCHER = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS")
 
 
-def run_ranks(ranks: int, *arguments: str, timeout: float = 120) -> str:
-    """Return what ``mpiexec -n ranks python *arguments`` prints; skip without MPI."""
+def find_mpiexec() -> str:
+    """Return the path of mpiexec; skip without MPI."""
     beside = str(Path(sys.executable).parent)
     mpiexec = shutil.which("mpiexec", path=os.pathsep.join([beside, os.environ.get("PATH", "")]))
     if mpiexec is None or importlib.util.find_spec("mpi4py") is None:
         pytest.skip("mpi4py or mpiexec is missing: pip install 'gpubp[mpi]'")
+    return mpiexec
+
+
+def run_ranks(ranks: int, *arguments: str, timeout: float = 120) -> str:
+    """Return what ``mpiexec -n ranks python *arguments`` prints; skip without MPI."""
     threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "GPUBP_COMPILED": "0"}
     done = subprocess.run(
-        [mpiexec, "-n", str(ranks), sys.executable, *arguments],
+        [find_mpiexec(), "-n", str(ranks), sys.executable, *arguments],
         cwd=ROOT,
         env={**os.environ, **threads, "PYTHONPATH": str(ROOT)},
         capture_output=True,
