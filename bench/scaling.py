@@ -80,7 +80,7 @@ def rank_figures(sizes: tuple[int, ...], batch: int) -> dict[str, Any]:
     backend = get_backend("cpu", compiled="auto", steps=1000)
     with backend.in_use(1, 0):
         comm.Barrier()
-        steps = measure_steps(backend, network, batch_sizes(batch))
+        steps = measure_steps(backend, network, batch_sizes(network, batch))
         several, n_bytes = comm.size > 1, 4 * network.n_parameters
         allreduces = measure_allreduce(comm, n_bytes) if several else []
         training = _training_seconds(comm, backend, network, batch // comm.size)

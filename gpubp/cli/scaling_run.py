@@ -113,7 +113,7 @@ def _measure(
     steps, copies = [], 0.0
     if ranks.rank == 0 or backend.name == "cpu":  # ranks would share one GPU
         with backend.in_use(threads, work):
-            steps = timing.measure_steps(backend, network, timing.batch_sizes(batch))
+            steps = timing.measure_steps(backend, network, timing.batch_sizes(network, batch))
             copies = timing.measure_copies(backend, network.n_parameters)
     allreduces = timing.measure_allreduce(ranks.comm, n_bytes) if ranks.size > 1 else []
     of = backend.name, backend.engine, threads

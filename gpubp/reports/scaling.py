@@ -19,19 +19,23 @@ def scaling_lines(
     """Return the measurements, a table with a row per number of devices, and a sentence."""
     compute, link = scaling.compute, scaling.link
     sizes = "-".join(map(str, network.sizes))
-    on = measured.device if measured.device != "cpu" else f"cpu, {_counted(measured.threads)}"
-    samples = ", ".join(f"{rows:,} rows {1e3 * s:.3g} ms" for rows, s in measured.steps)
+    on = (
+        measured.device
+        if measured.device != "cpu"
+        else f"cpu, {_counted(measured.threads, 'thread')}"
+    )
+    samples = ", ".join(f"{_counted(rows, 'row')} {_time(s)}" for rows, s in measured.steps)
     cells = [COLUMNS, *(_cells(step) for step in steps)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(map(str.rjust, row, widths)) for row in cells]
-    copies = f"; copies to the host and back {1e6 * compute.copies:.3g} us, measured"
+    copies = f"; copies to the host and back {_time(compute.copies)}, measured"
     return [
         f"network    {sizes}, {network.n_parameters:,} parameters, batch {scaling.batch:,}",
         f"compute    measured on {on} ({measured.engine}): {samples}",
-        f"           fitted: {1e3 * compute.fixed:.3g} ms + {1e6 * compute.per_row:.3g} us per row"
+        f"           fitted: {_time(compute.fixed)} + {_time(compute.per_row)} per row"
         + (copies if compute.copies else ""),
         f"allreduce  {scaling.n_bytes / 1e6:.3g} MB per step; {link.text}",
-        f"           latency {1e6 * link.latency:.3g} us, {link.bandwidth / 1e9:.3g} GB/s",
+        f"           latency {_time(link.latency)}, {link.bandwidth / 1e9:.3g} GB/s",
         *_samples_of_allreduce(measured),
         "",
         *lines,
@@ -41,12 +45,20 @@ def scaling_lines(
     ]
 
 
-def _counted(threads: int) -> str:
-    return "1 thread" if threads == 1 else f"{threads} threads"
+def _time(seconds: float) -> str:
+    """Return a time with three digits and its unit."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{1e6 * seconds:.3g} us"
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
 
 
 def _samples_of_allreduce(measured: Measured) -> list[str]:
-    each = ", ".join(f"{size:,} B {1e6 * s:.3g} us" for size, s in measured.allreduces)
+    each = ", ".join(f"{size:,} B {_time(s)}" for size, s in measured.allreduces)
     return [f"           measured over {measured.ranks} ranks: {each}"] if each else []
 
 

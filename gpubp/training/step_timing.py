@@ -22,6 +22,7 @@ from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import Trainer
 
 DATA_BYTES, MOST_STEPS = 1 << 26, 16  # of the rows of an epoch, which has at least two steps
+BATCH_BYTES = 1 << 28  # of inputs, activations and deltas
 LEAST_EPOCHS, SECONDS = 3, 0.3  # of the measurement of one batch size
 MESSAGES = (8, 1 << 12, 1 << 16, 1 << 20)  # bytes
 Times = list[tuple[int, float]]
@@ -57,9 +58,14 @@ class Communicator(Protocol):
         """Wait for all ranks."""
 
 
-def batch_sizes(batch: int) -> list[int]:
-    """Return the batch sizes to measure: ``batch``, a fourth of it and a sixteenth."""
-    return sorted({max(1, batch // 16), max(1, batch // 4), batch})
+def batch_sizes(network: Network, batch: int) -> list[int]:
+    """Return the batch sizes to measure: ``batch``, a fourth of it and a sixteenth.
+
+    A batch that takes more than `BATCH_BYTES` is replaced by the largest one that does not.
+    """
+    row_bytes = 4 * (network.sizes[0] + 3 * sum(network.sizes[1:]))
+    most = min(batch, max(1, BATCH_BYTES // row_bytes))
+    return sorted({max(1, most // 16), max(1, most // 4), most})
 
 
 def new_trainer(

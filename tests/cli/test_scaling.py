@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from gpubp.backprop.network import Network
-from gpubp.reports.scaling import scaling_lines, sentence
+from gpubp.reports.scaling import _time, scaling_lines, sentence
 from gpubp.training.scaling import LINKS, Compute, Link, Scaling
 from gpubp.training.step_timing import Measured
 from tests.cli.running import Run, one_line
@@ -30,7 +30,9 @@ def _as_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_table(run: Run) -> None:
     out = run("doctor", "--scaling", *SMALL).out
     assert "8-4-2, 46 parameters, batch 64" in out
-    assert re.search(r"measured on cpu, 1 thread \(numpy\): 4 rows .* ms, 16 rows .*, 64 rows", out)
+    assert re.search(
+        r"measured on cpu, 1 thread \(numpy\): 4 rows [\d.]+ .?s, 16 rows .*, 64 rows", out
+    )
     assert "assumed, not measured: 25 Gbit/s Ethernet, TCP (ethernet)" in out
     rows = re.findall(r"^ *([\d,]+) +([\d,]+) +([\d.]+) .* (\d+) %$", out, re.M)
     assert [int(row[0].replace(",", "")) for row in rows] == [1 << k for k in range(11)]
@@ -74,6 +76,14 @@ def test_figures_of_a_gpu_are_called_measured_only_if_they_are() -> None:
     assert "copies to the host and back 100 us, measured" in text
     assert "measured over 2 ranks: 8 B 10 us" in text
     assert "not measured" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (1.45e-3, "1.45 ms"), (4.26e-5, "42.6 us")],
+)
+def test_times_have_units(seconds: float, text: str) -> None:
+    assert _time(seconds) == text
 
 
 @pytest.mark.parametrize(

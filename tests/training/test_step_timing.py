@@ -47,9 +47,12 @@ class Alone:
 
 
 def test_batch_sizes() -> None:
-    assert batch_sizes(1024) == [64, 256, 1024]
-    assert batch_sizes(5) == [1, 5]
-    assert batch_sizes(1) == [1]
+    network = Network((784, 512, 10), ("relu",))
+    assert batch_sizes(network, 1024) == [64, 256, 1024]
+    assert batch_sizes(network, 5) == [1, 5]
+    assert batch_sizes(network, 1) == [1]
+    *_, most = batch_sizes(network, 1 << 24)  # whose inputs alone would take 53 GB
+    assert most == (1 << 28) // (4 * (784 + 3 * 522))
 
 
 @pytest.mark.parametrize("sizes", [(6, 5, 3), (6, 1)])
