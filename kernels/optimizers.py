@@ -196,6 +196,10 @@ def _lion(np: Any, numbers: Any, g: Any, work: Any, decaying: slice, theta: Any,
     np.subtract(theta, work, out=theta)
 
 
+def _add(xp: Any, a: Any, b: Any, total: Any) -> None:
+    xp.add(a, b, out=total)
+
+
 def _advance(np: Any, by: int, step: Any) -> None:
     np.add(step, by, out=step)
 
@@ -309,3 +313,6 @@ PENALTY = Elementwise(
 
 # Advances the step counter, which selects the row of every plan.
 ADVANCE = Elementwise("advance", "int64 by", "int64 step", "step += by", _advance, vectorizes=True)
+
+# Adds up the gradients of two parts of a batch.
+ADD = Elementwise("add", "T a, T b", "T total", "total = a + b", _add, vectorizes=True)

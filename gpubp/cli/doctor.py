@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpubp.backends.blas_threads import usable_cores
 from gpubp.bench.machine import VARIABLES, card, installed
+from gpubp.cli.scaling_options import refuse_without_scaling, scaling_options
 from gpubp.settings import VARIABLES as SETTINGS
 from gpubp.settings import SettingError, default_device
 
@@ -23,8 +24,16 @@ CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
 
 @click.command()
 @click.option("--verbose", is_flag=True, help="Also count the calls of one training step.")
-def doctor(verbose: bool) -> None:
+@scaling_options
+@click.pass_context
+def doctor(ctx: click.Context, /, verbose: bool, scaling: bool, **options: Any) -> None:
     """Show the devices and libraries found on this machine, and what is missing."""
+    if scaling:
+        from gpubp.cli.scaling_run import report_scaling
+
+        report_scaling(**options)
+        return
+    refuse_without_scaling(ctx)
     lines = [*_machine(), *_blas(), *_settings(), *_compiled(), *_cuda()]
     for name, text in [*lines, *(_steps() if verbose else [])]:
         click.echo(f"{name:<15} {text}")

@@ -14,7 +14,7 @@ from gpubp.cli.options import (
     Sizes,
     WholeRange,
     computing,
-    ranks_option,
+    ranks_options,
     read_config,
     refuse_input,
 )
@@ -111,7 +111,7 @@ from gpubp.kernels.activations import ACTIVATIONS
     help="Seed of the initial weights, the splits and the order of the rows.",
 )
 @computing
-@ranks_option
+@ranks_options
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),

@@ -23,7 +23,16 @@ GROUPS = {
         *("patience", "scoring", "loss", "solver", "schedule", "members", "member_rows", "seed"),
     ),
     "Output": ("out", "quiet", "as_json", "config", "help"),
-    "Device": ("device", "threads", "dtype", "precision", "compiled", "no_record", "comm"),
+    "Device": (
+        "device",
+        "threads",
+        "dtype",
+        "precision",
+        "compiled",
+        "no_record",
+        "comm",
+        "reproducible",
+    ),
 }
 LAST = "Hyperparameters of a solver, schedule or loss"
 

@@ -7,22 +7,27 @@ from typing import Literal
 from gpubp.backends.protocol import Backend
 from gpubp.backends.select import BackendUnavailableError, device_count
 from gpubp.distributed.communicator import Single
-from gpubp.distributed.mpi import Mpi
+from gpubp.distributed.mpi import Mpi, MpiInOrder
 
-Gradients = Literal["auto", "nccl", "mpi"]
+Gradients = Literal["auto", "nccl", "mpi", "mpi in order"]
 _nccl: dict[int, Single] = {}  # one per process: a second one would take memory of the GPU
 
 
-def gradients_on(backend: Backend, asked: Gradients, communicator: Single) -> Gradients:
-    """Return "nccl" or "mpi" for gradients of ``backend``; "auto" is NCCL where it works.
+def gradients_on(
+    backend: Backend, asked: Gradients, communicator: Single, *, in_order: bool = False
+) -> Gradients:
+    """Return how to add up gradients of ``backend``; "auto" is NCCL where it works.
 
     NCCL needs CUDA, its library, and for each process of a machine a GPU of its own.
+    in_order : whether to add them up in a fixed order, which only MPI can.
 
     Raises BackendUnavailableError if ``asked`` is "nccl" and it does not work.
     """
+    if in_order and asked != "nccl":
+        return "mpi in order"
     if asked == "mpi":
         return "mpi"
-    reason = _lacking(backend, communicator)
+    reason = "NCCL has no fixed order" if in_order else _lacking(backend, communicator)
     if reason is None:
         return "nccl"
     if asked == "nccl":
@@ -49,8 +54,10 @@ def _lacking(backend: Backend, communicator: Single) -> str | None:
 
 def with_gradients_by(communicator: Single, kind: Gradients) -> Single:
     """Return ``communicator``, or one that adds up gradients by NCCL; all ranks call it at once."""
-    if kind != "nccl" or not isinstance(communicator, Mpi):
+    if not isinstance(communicator, Mpi) or kind in ("auto", "mpi"):
         return communicator
+    if kind == "mpi in order":
+        return MpiInOrder(communicator.comm)
     from gpubp.distributed.nccl import Nccl
 
     if communicator.rank not in _nccl:

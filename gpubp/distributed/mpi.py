@@ -40,7 +40,7 @@ class Mpi(Single):
 
     def sum_gradient(self, backend: Backend, gradient: Array) -> None:
         if isinstance(gradient, np.ndarray):
-            function = partial(self.comm.Allreduce, self._mpi.IN_PLACE, gradient)
+            function = partial(self._sum_on_host, gradient)
         else:
             function = partial(self._sum_staged, backend, gradient)
         backend.call_on_host(function, [gradient])
@@ -51,8 +51,11 @@ class Mpi(Single):
         if host is None or host.dtype != gradient.dtype:
             host = self._staging[gradient.nbytes] = backend.pinned(gradient.shape, gradient.dtype)
         gradient.get(out=host)
-        self.comm.Allreduce(self._mpi.IN_PLACE, host)
+        self._sum_on_host(host)
         gradient.set(host)
+
+    def _sum_on_host(self, gradient: np.ndarray) -> None:
+        self.comm.Allreduce(self._mpi.IN_PLACE, gradient)
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         total = np.empty_like(values)
@@ -102,3 +105,17 @@ class Mpi(Single):
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         self.comm.Abort(code)
+
+
+class MpiInOrder(Mpi):
+    """Processes whose number is a power of 2; gradients are added up in the order of `fold`."""
+
+    name = "mpi in order"
+
+    def _sum_on_host(self, gradient: np.ndarray) -> None:
+        other, distance = np.empty_like(gradient), self.size // 2
+        while distance:
+            partner = self.rank ^ distance
+            self.comm.Sendrecv(gradient, partner, recvbuf=other, source=partner)
+            gradient += other
+            distance //= 2

@@ -31,8 +31,8 @@ def hashed_rows(order: HashedOrder, n_rows: int) -> np.ndarray:
 class StepKind(NamedTuple):
     """A kind of steps, which differ in their rows only.
 
-    rows : the rows that a step computes. sums : of the sums of an epoch, those to which their
-    losses are added: 0 for full batches, 1 for the tail.
+    rows : the rows that a step computes in each tile. sums : of the sums of an epoch, those to
+    which their losses are added: 0 for full batches, 1 for the tail.
     """
 
     rows: int
@@ -48,9 +48,12 @@ class Batches:
     single step takes the rows in their own order, since the order makes no difference.
     ``step`` (1,) int64 on the device is the number of the current step; it indexes all arrays of
     the plan.
-    ``room``, ``tail_room`` : the most rows that a full step and the tail compute.
+    ``room``, ``tail_room`` : the most rows that a full step and the tail compute, in each of
+    ``tiles`` tiles, whose gradients are added up in a fixed order.
     ``lead`` : the leading axes of the arrays of a step, for several networks.
     """
+
+    tiles = 1
 
     def __init__(
         self,
@@ -88,7 +91,7 @@ class Batches:
         self.rows_by_step = np.full(self.steps, self.batch_size, np.float64)
         self.rows_by_step[self.full :] = self.tail
         self.step = backend.zeros((1,), np.int64)
-        batch, columns = (*lead, self.room), Y.shape[1:]
+        batch, columns = (*lead, self.tiles * self.room), Y.shape[1:]
         self._Y_batch = backend.empty((*batch, *columns), Y.dtype)
         self.order = backend.zeros((self.steps, *batch), np.int64)
         self.target_order = self.order

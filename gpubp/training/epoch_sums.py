@@ -24,7 +24,9 @@ class EpochSums:
     def __init__(self, backend: Backend, batches: Batches, size: int) -> None:
         self._backend, self._lead = backend, batches.lead
         n_sums = min(backend.n_partial_sums, -(-size // WEIGHTS_PER_SUM))
-        self._sizes = (batches.room, batches.tail_room, n_sums, 1)
+        self._tiles = batches.tiles
+        rows = batches.tiles * batches.room, batches.tiles * batches.tail_room
+        self._sizes = (*rows, n_sums, 1)
         self._networks = math.prod(batches.lead)
         self._ends = np.cumsum(self._sizes) * self._networks
         self.array = backend.zeros((int(self._ends[-1]),), np.float64)
@@ -42,10 +44,12 @@ class EpochSums:
         self.array[-1:] = finite
         return float(self._backend.to_numpy(self.array).dot(self._counts))
 
-    def read_rows(self) -> tuple[float, float]:
-        """Return the part of the loss of these rows, and that of the penalty."""
-        sums, end = self._backend.to_numpy(self.array), self._ends[1]
-        return float(sums[:end].dot(self._counts[:end])), float(sums[end:].dot(self._counts[end:]))
+    def read_tiles(self) -> tuple[np.ndarray, float]:
+        """Return the part of each tile in the loss of one network, (tiles,), and the penalty."""
+        sums = self._backend.to_numpy(self.array) * self._counts
+        *rows, penalty, _ = np.split(sums, self._ends[:-1])
+        losses = sum(part.reshape(self._tiles, -1).sum(axis=1) for part in rows)
+        return np.asarray(losses), float(penalty.sum())
 
     def read_each(self, finite: Array) -> np.ndarray:
         """Return the loss of each network, (networks,); NaN where ``finite`` is not finite."""

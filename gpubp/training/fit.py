@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -136,6 +136,8 @@ def fit(
     start = start or Start.new(network, recipe)
     check_fit(network, loss, data, held and held.rows, recipe, start.theta, start.state)
     data = data.in_dtype(recipe.dtype, backend)
+    if ranks is not None:
+        threads = ranks.threads(backend, threads)
     by_lbfgs = recipe.solver == "lbfgs"
     rows = data.n_rows if by_lbfgs else min(recipe.batch_size, data.n_rows)
     with backend.in_use(threads, rows * network.n_parameters):
@@ -146,44 +148,22 @@ def fit(
         history = (start.history or History()).copy()
         validation = held and Validation(backend, network, loss, held.in_dtype(recipe, backend))
         allocate = validation and validation.outputs
-        of = backend, network, loss, data, recipe, start
-        with _trainer(*of, allocate, listeners.note, ranks, threads) as trainer:
+        with ExitStack() as shared:
+            trainer: Trainer
+            if ranks is not None and ranks.can_share(data.n_rows):
+                listeners.note(ranks.description(backend))
+                how = step_settings(recipe, start), recipe.batch_size, threads
+                of = backend, network, loss, data, start.theta
+                trainer = shared.enter_context(trainer_on_ranks(ranks, *of, *how))
+            else:
+                of_one = backend, network, loss, data, recipe, start
+                trainer = make_trainer(*of_one, allocate, listeners.note)
             if validation is not None:
                 validation.upload(trainer, recipe)
             _call_on_start(trainer, recipe, history, listeners)
             on_epoch = listeners.on_epoch
             train(trainer, recipe, start.rng, history, validate=validation, on_epoch=on_epoch)
             return fitted_of(trainer, recipe, history)
-
-
-@contextmanager
-def _trainer(
-    backend: Backend,
-    network: Network,
-    loss: Loss,
-    data: TrainingData,
-    recipe: Recipe,
-    start: Start,
-    allocate: Callable[[Parameters], object] | None,
-    note: Callable[[str], None],
-    ranks: Ranks | None,
-    threads: int | None,
-) -> Iterator[Trainer]:
-    """Return a context with the trainer of a stochastic solver, in this process or on all ranks."""
-    of, size = (backend, network, loss, data), 1 if ranks is None else ranks.communicator.size
-    if ranks is None or data.n_rows < size:
-        if size > 1:
-            note(f"{data.n_rows} rows are fewer than {size} processes; one of them trains alone")
-        yield make_trainer(*of, recipe, start, allocate, note)
-        return
-    batch_size = min(recipe.batch_size, data.n_rows)
-    work = batch_size * network.n_parameters // size
-    settings = step_settings(recipe, start)
-    how = settings, batch_size, threads, work
-    by = ranks.gradients_on(backend)
-    note(f"the rows are shared by {size} processes; {by} adds up their gradients")
-    with trainer_on_ranks(ranks, *of, start.theta, *how) as trainer:
-        yield trainer
 
 
 def check_precision(backend: Backend, recipe: Recipe) -> None:

@@ -21,7 +21,7 @@ from gpubp.training.data import TrainingData
 from gpubp.training.epoch_plan import StepSettings
 from gpubp.training.ranks import Ranks
 from gpubp.training.row_shards import RowShard, ShardedBatches, shard_of
-from gpubp.training.trainer import Trainer
+from gpubp.training.trainer import Trainer, fold
 
 Rates = float | np.ndarray
 
@@ -41,10 +41,11 @@ class RankTrainer(Trainer):
         shard: RowShard,
         batch_size: int,
         settings: StepSettings,
+        in_tiles: bool,
         communicator: Single,
     ) -> None:
-        self._communicator = communicator
-        batches = ShardedBatches(backend, shard, batch_size)
+        self._communicator, self._shard = communicator, shard
+        batches = ShardedBatches(backend, shard, batch_size, in_tiles=in_tiles)
         of = backend, network, loss, theta, batches, [settings]
         super().__init__(*of, sum_gradient=communicator.sum_gradient)
 
@@ -60,12 +61,23 @@ class RankTrainer(Trainer):
             self._communicator.broadcast(order)
         self.plan_epoch(order, rates)
         self._run()
-        rows, penalty = self._sums.read_rows()
-        loss = float(self._communicator.sum(np.array([rows]))[0]) + penalty
+        loss = self._loss_of_all()
         # The product is the fastest check, but may overflow for finite parameters.
         if math.isfinite(float(self.theta.dot(self.theta))):
             return loss
         return loss + 0 * float(self.theta.sum(dtype=np.float64))
+
+    def _loss_of_all(self) -> float:
+        tiles, penalty = self._sums.read_tiles()
+        first, stride = self._shard.first, self._shard.stride
+        losses = np.zeros(len(tiles) * stride)
+        losses[first::stride] = tiles
+        losses = self._communicator.sum(losses)
+        total = np.zeros(1 << (len(losses) - 1).bit_length())  # to a power of 2
+        total[: len(losses)] = losses
+        parts = list(total[:, None])
+        fold(parts, lambda a, b: np.add(a, b, out=a))
+        return float(parts[0][0]) + penalty
 
 
 class Rank0Trainer(RankTrainer):
@@ -78,6 +90,8 @@ class Rank0Trainer(RankTrainer):
     def epoch(self, order: np.ndarray | HashedOrder, rates: Rates | None = None) -> float:
         """Train on every row once, as `Trainer.epoch` does; Ctrl-C takes effect at the end."""
         rates = self.state.rate if rates is None else rates
+        if not self._ranks.others:
+            return self.epoch_of_all(order, rates)
         with self._ranks.in_step():
             self._ranks.send((order if isinstance(order, HashedOrder) else None, rates))
             return self.epoch_of_all(order, rates)
@@ -108,7 +122,8 @@ class RowsJob:
     """The job of another rank: to train on its rows, epoch after epoch.
 
     theta : the initial parameters. batch_size : the rows of a batch of all ranks.
-    threads, work : see `Backend.in_use`. gradients : "mpi" or "nccl".
+    threads, work : see `Backend.in_use`. gradients : see `with_gradients_by`.
+    in_tiles : see `ShardedBatches`.
     """
 
     engine: Engine
@@ -120,6 +135,7 @@ class RowsJob:
     threads: int | None
     work: int
     gradients: Gradients
+    in_tiles: bool
 
     def __call__(self, communicator: Single) -> None:
         """Train on the rows that rank 0 sends."""
@@ -133,10 +149,11 @@ class RowsJob:
 
     def arguments(
         self, shard: RowShard
-    ) -> tuple[Network, Loss, np.ndarray, RowShard, int, StepSettings]:
+    ) -> tuple[Network, Loss, np.ndarray, RowShard, int, StepSettings, bool]:
         """Return the arguments of a `RankTrainer` for ``shard``."""
         settings = replace(self.settings, state=replace(self.settings.state))
-        return self.network, self.loss, self.theta, shard, self.batch_size, settings
+        of = self.network, self.loss, self.theta, shard, self.batch_size
+        return *of, settings, self.in_tiles
 
 
 @contextmanager
@@ -150,16 +167,16 @@ def trainer_on_ranks(
     settings: StepSettings,
     batch_size: int,
     threads: int | None,
-    work: int,
 ) -> Iterator[Trainer]:
     """Return a context with the trainer of rank 0, which trains on ``data`` on all ranks.
 
-    data : in the dtype of ``theta``; each rank gets its rows. threads, work : see `Backend.in_use`.
+    data : in the dtype of ``theta``; each rank gets its rows. threads : see `Backend.in_use`.
     """
-    communicator = ranks.communicator
+    communicator, batch_size = ranks.communicator, min(batch_size, data.n_rows)
+    work = batch_size * network.n_parameters // communicator.size
     kind = ranks.gradients_on(backend)
     of = network, loss, theta, settings, batch_size, threads, work
-    job = RowsJob(Engine.of(backend), *of, kind)
+    job = RowsJob(Engine.of(backend), *of, kind, ranks.reproducible)
     with ranks.job(job):
         try:
             for rank in ranks.others:

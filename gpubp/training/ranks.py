@@ -11,14 +11,16 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from gpubp.backends.blas_threads import share_cores
 from gpubp.backends.protocol import Backend
+from gpubp.backends.select import BackendUnavailableError
 from gpubp.distributed.communicator import Single
 from gpubp.distributed.gradient_sums import Gradients, gradients_on
 from gpubp.distributed.launcher import connect
+from gpubp.training.row_shards import TILES
 
 T = TypeVar("T")
 Job = Callable[[Single], None]
@@ -34,18 +36,41 @@ class Ranks:
     """The other processes, as rank 0 uses them.
 
     gradients : how gradients are added up: by "nccl", by "mpi", or "auto".
+    reproducible : whether networks have the same bits on 1, 2 and 4 processes.
     """
 
     def __init__(self, communicator: Single) -> None:
         self.communicator = communicator
         self.others = range(1, communicator.size)
         self.gradients: Gradients = "auto"
+        self.reproducible = False
         self.is_in_step = False
         self._turn = threading.Lock()
 
     def gradients_on(self, backend: Backend) -> Gradients:
         """Return "nccl" or "mpi" for gradients of ``backend``; see `gradient_sums`."""
-        return gradients_on(backend, self.gradients, self.communicator)
+        communicator, in_order = self.communicator, self.reproducible
+        if in_order and communicator.size not in (1, 2, 4):
+            raise BackendUnavailableError(
+                f"reproducible training needs 1, 2 or 4 processes, got {communicator.size}; start "
+                "another number, or train without it"
+            )
+        return gradients_on(backend, self.gradients, communicator, in_order=in_order)
+
+    def can_share(self, rows: int) -> bool:
+        """Return whether there are rows for each process, and for each tile."""
+        return rows >= max(self.communicator.size, TILES if self.reproducible else 1)
+
+    def threads(self, backend: Backend, threads: int | None) -> int | None:
+        """Return the threads of a training; BLAS has other bits with other numbers of threads."""
+        return 1 if self.reproducible and backend.engine == "numpy" and not threads else threads
+
+    def description(self, backend: Backend) -> str:
+        """Return a line for the user on how the rows are shared."""
+        size, by = self.communicator.size, self.gradients_on(backend)
+        if size == 1:
+            return f"the gradients of {TILES} tiles of each batch are added up in a fixed order"
+        return f"the rows are shared by {size} processes; {by} adds up their gradients"
 
     def send(self, value: Any) -> None:
         """Send ``value`` to all other ranks."""
@@ -88,8 +113,18 @@ def current_ranks() -> Ranks | None:
     return _current[-1] if _current else None
 
 
+@contextmanager
+def ranks_in_use(ranks: Ranks) -> Iterator[None]:
+    """Return a context in which `current_ranks` returns ``ranks``."""
+    _current.append(ranks)
+    try:
+        yield
+    finally:
+        _current.remove(ranks)
+
+
 def run_on_ranks(
-    main: Callable[[], T], *, report: Callable[[BaseException], int] | None = None
+    main: Callable[[], T], *, reproducible: bool = False, report: Report | None = None
 ) -> T | None:
     """Run ``main`` in the process of rank 0, with training on the processes of all ranks.
 
@@ -97,6 +132,8 @@ def run_on_ranks(
     ``main`` runs in one of them only; its estimators train on all. In the other processes the
     function returns None when ``main`` ends. Without mpiexec it only calls ``main``.
 
+    reproducible : whether networks have the same bits on 1, 2 and 4 processes, also without
+    mpiexec. A step takes up to some 10 % longer.
     report : prints an error that ends all processes, and returns their exit code; None prints the
     traceback and returns 1.
 
@@ -108,8 +145,11 @@ def run_on_ranks(
         If several processes were started that cannot reach each other.
     """
     communicator = connect()
+    ranks = Ranks(communicator)
+    ranks.reproducible = reproducible
     if communicator.size == 1:
-        return main()
+        with ranks_in_use(ranks) if reproducible else nullcontext():
+            return main()
     share_cores(communicator.local_size)
     if communicator.rank > 0:
         try:
@@ -117,11 +157,11 @@ def run_on_ranks(
         except BaseException as error:
             communicator.abort(_reported(error, report, f"rank {communicator.rank}: "))
         return None
-    return _run_main(main, Ranks(communicator), report)
+    with ranks_in_use(ranks):
+        return _run_main(main, ranks, report)
 
 
 def _run_main(main: Callable[[], T], ranks: Ranks, report: Report | None) -> T:
-    _current.append(ranks)
     try:
         result = main()
         if ranks.is_in_step:  # an error was caught: the other ranks wait
@@ -132,7 +172,6 @@ def _run_main(main: Callable[[], T], ranks: Ranks, report: Report | None) -> T:
             ranks.communicator.abort(_reported(error, report))
         raise
     finally:
-        _current.clear()
         ranks.end()
 
 

@@ -18,6 +18,7 @@ from gpubp.training.data import CsrData, Matrix, TrainingData
 # many standard deviations above the mean; the last is exceeded once in 10^15 steps.
 DEVIATIONS = (0.0, 0.7, 1.4, 2.5, 8.0)
 UNIT = 8  # sizes are multiples of it
+TILES = 4  # of a batch; 1, 2 or 4 processes compute them and add up their gradients in one order
 
 
 class RowShard(NamedTuple):
@@ -54,12 +55,18 @@ class ShardedBatches(Batches):
     which the last may be padding: they have a share of 0 in the loss.
     """
 
-    def __init__(self, backend: Backend, shard: RowShard, batch_size: int) -> None:
+    def __init__(
+        self, backend: Backend, shard: RowShard, batch_size: int, *, in_tiles: bool = False
+    ) -> None:
+        """``in_tiles`` : whether row i is in tile i modulo `TILES`; None for one tile per shard."""
         self._shard, n = shard, shard.n_rows
-        m, batch_size = len(shard.X), min(batch_size, n)
+        self._all_tiles = TILES if in_tiles else shard.stride
+        self.tiles = self._all_tiles // shard.stride
+        self._is_in_tiles = in_tiles
+        largest, batch_size = -(-n // self._all_tiles), min(batch_size, n)
         tail = n % batch_size
-        self._sizes = _sizes(batch_size, m, n)
-        rooms = self._sizes[-1], _sizes(tail, m, n)[-1] if tail else 0
+        self._sizes = _sizes(batch_size, largest, n)
+        rooms = self._sizes[-1], _sizes(tail, largest, n)[-1] if tail else 0
         self._begin(
             backend, n, shard.X.dtype, shard.targets, batch_size, weighted=True, rooms=rooms
         )
@@ -91,13 +98,23 @@ class ShardedBatches(Batches):
 
     def _plan(self, order: np.ndarray | HashedOrder, whole: bool) -> np.ndarray:
         order = hashed_rows(order, self.n_rows) if isinstance(order, HashedOrder) else order
-        shard, b = self._shard, self.batch_size
-        # The local rows in the order of training, with their steps and places in them.
+        shard, steps_of_all = self._shard, np.arange(self.n_rows) // self.batch_size
+        # The local rows in the order of training, those of a tile of a step one after the other.
         at = np.flatnonzero(order % shard.stride == shard.first)
-        rows, steps = order[at], at // b
-        counts = np.bincount(steps, minlength=self.steps)
+        tiles = order[at] % self._all_tiles // shard.stride
+        key = steps_of_all[at] * self.tiles + tiles
+        if self.tiles > 1:
+            at = at[np.argsort(key, kind="stable")]
+            tiles = order[at] % self._all_tiles // shard.stride
+            key = steps_of_all[at] * self.tiles + tiles
+        counts = np.bincount(key, minlength=self.steps * self.tiles)
         places = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
-        self._choose_kinds(counts)
+        places += tiles * self.room
+        if self._is_in_tiles:  # the same sizes in all processes
+            of_all = steps_of_all * self._all_tiles + order % self._all_tiles
+            counts = np.bincount(of_all, minlength=self.steps * self._all_tiles)
+        self._choose_kinds(counts.reshape(self.steps, -1).max(axis=1))
+        rows, steps = order[at], steps_of_all[at]
         sums, shares = self._weigh(order)
         share = shares[steps] if self._weights is None else shares[at]
         for out, values in (
@@ -121,7 +138,7 @@ class ShardedBatches(Batches):
         return sums, (weights / sums[:, None]).reshape(-1)
 
     def _choose_kinds(self, counts: np.ndarray) -> None:
-        """Set the kind of each step, which has ``counts`` rows here."""
+        """Set the kind of each step, whose largest tile has ``counts`` rows."""
         full = counts[: self.full]
         self._kind_of_step[: self.full] = np.searchsorted(self._sizes, full)
         self._kind_of_step[self.full :] = len(self._sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,11 +14,26 @@ from gpubp.backprop.dropout import Dropout, HashedMasks, Masks
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import NO_MASKS, Network, Parameters, Workspace
 from gpubp.backprop.optimizers import update
-from gpubp.kernels.optimizers import ADVANCE, PENALTY
+from gpubp.kernels.optimizers import ADD, ADVANCE, PENALTY
 from gpubp.training.batch_gradient import BatchGradient
 from gpubp.training.batches import Batches, HashedOrder, StepKind
 from gpubp.training.epoch_plan import EpochPlan, OptimizerState, StepSettings
 from gpubp.training.epoch_sums import PENALTIES, EpochSums
+
+T = TypeVar("T")
+
+
+def fold(values: Sequence[T], add: Callable[[T, T], object]) -> None:
+    """Add up ``values``, whose number is a power of 2, in the first, always in the same order.
+
+    Value k + h is added to value k for h = half of them, a quarter and so on, so the order is also
+    that of several processes which have every n-th value each, n being a power of 2.
+    """
+    half = len(values) // 2
+    while half:
+        for k in range(half):
+            add(values[k], values[k + half])
+        half //= 2
 
 
 class Trainer:
@@ -69,9 +85,9 @@ class Trainer:
         self._clip: Clipping | None = None
         if np.isfinite(limits).any():
             self._clip = Clipping(backend, self.gradient, limits.reshape(batches.lead))
-        self._batch_gradient = BatchGradient(
-            backend, network, loss, batches, self.parameters, network.views(self.gradient)
-        )
+        # The first tile has the gradient itself, to which those of the others are added.
+        self._tiles = [self.gradient]
+        self._tiles += [backend.zeros(theta.shape, dtype) for _ in range(1, batches.tiles)]
         work = Workspace(backend, network, rows, dtype, lead=batches.lead)
         # Recorded here, not in a method, whose frame would be on the call stack of the first run.
         several = {"networks": len(each), "counter": batches.step} if batches.lead else {}
@@ -100,7 +116,8 @@ class Trainer:
     def _set(self, theta: np.ndarray) -> None:
         """Set parameters and optimizer state; call it after recording, which changes them."""
         self.theta[...] = self.backend.asarray(theta)
-        self.gradient[...] = 0  # its padding, which no step writes, may have become NaN
+        for tile in self._tiles:
+            tile[...] = 0  # the padding, which no step writes, may have become NaN
         for k, vector in enumerate(self.vectors):
             start = np.zeros(theta.shape, theta.dtype)
             for of, one in zip(self.each, start.reshape(-1, theta.shape[-1]), strict=True):
@@ -142,22 +159,17 @@ class Trainer:
         backend, network, batches = self.backend, self.network, self.batches
         optimizer, theta, plan, clip = self._optimizer, self.theta, self._plan, self._clip
         flat, vectors, decays = self.gradient, self.vectors, self._decays
-        gradient, size = self._batch_gradient, theta.shape[-1]
+        tiles, sum_gradient, size = self._tiles, self._sum_gradient, theta.shape[-1]
         n_networks, n_weights = len(self.each), network.n_weights(theta.dtype)
-        row_losses, penalty = self._sums.part(kind.sums), self._sums.part(PENALTIES)
-        sizes, rows = (n_networks, size, n_weights, penalty.shape[-1]), kind.rows
-        sum_gradient = self._sum_gradient
-        parts = [
-            (first, work.first(min(work.n_rows, rows - first)), self._masks.part(first))
-            for first in range(0, rows, work.n_rows)
-        ]
+        penalty = self._sums.part(PENALTIES)
+        sizes = n_networks, size, n_weights, penalty.shape[-1]
+        parts = self._parts(work, kind)
 
         def step() -> None:
-            for first, part, masks in parts:
-                losses = row_losses[..., first : first + part.n_rows]
-                gradient(
-                    part, losses, masks, batch_rows=rows, first_row=first, accumulate=first > 0
-                )
+            for gradient, part, losses, masks, first, accumulate in parts:
+                rows = {"batch_rows": kind.rows, "first_row": first}
+                gradient(part, losses, masks, **rows, accumulate=accumulate)
+            fold(tiles, lambda a, b: backend.run(ADD, a, b, out=a))
             if sum_gradient is not None:
                 sum_gradient(backend, flat)
             if clip is not None:
@@ -170,6 +182,28 @@ class Trainer:
                 backend.run(ADVANCE, 1, out=batches.step)
 
         return step
+
+    def _parts(
+        self, work: Workspace, kind: StepKind
+    ) -> list[tuple[BatchGradient, Workspace, Array, Masks, int, bool]]:
+        """Return the parts of a step, tile by tile.
+
+        Each has its gradient, its arrays, room for its losses, its masks, the number of its first
+        row in the step, and whether its gradient is added to that of the part before.
+        """
+        of = self.backend, self.network, self.loss, self.batches, self.parameters
+        row_losses = self._sums.part(kind.sums)
+        parts = []
+        # The first tile comes last, since compiled steps update the gradient that is computed last.
+        for k, tile in reversed(list(enumerate(self._tiles))):
+            gradient = BatchGradient(*of, self.network.views(tile))
+            place = k * row_losses.shape[-1] // len(self._tiles)
+            for first in range(0, kind.rows, work.n_rows):
+                part = work.first(min(work.n_rows, kind.rows - first))
+                losses = row_losses[..., place + first :][..., : part.n_rows]
+                row = k * self.batches.room + first
+                parts.append((gradient, part, losses, self._masks.part(row), row, first > 0))
+        return parts
 
     def epoch(
         self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None

@@ -1,6 +1,6 @@
 """Trains networks of several settings on all ranks; saves weights, losses and hashes by rank.
 
-python -m tests.distributed.train_networks FOLDER
+python -m tests.distributed.train_networks FOLDER [reproducible]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "regression": {"regression": True, "batch_size": 50},
     "diverged": {"solver": "sgd", "learning_rate_init": 1e9, "activation": "relu"},
 }
+# Those that are trained with --reproducible, to save time.
+REPRODUCIBLE = ("adam", "compiled", "sgd, hashed order", "all rows in a batch", "early stopping")
 
 
 def _fitted(dtype: str, options: dict[str, Any]) -> Any:
@@ -63,10 +66,11 @@ def _note_hashes(folder: Path) -> None:
     RankTrainer.epoch_of_all = noted  # type: ignore[method-assign]
 
 
-def main(folder: Path) -> None:
-    """Train all settings in both precisions."""
+def main(folder: Path, names: Iterable[str]) -> None:
+    """Train the settings of these names in both precisions."""
     for dtype in ("float64", "float32"):
-        for name, options in SETTINGS.items():
+        for name in names:
+            options = SETTINGS[name]
             file = folder / f"{name} {dtype}.npz"
             try:
                 network = _fitted(dtype, dict(options))
@@ -79,6 +83,7 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    FOLDER = Path(sys.argv[1])
+    FOLDER, IS_REPRODUCIBLE = Path(sys.argv[1]), "reproducible" in sys.argv
     _note_hashes(FOLDER)
-    run_on_ranks(lambda: main(FOLDER))
+    NAMES = REPRODUCIBLE if IS_REPRODUCIBLE else SETTINGS
+    run_on_ranks(lambda: main(FOLDER, NAMES), reproducible=IS_REPRODUCIBLE)

@@ -64,6 +64,7 @@ COMMANDS = [
     "explain one.safetensors churn.csv --row 3 --json",
     "search --budget 2000 --json",
     "bench suite.toml --json",
+    "doctor --scaling --network 8-4-2 --batch 64 --json",
 ]
 
 

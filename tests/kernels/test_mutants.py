@@ -32,6 +32,7 @@ DOUBLE = {"T": ("float64",), "U": ("float64", "int32")}
 
 OPTIMIZERS = tuple(solver_cases.STEPS)
 PLANTED = [
+    ("add", "a + b", "a"),
     ("permute", "partner >= n", "partner > n"),
     ("permute", "keys[rounds + k]", "keys[k]"),
     ("permute", "x >> 30", "x >> 29"),

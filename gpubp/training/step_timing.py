@@ -1,0 +1,158 @@
+"""Measures what the model of `scaling` needs: training steps on this device, and allreduces."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+
+from gpubp.backends.protocol import Backend
+from gpubp.backprop.losses import LOSSES
+from gpubp.backprop.network import Network
+from gpubp.training.batches import Batches, HashedOrder
+from gpubp.training.data import TrainingData
+from gpubp.training.fit import Start, make_trainer
+from gpubp.training.recipe import Recipe
+from gpubp.training.trainer import Trainer
+
+DATA_BYTES, MOST_STEPS = 1 << 26, 16  # of the rows of an epoch, which has at least two steps
+BATCH_BYTES = 1 << 28  # of inputs, activations and deltas
+LEAST_EPOCHS, SECONDS = 3, 0.3  # of the measurement of one batch size
+MESSAGES = (8, 1 << 12, 1 << 16, 1 << 20)  # bytes
+Times = list[tuple[int, float]]
+MOST_BYTES, MOST_REPEATS, LEAST_REPEATS = 1 << 28, 200, 7  # of the allreduces of one size
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of this machine, with their conditions.
+
+    steps : (rows, seconds) of a training step. copies : see `Compute`.
+    allreduces : (bytes, seconds) of allreduces over ``ranks``; empty if there is one rank.
+    """
+
+    device: str
+    engine: str
+    threads: int
+    steps: Times
+    copies: float
+    ranks: int
+    allreduces: Times
+
+
+class Communicator(Protocol):
+    """The methods of mpi4py's communicators that are used here."""
+
+    size: int
+
+    def Allreduce(self, sendbuf: Any, recvbuf: Any) -> None:
+        """Write the sum of ``sendbuf`` over all ranks to ``recvbuf``."""
+
+    def Barrier(self) -> None:
+        """Wait for all ranks."""
+
+
+def batch_sizes(network: Network, batch: int) -> list[int]:
+    """Return the batch sizes to measure: ``batch``, a fourth of it and a sixteenth.
+
+    A batch that takes more than `BATCH_BYTES` is replaced by the largest one that does not.
+    """
+    row_bytes = 4 * (network.sizes[0] + 3 * sum(network.sizes[1:]))
+    most = min(batch, max(1, BATCH_BYTES // row_bytes))
+    return sorted({max(1, most // 16), max(1, most // 4), most})
+
+
+def new_trainer(
+    backend: Backend, network: Network, batch: int, kind: type[Batches] | None = None
+) -> Trainer:
+    """Return a training of ``network`` on random rows, in float32 with Adam. kind : see `Trainer`.
+
+    Call it within ``backend.in_use``.
+    """
+    rng, width, outputs = np.random.default_rng(0), network.sizes[0], network.sizes[-1]
+    steps = min(MOST_STEPS, max(2, DATA_BYTES // (4 * batch * width)))
+    X = rng.standard_normal((steps * batch, width), np.float32)
+    y: np.ndarray = rng.integers(0, outputs, len(X)).astype(np.int32)
+    loss = LOSSES["softmax_cross_entropy"]
+    if outputs == 1:
+        y, loss = X[:, :1].copy(), LOSSES["squared_error"]
+    recipe = Recipe(batch_size=batch, precision="float32")
+    data, start = TrainingData(X, y, y, None), Start.new(network, recipe)
+    return make_trainer(backend, network, loss, data, recipe, start, kind=kind)
+
+
+def step_seconds(trainer: Trainer, epochs: int | None = None) -> float:
+    """Return the seconds of a training step: the median over epochs, after one to warm up.
+
+    epochs : the number of epochs, equal on all ranks of a training; None: as many as take
+        `SECONDS`, at least `LEAST_EPOCHS`.
+    """
+    found: list[float] = []
+    started = perf_counter()
+    for epoch in count():
+        before = perf_counter()
+        trainer.epoch(HashedOrder(0, epoch))  # reads the loss, and so waits for the device
+        now = perf_counter()
+        if epoch > 0:
+            found.append((now - before) / trainer.batches.steps)
+        enough = len(found) >= LEAST_EPOCHS and now - started > SECONDS
+        if len(found) == epochs or (epochs is None and enough):
+            return statistics.median(found)
+    raise AssertionError("unreachable")
+
+
+def measure_steps(backend: Backend, network: Network, batches: Sequence[int]) -> Times:
+    """Return (rows, seconds) of a training step with each of these batch sizes."""
+    return [
+        (batch, step_seconds(new_trainer(backend, network, batch))) for batch in sorted(batches)
+    ]
+
+
+def measure_copies(backend: Backend, n_parameters: int) -> float:
+    """Return the seconds to copy a gradient from the device to the host and back; 0 on the CPU.
+
+    The host memory is not pinned, so that the copies of a training take no longer.
+    """
+    if backend.name == "cpu":
+        return 0.0
+    gradient = backend.zeros((n_parameters,), np.float32)
+
+    def there_and_back() -> None:
+        gradient[...] = backend.asarray(backend.to_numpy(gradient))
+        backend.synchronize()
+
+    return statistics.median(_seconds_of(there_and_back, LEAST_REPEATS))
+
+
+def measure_allreduce(comm: Communicator, n_bytes: int) -> Times:
+    """Return (bytes, seconds) of allreduces of float32: of `MESSAGES`, and of ``n_bytes``.
+
+    All ranks of ``comm`` call it, each with host arrays; the median over repetitions.
+    """
+    found = []
+    for size in sorted({*MESSAGES, n_bytes}):
+        send = np.ones(size // 4, np.float32)
+        receive = np.empty_like(send)
+        repeats = min(MOST_REPEATS, max(LEAST_REPEATS, MOST_BYTES // size))
+        comm.Barrier()
+        seconds = _seconds_of(partial(comm.Allreduce, send, receive), repeats)
+        if not (receive == comm.size).all():
+            raise RuntimeError(f"the allreduce of {size} bytes over {comm.size} ranks is wrong")
+        found.append((size, statistics.median(seconds)))
+    return found
+
+
+def _seconds_of(call: Callable[[], object], repeats: int) -> list[float]:
+    """Return the seconds of each call, after one to warm up."""
+    times = []
+    for _ in range(repeats + 1):
+        before = perf_counter()
+        call()
+        times.append(perf_counter() - before)
+    return times[1:]
