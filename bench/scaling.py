@@ -1,12 +1,11 @@
 """`python -m gpubp.bench.scaling`: checks the model of several devices with measured steps.
 
-Starts mpiexec with one rank and with two, in turns. Each rank trains on its equal part of every
-batch, by one thread, and all ranks sum the gradient after each step. The table has the measured
-time of a step, and the time by the model of `gpubp doctor --scaling`, from steps that one rank
-measured alone (first) or that both ranks measured at the same time (second), and from the
-allreduces of two ranks. All are medians over the quiet rounds, in which other processes used at
-most 0.25 cores; if there are none, the quietest round. "other cores" is the largest number of such
-cores in the rounds used.
+Starts mpiexec with one rank and with two, in turns, each with one thread. The table has the
+measured time of a step of a training, and the time by the model of `gpubp doctor --scaling`, from
+steps that one rank measured alone (first) or that both ranks measured at the same time (second),
+and from the allreduces of two ranks. All are medians over the quiet rounds, in which other
+processes used at most 0.25 cores; if there are none, the quietest round. "other cores" is the
+largest number of such cores in the rounds used.
 """
 
 from __future__ import annotations
@@ -17,25 +16,30 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import click
 import numpy as np
 
-from gpubp.backends.protocol import Backend
 from gpubp.backends.select import get_backend
 from gpubp.backprop.network import Network
 from gpubp.bench.usage import BUSY_CORES, OtherLoad
-from gpubp.training.batches import Batches
+from gpubp.distributed.communicator import Single
+from gpubp.distributed.mpi import Mpi
+from gpubp.training.fit import Listeners, fit
+from gpubp.training.history import Epoch
+from gpubp.training.ranks import current_ranks, measured_by_all, run_on_ranks
+from gpubp.training.recipe import Recipe
 from gpubp.training.scaling import Compute, Link, Scaling
 from gpubp.training.step_timing import (
+    Times,
     batch_sizes,
     measure_allreduce,
     measure_steps,
-    new_trainer,
-    step_seconds,
+    random_rows,
 )
 
 CASES = {
@@ -56,45 +60,42 @@ COLUMNS = (
 Turn = tuple[dict[str, Any], dict[str, Any]]  # figures of one rank, and of two
 
 
-class SummedBatches(Batches):
-    """Batches that call ``after_step`` after each step."""
-
-    after_step: Callable[[], None] = staticmethod(lambda: None)
-
-    def windows(self) -> Iterator[int]:
-        """Yield single steps."""
-        for _ in range(self.full):
-            yield 1
-            self.after_step()
-
-
-def rank_figures(sizes: tuple[int, ...], batch: int) -> dict[str, Any]:
-    """Return the measurements of this rank; all ranks call it.
+def rank_figures(name: str) -> dict[str, Any]:
+    """Return the measurements of all ranks; only rank 0 calls it.
 
     steps : (rows, seconds) of steps, which all ranks measure at once. allreduces : of the gradient.
-    training : the seconds of a step of a training with its allreduce.
+    training : the seconds of a step of a training on all ranks.
     """
-    from mpi4py import MPI
+    steps, allreduces = measured_by_all(partial(_steps_and_allreduces, name))
+    return {"steps": steps, "allreduces": allreduces, "training": _training_seconds(name)}
 
-    comm, network = MPI.COMM_WORLD, Network(sizes, ("relu",) * (len(sizes) - 2))
+
+def _steps_and_allreduces(name: str, communicator: Single) -> tuple[Times, Times]:
+    network, batch = network_of(name), CASES[name][1]
     backend = get_backend("cpu", compiled="auto", steps=1000)
     with backend.in_use(1, 0):
-        comm.Barrier()
+        communicator.barrier()
         steps = measure_steps(backend, network, batch_sizes(network, batch))
-        several, n_bytes = comm.size > 1, 4 * network.n_parameters
-        allreduces = measure_allreduce(comm, n_bytes) if several else []
-        training = _training_seconds(comm, backend, network, batch // comm.size)
-    return {"steps": steps, "allreduces": allreduces, "training": training}
+    if not isinstance(communicator, Mpi):
+        return steps, []
+    return steps, measure_allreduce(communicator.comm, gradient_bytes(name))
 
 
-def _training_seconds(comm: Any, backend: Backend, network: Network, rows: int) -> float:
-    """Return the seconds of a step on ``rows`` rows of each rank, with an allreduce."""
-    trainer = new_trainer(backend, network, rows, SummedBatches)
-    sums = np.empty_like(trainer.gradient)
-    if comm.size > 1:
-        trainer.batches.after_step = lambda: comm.Allreduce(trainer.gradient, sums)
-    comm.Barrier()
-    return step_seconds(trainer, epochs=EPOCHS)
+def _training_seconds(name: str) -> float:
+    """Return the seconds of a step of a training on all ranks, by one thread each."""
+    network, batch = network_of(name), CASES[name][1]
+    backend = get_backend("cpu", compiled="auto", steps=1000)
+    loss, data = random_rows(network, batch)
+    recipe = Recipe(batch_size=batch, precision="float32", epochs=EPOCHS + 1, tol=0.0)
+    ends: list[float] = []
+
+    def on_epoch(epoch: Epoch) -> bool:
+        ends.append(perf_counter())
+        return False
+
+    listeners, ranks = Listeners(on_epoch=on_epoch), current_ranks()
+    fit(backend, network, loss, data, recipe, listeners=listeners, threads=1, ranks=ranks)
+    return float(np.median(np.diff(ends))) * batch / data.n_rows
 
 
 def measure(name: str, ranks: int) -> dict[str, Any]:
@@ -117,19 +118,19 @@ def modelled(name: str, steps: list[Any], allreduces: list[Any]) -> float:
     batch, n_bytes = CASES[name][1], gradient_bytes(name)
     link = Link.fitted([(size, seconds) for size, seconds in allreduces], n_bytes, 2)
     compute = Compute.fitted([(rows, seconds) for rows, seconds in steps])
-    # All ranks have equal parts, as in a table that is one batch.
-    return Scaling(batch, n_bytes, compute, link, table_rows=batch).step(2).seconds
+    _, data = random_rows(network_of(name), batch)
+    return Scaling(batch, n_bytes, compute, link, table_rows=data.n_rows).step(2).seconds
 
 
-def sizes_of(name: str) -> tuple[int, ...]:
-    """Return the units per layer of a case."""
-    return tuple(map(int, CASES[name][0].split("-")))
+def network_of(name: str) -> Network:
+    """Return the network of a case."""
+    sizes = tuple(map(int, CASES[name][0].split("-")))
+    return Network(sizes, ("relu",) * (len(sizes) - 2))
 
 
 def gradient_bytes(name: str) -> int:
     """Return the bytes of a gradient of a case."""
-    sizes = sizes_of(name)
-    return 4 * Network(sizes, ("relu",) * (len(sizes) - 2)).n_parameters
+    return 4 * network_of(name).n_parameters
 
 
 @click.command(help=__doc__)
@@ -172,10 +173,6 @@ def _row(name: str, turns: list[Turn]) -> list[str]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["rank"]:
-        from mpi4py import MPI
-
-        figures = rank_figures(sizes_of(sys.argv[2]), CASES[sys.argv[2]][1])
-        if MPI.COMM_WORLD.rank == 0:
-            click.echo(json.dumps(figures))
+        run_on_ranks(lambda: click.echo(json.dumps(rank_figures(sys.argv[2]))))
     else:
         main()

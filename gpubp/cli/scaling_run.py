@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,20 +14,11 @@ from gpubp.settings import default_threads
 
 if TYPE_CHECKING:
     from gpubp.backprop.network import Network
+    from gpubp.distributed.communicator import Single
     from gpubp.training.scaling import Link
     from gpubp.training.step_timing import Measured
 
 POWERS = tuple(1 << k for k in range(11))
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """The ranks of this job. here : their number on this machine. comm : None without MPI."""
-
-    rank: int = 0
-    size: int = 1
-    here: int = 1
-    comm: Any = None
 
 
 def report_scaling(
@@ -40,19 +30,17 @@ def report_scaling(
     as_json: bool,
     **link: Any,
 ) -> None:
-    """Measure on all ranks, and print the model on rank 0.
+    """Measure on all ranks, and print the model.
 
     link : the options link, latency and bandwidth.
     """
     from gpubp.backprop.network import Network
     from gpubp.reports.scaling import scaling_facts, scaling_lines
+    from gpubp.training.ranks import measured_by_all
     from gpubp.training.scaling import Compute, Scaling
 
-    ranks = find_ranks()
     of = Network(network, ("relu",) * (len(network) - 2))
-    measured = _measure(of, batch, device, threads, ranks)
-    if ranks.rank > 0:
-        return
+    measured = measured_by_all(partial(_measure, of, batch, device, threads))
     n_bytes = 4 * of.n_parameters
     compute = Compute.fitted(measured.steps, measured.copies)
     scaling = Scaling(batch, n_bytes, compute, _link(measured, n_bytes, **link))
@@ -78,44 +66,24 @@ def _link(
     return given_link(link or ASSUMED, latency, bandwidth)
 
 
-def find_ranks() -> Ranks:
-    """Return the ranks of this job; mpi4py is imported only if a launcher started several.
-
-    Raises UsageError if mpi4py is missing then.
-    """
-    names = ["PMI_SIZE", "OMPI_COMM_WORLD_SIZE"]
-    if "SLURM_PROCID" in os.environ:
-        names.append("SLURM_NTASKS")
-    size = next((os.environ[name] for name in names if os.environ.get(name)), "1")
-    if size == "1":
-        return Ranks()
-    try:
-        from mpi4py import MPI
-    except ImportError:
-        raise click.UsageError(
-            f"{size} ranks were started, but mpi4py is not installed; pip install 'gpubp[mpi]'"
-        ) from None
-    comm = MPI.COMM_WORLD
-    return Ranks(comm.rank, comm.size, comm.Split_type(MPI.COMM_TYPE_SHARED).size, comm)
-
-
 def _measure(
-    network: Network, batch: int, device: str, threads: int | None, ranks: Ranks
+    network: Network, batch: int, device: str, threads: int | None, ranks: Single
 ) -> Measured:
     """Measure steps, on all ranks at once as in a training, and allreduces."""
     from gpubp.backends.select import get_backend
+    from gpubp.distributed.mpi import Mpi
     from gpubp.training import step_timing as timing
 
     work, n_bytes = batch * network.n_parameters, 4 * network.n_parameters
     # A training that several devices share is large enough to be compiled.
     backend = get_backend(device, work, compiled="auto", steps=1000)
-    threads = _threads(threads, work, ranks.here)
+    threads = _threads(threads, work, ranks.local_size)
     steps, copies = [], 0.0
     if ranks.rank == 0 or backend.name == "cpu":  # ranks would share one GPU
         with backend.in_use(threads, work):
             steps = timing.measure_steps(backend, network, timing.batch_sizes(network, batch))
             copies = timing.measure_copies(backend, network.n_parameters)
-    allreduces = timing.measure_allreduce(ranks.comm, n_bytes) if ranks.size > 1 else []
+    allreduces = timing.measure_allreduce(ranks.comm, n_bytes) if isinstance(ranks, Mpi) else []
     of = backend.name, backend.engine, threads
     return timing.Measured(*of, steps, copies, ranks.size, allreduces)
 

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 from gpubp.backends.blas_threads import share_cores
 from gpubp.backends.protocol import Backend
 from gpubp.backends.select import BackendUnavailableError
-from gpubp.distributed.communicator import Single
+from gpubp.distributed.communicator import SINGLE, Single
 from gpubp.distributed.gradient_sums import Gradients, gradients_on
 from gpubp.distributed.launcher import connect
 from gpubp.training.row_shards import TILES
 
 T = TypeVar("T")
-Job = Callable[[Single], None]
+Job = Callable[[Single], object]
 
 # Signals of Ctrl-C, of a scheduler and of a closed terminal. mpiexec sends them to all ranks, but
 # only rank 0 decides what they stop.
@@ -111,6 +111,15 @@ _current: list[Ranks] = []  # of this process, while `run_on_ranks` runs
 def current_ranks() -> Ranks | None:
     """Return the other processes within `run_on_ranks`; None if there are none."""
     return _current[-1] if _current else None
+
+
+def measured_by_all(measure: Callable[[Single], T]) -> T:
+    """Return ``measure(communicator)`` of this process; all ranks call it at the same time."""
+    ranks = current_ranks()
+    if ranks is None:
+        return measure(SINGLE)
+    with ranks.job(measure), ranks.in_step():
+        return measure(ranks.communicator)
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpubp.backends.protocol import Backend
-from gpubp.backprop.losses import LOSSES
+from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.backprop.network import Network
-from gpubp.training.batches import Batches, HashedOrder
+from gpubp.training.batches import HashedOrder
 from gpubp.training.data import TrainingData
 from gpubp.training.fit import Start, make_trainer
 from gpubp.training.recipe import Recipe
@@ -68,30 +68,32 @@ def batch_sizes(network: Network, batch: int) -> list[int]:
     return sorted({max(1, most // 16), max(1, most // 4), most})
 
 
-def new_trainer(
-    backend: Backend, network: Network, batch: int, kind: type[Batches] | None = None
-) -> Trainer:
-    """Return a training of ``network`` on random rows, in float32 with Adam. kind : see `Trainer`.
-
-    Call it within ``backend.in_use``.
-    """
+def random_rows(network: Network, batch: int) -> tuple[Loss, TrainingData]:
+    """Return a loss and random rows in float32: of some steps with ``batch`` rows."""
     rng, width, outputs = np.random.default_rng(0), network.sizes[0], network.sizes[-1]
     steps = min(MOST_STEPS, max(2, DATA_BYTES // (4 * batch * width)))
     X = rng.standard_normal((steps * batch, width), np.float32)
     y: np.ndarray = rng.integers(0, outputs, len(X)).astype(np.int32)
-    loss = LOSSES["softmax_cross_entropy"]
     if outputs == 1:
-        y, loss = X[:, :1].copy(), LOSSES["squared_error"]
+        y = X[:, :1].copy()
+        return LOSSES["squared_error"], TrainingData(X, y, y, None)
+    return LOSSES["softmax_cross_entropy"], TrainingData(X, y, y, None)
+
+
+def new_trainer(backend: Backend, network: Network, batch: int) -> Trainer:
+    """Return a training of ``network`` on random rows, in float32 with Adam.
+
+    Call it within ``backend.in_use``.
+    """
+    loss, data = random_rows(network, batch)
     recipe = Recipe(batch_size=batch, precision="float32")
-    data, start = TrainingData(X, y, y, None), Start.new(network, recipe)
-    return make_trainer(backend, network, loss, data, recipe, start, kind=kind)
+    return make_trainer(backend, network, loss, data, recipe, Start.new(network, recipe))
 
 
-def step_seconds(trainer: Trainer, epochs: int | None = None) -> float:
+def step_seconds(trainer: Trainer) -> float:
     """Return the seconds of a training step: the median over epochs, after one to warm up.
 
-    epochs : the number of epochs, equal on all ranks of a training; None: as many as take
-        `SECONDS`, at least `LEAST_EPOCHS`.
+    There are as many epochs as take `SECONDS`, at least `LEAST_EPOCHS`.
     """
     found: list[float] = []
     started = perf_counter()
@@ -101,8 +103,7 @@ def step_seconds(trainer: Trainer, epochs: int | None = None) -> float:
         now = perf_counter()
         if epoch > 0:
             found.append((now - before) / trainer.batches.steps)
-        enough = len(found) >= LEAST_EPOCHS and now - started > SECONDS
-        if len(found) == epochs or (epochs is None and enough):
+        if len(found) >= LEAST_EPOCHS and now - started > SECONDS:
             return statistics.median(found)
     raise AssertionError("unreachable")
 

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
 from click.testing import CliRunner
 
-from gpubp.backends.select import get_backend
-from gpubp.backprop.network import Network
 from gpubp.bench import scaling
-from gpubp.training.step_timing import new_trainer
-from tests.mpi_ranks import find_mpiexec
+from tests.distributed.launching import mpiexec
 
 
 def test_the_model_of_two_ranks_by_hand() -> None:
     steps = [(64, 1e-3 + 64e-6), (256, 1e-3 + 256e-6)]
     gradient = 4 * (65 * 100 + 101 * 10)
     found = scaling.modelled("S", steps, [(8, 1e-5), (gradient, 5e-4)])
-    assert found == pytest.approx(1e-3 + 128e-6 + 5e-4)
-
-
-def test_the_ranks_meet_after_each_step() -> None:
-    backend, met = get_backend("cpu"), []
-    with backend.in_use(1, 0):
-        trainer = new_trainer(backend, Network((4, 3, 2), ("relu",)), 8, scaling.SummedBatches)
-        trainer.batches.after_step = lambda: met.append(trainer.gradient.copy())
-        trainer.epoch(range(trainer.batches.n_rows))
-    assert len(met) == trainer.batches.steps > 1
-    assert (met[0] != met[1]).any()
+    # The slowest of two ranks has some rows more than half.
+    assert 1e-3 + 128e-6 + 5e-4 < found < 1e-3 + 140e-6 + 5e-4
 
 
 def test_a_row_for_each_case() -> None:
-    find_mpiexec()
+    mpiexec()
     done = CliRunner().invoke(
         scaling.main, ["--cases", "S", "--rounds", "1"], catch_exceptions=False
     )

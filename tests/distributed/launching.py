@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# Variables by which a launcher marks its processes.
+LAUNCHER = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 LONGEST = 100  # seconds after which a job counts as hanging
 
 

@@ -12,7 +12,7 @@ import pytest
 from gpubp.distributed.environment import launched
 from gpubp.distributed.launcher import LaunchError, connect
 from tests.distributed import kill_ranks
-from tests.distributed.launching import environment, job, mpiexec, on_ranks
+from tests.distributed.launching import LAUNCHER, environment, job, mpiexec, on_ranks
 
 PROGRAM = ("-m", "tests.distributed.train_slowly")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="finds the ranks in /proc")
@@ -86,7 +86,7 @@ def test_comm_needs_several_processes(tmp_path: Path) -> None:
 @pytest.fixture
 def no_launcher(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment without the variables of a launcher."""
-    for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"):
+    for name in LAUNCHER:
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 

@@ -20,7 +20,7 @@ from gpubp.training.step_timing import (
     new_trainer,
     step_seconds,
 )
-from tests.mpi_ranks import run_ranks
+from tests.distributed.launching import on_ranks
 
 RANK = """
 import json
@@ -65,18 +65,18 @@ def test_steps_are_timed(
         found = measure_steps(backend, network, [8, 2])
         trainer = new_trainer(backend, network, 8)
         before = backend.to_numpy(trainer.theta).copy()
-        step_seconds(trainer, epochs=2)
+        step_seconds(trainer)
         copies = measure_copies(backend, network.n_parameters)
     assert [rows for rows, _ in found] == [2, 8]
     assert all(0 < seconds < 10 for _, seconds in found)
     assert (backend.to_numpy(trainer.theta) != before).any()  # it trains
-    assert trainer.state.updates == 3 * trainer.batches.steps
+    assert trainer.state.updates >= 4 * trainer.batches.steps
     assert (copies > 0) == (backend.name != "cpu")
 
 
 def test_the_time_is_that_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that advances by 16 s per epoch of 16 steps shows 1 s per step."""
-    seconds = iter(range(0, 10_000, 16))
+    seconds = iter(range(0, 10_000, 16))  # at each look: two per epoch, after one at the start
     monkeypatch.setattr(step_timing, "perf_counter", lambda: next(seconds))
 
     class Trainer:
@@ -85,7 +85,7 @@ def test_the_time_is_that_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
         def epoch(self, order: object) -> float:
             return 0.0
 
-    assert step_seconds(Trainer(), epochs=3) == 1  # type: ignore[arg-type]
+    assert step_seconds(Trainer()) == 1  # type: ignore[arg-type]
 
 
 def test_allreduces_are_timed() -> None:
@@ -98,7 +98,7 @@ def test_allreduces_are_timed() -> None:
 
 
 def test_allreduces_of_two_ranks() -> None:
-    found = json.loads(run_ranks(2, "-c", RANK))
+    found = json.loads(on_ranks(2, "-c", RANK).stdout)
     assert [size for size, _ in found] == sorted([*MESSAGES, 40_000])
     times = np.array([seconds for _, seconds in found])
     assert (times > 0).all()
