@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from gpubp.backends.protocol import ALIGNMENT
 from gpubp.kernels.host.compiler import gemm_library
 
 WHOLE_PANELS = 32  # rows of W, of which tiles pack whole panels
+
+
+# Recordings of steps on the same matrices pack them into the same rooms, which so stay in the cache.
+_rooms: WeakValueDictionary[tuple[object, ...], np.ndarray] = WeakValueDictionary()
 
 
 class Packed(NamedTuple):
@@ -30,10 +35,14 @@ def is_packed(W: np.ndarray) -> bool:
 
 def packed(W: np.ndarray, transposed: bool, networks: int = 1) -> Packed:
     """Return room for ``W``, which `pack_call` fills; or rooms of as many ``networks``, by row."""
+    key = W.ctypes.data, W.shape, W.dtype.name, transposed, networks
+    if (known := _rooms.get(key)) is not None:
+        return Packed(W, transposed, known)
     rows, columns = W.shape[::-1] if transposed else W.shape
     lanes = ALIGNMENT // W.itemsize  # at least those of a vector
     room = aligned((networks, rows * (-(-columns // lanes) * lanes)), W.dtype)
     room[...] = 0  # also of the columns that fill up a vector
+    _rooms[key] = room
     return Packed(W, transposed, room)
 
 
