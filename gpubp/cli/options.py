@@ -240,8 +240,8 @@ def ranks_options(command: F) -> F:
         is_flag=True,
         expose_value=False,
         callback=_make_reproducible,
-        help="Train the same network, to the bit, in 1, 2 and 4 processes. A step takes up to some "
-        "10 % longer.",
+        help="Train the same network, to the bit, in 1, 2 and 4 processes. A step takes up to "
+        "about twice as long.",
     )(command)
     return click.option(
         "--comm",

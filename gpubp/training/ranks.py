@@ -142,7 +142,7 @@ def run_on_ranks(
     function returns None when ``main`` ends. Without mpiexec it only calls ``main``.
 
     reproducible : whether networks have the same bits on 1, 2 and 4 processes, also without
-    mpiexec. A step takes up to some 10 % longer.
+    mpiexec. A step takes up to about twice as long.
     report : prints an error that ends all processes, and returns their exit code; None prints the
     traceback and returns 1.
 
