@@ -68,7 +68,8 @@ class Workers:
         )
         found = parallel(calls)
         try:
-            yield from found
+            for result in found:  # noqa: UP028 (it would close the tasks before the finally clause)
+                yield result
         finally:
             with warnings.catch_warnings():  # of the tasks that are stopped
                 warnings.filterwarnings("ignore", r".*\d+ tasks ", UserWarning)
@@ -90,7 +91,8 @@ def active_workers(note: Note) -> Workers | None:
     note : called with a message if a Dask cluster has no workers.
     """
     backend, n_jobs = get_active_backend()
-    if n_jobs in (None, 1) or backend.nesting_level or getattr(backend, "uses_threads", False):
+    n_jobs = getattr(backend, "default_n_jobs", 1) if n_jobs is None else n_jobs
+    if n_jobs == 1 or backend.nesting_level or getattr(backend, "uses_threads", False):
         return None
     if _is_dask(backend):
         from gpubp.estimators.dask_tasks import is_in_worker

@@ -79,10 +79,14 @@ class Stand(Workers):
 
 
 @pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Workers], Any]:
-    """Let `fit_together` use these workers; return them."""
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Let `fit_together` use these workers; return them. Fits that start over fail the test."""
 
-    def use(workers: Workers) -> Workers:
+    def use(workers: Workers, *, starts_over: bool = False) -> Workers:
+        if not starts_over:
+            monkeypatch.setattr(
+                fit_estimators, "_train_one_by_one", lambda *_: pytest.fail("a fit started over")
+            )
         monkeypatch.setattr(fit_estimators, "active_workers", lambda note: workers)
         return workers
 
@@ -312,7 +316,7 @@ def test_an_error_of_a_task_leaves_the_others(use: Any, here: list[int]) -> None
         def outcome(self, k: int, *task: Any) -> Any:
             return Failure(MemoryError("none")) if k == 1 else train_packed(*task)
 
-    stand = use(Failing())
+    stand = use(Failing(), starts_over=True)
     outcomes = fitted(remote)
     assert len(stand.trained) == 3
     assert len(outcomes) == 3
