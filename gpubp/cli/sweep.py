@@ -24,6 +24,7 @@ from gpubp.cli.output_files import (
 from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.sweep_help import SweepCommand
 from gpubp.cli.sweep_options import SAMPLERS, Duration, check_options, read_space
+from gpubp.cli.sweep_workers import BACKENDS, check_workers
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
 from gpubp.cli.target_options import choosing_target, test_size_option
 
@@ -100,6 +101,23 @@ def _print_space(context: click.Context, param: click.Parameter, value: bool) ->
     show_default=True,
     help="Seed of the trials, the splits, the initial weights and the order of the rows.",
 )
+@click.option(
+    "--jobs",
+    type=WholeRange(min=1),
+    help="Number of processes that train the trials.  [default: 1; with --backend, one per core]",
+)
+@click.option(
+    "--backend",
+    type=NearChoice(BACKENDS),
+    help="loky: processes of this machine. dask: workers of Dask, on this machine or, with "
+    "--scheduler, on others.  [default: loky]",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Address of a running Dask cluster whose workers train the trials, such as "
+    "tcp://host:8786.",
+)
 @computing
 @click.option(
     "-o",
@@ -139,6 +157,7 @@ def sweep(**options: Any) -> int:
     from gpubp.reports.terminal import JsonReport, TextReport
 
     check_options(options)
+    check_workers(options)
     _check_outputs(options)
     values = read_space(options["space"])
     quiet, as_json = options["quiet"], options["as_json"]

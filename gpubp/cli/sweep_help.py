@@ -19,6 +19,7 @@ GROUPS = {
     ),
     "Columns": ("drop", "features", "categorical", "numeric", "date"),
     "Output": ("out", "csv", "html", "quiet", "as_json", "config", "help"),
+    "Workers": ("jobs", "backend", "scheduler"),
     "Device": ("device", "threads"),
 }
 

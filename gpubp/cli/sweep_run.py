@@ -16,6 +16,7 @@ import click
 from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.sweep_journal import SweepLog, about_table, journal_path, open_journal
 from gpubp.cli.sweep_options import estimator_of, space_errors, splitter_of
+from gpubp.cli.sweep_workers import workers
 from gpubp.cli.table_input import column_choices
 from gpubp.cli.train_model import Prepared, fit_model, prepare
 
@@ -36,7 +37,7 @@ ROUND, TPE_ROUND = 20, 10
 # Options that may differ in a resumed sweep: the trials that are finished stay the same.
 _FREE = {
     *("data", "trials", "time_limit", "resume", "out", "csv", "html", "as_json", "quiet", "space"),
-    *("threads", "target_file"),
+    *("threads", "target_file", "jobs", "backend", "scheduler"),
 }
 
 
@@ -132,7 +133,12 @@ def _searched(
         round_size=TPE_ROUND if sampler == "tpe" else ROUND,
     )
     found._trial_log = log
-    with _clear_errors(options), noted_warnings(note), signals_as_interrupts():
+    with (
+        _clear_errors(options),
+        noted_warnings(note),
+        signals_as_interrupts(),
+        workers(options),
+    ):
         found.fit(rows.table, target=list(rows.targets))
     return found, found.stopped_by_
 

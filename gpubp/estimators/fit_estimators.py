@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp.backends.foreign_arrays import is_on_device
 from gpubp.estimators.callbacks import Note, with_callbacks
 from gpubp.estimators.ensemble_fit import finish_members, prepare_members
 from gpubp.estimators.fitted_attributes import rollback
 from gpubp.estimators.mlp import BaseMLP
+from gpubp.estimators.population_workers import active_workers, train_on_workers
 from gpubp.estimators.prepared_fit import Prepared, PreparedEnsemble, PreparedFit
+from gpubp.estimators.scoring import Scorer
 from gpubp.estimators.shared_rows import SharedRows
+from gpubp.training.data import TakenRows
+from gpubp.training.deadline import Deadline
 from gpubp.training.fit import Fitted, Listeners
 from gpubp.training.history import History, OnEpoch
-from gpubp.training.population import train_population
+from gpubp.training.population import Member, train_population
 
 
 def fit_estimator(
@@ -98,6 +105,9 @@ def fit_together(
     others : the number of networks that were trained in an earlier run, but count for the choice of
         the engine, so that engine and results are those of a single run.
 
+    With `joblib.parallel_config`, other processes train the networks, with the same results, except
+    that fits which share a RandomState object each get a generator of their own, seeded by it.
+
     Fits that share a RandomState object draw from it in another order than one after the other. If
     a scorer or a listener of one fit raises, the fits trained with it start over one by one, which
     calls their scorers, callbacks and ``on_epoch`` again.
@@ -108,7 +118,7 @@ def fit_together(
         for group in groups:
             places = list(group)
             try:
-                interrupted = _train_together(fits, group, ends)
+                interrupted = _train_together(fits, group, ends, note)
             except Exception:  # of a scorer or a listener of one of them, or there is no memory
                 if ends.raised:
                     raise
@@ -181,7 +191,9 @@ def _prepared(each: Fit, together: int, note: Note | None) -> Prepared:
     return prepared
 
 
-def _train_together(fits: Sequence[Fit], prepared: dict[int, Prepared], end: OnEnd) -> bool:
+def _train_together(
+    fits: Sequence[Fit], prepared: dict[int, Prepared], end: OnEnd, note: Note | None
+) -> bool:
     """Train the networks of fits with equal backends; return whether it was interrupted.
 
     prepared : fits are removed when they end.
@@ -202,11 +214,45 @@ def _train_together(fits: Sequence[Fit], prepared: dict[int, Prepared], end: OnE
             end(k, _finished(fits[k].estimator, prepared.pop(k), trained.pop(k)))
 
     members = [prepared[k].members[j] for k, j in places]
-    interrupted = train_population(backend, members, finish, threads=threads)
+    warn = note or partial(warnings.warn, stacklevel=2)
+    if (workers := active_workers(warn)) is None:
+        interrupted = train_population(backend, members, finish, threads=threads)
+    else:
+        interrupted = train_on_workers(
+            *(workers, backend, members),
+            [of for k, each in prepared.items() for of in _for_workers(fits[k], each)],
+            finish,
+            threads=threads,
+            note=warn,
+        )
     for k, own in trained.items():
         if any(of is not None for of in own):
             end(k, _finished(fits[k].estimator, prepared[k], own))
     return interrupted
+
+
+def _for_workers(fit: Fit, prepared: Prepared) -> list[Member | None]:
+    """Return the networks of a fit as another process trains them; None for those that it cannot.
+
+    Functions that are called in each epoch, and print or count, are called in this process only.
+    """
+    deadline = fit.on_epoch if isinstance(fit.on_epoch, Deadline) else None
+    estimator = fit.estimator
+    is_followed = estimator.verbose or hasattr(estimator, "_skl_callbacks")
+    if is_followed or fit.on_epoch is not deadline:
+        return [None] * len(prepared.members)
+    return [_for_worker(member, deadline) for member in prepared.members]
+
+
+def _for_worker(of: Member, deadline: Deadline | None) -> Member | None:
+    X = of.data.X.whole if isinstance(of.data.X, TakenRows) else of.data.X
+    if is_on_device(X):
+        return None
+    score = None if of.held is None else of.held.score
+    begin = score.begin if isinstance(score, Scorer) else None
+    # A training reads neither y nor places, which would be sent too.
+    data = of.data._replace(y=of.data.targets, places=None)
+    return replace(of, data=data, listeners=Listeners(begin, deadline and deadline.on_epoch))
 
 
 def _train_one_by_one(

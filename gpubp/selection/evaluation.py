@@ -12,11 +12,12 @@ from sklearn.pipeline import Pipeline
 
 from gpubp.estimators.fit_estimators import networks_of
 from gpubp.selection.folds import Fold
-from gpubp.selection.group import Deadline, Group, Reason
+from gpubp.selection.group import Group, Reason
 from gpubp.selection.progress import Progress
 from gpubp.selection.samplers import Params
 from gpubp.selection.scoring import Result, Scoring
 from gpubp.selection.trial_log import TrialLog
+from gpubp.training.deadline import Deadline
 
 
 class SearchStopped(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any, Literal
 
 from sklearn.base import clone
@@ -17,29 +17,10 @@ from gpubp.selection.folds import Fold
 from gpubp.selection.progress import Progress
 from gpubp.selection.samplers import Params
 from gpubp.selection.scoring import Result, Scoring
-from gpubp.training.history import Epoch, OnEpoch
+from gpubp.training.deadline import Deadline
 from gpubp.training.inference import free_device_parameters
 
 Reason = Literal["interrupt", "time_limit"]
-
-
-class Deadline:
-    """The end of the time of a search.
-
-    seconds : from now; None for no limit.
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self._end = None if seconds is None else monotonic() + seconds
-
-    def is_over(self, epoch: Epoch | None = None) -> bool:
-        """Return whether the time is up. epoch : ignored."""
-        return self._end is not None and monotonic() >= self._end
-
-    @property
-    def on_epoch(self) -> OnEpoch | None:
-        """The function that stops a training when the time is up; None without a limit."""
-        return None if self._end is None else self.is_over
 
 
 class _TimeIsUp(Exception):

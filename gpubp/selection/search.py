@@ -20,13 +20,13 @@ from gpubp.estimators.hyperparameters import set_parameters
 from gpubp.selection.evaluation import Evaluation, SearchStopped
 from gpubp.selection.fold_fits import check_supported, split_off_target
 from gpubp.selection.folds import Folds, is_table, rows_for_splitter
-from gpubp.selection.group import Deadline
 from gpubp.selection.halving import best_of_last_iteration
 from gpubp.selection.progress import Progress
 from gpubp.selection.scoring import Scoring
 from gpubp.selection.strategies import strategy_of
 from gpubp.selection.trial_log import NoTrialLog, TrialLog
 from gpubp.tables.table import Table
+from gpubp.training.deadline import Deadline
 
 # Parameters of scikit-learn's search classes that are not needed.
 _NOT_USED = ("n_jobs", "pre_dispatch")

@@ -57,4 +57,5 @@ class EpochSums:
         sums = self._backend.to_numpy(self.array)
         parts = np.split(sums, self._ends[:-1])
         of_each = [part.reshape(self._networks, -1) for part in parts]
-        return np.hstack(of_each).dot(self._counts)  # type: ignore[no-any-return]
+        # Row by row: in a product of matrix and vector, a row's bits depend on the number of rows.
+        return np.array([row.dot(self._counts) for row in np.hstack(of_each)])

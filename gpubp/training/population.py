@@ -49,19 +49,23 @@ class Member:
 
 
 def fit_population(
-    backend: Backend, members: Sequence[Member], *, threads: int | None = None
+    backend: Backend,
+    members: Sequence[Member],
+    *,
+    threads: int | None = None,
+    is_part: bool = False,
 ) -> list[Fitted | None]:
     """Train ``members``; return the trained networks in the same order.
 
     Each is equal to that of `fit`, up to rounding. Members must not share a generator, since its
     draws would come in another order.
-    threads : see `fit`.
+    threads : see `fit`. is_part : see `train_population`.
 
     After an interrupt, the networks that were being trained have ``stopped_by`` "interrupt", and
     those that were not begun are None. Raises the errors of `fit`.
     """
     results: list[Fitted | None] = [None] * len(members)
-    train_population(backend, members, results.__setitem__, threads=threads)
+    train_population(backend, members, results.__setitem__, threads=threads, is_part=is_part)
     return results
 
 
@@ -71,10 +75,13 @@ def train_population(
     on_finished: OnFinished,
     *,
     threads: int | None = None,
+    is_part: bool = False,
 ) -> bool:
     """Train like `fit_population`, but keep no trained network; return whether it was interrupted.
 
     on_finished : called with the index of each network and its `Fitted` when its training ends.
+    is_part : whether the members are a part of a group, with the same bits as in the whole group.
+        Then a single member is trained like several, not by `fit`.
 
     Raises KeyboardInterrupt if an interrupt comes before the first training.
     """
@@ -85,9 +92,9 @@ def train_population(
         on_finished(k, fitted)
 
     try:
-        for group in _groups(members):
+        for group in groups(members):
             for wave in _waves(backend, members, group, threads):
-                if _train_in_waves(backend, members, wave, finished, threads):
+                if _train_in_waves(backend, members, wave, finished, threads, is_part):
                     return True
     except KeyboardInterrupt:  # while a wave was prepared
         if not ended:
@@ -102,23 +109,26 @@ def _train_in_waves(
     wave: list[int],
     finished: OnFinished,
     threads: int | None,
+    is_part: bool,
 ) -> bool:
     """Train the members of a wave, or of smaller ones; return whether there was an interrupt."""
-    if len(wave) > 1:
+    if len(wave) > 1 or is_part:
         interrupted = _train_wave(backend, members, wave, finished, threads)
         if interrupted is not None:
             return interrupted
-        members[wave[0]].listeners.note(
-            f"{backend.name} has no room for {len(wave)} networks at once; they are trained in "
-            "smaller groups"
-        )
-        backend.free_unused()
-        half = len(wave) // 2
-        parts = wave[:half], wave[half:]
-        return any(_train_in_waves(backend, members, part, finished, threads) for part in parts)
-    fitted = fit_member(backend, members[wave[0]], threads)
-    finished(wave[0], fitted)
-    return fitted.stopped_by == "interrupt"
+    if len(wave) == 1:
+        fitted = fit_member(backend, members[wave[0]], threads)
+        finished(wave[0], fitted)
+        return fitted.stopped_by == "interrupt"
+    members[wave[0]].listeners.note(
+        f"{backend.name} has no room for {len(wave)} networks at once; they are trained in "
+        "smaller groups"
+    )
+    backend.free_unused()
+    half = len(wave) // 2
+    parts = wave[:half], wave[half:]
+    rest = finished, threads, is_part
+    return any(_train_in_waves(backend, members, part, *rest) for part in parts)
 
 
 def fit_member(backend: Backend, of: Member, threads: int | None) -> Fitted:
@@ -127,12 +137,12 @@ def fit_member(backend: Backend, of: Member, threads: int | None) -> Fitted:
     return fit(backend, of.network, of.loss, of.data, of.recipe, **given, threads=threads)
 
 
-def _groups(members: Sequence[Member]) -> list[list[int]]:
+def groups(members: Sequence[Member]) -> list[list[int]]:
     """Return the indices of the members that can be trained together, the largest group first."""
-    groups: dict[Any, list[int]] = {}
+    found: dict[Any, list[int]] = {}
     for k, each in enumerate(members):
-        groups.setdefault(_key(each) or k, []).append(k)
-    return sorted(groups.values(), key=lambda group: -sum(_cost(members[k]) for k in group))
+        found.setdefault(_key(each) or k, []).append(k)
+    return sorted(found.values(), key=lambda group: -sum(epoch_work(members[k]) for k in group))
 
 
 def _key(of: Member) -> tuple[Any, ...] | None:
@@ -145,7 +155,7 @@ def _key(of: Member) -> tuple[Any, ...] | None:
     return *shape, recipe.optimizer.step.name, recipe.precision, of.data.weights is None
 
 
-def _cost(of: Member) -> int:
+def epoch_work(of: Member) -> int:
     """Return the multiply-adds of an epoch, about."""
     return of.data.n_rows * of.network.n_parameters
 

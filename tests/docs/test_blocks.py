@@ -28,7 +28,7 @@ from tests.docs.pages import PAGES, Block, blocks_of
 # Packages that gpubp does without; a block that needs one is skipped where it is missing.
 # scikit-learn has callbacks from 1.9 on.
 OPTIONAL = {
-    *("cupy", "onnx", "onnxruntime", "optuna", "pandas", "polars", "skl2onnx"),
+    *("cupy", "distributed", "onnx", "onnxruntime", "optuna", "pandas", "polars", "skl2onnx"),
     "sklearn.callback",
 }
 TABLES: tuple[dict[str, Any], ...] = (ACTIVATIONS, LOSSES, PEERS, SCHEDULES, SOLVERS)

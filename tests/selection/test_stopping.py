@@ -12,6 +12,7 @@ import pytest
 from gpubp import MLPSearchCV
 from gpubp.selection import group
 from gpubp.selection.evaluation import Evaluation
+from gpubp.training import deadline
 from tests.selection.cases import SPACE, classes, classifier, warnings_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -188,7 +189,7 @@ def test_with_a_time_limit_candidates_are_trained_in_rounds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(group, "monotonic", lambda: now[0])
+    monkeypatch.setattr(deadline, "monotonic", lambda: now[0])
 
     def scoring(estimator: Any, X: Any, y: Any) -> float:
         now[0] += 1
