@@ -15,7 +15,7 @@ from gpubp.kernels.host.compiler import gemm_library
 WHOLE_PANELS = 32  # rows of W, of which tiles pack whole panels
 
 
-# Recordings of steps on the same matrices pack them into the same rooms, which so stay in the cache.
+# Recordings of steps on the same matrices pack them in the same memory, which stays in the cache.
 _rooms: WeakValueDictionary[tuple[object, ...], np.ndarray] = WeakValueDictionary()
 
 

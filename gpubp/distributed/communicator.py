@@ -43,9 +43,9 @@ class Single:
         """Return the next value that the process ``rank`` sends; wait without using the CPU."""
         raise NotImplementedError("one process cannot receive")
 
-    def receive_any(self, ranks: Sequence[int]) -> tuple[int, Any]:
-        """Return the next value that one of ``ranks`` sends, with its rank."""
-        raise NotImplementedError("one process cannot receive")
+    def senders(self, ranks: Sequence[int]) -> list[int]:
+        """Return those of ``ranks`` that have sent a value which is not received yet."""
+        return []
 
     def barrier(self) -> None:
         """Wait until all processes are here."""

@@ -77,26 +77,19 @@ class Mpi(Single):
             self.comm.Send([array, self._mpi.BYTE], rank, tag=_VALUES)
 
     def receive(self, rank: int = 0) -> Any:
-        return self.receive_any([rank])[1]
-
-    def receive_any(self, ranks: Sequence[int]) -> tuple[int, Any]:
-        rank = self._wait_for(ranks)
+        began, pause = perf_counter(), SHORTEST_PAUSE
+        while not self.senders([rank]):
+            if perf_counter() - began > SPIN:
+                sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
         data, sizes = self.comm.recv(source=rank, tag=_VALUES)
         arrays = [np.empty(size, np.uint8) for size in sizes]
         for array in arrays:
             self.comm.Recv([array, self._mpi.BYTE], rank, tag=_VALUES)
-        return rank, pickle.loads(data, buffers=arrays)
+        return pickle.loads(data, buffers=arrays)
 
-    def _wait_for(self, ranks: Sequence[int]) -> int:
-        """Return a rank that has sent a value."""
-        began, pause = perf_counter(), SHORTEST_PAUSE
-        while True:
-            for rank in ranks:
-                if self.comm.Iprobe(source=rank, tag=_VALUES):
-                    return rank
-            if perf_counter() - began > SPIN:
-                sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+    def senders(self, ranks: Sequence[int]) -> list[int]:
+        return [rank for rank in ranks if self.comm.Iprobe(source=rank, tag=_VALUES)]
 
     def barrier(self) -> None:
         self.comm.Barrier()

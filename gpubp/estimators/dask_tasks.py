@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.choice import BackendChoice
 from gpubp.estimators.packed_tasks import LARGE, Outcome, PackedTask, shared_arrays, train_packed
-from gpubp.training.population_tasks import BackendChoice
 
 
 def is_in_worker() -> bool:

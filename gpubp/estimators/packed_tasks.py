@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gpubp.backends.choice import BackendChoice
 from gpubp.backprop.losses import LABEL_WEIGHTED, LOSSES, Loss
 from gpubp.training.deadline import Deadline
 from gpubp.training.fit import Fitted
 from gpubp.training.population import Member
-from gpubp.training.population_tasks import BackendChoice, Task, train_task
+from gpubp.training.population_tasks import Task, train_task
 
 try:
     from cloudpickle import CloudPickler

@@ -16,15 +16,18 @@ import numpy as np
 from joblib.parallel import get_active_backend
 
 from gpubp.backends.blas_threads import usable_cores
+from gpubp.backends.choice import BackendChoice
 from gpubp.backends.protocol import Backend
 from gpubp.backends.select import BackendUnavailableError
 from gpubp.estimators.callbacks import Note
 from gpubp.estimators.packed_tasks import Failure, Outcome, PackedTask, packed, train_packed
+from gpubp.estimators.rank_tasks import RankWorkers
 from gpubp.settings import default_threads
 from gpubp.training.fit import Fitted
 from gpubp.training.population import Member, train_population
 from gpubp.training.population_loop import OnFinished
-from gpubp.training.population_tasks import BackendChoice, split
+from gpubp.training.population_tasks import split
+from gpubp.training.ranks import current_ranks
 
 # Tasks that are lost with their workers are sent again. This many losses without a result in
 # between end the attempts.
@@ -76,6 +79,9 @@ class Workers:
                 found.close()
 
 
+AnyWorkers = Workers | RankWorkers
+
+
 def _numbered(k: int, *task: Any) -> tuple[int, Outcome]:
     return k, train_packed(*task)
 
@@ -84,12 +90,17 @@ def _is_dask(joblib_backend: Any) -> bool:
     return type(joblib_backend).__name__ == "DaskDistributedBackend"
 
 
-def active_workers(note: Note) -> Workers | None:
-    """Return the workers of `joblib.parallel_config`; None to train in this process.
+def active_workers(note: Note) -> AnyWorkers | None:
+    """Return the ranks of an MPI job, or the workers of `joblib.parallel_config`.
+
+    None to train in this process.
 
     Threads of this process do not count as workers, and a task of a worker has none of its own.
     note : called with a message if a Dask cluster has no workers.
     """
+    ranks = current_ranks()
+    if ranks is not None and ranks.others:
+        return RankWorkers(ranks)
     backend, n_jobs = get_active_backend()
     n_jobs = getattr(backend, "default_n_jobs", 1) if n_jobs is None else n_jobs
     if n_jobs == 1 or backend.nesting_level or getattr(backend, "uses_threads", False):
@@ -108,7 +119,7 @@ def active_workers(note: Note) -> Workers | None:
 
 
 def train_on_workers(
-    workers: Workers,
+    workers: AnyWorkers,
     backend: Backend,
     members: Sequence[Member],
     remote: Sequence[Member | None],
@@ -169,7 +180,7 @@ class _WorkersFail(Exception):
     """The workers cannot train; the message says why."""
 
 
-def _packed_tasks(workers: Workers, remote: Sequence[Member | None]) -> list[PackedTask]:
+def _packed_tasks(workers: AnyWorkers, remote: Sequence[Member | None]) -> list[PackedTask]:
     places = [place for place, member in enumerate(remote) if member is not None]
     members = _with_own_generators([member for member in remote if member is not None])
     try:
@@ -193,7 +204,7 @@ def _with_own_generators(members: Sequence[Member]) -> list[Member]:
 
 
 def _train_tasks(
-    workers: Workers,
+    workers: AnyWorkers,
     backend: Backend,
     tasks: list[PackedTask],
     finished: OnFinished,

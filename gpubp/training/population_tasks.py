@@ -7,38 +7,15 @@ know how tasks and results travel between the processes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from gpubp.backends.protocol import Backend
-from gpubp.backends.select import get_backend
-from gpubp.kernels.cublas.gemm import Precision
+from gpubp.backends.choice import BackendChoice
 from gpubp.training.fit import Fitted
 from gpubp.training.population import Member, epoch_work, fit_population, groups
 
 # Tasks per worker. More balance the load better, and their results come sooner; fewer train more
 # networks at once.
 TASKS_PER_WORKER = 4
-
-
-class BackendChoice(NamedTuple):
-    """The backend of another process: with it, the same training has the same bits.
-
-    name, engine, precision : see `gpubp.backends.protocol.Backend`.
-    """
-
-    name: str
-    engine: str
-    precision: str
-
-    @classmethod
-    def like(cls, backend: Backend) -> BackendChoice:
-        """Return the choice of a backend like ``backend``."""
-        return cls(backend.name, backend.engine, backend.precision)
-
-    def backend(self) -> Backend:
-        """Return the backend; raise BackendUnavailableError if this machine lacks it."""
-        precision = cast(Precision, self.precision)
-        return get_backend(self.name, precision=precision, compiled=self.engine == "compiled")
 
 
 class Task(NamedTuple):

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from gpubp.backends.choice import BackendChoice
 from gpubp.backends.protocol import Backend
-from gpubp.backends.select import device_count, get_backend
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network
 from gpubp.distributed.communicator import Single
@@ -97,26 +97,6 @@ class Rank0Trainer(RankTrainer):
             return self.epoch_of_all(order, rates)
 
 
-class Engine(NamedTuple):
-    """The kind of backend that all ranks use. device : "cpu" or "cuda"."""
-
-    device: str
-    compiled: bool
-    precision: Any
-
-    @classmethod
-    def of(cls, backend: Backend) -> Engine:
-        """Return the kind of ``backend``."""
-        return cls(backend.name.partition(":")[0], backend.engine == "compiled", backend.precision)
-
-    def make(self, local_rank: int) -> Backend:
-        """Return the backend of a process; on CUDA each has a device of its own if there are."""
-        device = self.device
-        if device == "cuda":
-            device = f"cuda:{local_rank % device_count()}"
-        return get_backend(device, precision=self.precision, compiled=self.compiled)
-
-
 @dataclass(frozen=True)
 class RowsJob:
     """The job of another rank: to train on its rows, epoch after epoch.
@@ -126,7 +106,7 @@ class RowsJob:
     in_tiles : see `ShardedBatches`.
     """
 
-    engine: Engine
+    choice: BackendChoice
     network: Network
     loss: Loss
     theta: np.ndarray
@@ -140,7 +120,7 @@ class RowsJob:
     def __call__(self, communicator: Single) -> None:
         """Train on the rows that rank 0 sends."""
         shard = communicator.receive()
-        backend = self.engine.make(communicator.local_rank)
+        backend = self.choice.on_rank(communicator.local_rank).backend()
         with backend.in_use(self.threads, self.work), np.errstate(all="ignore"):
             sums = with_gradients_by(communicator, self.gradients)
             trainer = RankTrainer(backend, *self.arguments(shard), sums)
@@ -176,7 +156,7 @@ def trainer_on_ranks(
     work = batch_size * network.n_parameters // communicator.size
     kind = ranks.gradients_on(backend)
     of = network, loss, theta, settings, batch_size, threads, work
-    job = RowsJob(Engine.of(backend), *of, kind, ranks.reproducible)
+    job = RowsJob(BackendChoice.like(backend), *of, kind, ranks.reproducible)
     with ranks.job(job):
         try:
             for rank in ranks.others:
