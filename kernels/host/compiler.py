@@ -27,6 +27,7 @@ from gpubp.settings import default_compiled
 from ..elementwise import RUN, Elementwise
 from .cache import Cache, cached, digest, one_at_a_time, open_cache, store
 from .functions import FUNCTIONS
+from .processes import output_of
 
 C_TYPES = {
     "float32": "float",
@@ -287,9 +288,7 @@ def _build(command: tuple[str, ...], flags: tuple[str, ...], text: str, place: P
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=SECONDS
-        )
+        return output_of(command, SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CompilerError(f"{command[0]} does not run ({error})") from error
 
