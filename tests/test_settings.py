@@ -47,7 +47,7 @@ def test_the_device_is_that_of_auto(env: pytest.MonkeyPatch) -> None:
     env.setenv("GPUBP_DEVICE", "cpu")
     backend = get_backend("auto", LARGE)
     assert (backend.name, backend.reason) == ("cpu", "GPUBP_DEVICE=cpu")
-    assert get_backend("cpu").reason == "asked for"
+    assert get_backend("cpu").reason == "device='cpu'"
 
 
 def test_a_device_that_is_not_there_is_named_with_the_variable(env: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_compiled_is_the_default_where_there_is_a_compiler(env: pytest.MonkeyPat
     for large in ((10**7, 1), (10, 1000), (None, 1)):
         made = get_backend("cpu", large[0], compiled="auto", steps=large[1])
         assert type(made).__name__ == kind
-        assert made.reason == "asked for; with compiled steps"
+        assert made.reason == "device='cpu'; with compiled steps"
     env.setenv("GPUBP_COMPILED", "1")
     assert type(get_backend("cpu", 10, compiled="auto")).__name__ == kind
     assert type(get_backend("cpu", compiled=False)).__name__ == "NumpyBackend"
@@ -123,7 +123,7 @@ def test_no_compiler_is_started(env: pytest.MonkeyPatch, caplog: pytest.LogCaptu
     env.setattr("subprocess.Popen", refuse)
     caplog.set_level(logging.INFO, "gpubp")
     fitted(device="cpu", compiled=True)
-    assert "training on cpu in float64: asked for; not compiled, since GPUBP_COMPILED=0" in (
+    assert "training on cpu in float64: device='cpu'; not compiled, since GPUBP_COMPILED=0" in (
         caplog.text
     )
     for start in (compiler.compiler_version, compiler.replay_library):

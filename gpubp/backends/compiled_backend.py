@@ -93,7 +93,7 @@ class CompiledBackend(NumpyBackend):
 
     engine = "compiled"
 
-    def __init__(self, reason: str = "asked for") -> None:
+    def __init__(self, reason: str = "device='cpu'") -> None:
         super().__init__(reason)
         replay_library()  # raises CompilerError if nothing can be compiled
         self.epilogues = CompiledEpilogues(self)

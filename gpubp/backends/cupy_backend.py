@@ -76,7 +76,7 @@ class CupyBackend:
     def __init__(
         self,
         index: int,
-        reason: str = "asked for",
+        reason: str = "device='cuda'",
         record: bool = True,
         precision: Precision = "float32",
     ) -> None:

@@ -40,7 +40,7 @@ class NumpyBackend:
     precision = "float32"
     n_partial_sums = 1
 
-    def __init__(self, reason: str = "asked for") -> None:
+    def __init__(self, reason: str = "device='cpu'") -> None:
         self.reason = reason
         self.epilogues = Epilogues()
         self._threads = default_threads()

@@ -62,7 +62,7 @@ def get_backend(
     BackendUnavailableError
         If CUDA or compiled steps were requested and are not available.
     """
-    asked, given = "asked for", device
+    asked, given = f"device={device!r}", device
     _device_index(device)
     if device == "auto" and (device := default_device()) != "auto":
         asked = f"GPUBP_DEVICE={device}"

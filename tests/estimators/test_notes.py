@@ -21,7 +21,7 @@ def test_notes_go_to_the_log(
     gpubp.MLPClassifier((2,), max_iter=9, tol=9.0, n_iter_no_change=1, device="cpu").fit(X, y)
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("gpubp", "INFO")
-    small = "asked for; not compiled, since an epoch is small"
+    small = "device='cpu'; not compiled, since an epoch is small"
     assert record.getMessage() == f"training on cpu in float64: {small}"
     assert capfd.readouterr() == ("", "")
 
