@@ -54,4 +54,4 @@ def test_train_follows_the_variables(run: Run, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("GPUBP_DEVICE", "cuda:99")
     line = one_line(run("train", "iris", "--epochs", "1", code=2))
     assert line.startswith("Error: GPUBP_DEVICE=cuda:99: ")
-    assert "asked for" in run("train", "iris", "--epochs", "1", "--device", "cpu").out
+    assert "device='cpu'" in run("train", "iris", "--epochs", "1", "--device", "cpu").out
