@@ -17,7 +17,7 @@ GROUPS = {
         *("target", "task", "delimiter", "decimal", "encoding", "no_header", "na", "query"),
         "target_file",
     ),
-    "Columns": ("drop", "features", "categorical", "numeric", "date"),
+    "Columns": ("drop", "features", "categorical", "numeric", "date", "scaling"),
     "Output": ("out", "csv", "html", "quiet", "as_json", "config", "help"),
     "Workers": ("jobs", "backend", "scheduler"),
     "Device": ("device", "threads"),

@@ -115,7 +115,9 @@ def estimator_of(
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
 
     given = {"random_state": options["seed"], "device": options["device"], **columns}
-    given |= {name: options[name] for name in ("threads", "na") if options[name] is not None}
+    given |= {
+        name: options[name] for name in ("threads", "na", "scaling") if options[name] is not None
+    }
     model: TableClassifier | TableRegressor
     model = TableClassifier(**given) if task == "classification" else TableRegressor(**given)
     return model

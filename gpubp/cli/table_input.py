@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gpubp.cli.options import Names, Repeatable, split_names
+from gpubp.cli.options import Names, NearChoice, Repeatable, split_names
 
 if TYPE_CHECKING:
     from gpubp.models.table_estimators import TableEstimator
@@ -126,7 +126,15 @@ def reading(command: F) -> F:
 
 
 def choosing_columns(command: F) -> F:
-    """Add the options that choose columns and set their kinds."""
+    """Add the options that choose columns, set their kinds, and scale numbers."""
+    command = click.option(
+        "--scaling",
+        type=NearChoice(["standard", "robust"]),
+        default="standard",
+        show_default=True,
+        help="How to scale numbers. standard: by mean and standard deviation. robust: by median "
+        "and interquartile range, with outliers clipped smoothly.",
+    )(command)
     for name, text in reversed(COLUMNS.items()):
         more = " A name that contains a comma needs a --drop of its own." if name == "drop" else ""
         option = click.option(

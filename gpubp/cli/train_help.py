@@ -16,7 +16,7 @@ GROUPS = {
         *("target", "task", "delimiter", "decimal", "encoding", "no_header", "na", "query"),
         "target_file",
     ),
-    "Columns": ("drop", "features", "categorical", "numeric", "date"),
+    "Columns": ("drop", "features", "categorical", "numeric", "date", "scaling"),
     "Network": ("hidden", "activation", "dropout", "alpha"),
     "Training": (
         *("test_size", "validation_size", "class_weight", "epochs", "lr", "batch_size"),

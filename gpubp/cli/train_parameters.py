@@ -40,6 +40,7 @@ PARAMETERS = {
     "members": "n_members",
     "member_rows": "member_rows",
     "na": "na",
+    "scaling": "scaling",
 }
 
 

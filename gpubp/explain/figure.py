@@ -122,7 +122,7 @@ class Figure:
             q = self.layout.q
             below = q.traces[0].layers[k - 1].activation if k else ""
             if k == 0 and q.example.origin.X is not None:
-                below = "standardised"
+                below = q.example.origin.scaling
             if below:
                 yield _text(column[0].x, FONT + LINE, escape(below), "heading")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gpubp.explain.figure import Edges, Plate
 from gpubp.explain.markup import formula, listing, paragraph, plus, sentence, table
+from gpubp.explain.origin import STANDARDISED
 from gpubp.explain.quantities import outcome
 from gpubp.explain.stage import INPUT, TARGET, Setting, Stage, output_plate, parameter_name
 from gpubp.reports.html import element, escape
@@ -47,7 +48,7 @@ def network(s: Setting) -> Stage:
 
 
 def _row(s: Setting) -> str:
-    """Return the row in the units of the table and standardised; "" if nothing is."""
+    """Return the row in the units of the table and scaled; "" if nothing is scaled."""
     origin, q, words, d = s.q.example.origin, s.q, s.words, s.depth
     rows = []
     if origin.X is not None:
@@ -67,7 +68,8 @@ def _row(s: Setting) -> str:
     if not rows:
         return ""
     rest = words.others(0) if origin.X is not None else ""
-    return element("h3", "The row") + table(["", "In the table", "Standardised"], rows) + rest
+    scaled = "Standardised" if [*origin.scaled] == [STANDARDISED] else "Scaled"
+    return element("h3", "The row") + table(["", "In the table", scaled], rows) + rest
 
 
 def forward(s: Setting, k: int) -> Stage:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+STANDARDISED, ROBUST = "standardised", "robust, clipped"
+
 
 @dataclass(frozen=True, eq=False)
 class Origin:
@@ -13,7 +15,8 @@ class Origin:
 
     table : its name; "" for a built-in example. row : number of the example's first row in the
     table, from 0. model : name and class of the trained model; "" for none.
-    X : (n, d_0), the inputs before standardisation; None if they are not standardised.
+    X : (n, d_0), the inputs before scaling; None if they are not scaled.
+    scaling : how the inputs are scaled, in words.
     mean, scale : (d_L,), so that a target of the table is ``mean + scale * y`` for the network's
     target y; None if the targets are not standardised.
     """
@@ -24,6 +27,7 @@ class Origin:
     X: np.ndarray | None = None
     mean: np.ndarray | None = None
     scale: np.ndarray | None = None
+    scaling: str = STANDARDISED
 
     @property
     def scales_targets(self) -> bool:
@@ -31,11 +35,13 @@ class Origin:
         return self.mean is not None
 
     @property
-    def standardised(self) -> str:
-        """The standardised quantities, such as "inputs, target and prediction"; "" for none."""
-        if self.scales_targets:
-            return f"{'inputs, ' if self.X is not None else ''}target and prediction"
-        return "inputs" if self.X is not None else ""
+    def scaled(self) -> dict[str, str]:
+        """The scaled quantities, such as "target and prediction", by how they are scaled."""
+        inputs, targets = self.X is not None, self.scales_targets
+        if inputs and targets and self.scaling == STANDARDISED:
+            return {STANDARDISED: "inputs, target and prediction"}
+        found = {self.scaling: "inputs"} if inputs else {}
+        return found | ({STANDARDISED: "target and prediction"} if targets else {})
 
     @property
     def facts(self) -> list[str]:

@@ -14,6 +14,7 @@ from gpubp.explain.example import Example
 from gpubp.explain.figure_table import figure_numbers
 from gpubp.explain.forward import again, forward, loss, network
 from gpubp.explain.markup import sentence
+from gpubp.explain.origin import ROBUST, STANDARDISED
 from gpubp.explain.quantities import Quantities, kept_steps, outcome, shown_units
 from gpubp.explain.script import SCRIPT, STYLE
 from gpubp.explain.stage import Setting, Stage
@@ -65,8 +66,8 @@ def _figure(stage: Stage) -> str:
     kinds, first = ("narrow", "wide"), stage.figures[0]
     drawings = "".join(f.markup(kind) for f, kind in zip(stage.figures, kinds, strict=True))
     legend = escape(first.legend)
-    if what := first.layout.q.example.origin.standardised:
-        legend += escape(f" {sentence(what)}: standardised.")
+    for how, what in first.layout.q.example.origin.scaled.items():
+        legend += escape(f" {sentence(what)}: {how}.")
     if "data-for" in drawings:
         legend += "<span class='hint'> Select a unit to see its numbers.</span>"
     if first.layout.width > _PHONE:
@@ -115,17 +116,22 @@ def _head(example: Example, traces: Sequence[StepTrace]) -> str:
 
 
 def _units(example: Example) -> str:
-    """Return a sentence about the standardised quantities; "" if there are none."""
+    """Return sentences about the scaled quantities; "" if there are none."""
     origin = example.origin
-    if not origin.standardised:
+    if not origin.scaled:
         return ""
-    of_column = f"in the {'training data' if origin.model else 'data set'}"
-    text = (
-        f"{sentence(origin.standardised)} are standardised: (value − mean) / standard deviation, "
-        f"both of the column {of_column}. Stage 1 shows the row in the units of the table"
-    )
-    text += "; stages 3 and 8 show the prediction in them." if origin.scales_targets else "."
-    return element("p", escape(text), class_="facts units")
+    data = "training data" if origin.model else "data set"
+    formulas = {
+        STANDARDISED: f"(value − mean) / standard deviation, both of the column in the {data}.",
+        ROBUST: "z / √(1 + z²/9) for z = (value − median) / interquartile range, both of the "
+        f"column in the {data}; an input named tails is asinh of a multiple of value − median.",
+    }
+    sentences = [
+        f"{sentence(what)} are {how}: {formulas[how]}" for how, what in origin.scaled.items()
+    ]
+    last = "Stage 1 shows the row in the units of the table"
+    last += "; stages 3 and 8 show the prediction in them." if origin.scales_targets else "."
+    return element("p", escape(" ".join([*sentences, last])), class_="facts units")
 
 
 def _controls(

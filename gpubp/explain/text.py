@@ -133,8 +133,8 @@ class _Story:
         origin = self.example.origin
         if origin.facts:
             yield ", ".join(origin.facts)
-        if origin.standardised:
-            yield f"standardised: {origin.standardised}"
+        for how, what in origin.scaled.items():
+            yield f"{how}: {what}"
         if origin.X is not None:
             layer, names = self.trace.layers[0], self.example.names[0]
             shown = largest(layer.inputs, MOST_UNITS)

@@ -13,7 +13,7 @@ from scipy.sparse import issparse
 
 from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.explain.example import PLAIN_SGD, Example, build
-from gpubp.explain.origin import Origin
+from gpubp.explain.origin import ROBUST, STANDARDISED, Origin
 from gpubp.tables.column import Column, TextColumn
 from gpubp.tables.table import DataError, Table
 
@@ -90,7 +90,7 @@ def of_model(
     inputs = tuple(str(name) for name in known.encoder_.get_feature_names_out())
     names = (inputs, *example.names[1:-1], tuple(outputs))
     called = _called(model, part, model_name)
-    origin = Origin(example.name, row, called, *_scales(known, table, X))
+    origin = Origin(example.name, row, called, *_scales(known, table, X), _scaling(known))
     return replace(example, names=names, loss_parameters=loss.parameters, origin=origin)
 
 
@@ -151,6 +151,12 @@ def _scales(
     return None if same else raw, scaling.mean, scaling.scale
 
 
+def _scaling(model: TableEstimator) -> str:
+    """Return how the numbers of the table are scaled, in words."""
+    robust = any(getattr(encoding, "robust", None) for encoding in model.encoder_.encodings_)
+    return ROBUST if robust else STANDARDISED
+
+
 def _in_units(model: TableEstimator, table: Table, X: np.ndarray) -> np.ndarray:
     """Return the inputs with numbers and parts of dates in the units of the table.
 
@@ -162,7 +168,9 @@ def _in_units(model: TableEstimator, table: Table, X: np.ndarray) -> np.ndarray:
     raw, at = X.copy(), 0
     for encoding in model.encoder_.encodings_:
         if isinstance(encoding, NumberEncoding):
-            raw[:, at] = _numbers(encoding, table.columns[encoding.type.name])
+            inputs = 1 if encoding.robust is None else 1 + encoding.robust.has_tail
+            numbers = _numbers(encoding, table.columns[encoding.type.name])
+            raw[:, at : at + inputs] = numbers[:, None]
         elif isinstance(encoding, DateEncoding):
             place = at
             for _, found in encoding.parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Self
 
@@ -17,7 +17,7 @@ from gpubp.tables.encoding.encode_rows import Layout
 from gpubp.tables.encoding.encoded import Bound
 from gpubp.tables.encoding.encoder_parts import Parts, header_of, parts_from, tensors_of
 from gpubp.tables.encoding.encodings import CategoryEncoding, Encoding
-from gpubp.tables.encoding.fit_columns import ColumnOptions, fit_columns, summary_of
+from gpubp.tables.encoding.fit_columns import ColumnOptions, fit_columns, names_given, summary_of
 from gpubp.tables.frame import as_table, has_names
 from gpubp.tables.table import DataError, Table, TakenColumns
 from gpubp.tables.target import without_targets
@@ -26,13 +26,13 @@ Array = NDArray[Any]
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
-    """Encode the columns of a table as standardised numbers and one-hot categories.
+    """Encode the columns of a table as scaled numbers and one-hot categories.
 
     The kind of each column is detected (see `find_type`). Ids, free text, constant and empty
-    columns are left out; ``summary`` gives the reason. Numbers are standardised; a missing value
-    becomes the median, and an extra output indicates it. Categories are one-hot encoded, with
-    outputs for other values and for missing ones. Dates are split into parts such as year, month
-    and weekday.
+    columns are left out; ``summary`` gives the reason. Numbers are standardised, or scaled as
+    ``scaling`` says; a missing value becomes the median, and an extra output indicates it.
+    Categories are one-hot encoded, with outputs for other values and for missing ones. Dates are
+    split into parts such as year, month and weekday.
 
     Parameters
     ----------
@@ -60,6 +60,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     sparse : bool or "auto", default="auto"
         Whether the encoded rows are a CSR matrix instead of an array. "auto": if the array would
         be larger than 256 MiB, and the CSR matrix less than half as large.
+    scaling : {"standard", "robust"}, default="standard"
+        How to scale numbers. "standard": (x - mean) / standard deviation. "robust":
+        z / sqrt(1 + z² / 9) for z = (x - median) / interquartile range, so that outliers end near
+        3; a column with heavy tails gets a second output, the asinh of x - median in units of the
+        median distance.
 
     Attributes
     ----------
@@ -91,6 +96,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         na: Sequence[str] | None = None,
         dtype: str = "float32",
         sparse: bool | Literal["auto"] = "auto",
+        scaling: Literal["standard", "robust"] = "standard",
     ) -> None:
         self.features = features
         self.drop = drop
@@ -102,6 +108,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.na = na
         self.dtype = dtype
         self.sparse = sparse
+        self.scaling = scaling
 
     def fit(self, X: Any, y: Any = None, *, whole: Table | None = None) -> Self:
         """Learn the types and encodings of the columns of X; return self.
@@ -217,7 +224,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises ValueError for anything that is missing or inconsistent.
         """
         parts = parts_from(header, tensors)
-        encoder = cls(dtype=parts.dtype, sparse=parts.sparse)
+        encoder = cls(dtype=parts.dtype, sparse=parts.sparse, scaling=parts.scaling)
         encoder._set(parts.names, parts.named, parts.types, parts.encodings, parts.decimal)
         return encoder
 
@@ -254,13 +261,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _fit_table(self, table: Table, whole: Table | None, named: bool) -> None:
         options = ColumnOptions(
-            features=None if self.features is None else _names("features", self.features),
-            drop=_names("drop", self.drop),
-            categorical=_names("categorical", self.categorical),
-            numeric=_names("numeric", self.numeric),
-            date=_names("date", self.date),
+            features=None if self.features is None else names_given("features", self.features),
+            drop=names_given("drop", self.drop),
+            categorical=names_given("categorical", self.categorical),
+            numeric=names_given("numeric", self.numeric),
+            date=names_given("date", self.date),
             min_frequency=self.min_frequency,
             max_categories=self.max_categories,
+            scaling=self.scaling,
         )
         self._check_output_options()
         types, encodings = fit_columns(table, options, whole)
@@ -335,13 +343,3 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 "'missing' as na (option --na)"
             )
         return bound
-
-
-def _names(option: str, value: Any) -> tuple[str, ...]:
-    names = () if value is None else value
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ValueError(f"{option} is {value!r}; give a list of column names")
-    names = tuple(names)
-    if not all(isinstance(name, str | int | np.integer) for name in names):
-        raise ValueError(f"{option} is {value!r}; give names as text")
-    return tuple(map(str, names))  # frames may number their columns

@@ -126,7 +126,7 @@ def test_a_classifier_has_its_inputs_standardised_alone(table) -> None:
     model = TableClassifier(**OPTIONS)
     model.fit_table(table, ("kind",))
     example = of_model(model, table, 3)
-    assert example.origin.standardised == "inputs"
+    assert example.origin.scaled == {"standardised": "inputs"}
     assert example.origin.mean is None
     assert "model TableClassifier" in example.origin.facts
 
@@ -197,3 +197,37 @@ def test_parts_of_dates_are_in_their_units(table) -> None:
     raw = dict(zip(example.names[0], example.origin.X[0].tolist(), strict=True))
     assert (raw["day year"], raw["day day"]) == (2004, 4)
     assert raw["day month sine"] == pytest.approx(1)  # April is a quarter of the year
+
+
+def test_robust_inputs_are_not_called_standardised(table) -> None:
+    numbers = table.columns["area"].values.copy()
+    numbers[:2] = 1e6, -1e5  # heavy tails
+    table = replace(table, columns={**table.columns, "area": NumberColumn(numbers)})
+    model = TableRegressor(**OPTIONS, scaling="robust")
+    model.fit_table(table, ("price",))
+    example = of_model(model, table, 7)
+    assert example.names[0] == ("area", "area tails", "built")
+    assert example.origin.scaled == {
+        "robust, clipped": "inputs",
+        "standardised": "target and prediction",
+    }
+    area, built = values_of(table, "area", "built")[7]
+    assert example.origin.X.tolist() == [[area, area, built]]
+    stages = stages_of(explain_page(example, steps(example)))
+    assert "Inputs are robust, clipped: z / √(1 + z²/9) for z = (value - median)" in stages["0"]
+    assert "Target and prediction are standardised: (value - mean)" in stages["0"]
+    at = cells(stages["1"]).index("Scaled")
+    assert cells(stages["1"])[at - 3 : at] == ["In", "the", "table"]
+    assert "Inputs: robust, clipped. Target and prediction: standardised." in stages["2.1"]
+    found = {s.title: "\n".join(s.lines) for s in sections(example, steps(example)[0])}
+    assert "robust, clipped: inputs\n" in found["The network"]
+    assert "standardised: target and prediction" in found["The network"]
+
+
+def test_a_classifier_with_robust_inputs(table) -> None:
+    table = replace(table, columns={**table.columns, "kind": TextColumn.of(["a", "b"] * 20)})
+    model = TableClassifier(**OPTIONS, scaling="robust")
+    model.fit_table(table, ("kind",))
+    example = of_model(model, table, 3)
+    assert example.origin.scaled == {"robust, clipped": "inputs"}
+    assert "andardised" not in explain_page(example, steps(example))

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.tables.encoding.robust_scale import RobustScale
+
 Array = NDArray[Any]
 Rows = slice | Array  # a slice or row indices
 
@@ -94,6 +96,36 @@ class Standardised:
         out[:, 0] = numbers
         if self.indicator:
             out[:, 1] = gaps
+
+    def sparse(self, rows: Rows, values: Array, places: Array) -> None:
+        self.dense(rows, values)
+        places[:] = np.arange(self.entries)
+
+
+@dataclass(frozen=True, eq=False)
+class Robust:
+    """A column encoded by a `RobustScale`; gaps count as the median.
+
+    indicator: whether a last output is 1 for gaps, else 0.
+    """
+
+    values: Array
+    scale: RobustScale
+    indicator: bool
+
+    @property
+    def entries(self) -> int:
+        return 1 + self.scale.has_tail + self.indicator
+
+    def dense(self, rows: Rows, out: Array) -> None:
+        numbers = self.values[rows].astype(np.float64)
+        gaps = np.isnan(numbers)
+        numbers[gaps] = self.scale.median
+        out[:, 0] = self.scale.clipped(numbers)
+        if self.scale.has_tail:
+            out[:, 1] = self.scale.tails(numbers)
+        if self.indicator:
+            out[:, -1] = gaps
 
     def sparse(self, rows: Rows, values: Array, places: Array) -> None:
         self.dense(rows, values)

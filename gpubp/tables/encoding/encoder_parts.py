@@ -28,9 +28,11 @@ from gpubp.tables.encoding.encodings import (
     Encoding,
     NumberEncoding,
 )
+from gpubp.tables.encoding.robust_scale import SCALINGS, RobustScale
 
 Array = NDArray[Any]
 STATISTICS = "encoder.statistics"  # (k, 5), one row per standardised output
+ROBUST = "encoder.robust"  # (k, 2), scale and tail of each number column; only with robust scaling
 _COLUMN_KEYS = ("name", "kind", "gaps", "distinct", "remarks", "decimal", "strays", "order")
 
 
@@ -48,6 +50,12 @@ class Parts:
     dtype: str
     sparse: bool | Literal["auto"]
     decimal: str | None = None
+
+    @property
+    def scaling(self) -> Literal["standard", "robust"]:
+        """The scaling of the number columns; "standard" if there are none."""
+        robust = any(isinstance(each, NumberEncoding) and each.robust for each in self.encodings)
+        return "robust" if robust else "standard"
 
 
 def header_of(parts: Parts) -> dict[str, Any]:
@@ -68,7 +76,7 @@ def header_of(parts: Parts) -> dict[str, Any]:
             column["parts"] = [part for part, _ in encoding.parts]
             column["example"] = encoding.example
         columns.append(column)
-    return {
+    header = {
         "names": list(parts.names),
         "named": parts.named,
         "columns": columns,
@@ -76,6 +84,8 @@ def header_of(parts: Parts) -> dict[str, Any]:
         "sparse": parts.sparse,
         "decimal": parts.decimal,
     }
+    # Left out for "standard", as in files of earlier versions.
+    return header | ({"scaling": "robust"} if parts.scaling == "robust" else {})
 
 
 def tensors_of(parts: Parts) -> dict[str, Array]:
@@ -86,7 +96,12 @@ def tensors_of(parts: Parts) -> dict[str, Array]:
             rows.append(astuple(encoding.statistics))
         elif isinstance(encoding, DateEncoding):
             rows += [astuple(statistics) for _, statistics in encoding.parts if statistics]
-    return {STATISTICS: np.array(rows, np.float64).reshape(len(rows), 5)}
+    tensors = {STATISTICS: np.array(rows, np.float64).reshape(len(rows), 5)}
+    if parts.scaling == "robust":
+        numbers = [each for each in parts.encodings if isinstance(each, NumberEncoding)]
+        scales = [(each.robust.scale, each.robust.tail) for each in numbers if each.robust]
+        tensors[ROBUST] = np.array(scales, np.float64)
+    return tensors
 
 
 def parts_from(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Parts:
@@ -96,20 +111,19 @@ def parts_from(header: Mapping[str, Any], tensors: Mapping[str, Array]) -> Parts
     """
     if not isinstance(header, Mapping):
         raise ModelFileError(f"the encoder is {header!r:.200}; it must be a dict")
-    only_keys(header, ("names", "named", "columns", "dtype", "sparse", "decimal"))
+    only_keys(header, ("names", "named", "columns", "dtype", "sparse", "decimal", "scaling"))
     names = tuple(require_list(header, "names", str))
-    array = require_tensor(tensors, STATISTICS, (None, 5))
-    if array.dtype != np.float64 or not np.isfinite(array).all():
-        raise ModelFileError(f"tensor {STATISTICS!r} must hold finite float64")
-    statistics = iter(array.tolist())
+    statistics = iter(_rows_of(tensors, STATISTICS, 5))
+    robust = _robust_of(header, tensors)
     types, encodings = [], []
     for column in require_list(header, "columns", dict):
         found = _type_from(column, statistics)
         types.append(found)
         if found.used:
-            encodings.append(_encoding_from(found, column, statistics))
-    if next(statistics, None) is not None:
-        raise ModelFileError(f"tensor {STATISTICS!r} has more rows than there are number columns")
+            encodings.append(_encoding_from(found, column, statistics, robust))
+    for name, rows in ((STATISTICS, statistics), (ROBUST, robust)):
+        if rows is not None and next(rows, None) is not None:
+            raise ModelFileError(f"tensor {name!r} has more rows than there are number columns")
     known = [found.name for found in types]
     if len(set(names)) < len(names) or len(set(known)) < len(known) or not set(known) <= set(names):
         raise ModelFileError(
@@ -140,7 +154,7 @@ def _type_from(column: Mapping[str, Any], statistics: Iterator[list[float]]) -> 
         raise ModelFileError(f"a column has {min(counts)} gaps or values; it must be 0 or more")
     found = None
     if kind == "number":
-        found = _next(statistics)
+        found = _statistics(statistics)
     return ColumnType(
         require(column, "name", str),
         kind,
@@ -154,21 +168,60 @@ def _type_from(column: Mapping[str, Any], statistics: Iterator[list[float]]) -> 
     )
 
 
-def _next(statistics: Iterator[list[float]]) -> Statistics:
-    row = next(statistics, None)
+def _rows_of(tensors: Mapping[str, Array], name: str, width: int) -> list[list[float]]:
+    array = require_tensor(tensors, name, (None, width))
+    if array.dtype != np.float64 or not np.isfinite(array).all():
+        raise ModelFileError(f"tensor {name!r} must hold finite float64")
+    rows: list[list[float]] = array.tolist()
+    return rows
+
+
+def _robust_of(
+    header: Mapping[str, Any], tensors: Mapping[str, Array]
+) -> Iterator[list[float]] | None:
+    """Return the robust scales of the number columns; None if these are standardised.
+
+    Files of earlier versions have no key "scaling".
+    """
+    if choose({"scaling": "standard", **header}, "scaling", SCALINGS) == "standard":
+        return None
+    return iter(_rows_of(tensors, ROBUST, 2))
+
+
+def _next(rows: Iterator[list[float]], name: str) -> list[float]:
+    row = next(rows, None)
     if row is None:
-        raise ModelFileError(f"tensor {STATISTICS!r} has too few rows")
-    found = Statistics(*row)
+        raise ModelFileError(f"tensor {name!r} has too few rows")
+    return row
+
+
+def _statistics(rows: Iterator[list[float]]) -> Statistics:
+    found = Statistics(*_next(rows, STATISTICS))
     if not found.scale > 0:
         raise ModelFileError(f"a column has the scale {found.scale!r}; it must be above 0")
     return found
 
 
+def _number_from(found: ColumnType, robust: Iterator[list[float]] | None) -> NumberEncoding:
+    if robust is None or found.statistics is None:
+        return NumberEncoding(found)
+    scale, tail = _next(robust, ROBUST)
+    if not (scale > 0 and tail >= 0):
+        raise ModelFileError(
+            f"a column has the scale {scale!r} and tails of {tail!r}; they must be above 0 and at "
+            "least 0"
+        )
+    return NumberEncoding(found, RobustScale(found.statistics.median, scale, tail))
+
+
 def _encoding_from(
-    found: ColumnType, column: Mapping[str, Any], statistics: Iterator[list[float]]
+    found: ColumnType,
+    column: Mapping[str, Any],
+    statistics: Iterator[list[float]],
+    robust: Iterator[list[float]] | None,
 ) -> Encoding:
     if found.kind == "number":
-        return NumberEncoding(found)
+        return _number_from(found, robust)
     if found.kind == "boolean":
         words = tuple(require_list(column, "words", str))
         if words not in BOOLEANS:
@@ -185,5 +238,5 @@ def _encoding_from(
     parts = require_list(column, "parts", str)
     if parts != [part for part in PARTS if part in parts] or not (parts or found.gaps):
         raise ModelFileError(f"the parts of a date are {parts!r:.200}; allowed are {PARTS}")
-    pairs = [(part, None if part in CIRCLES else _next(statistics)) for part in parts]
+    pairs = [(part, None if part in CIRCLES else _statistics(statistics)) for part in parts]
     return DateEncoding(found, tuple(pairs), require(column, "example", str))

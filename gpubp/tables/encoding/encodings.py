@@ -13,9 +13,10 @@ from gpubp.tables.column import Column, NumberColumn, TextColumn
 from gpubp.tables.column_types.column_type import ColumnType
 from gpubp.tables.column_types.find_type import as_text
 from gpubp.tables.column_types.numbers import LARGEST_INTEGER, decimals_of, read_numbers
-from gpubp.tables.column_types.statistics import Statistics
+from gpubp.tables.column_types.statistics import SortedNumbers, Statistics
 from gpubp.tables.column_types.text_types import BOOLEANS, boolean_pair
-from gpubp.tables.encoding.encoded import Bound, Lookup, OneHot, Standardised
+from gpubp.tables.encoding.encoded import Bound, Lookup, OneHot, Robust, Standardised
+from gpubp.tables.encoding.robust_scale import RobustScale
 from gpubp.tables.encoding.strays import Where, gaps_for, without_infinite
 from gpubp.tables.table import DataError
 
@@ -58,25 +59,36 @@ class Encoding(Protocol):
 
 @dataclass(frozen=True)
 class NumberEncoding:
-    """Standardise numbers; gaps become the median, with an indicator if training had gaps."""
+    """Scale numbers; gaps become the median, with an indicator if training had gaps.
+
+    robust: the scale and the tails; None to standardise.
+    """
 
     type: ColumnType
+    robust: RobustScale | None = None
 
     @classmethod
-    def fit(cls, found: ColumnType) -> NumberEncoding:
-        """Return the encoding; add a remark on the value that replaces gaps, if there are any."""
+    def fit(cls, found: ColumnType, column: Column | None = None) -> NumberEncoding:
+        """Return the encoding; add a remark on the value that replaces gaps, if there are any.
+
+        column: the training rows, for robust scaling; None to standardise.
+        """
         if found.gaps and found.statistics is not None:
             found = found.noted(f"empty cells count as {found.statistics.median:.6g}, the median")
-        return cls(found)
+        if column is None:
+            return cls(found)
+        return cls(found, RobustScale.of(SortedNumbers.of(numbers_in(column, found))))
 
     @property
     def outputs(self) -> tuple[str, ...]:
         name = self.type.name
-        return (name, f"{name} is missing") if self.type.gaps else (name,)
+        tails = [f"{name} tails"] * self._has_tail
+        return (name, *tails, *[f"{name} is missing"] * (self.type.gaps > 0))
 
     @property
     def description(self) -> str:
-        return "standardised" + IF_EMPTY * (self.type.gaps > 0)
+        scaled = "standardised" if self.robust is None else "robust, clipped"
+        return scaled + ", + tails" * self._has_tail + IF_EMPTY * (self.type.gaps > 0)
 
     @property
     def fill(self) -> float:
@@ -87,20 +99,22 @@ class NumberEncoding:
         assert self.type.statistics is not None  # of every number column in use
         return self.type.statistics
 
+    @property
+    def _has_tail(self) -> bool:
+        return self.robust is not None and self.robust.has_tail
+
     def renamed(self, name: str) -> NumberEncoding:
         return replace(self, type=replace(self.type, name=name))
 
     def bind(self, column: Column, where: Where, dtype: DTypeLike) -> Bound:
         if isinstance(column, NumberColumn):
             values = without_infinite(column, self.type.strays, where)
-            return self._standardised(values, where, dtype)
-        numbers = read_numbers(column.values, self.type.decimal)
-        is_stray = np.isin(column.values, self.type.strays)
-        numbers[is_stray] = np.nan  # also for a code such as 007, which can be read as 7
-        wrong = np.isnan(numbers) & ~is_stray
+            return self._bound(values, where, dtype)
+        numbers = _numbers_of_texts(column, self.type)
+        wrong = np.isnan(numbers) & ~np.isin(column.values, self.type.strays)
         gaps_for(column, wrong, where, self._reason(column.values[wrong]))
         used = np.append(np.where(column.counts() > 0, numbers, np.nan), np.nan)
-        bound = self._standardised(used, lambda place: where(_row_of(column, place)), dtype)
+        bound = self._bound(used, lambda place: where(_row_of(column, place)), dtype)
         table = np.empty((len(used), bound.entries), dtype)
         bound.dense(slice(None), table)
         return Lookup(column.codes, table)
@@ -112,6 +126,11 @@ class NumberEncoding:
             sign = {",": "comma", ".": "point"}[self.type.decimal]
             return f"is not a number with a decimal {sign} (--decimal {other} reads it)"
         return "is not a number"
+
+    def _bound(self, values: Array, where: Where, dtype: DTypeLike) -> Bound:
+        if self.robust is not None:
+            return Robust(values, self.robust, self.type.gaps > 0)
+        return self._standardised(values, where, dtype)
 
     def _standardised(self, values: Array, where: Where, dtype: DTypeLike) -> Standardised:
         found = self.statistics
@@ -278,6 +297,25 @@ def _exact_number(text: str) -> Iterator[float]:
     for number in read_numbers([text], "."):
         if abs(number) < LARGEST_INTEGER:
             yield float(number)
+
+
+def numbers_in(column: Column, found: ColumnType) -> Array:
+    """Return the numbers (n,) of a column; NaN for gaps and for cells that count as gaps."""
+    if isinstance(column, TextColumn):
+        numbers: Array = np.append(_numbers_of_texts(column, found), np.nan)[column.codes]
+        return numbers
+    values = column.values
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        return np.where(np.isinf(values), values.dtype.type(np.nan), values)
+    return values
+
+
+def _numbers_of_texts(column: TextColumn, found: ColumnType) -> Array:
+    """Return the distinct texts of a column as numbers; NaN for strays and for other texts."""
+    numbers = read_numbers(column.values, found.decimal)
+    # Strays may be readable, such as the code 007 as 7.
+    numbers[np.isin(column.values, found.strays)] = np.nan
+    return numbers
 
 
 def _row_of(column: TextColumn, code: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from gpubp.tables.encoding.encodings import (
     Encoding,
     NumberEncoding,
 )
+from gpubp.tables.encoding.robust_scale import SCALINGS
 from gpubp.tables.table import Array, DataError, Table, listed
 
 # Below so many rows, min_frequency="auto" is 2, else 5. Measured with two columns of 60 to 1,000
@@ -42,9 +43,12 @@ class ColumnOptions:
     # With two columns of 2,000 categories in 20,000 rows, limits of 127, 255, 511 and 2,000 give R²
     # .568 .588 .603 .605 if categories matter much, and .566 .566 .563 .565 if they matter little.
     max_categories: int = 500
+    scaling: str = "standard"
 
     def __post_init__(self) -> None:
         least, most = self.min_frequency, self.max_categories
+        if self.scaling not in SCALINGS:
+            raise ValueError(f"scaling is {self.scaling!r}; give 'standard' or 'robust'")
         if least != "auto" and not _is_count(least):
             raise ValueError(f"min_frequency is {least!r}; give 'auto' or an integer of 1 or more")
         if not _is_count(most):
@@ -55,6 +59,20 @@ class ColumnOptions:
         if self.min_frequency == "auto":
             return 2 if rows < _MANY_ROWS else 5
         return self.min_frequency
+
+
+def names_given(option: str, value: Any) -> tuple[str, ...]:
+    """Return the names that the user gave for an option; () for None.
+
+    Raises ValueError for anything else than a list of names.
+    """
+    names = () if value is None else value
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ValueError(f"{option} is {value!r}; give a list of column names")
+    names = tuple(names)
+    if not all(isinstance(name, str | int | np.integer) for name in names):
+        raise ValueError(f"{option} is {value!r}; give names as text")
+    return tuple(map(str, names))  # frames may number their columns
 
 
 def _is_count(value: object) -> bool:
@@ -198,7 +216,7 @@ def _encoded(
 
 def _encoding(found: ColumnType, column: Column, options: ColumnOptions, rows: int) -> Encoding:
     if found.kind == "number":
-        return NumberEncoding.fit(found)
+        return NumberEncoding.fit(found, column if options.scaling == "robust" else None)
     if found.kind == "boolean":
         return BooleanEncoding.fit(found, column)
     if found.kind == "date":
