@@ -27,7 +27,8 @@ def gradients_on(
         return "mpi in order"
     if asked == "mpi":
         return "mpi"
-    reason = "NCCL has no fixed order" if in_order else _lacking(backend, communicator)
+    no_order = "it has no fixed order; leave out reproducible"
+    reason = no_order if in_order else _lacking(backend, communicator)
     if reason is None:
         return "nccl"
     if asked == "nccl":

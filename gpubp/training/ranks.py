@@ -35,8 +35,10 @@ _SIGNALS = [
 class Ranks:
     """The other processes, as rank 0 uses them.
 
-    gradients : how gradients are added up: by "nccl", by "mpi", or "auto".
+    others : the ranks except 0.
+    gradients : what is asked to add up gradients: "nccl", "mpi" or "auto".
     reproducible : whether networks have the same bits on 1, 2 and 4 processes.
+    is_in_step : whether the other ranks wait for this one, also after an error; see `in_step`.
     """
 
     def __init__(self, communicator: Single) -> None:
@@ -48,12 +50,15 @@ class Ranks:
         self._turn = threading.Lock()
 
     def gradients_on(self, backend: Backend) -> Gradients:
-        """Return "nccl" or "mpi" for gradients of ``backend``; see `gradient_sums`."""
+        """Return how to add up gradients of ``backend``; see `gradient_sums`.
+
+        Raises BackendUnavailableError if they cannot be added up as asked.
+        """
         communicator, in_order = self.communicator, self.reproducible
         if in_order and communicator.size not in (1, 2, 4):
             raise BackendUnavailableError(
                 f"reproducible training needs 1, 2 or 4 processes, got {communicator.size}; start "
-                "another number, or train without it"
+                "so many, or leave out reproducible"
             )
         return gradients_on(backend, self.gradients, communicator, in_order=in_order)
 
@@ -70,7 +75,9 @@ class Ranks:
         size, by = self.communicator.size, self.gradients_on(backend)
         if size == 1:
             return f"the gradients of {TILES} tiles of each batch are added up in a fixed order"
-        return f"the rows are shared by {size} processes; {by} adds up their gradients"
+        name = "NCCL" if by == "nccl" else "MPI"
+        order = " in a fixed order" if self.reproducible else ""
+        return f"the rows are shared by {size} processes; {name} adds up their gradients{order}"
 
     def send(self, value: Any) -> None:
         """Send ``value`` to all other ranks."""
