@@ -18,7 +18,7 @@ from gpubp.backends.blas_threads import share_cores
 from gpubp.backends.protocol import Backend
 from gpubp.backends.select import BackendUnavailableError
 from gpubp.distributed.communicator import SINGLE, Single
-from gpubp.distributed.gradient_sums import Gradients, gradients_on
+from gpubp.distributed.gradient_sums import Asked, Gradients, gradients_on
 from gpubp.distributed.launcher import connect
 from gpubp.training.row_shards import TILES
 
@@ -38,13 +38,12 @@ class Ranks:
     others : the ranks except 0.
     gradients : what is asked to add up gradients: "nccl", "mpi" or "auto".
     reproducible : whether networks have the same bits on 1, 2 and 4 processes.
-    is_in_step : whether the other ranks wait for this one, also after an error; see `in_step`.
     """
 
     def __init__(self, communicator: Single) -> None:
         self.communicator = communicator
         self.others = range(1, communicator.size)
-        self.gradients: Gradients = "auto"
+        self.gradients: Asked = "auto"
         self.reproducible = False
         self.is_in_step = False
         self._turn = threading.Lock()
@@ -63,11 +62,14 @@ class Ranks:
         return gradients_on(backend, self.gradients, communicator, in_order=in_order)
 
     def can_share(self, rows: int) -> bool:
-        """Return whether there are rows for each process, and for each tile."""
+        """Return whether so many ``rows`` are enough for each process, and for each tile."""
         return rows >= max(self.communicator.size, TILES if self.reproducible else 1)
 
     def threads(self, backend: Backend, threads: int | None) -> int | None:
-        """Return the threads of a training; BLAS has other bits with other numbers of threads."""
+        """Return the threads of a training, for which ``threads`` were asked; None: any.
+
+        BLAS has other bits with other numbers of threads, so reproducible training takes one.
+        """
         return 1 if self.reproducible and backend.engine == "numpy" and not threads else threads
 
     def description(self, backend: Backend) -> str:
@@ -121,7 +123,7 @@ def current_ranks() -> Ranks | None:
 
 
 def measured_by_all(measure: Callable[[Single], T]) -> T:
-    """Return ``measure(communicator)`` of this process; all ranks call it at the same time."""
+    """Return ``measure(communicator)`` of rank 0, which calls this; all ranks measure at once."""
     ranks = current_ranks()
     if ranks is None:
         return measure(SINGLE)

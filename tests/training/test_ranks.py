@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from gpubp.backends.select import BackendUnavailableError, get_backend
 from gpubp.distributed.communicator import SINGLE, Single
 from gpubp.training.ranks import (
     Ranks,
-    _run_main,
     current_ranks,
     measured_by_all,
     ranks_in_use,
@@ -30,13 +28,9 @@ class Recorded(Single):
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, Any]] = []
-        self.aborted: list[int] = []
 
     def send(self, value: Any, rank: int) -> None:
         self.sent.append((rank, value))
-
-    def abort(self, code: int) -> None:
-        self.aborted.append(code)
 
 
 def test_without_a_launcher_main_runs_alone() -> None:
@@ -78,20 +72,6 @@ def test_an_error_within_a_step_is_remembered() -> None:
     with pytest.raises(ZeroDivisionError), ranks.in_step():
         raise ZeroDivisionError
     assert ranks.is_in_step
-
-
-@pytest.mark.parametrize(("result", "code"), [(3, 3), (None, 1)])
-def test_an_error_within_a_step_that_main_catches_ends_all(result: int | None, code: int) -> None:
-    communicator = Recorded()
-    ranks = Ranks(communicator)
-
-    def main() -> int | None:
-        with suppress(ZeroDivisionError), ranks.in_step():
-            raise ZeroDivisionError
-        return result
-
-    _run_main(main, ranks, None)
-    assert communicator.aborted == [code]
 
 
 def test_ctrl_c_takes_effect_after_the_step() -> None:
