@@ -13,8 +13,6 @@ from gpubp.backends.protocol import ALIGNMENT
 from gpubp.kernels.host.compiler import gemm_library
 
 WHOLE_PANELS = 32  # rows of W, of which tiles pack whole panels
-
-
 # Recordings of steps on the same matrices pack them in the same memory, which stays in the cache.
 _rooms: WeakValueDictionary[tuple[object, ...], np.ndarray] = WeakValueDictionary()
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from gpubp.distributed.environment import launched
+
 BACKENDS = ("loky", "dask")
 CONNECT_SECONDS = 20
 
@@ -19,6 +21,12 @@ def check_workers(options: Mapping[str, Any]) -> None:
     from importlib.util import find_spec
 
     backend, scheduler, jobs = options["backend"], options["scheduler"], options["jobs"]
+    if (found := launched()) is not None and (backend, scheduler, jobs) != (None, None, None):
+        launcher, size, _ = found
+        raise click.UsageError(
+            f"{launcher} started {size} processes, which train the trials; leave out --jobs, "
+            "--backend and --scheduler, or start one process"
+        )
     if scheduler is not None and backend == "loky":
         raise click.UsageError(
             "--scheduler is the address of a Dask cluster, but --backend is loky; leave one out"
@@ -33,6 +41,21 @@ def check_workers(options: Mapping[str, Any]) -> None:
             "--backend dask needs distributed, which is not installed; run pip install "
             "'gpubp[dask]', or use --jobs N alone"
         )
+    if scheduler is not None:
+        _check_address(scheduler)
+
+
+def _check_address(scheduler: str) -> None:
+    """Raise UsageError if ``scheduler`` is no address; a Client of Dask would end after 40 s."""
+    from distributed.comm.addressing import get_address_host_port, parse_address, unparse_address
+
+    try:
+        get_address_host_port(unparse_address(*parse_address(scheduler)), strict=True)
+    except ValueError as error:
+        raise click.UsageError(
+            f"--scheduler {scheduler} is not an address ({error}); give the one that dask "
+            "scheduler prints, such as tcp://host:8786"
+        ) from None
 
 
 @contextmanager

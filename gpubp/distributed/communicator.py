@@ -18,7 +18,6 @@ class Single:
     All processes call each operation, except `send` and `receive`, in the same order.
     """
 
-    name = "single"
     rank = local_rank = 0
     size = local_size = 1
 

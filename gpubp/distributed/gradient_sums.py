@@ -9,17 +9,18 @@ from gpubp.backends.select import BackendUnavailableError, device_count
 from gpubp.distributed.communicator import Single
 from gpubp.distributed.mpi import Mpi, MpiInOrder
 
-Gradients = Literal["auto", "nccl", "mpi", "mpi in order"]
+Asked = Literal["auto", "nccl", "mpi"]
+Gradients = Literal["nccl", "mpi", "mpi in order"]
 _nccl: dict[int, Single] = {}  # one per process: a second one would take memory of the GPU
 
 
 def gradients_on(
-    backend: Backend, asked: Gradients, communicator: Single, *, in_order: bool = False
+    backend: Backend, asked: Asked, communicator: Single, *, in_order: bool = False
 ) -> Gradients:
     """Return how to add up gradients of ``backend``; "auto" is NCCL where it works.
 
     NCCL needs CUDA, its library, and for each process of a machine a GPU of its own.
-    in_order : whether to add them up in a fixed order, which only MPI can.
+    in_order : whether to add them up in a fixed order, which only MPI can: "mpi in order".
 
     Raises BackendUnavailableError if ``asked`` is "nccl" and it does not work.
     """
@@ -27,7 +28,8 @@ def gradients_on(
         return "mpi in order"
     if asked == "mpi":
         return "mpi"
-    reason = "NCCL has no fixed order" if in_order else _lacking(backend, communicator)
+    no_order = "it has no fixed order; leave out reproducible"
+    reason = no_order if in_order else _lacking(backend, communicator)
     if reason is None:
         return "nccl"
     if asked == "nccl":
@@ -53,8 +55,11 @@ def _lacking(backend: Backend, communicator: Single) -> str | None:
 
 
 def with_gradients_by(communicator: Single, kind: Gradients) -> Single:
-    """Return ``communicator``, or one that adds up gradients by NCCL; all ranks call it at once."""
-    if not isinstance(communicator, Mpi) or kind in ("auto", "mpi"):
+    """Return a communicator that adds up gradients as ``kind`` says; all ranks call it at once.
+
+    kind : the result of `gradients_on`. One process gets its ``communicator`` back.
+    """
+    if not isinstance(communicator, Mpi) or kind == "mpi":
         return communicator
     if kind == "mpi in order":
         return MpiInOrder(communicator.comm)

@@ -26,8 +26,6 @@ _VALUES = 1  # the tag of pickled values
 class Mpi(Single):
     """The processes of ``comm``, an intracommunicator of mpi4py."""
 
-    name = "mpi"
-
     def __init__(self, comm: Comm) -> None:
         from mpi4py import MPI
 
@@ -102,8 +100,6 @@ class Mpi(Single):
 
 class MpiInOrder(Mpi):
     """Processes whose number is a power of 2; gradients are added up in the order of `fold`."""
-
-    name = "mpi in order"
 
     def _sum_on_host(self, gradient: np.ndarray) -> None:
         other, distance = np.empty_like(gradient), self.size // 2

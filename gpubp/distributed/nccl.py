@@ -17,8 +17,6 @@ class Nccl(Mpi):
     Make it with the GPU as the current device, in all processes at the same time.
     """
 
-    name = "nccl"
-
     def __init__(self, comm: Comm) -> None:
         from cupyx.distributed import init_process_group
 

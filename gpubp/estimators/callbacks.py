@@ -14,6 +14,7 @@ from sklearn.utils import _safe_indexing, indexable
 from gpubp.backends.foreign_arrays import on_host
 from gpubp.estimators.fitted_attributes import set_fitted
 from gpubp.estimators.scoring import Scorer
+from gpubp.logger import LOGGER
 from gpubp.training.fit import Listeners, Snapshot
 from gpubp.training.history import Epoch, OnEpoch
 from gpubp.training.validation import ValidationSet
@@ -148,7 +149,7 @@ def listeners_of(
         return any(stops)
 
     warn = note or partial(warnings.warn, stacklevel=2)
-    return tasks, Listeners(begin, report if called else None, warn)
+    return tasks, Listeners(begin, report if called else None, warn, note or LOGGER.info)
 
 
 def _print(epoch: Epoch) -> None:

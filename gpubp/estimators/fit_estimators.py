@@ -105,8 +105,9 @@ def fit_together(
     others : the number of networks that were trained in an earlier run, but count for the choice of
         the engine, so that engine and results are those of a single run.
 
-    With `joblib.parallel_config`, other processes train the networks, with the same results, except
-    that fits which share a RandomState object each get a generator of their own, seeded by it.
+    With `joblib.parallel_config` or `run_on_ranks`, other processes train the networks, with the
+    same results, except that fits which share a RandomState object each get a generator of their
+    own, seeded by it.
 
     Fits that share a RandomState object draw from it in another order than one after the other. If
     a scorer or a listener of one fit raises, the fits trained with it start over one by one, which

@@ -1,4 +1,4 @@
-"""Networks trained by the workers of the joblib backend that the caller has set."""
+"""Networks trained by other processes: the ranks of an MPI job, or the workers of joblib."""
 
 from __future__ import annotations
 
@@ -38,14 +38,17 @@ OnFailed = Callable[[list[int], Exception], None]
 
 
 class Workers:
-    """The workers of a joblib backend: processes of this machine, or the workers of Dask."""
+    """The workers of a joblib backend: processes of this machine, or the workers of Dask.
+
+    count : the number of tasks that they train at the same time.
+    """
 
     def __init__(self, joblib_backend: Any, count: int) -> None:
         self._client = getattr(joblib_backend, "client", None) if _is_dask(joblib_backend) else None
         self.count = count
 
     def threads(self, given: int | None) -> int | None:
-        """Return the threads of a task. given : those that the caller asked for; None for none."""
+        """Return the threads of a task. given : those that the caller asked for; None: any."""
         given = default_threads() if given is None else given
         if given is None and (self._client is not None or usable_cores() < 2 * self.count):
             return 1
@@ -91,11 +94,10 @@ def _is_dask(joblib_backend: Any) -> bool:
 
 
 def active_workers(note: Note) -> AnyWorkers | None:
-    """Return the ranks of an MPI job, or the workers of `joblib.parallel_config`.
+    """Return the ranks of an MPI job, else the workers of `joblib.parallel_config`, or None.
 
-    None to train in this process.
-
-    Threads of this process do not count as workers, and a task of a worker has none of its own.
+    None: the networks are trained in this process, as with a backend of threads, and within a task
+    of a worker.
     note : called with a message if a Dask cluster has no workers.
     """
     ranks = current_ranks()
@@ -211,7 +213,10 @@ def _train_tasks(
     failed: OnFailed,
     threads: int | None,
 ) -> None:
-    """Train ``tasks``; those that are lost with a worker are sent again."""
+    """Train ``tasks``; those that are lost with a worker are sent again.
+
+    finished, failed : called for each network, and for each task with an error.
+    """
     how = BackendChoice.like(backend), workers.threads(threads)
     losses = 0
     while tasks:
@@ -254,6 +259,8 @@ def _checked(
 def _take(outcome: Outcome, task: PackedTask, finished: OnFinished, failed: OnFailed) -> None:
     """Pass on the networks or the error of a task. Raises KeyboardInterrupt of the worker."""
     if isinstance(outcome, Failure):
+        if isinstance(outcome.error, KeyboardInterrupt):
+            raise outcome.error
         if isinstance(outcome.error, BackendUnavailableError):
             raise _WorkersFail(f"the workers cannot train ({outcome.error})")
         failed(task.places, outcome.error)

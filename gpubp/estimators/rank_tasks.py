@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import sleep
@@ -15,7 +15,7 @@ from typing import Any
 from gpubp.backends.blas_threads import usable_cores
 from gpubp.backends.choice import BackendChoice
 from gpubp.distributed.communicator import Single
-from gpubp.estimators.packed_tasks import Outcome, PackedTask, train_packed
+from gpubp.estimators.packed_tasks import Failure, Outcome, PackedTask, train_packed
 from gpubp.settings import default_threads
 from gpubp.training.ranks import Ranks
 
@@ -37,7 +37,8 @@ class TasksJob:
             number, pickled, needed, new = message
             arrays |= new
             given = [arrays[key] for key in needed]
-            with _interruptible():
+            outcome: Outcome = Failure(KeyboardInterrupt())  # unless it comes within the epochs
+            with suppress(KeyboardInterrupt), _interruptible():
                 outcome = train_packed(choice, self.threads, pickled, *given)
             communicator.send((number, outcome), 0)
 
@@ -55,7 +56,7 @@ def _interruptible() -> Iterator[None]:
 class _Dispatcher:
     """A thread of rank 0 that sends tasks to the other ranks, one at a time, and takes results.
 
-    The outcomes end with None, or with an exception.
+    The queue of outcomes ends with None, or with an exception.
     """
 
     def __init__(self, ranks: Ranks, tasks: Sequence[PackedTask]) -> None:
@@ -63,6 +64,8 @@ class _Dispatcher:
         self._waiting = deque(range(len(tasks)))  # that nobody has begun
         self._outcomes: SimpleQueue[tuple[int, Outcome] | BaseException | None] = SimpleQueue()
         self._has_ended = False
+        # The arrays that each rank has, by their ids: all tasks exist before the first is sent, so
+        # no new array can get the id of one that was freed.
         self._known: dict[int, set[int]] = {rank: set() for rank in ranks.others}
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

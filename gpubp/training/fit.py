@@ -97,11 +97,13 @@ class Listeners:
         until the training ends.
     on_epoch : called after each epoch; returns True to stop.
     note : called with a message for the user if training falls back to a slower way.
+    inform : called with a message that describes the training.
     """
 
     on_start: Callable[[Snapshot], None] | None = None
     on_epoch: OnEpoch | None = None
     note: Callable[[str], None] = _ignore
+    inform: Callable[[str], None] = _ignore
 
 
 def fit(
@@ -151,7 +153,7 @@ def fit(
         with ExitStack() as shared:
             trainer: Trainer
             if ranks is not None and ranks.can_share(data.n_rows):
-                listeners.note(ranks.description(backend))
+                listeners.inform(ranks.description(backend))
                 how = step_settings(recipe, start), recipe.batch_size, threads
                 of = backend, network, loss, data, start.theta
                 trainer = shared.enter_context(trainer_on_ranks(ranks, *of, *how))

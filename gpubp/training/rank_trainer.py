@@ -68,6 +68,7 @@ class RankTrainer(Trainer):
         return loss + 0 * float(self.theta.sum(dtype=np.float64))
 
     def _loss_of_all(self) -> float:
+        """Return the loss; with tiles, it is added up in the same order on 1, 2 and 4 ranks."""
         tiles, penalty = self._sums.read_tiles()
         first, stride = self._shard.first, self._shard.stride
         losses = np.zeros(len(tiles) * stride)
@@ -102,6 +103,7 @@ class RowsJob:
     """The job of another rank: to train on its rows, epoch after epoch.
 
     theta : the initial parameters. batch_size : the rows of a batch of all ranks.
+    choice : the backend of rank 0. settings : of the steps; each rank updates a copy.
     threads, work : see `Backend.in_use`. gradients : see `with_gradients_by`.
     in_tiles : see `ShardedBatches`.
     """
@@ -148,8 +150,9 @@ def trainer_on_ranks(
     batch_size: int,
     threads: int | None,
 ) -> Iterator[Trainer]:
-    """Return a context with the trainer of rank 0, which trains on ``data`` on all ranks.
+    """Return a context with the trainer of rank 0, whose epochs train on ``data`` on all ranks.
 
+    theta : the initial parameters. batch_size : the rows of a batch of all ranks.
     data : in the dtype of ``theta``; each rank gets its rows. threads : see `Backend.in_use`.
     """
     communicator, batch_size = ranks.communicator, min(batch_size, data.n_rows)

@@ -18,7 +18,7 @@ from gpubp.backends.blas_threads import share_cores
 from gpubp.backends.protocol import Backend
 from gpubp.backends.select import BackendUnavailableError
 from gpubp.distributed.communicator import SINGLE, Single
-from gpubp.distributed.gradient_sums import Gradients, gradients_on
+from gpubp.distributed.gradient_sums import Asked, Gradients, gradients_on
 from gpubp.distributed.launcher import connect
 from gpubp.training.row_shards import TILES
 
@@ -35,34 +35,41 @@ _SIGNALS = [
 class Ranks:
     """The other processes, as rank 0 uses them.
 
-    gradients : how gradients are added up: by "nccl", by "mpi", or "auto".
+    others : the ranks except 0.
+    gradients : what is asked to add up gradients: "nccl", "mpi" or "auto".
     reproducible : whether networks have the same bits on 1, 2 and 4 processes.
     """
 
     def __init__(self, communicator: Single) -> None:
         self.communicator = communicator
         self.others = range(1, communicator.size)
-        self.gradients: Gradients = "auto"
+        self.gradients: Asked = "auto"
         self.reproducible = False
         self.is_in_step = False
         self._turn = threading.Lock()
 
     def gradients_on(self, backend: Backend) -> Gradients:
-        """Return "nccl" or "mpi" for gradients of ``backend``; see `gradient_sums`."""
+        """Return how to add up gradients of ``backend``; see `gradient_sums`.
+
+        Raises BackendUnavailableError if they cannot be added up as asked.
+        """
         communicator, in_order = self.communicator, self.reproducible
         if in_order and communicator.size not in (1, 2, 4):
             raise BackendUnavailableError(
                 f"reproducible training needs 1, 2 or 4 processes, got {communicator.size}; start "
-                "another number, or train without it"
+                "so many, or leave out reproducible"
             )
         return gradients_on(backend, self.gradients, communicator, in_order=in_order)
 
     def can_share(self, rows: int) -> bool:
-        """Return whether there are rows for each process, and for each tile."""
+        """Return whether so many ``rows`` are enough for each process, and for each tile."""
         return rows >= max(self.communicator.size, TILES if self.reproducible else 1)
 
     def threads(self, backend: Backend, threads: int | None) -> int | None:
-        """Return the threads of a training; BLAS has other bits with other numbers of threads."""
+        """Return the threads of a training, for which ``threads`` were asked; None: any.
+
+        BLAS has other bits with other numbers of threads, so reproducible training takes one.
+        """
         return 1 if self.reproducible and backend.engine == "numpy" and not threads else threads
 
     def description(self, backend: Backend) -> str:
@@ -70,7 +77,9 @@ class Ranks:
         size, by = self.communicator.size, self.gradients_on(backend)
         if size == 1:
             return f"the gradients of {TILES} tiles of each batch are added up in a fixed order"
-        return f"the rows are shared by {size} processes; {by} adds up their gradients"
+        name = "NCCL" if by == "nccl" else "MPI"
+        order = " in a fixed order" if self.reproducible else ""
+        return f"the rows are shared by {size} processes; {name} adds up their gradients{order}"
 
     def send(self, value: Any) -> None:
         """Send ``value`` to all other ranks."""
@@ -114,7 +123,7 @@ def current_ranks() -> Ranks | None:
 
 
 def measured_by_all(measure: Callable[[Single], T]) -> T:
-    """Return ``measure(communicator)`` of this process; all ranks call it at the same time."""
+    """Return ``measure(communicator)`` of rank 0, which calls this; all ranks measure at once."""
     ranks = current_ranks()
     if ranks is None:
         return measure(SINGLE)

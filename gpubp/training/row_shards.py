@@ -58,12 +58,18 @@ class ShardedBatches(Batches):
     def __init__(
         self, backend: Backend, shard: RowShard, batch_size: int, *, in_tiles: bool = False
     ) -> None:
-        """``in_tiles`` : whether row i is in tile i modulo `TILES`; None for one tile per shard."""
+        """Set the sizes, and copy the rows of ``shard`` to the device.
+
+        batch_size : the rows of a batch in all processes.
+        in_tiles : whether each batch is cut into `TILES` tiles, which the processes share: row i is
+        in tile i modulo `TILES`. False: the rows of each process are one tile.
+        """
         self._shard, n = shard, shard.n_rows
         self._all_tiles = TILES if in_tiles else shard.stride
         self.tiles = self._all_tiles // shard.stride
         self._is_in_tiles = in_tiles
-        largest, batch_size = -(-n // self._all_tiles), min(batch_size, n)
+        largest = -(-n // self._all_tiles)  # rows of a tile
+        batch_size = min(batch_size, n)
         tail = n % batch_size
         self._sizes = _sizes(batch_size, largest, n)
         rooms = self._sizes[-1], _sizes(tail, largest, n)[-1] if tail else 0
@@ -80,7 +86,10 @@ class ShardedBatches(Batches):
 
     @property
     def planned(self) -> Array:
-        """The rows that each step takes, counted among all (steps, room); made at first use."""
+        """The rows that each step takes, numbered among those of all processes.
+
+        (steps, tiles * room) int64 on the device; `plan` fills it from its first use on.
+        """
         if self._planned is None:
             self._planned = self.backend.zeros(self.order.shape, np.int64)
         return self._planned
@@ -97,19 +106,19 @@ class ShardedBatches(Batches):
             yield kind, sum(1 for _ in steps)
 
     def _plan(self, order: np.ndarray | HashedOrder, whole: bool) -> np.ndarray:
+        # ``whole`` is for L-BFGS, which does not train on shards.
         order = hashed_rows(order, self.n_rows) if isinstance(order, HashedOrder) else order
         shard, steps_of_all = self._shard, np.arange(self.n_rows) // self.batch_size
         # The local rows in the order of training, those of a tile of a step one after the other.
         at = np.flatnonzero(order % shard.stride == shard.first)
-        tiles = order[at] % self._all_tiles // shard.stride
-        key = steps_of_all[at] * self.tiles + tiles
+        # The tile of each row, numbered over all steps.
+        tiles = steps_of_all[at] * self.tiles + order[at] % self._all_tiles // shard.stride
         if self.tiles > 1:
-            at = at[np.argsort(key, kind="stable")]
-            tiles = order[at] % self._all_tiles // shard.stride
-            key = steps_of_all[at] * self.tiles + tiles
-        counts = np.bincount(key, minlength=self.steps * self.tiles)
+            by_tile = np.argsort(tiles, kind="stable")
+            at, tiles = at[by_tile], tiles[by_tile]
+        counts = np.bincount(tiles, minlength=self.steps * self.tiles)
         places = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
-        places += tiles * self.room
+        places += tiles % self.tiles * self.room
         if self._is_in_tiles:  # the same sizes in all processes
             of_all = steps_of_all * self._all_tiles + order % self._all_tiles
             counts = np.bincount(of_all, minlength=self.steps * self._all_tiles)
@@ -152,7 +161,7 @@ class ShardedBatches(Batches):
 def _sizes(batch: int, local: int, n: int) -> list[int]:
     """Return the numbers of rows that a step on a batch of ``batch`` of ``n`` rows may compute.
 
-    local : the rows of this process; those in a batch are hypergeometric.
+    local : the rows of a tile in all batches; those in one batch are hypergeometric.
     """
     most = min(batch, local)
     if batch == n:

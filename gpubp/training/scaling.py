@@ -106,7 +106,8 @@ def given_link(name: str, latency: float | None, bandwidth: float | None) -> Lin
         found = replace(found, bandwidth=bandwidth * 1e9)
         texts.append("bandwidth given")
     if len(texts) < 2:
-        texts.append(f"assumed, not measured: {found.text} ({name})")
+        rest = "the rest " if texts else ""
+        texts.append(f"{rest}assumed, not measured: {found.text} ({name})")
     return replace(found, text=", ".join(texts))
 
 

@@ -21,12 +21,12 @@ from gpubp.training.fit import Start, make_trainer
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import Trainer
 
-DATA_BYTES, MOST_STEPS = 1 << 26, 16  # of the rows of an epoch, which has at least two steps
+DATA_BYTES, MOST_STEPS = 1 << 26, 16  # limits of an epoch, which has at least two steps
 BATCH_BYTES = 1 << 28  # of inputs, activations and deltas
 LEAST_EPOCHS, SECONDS = 3, 0.3  # of the measurement of one batch size
-MESSAGES = (8, 1 << 12, 1 << 16, 1 << 20)  # bytes
-Times = list[tuple[int, float]]
+MESSAGES = (8, 1 << 12, 1 << 16, 1 << 20)  # bytes of the allreduces
 MOST_BYTES, MOST_REPEATS, LEAST_REPEATS = 1 << 28, 200, 7  # of the allreduces of one size
+Times = list[tuple[int, float]]  # (rows or bytes, seconds)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def batch_sizes(network: Network, batch: int) -> list[int]:
 
 
 def random_rows(network: Network, batch: int) -> tuple[Loss, TrainingData]:
-    """Return a loss and random rows in float32: of some steps with ``batch`` rows."""
+    """Return a loss, and random rows in float32 for an epoch of steps with ``batch`` rows."""
     rng, width, outputs = np.random.default_rng(0), network.sizes[0], network.sizes[-1]
     steps = min(MOST_STEPS, max(2, DATA_BYTES // (4 * batch * width)))
     X = rng.standard_normal((steps * batch, width), np.float32)
@@ -118,7 +118,7 @@ def measure_steps(backend: Backend, network: Network, batches: Sequence[int]) ->
 def measure_copies(backend: Backend, n_parameters: int) -> float:
     """Return the seconds to copy a gradient from the device to the host and back; 0 on the CPU.
 
-    The host memory is not pinned, so that the copies of a training take no longer.
+    The host memory is not pinned, unlike that of a training, whose copies take no longer.
     """
     if backend.name == "cpu":
         return 0.0

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from gpubp.cli import sweep_workers
@@ -90,6 +91,25 @@ def test_options_that_contradict_each_other(
     run: Run, folder: None, options: tuple[str, ...], message: str
 ) -> None:
     assert message in one_line(run(*ARGS, *options, code=2))
+
+
+@pytest.mark.parametrize("address", ["localhost", "http://host:8786", "tcp://host:port"])
+def test_an_address_of_no_scheduler(run: Run, folder: None, address: str) -> None:
+    pytest.importorskip("distributed", reason="distributed is not installed")
+    message = one_line(run(*ARGS, "--scheduler", address, code=2))
+    assert f"--scheduler {address} is not an address" in message
+    assert "such as tcp://host:8786" in message
+
+
+@pytest.mark.parametrize("options", [{"jobs": 2}, {"backend": "dask"}])
+def test_ranks_of_mpi_are_the_workers(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(sweep_workers, "launched", lambda: ("srun", 4, 0))
+    given: dict[str, Any] = {"jobs": None, "backend": None, "scheduler": None}
+    sweep_workers.check_workers(given)
+    with pytest.raises(click.UsageError, match="srun started 4 processes, which train the trials"):
+        sweep_workers.check_workers(given | options)
 
 
 @pytest.mark.parametrize("options", [("--backend", "dask"), ("--scheduler", "a:1")])

@@ -100,3 +100,5 @@ def test_nccl_that_cannot_be_used_says_why(host_cupy: Machine, mpi: Mpi) -> None
         gradients_on(get_backend("cpu"), "nccl", mpi)
     with pytest.raises(BackendUnavailableError, match="2 processes share 1 GPU"):
         gradients_on(get_backend("cuda"), "nccl", mpi)
+    with pytest.raises(BackendUnavailableError, match="no fixed order; leave out reproducible"):
+        gradients_on(get_backend("cuda"), "nccl", mpi, in_order=True)

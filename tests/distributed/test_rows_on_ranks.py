@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from gpubp import MLPClassifier, run_on_ranks
 from tests.cuda_stand_in.kernels import skip_without_compiler
 from tests.distributed.launching import LONGEST, ROOT, environment, on_ranks
 from tests.distributed.train_networks import REPRODUCIBLE, SETTINGS
@@ -100,6 +101,17 @@ def test_reproducible_sums_differ_from_those_of_one_batch(alone: Path, reproduci
     ):
         assert_allclose(tiles["a0"], one["a0"], atol=1e-9)
         assert not np.array_equal(tiles["a0"], one["a0"])
+
+
+def test_how_rows_are_shared_is_logged_without_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def main() -> None:
+        MLPClassifier((3,), max_iter=500, tol=1.0, random_state=0).fit(np.eye(8), [0, 1] * 4)
+
+    with caplog.at_level("INFO", "gpubp"):
+        run_on_ranks(main, reproducible=True)
+    assert "the gradients of 4 tiles of each batch are added up in a fixed order" in caplog.text
 
 
 def test_reproducible_training_needs_a_power_of_two(tmp_path: Path) -> None:

@@ -49,9 +49,10 @@ def test_ctrl_c_ends_a_search_soon(tmp_path: Path) -> None:
         began = time.perf_counter()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    assert time.perf_counter() - began < 20
-    assert "Traceback" not in err or "no candidate" in err
-    assert out.strip() in ("interrupt", "")
+    assert time.perf_counter() - began < 40
+    assert "rank 1: " not in err  # it does not end the job
+    # Whether a candidate has finished decides between the two.
+    assert "interrupt\n" in out or err.rstrip().endswith("KeyboardInterrupt")
 
 
 def test_a_sweep_is_written_once(tmp_path: Path) -> None:

@@ -12,7 +12,13 @@ import pytest
 from gpubp import run_on_ranks
 from gpubp.backends.select import BackendUnavailableError, get_backend
 from gpubp.distributed.communicator import SINGLE, Single
-from gpubp.training.ranks import Ranks, current_ranks, measured_by_all, ranks_in_use, signals_later
+from gpubp.training.ranks import (
+    Ranks,
+    current_ranks,
+    measured_by_all,
+    ranks_in_use,
+    signals_later,
+)
 
 
 class Recorded(Single):
@@ -22,7 +28,6 @@ class Recorded(Single):
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, Any]] = []
-        self.aborted: int | None = None
 
     def send(self, value: Any, rank: int) -> None:
         self.sent.append((rank, value))
@@ -111,6 +116,9 @@ def test_rows_are_shared_if_there_are_enough() -> None:
 def test_reproducible_sums_need_a_number_of_processes() -> None:
     ranks = Ranks(Recorded())
     assert ranks.gradients_on(get_backend("cpu")) == "mpi"
+    assert ranks.description(get_backend("cpu")).endswith(
+        "3 processes; MPI adds up their gradients"
+    )
     ranks.reproducible = True
     with pytest.raises(BackendUnavailableError, match="1, 2 or 4 processes, got 3"):
         ranks.gradients_on(get_backend("cpu"))

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from gpubp.backends.protocol import Backend
 from gpubp.training.batches import Batches, HashedOrder
 from gpubp.training.data import CsrData, TrainingData
-from gpubp.training.row_shards import ShardedBatches, shard_of
+from gpubp.training.row_shards import TILES, ShardedBatches, shard_of
 
 WIDTH = 3
 
@@ -37,9 +37,7 @@ def steps_of(backend: Backend, batches: Batches) -> list[dict[int, float]]:
             gathered = batches.gather(X, batches.targets(rows))
             X, Y = (backend.to_numpy(each) for each in gathered)
             of = int(batches.rows_by_step[len(found)])
-            shares = np.broadcast_to(
-                backend.to_numpy(np.asarray(0)) + _share(backend, batches, rows, of), rows
-            )
+            shares = np.broadcast_to(_share(backend, batches, rows, of), rows)
             assert_array_equal(X[:, 0], Y)
             assert_array_equal(X[:, 2], 0.5 * X[:, 0])
             found.append({int(y): float(s) for y, s in zip(Y, shares, strict=True) if s})
@@ -78,6 +76,26 @@ def test_shards_are_the_batches_of_one_process(
             step.update(part)
     for step, all_rows in zip(found, wanted, strict=True):
         assert step == pytest.approx(all_rows)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_tiles_have_the_same_rows_in_all_processes(backend: Backend, size: int) -> None:
+    n, batch = 41, 12
+    order = np.random.RandomState(0).permutation(n)
+    data, tiles_of_steps = data_of(n, weighted=False), [set[tuple[int, ...]]() for _ in range(4)]
+    for rank in range(size):
+        batches = ShardedBatches(backend, shard_of(data, rank, size), batch, in_tiles=True)
+        assert batches.tiles == TILES // size
+        on_device = batches.planned
+        batches.plan(order)
+        planned = backend.to_numpy(on_device).reshape(4, batches.tiles, batches.room)
+        shares = backend.to_numpy(batches._shares).reshape(planned.shape)
+        for step, tiles in enumerate(tiles_of_steps):
+            for rows, share in zip(planned[step], shares[step], strict=True):
+                tiles.add(tuple(rows[share > 0].tolist()))
+    for step, tiles in enumerate(tiles_of_steps):
+        rows = order[step * batch :][:batch]
+        assert tiles == {tuple(rows[rows % TILES == tile].tolist()) for tile in range(TILES)}
 
 
 def test_sparse_rows(backend: Backend) -> None:

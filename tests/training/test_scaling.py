@@ -137,6 +137,6 @@ def test_links_say_where_their_numbers_come_from() -> None:
     assert given_link("nvlink", None, None).text.startswith("assumed, not measured: NVLink")
     link = given_link("ethernet", 5, None)
     assert (link.latency, link.bandwidth) == (pytest.approx(5e-6), LINKS["ethernet"].bandwidth)
-    assert link.text.startswith("latency given, assumed, not measured: 25 Gbit/s")
+    assert link.text.startswith("latency given, the rest assumed, not measured: 25 Gbit/s")
     both = given_link("ethernet", 5, 2)
     assert (both.bandwidth, both.text) == (2e9, "latency given, bandwidth given")
