@@ -10,6 +10,10 @@ import numpy as np
 from gpubp.backends.protocol import Array, Backend
 
 
+class Ended(BaseException):
+    """Rank 0 has ended; `receive` raises it when rank 0 has sent it."""
+
+
 class Single:
     """A training in one process; the base class of communicators between several.
 

@@ -6,7 +6,6 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import sleep
@@ -17,7 +16,7 @@ from gpubp.backends.choice import BackendChoice
 from gpubp.distributed.communicator import Single
 from gpubp.estimators.packed_tasks import Outcome, PackedTask, train_packed
 from gpubp.settings import default_threads
-from gpubp.training.ranks import Ranks
+from gpubp.training.ranks import Ranks, handlers, signals_later
 
 PAUSE = 1e-3  # seconds between two looks for results
 
@@ -37,19 +36,9 @@ class TasksJob:
             number, pickled, needed, new = message
             arrays |= new
             given = [arrays[key] for key in needed]
-            with _interruptible():
+            with handlers(signal.default_int_handler):  # mpiexec sends Ctrl-C to all ranks
                 outcome = train_packed(choice, self.threads, pickled, *given)
             communicator.send((number, outcome), 0)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Return a context in which Ctrl-C, which mpiexec sends to all ranks, ends a training."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _Dispatcher:
@@ -119,7 +108,8 @@ class _Dispatcher:
     def stop(self) -> None:
         """Begin no further task, and wait for those that have begun."""
         self._waiting.clear()
-        self._thread.join()
+        with signals_later():
+            self._thread.join()
 
 
 def rank_results(
@@ -140,7 +130,6 @@ def rank_results(
             yield from dispatcher.results(wait=True)
         finally:
             dispatcher.stop()
-            ranks.send(None)
 
 
 class RankWorkers:
