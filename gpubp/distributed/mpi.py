@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -98,11 +99,14 @@ class Mpi(Single):
     def barrier(self) -> None:
         self.comm.Barrier()
 
-    def abort(self, code: int) -> None:
+    def abort(self, code: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # the disk may be full, or the stream closed
                 stream.flush()
-        self.comm.Abort(code)
+        try:
+            self.comm.Abort(code)
+        finally:  # it may return before mpiexec ends this process, which must not go on
+            os._exit(code)
 
 
 class MpiInOrder(Mpi):

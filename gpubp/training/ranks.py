@@ -13,7 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from gpubp.backends.blas_threads import share_cores
 from gpubp.backends.protocol import Backend
@@ -99,7 +99,7 @@ class Ranks:
         except BaseException as error:
             self.abort(error)
 
-    def abort(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> NoReturn:
         """Print ``error`` and end all processes at once."""
         self.communicator.abort(_reported(error, self._report))
 
@@ -213,10 +213,11 @@ def _reproducible(ranks: Ranks, also: bool) -> Iterator[None]:
 def _reported(error: BaseException, report: Report | None, where: str = "") -> int:
     """Print ``error``, and ``where`` it was; return the exit code."""
     with suppress(Exception):  # nothing can be printed; the processes have to end all the same
-        sys.stderr.write(where)
         if report is not None:
+            sys.stderr.write(where)
             return report(error)
-        traceback.print_exception(error)
+        # At once, since the error of another rank may end this process at any time.
+        sys.stderr.write(where + "".join(traceback.format_exception(error)))
     return 1
 
 
