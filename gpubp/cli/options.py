@@ -17,7 +17,6 @@ import click
 from click.core import ParameterSource
 
 from gpubp.cli.output_files import is_stdout
-from gpubp.distributed.environment import launched
 from gpubp.settings import MOST_THREADS, is_device_name
 
 MOST_UNITS = 1_000_000  # per layer; the weights of such a layer do not fit in memory anyway
@@ -257,12 +256,14 @@ def ranks_options(command: F) -> F:
 
 
 def _choose_gradients(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    if launched() is not None:
-        from gpubp.training.ranks import current_ranks
+    is_given = ctx.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE
+    if value == "auto" and not is_given:
+        return
+    from gpubp.training.ranks import current_ranks
 
-        if (ranks := current_ranks()) is not None:
-            ranks.gradients = value
-    elif ctx.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE:
+    if (ranks := current_ranks()) is not None and ranks.others:
+        ranks.gradients = value
+    elif is_given:
         raise click.BadParameter(
             "needs several processes; start them by 'mpiexec -n 4 gpubp train ...', or leave "
             "--comm out",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from gpubp.backends.protocol import Array, Backend
+
+
+class Ended(BaseException):
+    """Rank 0 has ended; `receive` raises it when rank 0 has sent it."""
 
 
 class Single:
@@ -49,7 +53,7 @@ class Single:
     def barrier(self) -> None:
         """Wait until all processes are here."""
 
-    def abort(self, code: int) -> None:
+    def abort(self, code: int) -> NoReturn:
         """End all processes at once with the exit code ``code``."""
         raise SystemExit(code)
 

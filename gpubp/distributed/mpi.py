@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from gpubp.backends.protocol import Array, Backend
-from gpubp.distributed.communicator import Single
+from gpubp.distributed.communicator import Ended, Single
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
@@ -84,7 +86,10 @@ class Mpi(Single):
         arrays = [np.empty(size, np.uint8) for size in sizes]
         for array in arrays:
             self.comm.Recv([array, self._mpi.BYTE], rank, tag=_VALUES)
-        return pickle.loads(data, buffers=arrays)
+        value = pickle.loads(data, buffers=arrays)
+        if isinstance(value, Ended):
+            raise value
+        return value
 
     def senders(self, ranks: Sequence[int]) -> list[int]:
         return [rank for rank in ranks if self.comm.Iprobe(source=rank, tag=_VALUES)]
@@ -92,10 +97,14 @@ class Mpi(Single):
     def barrier(self) -> None:
         self.comm.Barrier()
 
-    def abort(self, code: int) -> None:
+    def abort(self, code: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        self.comm.Abort(code)
+            with suppress(Exception):  # the disk may be full, or the stream closed
+                stream.flush()
+        try:
+            self.comm.Abort(code)
+        finally:  # it may return before mpiexec ends this process, which must not go on
+            os._exit(code)
 
 
 class MpiInOrder(Mpi):

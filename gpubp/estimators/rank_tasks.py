@@ -6,7 +6,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import sleep
@@ -17,7 +17,7 @@ from gpubp.backends.choice import BackendChoice
 from gpubp.distributed.communicator import Single
 from gpubp.estimators.packed_tasks import Failure, Outcome, PackedTask, train_packed
 from gpubp.settings import default_threads
-from gpubp.training.ranks import Ranks
+from gpubp.training.ranks import Ranks, handlers, signals_later
 
 PAUSE = 1e-3  # seconds between two looks for results
 
@@ -38,19 +38,10 @@ class TasksJob:
             arrays |= new
             given = [arrays[key] for key in needed]
             outcome: Outcome = Failure(KeyboardInterrupt())  # unless it comes within the epochs
-            with suppress(KeyboardInterrupt), _interruptible():
+            # mpiexec sends Ctrl-C to all ranks.
+            with suppress(KeyboardInterrupt), handlers(signal.default_int_handler):
                 outcome = train_packed(choice, self.threads, pickled, *given)
             communicator.send((number, outcome), 0)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Return a context in which Ctrl-C, which mpiexec sends to all ranks, ends a training."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _Dispatcher:
@@ -122,7 +113,8 @@ class _Dispatcher:
     def stop(self) -> None:
         """Begin no further task, and wait for those that have begun."""
         self._waiting.clear()
-        self._thread.join()
+        with signals_later():
+            self._thread.join()
 
 
 def rank_results(
@@ -143,7 +135,6 @@ def rank_results(
             yield from dispatcher.results(wait=True)
         finally:
             dispatcher.stop()
-            ranks.send(None)
 
 
 class RankWorkers:

@@ -19,7 +19,7 @@ from gpubp.distributed.gradient_sums import Gradients, with_gradients_by
 from gpubp.training.batches import HashedOrder
 from gpubp.training.data import TrainingData
 from gpubp.training.epoch_plan import StepSettings
-from gpubp.training.ranks import Ranks
+from gpubp.training.ranks import Ranks, signals_later
 from gpubp.training.row_shards import RowShard, ShardedBatches, shard_of
 from gpubp.training.trainer import Trainer, fold
 
@@ -120,8 +120,9 @@ class RowsJob:
     in_tiles: bool
 
     def __call__(self, communicator: Single) -> None:
-        """Train on the rows that rank 0 sends."""
-        shard = communicator.receive()
+        """Train on the rows that rank 0 sends, until it sends None."""
+        if (shard := communicator.receive()) is None:
+            return
         backend = self.choice.on_rank(communicator.local_rank).backend()
         with backend.in_use(self.threads, self.work), np.errstate(all="ignore"):
             sums = with_gradients_by(communicator, self.gradients)
@@ -161,10 +162,8 @@ def trainer_on_ranks(
     of = network, loss, theta, settings, batch_size, threads, work
     job = RowsJob(BackendChoice.like(backend), *of, kind, ranks.reproducible)
     with ranks.job(job):
-        try:
+        with signals_later():  # all ranks, or none
             for rank in ranks.others:
                 communicator.send(shard_of(data, rank, communicator.size), rank)
             own, sums = shard_of(data, 0, communicator.size), with_gradients_by(communicator, kind)
-            yield Rank0Trainer(ranks, backend, *job.arguments(own), sums)
-        finally:
-            ranks.send(None)
+        yield Rank0Trainer(ranks, backend, *job.arguments(own), sums)
