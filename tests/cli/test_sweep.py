@@ -65,6 +65,14 @@ def test_a_newcomer(run: Run, space: str) -> None:
     assert "verdict" in run("inspect", "best").out
 
 
+def test_numbers_are_scaled_by_the_option_or_the_space(run: Run, space: str) -> None:
+    run("sweep", "labels.csv", *FAST, "--scaling", "robust", "-o", "best")
+    assert gpubp.load("best").encoder_.encodings_[0].description == "robust, clipped"
+    Path("space.toml").write_text(SPACE + 'scaling = ["robust"]\n')
+    run("sweep", "labels.csv", *FAST, "-o", "best")
+    assert gpubp.load("best").scaling == "robust"
+
+
 def test_the_model_is_that_of_train_with_the_best_parameters(run: Run, space: str) -> None:
     result = run("sweep", "numbers.csv", *FAST, "--json", "--quiet").events[-1]
     best = result["sweep"]["best"]["parameters"]
