@@ -1,6 +1,6 @@
 """`gpubp bench`: compare the speed of gpubp with that of other libraries ("peers").
 
-Its subcommand is in `bench_compare`.
+Its subcommands are in `bench_compare` and `bench_quality`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from gpubp.cli.bench_compare import compare
+from gpubp.cli.bench_quality import quality
 from gpubp.cli.bench_run import begin, check_files, default_path, measure, plan_of, split_listed
 from gpubp.cli.completion import SUITE
 from gpubp.cli.options import THREADS, FiniteRange, WholeRange
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class _Bench(click.Command):
     """A command whose first argument may be the name of a subcommand."""
 
-    commands: ClassVar[dict[str, click.Command]] = {"compare": compare}
+    commands: ClassVar[dict[str, click.Command]] = {"compare": compare, "quality": quality}
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
@@ -39,7 +40,8 @@ class _Bench(click.Command):
 
 @click.command(
     cls=_Bench,
-    epilog="gpubp bench compare OLD.json NEW.json shows which cases changed in speed.",
+    epilog="gpubp bench compare OLD.json NEW.json shows which cases changed in speed; gpubp bench "
+    "quality scores gpubp and other libraries on tables.",
 )
 @click.argument("suite", type=SUITE, default="quick", metavar="[SUITE.toml|NAME]")
 @click.option("-o", "--out", type=OutputPath(), help="Results file, instead of the default one.")
