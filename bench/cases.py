@@ -81,6 +81,11 @@ class Case:
         return self.name, self.peer
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """What decides whether the case can run here: if one case cannot, no such case can."""
+        return self.peer, self.device, self.precision, self.mode
+
+    @property
     def steps(self) -> int:
         """Steps of a fit of all networks or of an epoch, or calls of predict."""
         each = -(-self.rows // self.batch)

@@ -22,7 +22,7 @@ from gpubp.reports.html import STACKED_CSS, element, escape, page
 from gpubp.reports.series import series_key
 from gpubp.reports.tables import chart_numbers, scroll_box
 
-_CSS = """
+PAGE_CSS = """
 .figures { display: grid; gap: 24px; margin: 16px 0 24px; align-items: start; }
 figure { background: var(--panel); border: 1px solid var(--line); border-radius: 8px;
   padding: 12px; max-width: 480px; min-width: 0; }
@@ -74,7 +74,7 @@ def bench_page(part: Part) -> str:
         element("div", lines, class_="quiet"),
         element("div", columns, class_="columns"),
     ]
-    return page(title, "\n".join(body), _CSS + STACKED_CSS + CHART_CSS)
+    return page(title, "\n".join(body), PAGE_CSS + STACKED_CSS + CHART_CSS)
 
 
 # In the order of the page: the words of a case's name, the rows, the columns.
@@ -145,10 +145,11 @@ def _figures(pairs: _Pairs, baseline: str) -> Iterator[str]:
         title = f"Speed over that of {baseline}"
         note = _note([row for _, row in compared], "Hatched")
         drawing = bars(compared, looks, baseline) + note
-        yield _figure(title, drawing, bars_table(compared, baseline))
+        yield figure(title, drawing, bars_table(compared, baseline))
 
 
-def _figure(title: str, drawing: str, table: str) -> str:
+def figure(title: str, drawing: str, table: str) -> str:
+    """Return a drawing with its title and, closed, the table of its numbers."""
     caption = element("figcaption", escape(title))
     return element("figure", caption + drawing + chart_numbers(title, [table]))
 
@@ -173,7 +174,7 @@ def _growth(vary: str, title: str, pairs: _Pairs) -> str:
     note = _note([row for _, row in pairs], "Hollow")
     drawing = chart(series, _NAMES[vary], y_name) + legend + note
     table = chart_table(series, _NAMES[vary], y_name)
-    return _figure(f"{y_name} over {_NAMES[vary]}: {title}", drawing, table)
+    return figure(f"{y_name} over {_NAMES[vary]}: {title}", drawing, table)
 
 
 def _who(case: Case) -> str:

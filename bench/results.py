@@ -49,6 +49,7 @@ class Row:
     losses : mean loss of the first epochs before timing, or of the first and last epoch of a fit.
     figures : other numbers, by names that contain the unit.
     rounds : seconds of one fit in each round; () if it was not measured in rounds.
+    by_round : other numbers of each round by name, such as scores on test rows.
     not_compared : why the row has no ratio to another row; "" if it has one or needs none.
     notes : short texts by name, such as the versions of libraries.
     log : the end of the libraries' log.
@@ -68,6 +69,7 @@ class Row:
     not_compared: str = ""
     notes: dict[str, str] = field(default_factory=dict)
     log: str = ""
+    by_round: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,9 @@ def _row(values: dict[str, Any]) -> Row:
     timing = values["timing"] and Timing(**values["timing"])
     losses = tuple(_number(loss) for loss in values["losses"])
     figures = {name: _number(value) for name, value in values["figures"].items()}
-    more = {"timing": timing, "losses": losses, "figures": figures}
+    by_round = values.get("by_round", {})
+    by_round = {name: tuple(map(_number, numbers)) for name, numbers in by_round.items()}
+    more = {"timing": timing, "losses": losses, "figures": figures, "by_round": by_round}
     return Row(**values | more | {"rounds": tuple(values.get("rounds", ()))})
 
 

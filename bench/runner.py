@@ -107,7 +107,7 @@ class Run:
     def is_begun(self) -> bool:
         """Return whether the file has an unfinished run of this plan."""
         try:
-            return 0 < Run(self._plan, self._path).resume() < self._total()
+            return 0 < type(self)(self._plan, self._path).resume() < self._total()
         except ResumeError:
             return False
 
@@ -116,7 +116,7 @@ class Run:
         total = self._total()
         for number, case in self._open():
             begun = monotonic()
-            row = self._measured(case)
+            row = self._measured(case, number)
             self._spent.setdefault(case.key, []).append(monotonic() - begun)
             self._rows[case.key] = _merged(self._rows.get(case.key), row, number)
             part = self.part()
@@ -127,20 +127,27 @@ class Run:
 
     def part(self) -> Part:
         """Return the results so far."""
-        plan, suite = self._plan, self._plan.suite
-        rows = with_figures(suite.cases, self._rows, suite.baseline, plan.ceilings)
-        seconds = self._before + monotonic() - self._begun
-        return Part(self._machine, self._started, seconds, tuple(rows), plan.settings)
+        seconds, rows = self._before + monotonic() - self._begun, tuple(self._with_figures())
+        return Part(self._machine, self._started, seconds, rows, self._plan.settings)
 
-    def _measured(self, case: Case) -> Row:
-        where = case.peer, case.device, case.precision, case.mode
+    def _with_figures(self) -> list[Row]:
+        """Return the rows so far in the order of the cases, with figures that follow from them."""
+        suite = self._plan.suite
+        return with_figures(suite.cases, self._rows, suite.baseline, self._plan.ceilings)
+
+    def _command(self, case: Case, number: int) -> list[str]:
+        """Return the command whose process measures ``case`` in round ``number``."""
+        return [*CHILD, case.to_json(), str(self._plan.threads)]
+
+    def _measured(self, case: Case, number: int) -> Row:
+        where = case.needs
         if where in self._unavailable:
             return Row(case.name, case.peer, "skipped", self._unavailable[where])
         name, left = f"{case.peer}/{case.name}", self._plan.until - monotonic()
         if left <= 0:
             return named_row(name, "failed", NO_TIME)
         row = isolated_row(
-            [*CHILD, case.to_json(), str(self._plan.threads)],
+            self._command(case, number),
             name,
             seconds=min(self._plan.suite.timeout, left),
             environment=environment(self._plan.threads, self._plan.keep_env),
@@ -174,11 +181,13 @@ def _merged(old: Row | None, new: Row, number: int) -> Row:
     if old is None:
         return replace(new, figures=new.figures | {"disturbed_rounds": disturbed})
     figures = dict(new.figures)
-    for name, better in (("peak_bytes", max), ("other_cores", max), ("bytes_us", min)):
+    largest = ("peak_bytes", "predict_peak_bytes", "other_cores")
+    for name, better in (*((name, max) for name in largest), ("bytes_us", min)):
         if name in figures:
             figures[name] = better(old.figures[name], figures[name])
     figures["disturbed_rounds"] = old.figures["disturbed_rounds"] + disturbed
-    return replace(new, figures=figures, rounds=old.rounds + new.rounds)
+    by_round = {name: old.by_round.get(name, ()) + of for name, of in new.by_round.items()}
+    return replace(new, figures=figures, rounds=old.rounds + new.rounds, by_round=by_round)
 
 
 def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:

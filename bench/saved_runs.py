@@ -57,9 +57,10 @@ def keep_measured(path: Path, suite: str) -> Path | None:
     return kept
 
 
-def is_run(part: Part) -> bool:
-    """Return whether a part is the run of a suite; else it is from `gpubp.bench.gpu`."""
-    return isinstance(part.settings, dict) and "suite" in part.settings
+def is_run(part: Part, kind: str = "speed") -> bool:
+    """Return whether a part is the run of a suite of ``kind``; else it may be of `bench.gpu`."""
+    settings = part.settings if isinstance(part.settings, dict) else {}
+    return "suite" in settings and settings["suite"].get("kind", "speed") == kind
 
 
 def _check(part: Part) -> None:

@@ -29,6 +29,7 @@ class Suite:
     """The cases of a suite, and the settings of the measurement.
 
     timeout : time limit of a process in seconds. baseline : the peer of the ratios.
+    kind : "speed", or "quality" for the scores of `gpubp.bench.quality`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Suite:
     rounds: int = 5
     timeout: float = 120.0
     baseline: str = BASELINE
+    kind: str = "speed"
 
 
 class _Rule(NamedTuple):

@@ -18,7 +18,7 @@ COMMANDS = {
     "inspect": "Show the contents of a model file.",
     "explain": "Show every number of one step of backpropagation.",
     "search": "Compare simple weight searches with backpropagation.",
-    "bench": "Compare the speed of gpubp and other libraries.",
+    "bench": "Compare the speed and the scores of gpubp and other libraries.",
     "doctor": "Show the devices and libraries found, and what is missing.",
     "cache": "Show or empty the cache of compiled steps.",
 }

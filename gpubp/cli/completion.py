@@ -58,7 +58,7 @@ def _examples() -> Sequence[str]:
 def _suites() -> Sequence[str]:
     from gpubp.bench.suite import suite_names
 
-    return [*suite_names(), "compare"]
+    return [*suite_names(), "compare", "quality"]
 
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".gz", ".zst", ".npz", ".npy")

@@ -1,7 +1,7 @@
 """Default hyperparameters for a table, chosen by its size.
 
-bench/NOTES.md, "The recipe for tables", has the alternatives that were measured; bench/quality.py
-compares the recipe with scikit-learn's MLP.
+bench/NOTES.md, "The recipe for tables", has the alternatives that were measured; `gpubp bench
+quality` compares the recipe with other libraries.
 """
 
 from __future__ import annotations

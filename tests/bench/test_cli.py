@@ -160,7 +160,7 @@ def test_the_folder_of_results_that_cannot_be_made(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("file").touch()
-    monkeypatch.setattr("gpubp.cli.bench.FOLDER", Path("file/results"))
+    monkeypatch.setattr("gpubp.cli.bench_run.FOLDER", Path("file/results"))
     bench("s.toml", code=1)
     assert "Not a directory; check the folder and the disk or choose" in capsys.readouterr().err
 

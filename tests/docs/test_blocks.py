@@ -20,6 +20,7 @@ from gpubp.__main__ import main
 from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.optimizers import SOLVERS
 from gpubp.bench.peers import PEERS
+from gpubp.bench.quality_peers import PEERS as QUALITY_PEERS
 from gpubp.cli import gpubp
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.training.schedules import SCHEDULES
@@ -31,7 +32,9 @@ OPTIONAL = {
     *("cupy", "distributed", "onnx", "onnxruntime", "optuna", "pandas", "polars", "skl2onnx"),
     "sklearn.callback",
 }
-TABLES: tuple[dict[str, Any], ...] = (ACTIVATIONS, LOSSES, PEERS, SCHEDULES, SOLVERS)
+TABLES: tuple[dict[str, Any], ...] = (
+    *(ACTIVATIONS, LOSSES, PEERS, QUALITY_PEERS, SCHEDULES, SOLVERS),
+)
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
@@ -115,6 +118,8 @@ def test_commands_have_the_options_that_they_are_shown_with(page: Path) -> None:
             if found is None:  # `gpubp bench SUITE` is no group to a reader
                 break
             command, words = found, words[1:]
+        if words:  # `gpubp bench quality`
+            command = getattr(command, "commands", {}).get(words[0], command)
         known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
         used = {word.partition("=")[0] for word in words if re.match("--?[a-zA-Z]", word)}
         unknown = used - known - {"-h", "--help"}
