@@ -45,9 +45,9 @@ class PackedTask:
 
 @dataclass(frozen=True)
 class Failure:
-    """The error of a task that could not be trained."""
+    """The error of a task that could not be trained, or its interrupt."""
 
-    error: Exception
+    error: Exception | KeyboardInterrupt
 
 
 Outcome = list[Fitted | None] | Failure

@@ -14,7 +14,7 @@ from typing import Any
 from gpubp.backends.blas_threads import usable_cores
 from gpubp.backends.choice import BackendChoice
 from gpubp.distributed.communicator import Single
-from gpubp.estimators.packed_tasks import Outcome, PackedTask, train_packed
+from gpubp.estimators.packed_tasks import Failure, Outcome, PackedTask, train_packed
 from gpubp.settings import default_threads
 from gpubp.training.ranks import Ranks, handlers, signals_later
 
@@ -36,8 +36,11 @@ class TasksJob:
             number, pickled, needed, new = message
             arrays |= new
             given = [arrays[key] for key in needed]
-            with handlers(signal.default_int_handler):  # mpiexec sends Ctrl-C to all ranks
-                outcome = train_packed(choice, self.threads, pickled, *given)
+            try:
+                with handlers(signal.default_int_handler):  # mpiexec sends Ctrl-C to all ranks
+                    outcome = train_packed(choice, self.threads, pickled, *given)
+            except KeyboardInterrupt as error:  # before or after the training, which catches it
+                outcome = Failure(error)
             communicator.send((number, outcome), 0)
 
 
