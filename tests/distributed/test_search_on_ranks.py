@@ -52,7 +52,7 @@ def test_ctrl_c_ends_a_search_soon(tmp_path: Path) -> None:
     assert time.perf_counter() - began < 20
     # The candidate that fails may be the only one that has ended.
     assert "Traceback" not in err or "no candidate" in err or "fits failed" in err
-    assert out.strip() in ("interrupt", "")
+    assert "interrupt" in out or "Traceback" in err
 
 
 def test_ctrl_c_before_a_rank_trains_is_no_error(tmp_path: Path) -> None:
