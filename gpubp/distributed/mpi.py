@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Waiting in MPI keeps a core busy. A process that waits for a value polls instead: without a pause
 # for the first seconds of SPIN, since an epoch may take less than a millisecond, then with pauses.
 SPIN, SHORTEST_PAUSE, LONGEST_PAUSE = 2e-3, 1e-4, 5e-3
+TELLING = 0.2  # seconds in which mpiexec passes on the last lines; an abort discards the others
 _VALUES = 1  # the tag of pickled values
 
 
@@ -101,6 +102,7 @@ class Mpi(Single):
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # the disk may be full, or the stream closed
                 stream.flush()
+        sleep(TELLING)
         try:
             self.comm.Abort(code)
         finally:  # it may return before mpiexec ends this process, which must not go on

@@ -260,7 +260,7 @@ def _take(outcome: Outcome, task: PackedTask, finished: OnFinished, failed: OnFa
     """Pass on the networks or the error of a task. Raises KeyboardInterrupt of the worker."""
     if isinstance(outcome, Failure):
         if isinstance(outcome.error, KeyboardInterrupt):
-            raise outcome.error
+            raise KeyboardInterrupt
         if isinstance(outcome.error, BackendUnavailableError):
             raise _WorkersFail(f"the workers cannot train ({outcome.error})")
         failed(task.places, outcome.error)

@@ -6,7 +6,6 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from time import sleep
@@ -37,10 +36,11 @@ class TasksJob:
             number, pickled, needed, new = message
             arrays |= new
             given = [arrays[key] for key in needed]
-            outcome: Outcome = Failure(KeyboardInterrupt())  # unless it comes within the epochs
-            # mpiexec sends Ctrl-C to all ranks.
-            with suppress(KeyboardInterrupt), handlers(signal.default_int_handler):
-                outcome = train_packed(choice, self.threads, pickled, *given)
+            try:
+                with handlers(signal.default_int_handler):  # mpiexec sends Ctrl-C to all ranks
+                    outcome = train_packed(choice, self.threads, pickled, *given)
+            except KeyboardInterrupt as error:  # before or after the training, which catches it
+                outcome = Failure(error)
             communicator.send((number, outcome), 0)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import click
@@ -76,6 +78,16 @@ def test_a_scheduler_that_does_not_answer(
     message = one_line(run(*ARGS, "--scheduler", "tcp://127.0.0.1:9", code=1))
     assert "--scheduler tcp://127.0.0.1:9 does not answer" in message
     assert "such as tcp://host:8786" in message
+
+
+@pytest.mark.parametrize("address", ["nonsense", "morse://host:1", "tcp://host"])
+def test_a_wrong_address_is_refused_at_once(run: Run, folder: None, address: str) -> None:
+    pytest.importorskip("distributed", reason="distributed is not installed")
+    began = perf_counter()
+    message = one_line(run(*ARGS, "--scheduler", address, code=1))
+    assert f"--scheduler {address} does not answer" in message
+    gc.collect()  # a client without a connection would wait for 40 s when it is deleted
+    assert perf_counter() - began < 20
 
 
 @pytest.mark.parametrize(

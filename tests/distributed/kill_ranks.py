@@ -35,7 +35,8 @@ def _ranks_of(mpiexec: int) -> dict[int, int]:
             parents.add(int(folder.name))
             for variable in variables:
                 if variable.startswith(b"PMI_RANK="):
-                    found[int(variable[9:])] = int(folder.name)
+                    # Not a child, such as a compiler, which has the variable of its rank.
+                    found.setdefault(int(variable[9:]), int(folder.name))
     return found
 
 

@@ -64,14 +64,23 @@ def test_jobs_of_threads_take_turns() -> None:
     assert began.is_set()
 
 
-def test_an_error_within_a_step_is_remembered() -> None:
-    ranks = Ranks(Recorded())
-    with ranks.in_step():
-        assert ranks.is_in_step
-    assert not ranks.is_in_step
-    with pytest.raises(ZeroDivisionError), ranks.in_step():
+def test_an_error_within_a_step_ends_all(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), Ranks(Recorded()).in_step():
         raise ZeroDivisionError
-    assert ranks.is_in_step
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_ranks_that_train_are_not_for_another_training() -> None:
+    ranks = Ranks(Recorded())
+    with ranks_in_use(ranks):
+        assert current_ranks() is ranks
+        with ranks.job(print):
+            assert current_ranks() is None
+            ranks.reproducible = True
+            alone = current_ranks()
+    assert alone is not None
+    assert alone.reproducible
+    assert not alone.others
 
 
 def test_ctrl_c_takes_effect_after_the_step() -> None:
@@ -85,7 +94,6 @@ def test_ctrl_c_takes_effect_after_the_step() -> None:
     with pytest.raises(KeyboardInterrupt):
         step()
     assert done
-    assert not ranks.is_in_step  # the other ranks do not wait
 
 
 def test_handlers_are_restored() -> None:
@@ -100,7 +108,7 @@ def test_a_measurement_without_ranks_is_of_one_process() -> None:
     ranks = Ranks(Recorded())
     with ranks_in_use(ranks):
         assert measured_by_all(lambda communicator: communicator.size) == 3
-    assert len(ranks.communicator.sent) == 2  # type: ignore[attr-defined]
+    assert [rank for rank, job in ranks.communicator.sent if job] == [1, 2]  # type: ignore[attr-defined]
 
 
 def test_rows_are_shared_if_there_are_enough() -> None:
