@@ -163,7 +163,7 @@ def _of_first(op: Op, networks: int, counter: Array, shifts: dict[Call, _Shift])
         shifts[call] = _Shift(strides, 0)  # it only advances the counter
         return replace(op, call=call)
     if call.elements % networks:
-        raise Unplanned("a step does not go by networks")
+        raise Unplanned("an operation does not compute network by network")
     call.elements //= networks
     shifts[call] = _Shift(strides, call.elements)
     slices = {extent(a): a[0] for a in _arrays(op) if a.ndim > 1 and len(a) == networks}

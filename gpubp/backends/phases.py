@@ -74,7 +74,7 @@ class Phases(NamedTuple):
 
 @dataclass
 class _Batch:
-    """A batch, or a part of one: ops that go by rows, then sums over all rows."""
+    """A batch, or a part of one: ops that compute row by row, then sums over all rows."""
 
     rows: list[Op] = field(default_factory=list)
     sums: list[Product] = field(default_factory=list)
@@ -140,7 +140,7 @@ def _row_tiles(
     """
     products = [op for op in ops if isinstance(op, Product)]
     if not products:
-        raise Unplanned("rows are in no product")
+        raise Unplanned("it has no product of its rows")
     rows = len(products[0].out)
     most = TILE_ROWS * (1 + (max(op.B.size for op in products) >= LARGE))
     tiles: list[list[Piece]] = [[] for _ in range(-(-rows // most))]
@@ -151,7 +151,7 @@ def _row_tiles(
     ] + [pack_call(each) for each in deltas]
     for call in calls:
         if call is None or call.elements % rows:
-            raise Unplanned("a step does not go by rows")
+            raise Unplanned("an operation does not compute row by row")
         per_row = call.elements // rows
         for k, tile in enumerate(tiles):
             begin, end = k * size, min(rows, (k + 1) * size)
@@ -161,7 +161,7 @@ def _row_tiles(
 
 def _rows_product(op: Product, rows: int, packs: list[Packed], networks: int) -> Call:
     if op.transpose_a or len(op.out) != rows:
-        raise Unplanned("a product does not go by rows")
+        raise Unplanned("a product does not compute row by row")
     if op.A.shape[1] > MOST_SUMMED:
         raise Unplanned(f"a layer has more than {MOST_SUMMED:,} inputs")
     key = (op.B.ctypes.data, op.B.shape, op.transpose_b)
@@ -255,7 +255,7 @@ def _add_updates(
     """Add the ops after the gradient: of its elements to its tiles, others alone after a phase."""
     sums = batches[-1].sums
     if rest and not sums:
-        raise Unplanned("a step goes on after the rows")
+        raise Unplanned("an operation follows the rows, but no gradient does")
     tiles, gradients = _tiles_of(sums), [extent(op.out) for op in sums]
     done = [op for batch in batches for op in [*batch.rows, *batch.sums]]
     gradient, updated = None, []
@@ -266,7 +266,7 @@ def _add_updates(
             phases.append(Phase([[] for _ in tiles]))
             written = []
         if flat is None and overlap(op.writes, [extent(each.W) for each in packs]):
-            raise Unplanned("weights are updated by a step that does not go by elements")
+            raise Unplanned("the update of the weights is not elementwise")
         if isinstance(op, HostCall):
             phases[-1].then = op.function
         elif op.call is None:

@@ -283,10 +283,10 @@ def test_an_interrupted_bench_keeps_what_was_there(
     whole = {name: Path(name).read_bytes() for name in names}
     measured, calls = Run._measured, iter([0, 1])
 
-    def interrupted(self: Run, case: Any) -> Any:
+    def interrupted(self: Run, case: Any, number: int) -> Any:
         if next(calls):
             raise KeyboardInterrupt
-        return measured(self, case)
+        return measured(self, case, number)
 
     monkeypatch.setattr(Run, "_measured", interrupted)
     _, err = _run(capsys, command, code=130)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import replace
 from typing import Any
@@ -100,7 +101,7 @@ def test_a_deadline_goes_on_in_another_process(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_deadline_stops_a_training(backend: Backend) -> None:
-    of = member(0, epochs=10**6)
+    of = member(0, epochs=10**6, patience=math.inf)
     of = replace(of, listeners=replace(of.listeners, on_epoch=Deadline(0.05).on_epoch))
     (fitted,) = train_task(BackendChoice.like(backend), [of], 1, is_part=False)
     assert fitted is not None
