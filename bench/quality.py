@@ -40,7 +40,8 @@ class QualityRun(Run):
 
     def __init__(self, plan: Plan, path: Path) -> None:
         super().__init__(plan, path)
-        packages = {source.package for source in (*PEERS.values(), *TABLES.values())}
+        packages = {peer.package for peer in PEERS.values()}
+        packages |= {table.package for table in TABLES.values()}
         found = {
             name: version for name in sorted(packages) if name and (version := installed(name))
         }

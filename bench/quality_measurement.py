@@ -89,7 +89,7 @@ def measure(case: QualityCase, threads: int, seed: int) -> Row:
     by_round = {"predict_seconds": perf_counter() - started}
     figures |= {"predict_peak_bytes": float(memory.above()), "other_cores": load.cores()}
     by_round |= scores(table, getattr(model, "classes_", None), outputs, test)
-    more = {name: (value,) for name, value in by_round.items()}
+    more: dict[str, tuple[float, ...]] = {name: (value,) for name, value in by_round.items()}
     notes = {"metric": table.metric}
     return Row(*case.key, figures=figures, rounds=(seconds,), notes=notes, by_round=more)
 

@@ -15,7 +15,6 @@ from time import monotonic
 from typing import Any
 
 import gpubp
-from gpubp.bench.cases import Case
 from gpubp.bench.isolation import NO_TIME, isolated_row
 from gpubp.bench.machine import KERNEL_VARIABLES, THREAD_VARIABLES, machine
 from gpubp.bench.ratios import with_figures
@@ -135,11 +134,11 @@ class Run:
         suite = self._plan.suite
         return with_figures(suite.cases, self._rows, suite.baseline, self._plan.ceilings)
 
-    def _command(self, case: Case, number: int) -> list[str]:
+    def _command(self, case: Any, number: int) -> list[str]:
         """Return the command whose process measures ``case`` in round ``number``."""
         return [*CHILD, case.to_json(), str(self._plan.threads)]
 
-    def _measured(self, case: Case, number: int) -> Row:
+    def _measured(self, case: Any, number: int) -> Row:
         where = case.needs
         if where in self._unavailable:
             return Row(case.name, case.peer, "skipped", self._unavailable[where])
@@ -156,7 +155,7 @@ class Run:
             self._unavailable[where] = row.reason
         return row
 
-    def _open(self) -> Iterator[tuple[int, Case]]:
+    def _open(self) -> Iterator[tuple[int, Any]]:
         """Yield the round and the case of each missing measurement."""
         for number in range(1, self._plan.suite.rounds + 1):
             for case in self._plan.suite.cases:
@@ -167,7 +166,7 @@ class Run:
     def _total(self) -> int:
         return len(self._plan.suite.cases) * self._plan.suite.rounds
 
-    def _estimate(self, left: list[tuple[int, Case]]) -> float:
+    def _estimate(self, left: list[tuple[int, Any]]) -> float:
         """Estimate the seconds of ``left`` from earlier rounds of the same or of all cases."""
         mean = statistics.fmean(statistics.fmean(times) for times in self._spent.values())
         return sum(statistics.fmean(self._spent.get(case.key, [mean])) for _, case in left)

@@ -28,12 +28,13 @@ class SuiteError(ValueError):
 class Suite:
     """The cases of a suite, and the settings of the measurement.
 
+    cases : each is a `Case`, or a `QualityCase` of the kind "quality".
     timeout : time limit of a process in seconds. baseline : the peer of the ratios.
     kind : "speed", or "quality" for the scores of `gpubp.bench.quality`.
     """
 
     name: str
-    cases: tuple[Case, ...]
+    cases: tuple[Any, ...]
     rounds: int = 5
     timeout: float = 120.0
     baseline: str = BASELINE

@@ -74,7 +74,9 @@ def quality(out: Path | None, resume: bool, dry_run: bool, **options: Any) -> in
 
 
 def _plan(options: dict[str, Any]) -> Plan:
-    from gpubp.bench.quality import PEERS, TABLES, quality_suite
+    from gpubp.bench.quality import quality_suite
+    from gpubp.bench.quality_peers import PEERS
+    from gpubp.bench.quality_tables import TABLES
 
     tables, peers = (
         split_listed(flag, text, list(there)) if text is not None else list(there)
@@ -88,7 +90,7 @@ def _plan(options: dict[str, Any]) -> Plan:
 
 
 def _list(plan: Plan) -> None:
-    from gpubp.bench.quality import TABLES
+    from gpubp.bench.quality_tables import TABLES
 
     cases = plan.suite.cases
     for table in dict.fromkeys(case.table for case in cases):
