@@ -183,7 +183,7 @@ class MLPSearchCV(BaseSearchCV):
             for the splitter of cv; X_val and y_val for early stopping.
 
         Raises KeyboardInterrupt after an interrupt, and TimeoutError after time_limit, if no
-        candidate finished all folds by then.
+        candidate finished all folds by then; KeyboardInterrupt also if those that did all failed.
         """
         check_supported(self.estimator)
         self._warn_of_callbacks()
@@ -257,11 +257,11 @@ class MLPSearchCV(BaseSearchCV):
         return evaluation
 
     def _warn_why_stopped(self, evaluation: Evaluation) -> None:
-        """Warn of candidates that are left out; raise if none is finished."""
+        """Warn of candidates that are left out; raise if none is finished, or all failed."""
         interrupted = evaluation.stopped_by == "interrupt"
+        if interrupted and all(result["fit_error"] for result in evaluation.results):
+            raise KeyboardInterrupt
         if not evaluation.candidates:
-            if interrupted:
-                raise KeyboardInterrupt
             raise TimeoutError(
                 f"no candidate finished its {self.n_splits_} folds within "
                 f"time_limit={self.time_limit!r} seconds; raise time_limit, or lower n_iter, cv or "

@@ -51,8 +51,8 @@ def test_ctrl_c_ends_a_search_soon(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=60)
     assert time.perf_counter() - began < 40
     assert "rank 1: " not in err  # it does not end the job
-    # Which candidates have ended decides between these: none, the one that fails, or others.
-    assert "interrupt\n" in out or "KeyboardInterrupt" in err or "fits failed" in err
+    # Whether a candidate that can be trained has ended decides between these.
+    assert "interrupt\n" in out or "KeyboardInterrupt" in err
 
 
 def test_ctrl_c_before_a_rank_trains_is_no_error(tmp_path: Path) -> None:

@@ -157,6 +157,13 @@ def test_failures_count_as_finished_after_an_interrupt() -> None:
     assert [each["alpha"] for each in search.cv_results_["params"]] == [0.1, -1.0]
 
 
+def test_an_interrupt_after_failures_alone_is_raised() -> None:
+    search = search_that_fails_at(2, KeyboardInterrupt)
+    search.set_params(param_space={"alpha": [-1.0, 0.1]})
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(*classes())
+
+
 def test_an_interrupted_halving_has_the_candidates_of_its_last_iteration() -> None:
     search = search_that_fails_at(17, KeyboardInterrupt)
     search.set_params(sampler="halving", n_iter=6, factor=2, resource="epochs", max_resources=4)
