@@ -117,26 +117,6 @@ class _Dispatcher:
             self._thread.join()
 
 
-def rank_results(
-    ranks: Ranks, choice: BackendChoice, threads: int | None, tasks: Sequence[PackedTask]
-) -> Iterator[tuple[int, Outcome]]:
-    """Yield the index and the outcome of each task when it ends; begin no others when closed.
-
-    Rank 0 trains tasks as the other ranks do.
-    """
-    of_rank_0 = choice.on_rank(ranks.communicator.local_rank)
-    with ranks.job(TasksJob(choice, threads)):
-        dispatcher = _Dispatcher(ranks, tasks)
-        try:
-            while (number := dispatcher.next()) is not None:
-                task = tasks[number]
-                yield number, train_packed(of_rank_0, threads, task.pickled, *task.given)
-                yield from dispatcher.results(wait=False)
-            yield from dispatcher.results(wait=True)
-        finally:
-            dispatcher.stop()
-
-
 class RankWorkers:
     """The ranks of an MPI job as workers; see `population_workers.Workers`."""
 
@@ -152,5 +132,18 @@ class RankWorkers:
     def results(
         self, choice: BackendChoice, threads: int | None, tasks: Sequence[PackedTask]
     ) -> Generator[tuple[int, Outcome], None, None]:
-        """Yield the index and the outcome of each task when it ends; stop the others if closed."""
-        yield from rank_results(self._ranks, choice, threads, tasks)
+        """Yield the index and the outcome of each task when it ends; begin no others if closed.
+
+        Rank 0 trains tasks as the other ranks do.
+        """
+        of_rank_0 = choice.on_rank(self._ranks.communicator.local_rank)
+        with self._ranks.job(TasksJob(choice, threads)):
+            dispatcher = _Dispatcher(self._ranks, tasks)
+            try:
+                while (number := dispatcher.next()) is not None:
+                    task = tasks[number]
+                    yield number, train_packed(of_rank_0, threads, task.pickled, *task.given)
+                    yield from dispatcher.results(wait=False)
+                yield from dispatcher.results(wait=True)
+            finally:
+                dispatcher.stop()
