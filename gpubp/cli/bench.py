@@ -13,7 +13,15 @@ import click
 
 from gpubp.cli.bench_compare import compare
 from gpubp.cli.bench_quality import quality
-from gpubp.cli.bench_run import begin, check_files, default_path, measure, plan_of, split_listed
+from gpubp.cli.bench_run import (
+    begin,
+    check_files,
+    default_path,
+    exit_code,
+    measure,
+    plan_of,
+    split_listed,
+)
 from gpubp.cli.completion import SUITE
 from gpubp.cli.options import THREADS, FiniteRange, WholeRange
 from gpubp.cli.output_files import OutputPath, lines_apart, whole_or_beside, write_output
@@ -81,7 +89,7 @@ def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: 
         _list(plan)
         return 0
     from gpubp.bench.available import check_devices
-    from gpubp.bench.report import heading
+    from gpubp.bench.report import below, heading
     from gpubp.bench.runner import Run
 
     check_devices(plan.suite)
@@ -97,7 +105,8 @@ def bench(suite: str, out: Path | None, resume: bool, dry_run: bool, **options: 
     finished = measure(run, plan)
     part = run.part()
     _write(part, options, finished)
-    return _verdict(part, options["fail_below"], finished)
+    least = options["fail_below"]
+    return exit_code(part, finished, below(part, least) if finished and least is not None else [])
 
 
 def _plan(name: str, options: dict[str, Any]) -> Plan:
@@ -166,24 +175,3 @@ def _write(part: Part, options: dict[str, Any], finished: bool) -> None:
         from gpubp.bench.page import bench_page
 
         write_output(whole_or_beside(html, finished), bench_page(part))
-
-
-def _verdict(part: Part, fail_below: float | None, finished: bool) -> int:
-    """Return the exit code; print the reason on stderr if it is not 0."""
-    from gpubp.bench.report import below
-
-    if not finished:
-        click.secho("Interrupted; continue with --resume.", fg="red", err=True)
-        return 130
-    problems = [f"{row.case}, {row.peer}: {row.reason}" for row in part.rows if _failed(row)]
-    if part.rows and all(row.status == "skipped" for row in part.rows):
-        problems.append(f"nothing was measured: {part.rows[0].reason}")
-    if fail_below is not None:
-        problems += below(part, fail_below)
-    for problem in problems:
-        click.secho(problem, fg="red", err=True)
-    return int(bool(problems))
-
-
-def _failed(row: Any) -> bool:
-    return bool(row.status == "failed")

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.bench_run import begin, check_files, default_path, measure, plan_of, split_listed
+from gpubp.cli.bench_run import (
+    begin,
+    check_files,
+    default_path,
+    exit_code,
+    measure,
+    plan_of,
+    split_listed,
+)
 from gpubp.cli.options import THREADS, FiniteRange, WholeRange
 from gpubp.cli.output_files import OutputPath, lines_apart, whole_or_beside, write_output
 
@@ -70,7 +78,7 @@ def quality(out: Path | None, resume: bool, dry_run: bool, **options: Any) -> in
         click.echo(f"{resumed} measurements are already in the results file", err=True)
     finished = measure(run, plan)
     _write(run.part(), options, finished)
-    return _verdict(run.part(), finished)
+    return exit_code(run.part(), finished)
 
 
 def _plan(options: dict[str, Any]) -> Plan:
@@ -119,14 +127,3 @@ def _write(part: Part, options: dict[str, Any], finished: bool) -> None:
             click.echo(quality_table(part))
     if html is not None:
         write_output(whole_or_beside(html, finished), quality_page(part))
-
-
-def _verdict(part: Part, finished: bool) -> int:
-    """Return the exit code; print the reason on stderr if it is not 0."""
-    if not finished:
-        click.secho("Interrupted; continue with --resume.", fg="red", err=True)
-        return 130
-    failed = [row for row in part.rows if row.status == "failed"]
-    for row in failed:
-        click.secho(f"{row.case}, {row.peer}: {row.reason}", fg="red", err=True)
-    return int(bool(failed))

@@ -16,7 +16,7 @@ from gpubp.cli.output_files import check_output, is_same, refuse_stdout
 from gpubp.cli.signals import signals_as_interrupts
 
 if TYPE_CHECKING:
-    from gpubp.bench.results import Results
+    from gpubp.bench.results import Part, Results
     from gpubp.bench.runner import Plan, Progress, Run
     from gpubp.bench.suite import Suite
 
@@ -142,6 +142,24 @@ def _told() -> Iterator[Any]:
             bar.update(task, completed=progress.done, total=progress.total, description=text)
 
         yield update
+
+
+def exit_code(part: Part, finished: bool, problems: Sequence[str] = ()) -> int:
+    """Return the exit code of a run; print on stderr why it is not 0.
+
+    problems : further reasons than rows that failed.
+    """
+    if not finished:
+        click.secho("Interrupted; continue with --resume.", fg="red", err=True)
+        return 130
+    failed = [row for row in part.rows if row.status == "failed"]
+    found = [f"{row.case}, {row.peer}: {row.reason}" for row in failed]
+    if part.rows and all(row.status == "skipped" for row in part.rows):
+        found.append(f"nothing was measured: {part.rows[0].reason}")
+    found += problems
+    for problem in found:
+        click.secho(problem, fg="red", err=True)
+    return int(bool(found))
 
 
 def results_in(path: Path) -> Results:
