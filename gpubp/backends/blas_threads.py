@@ -17,17 +17,19 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def share_cores(processes: int) -> None:
-    """Let this process use its share of the cores, which ``processes`` processes share.
+def share_of_cores(processes: int) -> int:
+    """Return how many cores each of ``processes`` processes on this machine may use.
 
-    A launcher that gives each process cores of its own has done so already; then fewer cores are
-    usable than there are.
+    If fewer cores are usable than there are, a launcher has given each process cores of its own.
     """
     cores = usable_cores()
-    if cores < (os.cpu_count() or 1):
-        return
+    return cores if cores < (os.cpu_count() or 1) else max(1, cores // processes)
+
+
+def share_cores(processes: int) -> None:
+    """Let BLAS use at most this process's share of the cores, of ``processes`` processes."""
     for library in _libraries():
-        library.set_num_threads(max(1, cores // processes))
+        library.set_num_threads(min(library.get_num_threads(), share_of_cores(processes)))
 
 
 class _Limit(NamedTuple):

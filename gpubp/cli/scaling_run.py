@@ -90,10 +90,10 @@ def _measure(
 
 def _threads(threads: int | None, work: int, ranks_here: int) -> int:
     """Return the threads of one rank: by default its share of the cores."""
-    from gpubp.backends.blas_threads import usable_cores
+    from gpubp.backends.blas_threads import share_of_cores
     from gpubp.backends.numpy_backend import ONE_THREAD_LIMIT
 
     given = threads or default_threads()
     if given is None and work <= ONE_THREAD_LIMIT:
         return 1
-    return given or max(1, usable_cores() // ranks_here)
+    return given or share_of_cores(ranks_here)

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from time import sleep
 from typing import Any
 
-from gpubp.backends.blas_threads import usable_cores
+from gpubp.backends.blas_threads import share_of_cores
 from gpubp.backends.choice import BackendChoice
 from gpubp.distributed.communicator import Single
 from gpubp.estimators.packed_tasks import Failure, Outcome, PackedTask, train_packed
@@ -127,7 +127,7 @@ class RankWorkers:
     def threads(self, given: int | None) -> int | None:
         """Return the threads of a task: those ``given``, else the share of a rank."""
         given = default_threads() if given is None else given
-        return given or max(1, usable_cores() // self._ranks.communicator.local_size)
+        return given or share_of_cores(self._ranks.communicator.local_size)
 
     def results(
         self, choice: BackendChoice, threads: int | None, tasks: Sequence[PackedTask]

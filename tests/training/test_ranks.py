@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from gpubp import run_on_ranks
+from gpubp.backends import blas_threads
+from gpubp.backends.blas_threads import share_cores
 from gpubp.backends.select import BackendUnavailableError, get_backend
 from gpubp.distributed.communicator import SINGLE, Single
 from gpubp.training.ranks import (
@@ -109,6 +111,31 @@ def test_a_measurement_without_ranks_is_of_one_process() -> None:
     with ranks_in_use(ranks):
         assert measured_by_all(lambda communicator: communicator.size) == 3
     assert [rank for rank, job in ranks.communicator.sent if job] == [1, 2]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("usable", "before", "expected"), [(8, 8, 2), (4, 4, 4), (8, 1, 1), (2, 2, 2)]
+)
+def test_a_rank_takes_its_share_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch, usable: int, before: int, expected: int
+) -> None:
+    """Of 8 cores for 4 ranks; a launcher or OPENBLAS_NUM_THREADS may give a rank fewer."""
+
+    class Library:
+        threads = before
+
+        def get_num_threads(self) -> int:
+            return self.threads
+
+        def set_num_threads(self, threads: int) -> None:
+            self.threads = threads
+
+    library = Library()
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(blas_threads, "usable_cores", lambda: usable)
+    monkeypatch.setattr(blas_threads, "_libraries", lambda: [library])
+    share_cores(4)
+    assert library.threads == expected
 
 
 def test_rows_are_shared_if_there_are_enough() -> None:
