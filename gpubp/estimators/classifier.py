@@ -36,8 +36,9 @@ from gpubp.estimators.class_weights import (
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
 from gpubp.estimators.given_weights import binarizer_of
 from gpubp.estimators.hyperparameters import set_parameters
+from gpubp.estimators.known_classes import are_known
 from gpubp.estimators.mlp import BaseMLP
-from gpubp.estimators.network_outputs import mean_and_deviation
+from gpubp.estimators.network_outputs import by_class, mean_and_deviation
 from gpubp.estimators.parameter_docs import documented
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.training.data import TrainingData
@@ -138,7 +139,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return X, y
         self._label_binarizer = self._binarizer
         self.classes_ = self._label_binarizer.classes_
-        if incremental and not self.warm_start and _are_known(y, self.classes_):
+        if incremental and not self.warm_start and are_known(y, self.classes_):
             return X, y
         classes = unique_labels(y)
         if self.warm_start and set(classes) != set(self.classes_):
@@ -236,7 +237,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return int(targets.shape[1]) // (2 if self._by_label else 1)
 
     def _oob_attributes(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        return {"oob_decision_function_": _by_class(outputs)}
+        return {"oob_decision_function_": by_class(outputs)}
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
         # As in scikit-learn, only binary problems are stratified. The strata are booleans, so that
@@ -280,11 +281,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             deviations over the members of an ensemble, of the same shape.
         """
         if not return_std:
-            return _by_class(self._outputs(X))
+            return by_class(self._outputs(X))
         mean, deviation = mean_and_deviation(self, X)
         with device_of(deviation):
             both = deviation if deviation.shape[1] > 1 else deviation.repeat(2, axis=1)
-        return _by_class(mean), both
+        return by_class(mean), both
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return log(predict_proba(X))."""
@@ -325,26 +326,3 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _by_class(outputs: Array) -> Array:
-    """Return the outputs of a network as probabilities by class; one output is that of class 1."""
-    if outputs.shape[1] > 1:
-        return outputs
-    with device_of(outputs):
-        both = outputs.repeat(2, axis=1)
-        both[:, 0] = 1 - both[:, 0]
-    return both
-
-
-def _are_known(y: np.ndarray, classes: np.ndarray) -> bool:
-    """Return True if all of ``y`` are in ``classes``, both integers; False if not or unsure.
-
-    Takes 3 us; `unique_labels` takes 90. Many classes in few rows are left to `unique_labels`,
-    which may warn of them.
-    """
-    if y.ndim != 1 or y.dtype.kind not in "iu" or classes.dtype.kind != y.dtype.kind:
-        return False
-    places = np.minimum(classes.searchsorted(y), len(classes) - 1)
-    few = len(y) <= 20 or 2 * len(classes) <= len(y)
-    return few and bool((classes[places] == y).all())

@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from gpubp.backends.foreign_arrays import empty_on_device_of, is_on_device, sqrt, to_device_of
+from gpubp.backends.foreign_arrays import (
+    device_of,
+    empty_on_device_of,
+    is_on_device,
+    sqrt,
+    to_device_of,
+)
 from gpubp.backends.protocol import Array, Backend
 from gpubp.backprop.network import Network, Parameters
 from gpubp.estimators.check_input import X_CHECKS, check_input
@@ -156,3 +162,13 @@ def member_of(parameters: Parameters, k: int, backend: Backend) -> Parameters:
 
     bs = [None if b is None else own(b) for b in parameters.bs]
     return Parameters([own(W) for W in parameters.Ws], bs, parameters.finite)
+
+
+def by_class(outputs: Array) -> Array:
+    """Return the outputs of a network as probabilities by class; one output is that of class 1."""
+    if outputs.shape[1] > 1:
+        return outputs
+    with device_of(outputs):
+        both = outputs.repeat(2, axis=1)
+        both[:, 0] = 1 - both[:, 0]
+    return both
