@@ -27,7 +27,11 @@ class Elementwise:
         every array is ``raw``, and the size of the first output is a multiple of it.
     host : the same step with a body that is faster on a CPU; None if ``body`` serves both.
     prologue : for the CPU, code before each run of RUN elements; ``first`` is the index of the
-        run's first element. If all outputs are ``raw``, ``i`` is a row of the first output there.
+        run's first element, and a parameter ``z`` that is not raw is ``z_``, an array. If all
+        parameters but numbers are ``raw``, ``i`` is a row of the first output there.
+    sums_rows : of a step that sums over the rows of a batch, the name of its number of the first
+        entry of the flat gradient that it writes, and how many entries each run of RUN elements
+        writes there. A run reads no parameters of the network but those of its entries.
     vectorizes : whether a C++ compiler vectorizes the body (that of ``host`` if there is one).
         Such a body may be compiled for the CPU at every size (see `host.compiler`).
     small : a body that does not vectorize is compiled for the CPU if its largest argument has at
@@ -45,6 +49,7 @@ class Elementwise:
     prologue: str = ""
     vectorizes: bool = False
     small: int = 1024
+    sums_rows: tuple[str, int] | None = None
 
     def on_host(self, **changes: Any) -> Elementwise:
         """Return this step with ``host`` set to a copy of it that has the given ``changes``."""

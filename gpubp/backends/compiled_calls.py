@@ -125,11 +125,10 @@ def prepare(
         for p, argument in zip(declared, arguments, strict=True)
     ]
     pairs = list(zip(declared, arrays, strict=True))
-    if all(p.raw for p in declared if p.written):  # by rows
+    elements = max((a.size for p, a in pairs if not p.raw), default=1)
+    if elements == 1 and all(p.raw for p in declared if p.written):  # by rows
         first = next(a for p, a in pairs if p.written)
         elements = len(first) if first.ndim == 1 else first.size // first.shape[-1]
-    else:
-        elements = max(a.size for p, a in pairs if not p.raw)
     single = tuple(not p.raw and a.size == 1 for p, a in pairs)
     row, columns = sums if bias is None else bias, 0
     if row is not None:

@@ -21,6 +21,7 @@ from gpubp.backends.step_recorder import (
     HostCall,
     Op,
     Product,
+    RowSums,
     Unplanned,
     extent,
     overlap,
@@ -77,7 +78,7 @@ class _Batch:
     """A batch, or a part of one: ops that compute row by row, then sums over all rows."""
 
     rows: list[Op] = field(default_factory=list)
-    sums: list[Product] = field(default_factory=list)
+    sums: list[Product | RowSums] = field(default_factory=list)
 
 
 def cut(ops: list[Op], networks: int = 1) -> Phases:
@@ -92,7 +93,7 @@ def cut(ops: list[Op], networks: int = 1) -> Phases:
     phases: list[Phase] = []
     _check_sums([op for batch in batches for op in batch.sums])
     for batch in batches:
-        Bs = [op.B for op in batch.sums if not is_packed(op.B)]
+        Bs = [op.B for op in batch.sums if isinstance(op, Product) and not is_packed(op.B)]
         deltas = {B.ctypes.data: packed(B, False, networks) for B in Bs}
         phases.append(Phase(_row_tiles(batch.rows, packs, list(deltas.values()), networks)))
         if batch.sums:
@@ -106,13 +107,13 @@ def cut(ops: list[Op], networks: int = 1) -> Phases:
 
 def _split(ops: list[Op]) -> tuple[list[_Batch], list[Op]]:
     """Return the batches, whose rows are independent, and the ops after their last sum."""
-    sums = [op for op in ops if isinstance(op, Product) and _is_sum(op, ops)]
+    sums = [op for op in ops if _is_sum(op, ops)]
     last = ops.index(sums[-1]) + 1 if sums else len(ops)
     if any(isinstance(op, HostCall) for op in ops[:last]):
         raise Unplanned("it calls the host before its gradient is complete")
     batches = [_Batch()]
     for op in ops[:last]:
-        if op in sums and isinstance(op, Product):
+        if op in sums and isinstance(op, Product | RowSums):
             batches[-1].sums.append(op)
             continue
         if any(op.conflicts(done) and _overwrites(op, done) for done in batches[-1].sums):
@@ -121,8 +122,10 @@ def _split(ops: list[Op]) -> tuple[list[_Batch], list[Op]]:
     return [batch for batch in batches if batch.rows], ops[last:]
 
 
-def _is_sum(op: Product, ops: list[Op]) -> bool:
-    """Return whether a product sums over rows: its B is what ops before it wrote row by row."""
+def _is_sum(op: Op, ops: list[Op]) -> bool:
+    """Return whether ``op`` sums over rows: the B of a product is what ops before it wrote."""
+    if not isinstance(op, Product):
+        return isinstance(op, RowSums)
     before = ops[: ops.index(op)]
     return any(overlap([extent(op.B)], other.writes) for other in before)
 
@@ -185,7 +188,7 @@ def _pack_tiles(packs: list[Packed]) -> list[list[Piece]]:
 class _Tile(NamedTuple):
     """Rows of one gradient: of ``op``, from ``begin`` to ``end``."""
 
-    op: Product
+    op: Product | RowSums
     begin: int
     end: int
 
@@ -198,7 +201,7 @@ class _Tile(NamedTuple):
         return int(self.op.out.ctypes.data) + self.begin * int(self.op.out.strides[0])
 
 
-def _tiles_of(sums: list[Product]) -> list[list[_Tile]]:
+def _tiles_of(sums: list[Product | RowSums]) -> list[list[_Tile]]:
     """Return the tiles of gradients: parts of a large one, or several small ones, largest first."""
     total = sum(op.out.size for op in sums)
     most = min(MOST_WEIGHTS, max(LEAST_WEIGHTS, total // TILES))
@@ -221,11 +224,13 @@ def _rows_per_tile(shape: tuple[int, ...], most: int) -> int:
     return -(-even // WHOLE_PANELS) * WHOLE_PANELS if tiles > 1 else rows
 
 
-def _rows_summed(op: Product) -> int:
+def _rows_summed(op: Product | RowSums) -> int:
+    if isinstance(op, RowSums):
+        return op.rows
     return int(op.A.shape[0] if op.transpose_a else op.A.shape[1])
 
 
-def _check_sums(sums: list[Product]) -> None:
+def _check_sums(sums: list[Product | RowSums]) -> None:
     """Raise `Unplanned` if one chain would add too many rows, those of all parts of a batch."""
     summed: dict[int, int] = {}
     for op in sums:
@@ -238,15 +243,26 @@ def _check_sums(sums: list[Product]) -> None:
 
 
 def _sum_tiles(
-    sums: list[Product], tiles: list[list[_Tile]], deltas: dict[int, Packed]
+    sums: list[Product | RowSums], tiles: list[list[_Tile]], deltas: dict[int, Packed]
 ) -> list[list[Piece]]:
-    calls = {}
+    calls: dict[int, tuple[Call, int]] = {}  # and its elements in a row of the gradient
     for op in sums:
+        if isinstance(op, RowSums):
+            assert op.call is not None  # compiled before the step is cut
+            calls[id(op)] = op.call, RUN
+            continue
         if op.transpose_b or not (op.transpose_a or len(op.A) == 1):
             raise Unplanned("a product sums over neither rows nor inputs")
         delta = deltas.get(op.B.ctypes.data)
-        calls[id(op)] = sums_call(op.A, op.B, delta and delta.room, op.out, op.accumulate)
-    return [[Piece(calls[id(t.op)], t.begin, t.end) for t in tile] for tile in tiles]
+        calls[id(op)] = sums_call(op.A, op.B, delta and delta.room, op.out, op.accumulate), 1
+    return [
+        [
+            Piece(call, t.begin * elements, t.end * elements)
+            for t in tile
+            for call, elements in [calls[id(t.op)]]
+        ]
+        for tile in tiles
+    ]
 
 
 def _add_updates(

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpubp.backends.compiled_calls import COPY, LETTERS, Call, Prepared, prepare
 from gpubp.backends.protocol import Array
-from gpubp.kernels.elementwise import Elementwise
+from gpubp.kernels.elementwise import RUN, Elementwise
 from gpubp.kernels.host.compiler import compile_at_once, gemm_library, parameters, pool_library
 
 MOST_SUMMED = 10_000  # rows: of more, a sum one by one loses digits that BLAS keeps
@@ -82,6 +82,19 @@ class Product(Op):
 
 
 @dataclass(eq=False, kw_only=True)
+class RowSums(Op):
+    """A step that sums over the ``rows`` of a batch (see `Elementwise.sums_rows`).
+
+    out : (runs, entries), the gradient that it writes or adds to, of the first network; each run of
+    RUN elements of the call writes one row.
+    """
+
+    out: np.ndarray
+    rows: int
+    accumulate: bool
+
+
+@dataclass(eq=False, kw_only=True)
 class HostCall(Op):
     """A call of a Python ``function``, before and after which all else keeps its place."""
 
@@ -121,8 +134,24 @@ class StepRecorder:
         reads = [extent(a) for a, w in pairs if not w]
         writes = [extent(a) for a, w in pairs if w]
         aligned = [a for p, a in zip(declared, prepared.arrays, strict=False) if not p.raw]
-        self.ops.append(op := Op(None, reads, writes, aligned, stride))
+        op = Op(None, reads, writes, aligned, stride)
+        if step.sums_rows is not None:
+            op = self._row_sums(
+                prepared, dict(zip((p.name for p in declared), arguments, strict=True))
+            )
+        self.ops.append(op)
         self._prepared.append((op, prepared))
+
+    def _row_sums(self, prepared: Prepared, arguments: dict[str, Any]) -> RowSums:
+        """Return a step that sums over rows; arguments : by the names of its parameters."""
+        name, entries = prepared.step.sums_rows or ("", 0)
+        start = arguments[name]
+        *read, gradient = prepared.arrays
+        runs = prepared.elements // self._networks // RUN
+        out = gradient.reshape(-1)[start : start + runs * entries].reshape(runs, entries)
+        rows, accumulate = arguments["rows"], bool(arguments["accumulate"])
+        reads, writes = [extent(a) for a in read], [extent(out)]
+        return RowSums(None, reads, writes, out=out, rows=rows, accumulate=accumulate)
 
     def product(
         self,

@@ -6,6 +6,7 @@ W (P, d, h) and X (P, n, d_0), or one X (n, d_0) for all of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 from gpubp.backends.protocol import ALIGNMENT, Array, Backend, Epilogues
 from gpubp.backprop.dropout import Masks
 from gpubp.backprop.hyperparameter_spec import entry_of
+from gpubp.backprop.input_stage import InputStage, StageArrays, StageParameters
 from gpubp.kernels.activations import ACTIVATIONS, Activation
 
 NO_MASKS = Masks()
@@ -27,11 +29,13 @@ class Parameters(NamedTuple):
     finite : whether all are finite. If False, forward runs elementwise steps instead of fused
         epilogues, since cuBLASLt's ReLU turns NaN into 0 (NVIDIA's forum, 329783). Training leaves
         it True and checks the parameters after each epoch.
+    stage : the parameters of the input stage; None without one.
     """
 
     Ws: list[Array]
     bs: list[Array | None]
     finite: bool = True
+    stage: StageParameters | None = None
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,14 @@ class Network:
     sizes : units by layer, from the inputs d_0 to the outputs d_L.
     activations : the activation of each hidden layer; the last layer gives logits.
     bias : whether layers have biases.
+    stage : computes the inputs d_0 of the first dense layer from the columns of X; None: they are
+        the columns of X.
     """
 
     sizes: tuple[int, ...]
     activations: tuple[str, ...]
     bias: bool = True
+    stage: InputStage | None = None
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 2 or min(self.sizes) < 1:
@@ -59,6 +66,16 @@ class Network:
             )
         for name in self.activations:
             entry_of(ACTIVATIONS, name, "activation")
+        if self.stage is not None and self.stage.n_features != self.sizes[0]:
+            raise ValueError(
+                f"the first of sizes must be the {self.stage.n_features} features of the input "
+                f"stage, got {self.sizes!r}"
+            )
+
+    @property
+    def n_inputs(self) -> int:
+        """The number of columns of X."""
+        return self.sizes[0] if self.stage is None else self.stage.n_inputs
 
     @property
     def hidden(self) -> list[Activation]:
@@ -67,8 +84,14 @@ class Network:
 
     @property
     def n_parameters(self) -> int:
-        """The number of weights and biases, without padding."""
-        return sum((d + self.bias) * h for d, h in pairwise(self.sizes))
+        """The number of weights, biases and parameters of the input stage, without padding."""
+        dense = sum((d + self.bias) * h for d, h in pairwise(self.sizes))
+        return dense + (0 if self.stage is None else self.stage.n_parameters)
+
+    def numbers_per_row(self, deltas: bool) -> int:
+        """Return how many numbers a pass keeps for each row; see `Workspace`."""
+        stage = 0 if self.stage is None else self.stage.n_features * (5 if deltas else 2)
+        return self.n_inputs + stage + (3 if deltas else 2) * sum(self.sizes[1:])
 
     def n_weights(self, dtype: np.dtype) -> int:
         """Return the number of entries of theta that hold weights, with padding.
@@ -78,7 +101,11 @@ class Network:
         return sum(_padded(d * h, dtype) for d, h in pairwise(self.sizes))
 
     def theta_size(self, dtype: np.dtype) -> int:
-        """Return the size of theta: all W, then all b, each aligned to 128 bytes."""
+        """Return the size of theta: all W, all b, then the input stage, aligned to 128 bytes."""
+        stage = 0 if self.stage is None else self.stage.starts(dtype)["end"]
+        return self._stage_start(dtype) + stage
+
+    def _stage_start(self, dtype: np.dtype) -> int:
         biases = sum(_padded(h, dtype) for h in self.sizes[1:]) if self.bias else 0
         return self.n_weights(dtype) + biases
 
@@ -92,18 +119,46 @@ class Network:
         for h in self.sizes[1:]:
             bs.append(theta[..., start : start + h] if self.bias else None)
             start += _padded(h, theta.dtype)
-        return Parameters(Ws, bs)
+        if self.stage is None:
+            return Parameters(Ws, bs)
+        return Parameters(Ws, bs, stage=StageParameters(theta, self._stage_start(theta.dtype)))
 
-    def pack(self, Ws: list[np.ndarray], bs: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
-        """Return theta (theta_size,): a flat vector with copies of ``Ws`` and ``bs``."""
+    def stage_parts(self, theta: Array) -> dict[str, Array]:
+        """Return views of the parts of the input stage in ``theta``, by name; {} without one."""
+        parameters = self.views(theta).stage
+        if self.stage is None or parameters is None:
+            return {}
+        return self.stage.views(parameters)
+
+    def stage_vector(self, theta: Array) -> Array:
+        """Return the parameters of the input stage in ``theta`` (…, theta_size), as a view."""
+        return theta[..., self._stage_start(theta.dtype) :]
+
+    def pack(
+        self,
+        Ws: list[np.ndarray],
+        bs: list[np.ndarray],
+        dtype: np.dtype,
+        stage: Mapping[str, np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """Return theta (theta_size,): a flat vector with copies of the parameters.
+
+        stage : the parts of the input stage, by name.
+        """
         theta = np.zeros(self.theta_size(dtype), dtype)
         views = self.views(theta)
+        for name, part in self.stage_parts(theta).items():
+            part[...] = (stage or {})[name]
         for view, W in zip(views.Ws, Ws, strict=True):
             view[...] = W
         for b_view, b in zip(views.bs, bs, strict=True):
             if b_view is not None:
                 b_view[...] = b
         return theta
+
+    def repack(self, theta: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Return a copy of ``theta`` in ``dtype``, on which the padding depends."""
+        return self.pack(*self.arrays(theta), dtype, self.stage_parts(theta))
 
     def unpack(self, theta: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return copies of the weights and biases in ``theta``; zeros for absent biases."""
@@ -131,7 +186,8 @@ class Network:
             bound = np.sqrt((2 if activation == "logistic" else 6) / (d + h))
             Ws.append(rng.uniform(-bound, bound, (d, h)))
             bs.append(rng.uniform(-bound, bound, h) if self.bias else np.empty(0))
-        return self.pack(Ws, bs, dtype)
+        stage = {} if self.stage is None else self.stage.initial(rng)
+        return self.pack(Ws, bs, dtype, stage)
 
 
 def _padded(size: int, dtype: np.dtype) -> int:
@@ -142,9 +198,9 @@ def _padded(size: int, dtype: np.dtype) -> int:
 class Workspace:
     """The arrays of one pass over ``rows`` rows, allocated once.
 
-    X : (…, n, d_0). Zs[l], As[l], deltas[l] : (…, n, d_{l+1}). Zs[l] and As[l] are the same array
-    if the derivative of the activation is computed from A, and in the last layer, whose Z are the
-    logits.
+    X : (…, n, n_inputs). stage : the arrays of the input stage, or None. Zs[l], As[l], deltas[l] :
+    (…, n, d_{l+1}). Zs[l] and As[l] are the same array if the derivative of the activation is
+    computed from A, and in the last layer, whose Z are the logits.
     """
 
     def __init__(
@@ -162,7 +218,10 @@ class Workspace:
             return backend.empty((*lead, rows, width), dtype)
 
         self.n_rows = rows
-        self.X = room(network.sizes[0])
+        self.X = room(network.n_inputs)
+        self.stage: StageArrays | None = None
+        if network.stage is not None:
+            self.stage = StageArrays(backend, network.stage, rows, dtype, lead, deltas)
         self.As = [room(h) for h in network.sizes[1:]]
         # The identity has A = Z and no forward step, so a separate A would never be written.
         apart = [f.forward is not None and (keep_Z or f.keeps == "z") for f in network.hidden]
@@ -183,6 +242,7 @@ class Workspace:
         view = object.__new__(Workspace)
         view.n_rows = rows
         view.X = part(self.X)
+        view.stage = self.stage and self.stage.first(rows)
         view.As = [part(A) for A in self.As]
         view.Zs = [
             new if Z is A else part(Z) for Z, A, new in zip(self.Zs, self.As, view.As, strict=True)
@@ -190,6 +250,11 @@ class Workspace:
         view.deltas = [part(delta) for delta in self.deltas]
         view.ones = None if self.ones is None else self.ones[..., :rows]
         return view
+
+    @property
+    def inputs(self) -> Array:
+        """The inputs (…, n, d_0) of the first dense layer."""
+        return self.X if self.stage is None else self.stage.outputs
 
     @property
     def logits(self) -> Array:
@@ -209,6 +274,8 @@ def forward(
     masks : the dropout masks of each A_{l-1}.
     """
     A_below, epilogues = work.X, backend.epilogues if parameters.finite else Epilogues()
+    if work.stage is not None and parameters.stage is not None:
+        A_below = work.stage.forward(backend, parameters.stage, work.X)
     hidden = [*network.hidden, ACTIVATIONS["identity"]]
     layers = zip(parameters.Ws, parameters.bs, work.Zs, work.As, hidden, strict=True)
     for layer, (W, b_l, Z, A, activation) in enumerate(layers):
@@ -243,7 +310,7 @@ def backward(
     summed = False  # whether the epilogue of this layer's delta already computed db
     for layer in reversed(range(len(parameters.Ws))):
         delta = work.deltas[layer]
-        below = masks.dropped(layer, work.As[layer - 1] if layer else work.X)
+        below = masks.dropped(layer, work.As[layer - 1] if layer else work.inputs)
         dW, db = gradients.Ws[layer], _as_row(gradients.bs[layer])
         with backend.side_stream():  # only the optimizer needs the weight gradients
             both = db is not None and not summed
@@ -264,6 +331,11 @@ def backward(
                 if activation.delta is not None:
                     backend.run(activation.delta, g, kept, out=g)
                 masks.drop_delta(layer, g)
+    if work.stage is not None and parameters.stage is not None and gradients.stage is not None:
+        backend.gemm(work.deltas[0], parameters.Ws[0], out=work.stage.g, transpose_b=True)
+        masks.drop_delta(0, work.stage.g)
+        own = parameters.stage, gradients.stage
+        work.stage.backward(backend, *own, work.X, work.ones, accumulate)
     backend.join()
 
 

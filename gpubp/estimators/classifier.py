@@ -127,6 +127,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         keep_optimizer_state: bool = False,
         n_members: int | None = None,
         member_rows: str = "all",
+        input_stage: dict[str, Any] | None = None,
     ) -> None:
         set_parameters(self, locals())
 

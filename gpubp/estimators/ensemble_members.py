@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.estimators.fitted_attributes import set_history
+from gpubp.estimators.fitted_stage import set_stage
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History, Minimum
 
@@ -36,6 +37,7 @@ def set_members(
     arrays = [each.network.arrays(each.theta) for each in trained]
     estimator.coefs_ = [np.stack(Ws) for Ws in zip(*(Ws for Ws, _ in arrays), strict=True)]
     estimator.intercepts_ = [np.stack(bs) for bs in zip(*(bs for _, bs in arrays), strict=True)]
+    set_stage(estimator, first.network, [each.theta for each in trained])
     estimator.n_layers_, estimator.n_outputs_ = len(first.network.sizes), first.network.sizes[-1]
     estimator.out_activation_ = output
     estimator.device_, estimator.engine_ = first.device, first.engine
@@ -84,6 +86,8 @@ def _member(estimator: Any, k: int) -> Any:
     member.n_members, member.member_rows = None, "all"
     member.coefs_ = [W[k] for W in estimator.coefs_]
     member.intercepts_ = [b[k] for b in estimator.intercepts_]
+    if "_stage_vector" in has:
+        member._stage_vector = has["_stage_vector"][k]
     if "_member_histories" in has:  # not with weights that were set by hand
         member.random_state = has["_member_seeds"][k]
         early_stopping = has.get("validation_scores_") is not None

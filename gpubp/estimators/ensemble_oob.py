@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.protocol import Backend
+from gpubp.backprop.input_stage import StageParameters
 from gpubp.backprop.network import Network, Parameters
-from gpubp.estimators.network_outputs import averaged, member_of
+from gpubp.estimators.fitted_stage import stage_vector
+from gpubp.estimators.network_outputs import averaged
 from gpubp.training.data import TakenRows, TrainingData, as_matrix
 from gpubp.training.inference import infer
 
@@ -52,6 +54,8 @@ def _outputs(
     """Return the outputs (n, n_outputs) of member ``k`` for ``rows``."""
     with backend.in_use(estimator.threads, min(len(rows), 1024) * network.n_parameters):
         X = as_matrix(rows, rows.dtype, backend)
-        own = member_of(Parameters(estimator.coefs_, estimator.intercepts_), k, backend)
-        Ws, bs = ([backend.asarray(array) for array in of] for of in (own.Ws, own.bs))
-        return infer(backend, network, estimator._loss(), Parameters(Ws, bs), X)
+        arrays = estimator.coefs_, estimator.intercepts_
+        Ws, bs = ([backend.asarray(array[k]) for array in of] for of in arrays)
+        stage = stage_vector(estimator, X.dtype)
+        own = stage if stage is None else StageParameters(backend.asarray(stage[k]))
+        return infer(backend, network, estimator._loss(), Parameters(Ws, bs, stage=own), X)

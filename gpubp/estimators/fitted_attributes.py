@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from gpubp.estimators.fitted_stage import set_stage
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History
 
@@ -51,6 +52,7 @@ def set_fitted(
     """
     network, history = fitted.network, fitted.history
     estimator.coefs_, estimator.intercepts_ = parameters or network.unpack(fitted.theta)
+    set_stage(estimator, network, [fitted.theta])
     estimator.n_layers_, estimator.n_outputs_ = len(network.sizes), network.sizes[-1]
     estimator.out_activation_ = output
     set_history(estimator, history, bool(estimator.early_stopping), best_before)

@@ -10,6 +10,7 @@ from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import Optimizer
 from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.fitted_stage import fitted_stage
 from gpubp.estimators.given_weights import weights_of
 from gpubp.estimators.regressor import MLPRegressor
 
@@ -20,7 +21,7 @@ def network_of(estimator: Estimator) -> Network:
     """Return the shape of the fitted network."""
     sizes = weights_of(estimator.coefs_, estimator.intercepts_).sizes
     bias = bool(estimator._of_fit("fit_intercept"))
-    return Network(sizes, estimator._activations(len(sizes) - 2), bias)
+    return Network(sizes, estimator._activations(len(sizes) - 2), bias, fitted_stage(estimator))
 
 
 def loss_of(estimator: Estimator) -> Loss:

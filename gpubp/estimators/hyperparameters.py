@@ -72,7 +72,7 @@ class Hyperparameters(BaseEstimator):
     """The parameters of both estimators, documented in `parameter_docs`."""
 
     # Parameters that predictions depend on, as they were in fit.
-    _OF_FIT: tuple[str, ...] = ("activation", "fit_intercept")
+    _OF_FIT: tuple[str, ...] = ("activation", "fit_intercept", "input_stage")
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
@@ -106,6 +106,7 @@ class Hyperparameters(BaseEstimator):
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "keep_optimizer_state": ["boolean"],
+        "input_stage": [dict, None],
         "scoring": [SCORINGS, callable, None],
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
         "member_rows": [StrOptions({"all", "bootstrap", "folds"})],

@@ -23,8 +23,10 @@ from gpubp.estimators.callbacks import (
 )
 from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.ensemble_fit import train_members
-from gpubp.estimators.ensemble_members import forget_members, members_of
+from gpubp.estimators.ensemble_members import forget_members
 from gpubp.estimators.fitted_attributes import rollback, set_fitted, warn_why_stopped
+from gpubp.estimators.fitted_parts import FittedParts
+from gpubp.estimators.fitted_stage import stage_of
 from gpubp.estimators.hyperparameters import Hyperparameters
 from gpubp.estimators.kept_steps import forget_steps, keep, train_on
 from gpubp.estimators.network_outputs import network_outputs
@@ -43,7 +45,7 @@ from gpubp.training.ranks import current_ranks
 from gpubp.training.validation import Score, ValidationSet, minus_loss
 
 
-class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
+class BaseMLP(CallbackSupportMixin, FittedParts, Hyperparameters, ABC):
     """Base class of MLPClassifier and MLPRegressor."""
 
     # Attributes that a prediction needs, fitted or set by hand.
@@ -222,15 +224,6 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         return rows, None
 
     @property
-    def members_(self) -> list[Self]:
-        """The members of an ensemble: fitted networks, whose weights are views of `coefs_`."""
-        if (members := members_of(self)) is None:
-            raise AttributeError(
-                f"{type(self).__name__} has members_ only after fit with n_members, such as 5"
-            )
-        return members
-
-    @property
     def _sorted_levels(self) -> Any:
         """The quantile levels by which the outputs of each member are sorted; None for none."""
         return None
@@ -268,8 +261,10 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
     def _network(self, rows: TrainingData) -> Network:
         hidden = self._hidden_sizes()
         self.n_outputs_ = self._n_outputs(rows.targets)
-        sizes = rows.X.shape[1], *hidden, self.n_outputs_
-        return Network(sizes, self._activations(len(hidden)), bool(self.fit_intercept))
+        inputs = rows.X.shape[1]
+        stage = stage_of(self.input_stage, inputs)
+        sizes = inputs if stage is None else stage.n_features, *hidden, self.n_outputs_
+        return Network(sizes, self._activations(len(hidden)), bool(self.fit_intercept), stage)
 
     def _score(self, held: TrainingData) -> Score:
         """Return the function that scores outputs for the rows ``held``, by `scoring`."""

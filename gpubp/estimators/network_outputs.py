@@ -15,8 +15,10 @@ from gpubp.backends.foreign_arrays import (
     to_device_of,
 )
 from gpubp.backends.protocol import Array, Backend
+from gpubp.backprop.input_stage import StageParameters
 from gpubp.backprop.network import Network, Parameters
 from gpubp.estimators.check_input import X_CHECKS, check_input
+from gpubp.estimators.fitted_stage import fitted_stage, stage_vector
 from gpubp.estimators.given_weights import Weights, check_columns_of_X, weights_of
 from gpubp.estimators.quantiles import sorted_by_level
 from gpubp.estimators.recorded_predictions import recorded
@@ -60,11 +62,11 @@ def network_outputs(estimator: Any, X: Any) -> Array:
     array on the same device.
     """
     this = _pass(estimator, X)
-    (Ws, bs, _, dtype, members), backend, network, rows, _ = this
+    members, backend, network, rows = this.weights.members, this.backend, this.network, this.rows
     outputs = this.room()
     of_member = outputs if members is None else this.room()
     with this.in_use(estimator.threads):
-        loss, parameters = estimator._loss(), parameters_of(estimator, backend, Ws, bs, dtype)
+        loss, parameters = estimator._loss(), _parameters(estimator, backend, this.weights)
         as_is = members is None or estimator._sorted_levels is None
         arguments = backend, network, loss, parameters
         if as_is and (run := recorded(estimator, rows, *arguments, members)):
@@ -87,10 +89,9 @@ def mean_and_deviation(estimator: Any, X: Any) -> tuple[Array, Array]:
             "return_std=True is for an ensemble, but the model is one network; fit it with "
             "n_members=5, for example, or leave return_std out"
         )
-    Ws, bs, _, dtype, _ = this.weights
     mean, deviation, outputs = (this.room() for _ in range(3))
     with this.in_use(estimator.threads):
-        parameters = parameters_of(estimator, this.backend, Ws, bs, dtype)
+        parameters = _parameters(estimator, this.backend, this.weights)
         _moments(estimator, this, parameters, outputs, mean, deviation)
     return this.on_device_of_X(mean), this.on_device_of_X(deviation)
 
@@ -100,8 +101,10 @@ def _pass(estimator: Any, X: Any) -> _Pass:
     X = check_input(estimator, X, reset=False, **X_CHECKS)
     weights = weights_of(estimator.coefs_, estimator.intercepts_)
     sizes = weights.sizes
-    check_columns_of_X(X, type(estimator).__name__, sizes[0])
-    network = Network(sizes, estimator._activations(len(sizes) - 2))
+    stage = fitted_stage(estimator)
+    inputs = sizes[0] if stage is None else stage.n_inputs
+    check_columns_of_X(X, type(estimator).__name__, inputs)
+    network = Network(sizes, estimator._activations(len(sizes) - 2), stage=stage)
     compiled = estimator._compiles_inference(X.shape[0] * network.n_parameters)
     backend = estimator._backend(X.shape[0], network, compiled=compiled)
     return _Pass(weights, backend, network, as_matrix(X, weights.dtype, backend), X)
@@ -161,7 +164,13 @@ def member_of(parameters: Parameters, k: int, backend: Backend) -> Parameters:
         return of[k] if backend.name == "cpu" else of[k].copy()  # kernels need aligned arrays
 
     bs = [None if b is None else own(b) for b in parameters.bs]
-    return Parameters([own(W) for W in parameters.Ws], bs, parameters.finite)
+    stage = parameters.stage and StageParameters(own(parameters.stage.vector))
+    return Parameters([own(W) for W in parameters.Ws], bs, parameters.finite, stage)
+
+
+def _parameters(estimator: Any, backend: Backend, weights: Weights) -> Parameters:
+    stage = stage_vector(estimator, weights.dtype)
+    return parameters_of(estimator, backend, weights.Ws, weights.bs, weights.dtype, stage)
 
 
 def by_class(outputs: Array) -> Array:

@@ -151,6 +151,17 @@ default='constant'
         The folds, or the bootstrap of each member in turn, are drawn from random_state after the
         seeds. With early_stopping, each member first holds out validation rows of its own, by its
         seed, unless X_val is given.
+    input_stage : dict or None, default=None
+        Features of single columns in front of the first dense layer, learned with it; a dict of:
+
+        - 'periodic': columns of X with numbers, as a list of places or 'all'. Each adds 3 features
+          V cos(2 pi w x + b) + v of 16 frequencies, with w, b, V, v of its own.
+        - 'tables': {{column: levels}}, columns of X with categories, as numbers from 0 to
+          levels - 1. A learned vector of 8 numbers for each level replaces the column.
+
+        Every feature, and every other column, is multiplied by a learned scale. X should be scaled
+        to about -3 to 3. Gorishniy, Rubachev and Babenko (2022); Holzmueller, Grinsztajn and
+        Steinwart (2024).
 """
 
 ATTRIBUTES = """
@@ -161,6 +172,10 @@ ATTRIBUTES = """
         classifier also needs its sorted `classes_`, and for a multi-label y
         ``out_activation_ = 'logistic'``. Arrays of another type than float32 are computed in
         float64.
+    input_stage_ : dict of ndarray
+        With input_stage, its parameters: 'scale' (n_features,), 'periodic' (n_columns, 83), whose
+        rows are w, b (16), V (3, 16) and v (3), and 'tables' (n_levels, 8). Of an ensemble, all
+        have the members as first axis. They are views, which can be changed by hand.
     loss_, best_loss_ : float
         Loss of the last epoch and lowest loss of all epochs, both with the penalty. `best_loss_`
         is None with early_stopping. As in scikit-learn, solver='lbfgs' sets only `loss_`, and

@@ -59,7 +59,7 @@ def replayed(estimator: Any, X: Any) -> np.ndarray | None:
     found = next((each for each in _PASSES.of(estimator) if each.key[0] == X.shape), None)
     if found is None:
         return None
-    arrays = [*getattr(estimator, "coefs_", ()), *getattr(estimator, "intercepts_", ())]
+    arrays = _arrays(estimator)
     same = found.key == _key(estimator, X) and are_same(arrays, found.arrays, found.shapes)
     if not same or not _is_plain(estimator, X):
         return None
@@ -87,11 +87,13 @@ def recorded(
     """
     if backend.name != "cpu" or not isinstance(X, np.ndarray):
         return None
-    arrays = [*estimator.coefs_, *estimator.intercepts_]
+    arrays = _arrays(estimator)
     tiled = backend.engine == "compiled"
     size = (len(X) * sum(network.sizes) + network.n_parameters) * X.dtype.itemsize
+    stage = parameters.stage
+    used = [*parameters.Ws, *parameters.bs, *([] if stage is None else [stage.vector])]
     # Converted copies of the parameters would not see values written to the originals.
-    same = all(map(np.may_share_memory, arrays, [*parameters.Ws, *parameters.bs]))
+    same = all(map(np.may_share_memory, arrays, used))
     plain = X.dtype in _ONES and type(loss).predict is Loss.predict
     size *= members or 1
     if tiled:  # keeps its packed weights, and the arrays of one chunk
@@ -116,6 +118,13 @@ def recorded(
     shapes = [array.shape for array in arrays]
     _PASSES.add(_Pass(_PASSES.owner(estimator), key, arrays, shapes, backend, work, run))
     return run
+
+
+def _arrays(estimator: Any) -> list[np.ndarray]:
+    """Return the arrays that hold the parameters of ``estimator``; [] before fit."""
+    has = vars(estimator)
+    stage = [has["_stage_vector"]] if "_stage_vector" in has else []
+    return [*has.get("coefs_", ()), *has.get("intercepts_", ()), *stage]
 
 
 def forget_passes(estimator: Any) -> None:

@@ -133,6 +133,7 @@ Elementwise or callable, default='squared_error'
         target_scaling: bool = False,
         n_members: int | None = None,
         member_rows: str = "all",
+        input_stage: dict[str, Any] | None = None,
     ) -> None:
         set_parameters(self, locals())
 

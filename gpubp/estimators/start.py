@@ -10,6 +10,7 @@ import numpy as np
 
 from gpubp.backprop.network import Network
 from gpubp.estimators.fitted_attributes import history_of, state_of
+from gpubp.estimators.fitted_stage import stage_parts
 from gpubp.training.data import TrainingData
 from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.fit import Start
@@ -38,6 +39,7 @@ def start_of(
         return Start(network.initial_theta(rng, dtype), rng, history, state)
     given = estimator.coefs_, estimator.intercepts_
     Ws, bs = ([np.asarray(p) for p in of] for of in given)
+    parts = stage_parts(estimator)
     got = [W.shape for W in Ws]
     if got != (wanted := list(pairwise(network.sizes))):
         raise ValueError(
@@ -49,7 +51,7 @@ def start_of(
             "warm_start and partial_fit with fit_intercept=False need intercepts_ that are 0, but "
             "some are not; set them to 0 or fit again"
         )
-    return Start(network.pack(Ws, bs, dtype), rng, history, state)
+    return Start(network.pack(Ws, bs, dtype, parts), rng, history, state)
 
 
 def _continued(

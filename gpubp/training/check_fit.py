@@ -48,8 +48,8 @@ def _check_data(network: Network, loss: Loss, data: TrainingData, name: str) -> 
     n, d = data.X.shape
     if n == 0:
         raise ValueError(f"{name} has no rows; give at least one")
-    if d != network.sizes[0]:
-        raise ValueError(f"{name}.X has {d} columns, but the network has {network.sizes[0]} inputs")
+    if d != network.n_inputs:
+        raise ValueError(f"{name}.X has {d} columns, but the network has {network.n_inputs} inputs")
     if len(data.targets) != n or (data.weights is not None and data.weights.shape != (n,)):
         raise ValueError(f"{name} has {n} rows of X, but not as many targets or weights")
     k = network.sizes[-1]

@@ -88,7 +88,7 @@ def ways_over_all(
     backend: Backend, network: Network, X: Matrix | Array, dtype: np.dtype
 ) -> Iterator[Way]:
     """Yield the ways to sum over all rows of ``X`` (n, d), with the most rows per step first."""
-    row_bytes = (network.sizes[0] + 3 * sum(network.sizes[1:])) * dtype.itemsize
+    row_bytes = network.numbers_per_row(deltas=True) * dtype.itemsize
     steps = -(-len(X) // max(1, STEP_BYTES // row_bytes))
     rows = -(-len(X) // (32 * steps)) * 32  # equal steps, in whole warps
     while True:
@@ -149,5 +149,5 @@ def bytes_needed(network: Network, optimizer: Optimizer | None, dtype: np.dtype)
     It is the memory of parameters, gradient, optimizer state, and the activations of one row.
     """
     vectors = 2 + (len(optimizer.state_names) if optimizer is not None else 0)
-    row = network.sizes[0] + 2 * sum(network.sizes[1:])
+    row = network.numbers_per_row(deltas=False)
     return (vectors * network.theta_size(dtype) + row) * dtype.itemsize

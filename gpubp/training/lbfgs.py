@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -40,10 +39,12 @@ class Objective:
         parts: int = 1,
     ) -> None:
         self.backend, self.network, self.loss, self.batches = backend, network, loss, batches
-        ones = [np.ones(shape) for shape in pairwise(network.sizes)]
-        mask = network.pack(ones, [W[0] for W in ones], theta.dtype)
+        mask = np.zeros(theta.shape, theta.dtype)
+        Ws, bs = network.arrays(mask)
+        for array in (*Ws, *bs, *network.stage_parts(mask).values()):
+            array[...] = 1
         self._places = np.flatnonzero(mask)  # indices of the parameters, without padding
-        self._n_weights = sum(W.size for W in ones)
+        self._n_weights = sum(W.size for W in Ws)
         self._padded, self.start = theta.copy(), theta[self._places].astype(np.float64)
         self.evaluations = 0
         self.theta, self._gradient = (backend.zeros(theta.shape, theta.dtype) for _ in range(2))

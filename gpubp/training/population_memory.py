@@ -48,7 +48,7 @@ def _bytes(network: Network, recipe: Recipe, n_rows: int) -> tuple[int, int, int
     """Return the bytes of one network: those of a step, kept next to them, and on the host."""
     item, rows = recipe.dtype.itemsize, min(recipe.batch_size, n_rows)
     theta = item * network.theta_size(recipe.dtype)
-    widths = network.sizes[0] + 3 * sum(network.sizes[1:])
+    widths = network.numbers_per_row(deltas=True)
     step = (2 + len(recipe.optimizer.state_names)) * theta + item * rows * widths
     # Kept: the lowest and the best parameters, and packed weights twice. On the host: six arrays
     # of int64 indices, those of the rows, of their permutation and of the order; and parameters.

@@ -63,14 +63,14 @@ def batch_sizes(network: Network, batch: int) -> list[int]:
 
     A batch that takes more than `BATCH_BYTES` is replaced by the largest one that does not.
     """
-    row_bytes = 4 * (network.sizes[0] + 3 * sum(network.sizes[1:]))
+    row_bytes = 4 * network.numbers_per_row(deltas=True)
     most = min(batch, max(1, BATCH_BYTES // row_bytes))
     return sorted({max(1, most // 16), max(1, most // 4), most})
 
 
 def random_rows(network: Network, batch: int) -> tuple[Loss, TrainingData]:
     """Return a loss, and random rows in float32 for an epoch of steps with ``batch`` rows."""
-    rng, width, outputs = np.random.default_rng(0), network.sizes[0], network.sizes[-1]
+    rng, width, outputs = np.random.default_rng(0), network.n_inputs, network.sizes[-1]
     steps = min(MOST_STEPS, max(2, DATA_BYTES // (4 * batch * width)))
     X = rng.standard_normal((steps * batch, width), np.float32)
     y: np.ndarray = rng.integers(0, outputs, len(X)).astype(np.int32)

@@ -37,8 +37,8 @@ class TiledInference:
         *,
         predicts: bool = True,
     ) -> None:
-        most = RECORDED_BYTES // (max(network.sizes[1:]) * dtype.itemsize)
-        most = max(1, min(most, ROOM_BYTES // (network.sizes[0] * dtype.itemsize)))
+        most = RECORDED_BYTES // (max(network.sizes[network.stage is None :]) * dtype.itemsize)
+        most = max(1, min(most, ROOM_BYTES // (network.n_inputs * dtype.itemsize)))
         self._rows, self._chunks = rows, -(-rows // most)
         self._size = -(-rows // self._chunks)
         work = Workspace(backend, network, self._size, dtype, deltas=False)

@@ -123,8 +123,7 @@ class Trainer:
             for of, one in zip(self.each, start.reshape(-1, theta.shape[-1]), strict=True):
                 if of.state.vectors:
                     # Packed again, since the padding depends on the dtype, which may have changed.
-                    parts = self.network.unpack(of.state.vectors[k])
-                    one[...] = self.network.pack(*parts, theta.dtype)
+                    one[...] = self.network.repack(of.state.vectors[k], theta.dtype)
             vector[...] = self.backend.asarray(start)
 
     @property

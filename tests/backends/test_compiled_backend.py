@@ -57,7 +57,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mo
 
 
 def form_of(step: Elementwise) -> Form:
-    numbers = tuple(p.type != "T" and not p.raw for p in parameters(step))
+    numbers = tuple(not p.raw and p.type in ("int64", "bool") for p in parameters(step))
     return Form((("T", "float32"), ("U", "int32")), numbers)
 
 
@@ -148,7 +148,7 @@ def test_what_is_said_to_be_vectorized_is(kernel: str, tmp_path: Path) -> None:
     flags = [*level, *(flag for flag in host_compiler.FLAGS if flag != "-march=native")]
     command = [gcc, *flags, "-fopt-info-vec-optimized", "step.cpp", "-o", "step.so"]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "loop vectorized" in told.stderr, text
+    assert "vectorized using" in told.stderr, text
 
 
 @pytest.mark.parametrize("kernel", STEPS)

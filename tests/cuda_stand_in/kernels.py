@@ -42,6 +42,13 @@ PRELUDE = """
 #include <math.h>
 #include <cstddef>
 extern "C" { long long outside = 0; }
+// Of CUDA, and of C since 2023.
+static inline float host_cospi(float x) { return (float)cos(M_PI * remainder((double)x, 2.0)); }
+static inline double host_cospi(double x) { return cos(M_PI * remainder(x, 2.0)); }
+static inline float host_sinpi(float x) { return (float)sin(M_PI * remainder((double)x, 2.0)); }
+static inline double host_sinpi(double x) { return sin(M_PI * remainder(x, 2.0)); }
+#define cospi host_cospi
+#define sinpi host_sinpi
 // A raw parameter. An index that lies outside of it is counted, and reads a zero; the first and
 // the last of the others are kept.
 template <typename E> struct Raw {

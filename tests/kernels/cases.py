@@ -20,6 +20,7 @@ from gpubp.kernels.hashing import ROUNDS, permutation_keys
 from tests.backprop.solver_cases import PLAN_COLUMNS, STEPS
 from tests.cuda_stand_in.kernels import outputs_of, parameters
 from tests.kernels.checks import FLOATS, Case, Values
+from tests.kernels.input_stage_cases import input_stage_cases
 
 EDGES = (0.0, -0.0, 1e-30, 0.3, 1.0, -2.0, 90.0, -90.0, np.inf, -np.inf, np.nan)
 DRAWS = 1000
@@ -490,4 +491,8 @@ BUILDERS: dict[str, Callable[[Elementwise], Iterator[Case]]] = {
     "advance": _advance_cases,
     "permute": _permute_cases,
     "dropout": _dropout_cases,
+    "input_features": input_stage_cases,
+    "scale_delta": input_stage_cases,
+    "periodic_gradient": input_stage_cases,
+    "tables_gradient": input_stage_cases,
 }

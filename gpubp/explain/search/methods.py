@@ -194,7 +194,7 @@ def places_of(network: Network, dtype: np.dtype) -> np.ndarray:
     """Return the index in theta of each parameter, in the order of `parameters_of`."""
     # The padding depends on the item size, so the indices have the item size of ``dtype``.
     index = np.arange(network.theta_size(dtype), dtype=f"i{np.dtype(dtype).itemsize}")
-    Ws, bs, _ = network.views(index)
+    Ws, bs, *_ = network.views(index)
     # A parameter without a source is a bias, so bs[p.layer] is not None.
     return np.array(
         [
