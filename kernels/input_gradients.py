@@ -47,11 +47,12 @@ def _periodic_gradient(
     width: int,
     n_features: int,
     from_feature: int,
-    p: int,
+    elements: int,
     shared: bool,
     accumulate: bool,
     gradient: Any,
 ) -> None:
+    p = elements // FREQUENCIES
     w, b, V, _ = of_columns(parts(theta, from_entry, p, ENTRIES))
     dw, db, dV, dv = of_columns(parts(gradient, from_entry, p, ENTRIES))
     g = parts(delta, from_feature, p, FEATURES)
@@ -87,7 +88,7 @@ def _tables_gradient(
     last_levels: Any,
     size: int,
     from_entry: int,
-    levels: int,
+    elements: int,
     rows: int,
     width: int,
     n_features: int,
@@ -95,6 +96,7 @@ def _tables_gradient(
     accumulate: bool,
     gradient: Any,
 ) -> None:
+    levels = elements // LEVEL_WIDTH
     now = levels_of(np, X, table_columns, first_levels, last_levels)
     dE = parts(gradient, from_entry, levels, LEVEL_WIDTH)
     g, numbers = parts(delta, 0, len(table_columns), LEVEL_WIDTH), np.arange(levels, dtype=X.dtype)
@@ -112,12 +114,12 @@ def _tables_gradient(
 _ROW = f"""
 const ptrdiff_t at = network * rows + row;
 const T x = X[(shared ? row : at) * width + periodic_columns[k]];
-T g[{FEATURES}];
+T g[{FEATURES + 1}];
 for (int m = 0; m < {FEATURES}; ++m)
     g[m] = delta[at * n_features + from_feature + k * {FEATURES} + m];
 """
 _BY_COLUMN = f"""
-const ptrdiff_t network = first / (p * {FREQUENCIES}), k = place_[first];
+const ptrdiff_t network = first / elements, k = place_[first];
 const ptrdiff_t own = network * size + from_entry + k * {ENTRIES};
 T dw[{FREQUENCIES}] = {{}}, db[{FREQUENCIES}] = {{}}, dV[{FEATURES}][{FREQUENCIES}] = {{}};
 T dv[{FEATURES}] = {{}};
@@ -149,18 +151,20 @@ for (int m = 0; m < {FEATURES}; ++m) to[{OFFSETS} + m] += dv[m];
 """
 
 # Adds the gradient of the p periodic columns to gradient, or overwrites it. place (…, p,
-# FREQUENCIES) is the number of each column. The features begin at from_feature.
+# FREQUENCIES) is the number of each column, ``elements`` of each network. The features begin at
+# from_feature.
 PERIODIC_GRADIENT = Elementwise(
     name="periodic_gradient",
     inputs="int32 place, raw T X, raw T theta, raw T delta, raw int32 periodic_columns, "
     "int64 size, int64 from_entry, int64 rows, int64 width, int64 n_features, "
-    "int64 from_feature, int64 p, bool shared, bool accumulate",
+    "int64 from_feature, int64 elements, bool shared, bool accumulate",
     outputs="raw T gradient",
     body=f"""
-const ptrdiff_t network = i / (p * {FREQUENCIES}), k = place, j = i % {FREQUENCIES};
+const ptrdiff_t network = i / elements, k = place, j = i % {FREQUENCIES};
 const ptrdiff_t own = network * size + from_entry + k * {ENTRIES};
 const T w = theta[own + j], b = theta[own + {PHASES} + j];
-T dw = T(0), db = T(0), V[{FEATURES}], dV[{FEATURES}] = {{}}, dv[{FEATURES}] = {{}};
+T dw = T(0), db = T(0);
+T V[{FEATURES + 1}], dV[{FEATURES + 1}] = {{}}, dv[{FEATURES + 1}] = {{}};
 for (int m = 0; m < {FEATURES}; ++m) V[m] = theta[own + {MIXING} + m * {FREQUENCIES} + j];
 for (ptrdiff_t row = 0; row < rows; ++row) {{
     {_ROW}
@@ -195,8 +199,8 @@ const ptrdiff_t at = network * rows + row, from = (shared ? row : at) * width;
 {FIND_LEVEL}
 """
 _BY_LEVEL = f"""
-const ptrdiff_t network = first / (levels * {LEVEL_WIDTH});
-const ptrdiff_t from_level = first / {LEVEL_WIDTH} - network * levels;
+const ptrdiff_t network = first / elements;
+const ptrdiff_t from_level = (first - network * elements) / {LEVEL_WIDTH};
 T dE[{RUN}] = {{}};
 for (int half = 0; half < {LEVELS_PER_RUN}; ++half) {{
     const ptrdiff_t k = table_[first + half * {LEVEL_WIDTH}];
@@ -213,16 +217,16 @@ for (int n = 0; n < {RUN}; ++n) to[n] = accumulate ? to[n] + dE[n] : dE[n];
 
 # Adds the gradient of the tables to gradient, or overwrites it: each level sums over its rows in
 # their order, so that the result is the same in every run. table (…, levels, LEVEL_WIDTH) is the
-# number of the level's table.
+# number of the level's table, ``elements`` of each network.
 TABLES_GRADIENT = Elementwise(
     name="tables_gradient",
     inputs="int32 table, raw T X, raw T delta, raw int32 table_columns, raw T first_levels, "
-    "raw T last_levels, int64 size, int64 from_entry, int64 levels, int64 rows, "
+    "raw T last_levels, int64 size, int64 from_entry, int64 elements, int64 rows, "
     "int64 width, int64 n_features, bool shared, bool accumulate",
     outputs="raw T gradient",
     body=f"""
-const ptrdiff_t network = i / (levels * {LEVEL_WIDTH}), k = table;
-const ptrdiff_t entry = i - network * levels * {LEVEL_WIDTH}, own = entry / {LEVEL_WIDTH};
+const ptrdiff_t network = i / elements, k = table;
+const ptrdiff_t entry = i - network * elements, own = entry / {LEVEL_WIDTH};
 T sum = T(0);
 for (ptrdiff_t row = 0; row < rows; ++row) {{
     {_LEVEL_OF_ROW}

@@ -240,13 +240,13 @@ class StageArrays:
         rows = self.n_rows, stage.n_inputs, n_features
         if stage.periodic:
             own = size, starts["periodic"]
-            of = stage.from_feature, len(stage.periodic), shared, accumulate
+            of = stage.from_feature, len(stage.periodic) * FREQUENCIES, shared, accumulate
             arrays = self._places, X, theta, delta, self._periodic
             backend.run(PERIODIC_GRADIENT, *arrays, *own, *rows, *of, out=flat)
         if stage.tables:
             own = size, starts["tables"]
             places = self._of_level, X, delta, self._tables, self._first, self._last
-            numbers = *own, stage.n_levels, *rows, shared, accumulate
+            numbers = *own, stage.n_levels * LEVEL_WIDTH, *rows, shared, accumulate
             backend.run(TABLES_GRADIENT, *places, *numbers, out=flat)
 
     @property
