@@ -15,6 +15,7 @@ import numpy as np
 from gpubp.backends.protocol import ALIGNMENT, Array, Backend, Epilogues
 from gpubp.backprop.dropout import Masks
 from gpubp.backprop.hyperparameter_spec import entry_of
+from gpubp.backprop.initial_weights import WEIGHTS_INITS, he_normal
 from gpubp.kernels.activations import ACTIVATIONS, Activation
 
 NO_MASKS = Masks()
@@ -118,12 +119,19 @@ class Network:
             zeros if b is None else b for b, zeros in zip(views.bs, absent, strict=True)
         ]
 
-    def initial_theta(self, rng: np.random.RandomState, dtype: np.dtype) -> np.ndarray:
-        """Return Glorot-uniform parameters, drawn in scikit-learn's order: W, b, layer by layer.
+    def initial_theta(
+        self, rng: np.random.RandomState, dtype: np.dtype, init: str = "glorot_uniform"
+    ) -> np.ndarray:
+        """Return initial parameters, by default Glorot-uniform, drawn in scikit-learn's order.
+
+        init : a name in `WEIGHTS_INITS`. "glorot_uniform" draws W, b, layer by layer.
 
         The bound is sqrt(f / (d_in + d_out)), f = 2 for logistic layers, else 6; biases are drawn
         from the same interval. Glorot and Bengio, AISTATS 2010.
         """
+        entry_of(WEIGHTS_INITS, init, "init")
+        if init == "he_normal":
+            return self.pack(*he_normal(self.sizes, rng), dtype)
         Ws, bs = [], []
         # The output layer has the factor of the last hidden layer, as in scikit-learn.
         activations = [*self.activations, *self.activations[-1:]] or ["identity"]

@@ -47,7 +47,9 @@ PLANTED = [
     ("dropout", "0x9e3779b97f4a7c15ULL", "1"),
     ("dropout", "x >> 31", "x >> 30"),
     ("dropout", "x & 0xffffffffULL", "x >> 32"),
-    ("dropout", "? scale[network] : T(0)", "? T(1) : T(0)"),
+    ("dropout", "? scale[at] : T(0)", "? T(1) : T(0)"),
+    ("dropout", "scale[at]", "scale[network]"),
+    ("dropout", "last[at]", "last[network]"),
     ("dropout", "draw <= last", "draw > last"),
     # The wrong sign, slope or constant.
     ("logistic", "exp(-z)", "exp(z)"),
@@ -80,8 +82,8 @@ PLANTED = [
     # NaN lost: a comparison with NaN is false.
     (
         "dropout",
-        "a * (draw <= last[network] ? scale[network] : T(0))",
-        "draw <= last[network] ? a * scale[network] : T(0)",
+        "a * (draw <= last[at] ? scale[at] : T(0))",
+        "draw <= last[at] ? a * scale[at] : T(0)",
     ),
     ("elu", "x > T(0) ? x : expm1(x)", "x < T(0) ? expm1(x) : T(0) < x ? x : T(0)"),
     ("pinball", "? -under : difference", "? -under : T(0)"),
