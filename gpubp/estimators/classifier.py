@@ -127,6 +127,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         keep_optimizer_state: bool = False,
         n_members: int | None = None,
         member_rows: str = "all",
+        dropout_schedule: str = "constant",
+        weight_decay_schedule: str = "constant",
+        drop_last: bool = False,
+        weights_init: str = "glorot_uniform",
     ) -> None:
         set_parameters(self, locals())
 

@@ -133,6 +133,10 @@ Elementwise or callable, default='squared_error'
         target_scaling: bool = False,
         n_members: int | None = None,
         member_rows: str = "all",
+        dropout_schedule: str = "constant",
+        weight_decay_schedule: str = "constant",
+        drop_last: bool = False,
+        weights_init: str = "glorot_uniform",
     ) -> None:
         set_parameters(self, locals())
 
