@@ -36,12 +36,15 @@ def dropout_keys(seed: int, first: int, shape: tuple[int, int, int]) -> Any:
     return keys
 
 
-def last_kept(rate: float) -> int:
-    """Return t so that a uniform 32-bit number is at most t with probability 1 - ``rate``.
+def last_kept(rates: Any) -> Any:
+    """Return t so that a uniform 32-bit number is at most t with probability 1 - ``rates``.
 
     A unit is kept if its number is at most t. With a rate of 0 all are.
+    rates : an array or a number. The result is uint64 of the same shape, on the host.
     """
-    return min(max(round((1 - rate) * 2**32), 1), 2**32) - 1
+    import numpy as np
+
+    return (np.clip(np.round((1 - np.asarray(rates)) * 2**32), 1, 2**32) - 1).astype(np.uint64)
 
 
 def _dropout(
@@ -72,11 +75,12 @@ def _dropout(
     np.add(streams, strides, out=x)
     mix(np, x, work)
     kept = np.empty((n_networks, rows, width), bool)
-    # The low half of a number is for the first unit of its pair.
-    draws, lasts = x.view("<u4")[..., :width], last.astype("uint32").reshape(n_networks, 1, 1)
-    np.less_equal(draws, lasts, out=kept)
+    # The low half of a number is for the first unit of its pair; ``last`` is below 2^32.
+    draws, lasts = x.view("<u4")[..., :width], planned(np, last, step).view("<u4")[::2]
+    np.less_equal(draws, lasts.reshape(n_networks, 1, 1), out=kept)
     np.multiply(a, kept.reshape(dropped.shape), out=dropped)
-    scales = scale.reshape(*dropped.shape[:-2], 1, 1) if n_networks > 1 else scale
+    scales = planned(np, scale, step)
+    scales = scales.reshape(*dropped.shape[:-2], 1, 1) if n_networks > 1 else scales
     np.multiply(dropped, scales, out=dropped)
 
 
@@ -84,7 +88,7 @@ def _dropout(
 # Srivastava et al., JMLR 2014, with the scaling in training instead of in prediction.
 # order : (n_steps, …, batch_size), the plan of an epoch; row k of a is row
 # order[step, …, first + k] of the data. keys : (n_steps, n_networks), of this layer.
-# last (n_networks,) : see `last_kept`. scale : (n_networks,), 1 / (1 - rate).
+# last : (n_steps, n_networks), see `last_kept`. scale : (n_steps, n_networks), 1 / (1 - rate).
 DROPOUT = Elementwise(
     name="dropout",
     inputs="T a, raw uint64 keys, raw int64 order, raw int64 step, int64 n_networks, "
@@ -100,7 +104,7 @@ x ^= (unsigned long long)order[at * batch_size + first + row];
 x += (unsigned long long)(unit / 2) * 0x9e3779b97f4a7c15ULL;
 {MIX}
 const unsigned long long draw = unit % 2 ? x >> 32 : x & 0xffffffffULL;
-dropped = a * (draw <= last[network] ? scale[network] : T(0));
+dropped = a * (draw <= last[at] ? scale[at] : T(0));
 """,
     numpy=_dropout,
 )

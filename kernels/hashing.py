@@ -34,7 +34,7 @@ def _permute(np: Any, keys: Any, rounds: int, n: int, order: Any) -> None:
     place = order.view("uint64")
     partner, x, work = (np.empty(order.shape, "uint64") for _ in range(3))
     total = np.empty((1,), "uint64")
-    np.add(np.arange(0, n, dtype="uint64"), 0, out=place)
+    np.add(np.arange(0, order.shape[0], dtype="uint64"), 0, out=place)
     for k in range(rounds):
         np.add(keys[k : k + 1], n, out=total)
         np.subtract(total, place, out=partner)
@@ -65,7 +65,8 @@ def permutation_keys(seed: int, epoch: int, n: int) -> Any:
 
 
 # The swap-or-not shuffle (Hoang, Morris and Rogaway, CRYPTO 2012): in each round, a hash of the
-# pair decides whether a place and its partner are swapped. It permutes any n, each row on its own.
+# pair decides whether a place and its partner are swapped. It permutes any n, each row on its own:
+# ``order`` may be only the first of the n rows.
 # keys : (2 rounds,) uint64. keys[k] < n determines the pairs of round k, keys[rounds + k] the hash.
 PERMUTE = Elementwise(
     name="permute",

@@ -65,8 +65,12 @@ class Masks:
     ``layer`` counts from 0, the layer whose inputs are X.
     """
 
-    def plan(self, trained: Sequence[int]) -> None:
-        """Prepare for an epoch. trained : for each network, the rows trained on before."""
+    def plan(self, trained: Sequence[int], strengths: Sequence[float | np.ndarray]) -> None:
+        """Prepare for an epoch.
+
+        trained : for each network, the rows trained on before.
+        strengths : for each network the factor of its rates, a number or one per step.
+        """
 
     def part(self, first: int) -> Masks:
         """Return the masks for the rows of each batch from ``first`` on."""
@@ -111,26 +115,42 @@ class HashedMasks(Masks):
         *,
         lead: tuple[int, ...] = (),
     ) -> None:
-        layers = len(sizes) - 1
+        layers, steps, networks = len(sizes) - 1, len(order), len(dropouts)
         self._backend, self._dropouts, self._order, self._step = backend, dropouts, order, step
-        self._keys = backend.zeros((layers, len(order), len(dropouts)), np.uint64)
-        self._first = 0
+        self._keys, self._last = (
+            backend.zeros((layers, steps, networks), np.uint64) for _ in range(2)
+        )
+        self._scale = backend.zeros((layers, steps, networks), dtype)
+        self._first, self._strengths = 0, list[float]()
         rates = np.array([dropout.rates for dropout in dropouts]).T  # (layers, networks)
-        self._last = [backend.asarray([last_kept(rate) for rate in of], np.uint64) for of in rates]
-        self._scale = [backend.asarray(1 / (1 - of), dtype) for of in rates]
+        self._rates = rates[:, None]
+        self._set_strengths([1.0] * networks)
         # Separate arrays, since the backward pass may need the A before dropout.
         self._room = [
             backend.empty((*lead, rows, d), dtype) if of.any() else None
             for (d, _), of in zip(pairwise(sizes), rates, strict=True)
         ]
 
-    def plan(self, trained: Sequence[int]) -> None:
+    def plan(self, trained: Sequence[int], strengths: Sequence[float | np.ndarray]) -> None:
+        self._set_strengths(strengths)
         layers, steps, _ = self._keys.shape
         keys = [
             dropout_keys(dropout.seed, first, (layers, steps, 1))
             for dropout, first in zip(self._dropouts, trained, strict=True)
         ]
         self._keys[...] = self._backend.asarray(np.concatenate(keys, axis=-1))
+
+    def _set_strengths(self, strengths: Sequence[float | np.ndarray]) -> None:
+        """Set the rates of each step, unless they are those of the epoch before."""
+        plain = [of for of in strengths if type(of) is float]
+        if len(plain) == len(strengths) and plain == self._strengths:
+            return
+        self._strengths = plain if len(plain) == len(strengths) else []
+        steps = self._keys.shape[1]
+        factors = np.stack([np.broadcast_to(of, steps) for of in strengths], axis=-1)
+        rates = self._rates * factors  # (layers, steps, networks)
+        self._last[...] = self._backend.asarray(last_kept(rates))
+        self._scale[...] = self._backend.asarray(1 / (1 - rates), self._scale.dtype)
 
     def part(self, first: int) -> HashedMasks:
         masks = copy.copy(self)

@@ -16,6 +16,7 @@ import numpy as np
 from gpubp.backends.protocol import ALIGNMENT, Array, Backend, Epilogues
 from gpubp.backprop.dropout import Masks
 from gpubp.backprop.hyperparameter_spec import entry_of
+from gpubp.backprop.initial_weights import WEIGHTS_INITS
 from gpubp.backprop.input_stage import InputStage, StageArrays, StageParameters
 from gpubp.kernels.activations import ACTIVATIONS, Activation
 
@@ -173,19 +174,16 @@ class Network:
             zeros if b is None else b for b, zeros in zip(views.bs, absent, strict=True)
         ]
 
-    def initial_theta(self, rng: np.random.RandomState, dtype: np.dtype) -> np.ndarray:
-        """Return Glorot-uniform parameters, drawn in scikit-learn's order: W, b, layer by layer.
+    def initial_theta(
+        self, rng: np.random.RandomState, dtype: np.dtype, init: str = "glorot_uniform"
+    ) -> np.ndarray:
+        """Return initial parameters.
 
-        The bound is sqrt(f / (d_in + d_out)), f = 2 for logistic layers, else 6; biases are drawn
-        from the same interval. Glorot and Bengio, AISTATS 2010.
+        init : a name in `WEIGHTS_INITS`, which draws the weights and biases; then those of the
+        input stage are drawn.
         """
-        Ws, bs = [], []
-        # The output layer has the factor of the last hidden layer, as in scikit-learn.
-        activations = [*self.activations, *self.activations[-1:]] or ["identity"]
-        for (d, h), activation in zip(pairwise(self.sizes), activations, strict=True):
-            bound = np.sqrt((2 if activation == "logistic" else 6) / (d + h))
-            Ws.append(rng.uniform(-bound, bound, (d, h)))
-            bs.append(rng.uniform(-bound, bound, h) if self.bias else np.empty(0))
+        draw = entry_of(WEIGHTS_INITS, init, "init").draw
+        Ws, bs = draw(self.sizes, self.activations, self.bias, rng)
         stage = {} if self.stage is None else self.stage.initial(rng)
         return self.pack(Ws, bs, dtype, stage)
 

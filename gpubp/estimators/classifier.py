@@ -128,6 +128,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_members: int | None = None,
         member_rows: str = "all",
         input_stage: dict[str, Any] | None = None,
+        dropout_schedule: str = "constant",
+        weight_decay_schedule: str = "constant",
+        drop_last: bool = False,
+        weights_init: str = "glorot_uniform",
     ) -> None:
         set_parameters(self, locals())
 

@@ -218,7 +218,7 @@ def _member(
     """
     rng, part = np.random.RandomState(seed), rows.part
     recipe = replace(estimator._recipe(part, backend, int(estimator.max_iter)), seed=seed)
-    start = Start(network.initial_theta(rng, recipe.dtype), rng)
+    start = Start(network.initial_theta(rng, recipe.dtype, recipe.weights_init), rng)
     unseen = rows.left_out
     if held is None and estimator.early_stopping and estimator.solver != "lbfgs":
         strata = estimator._strata(part.y)

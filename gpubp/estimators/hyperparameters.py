@@ -21,6 +21,7 @@ from gpubp.backends.protocol import Backend
 from gpubp.backends.select import Compiled, get_backend
 from gpubp.backprop.dropout import rates_by_layer
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, entry_of, meant
+from gpubp.backprop.initial_weights import WEIGHTS_INITS
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import (
     SOLVER_NUMBERS,
@@ -34,7 +35,7 @@ from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.training.data import Matrix, TrainingData
 from gpubp.training.recipe import Recipe
-from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
+from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES, STRENGTH_SCHEDULES
 from gpubp.training.tiled_inference import RECORDED_CROSSOVER
 
 # From this number of rows on, a CUDA device computes the order of the rows itself: to draw
@@ -110,6 +111,10 @@ class Hyperparameters(BaseEstimator):
         "scoring": [SCORINGS, callable, None],
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
         "member_rows": [StrOptions({"all", "bootstrap", "folds"})],
+        "dropout_schedule": [StrOptions(set(STRENGTH_SCHEDULES))],
+        "weight_decay_schedule": [StrOptions(set(STRENGTH_SCHEDULES))],
+        "drop_last": ["boolean"],
+        "weights_init": [StrOptions(set(WEIGHTS_INITS))],
     }
 
     def _validate_params(self) -> None:
@@ -266,6 +271,10 @@ class Hyperparameters(BaseEstimator):
             row_order=row_order,
             seed=int(self.random_state) if isinstance(self.random_state, Integral) else 0,
             precision="float64" if float64 else cast(Precision, backend.precision),
+            dropout_schedule=self.dropout_schedule,
+            weight_decay_schedule=self.weight_decay_schedule,
+            drop_last=bool(self.drop_last),
+            weights_init=self.weights_init,
         )
 
     def _learning_rate(self) -> str:

@@ -60,3 +60,25 @@ def level_of(regressor: Any) -> float | None:
         return None
     levels = np.atleast_1d(regressor._of_fit("quantile"))
     return float(levels[nearest_to_the_median(levels)])
+
+
+def check_levels(regressor: Any) -> None:
+    """Raise ValueError for a sequence of quantiles with another loss than 'quantile'."""
+    loss, quantile = regressor.loss, regressor.quantile
+    if loss != "quantile" and np.ndim(quantile):
+        raise ValueError(
+            f"quantile={quantile!r} is for loss='quantile', got loss={loss!r}; set "
+            "loss='quantile', or leave quantile out"
+        )
+
+
+def check_levels_of_fit(regressor: Any) -> None:
+    """Raise ValueError if training continues with another number of quantile levels."""
+    now = regressor._loss().outputs_per_target
+    fitted = getattr(regressor, "_levels", now)
+    if now != fitted:
+        raise ValueError(
+            f"loss={regressor.loss!r} and quantile={regressor.quantile!r} have {now} "
+            f"level{'s' * (now != 1)}, but the model was fitted with {fitted}; set them back, "
+            "or fit again"
+        )

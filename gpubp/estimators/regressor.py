@@ -28,8 +28,14 @@ from gpubp.estimators.hyperparameters import constraint, set_parameters
 from gpubp.estimators.mlp import BaseMLP
 from gpubp.estimators.network_outputs import mean_and_deviation
 from gpubp.estimators.parameter_docs import documented
-from gpubp.estimators.quantiles import by_level, nearest_to_the_median
+from gpubp.estimators.quantiles import (
+    by_level,
+    check_levels,
+    check_levels_of_fit,
+    nearest_to_the_median,
+)
 from gpubp.estimators.standardizer import Standardizer
+from gpubp.estimators.target_range import clipped, next_range, range_of, set_range
 from gpubp.estimators.target_scaling import check_loss_of_scaled, fitted_scaling, scaled, unscaled
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.kernels.elementwise import Elementwise
@@ -70,12 +76,20 @@ Elementwise or callable, default='squared_error'
         those of the scaled y, and so a user-defined loss gets the scaled y. With warm_start and
         partial_fit, the first call determines the scale. Not available for loss='poisson', nor
         for loss='huber' with several columns of y.
+    clip_predictions : bool, default=False
+        Whether to clip predictions to the range of the training y, per column: RealMLP (Holzmüller
+        et al., Better by Default, 2024) does so. Rows of weight 0 and validation rows do not count,
+        except for an ensemble, which clips the mean of its members to the range of all rows of X.
+        Standard deviations are not clipped. With warm_start and partial_fit, the first call decides
+        whether to clip, and the others extend the range.
 
     Attributes
     ----------{attributes}
     target_mean_, target_scale_ : ndarray (n_targets,) or None
         Mean and standard deviation of each column of y, with target_scaling: predictions are
         `target_mean_` + `target_scale_` x the outputs of the network. None without it.
+    target_low_, target_high_ : ndarray (n_targets,) or None
+        The range to which predictions are clipped, with clip_predictions. None without it.
     """
 
     _OF_FIT = (*BaseMLP._OF_FIT, "loss", *LOSS_NUMBERS)
@@ -84,6 +98,7 @@ Elementwise or callable, default='squared_error'
         "loss": [StrOptions(set(REGRESSION_LOSSES)), Loss, Elementwise, callable],
         **{name: constraint(parameter) for name, (_, parameter) in LOSS_NUMBERS.items()},
         "target_scaling": ["boolean"],
+        "clip_predictions": ["boolean"],
     }
 
     def __init__(
@@ -134,13 +149,18 @@ Elementwise or callable, default='squared_error'
         n_members: int | None = None,
         member_rows: str = "all",
         input_stage: dict[str, Any] | None = None,
+        dropout_schedule: str = "constant",
+        weight_decay_schedule: str = "constant",
+        drop_last: bool = False,
+        weights_init: str = "glorot_uniform",
+        clip_predictions: bool = False,
     ) -> None:
         set_parameters(self, locals())
 
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
-        self._check_levels()
+        check_levels(self)
         if issparse(y):
             raise ValueError(
                 f"y is a {type(y).__name__}, but a regressor needs a dense y; pass y.toarray()"
@@ -156,28 +176,9 @@ Elementwise or callable, default='squared_error'
             )
         return X, y
 
-    def _check_levels(self) -> None:
-        """Raise ValueError for a sequence of quantiles with another loss than 'quantile'."""
-        if self.loss != "quantile" and np.ndim(self.quantile):
-            raise ValueError(
-                f"quantile={self.quantile!r} is for loss='quantile', got loss={self.loss!r}; set "
-                "loss='quantile', or leave quantile out"
-            )
-
     def _set_levels(self) -> None:
         """Store the number of network outputs per column of y."""
         self._levels = self._loss().outputs_per_target
-
-    def _check_levels_of_fit(self) -> None:
-        """Raise ValueError if training continues with another number of quantile levels."""
-        now = self._loss().outputs_per_target
-        fitted = getattr(self, "_levels", now)
-        if now != fitted:
-            raise ValueError(
-                f"loss={self.loss!r} and quantile={self.quantile!r} have {now} "
-                f"level{'s' * (now != 1)}, but the model was fitted with {fitted}; set them back, "
-                "or fit again"
-            )
 
     def _meant_by(self, name: str) -> str:
         several = isinstance(self.loss, list | tuple | np.ndarray)
@@ -217,8 +218,9 @@ Elementwise or callable, default='squared_error'
         if from_scratch:
             self._set_target_scaling(fitted_scaling(rows) if self.target_scaling else None)
             self._set_levels()
+        set_range(self, next_range(self, rows, from_scratch))
         self._check_target_scaling()
-        self._check_levels_of_fit()
+        check_levels_of_fit(self)
         if (scaling := self._target_scaling) is None:
             return rows, held
         return scaled(rows, scaling), held and scaled(held, scaling)
@@ -295,8 +297,9 @@ Elementwise or callable, default='squared_error'
         return {"oob_prediction_": self._predictions(outputs)}
 
     def _in_units_of_y(self, outputs: Array) -> Array:
-        scaling = self._target_scaling
-        return outputs if scaling is None else unscaled(outputs, scaling)
+        scaling, limits = self._target_scaling, range_of(self)
+        outputs = outputs if scaling is None else unscaled(outputs, scaling)
+        return outputs if limits is None else clipped(outputs, limits)
 
     def _quantiles(self, outputs: Array) -> Array:
         """Return network outputs (n, n_outputs) as quantiles (n, columns of y, levels)."""

@@ -20,6 +20,7 @@ from gpubp.estimators.history_record import (
 )
 from gpubp.estimators.regressor import MLPRegressor
 from gpubp.estimators.standardizer import Standardizer
+from gpubp.estimators.target_range import TargetRange, range_of, set_range
 from gpubp.storage.model_file import (
     ModelFileError,
     choose,
@@ -74,13 +75,17 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
     tensors |= {f"intercepts.{k}": b.astype(dtype, copy=False) for k, b in enumerate(bs)}
     if members is not None:
         header |= members_header(estimator)
-    scaling = None
     if isinstance(estimator, MLPRegressor):
-        scaling = estimator._target_scaling
-    if scaling is not None:
-        header["target_scaling"] = True
-        tensors |= {"target_scaling.mean": scaling.mean, "target_scaling.scale": scaling.scale}
+        for name, numbers in _of_targets(estimator).items():
+            header[name] = True
+            tensors |= {f"{name}.{key}": array for key, array in numbers.items()}
     return header, tensors
+
+
+def _of_targets(estimator: MLPRegressor) -> dict[str, dict[str, np.ndarray]]:
+    """Return what the predictions of a regressor take from its targets, by name."""
+    found = {"target_scaling": estimator._target_scaling, "target_range": range_of(estimator)}
+    return {name: vars(of) for name, of in found.items() if of is not None}
 
 
 def _named_loss(estimator: Estimator) -> dict[str, str]:
@@ -152,9 +157,9 @@ def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
     Raises ModelFileError for anything missing, unknown or inconsistent.
     """
     kind = ESTIMATORS[choose(header, "class", ESTIMATORS)]
-    own = "labels" if kind is MLPClassifier else "target_scaling"
+    own = ["labels"] if kind is MLPClassifier else ["target_scaling", "target_range"]
     known = ["class", "parameters", "fitted", "history", "feature_names", "members", "oob_score"]
-    only_keys(header, [*known, own])
+    only_keys(header, [*known, *own])
     estimator = kind(**parameters_from(kind, require(header, "parameters", dict)))
     try:
         estimator._validate_params()
@@ -173,7 +178,7 @@ def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
     if isinstance(estimator, MLPClassifier):
         _set_labels(estimator, require(header, "labels", dict))
     else:
-        _set_target_scaling(estimator, header, tensors)
+        _set_targets(estimator, header, tensors)
         estimator._set_levels()
     estimator.out_activation_ = estimator._loss().output
     set_history_of(estimator, require(header, "history", dict))
@@ -279,19 +284,25 @@ def columns_of_y(estimator: MLPRegressor) -> int:
     return columns
 
 
-def _set_target_scaling(
+def _set_targets(
     estimator: MLPRegressor, header: dict[str, Any], tensors: dict[str, np.ndarray]
 ) -> None:
-    """Set the target scaling from ``tensors`` and remove it there; none if the file has none."""
-    numbers = []
+    """Set scaling and range of the targets, if the file has them, and remove their tensors."""
     columns = columns_of_y(estimator)
-    if "target_scaling" in header and require(header, "target_scaling", bool):
-        for name in ("target_scaling.mean", "target_scaling.scale"):
-            numbers.append(require_tensor(tensors, name, (columns,)))
+
+    def taken(part: str, *keys: str) -> list[np.ndarray]:
+        if part not in header or not require(header, part, bool):
+            return []
+        names = [f"{part}.{key}" for key in keys]
+        found = [require_tensor(tensors, name, (columns,)) for name in names]
+        for name in names:
             del tensors[name]
+        return found
+
+    scales, limits = taken("target_scaling", "mean", "scale"), taken("target_range", "low", "high")
     try:
-        scaling = Standardizer(*numbers) if numbers else None
-        estimator._set_target_scaling(scaling)
+        estimator._set_target_scaling(Standardizer(*scales) if scales else None)
+        set_range(estimator, TargetRange(*limits) if limits else None)
         estimator._check_target_scaling()
     except ValueError as error:
         raise ModelFileError(f"{error}; restore the file or save the model again") from None

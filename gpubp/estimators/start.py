@@ -36,7 +36,7 @@ def start_of(
     digest = rows.digest() if estimator.warm_start and not incremental else None
     history, state = _continued(estimator, digest, from_scratch, incremental)
     if from_scratch:
-        return Start(network.initial_theta(rng, dtype), rng, history, state)
+        return Start(network.initial_theta(rng, dtype, estimator.weights_init), rng, history, state)
     given = estimator.coefs_, estimator.intercepts_
     Ws, bs = ([np.asarray(p) for p in of] for of in given)
     parts = stage_parts(estimator)

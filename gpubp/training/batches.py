@@ -28,6 +28,14 @@ def hashed_rows(order: HashedOrder, n_rows: int) -> np.ndarray:
     return rows
 
 
+def rows_of_epoch(n_rows: int, batch_size: int, drop_last: bool) -> int:
+    """Return the number of rows that an epoch trains on, of ``n_rows``.
+
+    drop_last : whether the rows of a last batch of fewer rows are left out.
+    """
+    return n_rows - n_rows % min(batch_size, n_rows) if drop_last else n_rows
+
+
 class StepKind(NamedTuple):
     """A kind of steps, which differ in their rows only.
 
@@ -44,8 +52,10 @@ class Batches:
 
     X : an array (n, d); on the CPU also sparse rows, which each step converts to a dense array.
     Y : (n,) int32 or (n, k). weights : (n,) or None, the weight of each row.
-    An epoch has ``full`` steps of batch_size rows, then one of ``tail`` rows if that is not 0. A
-    single step takes the rows in their own order, since the order makes no difference.
+    An epoch has ``full`` steps of batch_size rows, then one of ``tail`` rows if that is not 0. With
+    ``drop_last`` there is no tail: an epoch takes only the first ``rows_of_epoch`` rows of its
+    order. A single step on all rows takes them in their own order, since the order makes no
+    difference.
     ``step`` (1,) int64 on the device is the number of the current step; it indexes all arrays of
     the plan.
     ``room``, ``tail_room`` : the most rows that a full step and the tail compute, in each of
@@ -62,8 +72,11 @@ class Batches:
         Y: np.ndarray,
         batch_size: int,
         weights: np.ndarray | None = None,
+        *,
+        drop_last: bool = False,
     ) -> None:
-        self._begin(backend, len(X), X.dtype, Y, batch_size, weights is not None)
+        sizes = len(X), batch_size, drop_last
+        self._begin(backend, sizes, X.dtype, Y, weights is not None)
         self._of_one_step: np.ndarray | None = None  # the result of `plan` for a single step
         self._weights = weights
         self._place(X, Y)
@@ -71,21 +84,23 @@ class Batches:
     def _begin(
         self,
         backend: Backend,
-        n_rows: int,
+        sizes: tuple[int, int, bool],
         dtype: np.dtype,
         Y: np.ndarray,
-        batch_size: int,
         weighted: bool,
         lead: tuple[int, ...] = (),
         rooms: tuple[int, int] | None = None,
     ) -> None:
         """Set the sizes, and allocate the arrays of a plan.
 
+        sizes : rows of the data and of a batch, and whether to drop a last batch of fewer rows.
         Y : targets, for shape and dtype. rooms : of a full step and the tail; None for all rows.
         """
-        self.backend, self.n_rows, self.lead = backend, n_rows, lead
-        self.batch_size = min(batch_size, n_rows)
-        self.full, self.tail = divmod(n_rows, self.batch_size)
+        self.backend, self.lead = backend, lead
+        self.n_rows, batch_size, _ = sizes
+        self.batch_size = min(batch_size, self.n_rows)
+        self.rows_of_epoch = rows_of_epoch(*sizes)
+        self.full, self.tail = divmod(self.rows_of_epoch, self.batch_size)
         self.room, self.tail_room = rooms or (self.batch_size, self.tail)
         self.steps = self.full + (self.tail > 0)
         self.rows_by_step = np.full(self.steps, self.batch_size, np.float64)
@@ -110,6 +125,11 @@ class Batches:
         """The rows of the data that each step takes, (steps, batch_size) int64 on the device."""
         return self.order
 
+    @property
+    def order_matters(self) -> bool:
+        """Whether the order of the rows makes a difference: unless one step takes all of them."""
+        return self.steps > 1 or self.rows_of_epoch < self.n_rows
+
     def plan(self, order: np.ndarray | HashedOrder, *, whole: bool = False) -> np.ndarray:
         """Set the order of the rows; return the weight of each step's rows, (steps,) float64.
 
@@ -119,7 +139,7 @@ class Batches:
         for each step.
         """
         self.step[...] = 0
-        if self.steps > 1:
+        if self.order_matters:
             return self._plan(order, whole)
         if self._of_one_step is None:
             self._of_one_step = self._plan(np.arange(self.n_rows), whole)
@@ -192,21 +212,22 @@ class Batches:
         return array.reshape(-1)[: math.prod(shape)].reshape(shape)
 
     def _plan_order(self, order: np.ndarray | HashedOrder) -> Array:
-        """Upload ``order``, or compute the hash on the device; return the order, (n,)."""
-        rows = self.order.reshape(-1)[: self.n_rows]
+        """Upload ``order``, or compute the hash on the device; return the rows of the epoch."""
+        rows = self.order.reshape(-1)[: self.rows_of_epoch]
         if isinstance(order, HashedOrder):
             self._hash(order, rows)
             return rows
+        order = order[: self.rows_of_epoch]
         rows[...] = self.backend.asarray(order)
         return order
 
     def _hash(self, order: HashedOrder, rows: Array) -> None:
-        """Write the hashed order to ``rows`` (n,) int64."""
+        """Write the hashed order to ``rows`` int64, as many as an epoch takes."""
         keys = self.backend.asarray(permutation_keys(order.seed, order.epoch, self.n_rows))
         self.backend.run(PERMUTE, keys, ROUNDS, self.n_rows, out=rows)
 
     def _by_step(self, values: np.ndarray) -> np.ndarray:
-        """Return ``values`` (n,) in the planned order as (steps, batch_size), padded with zeros."""
+        """Return ``values`` in the planned order as (steps, batch_size), padded with zeros."""
         padded = np.zeros(self.steps * self.batch_size, values.dtype)
-        padded[: self.n_rows] = values
+        padded[: len(values)] = values
         return padded.reshape(self.steps, self.batch_size)

@@ -64,17 +64,23 @@ class EpochPlan:
         self._step_weights: np.ndarray | None = None
         self._l2 = [np.zeros(steps)] * len(each)
 
-    def upload(self, rates: list[float | np.ndarray], weights: np.ndarray) -> None:
+    def upload(
+        self,
+        rates: list[float | np.ndarray],
+        weights: np.ndarray,
+        decays: Sequence[float | np.ndarray],
+    ) -> None:
         """Plan the next epoch.
 
         rates : for each network the learning rate, a number or one per step.
         weights : (…, steps), the weight of the rows of each step; the same array as before means
         the same weights.
+        decays : for each network the factor of its weight decay, a number or one per step.
         """
         if weights is not self._step_weights:
             self._set_weights(weights)
         done = [of.state.updates for of in self._each]
-        plan = self._cache.epoch(rates, done, self._l2)
+        plan = self._cache.epoch(rates, done, self._l2, decays)
         self.coefficients[...] = self._backend.asarray(plan)
 
     def _set_weights(self, weights: np.ndarray) -> None:
@@ -84,5 +90,5 @@ class EpochPlan:
         self._l2 = [of.alpha / w for of, w in zip(each, of_each, strict=True)]
         if self.has_penalty:
             scale = 0.5 * np.array(self._l2) * batches.rows_by_step
-            scale = (scale / batches.n_rows).T.reshape(self.penalty.shape)
+            scale = (scale / batches.rows_of_epoch).T.reshape(self.penalty.shape)
             self.penalty[...] = self._backend.asarray(scale)

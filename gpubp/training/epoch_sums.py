@@ -31,7 +31,8 @@ class EpochSums:
         self._ends = np.cumsum(self._sizes) * self._networks
         self.array = backend.zeros((int(self._ends[-1]),), np.float64)
         # Factors of the sums in the loss, the mean over the batches weighted by their rows.
-        counts = np.array([batches.batch_size, batches.tail, batches.n_rows, 0]) / batches.n_rows
+        n = batches.rows_of_epoch
+        counts = np.array([batches.batch_size, batches.tail, n, 0]) / n
         self._counts = np.repeat(counts, self._sizes)
 
     def part(self, k: int) -> Array:

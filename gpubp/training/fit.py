@@ -46,7 +46,7 @@ class Start:
     def new(cls, network: Network, recipe: Recipe) -> Start:
         """Return a start with initial parameters drawn from ``recipe.seed``."""
         rng = np.random.RandomState(recipe.seed)
-        return cls(network.initial_theta(rng, recipe.dtype), rng)
+        return cls(network.initial_theta(rng, recipe.dtype, recipe.weights_init), rng)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def fit(
             trainer: Trainer
             if ranks is not None and ranks.can_share(data.n_rows):
                 listeners.inform(ranks.description(backend))
-                how = step_settings(recipe, start), recipe.batch_size, threads
+                how = step_settings(recipe, start), recipe.batch_size, recipe.drop_last, threads
                 of = backend, network, loss, data, start.theta
                 trainer = shared.enter_context(trainer_on_ranks(ranks, *of, *how))
             else:
@@ -210,6 +210,7 @@ def make_trainer(
         partial(check_memory, recipe=recipe, allocate=allocate),
         bytes_needed(network, settings.optimizer, recipe.dtype),
         note,
+        drop_last=recipe.drop_last,
     )
 
 

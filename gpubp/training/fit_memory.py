@@ -106,12 +106,14 @@ def place(
     check_memory: Callable[[T], None],
     needed: int,
     note: Callable[[str], None] = lambda line: None,
+    *,
+    drop_last: bool = False,
 ) -> T:
     """Return ``make(batches=..., parts=...)`` for the first way that fits in memory.
 
     check_memory : raises MemoryError if the memory left is too small for training.
     needed : the bytes that every way needs, for the error message.
-    note : called with a message if the way is not the fastest one.
+    note : called with a message if the way is not the fastest one. drop_last : see `Batches`.
 
     Raises
     ------
@@ -121,7 +123,8 @@ def place(
     for way in among:
         for _ in range(2):  # the second time without the parameters of other models
             try:
-                batches = way.kind(backend, data.X, data.targets, way.batch_size, data.weights)
+                of = backend, data.X, data.targets, way.batch_size, data.weights
+                batches = way.kind(*of, drop_last=drop_last)
                 made = make(batches=batches, parts=way.parts)
                 check_memory(made)
             except MemoryError:

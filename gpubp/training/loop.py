@@ -44,7 +44,7 @@ def train(
     outside = np.errstate(**np.geterr())
     validate, on_epoch = validate and outside(validate), on_epoch and outside(on_epoch)
     started, best = perf_counter(), trainer.copy_theta() if validate else None
-    progress = Progress(recipe, history, trainer.batches.n_rows, on_epoch, started)
+    progress = Progress(recipe, history, trainer.batches.rows_of_epoch, on_epoch, started)
     progress.begin()
     kept = trainer.copy_theta() if kept is None else kept
     epochs = _Epochs(trainer, progress, kept, best, validate)
@@ -94,7 +94,8 @@ class _Epochs:
         orders, state = row_orders(trainer.batches.n_rows, recipe, rng), trainer.state
         while history.epochs < recipe.epochs:
             rates = recipe.rates(history.epochs, trainer.batches.steps, state.rate)
-            loss = trainer.epoch(next(orders), rates)
+            strengths = recipe.strengths(history.epochs, trainer.batches.steps)
+            loss = trainer.epoch(next(orders), rates, strengths)
             if not math.isfinite(loss):
                 history.finite_weights = math.isfinite(theta.sum(dtype=np.float64))
                 theta[...] = self.kept

@@ -152,7 +152,8 @@ def _key(of: Member) -> tuple[Any, ...] | None:
     if recipe.solver == "lbfgs" or isinstance(X, CsrData) or is_on_device(X):
         return None
     shape = of.network, of.loss, of.data.n_rows, of.batch_rows, of.data.targets.dtype.kind
-    return *shape, recipe.optimizer.step.name, recipe.precision, of.data.weights is None
+    kind = recipe.optimizer.step.name, recipe.precision, recipe.drop_last
+    return *shape, *kind, of.data.weights is None
 
 
 def epoch_work(of: Member) -> int:
@@ -198,7 +199,7 @@ def _train_wave(
                 for place, (k, each) in enumerate(zip(wave, of, strict=True))
             ]
             sources = Sources(backend, [each.data for each in of], first.recipe.dtype)
-            shape = first.network, first.loss, sources, first.recipe.batch_size
+            shape = first.network, first.loss, sources
             loop = PopulationLoop(backend, *shape, runs, finished)
         except MemoryError:
             for rng, state in zip(generators, states, strict=True):
@@ -221,15 +222,16 @@ def _member_run(
     check_fit(network, of.loss, of.data, held and held.rows, recipe, start.theta, start.state)
     settings = step_settings(recipe, start)
     history = (start.history or History()).copy()
-    rows = held and held.in_dtype(recipe, backend)
+    scored = held and held.in_dtype(recipe, backend)
+    rows = recipe.rows_of_epoch(of.data.n_rows)
     return MemberRun(
         number=number,
         place=place,
         recipe=recipe,
         start=start,
         settings=settings,
-        progress=Progress(recipe, history, of.data.n_rows, of.listeners.on_epoch, started),
-        validation=rows and Validation(backend, network, of.loss, rows),
+        progress=Progress(recipe, history, rows, of.listeners.on_epoch, started),
+        validation=scored and Validation(backend, network, of.loss, scored),
         listeners=of.listeners,
         orders=_orders(known, of.data.n_rows, recipe, start.rng),
     )

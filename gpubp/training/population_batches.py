@@ -74,13 +74,19 @@ class PopulationBatches(Batches):
     """
 
     def __init__(
-        self, backend: Backend, sources: Sources, of: Sequence[int], batch_size: int
+        self,
+        backend: Backend,
+        sources: Sources,
+        of: Sequence[int],
+        batch_size: int,
+        *,
+        drop_last: bool = False,
     ) -> None:
-        """``of`` : the numbers of the networks in ``sources``."""
+        """``of`` : the numbers of the networks in ``sources``. The others are as in `Batches`."""
         rows = [sources.rows[k] for k in of]
         first, Y, dtype = rows[0], sources.targets, sources.X.dtype
         weighted, lead = first.weights is not None, (len(rows),)
-        self._begin(backend, len(first.X), dtype, Y, batch_size, weighted, lead)
+        self._begin(backend, (len(first.X), batch_size, drop_last), dtype, Y, weighted, lead)
         self._X_rows = np.stack([each.X for each in rows])
         # The first row of networks that take consecutive rows; None if others do.
         firsts, consecutive = self._X_rows[:, :1], np.arange(len(first.X))
@@ -115,7 +121,7 @@ class PopulationBatches(Batches):
         The same array is returned as long as the weights do not change.
         """
         self.step[...] = 0
-        if self.steps == 1:  # the order makes no difference, so that of the first time stays
+        if not self.order_matters:  # that of the first time stays
             if self._is_planned:
                 return self._sums
             orders = [np.arange(self.n_rows)] * len(self._X_rows)
@@ -133,17 +139,17 @@ class PopulationBatches(Batches):
         return self._sums
 
     def _permutations(self, orders: Sequence[np.ndarray | HashedOrder]) -> np.ndarray:
-        """Return the orders as (P, n); equal hashes are computed once."""
+        """Return the rows of an epoch, (P, rows_of_epoch); equal hashes are computed once."""
         known: dict[HashedOrder, np.ndarray] = {}
-        found = np.empty((len(orders), self.n_rows), np.int64)
+        found = np.empty((len(orders), self.rows_of_epoch), np.int64)
         for row, order in zip(found, orders, strict=True):
             if isinstance(order, HashedOrder) and order not in known:
                 known[order] = hashed_rows(order, self.n_rows)
-            row[:] = known[order] if isinstance(order, HashedOrder) else order
+            row[:] = (known[order] if isinstance(order, HashedOrder) else order)[: len(row)]
         return found
 
     def _plan_rows(self, out: Array, rows: np.ndarray) -> None:
-        """Write ``rows`` (P, n), which are in the order of training, to ``out`` step by step."""
+        """Write ``rows`` (P, rows_of_epoch), in the order of training, to ``out`` step by step."""
         on_host = isinstance(out, np.ndarray)
         host = out if on_host else np.zeros(out.shape, np.int64)
         self._set(host, rows)
@@ -151,7 +157,7 @@ class PopulationBatches(Batches):
             out[...] = self.backend.asarray(host)
 
     def _set(self, out: np.ndarray, values: np.ndarray) -> None:
-        """Write ``values`` (P, n) to ``out`` (steps, P, batch_size)."""
+        """Write ``values`` (P, rows_of_epoch) to ``out`` (steps, P, batch_size)."""
         whole = self.full * self.batch_size
         by_step = values[:, :whole].reshape(len(values), self.full, self.batch_size)
         out[: self.full] = by_step.swapaxes(0, 1)

@@ -109,12 +109,11 @@ class PopulationLoop:
         network: Network,
         loss: Loss,
         sources: Sources,
-        batch_size: int,
         runs: list[MemberRun],
         finished: OnFinished,
     ) -> None:
         self._backend, self._network, self._loss = backend, network, loss
-        self._sources, self._batch_size, self._finished = sources, batch_size, finished
+        self._sources, self._finished = sources, finished
         self._epoch_number = 0
         theta = np.stack([each.start.theta for each in runs])
         self._packed = self._pack(runs, theta, kept=theta, best=theta)
@@ -148,7 +147,9 @@ class PopulationLoop:
         """
         backend, of = self._backend, (self._backend, self._network, self._loss)
         places, settings = [run.place for run in runs], [run.settings for run in runs]
-        batches = PopulationBatches(backend, self._sources, places, self._batch_size)
+        recipe = runs[0].recipe  # the networks of a group have the same rows of a batch
+        size, drop_last = recipe.batch_size, recipe.drop_last
+        batches = PopulationBatches(backend, self._sources, places, size, drop_last=drop_last)
         trainer = PopulationTrainer(*of, theta, batches, settings)
         trainer.rows_seen = rows_seen or trainer.rows_seen
         copies = trainer.copy_theta(), trainer.copy_theta()
@@ -189,7 +190,8 @@ class PopulationLoop:
             run.recipe.rates(self._epoch_number - 1, steps, run.settings.state.rate)
             for run in packed.runs
         ]
-        losses = trainer.train_each(orders, rates)
+        strengths = [run.recipe.strengths(self._epoch_number - 1, steps) for run in packed.runs]
+        losses = trainer.train_each(orders, rates, strengths)
         finite = np.isfinite(losses)
         going = ~packed.stopped & finite
         lowest = [

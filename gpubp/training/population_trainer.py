@@ -10,6 +10,7 @@ from gpubp.backends.protocol import Array
 from gpubp.training.batches import HashedOrder
 from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.population_batches import PopulationBatches
+from gpubp.training.schedules import Strengths
 from gpubp.training.trainer import Trainer
 
 
@@ -22,14 +23,15 @@ class PopulationTrainer(Trainer):
         self,
         orders: Sequence[np.ndarray | HashedOrder],
         rates: list[float | np.ndarray],
+        strengths: Sequence[Strengths],
     ) -> np.ndarray:
         """Train each network for one epoch; return the mean losses with the penalty, (P,).
 
-        orders, rates : for each network; see `Trainer.epoch`. The loss of a network is NaN if one
-        of its parameters is NaN or infinite.
+        orders, rates, strengths : for each network; see `Trainer.epoch`. The loss of a network is
+        NaN if one of its parameters is NaN or infinite.
         """
         with np.errstate(all="ignore"):
-            self._upload(self.batches.plan_each(orders), rates)
+            self._upload(self.batches.plan_each(orders), rates, strengths)
             self._run()
             return self._sums.read_each(self.theta.sum(axis=-1, dtype=np.float64))
 

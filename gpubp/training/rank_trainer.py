@@ -21,6 +21,7 @@ from gpubp.training.data import TrainingData
 from gpubp.training.epoch_plan import StepSettings
 from gpubp.training.ranks import Ranks, signals_later
 from gpubp.training.row_shards import RowShard, ShardedBatches, shard_of
+from gpubp.training.schedules import CONSTANT, Strengths
 from gpubp.training.trainer import Trainer
 
 Rates = float | np.ndarray
@@ -40,16 +41,20 @@ class RankTrainer(Trainer):
         theta: np.ndarray,
         shard: RowShard,
         batch_size: int,
+        drop_last: bool,
         settings: StepSettings,
         in_tiles: bool,
         communicator: Single,
     ) -> None:
         self._communicator, self._shard = communicator, shard
-        batches = ShardedBatches(backend, shard, batch_size, in_tiles=in_tiles)
+        how = {"drop_last": drop_last, "in_tiles": in_tiles}
+        batches = ShardedBatches(backend, shard, batch_size, **how)
         of = backend, network, loss, theta, batches, [settings]
         super().__init__(*of, sum_gradient=communicator.sum_gradient)
 
-    def epoch_of_all(self, order: np.ndarray | HashedOrder | None, rates: Rates) -> float:
+    def epoch_of_all(
+        self, order: np.ndarray | HashedOrder | None, rates: Rates, strengths: Strengths
+    ) -> float:
         """Train on every row of all ranks once; return the mean loss with the penalty.
 
         order : None in the other ranks, which get it from rank 0 unless it is a hash. All ranks
@@ -57,9 +62,9 @@ class RankTrainer(Trainer):
         """
         if order is None:
             order = np.empty(self.batches.n_rows, np.int64)
-        if not isinstance(order, HashedOrder) and self.batches.steps > 1:
+        if not isinstance(order, HashedOrder) and self.batches.order_matters:
             self._communicator.broadcast(order)
-        self.plan_epoch(order, rates)
+        self.plan_epoch(order, rates, strengths)
         self._run()
         loss = self._loss_of_all()
         # The product is the fastest check, but may overflow for finite parameters.
@@ -83,14 +88,20 @@ class Rank0Trainer(RankTrainer):
         self._ranks = ranks
         super().__init__(*of)
 
-    def epoch(self, order: np.ndarray | HashedOrder, rates: Rates | None = None) -> float:
+    def epoch(
+        self,
+        order: np.ndarray | HashedOrder,
+        rates: Rates | None = None,
+        strengths: Strengths = CONSTANT,
+    ) -> float:
         """Train on every row once, as `Trainer.epoch` does; Ctrl-C takes effect at the end."""
         rates = self.state.rate if rates is None else rates
         if not self._ranks.others:
-            return self.epoch_of_all(order, rates)
+            return self.epoch_of_all(order, rates, strengths)
         with self._ranks.in_step():
-            self._ranks.send((order if isinstance(order, HashedOrder) else None, rates))
-            return self.epoch_of_all(order, rates)
+            hashed = order if isinstance(order, HashedOrder) else None
+            self._ranks.send((hashed, rates, strengths))
+            return self.epoch_of_all(order, rates, strengths)
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,7 @@ class RowsJob:
     """The job of another rank: to train on its rows, epoch after epoch.
 
     theta : the initial parameters. batch_size : the rows of a batch of all ranks.
+    drop_last : see `Batches`.
     choice : the backend of rank 0. settings : of the steps; each rank updates a copy.
     threads, work : see `Backend.in_use`. gradients : see `with_gradients_by`.
     in_tiles : see `ShardedBatches`.
@@ -109,6 +121,7 @@ class RowsJob:
     theta: np.ndarray
     settings: StepSettings
     batch_size: int
+    drop_last: bool
     threads: int | None
     work: int
     gradients: Gradients
@@ -127,10 +140,10 @@ class RowsJob:
 
     def arguments(
         self, shard: RowShard
-    ) -> tuple[Network, Loss, np.ndarray, RowShard, int, StepSettings, bool]:
+    ) -> tuple[Network, Loss, np.ndarray, RowShard, int, bool, StepSettings, bool]:
         """Return the arguments of a `RankTrainer` for ``shard``."""
         settings = replace(self.settings, state=replace(self.settings.state))
-        of = self.network, self.loss, self.theta, shard, self.batch_size
+        of = self.network, self.loss, self.theta, shard, self.batch_size, self.drop_last
         return *of, settings, self.in_tiles
 
 
@@ -144,17 +157,19 @@ def trainer_on_ranks(
     theta: np.ndarray,
     settings: StepSettings,
     batch_size: int,
+    drop_last: bool,
     threads: int | None,
 ) -> Iterator[Trainer]:
     """Return a context with the trainer of rank 0, whose epochs train on ``data`` on all ranks.
 
-    theta : the initial parameters. batch_size : the rows of a batch of all ranks.
+    theta : the initial parameters. batch_size : the rows of a batch of all ranks. drop_last : see
+    `Batches`.
     data : in the dtype of ``theta``; each rank gets its rows. threads : see `Backend.in_use`.
     """
     communicator, batch_size = ranks.communicator, min(batch_size, data.n_rows)
     work = batch_size * network.n_parameters // communicator.size
     kind = ranks.gradients_on(backend)
-    of = network, loss, theta, settings, batch_size, threads, work
+    of = network, loss, theta, settings, batch_size, drop_last, threads, work
     job = RowsJob(BackendChoice.like(backend), *of, kind, ranks.reproducible)
     with ranks.job(job):
         with signals_later():  # all ranks, or none

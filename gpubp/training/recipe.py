@@ -11,8 +11,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, checked, entry_of
+from gpubp.backprop.initial_weights import WEIGHTS_INITS
 from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Optimizer, make_optimizer
-from gpubp.training.schedules import SCHEDULES
+from gpubp.training.batches import rows_of_epoch
+from gpubp.training.schedules import CONSTANT, SCHEDULES, STRENGTH_SCHEDULES, Strengths
 
 RowOrder = Literal["scikit-learn", "hash"]
 # "float64" means arrays of float64; the others are the precision of products of float32 arrays.
@@ -30,9 +32,17 @@ NUMBERS = (
     HyperparameterSpec("tol", 1e-4, "Smallest improvement that counts."),
     HyperparameterSpec("patience", 10.0, "Epochs without improvement before training stops."),
     HyperparameterSpec("shuffle", True, "Whether to shuffle the rows."),
+    HyperparameterSpec("drop_last", False, "Whether to leave out a last batch of fewer rows."),
     HyperparameterSpec("seed", 0, "Seed of initial parameters, dropout and row orders."),
 )
 _RATE = HyperparameterSpec("dropout", 0.0, "Dropout rate of a layer.", high=1)
+# Names of entries of a table, which are fields of a recipe.
+TABLES: dict[str, Mapping[str, Any]] = {
+    "schedule": SCHEDULES,
+    "dropout_schedule": STRENGTH_SCHEDULES,
+    "weight_decay_schedule": STRENGTH_SCHEDULES,
+    "weights_init": WEIGHTS_INITS,
+}
 
 
 @dataclass(frozen=True)
@@ -54,12 +64,17 @@ class Recipe:
         draws its permutations on the host; "hash" computes the same order on every device.
     seed : seed of initial parameters, dropout and row orders; ignored if `fit` gets a start.
     precision : "float64", or float32 arrays with products in "float32", "tf32" or "bfloat16".
+    dropout_schedule, weight_decay_schedule : names in `STRENGTH_SCHEDULES`. The latter is for the
+        solvers with decoupled weight decay.
+    drop_last : whether each epoch leaves out the rows of a last batch that is not full. L-BFGS,
+        and a training on fewer rows than a batch, use all rows.
+    weights_init : a name in `WEIGHTS_INITS`; ignored if `fit` gets a start.
 
     Raises
     ------
     ValueError
-        For an unknown solver, schedule, row order or precision, for a value out of range, and for
-        dropout with L-BFGS.
+        For an unknown solver, schedule, row order, weights_init or precision, for a value out of
+        range, and for dropout with L-BFGS.
     """
 
     epochs: int = 200
@@ -79,6 +94,10 @@ class Recipe:
     row_order: RowOrder = "scikit-learn"
     seed: int = 0
     precision: RecipePrecision = "float32"
+    dropout_schedule: str = "constant"
+    weight_decay_schedule: str = "constant"
+    drop_last: bool = False
+    weights_init: str = "glorot_uniform"
 
     def __post_init__(self) -> None:
         """Check every value and convert it to a Python number."""
@@ -86,7 +105,8 @@ class Recipe:
         every = checked(f"solver {self.solver!r}", solver.parameters, self.solver_numbers)
         numbers = {name: every[name] for name in self.solver_numbers}
         object.__setattr__(self, "solver_numbers", numbers)
-        entry_of(SCHEDULES, self.schedule, "schedule")
+        for name, table in TABLES.items():
+            entry_of(table, getattr(self, name), name)
         for name, names in (("row_order", RowOrder), ("precision", RecipePrecision)):
             if (got := getattr(self, name)) not in get_args(names):
                 raise ValueError(f"{name} must be one of {sorted(get_args(names))}, got {got!r}")
@@ -118,6 +138,10 @@ class Recipe:
         """The optimizer of the solver; ValueError for L-BFGS, which has none."""
         return make_optimizer(self.solver, **self.solver_numbers)
 
+    def rows_of_epoch(self, n_rows: int) -> int:
+        """Return the number of rows that an epoch trains on, of ``n_rows``."""
+        return rows_of_epoch(n_rows, self.batch_size, self.drop_last)
+
     def rates(self, epoch: int, steps: int, rate: float) -> float | np.ndarray:
         """Return the learning rate of each step of an epoch, (steps,); a number if all are equal.
 
@@ -134,6 +158,14 @@ class Recipe:
         if epoch < self.warmup_epochs:
             rates *= np.minimum(1, (done + 1) / (self.warmup_epochs * steps))
         return rates
+
+    def strengths(self, epoch: int, steps: int) -> Strengths:
+        """Return the strengths of dropout and weight decay in an epoch, counted from 0."""
+        names = self.dropout_schedule, self.weight_decay_schedule
+        if names == ("constant", "constant"):
+            return CONSTANT
+        done = (epoch * steps + np.arange(steps)) / (self.epochs * steps)
+        return Strengths(*(STRENGTH_SCHEDULES[name].at(done) for name in names))
 
     def to_json(self) -> str:
         """Return the recipe as a JSON object, which `from_json` reads."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpubp.backends.foreign_arrays import on_host
 from gpubp.backends.protocol import Array, Backend
-from gpubp.training.batches import Batches, HashedOrder, StepKind, hashed_rows
+from gpubp.training.batches import Batches, HashedOrder, StepKind, hashed_rows, rows_of_epoch
 from gpubp.training.data import CsrData, Matrix, TrainingData
 
 # A step computes as many rows as one of a few sizes, since each size is recorded. They are this
@@ -50,17 +50,24 @@ def shard_of(data: TrainingData, rank: int, size: int) -> RowShard:
 class ShardedBatches(Batches):
     """The part of each batch that lies in one shard.
 
-    ``n_rows``, ``batch_size``, ``full``, ``tail`` and ``rows_by_step`` are those of all processes.
+    ``n_rows``, ``batch_size``, ``rows_of_epoch``, ``full``, ``tail`` and ``rows_by_step`` are those
+    of all processes.
     The number of local rows differs from step to step, so a step computes up to ``room`` rows, of
     which the last may be padding: they have a share of 0 in the loss.
     """
 
     def __init__(
-        self, backend: Backend, shard: RowShard, batch_size: int, *, in_tiles: bool = False
+        self,
+        backend: Backend,
+        shard: RowShard,
+        batch_size: int,
+        *,
+        drop_last: bool = False,
+        in_tiles: bool = False,
     ) -> None:
         """Set the sizes, and copy the rows of ``shard`` to the device.
 
-        batch_size : the rows of a batch in all processes.
+        batch_size : the rows of a batch in all processes. drop_last : see `Batches`.
         in_tiles : whether each batch is cut into `TILES` tiles, which the processes share: row i is
         in tile i modulo `TILES`. False: the rows of each process are one tile.
         """
@@ -70,12 +77,11 @@ class ShardedBatches(Batches):
         self._is_in_tiles = in_tiles
         largest = -(-n // self._all_tiles)  # rows of a tile
         batch_size = min(batch_size, n)
-        tail = n % batch_size
+        tail = rows_of_epoch(n, batch_size, drop_last) % batch_size
         self._sizes = _sizes(batch_size, largest, n)
         rooms = self._sizes[-1], _sizes(tail, largest, n)[-1] if tail else 0
-        self._begin(
-            backend, n, shard.X.dtype, shard.targets, batch_size, weighted=True, rooms=rooms
-        )
+        sizes = n, batch_size, drop_last
+        self._begin(backend, sizes, shard.X.dtype, shard.targets, weighted=True, rooms=rooms)
         X = shard.X
         if isinstance(X, CsrData) and backend.name != "cpu":
             X = X.dense(0, len(X))
@@ -108,7 +114,8 @@ class ShardedBatches(Batches):
     def _plan(self, order: np.ndarray | HashedOrder, whole: bool) -> np.ndarray:
         # ``whole`` is for L-BFGS, which does not train on shards.
         order = hashed_rows(order, self.n_rows) if isinstance(order, HashedOrder) else order
-        shard, steps_of_all = self._shard, np.arange(self.n_rows) // self.batch_size
+        order = order[: self.rows_of_epoch]
+        shard, steps_of_all = self._shard, np.arange(len(order)) // self.batch_size
         # The local rows in the order of training, those of a tile of a step one after the other.
         at = np.flatnonzero(order % shard.stride == shard.first)
         # The tile of each row, numbered over all steps.

@@ -81,12 +81,12 @@ class StreamedBatches(Batches):
         self.backend.wait(self._filled[half])
 
     def _plan_order(self, order: np.ndarray | HashedOrder) -> Array:
-        """Store the order of the rows on the host; return it, (n,)."""
+        """Store the order of the rows on the host; return the rows of the epoch."""
         if isinstance(order, HashedOrder):
-            rows = self.backend.empty((self.n_rows,), np.int64)
+            rows = self.backend.empty((self.rows_of_epoch,), np.int64)
             self._hash(order, rows)
             order = self.backend.to_numpy(rows)
-        self._rows = order
+        self._rows = order = order[: self.rows_of_epoch]
         if self._planned is not None:
-            self._planned.reshape(-1)[: self.n_rows] = self.backend.asarray(order)
+            self._planned.reshape(-1)[: len(order)] = self.backend.asarray(order)
         return order

@@ -19,6 +19,7 @@ from gpubp.training.batch_gradient import BatchGradient
 from gpubp.training.batches import Batches, HashedOrder, StepKind
 from gpubp.training.epoch_plan import EpochPlan, OptimizerState, StepSettings
 from gpubp.training.epoch_sums import PENALTIES, EpochSums
+from gpubp.training.schedules import CONSTANT, Strengths
 
 T = TypeVar("T")
 
@@ -205,15 +206,19 @@ class Trainer:
         return parts
 
     def epoch(
-        self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None
+        self,
+        order: np.ndarray | HashedOrder,
+        rates: float | np.ndarray | None = None,
+        strengths: Strengths = CONSTANT,
     ) -> float:
         """Train on every row once, in this ``order``; return the mean loss with the penalty.
 
         rates : the learning rate, a number or one per step; None is that of ``state``.
+        strengths : of dropout and weight decay.
         The loss is NaN if a parameter is NaN or infinite. NumPy then warns, unless the caller sets
         `np.errstate`.
         """
-        self.plan_epoch(order, rates)
+        self.plan_epoch(order, rates, strengths)
         self._run()
         return self.read_loss()
 
@@ -225,19 +230,27 @@ class Trainer:
         for of in self.each:
             of.state.updates += batches.steps
         if self._masks is not NO_MASKS:  # which are numbered by rows
-            self.rows_seen = [rows + batches.n_rows for rows in self.rows_seen]
+            self.rows_seen = [rows + batches.rows_of_epoch for rows in self.rows_seen]
 
     def plan_epoch(
-        self, order: np.ndarray | HashedOrder, rates: float | np.ndarray | None = None
+        self,
+        order: np.ndarray | HashedOrder,
+        rates: float | np.ndarray | None = None,
+        strengths: Strengths = CONSTANT,
     ) -> None:
         """Upload the plan of an epoch in this ``order``: rows, rates, penalties and masks."""
         rates = self.each[0].state.rate if rates is None else rates
-        self._upload(self.batches.plan(order), [rates])
+        self._upload(self.batches.plan(order), [rates], [strengths])
 
-    def _upload(self, weights: np.ndarray, rates: list[float | np.ndarray]) -> None:
-        self._plan.upload(rates, weights)
+    def _upload(
+        self,
+        weights: np.ndarray,
+        rates: list[float | np.ndarray],
+        strengths: Sequence[Strengths],
+    ) -> None:
+        self._plan.upload(rates, weights, [of.weight_decay for of in strengths])
         if self._masks is not NO_MASKS:
-            self._masks.plan(self.rows_seen)
+            self._masks.plan(self.rows_seen, [of.dropout for of in strengths])
         self._sums.array[...] = 0
 
     def read_loss(self) -> float:

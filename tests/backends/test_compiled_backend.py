@@ -106,6 +106,20 @@ def test_functions_are_within_four_units_in_the_last_place(name: str, dtype: Any
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "function"), [("sinpi", np.sin), ("cospi", np.cos)])
+def test_sinpi_and_cospi_are_within_two_units_of_one(name: str, function: Any, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=20_000) * scale for scale in (1e-6, 1, 30, 1e4)])
+    x = np.concatenate([x, np.arange(-4, 4, 0.25)]).astype(dtype)
+    turns = np.remainder(x.astype(np.longdouble), 2)
+    exact = function(np.longdouble("3.14159265358979323846") * turns)
+    assert np.abs(function_of(name, x) - exact).max() < 2 * np.finfo(dtype).eps
+    ends = np.array([np.inf, -np.inf, np.nan], dtype)
+    with np.errstate(all="ignore"):
+        assert np.isnan(function_of(name, ends)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ["exp", "expm1", "tanh", "log1p"])
 def test_functions_at_their_ends(name: str, dtype: Any) -> None:
     big = np.finfo(dtype).max

@@ -25,6 +25,7 @@ from gpubp.backprop.optimizers import SGD
 from gpubp.kernels.dropout import dropout_keys
 from gpubp.training.batches import Batches, HashedOrder
 from gpubp.training.epoch_plan import OptimizerState
+from gpubp.training.schedules import Strengths
 from gpubp.training.streamed_batches import StreamedBatches
 from gpubp.training.trainer import Trainer
 from tests.backends.small_training import epochs_of, trainer_of
@@ -93,7 +94,7 @@ def hashed(
     planned = backend.asarray(of_each), backend.asarray(np.array([step]))
     each = [replace(dropout, seed=dropout.seed + k) for k in range(networks)]
     masks = HashedMasks(backend, sizes, each, *planned, size, DOUBLE, lead=lead)
-    masks.plan([trained] * networks)
+    masks.plan([trained] * networks, [1.0] * networks)
     return masks
 
 
@@ -291,8 +292,11 @@ def with_launches(
         return epochs_of(made, orders or [rng.permutation(N) for _ in range(2)]), made.launches
 
 
-def textbook(dropout: Dropout) -> np.ndarray:
-    """The same for tanh by the textbook, with the masks of `is_kept`."""
+def textbook(dropout: Dropout, strengths: Any = ((1.0,) * 3,) * 2) -> np.ndarray:
+    """The same for tanh by the textbook, with the masks of `is_kept`.
+
+    strengths : factors of the rates, by epoch and step.
+    """
     network, (X, y), rng = wide("tanh", "tanh"), data(), np.random.RandomState(2)
     Ws, bs = network.unpack(theta_of(network))
     losses = []
@@ -301,8 +305,9 @@ def textbook(dropout: Dropout) -> np.ndarray:
         for step, start in enumerate(range(0, N, BATCH)):
             rows = order[start : start + BATCH]
             A, below, number = X[rows], [], dropout.trained + epoch * N + step
+            weaker = tuple(rate * strengths[epoch][step] for rate in dropout.rates)
             for layer, (W, b) in enumerate(zip(Ws, bs, strict=True)):
-                m = mask(dropout, number, layer, rows, len(W))
+                m = mask(replace(dropout, rates=weaker), number, layer, rows, len(W))
                 below.append((A, m))
                 Z = (A * m) @ W + b
                 A = np.tanh(Z)
@@ -330,12 +335,42 @@ def test_training_is_the_textbooks(backend: Backend, kind: type[Batches], parts:
     assert_allclose(got, textbook(dropout), 1e-11, 1e-13)
 
 
+FALLING = np.array([[1.0, 0.9, 0.6], [0.5, 0.2, 0.0]])
+
+
+def with_strengths(backend: Backend, dropout: Dropout, **options: Any) -> np.ndarray:
+    """Return the losses of two epochs with `FALLING` rates, and the parameters."""
+    made = trainer(backend, activations=("tanh", "tanh"), dropout=dropout, **options)
+    rng = np.random.RandomState(2)
+    with backend.in_use(None, 0):
+        losses = [made.epoch(rng.permutation(N), None, Strengths(dropout=of)) for of in FALLING]
+        return np.append(losses, backend.to_numpy(made.theta))
+
+
+@pytest.mark.parametrize("kind", [Batches, Windows])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_rates_by_step_are_the_textbooks(backend: Backend, kind: type[Batches], parts: int) -> None:
+    dropout = Dropout((0.2, 0.5, 0.0), SEED, trained=100)
+    got = with_strengths(backend, dropout, kind=kind, parts=parts)
+    assert_allclose(got, textbook(dropout, FALLING), 1e-11, 1e-13)
+
+
+def test_rates_return_to_those_given(backend: Backend) -> None:
+    order, (one, other) = np.arange(N), (trainer(backend, dropout=Dropout(RATES)) for _ in range(2))
+    with backend.in_use(None, 0):
+        one.epoch(order, None, Strengths(dropout=FALLING[0]))
+        other.theta[...] = one.theta
+        other.rows_seen = [N]
+        losses = [made.epoch(order) for made in (one, other)]
+    assert losses[0] == losses[1]
+
+
 PLANTED: dict[str, tuple[Any, str, Any]] = {
     "a delta that is not dropped": (HashedMasks, "drop_delta", lambda self, layer, delta: None),
     "A dropped in its place": (HashedMasks, "dropped", lambda self, layer, A: A),
     "nothing dropped": (HashedMasks, "drops", lambda self, layer: False),
     "parts that begin at the first row": (HashedMasks, "part", lambda self, first: self),
-    "epochs with the same masks": (HashedMasks, "plan", lambda self, _: _plan(self, [100])),
+    "epochs with the same masks": (HashedMasks, "plan", lambda self, _, of: _plan(self, [100], of)),
     "rows of the windows": (StreamedBatches, "planned", Batches.planned),
 }
 _plan = HashedMasks.plan
@@ -439,9 +474,9 @@ def test_rooms_are_taken_where_something_is_dropped(monkeypatch: pytest.MonkeyPa
         return sorted(shapes)
 
     original, dropout = NumpyBackend.empty, Dropout((0, 0.5, 0))
-    keys, dropped, order = (3, 3, 1), (BATCH, 16), (3, BATCH)
-    assert rooms(dropout) == sorted([*rooms(None), keys, dropped])
-    assert rooms(dropout, Windows) == sorted([*rooms(None, Windows), keys, dropped, order])
+    planned, dropped, order = [(3, 3, 1)] * 3, (BATCH, 16), (3, BATCH)
+    assert rooms(dropout) == sorted([*rooms(None), *planned, dropped])
+    assert rooms(dropout, Windows) == sorted([*rooms(None, Windows), *planned, dropped, order])
 
 
 # ---- estimators ------------------------------------------------------------------------------

@@ -171,6 +171,9 @@ class ndarray:
     def min(self, axis: Any = None, out: None = None, keepdims: bool = False) -> ndarray:
         return _computed("min", lambda a: np.min(a, axis, keepdims=keepdims), self)
 
+    def clip(self, min: Any = None, max: Any = None, out: None = None) -> ndarray:
+        return _computed("clip", np.clip, self, min, max)
+
     def repeat(self, repeats: int, axis: Any = None) -> ndarray:
         return _computed("repeat", lambda a: np.repeat(a, repeats, axis), self)
 

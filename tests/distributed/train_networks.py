@@ -35,6 +35,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "early stopping": {"early_stopping": True, "n_iter_no_change": 3, "max_iter": 60},
     "a tiny batch": {"batch_size": 2, "max_iter": 2},
     "weights": {"sample_weight": True, "alpha": 0.1},
+    "schedules and full batches": {
+        "solver": "adamw",
+        "weight_decay": 0.5,
+        "dropout": 0.2,
+        "learning_rate": "warm_cosine",
+        "weight_decay_schedule": "late_cosine",
+        "dropout_schedule": "late_cosine",
+        "drop_last": True,
+        "weights_init": "he_normal",
+    },
     "regression": {"regression": True, "batch_size": 50},
     "diverged": {"solver": "sgd", "learning_rate_init": 1e9, "activation": "relu"},
 }

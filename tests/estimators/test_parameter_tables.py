@@ -20,7 +20,7 @@ from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.tables.column import NumberColumn
 from gpubp.tables.table import Table
 from gpubp.training.recipe import Recipe
-from gpubp.training.schedules import SCHEDULES
+from gpubp.training.schedules import SCHEDULES, STRENGTH_SCHEDULES
 from tests.estimators.cases import BASE, OURS, PROBLEMS, X, fit
 
 TABLES: dict[str, dict[str, Any]] = {
@@ -28,6 +28,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "learning_rate": SCHEDULES,
     "loss": LOSSES,
     "activation": ACTIVATIONS,
+    "dropout_schedule": STRENGTH_SCHEDULES,
 }
 ENTRIES = [(table, name) for table, entries in TABLES.items() for name in entries]
 # Each number of an estimator, with the parameters that entries of the tables have for it.

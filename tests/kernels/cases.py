@@ -453,6 +453,7 @@ def _dropout_values(
     seed: int,
 ) -> Values:
     rng, n_networks = np.random.RandomState(seed), int(np.prod(lead))
+    rates = 0.6 - np.arange(6 * n_networks).reshape(6, n_networks) / (10 * n_networks)
     a = rng.normal(size=(*lead, rows, width)).astype(dtype)
     a.flat[: len(EDGES)] = EDGES[: a.size]
     return {
@@ -465,8 +466,8 @@ def _dropout_values(
         "first": first,
         "rows": rows,
         "width": width,
-        "last": np.array([last_kept(0.4 + k / 10) for k in range(n_networks)], np.uint64),
-        "scale": 1 / (0.6 - np.arange(n_networks, dtype=dtype) / 10),
+        "last": last_kept(rates),
+        "scale": (1 / (1 - rates)).astype(dtype),
         "dropped": a if in_place else np.full_like(a, -7),
     }
 

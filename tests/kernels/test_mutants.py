@@ -33,6 +33,31 @@ DOUBLE = {"T": ("float64",), "U": ("float64", "int32")}
 OPTIMIZERS = tuple(solver_cases.STEPS)
 PLANTED = [
     ("add", "a + b", "a"),
+    ("input_features", "shared ? row - network * rows : row", "row"),
+    ("input_features", "network = row / rows", "network = 0"),
+    ("input_features", "first_levels[k] + X", "X"),
+    ("input_features", "number > last_levels[k] ? last_levels[k] : number", "number"),
+    ("input_features", "in_range > first_levels[k] ? in_range : first_levels[k]", "in_range"),
+    ("input_features", "X[from + periodic_columns[k]]", "X[from + k]"),
+    ("input_features", "X[from + other_columns[other]]", "X[from + other]"),
+    ("input_features", "cospi(half_turns)", "sinpi(half_turns)"),
+    ("input_features", " * theta[base + scale_start + c]", ""),
+    ("scale_delta", "delta = from_above * theta", "delta = product * theta"),
+    ("scale_delta", "network = row / rows", "network = 0"),
+    ("scale_delta", "product = from_above * features", "product = features"),
+    ("periodic_gradient", "shared ? row : at", "at"),
+    ("periodic_gradient", "network = i / elements", "network = 0"),
+    ("periodic_gradient", "X[(shared ? row : at) * width + periodic_columns[k]]", "X[at]"),
+    ("periodic_gradient", "gu *= sinpi(half_turns)", "gu *= c"),
+    ("periodic_gradient", "+ from_feature +", "+"),
+    ("periodic_gradient", "accumulate ? gradient[own + j] + dw : dw", "dw"),
+    ("periodic_gradient", "accumulate ? gradient[mixed] + dV[m] : dV[m]", "dV[m]"),
+    ("periodic_gradient", "if (j == m) gradient[offset]", "if (j == 0) gradient[offset]"),
+    ("tables_gradient", "shared ? row : at", "at"),
+    ("tables_gradient", "network = i / elements", "network = 0"),
+    ("tables_gradient", "accumulate ? gradient[to] + sum : sum", "sum"),
+    ("tables_gradient", "if (level == own) sum", "sum"),
+    ("tables_gradient", "k = table", "k = 0"),
     ("permute", "partner >= n", "partner > n"),
     ("permute", "keys[rounds + k]", "keys[k]"),
     ("permute", "x >> 30", "x >> 29"),
@@ -47,7 +72,9 @@ PLANTED = [
     ("dropout", "0x9e3779b97f4a7c15ULL", "1"),
     ("dropout", "x >> 31", "x >> 30"),
     ("dropout", "x & 0xffffffffULL", "x >> 32"),
-    ("dropout", "? scale[network] : T(0)", "? T(1) : T(0)"),
+    ("dropout", "? scale[at] : T(0)", "? T(1) : T(0)"),
+    ("dropout", "scale[at]", "scale[network]"),
+    ("dropout", "last[at]", "last[network]"),
     ("dropout", "draw <= last", "draw > last"),
     # The wrong sign, slope or constant.
     ("logistic", "exp(-z)", "exp(z)"),
@@ -80,8 +107,8 @@ PLANTED = [
     # NaN lost: a comparison with NaN is false.
     (
         "dropout",
-        "a * (draw <= last[network] ? scale[network] : T(0))",
-        "draw <= last[network] ? a * scale[network] : T(0)",
+        "a * (draw <= last[at] ? scale[at] : T(0))",
+        "draw <= last[at] ? a * scale[at] : T(0)",
     ),
     ("elu", "x > T(0) ? x : expm1(x)", "x < T(0) ? expm1(x) : T(0) < x ? x : T(0)"),
     ("pinball", "? -under : difference", "? -under : T(0)"),
@@ -210,6 +237,16 @@ SWAPS = [
 EQUIVALENT = {
     # Its own partner: both are the same.
     "permute": ["place >= partner ?"],
+    # At a bound, the level is the bound.
+    **dict.fromkeys(
+        ("input_features", "tables_gradient"),
+        ["in_range >= first_levels[k] ?", "number >= last_levels[k] ?"],
+    ),
+    # Room for one more feature, which nothing reads.
+    "periodic_gradient": [
+        *("m <= 3; ++m) {\n        gu", "m <= 3; ++m)\n    g[m]", "m <= 3; ++m) V[m]"),
+        *("T g[5]", "V[5]", "dV[5]", "dv[5]"),
+    ],
     "relu": ["x <= T(0) ? T(0) : x"],
     "leaky_relu": ["x <= small ? small : x"],
     # Both sides join at 0, in value or in slope.

@@ -140,8 +140,8 @@ def test_large_data_are_taken_in_steps_of_bounded_memory(monkeypatch: pytest.Mon
     made: list[int] = []
     init = Batches.__init__
 
-    def note(self: Batches, *args: Any) -> None:
-        init(self, *args)
+    def note(self: Batches, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
         made.append(self.batch_size)
 
     monkeypatch.setattr(Batches, "__init__", note)

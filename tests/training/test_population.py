@@ -91,6 +91,7 @@ def thirds(k: int) -> float:
     return (0.0, 0.2, 0.4)[k % 3]
 
 
+STRENGTHS = ("constant", "late_cosine")
 SETTINGS: dict[str, dict[str, Any]] = {
     "seeds": {},
     "rates": {"learning_rate": lambda k: 0.002 * (k + 1)},
@@ -109,6 +110,21 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "no tail": {"batch_size": 14},
     "weights": {"weighted": True},
     "schedules": {"schedule": lambda k: ("constant", "cosine", "plateau")[k % 3], "patience": 1},
+    "dropout that falls": {
+        "dropout": lambda k: (thirds(k), 0.3, 0.0),
+        "dropout_schedule": lambda k: STRENGTHS[k % 2],
+        "epochs": lambda k: 4 + 2 * k,
+    },
+    "decay that falls": {
+        "solver": "adamw",
+        "solver_numbers": lambda k: {"weight_decay": 0.5 + k},
+        "weight_decay_schedule": lambda k: STRENGTHS[k % 2],
+        "epochs": lambda k: 4 + 2 * k,
+    },
+    "no last batch": {"drop_last": True},
+    "no last batch of a hashed order": {"drop_last": True, "row_order": "hash", "weighted": True},
+    "one full batch": {"drop_last": True, "batch_size": 40, "dropout": (0.2, 0.1, 0.0)},
+    "weights of He": {"weights_init": "he_normal"},
     "warm-up": {"warmup_epochs": lambda k: 0.7 * k},
     "epochs": {"epochs": lambda k: 3 + 2 * k},
     "stopping": {"held": True, "patience": lambda k: k, "tol": 0.01, "learning_rate": 0.02},
@@ -123,6 +139,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "clip_norm": lambda k: 0.1 if k else None,
         "row_order": "hash",
         "alpha": lambda k: 0.1 * k,
+        "dropout_schedule": lambda k: STRENGTHS[k % 2],
     },
 }
 
@@ -164,6 +181,8 @@ def test_members_of_different_shapes_losses_and_rows(backend: Backend) -> None:
         member(2, rows=lambda k: rows_of(k)[:-1]),
         member(3),
         member(4, network=wide),
+        member(1, drop_last=True),
+        member(2, drop_last=True),
         member(5 % P, solver="lbfgs"),
     ]
     found = check_equal(backend, members)
@@ -399,7 +418,12 @@ PLANTED: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "a penalty that all share": (
         Trainer,
         "_upload",
-        lambda self, weights, rates: _upload(self, weights, [rates[0]] * len(rates)),
+        lambda self, weights, rates, of: _upload(self, weights, [rates[0]] * len(rates), of),
+    ),
+    "strengths that all share": (
+        Trainer,
+        "_upload",
+        lambda self, weights, rates, of: _upload(self, weights, rates, [of[0]] * len(rates)),
     ),
     "the best of another": (
         population_loop.PopulationTrainer,

@@ -33,6 +33,10 @@ FULL = Recipe(
     row_order="hash",
     seed=7,
     precision="bfloat16",
+    dropout_schedule="late_cosine",
+    weight_decay_schedule="late_cosine",
+    drop_last=True,
+    weights_init="he_normal",
 )
 
 
@@ -88,6 +92,11 @@ def test_what_is_left_out_takes_its_default() -> None:
         ('{"schedule": "none"}', "schedule must be one of"),
         ('{"row_order": "mine"}', r"row_order must be one of \['hash', 'scikit-learn'\]"),
         ('{"precision": "float16"}', "precision must be one of"),
+        ('{"dropout_schedule": "cosine"}', r"dropout_schedule must be one of \['constant', 'late"),
+        ('{"weight_decay_schedule": 3}', "weight_decay_schedule of a recipe cannot be 3"),
+        ('{"weight_decay_schedule": "late"}', "weight_decay_schedule must be one of"),
+        ('{"drop_last": 1}', "drop_last must be True or False, got 1"),
+        ('{"weights_init": "he"}', "weights_init must be one of .*'he_normal'"),
         ('{"solver": "sgd", "solver_numbers": {"beta_1": 0.9}}', "no parameter 'beta_1'"),
         ('{"solver_numbers": {"beta_1": 1.5}}', "beta_1 must be"),
         ('{"solver": "lbfgs", "solver_numbers": {"momentum": 0.9}}', "no parameter 'momentum'"),

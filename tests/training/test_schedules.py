@@ -1,17 +1,24 @@
-"""Learning rates: each schedule's values, and that training takes them step by step."""
+"""Schedules of learning rate, dropout and weight decay: their values, and training by them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backends.protocol import Backend
+from gpubp.backprop.losses import LOSSES
+from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import STEPWISE
+from gpubp.training.data import TrainingData
+from gpubp.training.fit import Start
+from gpubp.training.fit import fit as train
 from gpubp.training.recipe import Recipe
-from gpubp.training.schedules import SCHEDULES
+from gpubp.training.schedules import CONSTANT, SCHEDULES
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning"
@@ -44,6 +51,82 @@ def test_one_cycle_rises_to_the_rate_and_falls_to_a_trace() -> None:
     assert_allclose(curve(np.array([1.0])), 1 / 250_000)
     assert (np.diff(rates[:301]) > 0).all()
     assert (np.diff(rates[300:]) < 0).all()
+
+
+def test_warm_cosine_rises_in_the_first_quarter_and_falls_to_nothing() -> None:
+    schedule = Recipe(8, learning_rate=0.1, schedule="warm_cosine")
+    rates = np.concatenate([schedule.rates(epoch, 10, 0.1) for epoch in range(8)])
+    t = np.arange(80) / 80
+    rise = 0.04 + 0.96 * np.sin(2 * np.pi * t) ** 2  # (1 - cos 2a) / 2 = sin(a)^2
+    fall = np.cos(2 * np.pi * (t - 0.25) / 3) ** 2
+    assert_allclose(rates, 0.1 * np.where(t <= 0.25, rise, fall), rtol=1e-12)
+    assert_allclose(rates[[0, 10, 20, 50]], [0.004, 0.052, 0.1, 0.05])
+
+
+def test_late_cosine_is_constant_in_the_first_half_and_then_falls_to_nothing() -> None:
+    recipe = Recipe(5, dropout_schedule="late_cosine")
+    each = [recipe.strengths(epoch, 10) for epoch in range(5)]
+    assert each[0] == each[1] == CONSTANT
+    t = np.arange(50) / 50
+    wanted = np.where(t <= 0.5, 1.0, np.sin(np.pi * t) ** 2)  # sin^2 is 1 in the middle, 0 at 1
+    got = np.concatenate([np.broadcast_to(of.dropout, 10) for of in each])
+    assert_allclose(got, wanted, rtol=1e-12, atol=1e-15)
+    assert all(of.weight_decay == 1.0 for of in each)
+    both = replace(recipe, weight_decay_schedule="late_cosine").strengths(3, 10)
+    assert_array_equal(both.weight_decay, each[3].dropout)
+    assert_array_equal(both.dropout, each[3].dropout)
+    assert Recipe(5).strengths(4, 10) is CONSTANT
+
+
+@pytest.mark.parametrize("solver", ["adamw", "lion"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_weight_decay_of_each_step_is_that_of_the_schedule(
+    backend: Backend, solver: str, schedule: str
+) -> None:
+    """Of a linear network, by hand: the published update with the decay of each step."""
+    recipe = Recipe(
+        epochs=4,
+        batch_size=15,
+        solver=solver,
+        solver_numbers={"weight_decay": 2.0},
+        learning_rate=0.05,
+        schedule=schedule,
+        shuffle=False,
+        precision="float64",
+        weight_decay_schedule="late_cosine",
+    )
+    network, data = Network((3, 1), ()), TrainingData(X, Y, Y[:, None], None)
+    start = Start.new(network, recipe)
+    (W,), (b,) = network.unpack(start.theta)
+    fitted = train(backend, network, LOSSES["squared_error"], data, recipe, start=start)
+    theta = np.append(W.ravel(), b)
+    m, v = np.zeros(4), np.zeros(4)
+    for k in range(12):  # steps: three for each of four epochs
+        t, rows = k / 12, slice(15 * (k % 3), 15 * (k % 3) + 15)
+        delta = (X[rows] @ theta[:3] + theta[3] - Y[rows]) / len(Y[rows])
+        g = np.append(X[rows].T @ delta, delta.sum())
+        rate = 0.05 * (np.cos(np.pi * t / 2) ** 2 if schedule == "cosine" else 1)
+        decay = np.array([1, 1, 1, 0]) * 2.0 * (1 if t < 0.5 else np.sin(np.pi * t) ** 2)
+        if solver == "adamw":
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            update = m / (1 - 0.9 ** (k + 1)) / (np.sqrt(v / (1 - 0.999 ** (k + 1))) + 1e-8)
+        else:
+            update = np.sign(0.9 * m + 0.1 * g)
+            m = 0.99 * m + 0.01 * g
+        theta = theta - rate * (update + decay * theta)
+    Ws, bs = network.unpack(fitted.theta)
+    assert_allclose(np.append(Ws[0].ravel(), bs[0]), theta, rtol=1e-9)
+
+
+def test_a_schedule_of_the_decay_changes_no_other_solver() -> None:
+    options = {"hidden_layer_sizes": (3,), "max_iter": 4, "random_state": 0, "device": "cpu"}
+    for solver in STEPWISE:
+        late, constant = (
+            MLPRegressor(**options, solver=solver, weight_decay_schedule=name).fit(X, Y)
+            for name in ("late_cosine", "constant")
+        )
+        same = np.array_equal(late.coefs_[0], constant.coefs_[0])
+        assert same == (solver not in ("adamw", "lion"))
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine"])
