@@ -52,7 +52,7 @@ PLANTED = [
     ("periodic_gradient", "+ from_feature +", "+"),
     ("periodic_gradient", "accumulate ? gradient[own + j] + dw : dw", "dw"),
     ("periodic_gradient", "accumulate ? gradient[mixed] + dV[m] : dV[m]", "dV[m]"),
-    ("periodic_gradient", "if (j == m) gradient[offset]", "if (j == 0) gradient[offset]"),
+    ("periodic_gradient", "if (j == m) gradient[offset]", "if (j == 1) gradient[own]"),
     ("tables_gradient", "shared ? row : at", "at"),
     ("tables_gradient", "network = i / elements", "network = 0"),
     ("tables_gradient", "accumulate ? gradient[to] + sum : sum", "sum"),
@@ -238,10 +238,8 @@ EQUIVALENT = {
     # Its own partner: both are the same.
     "permute": ["place >= partner ?"],
     # At a bound, the level is the bound.
-    **dict.fromkeys(
-        ("input_features", "tables_gradient"),
-        ["in_range >= first_levels[k] ?", "number >= last_levels[k] ?"],
-    ),
+    "input_features": ["in_range >= first_levels[k] ?", "number >= last_levels[k] ?"],
+    "tables_gradient": ["in_range >= first_levels[k] ?", "number >= last_levels[k] ?"],
     # Room for one more feature, which nothing reads.
     "periodic_gradient": [
         *("m <= 3; ++m) {\n        gu", "m <= 3; ++m)\n    g[m]", "m <= 3; ++m) V[m]"),
