@@ -19,6 +19,8 @@ from gpubp.estimators.history_record import (
     set_members_of,
 )
 from gpubp.estimators.regressor import MLPRegressor
+from gpubp.estimators.stage_record import HEADER as STAGE
+from gpubp.estimators.stage_record import set_stage_of, stage_record
 from gpubp.estimators.standardizer import Standardizer
 from gpubp.estimators.target_range import TargetRange, range_of, set_range
 from gpubp.storage.model_file import (
@@ -75,6 +77,8 @@ def to_record(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarra
     tensors |= {f"intercepts.{k}": b.astype(dtype, copy=False) for k, b in enumerate(bs)}
     if members is not None:
         header |= members_header(estimator)
+    own_header, own_tensors = stage_record(estimator)
+    header, tensors = header | own_header, tensors | own_tensors
     if isinstance(estimator, MLPRegressor):
         for name, numbers in _of_targets(estimator).items():
             header[name] = True
@@ -159,7 +163,7 @@ def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
     kind = ESTIMATORS[choose(header, "class", ESTIMATORS)]
     own = ["labels"] if kind is MLPClassifier else ["target_scaling", "target_range"]
     known = ["class", "parameters", "fitted", "history", "feature_names", "members", "oob_score"]
-    only_keys(header, [*known, *own])
+    only_keys(header, [*known, *own, STAGE])
     estimator = kind(**parameters_from(kind, require(header, "parameters", dict)))
     try:
         estimator._validate_params()
@@ -172,7 +176,7 @@ def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
     except ValueError as error:
         raise ModelFileError(f"{error}; restore the file or save the model again") from None
     estimator.coefs_, estimator.intercepts_ = _layers(len(hidden) + 1, hidden, tensors)
-    estimator.n_features_in_ = estimator.coefs_[0].shape[-2]
+    set_stage_of(estimator, header, tensors)
     estimator.n_layers_ = len(hidden) + 2
     estimator.n_outputs_ = estimator.intercepts_[-1].shape[-1]
     if isinstance(estimator, MLPClassifier):
