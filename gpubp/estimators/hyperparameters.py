@@ -22,14 +22,8 @@ from gpubp.backends.select import Compiled, get_backend
 from gpubp.backprop.dropout import rates_by_layer
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, entry_of, meant
 from gpubp.backprop.network import Network
-from gpubp.backprop.optimizers import (
-    SOLVER_NUMBERS,
-    SOLVERS,
-    STEPWISE,
-    Optimizer,
-    make_optimizer,
-    own_numbers,
-)
+from gpubp.backprop.optimizers import Optimizer
+from gpubp.backprop.solvers import SOLVER_NUMBERS, SOLVERS, STEPWISE, make_optimizer, own_numbers
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.training.data import Matrix, TrainingData

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
 from gpubp.backprop.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES
-from gpubp.backprop.optimizers import SOLVER_NUMBERS, SOLVERS
+from gpubp.backprop.solvers import SOLVER_NUMBERS, SOLVERS
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 

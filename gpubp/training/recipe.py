@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, checked, entry_of
-from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Optimizer, make_optimizer
+from gpubp.backprop.optimizers import Optimizer
+from gpubp.backprop.solvers import SOLVERS, STEPWISE, make_optimizer
 from gpubp.training.schedules import SCHEDULES
 
 RowOrder = Literal["scikit-learn", "hash"]

@@ -19,7 +19,7 @@ from gpubp.backends.protocol import Backend
 from gpubp.backends.step_recorder import MOST_SUMMED, Unplanned
 from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.network import Network
-from gpubp.backprop.optimizers import make_optimizer
+from gpubp.backprop.solvers import make_optimizer
 from gpubp.kernels.elementwise import RUN, Elementwise
 from gpubp.kernels.host.compiler import CompilerError
 from gpubp.kernels.optimizers import ADAM

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Optimizer
+from gpubp.backprop.optimizers import Optimizer
+from gpubp.backprop.solvers import SOLVERS, STEPWISE
 from gpubp.kernels.elementwise import Elementwise
 
 

@@ -135,7 +135,7 @@ def test_networks_are_trained_as_they_would_be_alone(backend: Backend, name: str
 
 @pytest.mark.parametrize("solver", OPTIMIZERS)
 def test_every_solver(backend: Backend, solver: str) -> None:
-    from gpubp.backprop.optimizers import named_optimizer
+    from gpubp.backprop.solvers import named_optimizer
 
     name, numbers = named_optimizer(OPTIMIZERS[solver])
     check_equal(backend, [member(k, solver=name, solver_numbers=numbers) for k in range(3)])

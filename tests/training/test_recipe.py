@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpubp.backprop.optimizers import SOLVERS, AdamW
+from gpubp.backprop.optimizers import AdamW
+from gpubp.backprop.solvers import SOLVERS
 from gpubp.training.recipe import Recipe
 from gpubp.training.schedules import SCHEDULES
 from gpubp.training.stopping import Decision, decide

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backends.protocol import Backend
-from gpubp.backprop.optimizers import STEPWISE
+from gpubp.backprop.solvers import STEPWISE
 from gpubp.training.recipe import Recipe
 from gpubp.training.schedules import SCHEDULES
 
