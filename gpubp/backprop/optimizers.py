@@ -154,14 +154,34 @@ def update(
     theta: Array,
     grad: Array,
     state: tuple[Array, ...],
+    factors: Array | None = None,
 ) -> None:
     """Update ``theta`` and ``state`` in place by row ``step[0]`` of ``plan``; overwrite ``grad``.
 
     theta, grad, state : (…, size). plan : (n_steps, …, columns). step : (1,) int64.
     n_weights : the number of entries at the start of theta that are weights.
     decays : whether the L2 penalty applies to the weights.
+    factors : (…, size / RUN, 2) multiplies the rate and the decoupled weight decay of each run of
+        theta; None for none.
     """
     size = theta.shape[-1]
     n_networks = theta.size // size
-    inputs = (grad, plan, step, n_networks, size, n_weights, decays or optimizer.decays)
-    backend.run(optimizer.step, *inputs, out=(theta, *state))
+    inputs = (plan, step, n_networks, size, n_weights, decays or optimizer.decays)
+    if factors is None:
+        backend.run(optimizer.step, grad, *inputs, out=(theta, *state))
+    else:
+        backend.run(with_factors(optimizer), grad, factors, *inputs, out=(theta, *state))
+
+
+def with_factors(optimizer: Optimizer) -> Elementwise:
+    """Return the kernel of one update with factors.
+
+    Raises ValueError for an optimizer whose kernel is not made by `kernels.updates`.
+    """
+    step = getattr(optimizer.step, "with_factors", None)
+    if not isinstance(step, Elementwise):
+        raise ValueError(
+            f"the kernel {optimizer.step.name!r} takes no factors of groups of parameters; make it "
+            "with kernels.updates.update_step, or leave rate_factors and decay_factors out"
+        )
+    return step
