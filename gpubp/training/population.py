@@ -152,7 +152,8 @@ def _key(of: Member) -> tuple[Any, ...] | None:
     if recipe.solver == "lbfgs" or isinstance(X, CsrData) or is_on_device(X):
         return None
     shape = of.network, of.loss, of.data.n_rows, of.batch_rows, of.data.targets.dtype.kind
-    return *shape, recipe.optimizer.step.name, recipe.precision, of.data.weights is None
+    step = recipe.optimizer.step.name, recipe.factors is None
+    return *shape, *step, recipe.precision, of.data.weights is None
 
 
 def epoch_work(of: Member) -> int:
