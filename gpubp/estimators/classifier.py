@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -127,6 +127,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         keep_optimizer_state: bool = False,
         n_members: int | None = None,
         member_rows: str = "all",
+        rate_factors: Mapping[str, Any] | None = None,
+        decay_factors: Mapping[str, Any] | None = None,
     ) -> None:
         set_parameters(self, locals())
 

@@ -23,6 +23,7 @@ from gpubp.backprop.dropout import rates_by_layer
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, entry_of, meant
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import Optimizer
+from gpubp.backprop.parameter_groups import checked_factors
 from gpubp.backprop.solvers import SOLVER_NUMBERS, SOLVERS, STEPWISE, make_optimizer, own_numbers
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.cublas.gemm import Precision
@@ -103,6 +104,8 @@ class Hyperparameters(BaseEstimator):
         "scoring": [SCORINGS, callable, None],
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
         "member_rows": [StrOptions({"all", "bootstrap", "folds"})],
+        "rate_factors": [dict, None],
+        "decay_factors": [dict, None],
     }
 
     def _validate_params(self) -> None:
@@ -259,6 +262,8 @@ class Hyperparameters(BaseEstimator):
             row_order=row_order,
             seed=int(self.random_state) if isinstance(self.random_state, Integral) else 0,
             precision="float64" if float64 else cast(Precision, backend.precision),
+            rate_factors=checked_factors("rate_factors", self.rate_factors),
+            decay_factors=checked_factors("decay_factors", self.decay_factors),
         )
 
     def _learning_rate(self) -> str:

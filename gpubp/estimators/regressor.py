@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -133,6 +133,8 @@ Elementwise or callable, default='squared_error'
         target_scaling: bool = False,
         n_members: int | None = None,
         member_rows: str = "all",
+        rate_factors: Mapping[str, Any] | None = None,
+        decay_factors: Mapping[str, Any] | None = None,
     ) -> None:
         set_parameters(self, locals())
 
