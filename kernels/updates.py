@@ -205,8 +205,9 @@ class _Scaled:
     """
 
     def __init__(self, np: Any, number: Any, factors: Any, length: int) -> None:
-        changes = (factors[..., 1:] != factors[..., :-1]).reshape(-1, factors.shape[-1] - 1)
-        firsts = [0, *(changes.any(axis=0).nonzero()[0] + 1).tolist()]
+        changes = factors[..., 1:] != factors[..., :-1]
+        of_any = changes.any(axis=tuple(range(changes.ndim - 1)))
+        firsts = [0, *(of_any.nonzero()[0] + 1).tolist()]
         ends = [RUN * run for run in (*firsts, factors.shape[-1])]
         self.parts = list(pairwise(ends))
         self.products = np.empty((*factors.shape[:-1], len(firsts)), factors.dtype)

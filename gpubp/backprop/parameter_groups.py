@@ -61,9 +61,9 @@ class GroupFactors:
     In step t a group changes by ``-(rate_factor rate(t) u + decay_factor rate(t) weight_decay
     theta)``, where u is the direction of the optimizer. So the decay does not depend on
     ``rate_factor``, as in RealMLP (Holzmüller et al., NeurIPS 2024). The penalty alpha does, as a
-    part of the gradient. 1 / sqrt(fan in) is the factor of the NTK parametrisation, see table 1 of
-    Yang and Hu, Feature Learning in Infinite-Width Neural Networks (ICML 2021), for optimizers
-    whose u does not depend on the scale of the gradient.
+    part of the gradient. For optimizers whose u does not depend on the scale of the gradient,
+    1 / sqrt(fan in) gives the updates of the NTK parametrisation; Yang and Hu, Feature Learning in
+    Infinite-Width Neural Networks (ICML 2021).
 
     rate, decay : by kind of parameter, see `checked_factors`; a kind that is left out has the rate
         factor 1 and the decay factor of KINDS.

@@ -162,6 +162,24 @@ def test_networks_of_a_population_have_factors_of_their_own(
         np.testing.assert_allclose(together[k], alone, rtol=1e-13)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("lead", [(), (2,)])
+def test_theta_may_be_a_single_run(optimizer: Optimizer, lead: tuple[int, ...]) -> None:
+    network = Network((2, 3), (), bias=False)
+    columns = optimizer.plan(0.1, 0, np.zeros(1))
+    plan = np.stack([columns] * 2, axis=1) if lead else columns
+    table = GroupFactors({"weights": 0.5}).by_run(network, FLOAT64)
+    thetas = []
+    for rate, factors in ((1, np.broadcast_to(table, (*lead, 1, 2))), (0.5, None)):
+        theta, grad = np.zeros((*lead, RUN)), np.ones((*lead, RUN))
+        state = tuple(np.zeros_like(theta) for _ in optimizer.state_names)
+        scaled = plan * np.array([rate, *[1] * (plan.shape[-1] - 1)])
+        step = np.zeros(1, np.int64)
+        update(get_backend("cpu"), optimizer, scaled, step, RUN, True, theta, grad, state, factors)
+        thetas.append(theta)
+    np.testing.assert_allclose(*thetas, rtol=1e-14)
+
+
 @pytest.mark.parametrize("block", [RUN, 112, 1 << 15])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_an_update_in_blocks_has_the_bits_of_one_in_whole_passes(
