@@ -37,7 +37,7 @@ def _options() -> tuple[click.Option, ...]:
 
 def _made() -> Iterator[click.Option]:
     from gpubp.backprop.losses import LOSSES, REGRESSION_LOSSES
-    from gpubp.backprop.optimizers import SOLVER_NUMBERS, SOLVERS
+    from gpubp.backprop.solvers import SOLVER_NUMBERS, SOLVERS
     from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
     yield _choice("solver", SOLVERS, text="Optimizer; adamw if not given.")
@@ -91,7 +91,7 @@ def table_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises UsageError for a hyperparameter or a schedule that the chosen solver does not use.
     """
-    from gpubp.backprop.optimizers import SOLVER_NUMBERS
+    from gpubp.backprop.solvers import SOLVER_NUMBERS
     from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
     solver, schedule = options["solver"], options["schedule"]

@@ -154,7 +154,7 @@ def _check_scoring(name: str) -> None:
 
 def _refuse_options_of_epochs() -> None:
     """Raise UsageError if an option was given that has no effect with L-BFGS."""
-    from gpubp.backprop.optimizers import STEPWISE
+    from gpubp.backprop.solvers import STEPWISE
 
     context = click.get_current_context()
     for name in sorted(EPOCH_OPTIONS.intersection(context.params)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -132,6 +132,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         weight_decay_schedule: str = "constant",
         drop_last: bool = False,
         weights_init: str = "glorot_uniform",
+        rate_factors: Mapping[str, Any] | None = None,
+        decay_factors: Mapping[str, Any] | None = None,
     ) -> None:
         set_parameters(self, locals())
 

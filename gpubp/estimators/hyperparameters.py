@@ -23,14 +23,9 @@ from gpubp.backprop.dropout import rates_by_layer
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, entry_of, meant
 from gpubp.backprop.initial_weights import WEIGHTS_INITS
 from gpubp.backprop.network import Network
-from gpubp.backprop.optimizers import (
-    SOLVER_NUMBERS,
-    SOLVERS,
-    STEPWISE,
-    Optimizer,
-    make_optimizer,
-    own_numbers,
-)
+from gpubp.backprop.optimizers import Optimizer
+from gpubp.backprop.parameter_groups import checked_factors
+from gpubp.backprop.solvers import SOLVER_NUMBERS, SOLVERS, STEPWISE, make_optimizer, own_numbers
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.kernels.cublas.gemm import Precision
 from gpubp.training.data import Matrix, TrainingData
@@ -115,6 +110,8 @@ class Hyperparameters(BaseEstimator):
         "weight_decay_schedule": [StrOptions(set(STRENGTH_SCHEDULES))],
         "drop_last": ["boolean"],
         "weights_init": [StrOptions(set(WEIGHTS_INITS))],
+        "rate_factors": [dict, None],
+        "decay_factors": [dict, None],
     }
 
     def _validate_params(self) -> None:
@@ -275,6 +272,8 @@ class Hyperparameters(BaseEstimator):
             weight_decay_schedule=self.weight_decay_schedule,
             drop_last=bool(self.drop_last),
             weights_init=self.weights_init,
+            rate_factors=checked_factors("rate_factors", self.rate_factors),
+            decay_factors=checked_factors("decay_factors", self.decay_factors),
         )
 
     def _learning_rate(self) -> str:

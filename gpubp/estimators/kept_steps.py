@@ -194,7 +194,8 @@ def _parameters(estimator: Any) -> tuple[Any, ...] | None:
     """Return the parameters that a step depends on; None if one of them is mutable."""
     kind: Any = type(estimator)
     values = tuple(
-        tuple(value) if type(value) is list else value for value in _values(kind)(estimator)
+        _frozen(value) if type(value) in (list, dict) else value
+        for value in _values(kind)(estimator)
     )
     if not all(map(_is_plain, values)):
         return None
@@ -202,7 +203,14 @@ def _parameters(estimator: Any) -> tuple[Any, ...] | None:
     return *values, seed if isinstance(seed, Integral) else None
 
 
+def _frozen(value: Any) -> Any:
+    """Return a list or a dict as a tuple, whose values cannot change."""
+    if type(value) is dict:
+        return tuple((name, _frozen(each)) for name, each in value.items())
+    return tuple(value) if type(value) is list else value
+
+
 def _is_plain(value: Any) -> bool:
     if type(value) is tuple:
-        return all(isinstance(each, _PLAIN) for each in value)
+        return all(map(_is_plain, value))
     return isinstance(value, _PLAIN)

@@ -15,7 +15,7 @@ from gpubp.backends.foreign_arrays import on_host
 from gpubp.backends.protocol import Array
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network
-from gpubp.backprop.optimizers import STEPWISE
+from gpubp.backprop.solvers import STEPWISE
 from gpubp.estimators.callbacks import (
     CallbackSupportMixin,
     listeners_of,

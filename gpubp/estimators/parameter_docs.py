@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
 from gpubp.backprop.initial_weights import WEIGHTS_INITS
 from gpubp.backprop.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES
-from gpubp.backprop.optimizers import SOLVER_NUMBERS, SOLVERS
+from gpubp.backprop.solvers import SOLVER_NUMBERS, SOLVERS
 from gpubp.estimators.attribute_docs import ATTRIBUTES, OOB
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES, STRENGTH_SCHEDULES
@@ -185,6 +185,21 @@ default='constant'
 {init_docs}
 
         He et al., Delving Deep into Rectifiers (2015).
+    rate_factors : dict or None, default=None
+        Factors of the learning rate by kind of parameter: 'weights', 'biases', and of an
+        input_stage 'scale', 'periodic' and 'tables': a number for all layers, a sequence with one number per layer (the last is the output layer), or for
+        'weights' the str 'fan_in': ``1 / sqrt(d)`` for a layer of d inputs. With factor f and
+        learning rate r, a parameter changes by ``-f r u``, where u is the update of `solver` for
+        the rate 1. A kind that is left out has factor 1; 0 freezes the parameters. With Adam and
+        Lion, 'fan_in' is the NTK parametrisation (Yang and Hu, Feature Learning in Infinite-Width
+        Neural Networks, ICML 2021); RealMLP uses it with {{'biases': 0.1}} (Holzmüller et al.,
+        Better by Default, NeurIPS 2024). Not for solver='lbfgs'.
+    decay_factors : dict or None, default=None
+        Factors of `weight_decay`, as in rate_factors, for solver='adamw' and 'lion' only. With
+        factor f, each update also subtracts ``f r weight_decay theta`` from the parameters theta.
+        This does not depend on rate_factors. A kind that is left out has factor 1 for 'weights'
+        and 0 for others, so {{'biases': 1}} lets the biases decay too. The penalty `alpha` is for
+        weights only, in any case.
 """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -154,6 +154,8 @@ Elementwise or callable, default='squared_error'
         drop_last: bool = False,
         weights_init: str = "glorot_uniform",
         clip_predictions: bool = False,
+        rate_factors: Mapping[str, Any] | None = None,
+        decay_factors: Mapping[str, Any] | None = None,
     ) -> None:
         set_parameters(self, locals())
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, entry_of, meant
-from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Adam, Optimizer
+from gpubp.backprop.optimizers import Adam, Optimizer
+from gpubp.backprop.solvers import SOLVERS, STEPWISE
 from gpubp.explain.example import Example, build
 from gpubp.explain.origin import Origin
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp.backprop.optimizers import SGD, Optimizer, formula_of
+from gpubp.backprop.optimizers import SGD, Optimizer
+from gpubp.backprop.solvers import formula_of
 from gpubp.explain.example import Example
 from gpubp.explain.gradient_check import GradientCheck
 from gpubp.explain.loss_landscape import Variation, parameters_of

@@ -23,8 +23,17 @@ if TYPE_CHECKING:
     from gpubp.tables.encoding.encodings import NumberEncoding
 
 
-def _check_explainable(loss: Loss) -> None:
-    """Raise DataError for a loss that cannot be explained: a custom one, or several quantiles."""
+def _check_explainable(loss: Loss, estimator: Estimator) -> None:
+    """Raise DataError for a model that cannot be explained.
+
+    That is one with a custom loss, several quantiles, or learning rates by group of parameters.
+    """
+    for name in ("rate_factors", "decay_factors"):
+        if factors := getattr(estimator, name):
+            raise DataError(
+                f"a model with {name}={factors!r} cannot be explained, since the step that is "
+                f"shown has one learning rate and weight decay; fit it with {name}=None"
+            )
     if loss.name not in LOSSES or LOSSES[loss.name].step is not loss.step:
         raise DataError(
             f"a model with a loss of its own, {loss.name!r}, cannot be explained; fit it with one "
@@ -70,7 +79,7 @@ def of_model(
     known = model if isinstance(model, TableEstimator) else with_columns_of(model, table)
     estimator = known.network_
     loss, network = loss_of(estimator), network_of(estimator)
-    _check_explainable(loss)
+    _check_explainable(loss, estimator)
     known.predict(table)  # raises if the output is not finite
     X = _inputs(known, table)
     targets, outputs = _targets(known, table)

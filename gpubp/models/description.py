@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backprop.optimizers import SOLVER_NUMBERS
+from gpubp.backprop.solvers import SOLVER_NUMBERS
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.mlp import BaseMLP
 from gpubp.models.ensemble_facts import ensemble_of, layers_of, parameters_of

@@ -25,6 +25,8 @@ def check_fit(
     theta, state : the initial parameters and the optimizer state of its ``start``.
     """
     _check_dropout(network, recipe)
+    if recipe.factors is not None:
+        recipe.factors.check(network)
     _check_data(network, loss, data, "data")
     if held is not None and recipe.solver != "lbfgs":
         _check_data(network, loss, held, "held")

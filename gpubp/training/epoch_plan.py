@@ -10,6 +10,7 @@ import numpy as np
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.dropout import Dropout
 from gpubp.backprop.optimizers import Optimizer
+from gpubp.backprop.parameter_groups import GroupFactors
 from gpubp.backprop.plan_cache import PlanCache
 from gpubp.training.batches import Batches
 
@@ -34,6 +35,7 @@ class StepSettings:
     alpha : the L2 penalty; in a batch it is divided by the weight of the rows.
     dropout : None for none.
     clip_norm : maximum norm of the gradient without the penalty; None does not clip.
+    factors : of the rate and the weight decay by group of parameters; None for none.
     """
 
     optimizer: Optimizer
@@ -41,6 +43,7 @@ class StepSettings:
     alpha: float = 0.0
     dropout: Dropout | None = None
     clip_norm: float | None = None
+    factors: GroupFactors | None = None
 
 
 class EpochPlan:

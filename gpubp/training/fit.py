@@ -223,6 +223,7 @@ def step_settings(recipe: Recipe, start: Start) -> StepSettings:
         recipe.alpha,
         _drawn_dropout(recipe, start.rng, trained),
         recipe.clip_norm,
+        recipe.factors,
     )
 
 

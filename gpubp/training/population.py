@@ -152,8 +152,8 @@ def _key(of: Member) -> tuple[Any, ...] | None:
     if recipe.solver == "lbfgs" or isinstance(X, CsrData) or is_on_device(X):
         return None
     shape = of.network, of.loss, of.data.n_rows, of.batch_rows, of.data.targets.dtype.kind
-    kind = recipe.optimizer.step.name, recipe.precision, recipe.drop_last
-    return *shape, *kind, of.data.weights is None
+    step = recipe.optimizer.step.name, recipe.factors is None, recipe.precision, recipe.drop_last
+    return *shape, *step, of.data.weights is None
 
 
 def epoch_work(of: Member) -> int:

@@ -12,7 +12,9 @@ import numpy as np
 
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, checked, entry_of
 from gpubp.backprop.initial_weights import WEIGHTS_INITS
-from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Optimizer, make_optimizer
+from gpubp.backprop.optimizers import Optimizer
+from gpubp.backprop.parameter_groups import Factors, GroupFactors, checked_factors
+from gpubp.backprop.solvers import SOLVER_NUMBERS, SOLVERS, STEPWISE, make_optimizer
 from gpubp.training.batches import rows_of_epoch
 from gpubp.training.schedules import CONSTANT, SCHEDULES, STRENGTH_SCHEDULES, Strengths
 
@@ -63,6 +65,10 @@ class Recipe:
     shuffle, row_order : whether to shuffle the rows before each epoch, and how: "scikit-learn"
         draws its permutations on the host; "hash" computes the same order on every device.
     seed : seed of initial parameters, dropout and row orders; ignored if `fit` gets a start.
+    rate_factors : factors of the learning rate by kind of parameter; see `checked_factors`. {} for
+        none.
+    decay_factors : factors of the decoupled weight decay; a kind that is left out has that of
+        `parameter_groups.KINDS`. They do not depend on ``rate_factors``; see `GroupFactors`.
     precision : "float64", or float32 arrays with products in "float32", "tf32" or "bfloat16".
     dropout_schedule, weight_decay_schedule : names in `STRENGTH_SCHEDULES`. The latter is for the
         solvers with decoupled weight decay.
@@ -74,7 +80,8 @@ class Recipe:
     ------
     ValueError
         For an unknown solver, schedule, row order, weights_init or precision, for a value out of
-        range, and for dropout with L-BFGS.
+        range, for dropout or factors with L-BFGS, and for decay factors with a solver without
+        weight decay.
     """
 
     epochs: int = 200
@@ -98,6 +105,8 @@ class Recipe:
     weight_decay_schedule: str = "constant"
     drop_last: bool = False
     weights_init: str = "glorot_uniform"
+    rate_factors: Factors = field(default_factory=dict)
+    decay_factors: Factors = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check every value and convert it to a Python number."""
@@ -114,6 +123,7 @@ class Recipe:
             value = getattr(self, spec.name)
             if not ((spec.name == "clip_norm" and value is None) or _is_endless(spec.name, value)):
                 object.__setattr__(self, spec.name, spec.checked(value))
+        self._check_factors()
         rates = tuple(map(_RATE.checked, self.dropout))
         object.__setattr__(self, "dropout", rates)
         if any(rates) and self.solver == "lbfgs":
@@ -121,6 +131,24 @@ class Recipe:
                 f"dropout must be 0 for solver 'lbfgs', which needs the same loss in every step, "
                 f"got {rates}; use a solver among {sorted(STEPWISE)}"
             )
+
+    def _check_factors(self) -> None:
+        decaying = SOLVER_NUMBERS["weight_decay"]
+        for name, solvers in (("rate_factors", STEPWISE), ("decay_factors", decaying)):
+            factors = checked_factors(name, getattr(self, name))
+            object.__setattr__(self, name, factors)
+            if factors and self.solver not in solvers:
+                raise ValueError(
+                    f"{name} must be empty for solver {self.solver!r}, got {factors!r}; use a "
+                    f"solver among {sorted(solvers)}"
+                )
+
+    @property
+    def factors(self) -> GroupFactors | None:
+        """The factors of groups of parameters; None for none."""
+        if not self.rate_factors and not self.decay_factors:
+            return None
+        return GroupFactors(self.rate_factors, self.decay_factors)
 
     @property
     def dtype(self) -> np.dtype:
@@ -199,6 +227,8 @@ def _read(name: str, value: Any, default: Any) -> Any:
         right = isinstance(value, dict) and all(map(_is_number_or_bool, value.values()))
     elif name == "dropout":
         right = isinstance(value, list)
+    elif name in ("rate_factors", "decay_factors"):
+        right = isinstance(value, dict)
     elif isinstance(default, str):
         right = isinstance(value, str)
     else:  # a number, which the recipe itself checks

@@ -14,6 +14,7 @@ from gpubp.backprop.dropout import Dropout, HashedMasks, Masks
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import NO_MASKS, Network, Parameters, Workspace
 from gpubp.backprop.optimizers import update
+from gpubp.backprop.parameter_groups import GroupFactors
 from gpubp.kernels.optimizers import ADD, ADVANCE, PENALTY
 from gpubp.training.batch_gradient import BatchGradient
 from gpubp.training.batches import Batches, HashedOrder, StepKind
@@ -78,6 +79,7 @@ class Trainer:
             self.theta, self.gradient = beside.theta, beside.gradient
             self.vectors = beside.vectors
         self._plan = EpochPlan(backend, each, batches, dtype)
+        self._factors = self._make_factors(dtype)
         self._sums = EpochSums(backend, batches, theta.shape[-1])
         rows = -(-batches.room // parts)
         self._masks = self._make_masks(rows, dtype)
@@ -113,6 +115,13 @@ class Trainer:
             dtype,
             lead=batches.lead,
         )
+
+    def _make_factors(self, dtype: np.dtype) -> Array | None:
+        """Return the factors of the groups of theta, (…, size / RUN, 2); None for none."""
+        if all(of.factors is None for of in self.each):
+            return None
+        each = [(of.factors or GroupFactors()).by_run(self.network, dtype) for of in self.each]
+        return self.backend.asarray(np.stack(each).reshape(*self.batches.lead, *each[0].shape))
 
     def _set(self, theta: np.ndarray) -> None:
         """Set parameters and optimizer state; call it after recording, which changes them."""
@@ -159,6 +168,7 @@ class Trainer:
         backend, network, batches = self.backend, self.network, self.batches
         optimizer, theta, plan, clip = self._optimizer, self.theta, self._plan, self._clip
         flat, vectors, decays = self.gradient, self.vectors, self._decays
+        factors = self._factors
         tiles, sum_gradient, size = self._tiles, self._sum_gradient, theta.shape[-1]
         n_networks, n_weights = len(self.each), network.n_weights(theta.dtype)
         penalty = self._sums.part(PENALTIES)
@@ -177,7 +187,7 @@ class Trainer:
             if plan.has_penalty:  # in the reported loss; update() adds l2 theta to the gradient
                 backend.run(PENALTY, theta, plan.penalty, batches.step, *sizes, out=penalty)
             numbers = plan.coefficients, batches.step, n_weights, decays
-            update(backend, optimizer, *numbers, theta, flat, vectors)
+            update(backend, optimizer, *numbers, theta, flat, vectors, factors)
             if batches.steps > 1:
                 backend.run(ADVANCE, 1, out=batches.step)
 

@@ -23,7 +23,7 @@ from gpubp.backends.compiled_calls import Call, bind, product
 from gpubp.backends.pooled_recording import SECONDS, AtOnce
 from gpubp.backends.select import BackendUnavailableError, get_backend
 from gpubp.backends.step_recorder import MOST_SUMMED
-from gpubp.backprop.optimizers import SOLVERS
+from gpubp.backprop.solvers import SOLVERS
 from gpubp.kernels.activations import ACTIVATIONS, EXP
 from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.host import cache as host_cache

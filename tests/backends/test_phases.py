@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,10 @@ from gpubp.backends.protocol import Backend
 from gpubp.backends.step_recorder import MOST_SUMMED, Unplanned
 from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.network import Network
-from gpubp.backprop.optimizers import make_optimizer
-from gpubp.kernels.elementwise import RUN, Elementwise
+from gpubp.backprop.parameter_groups import GroupFactors, groups_of
+from gpubp.backprop.solvers import STEPWISE, make_optimizer
+from gpubp.kernels.elementwise import Elementwise
 from gpubp.kernels.host.compiler import CompilerError
-from gpubp.kernels.optimizers import ADAM
 from gpubp.training.batches import Batches
 from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.trainer import Trainer
@@ -42,18 +40,20 @@ def trainer(
     batch: int = 64,
     sizes: tuple[int, ...] = (6, 70, 3),
     backend: Backend | None = None,
+    solver: str = "adam",
+    dtype: str = "float32",
     **options: Any,
 ) -> Trainer:
     rng, network = np.random.RandomState(0), Network(sizes, ("relu",) * (len(sizes) - 2))
-    X = rng.normal(size=(rows, sizes[0])).astype(np.float32)
+    X = rng.normal(size=(rows, sizes[0])).astype(dtype)
     Y = rng.randint(sizes[-1], size=rows).astype(np.int32)
     backend = backend or CompiledBackend()
     return trainer_of(
         backend,
         network,
         LOSSES["softmax_cross_entropy"],
-        make_optimizer("adam"),
-        network.initial_theta(rng, np.dtype(np.float32)),
+        make_optimizer(solver),
+        network.initial_theta(rng, np.dtype(dtype)),
         Batches(backend, X, Y, batch),
         state=OptimizerState(1e-3),
         **options,
@@ -161,70 +161,31 @@ def test_an_update_that_reads_the_gradient_as_a_whole_is_not_cut() -> None:
     assert W[0, 0] == (1 - 5 * 16) - 5 * 16 * (1 - 5 * 16)
 
 
-class BySlices:
-    """Adam with a row of the plan for each slice of theta, whose rates are times ``factors``.
-
-    factors : one for each weight matrix, then one for each vector of biases.
-    """
-
-    def __init__(self, network: Network, factors: list[float], dtype: np.dtype) -> None:
-        theta = np.empty(network.theta_size(dtype), dtype)
-        views = [*network.views(theta).Ws, *network.views(theta).bs]
-        starts = [(v.ctypes.data - theta.ctypes.data) // theta.itemsize for v in views]
-        self.slices = [slice(*ends) for ends in pairwise([*starts, len(theta)])]
-        self.factors = np.array(factors, dtype)[:, None]
-        self.slice_of = np.zeros(len(theta) // RUN, np.int32)
-        for k, each in enumerate(self.slices):
-            self.slice_of[each.start // RUN : each.stop // RUN] = k
-        host: Any = ADAM.host
-        prologue = host.prologue.replace(
-            "n_networks + network", f"n_slices + slice_of[first / {RUN}]"
-        )
-        inputs = f"{host.inputs}, raw int32 slice_of, int64 n_slices"
-        self.step = replace(host, inputs=inputs, prologue=prologue, numpy=self.twin)
-
-    def twin(self, np: Any, grad: Any, plan: Any, step: Any, *rest: Any) -> None:
-        _, _, n_weights, decays, _, _, *vectors = rest
-        for k, each in enumerate(self.slices):
-            size = each.stop - each.start
-            weights = min(max(0, n_weights - each.start), size)
-            of_slice = [vector[each] for vector in vectors]
-            ADAM.numpy(np, grad[each], plan[:, k], step, 1, size, weights, decays, *of_slice)
-
-    def update(self, backend: Backend, _: Any, plan: Any, step: Any, *rest: Any) -> None:
-        n_weights, decays, theta, grad, state = rest
-        self.plan, self.planned = (
-            np.zeros((len(plan), len(self.slices), plan.shape[1]), plan.dtype),
-            plan,
-        )
-        inputs = (grad, self.plan, step, 1, len(theta), n_weights, decays, self.slice_of)
-        backend.run(self.step, *inputs, len(self.slices), out=(theta, *state))
-
-    def spread(self) -> None:
-        """Write the plan of each slice, from that of the epoch."""
-        self.plan[...] = self.planned[:, None]
-        self.plan[:, :, :1] *= self.factors
+FACTORS = {"weights": (0, 2, 0.5), "biases": (1, 0, 3)}
 
 
-def test_an_update_may_have_rates_of_its_own_for_each_slice_of_theta(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize("solver", STEPWISE)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_update_with_factors_is_cut_and_computes_the_same(solver: str, dtype: str) -> None:
     sizes, thetas = (6, 70, 40, 3), []
     network = Network(sizes, ("relu", "relu"))
-    rates = BySlices(network, [0, 2, 0.5, 1, 0, 3], np.dtype(np.float32))
-    monkeypatch.setattr("gpubp.training.trainer.update", rates.update)
+    options: dict[str, Any] = {"solver": solver, "dtype": dtype, "sizes": sizes, "alpha": 1.0}
+    options["factors"] = GroupFactors(FACTORS, {"weights": 0.0, "biases": (1, 0, 1)})
     for backend in (CompiledBackend(), NumpyBackend()):
-        made = trainer(batch=65, sizes=sizes, alpha=1.0, backend=backend)
+        made = trainer(batch=65, backend=backend, **options)
         start = made.theta.copy()
         assert isinstance(made.recordings[0], PooledRecording) is (type(backend) is CompiledBackend)
         for seed in range(3):
-            made.plan_epoch(np.random.RandomState(seed).permutation(130))
-            rates.spread()
-            made.recordings[0](2)
-        moved = [not np.array_equal(made.theta[s], start[s]) for s in rates.slices]
+            made.epoch(np.random.RandomState(seed).permutation(130))
+        groups = groups_of(network, np.dtype(dtype))
+        moved = [
+            not np.array_equal(made.theta[g.start : g.stop], start[g.start : g.stop])
+            for g in groups
+        ]
         assert moved == [False, True, True, True, False, True]
         thetas.append(made.theta)
-    np.testing.assert_allclose(*thetas, rtol=2e-5, atol=2e-6)
+    tolerance = 1e-9 if dtype == "float64" else 2e-5
+    np.testing.assert_allclose(*thetas, rtol=tolerance, atol=tolerance / 10)
 
 
 def test_a_gradient_that_is_added_to_others_is_left_to_blas() -> None:

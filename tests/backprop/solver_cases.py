@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backprop.optimizers import SOLVERS, STEPWISE, Optimizer
+from gpubp.backprop.optimizers import Optimizer, with_factors
+from gpubp.backprop.solvers import SOLVERS, STEPWISE
 from gpubp.kernels.elementwise import Elementwise
 
 
@@ -23,9 +24,15 @@ def _optimizers() -> Iterator[tuple[str, Optimizer]]:
 
 
 OPTIMIZERS: dict[str, Optimizer] = dict(_optimizers())
-STEPS: dict[str, Elementwise] = {o.step.name: o.step for o in OPTIMIZERS.values()}
+STEPS: dict[str, Elementwise] = {
+    step.name: step for o in OPTIMIZERS.values() for step in (o.step, with_factors(o))
+}
 # Numbers in one row of the plan, by the name of the kernel.
-PLAN_COLUMNS = {o.step.name: o.plan(0.1, 0, np.zeros(1)).shape[1] for o in OPTIMIZERS.values()}
+PLAN_COLUMNS = {
+    step.name: o.plan(0.1, 0, np.zeros(1)).shape[1]
+    for o in OPTIMIZERS.values()
+    for step in (o.step, with_factors(o))
+}
 
 
 def estimator_parameters(optimizer: Optimizer) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def test_an_update_in_blocks_has_the_bits_of_one_in_whole_passes(
     theta, grads = rng.randn(60), rng.randn(3, 60)
     plan = optimizer.plan(0.1, 0, np.full(3, 0.2))
     whole = train(get_backend("cpu"), optimizer, plan, theta, grads, n_weights)
-    monkeypatch.setattr("gpubp.kernels.optimizers.BLOCK", 16)
+    monkeypatch.setattr("gpubp.kernels.updates.BLOCK", 16)
     in_blocks = train(get_backend("cpu"), optimizer, plan, theta, grads, n_weights)
     np.testing.assert_array_equal(in_blocks, whole)
 

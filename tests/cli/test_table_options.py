@@ -10,7 +10,7 @@ import pytest
 import gpubp
 from gpubp.__main__ import main
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
-from gpubp.backprop.optimizers import SOLVER_NUMBERS, SOLVERS
+from gpubp.backprop.solvers import SOLVER_NUMBERS, SOLVERS
 from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
 FAST = ("--hidden", "4", "--epochs", "2")

@@ -85,6 +85,7 @@ def all_steps() -> dict[str, Elementwise]:
 def _steps_in(value: Any) -> Iterator[Elementwise]:
     if isinstance(value, Elementwise):
         yield value
+        yield from _steps_in(getattr(value, "with_factors", None))
     elif isinstance(value, dict):
         for entry in value.values():
             yield from _steps_in(entry)

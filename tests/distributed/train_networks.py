@@ -32,6 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rows in order": {"shuffle": False, "batch_size": 100},
     "all rows in a batch": {"batch_size": 601},
     "dropout and clipping": {"dropout": 0.2, "clip_norm": 0.5},
+    "rates by layer": {"rate_factors": {"weights": "fan_in", "biases": (0.1, 0, 2)}},
     "early stopping": {"early_stopping": True, "n_iter_no_change": 3, "max_iter": 60},
     "a tiny batch": {"batch_size": 2, "max_iter": 2},
     "weights": {"sample_weight": True, "alpha": 0.1},

@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp.__main__ import main
 from gpubp.backprop.losses import LOSSES
-from gpubp.backprop.optimizers import SOLVERS
+from gpubp.backprop.solvers import SOLVERS
 from gpubp.bench.peers import PEERS
 from gpubp.bench.quality_peers import PEERS as QUALITY_PEERS
 from gpubp.cli import gpubp

@@ -38,7 +38,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gpubp import MLPClassifier, MLPRegressor
-from gpubp.backprop.optimizers import SOLVERS, STEPWISE
+from gpubp.backprop.solvers import SOLVERS, STEPWISE
 from gpubp.training.schedules import SCHEDULES
 from tests.estimators.cases import BASE, CLASSES, OURS, PROBLEMS, WEIGHTS, N, X, fit, pair
 

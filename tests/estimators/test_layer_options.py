@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from gpubp import MLPClassifier, load, save
 from gpubp.backends.protocol import Backend
-from gpubp.backprop.optimizers import SOLVERS, STEPWISE
+from gpubp.backprop.solvers import SOLVERS, STEPWISE
 from gpubp.explain.trace import trace_step
 from gpubp.explain.trained_model import of_model
 from gpubp.tables.column import Column, NumberColumn, TextColumn

@@ -14,7 +14,8 @@ from numpy.testing import assert_array_equal
 from gpubp import MLPClassifier, MLPRegressor, TableRegressor
 from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
 from gpubp.backprop.losses import LOSS_NUMBERS, LOSSES, REGRESSION_LOSSES
-from gpubp.backprop.optimizers import SGD, SOLVERS, STEPWISE, AdamW, make_optimizer, own_numbers
+from gpubp.backprop.optimizers import SGD, AdamW
+from gpubp.backprop.solvers import SOLVERS, STEPWISE, make_optimizer, own_numbers
 from gpubp.estimators.hyperparameters import NUMBERS
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.tables.column import NumberColumn

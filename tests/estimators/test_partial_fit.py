@@ -101,6 +101,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"alpha": 0.5, "shuffle": False},
     {"dtype": "float32"},
     {"compiled": True},
+    {"rate_factors": {"weights": "fan_in", "biases": [0.1, 2, 1]}},
+    {"solver": "adamw", "decay_factors": {"biases": 3}, "compiled": True},
 ]
 
 
@@ -214,6 +216,8 @@ CHANGES: list[Callable[[Any], Any]] = [
     lambda model: model.set_params(label_smoothing=0.2),
     lambda model: model.set_params(dtype="float32"),
     lambda model: model.activation.__setitem__(0, "tanh"),
+    lambda model: model.rate_factors.__setitem__("weights", 0.5),
+    lambda model: model.rate_factors["biases"].__setitem__(1, 0.5),
     lambda model: model.fit(*rows_of(20)),
 ]
 # The rate goes on from that of the call before, as in scikit-learn.
@@ -230,7 +234,8 @@ def test_what_is_changed_between_calls_counts(
     change: Callable[[Any], Any], recordings: list[int]
 ) -> None:
     def trained(change: Callable[[Any], Any] = change) -> Any:
-        model = made(activation=["relu", "relu"], max_iter=2, tol=0.0)
+        factors = {"biases": [1, 2, 3]}
+        model = made(activation=["relu", "relu"], max_iter=2, tol=0.0, rate_factors=factors)
         for k in range(3):
             train(model, 4, k)
         change(model)

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gpubp.backends.protocol import Backend
-from gpubp.backprop.optimizers import STEPWISE
+from gpubp.backprop.solvers import STEPWISE
 from tests.estimators.cases import BASE, OURS, PROBLEMS, WEIGHTS, X, fit
 
 OPTIONS = BASE | {"shuffle": False, "tol": 0.0, "n_iter_no_change": np.inf, "max_iter": 10}

@@ -8,7 +8,8 @@ import pytest
 
 from gpubp import MLPRegressor, save
 from gpubp.__main__ import main
-from gpubp.backprop.optimizers import SGD, SOLVERS, STEPWISE, make_optimizer
+from gpubp.backprop.optimizers import SGD
+from gpubp.backprop.solvers import SOLVERS, STEPWISE, make_optimizer
 from gpubp.explain.examples import EXAMPLES, ExampleError, read_example, step_by_step
 from gpubp.explain.trace import trace_step
 from gpubp.explain.trained_model import of_model

@@ -19,7 +19,8 @@ import pytest
 
 from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.network import Network
-from gpubp.backprop.optimizers import SGD, Adam, formula_of
+from gpubp.backprop.optimizers import SGD, Adam
+from gpubp.backprop.solvers import formula_of
 from gpubp.explain import quantities as explain_quantities
 from gpubp.explain.example import Example, build
 from gpubp.explain.examples import EXAMPLES

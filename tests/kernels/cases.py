@@ -251,6 +251,7 @@ def _softmax_scale(values: Values, name: str, expected: np.ndarray) -> Any:
 # ---- optimizers ------------------------------------------------------------------------------
 
 PADDING = 4  # entries at the end of theta that stay 0
+FACTORS = np.array([0.25, 0.6, 2.0, 0.0, 1.0])
 
 
 def _optimizer_cases(step: Elementwise) -> Iterator[Case]:
@@ -282,6 +283,10 @@ def _optimizer_values(
     plan = rng.uniform(0.1, 0.9, (6, *lead, PLAN_COLUMNS[step.name]))
     return {name: vector.astype(dtype) for name, vector in vectors.items()} | {
         "plan": plan.astype(dtype),
+        # Equal for all seeds, since a recording does not see later changes of them.
+        "factors": FACTORS[np.arange(2 * int(np.prod(lead)) * (size // RUN)) // 3 % 5]
+        .reshape(*lead, size // RUN, 2)
+        .astype(dtype),
         "step": np.arange(1, 5)[:, None] + seed % 2,
         "n_networks": int(np.prod(lead)),
         "size": size,

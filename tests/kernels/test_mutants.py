@@ -31,6 +31,7 @@ STEPS = all_steps()
 DOUBLE = {"T": ("float64",), "U": ("float64", "int32")}
 
 OPTIMIZERS = tuple(solver_cases.STEPS)
+PLAIN = tuple(name for name in OPTIMIZERS if not name.endswith("_with_factors"))
 PLANTED = [
     ("add", "a + b", "a"),
     ("input_features", "shared ? row - network * rows : row", "row"),
@@ -203,6 +204,20 @@ PLANTED = [
     ("momentum", "- rate * g", "- (T(1) - momentum) * rate * g"),
     ("momentum", "(Four&)velocity[first] = velocity_4;", ""),
     ("momentum", "decays && ", ""),
+    *(
+        (
+            f"{k}_with_factors",
+            "rate = plan[at + 0] * factors[first / 16 * 2 + 0]",
+            "rate = plan[at + 0]",
+        )
+        for k in PLAIN
+    ),
+    *((f"{k}_with_factors", "factors[first / 16 * 2 + 0]", "factors[2 * network]") for k in PLAIN),
+    *(
+        (f"{k}_with_factors", "+ decay_rate * theta_k", "+ (decay ? decay_rate * theta_k : T(0))")
+        for k in ("adamw", "lion")
+    ),
+    *((f"{k}_with_factors", "16 * 2 + 1", "16 * 2 + 0") for k in ("adamw", "lion")),
     ("nesterov", "theta_k += momentum * velocity_k - rate * g", "theta_k += velocity_k"),
     ("adam", "sqrt(v_k) + epsilon", "sqrt(v_k + epsilon)"),
     ("adam", "decays && ", ""),
@@ -266,7 +281,8 @@ EQUIVALENT = {
         *("z <= T(0) ? T(0) : z", "z <= T(0) ? e : T(1)"),
         *("value <= low ? low", "value >= high ? high"),
     ],
-    **{kernel: ["plan[at - 0]"] for kernel in OPTIMIZERS},
+    **{kernel: ["plan[at - 0]"] for kernel in PLAIN},
+    **{f"{kernel}_with_factors": ["plan[at - 0]", "16 * 2 - 0]"] for kernel in PLAIN},
 }
 
 

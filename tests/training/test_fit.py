@@ -20,7 +20,7 @@ from gpubp.backends.protocol import Backend
 from gpubp.backends.select import get_backend
 from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.network import Network
-from gpubp.backprop.optimizers import SOLVERS
+from gpubp.backprop.solvers import SOLVERS
 from gpubp.estimators.callbacks import CallbackSupportMixin
 from gpubp.training.data import TrainingData
 from gpubp.training.epoch_plan import OptimizerState

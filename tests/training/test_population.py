@@ -99,6 +99,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "betas": {"solver_numbers": lambda k: {"beta_1": 0.9 - 0.1 * k, "beta_2": 0.999 - 0.01 * k}},
     "momentum": {"solver": "sgd", "solver_numbers": lambda k: {"momentum": 0.1 * k}},
     "decay": {"solver": "adamw", "solver_numbers": lambda k: {"weight_decay": 0.1 * k}},
+    "rates by layer": {"rate_factors": lambda k: {"weights": "fan_in", "biases": 0.1 * (k + 1)}},
+    "rates by layer of some": {"rate_factors": lambda k: {"weights": (1, 3, 0)} if k % 2 else {}},
+    "decay by layer": {"solver": "adamw", "decay_factors": lambda k: {"biases": (k, 0, 10)}},
     "dropout": {"dropout": lambda k: (thirds(k), thirds(k + 1), 0.0)},
     "dropout in some": {"dropout": lambda k: (0.0, 0.5, 0.0) if k == 3 else ()},
     "clipping": {"clip_norm": lambda k: 0.02 * (k + 1)},
@@ -152,7 +155,7 @@ def test_networks_are_trained_as_they_would_be_alone(backend: Backend, name: str
 
 @pytest.mark.parametrize("solver", OPTIMIZERS)
 def test_every_solver(backend: Backend, solver: str) -> None:
-    from gpubp.backprop.optimizers import named_optimizer
+    from gpubp.backprop.solvers import named_optimizer
 
     name, numbers = named_optimizer(OPTIMIZERS[solver])
     check_equal(backend, [member(k, solver=name, solver_numbers=numbers) for k in range(3)])

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpubp.backprop.optimizers import SOLVERS, AdamW
+from gpubp.backprop.optimizers import AdamW
+from gpubp.backprop.parameter_groups import GroupFactors
+from gpubp.backprop.solvers import SOLVERS
 from gpubp.training.recipe import Recipe
 from gpubp.training.schedules import SCHEDULES
 from gpubp.training.stopping import Decision, decide
@@ -37,6 +39,8 @@ FULL = Recipe(
     weight_decay_schedule="late_cosine",
     drop_last=True,
     weights_init="he_normal",
+    rate_factors={"weights": "fan_in", "biases": 0.1},
+    decay_factors={"weights": (1.0, 0.5, 0.0), "biases": 1.0},
 )
 
 
@@ -54,6 +58,14 @@ def test_numbers_of_numpy_become_pythons() -> None:
     )
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert (type(recipe.seed), type(recipe.learning_rate)) == (int, float)
+
+
+def test_factors_are_those_of_groups() -> None:
+    assert Recipe().factors is None
+    assert Recipe(rate_factors={"biases": 1}).factors == GroupFactors({"biases": 1.0}, {})
+    assert FULL.factors == GroupFactors(FULL.rate_factors, FULL.decay_factors)
+    text = '{"rate_factors": {"weights": [1, 2]}}'
+    assert Recipe.from_json(text) == Recipe(rate_factors={"weights": np.array([1, 2])})
 
 
 def test_what_is_left_out_takes_its_default() -> None:
@@ -87,6 +99,11 @@ def test_what_is_left_out_takes_its_default() -> None:
         ('{"dropout": [1.5]}', "dropout must be"),
         ('{"dropout": [0.5], "solver": "lbfgs"}', "must be 0 for solver 'lbfgs'"),
         ('{"solver_numbers": {"beta_1": "0.9"}}', "solver_numbers of a recipe cannot be"),
+        ('{"rate_factors": [1]}', r"rate_factors of a recipe cannot be \[1\]"),
+        ('{"rate_factors": {"weights": "fan"}}', r"rate_factors\['weights'\] must be"),
+        ('{"rate_factors": {"bias": 1}}', "did you mean 'biases'"),
+        ('{"rate_factors": {"biases": 1}, "solver": "lbfgs"}', "must be empty for solver 'lbfgs'"),
+        ('{"decay_factors": {"biases": 1}}', r"empty for solver 'adam', .*\['adamw', 'lion'\]"),
         ("[" * 100_000, "nested too deeply"),
         ('{"solver": "lamb"}', r"solver must be one of \['adam'"),
         ('{"schedule": "none"}', "schedule must be one of"),

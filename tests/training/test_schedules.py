@@ -13,7 +13,7 @@ from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.losses import LOSSES
 from gpubp.backprop.network import Network
-from gpubp.backprop.optimizers import STEPWISE
+from gpubp.backprop.solvers import STEPWISE
 from gpubp.training.data import TrainingData
 from gpubp.training.fit import Start
 from gpubp.training.fit import fit as train

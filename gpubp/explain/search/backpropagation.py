@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from gpubp.backends.protocol import Backend
-from gpubp.backprop.optimizers import named_optimizer
+from gpubp.backprop.solvers import named_optimizer
 from gpubp.explain.example import Example
 from gpubp.explain.search.methods import Method, Run, places_of, targets_of
 from gpubp.training.data import TrainingData
