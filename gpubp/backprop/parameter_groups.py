@@ -1,7 +1,8 @@
 """Groups of parameters: slices of theta with their own learning rate and weight decay.
 
-A group is the weights of one layer, its biases, or a part of the input stage. To add a kind of parameter, add its name and the
-default of its decay factor to ``KINDS``, and its groups to `groups_of`.
+A group is the weights of one layer, its biases, or a part of the input stage. To add a kind of
+parameter, add its name and the default of its decay factor to ``KINDS``, and its groups to
+`groups_of`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ Factors = Mapping[str, float | tuple[float, ...] | str]
 class Group(NamedTuple):
     """The entries ``start`` to ``stop`` of theta, with padding.
 
-    kind : a name in KINDS. layer : from 0; 0 for the input stage. fan_in : the number of inputs of a unit of the layer.
+    kind : a name in KINDS. layer : from 0; 0 for the input stage. fan_in : the number of inputs of
+        a unit of the layer.
     """
 
     kind: str
