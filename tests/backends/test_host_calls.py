@@ -37,7 +37,7 @@ class Between:
         real, this = trainers.update, self
 
         def update(backend: Backend, *args: Any) -> None:
-            this.call(backend, args[-2])
+            this.call(backend, args[-3])  # before the state and the factors
             real(backend, *args)
 
         monkeypatch.setattr(trainers, "update", update)
