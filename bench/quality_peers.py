@@ -7,6 +7,7 @@ name=value), columns)``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,6 +151,7 @@ def _realmlp(job: Job, X: np.ndarray, y: np.ndarray) -> Any:
 
 PEERS: dict[str, QualityPeer] = {
     "gpubp": QualityPeer(train_ours, columns),
+    "gpubp_plain": QualityPeer(partial(train_ours, preset="plain"), columns),
     "sklearn_mlp": QualityPeer(_sklearn_mlp, matrix),
     "hist_gradient_boosting": QualityPeer(_hist_gradient_boosting, matrix),
     "xgboost": QualityPeer(_xgboost, matrix, "xgboost"),

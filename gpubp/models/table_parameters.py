@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.regressor import MLPRegressor
+from gpubp.models.table_presets import PRESETS
 from gpubp.tables.encoder import TableEncoder
 
 Estimator = TypeVar("Estimator", bound=type)
@@ -24,10 +25,24 @@ AUTO = (
     *("learning_rate_init", "max_iter", "early_stopping", "validation_fraction"),
     *("n_iter_no_change", "weight_decay", "dropout", "scoring", "clip_norm"),
     "target_scaling",
+    *("input_stage", "rate_factors", "decay_factors", "dropout_schedule", "beta_2"),
+    *("weight_decay_schedule", "drop_last", "weights_init", "label_smoothing"),
+    *("clip_predictions", "n_members", "member_rows"),
 )
+# Parameters of the encoder that the preset chooses.
+AUTO_OF_ENCODER = ("scaling",)
 # Other parameters with a different default in table estimators: encoded rows are float32.
 _OTHERS = {"dtype": "float32"}
 # Names of parameters in other libraries and on the command line, with the names here.
+_PRESET = """    preset : {'auto', 'tuned', 'plain'}, default='auto'
+        Which recipe chooses the parameters that are 'auto':
+
+        - 'tuned': four networks with an input stage, learning rates by layer and schedules of
+          dropout and weight decay, whose predictions are averaged; see docs/tables.md.
+        - 'plain': one hidden layer, AdamW and a cosine schedule.
+        - 'auto': 'tuned'; but 'plain' if you choose the solver, the learning rate or its factors,
+          the weight decay, warm_start or a loss other than squared_error, and for more than 1,000
+          encoded columns."""
 _MEANT = {
     **dict.fromkeys(("hidden", "hidden_sizes", "layers", "units"), "hidden_layer_sizes"),
     **dict.fromkeys(("lr", "rate", "eta"), "learning_rate_init"),
@@ -62,7 +77,8 @@ def is_auto(value: object) -> bool:
 def _table_defaults(network: Network) -> dict[str, Any]:
     own = defaults(network)
     chosen = {name: "auto" for name in AUTO if name in own}
-    return own | chosen | _OTHERS | encoder_parameters()
+    encoder = encoder_parameters() | dict.fromkeys(AUTO_OF_ENCODER, "auto")
+    return own | chosen | _OTHERS | encoder | {"preset": "auto"}
 
 
 def constraints(network: Network) -> dict[str, list[Any]]:
@@ -71,11 +87,14 @@ def constraints(network: Network) -> dict[str, list[Any]]:
     for name in AUTO:
         if name in own and name != "batch_size":  # the network allows "auto" for batch_size itself
             own[name] = [*own[name], StrOptions({"auto"})]
-    return own | {
+    encoder = {
         name: allowed
         for name, allowed in getattr(TableEncoder, "_parameter_constraints", {}).items()
         if name != "dtype"
     }
+    for name in AUTO_OF_ENCODER:
+        encoder[name] = [*encoder.get(name, []), StrOptions({"auto"})]
+    return own | encoder | {"preset": [StrOptions(set(PRESETS))]}
 
 
 def meant_parameter(name: str, known: Iterable[str]) -> str:
@@ -124,6 +143,7 @@ def documented(network: Network) -> Callable[[Estimator], Estimator]:
     def fill(estimator: Estimator) -> Estimator:
         ours = _table_defaults(network)
         docs = parameter_docs(network) | parameter_docs(TableEncoder)
+        docs[("preset",)] = _PRESET
         del docs[("dtype",)]  # the encoder's; the network's is added back
         docs |= parameter_docs(network)
         entries = [_with_default(entry, names[0], ours[names[0]]) for names, entry in docs.items()]

@@ -65,8 +65,8 @@ def recipe(
     parameters: dict[str, Any] = {"hidden_layer_sizes": (WIDTH,)}
     if solver == "lbfgs":
         return parameters
-    least = _power_of_two(n_rows / 4, 8, 32)  # an epoch of few rows still has several steps
-    batch_size = _power_of_two(max(n_rows / 40, n_columns / 8), least, 256)
+    least = power_of_two(n_rows / 4, 8, 32)  # an epoch of few rows still has several steps
+    batch_size = power_of_two(max(n_rows / 40, n_columns / 8), least, 256)
     most = MOST_STEPS * min(1, 1000 / n_columns) * batch_size / n_rows
     width = _narrowest(hidden_layer_sizes)
     dropout = 0.3 * min(1, 1500 / n_rows) if width >= NARROW else 0.0
@@ -123,6 +123,6 @@ def _stopping(task: Task, holds_out: bool, epochs: int) -> dict[str, Any]:
     }
 
 
-def _power_of_two(number: float, least: int, most: int) -> int:
+def power_of_two(number: float, least: int, most: int) -> int:
     """Return the power of 2 nearest to ``number`` on a log scale, within [least, most]."""
     return int(min(max(2.0 ** round(log2(number)), least), most))

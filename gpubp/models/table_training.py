@@ -36,7 +36,7 @@ from gpubp.models.table_parameters import (
     encoder_parameters,
     is_auto,
 )
-from gpubp.models.table_recipe import recipe
+from gpubp.models.table_presets import chosen_parameters, number_columns, scaling_of
 from gpubp.models.table_rows import Rows, hold_out, rows_given, rows_of_table, warn_of_many_classes
 from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.frame import as_table
@@ -170,7 +170,8 @@ class TableEstimator(BaseEstimator):
             encoder, Zs = encode_parts(self.encoder_, rows.X, parts)
         else:
             encoder, Zs = encode(self._encoder(), rows.X, parts)
-        network = self._network(y, (len(y), Zs[0].shape[1]), given is not None)
+        shape = len(y), Zs[0].shape[1]
+        network = self._network(y, shape, given is not None, number_columns(encoder))
         if goes_on:
             network = copy(self.network_).set_params(**network.get_params(deep=False))
         held = None
@@ -202,7 +203,7 @@ class TableEstimator(BaseEstimator):
         """
         # The number of columns is not known yet; the three parameters do not depend on it.
         network = self._network(y, (len(y), 1), given)
-        by_members = self.n_members is not None
+        by_members = network.n_members is not None
         if given or by_members or not network.early_stopping or network.solver == "lbfgs":
             return None
         rng = check_random_state(self.random_state)
@@ -211,21 +212,24 @@ class TableEstimator(BaseEstimator):
     def _encoder(self) -> TableEncoder:
         """Return an encoder with this estimator's parameters."""
         dtype = "float64" if self.dtype == "float64" else "float32"
-        return TableEncoder(
-            **{name: getattr(self, name) for name in encoder_parameters()}, dtype=dtype
-        )
+        parameters = {name: getattr(self, name) for name in encoder_parameters()}
+        if is_auto(self.scaling):
+            parameters["scaling"] = scaling_of(vars(self))
+        return TableEncoder(**parameters, dtype=dtype)
 
-    def _network(self, y: np.ndarray, shape: tuple[int, int], given: bool) -> Any:
-        """Return an unfitted network with this estimator's parameters; the recipe sets "auto".
+    def _network(
+        self, y: np.ndarray, shape: tuple[int, int], given: bool, periodic: Sequence[int] = ()
+    ) -> Any:
+        """Return an unfitted network with this estimator's parameters; the preset sets "auto".
 
         shape : of the encoded rows. given : whether the user gave validation rows.
+        periodic : the encoded columns with numbers.
         """
         own = defaults(self._NETWORK)
         parameters = {name: getattr(self, name) for name in own}
-        names = ("solver", "hidden_layer_sizes")
-        asked = {name: value for name in names if not is_auto(value := getattr(self, name))}
         outputs = self._count_outputs(y)
-        chosen = own | recipe(self.task, *shape, outputs, **asked) | self._chosen(y)
+        of_table = self.task, shape, outputs, list(periodic)
+        chosen = own | chosen_parameters(vars(self), *of_table) | self._chosen(y)
         if given:
             chosen["early_stopping"] = True
         for name in AUTO:

@@ -25,6 +25,19 @@ class Statistics:
     mean: float
     scale: float
 
+    @property
+    def has_two_values(self) -> bool:
+        """Whether the column has at most two values.
+
+        The variance is at most (mean - low) (high - mean), which two values alone reach: Bhatia
+        and Davis, A Better Bound on the Variance (2000).
+        """
+        width = self.high - self.low
+        if width <= 0:
+            return True
+        part = (self.mean - self.low) / width
+        return bool((self.scale / width) ** 2 >= (1 - 1e-9) * part * (1 - part))
+
 
 @dataclass(frozen=True, eq=False)
 class SortedNumbers:

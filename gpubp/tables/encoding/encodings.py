@@ -100,6 +100,11 @@ class NumberEncoding:
         return self.type.statistics
 
     @property
+    def is_binary(self) -> bool:
+        """Whether the training column had at most two values."""
+        return self.statistics.has_two_values
+
+    @property
     def _has_tail(self) -> bool:
         return self.robust is not None and self.robust.has_tail
 

@@ -1,0 +1,66 @@
+"""Presets: how a table estimator chooses the hyperparameters that the user leaves to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpubp.models.table_recipe import Task, recipe
+from gpubp.models.tuned_recipe import FIXED, tuned_recipe
+from gpubp.tables.encoder import TableEncoder
+from gpubp.tables.encoding.encodings import NumberEncoding
+
+PRESETS = ("auto", "tuned", "plain")
+# Given by the user, they need the rates of an ordinary network: preset "auto" is then "plain".
+_OF_RATES = ("solver", "learning_rate", "learning_rate_init", "rate_factors", "weight_decay")
+MOST_COLUMNS = 1000  # of encoded rows; wider ones are sparse
+
+
+def is_tuned(given: Mapping[str, Any], n_columns: int = 0) -> bool:
+    """Return whether the tuned recipe chooses the parameters.
+
+    given : the parameters of the estimator. n_columns : of the encoded rows.
+    """
+    preset = given["preset"]
+    if preset != "auto":
+        return bool(preset == "tuned")
+    ordinary = given.get("loss", "squared_error") != "squared_error" or given["warm_start"]
+    chosen = any(not isinstance(given[name], str) or given[name] != "auto" for name in _OF_RATES)
+    return not (ordinary or chosen or n_columns > MOST_COLUMNS)
+
+
+def scaling_of(given: Mapping[str, Any]) -> str:
+    """Return the scaling of number columns that a preset chooses; see `TableEncoder`."""
+    return str(FIXED["scaling"]) if is_tuned(given) else "standard"
+
+
+def chosen_parameters(
+    given: Mapping[str, Any],
+    task: Task,
+    shape: tuple[int, int],
+    n_outputs: int,
+    periodic: list[int],
+) -> dict[str, Any]:
+    """Return the parameters of the network that the preset of ``given`` chooses, by name.
+
+    shape : of the encoded rows. n_outputs : number of classes, or of targets.
+    periodic : the encoded columns with numbers; see `number_columns`.
+    """
+    asked = {
+        name: given[name]
+        for name in ("solver", "hidden_layer_sizes")
+        if not (isinstance(given[name], str) and given[name] == "auto")
+    }
+    if not is_tuned(given, shape[1]):
+        return recipe(task, *shape, n_outputs, **asked)
+    return tuned_recipe(task, *shape, periodic)
+
+
+def number_columns(encoder: TableEncoder) -> list[int]:
+    """Return the encoded columns with numbers of more than two values, without their tails."""
+    place, found = 0, []
+    for encoding in encoder.encodings_:
+        if isinstance(encoding, NumberEncoding) and not encoding.is_binary:
+            found.append(place)
+        place += len(encoding.outputs)
+    return found
