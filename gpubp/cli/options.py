@@ -6,6 +6,7 @@ import csv
 import difflib
 import glob
 import math
+import re
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
@@ -49,6 +50,9 @@ def split_names(text: str) -> list[str]:
         return next(csv.reader([text], skipinitialspace=True))
     except csv.Error:  # raised for line breaks
         return text.split(",")
+
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}  # of a unit of time
 
 
 class Names(click.ParamType):  # type: ignore[type-arg]
@@ -282,3 +286,20 @@ def _make_reproducible(ctx: click.Context, param: click.Parameter, value: bool) 
     if ranks is None:
         ctx.with_resource(ranks_in_use(ranks := Ranks(SINGLE)))
     ranks.reproducible = True
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A time such as 90s, 5m or 1.5h, in seconds."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the seconds in ``value``."""
+        found = re.fullmatch(r"([0-9.]+) ?([smh]?)", str(value).strip().lower())
+        try:
+            seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < math.inf:
+            self.fail(f"{value!r} is not a time above 0; give one, such as 60s, 5m or 2h")
+        return seconds

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.completion import DATA
-from gpubp.cli.options import NearChoice, WholeRange, computing, read_config, refuse_input
+from gpubp.cli.options import (
+    Duration,
+    NearChoice,
+    WholeRange,
+    computing,
+    read_config,
+    refuse_input,
+)
 from gpubp.cli.output_files import (
     OutputPath,
     check_output,
@@ -23,7 +30,7 @@ from gpubp.cli.output_files import (
 )
 from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.sweep_help import SweepCommand
-from gpubp.cli.sweep_options import SAMPLERS, Duration, check_options, read_space
+from gpubp.cli.sweep_options import SAMPLERS, check_options, read_space
 from gpubp.cli.sweep_workers import BACKENDS, check_workers
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
 from gpubp.cli.target_options import choosing_target, test_size_option

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,24 +16,6 @@ if TYPE_CHECKING:
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
 
 SAMPLERS = ("random", "grid", "halving", "tpe")
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]
-    """A time such as 90s, 5m or 1.5h, in seconds."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Return the seconds in ``value``."""
-        found = re.fullmatch(r"([0-9.]+) ?([smh]?)", str(value).strip().lower())
-        try:
-            seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < math.inf:
-            self.fail(f"{value!r} is not a time above 0; give one, such as 60s, 5m or 2h")
-        return seconds
 
 
 def check_options(options: Mapping[str, Any]) -> None:

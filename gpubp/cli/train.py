@@ -9,6 +9,7 @@ import click
 
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
+    Duration,
     FiniteRange,
     NearChoice,
     Sizes,
@@ -37,7 +38,8 @@ from gpubp.kernels.activations import ACTIVATIONS
 @click.option(
     "--hidden",
     type=Sizes(),
-    help="Units of each hidden layer, such as 128,64; none for no hidden layer.  [default: 256]",
+    help="Units of each hidden layer, such as 128,64; none for no hidden layer.  [default: "
+    "256,256,256; 256 for small tables and preset plain]",
 )
 @click.option(
     "--activation",
@@ -49,7 +51,8 @@ from gpubp.kernels.activations import ACTIVATIONS
 @click.option(
     "--lr",
     type=FiniteRange(min=0, min_open=True),
-    help="Initial learning rate.  [default: 0.004 for adamw, else 0.001]",
+    help="Initial learning rate.  [default: 0.04 or 0.2 with preset tuned; "
+    "else 0.004 for adamw, 0.001 for others]",
 )
 @click.option(
     "--epochs",
@@ -91,10 +94,23 @@ from gpubp.kernels.activations import ACTIVATIONS
     "[default: 1 for each class]",
 )
 @click.option(
+    "--preset",
+    type=click.Choice(["auto", "tuned", "plain"]),
+    help="Recipe that chooses the options that are not given. tuned: four networks with periodic "
+    "features of the numbers, averaged. plain: one hidden layer, 5 to 20 times as fast. auto: "
+    "tuned, but plain with --lr, --schedule, --solver, --weight-decay or --loss.  [default: auto]",
+)
+@click.option(
+    "--time-limit",
+    type=Duration(),
+    help="Time for the training, such as 60s, 5m or 2h: fewer networks or epochs are trained where "
+    "all would take longer. The model then depends on the speed of the machine.",
+)
+@click.option(
     "--members",
     type=WholeRange(min=1),
     help="Number of networks to train as an ensemble, whose predictions are averaged.  "
-    "[default: one network]",
+    "[default: 4 with preset tuned, for tables that are not large; else one network]",
 )
 @click.option(
     "--member-rows",

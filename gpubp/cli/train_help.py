@@ -19,7 +19,16 @@ GROUPS = {
     "Columns": ("drop", "features", "categorical", "numeric", "date", "scaling"),
     "Network": ("hidden", "activation", "dropout", "alpha"),
     "Training": (
-        *("test_size", "validation_size", "class_weight", "epochs", "lr", "batch_size"),
+        *(
+            "test_size",
+            "validation_size",
+            "class_weight",
+            "preset",
+            "time_limit",
+            "epochs",
+            "lr",
+            "batch_size",
+        ),
         *("patience", "scoring", "loss", "solver", "schedule", "members", "member_rows", "seed"),
     ),
     "Output": ("out", "quiet", "as_json", "config", "help"),

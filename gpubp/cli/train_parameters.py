@@ -41,6 +41,8 @@ PARAMETERS = {
     "member_rows": "member_rows",
     "na": "na",
     "scaling": "scaling",
+    "preset": "preset",
+    "time_limit": "time_limit",
 }
 
 

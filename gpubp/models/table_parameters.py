@@ -6,9 +6,10 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from numbers import Real
 from typing import Any, TypeVar
 
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.regressor import MLPRegressor
@@ -34,7 +35,8 @@ AUTO_OF_ENCODER = ("scaling",)
 # Other parameters with a different default in table estimators: encoded rows are float32.
 _OTHERS = {"dtype": "float32"}
 # Names of parameters in other libraries and on the command line, with the names here.
-_PRESET = """    preset : {'auto', 'tuned', 'plain'}, default='auto'
+_OWN = {
+    ("preset",): """    preset : {'auto', 'tuned', 'plain'}, default='auto'
         Which recipe chooses the parameters that are 'auto':
 
         - 'tuned': four networks with an input stage, learning rates by layer and schedules of
@@ -42,7 +44,12 @@ _PRESET = """    preset : {'auto', 'tuned', 'plain'}, default='auto'
         - 'plain': one hidden layer, AdamW and a cosine schedule.
         - 'auto': 'tuned'; but 'plain' if you choose the solver, the learning rate or its factors,
           the weight decay, warm_start or a loss other than squared_error, and for more than 1,000
-          encoded columns."""
+          encoded columns.""",
+    ("time_limit",): """    time_limit : float or None, default=None
+        Seconds that the training may take; None for no limit. A few steps are timed, and if all
+        would take longer, fewer networks or fewer epochs are trained. The model then depends on the
+        speed of the machine.""",
+}
 _MEANT = {
     **dict.fromkeys(("hidden", "hidden_sizes", "layers", "units"), "hidden_layer_sizes"),
     **dict.fromkeys(("lr", "rate", "eta"), "learning_rate_init"),
@@ -78,7 +85,7 @@ def _table_defaults(network: Network) -> dict[str, Any]:
     own = defaults(network)
     chosen = {name: "auto" for name in AUTO if name in own}
     encoder = encoder_parameters() | dict.fromkeys(AUTO_OF_ENCODER, "auto")
-    return own | chosen | _OTHERS | encoder | {"preset": "auto"}
+    return own | chosen | _OTHERS | encoder | {"preset": "auto", "time_limit": None}
 
 
 def constraints(network: Network) -> dict[str, list[Any]]:
@@ -94,7 +101,14 @@ def constraints(network: Network) -> dict[str, list[Any]]:
     }
     for name in AUTO_OF_ENCODER:
         encoder[name] = [*encoder.get(name, []), StrOptions({"auto"})]
-    return own | encoder | {"preset": [StrOptions(set(PRESETS))]}
+    return (
+        own
+        | encoder
+        | {
+            "preset": [StrOptions(set(PRESETS))],
+            "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        }
+    )
 
 
 def meant_parameter(name: str, known: Iterable[str]) -> str:
@@ -143,7 +157,7 @@ def documented(network: Network) -> Callable[[Estimator], Estimator]:
     def fill(estimator: Estimator) -> Estimator:
         ours = _table_defaults(network)
         docs = parameter_docs(network) | parameter_docs(TableEncoder)
-        docs[("preset",)] = _PRESET
+        docs |= _OWN
         del docs[("dtype",)]  # the encoder's; the network's is added back
         docs |= parameter_docs(network)
         entries = [_with_default(entry, names[0], ours[names[0]]) for names, entry in docs.items()]

@@ -9,7 +9,7 @@ import numpy as np
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.serialization import Estimator, columns_of_y, parameters_from, plain
 from gpubp.models.table_estimators import TableClassifier, TableEstimator, TableRegressor
-from gpubp.models.table_parameters import encoder_parameters
+from gpubp.models.table_parameters import encoder_parameters, is_auto
 from gpubp.storage.model_file import ModelFileError, choose, only_keys, require, require_list
 from gpubp.tables.encoder import TableEncoder
 
@@ -69,7 +69,8 @@ def _encoder_from(
         raise ModelFileError(f"{error}; {_RESTORE}") from None
     for name in own:
         tensors.pop(name, None)
-    encoder.set_params(**{name: getattr(model, name) for name in encoder_parameters()})
+    given = {name: getattr(model, name) for name in encoder_parameters()}
+    encoder.set_params(**{name: value for name, value in given.items() if not is_auto(value)})
     return encoder
 
 

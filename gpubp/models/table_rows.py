@@ -293,3 +293,10 @@ def hold_out(
     is_held = np.zeros(n, np.bool_)
     is_held[held] = True
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def left_out_text(rows: int, targets: Sequence[str]) -> str:
+    """Return a line with the number of rows without a target, for the user."""
+    what = "target" if len(targets) == 1 else "value in one of the targets"
+    count = f"1 row has no {what}" if rows == 1 else f"{rows:,} rows have no {what}"
+    return f"{count} ({listed(targets)}) and {'is' if rows == 1 else 'are'} left out"

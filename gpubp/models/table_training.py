@@ -37,10 +37,18 @@ from gpubp.models.table_parameters import (
     is_auto,
 )
 from gpubp.models.table_presets import chosen_parameters, number_columns, scaling_of
-from gpubp.models.table_rows import Rows, hold_out, rows_given, rows_of_table, warn_of_many_classes
+from gpubp.models.table_rows import (
+    Rows,
+    hold_out,
+    left_out_text,
+    rows_given,
+    rows_of_table,
+    warn_of_many_classes,
+)
+from gpubp.models.time_limit import Limited, within
 from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.frame import as_table
-from gpubp.tables.table import DataError, Table, listed
+from gpubp.tables.table import DataError, Table
 from gpubp.tables.target import (
     Task,
     check_targets,
@@ -125,7 +133,7 @@ class TableEstimator(BaseEstimator):
         table, left_out = rows_with_target(table, names)
         check_targets(table, names, self.task, whole)
         if left_out and note:
-            note(_left_out(left_out, names))
+            note(left_out_text(left_out, names))
         with rollback(self):
             history = self._train(
                 rows_of_table(table, names, self.task), None, on_epoch, note, on_start, whole
@@ -149,6 +157,9 @@ class TableEstimator(BaseEstimator):
         """
         prepared = self._prepared(rows, given, partial(fit_and_encode, whole=whole))
         network, Z, y, weights, held, _ = prepared.fit
+        if (seconds := self.time_limit) is not None:
+            on_epoch = Limited(seconds, on_epoch)
+            network.set_params(**within(network, Z, y, seconds))
         if on_start is not None:
             on_start(prepared.encoder, network)
         history = fit_estimator(network, Z, y, weights, given=held, on_epoch=on_epoch, note=note)
@@ -340,10 +351,3 @@ class TableEstimator(BaseEstimator):
             meant = self._NETWORK(**own)._meant_by(name)
             hint = f" Did you mean {meant}?" if meant else ""
             raise InvalidParameterError(f"{error}{hint}") from None
-
-
-def _left_out(rows: int, targets: Sequence[str]) -> str:
-    """Return a line with the number of rows without a target, for the user."""
-    what = "target" if len(targets) == 1 else "value in one of the targets"
-    count = f"1 row has no {what}" if rows == 1 else f"{rows:,} rows have no {what}"
-    return f"{count} ({listed(targets)}) and {'is' if rows == 1 else 'are'} left out"
