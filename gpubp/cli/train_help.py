@@ -19,17 +19,9 @@ GROUPS = {
     "Columns": ("drop", "features", "categorical", "numeric", "date", "scaling"),
     "Network": ("hidden", "activation", "dropout", "alpha"),
     "Training": (
-        *(
-            "test_size",
-            "validation_size",
-            "class_weight",
-            "preset",
-            "time_limit",
-            "epochs",
-            "lr",
-            "batch_size",
-        ),
-        *("patience", "scoring", "loss", "solver", "schedule", "members", "member_rows", "seed"),
+        *("preset", "time_limit", "test_size", "validation_size", "class_weight", "epochs"),
+        *("lr", "batch_size", "patience", "scoring", "loss", "solver", "schedule", "members"),
+        *("member_rows", "seed"),
     ),
     "Output": ("out", "quiet", "as_json", "config", "help"),
     "Device": (

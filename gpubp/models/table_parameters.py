@@ -35,7 +35,7 @@ AUTO_OF_ENCODER = ("scaling",)
 # Other parameters with a different default in table estimators: encoded rows are float32.
 _OTHERS = {"dtype": "float32"}
 # Names of parameters in other libraries and on the command line, with the names here.
-_OWN = {
+_OWN: dict[tuple[str, ...], str] = {
     ("preset",): """    preset : {'auto', 'tuned', 'plain'}, default='auto'
         Which recipe chooses the parameters that are 'auto':
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpubp.models.table_recipe import Task, recipe
-from gpubp.models.tuned_recipe import FIXED, tuned_recipe
+from gpubp.models.tuned_recipe import SCALING, tuned_recipe
 from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.encoding.encodings import NumberEncoding
 
@@ -31,7 +31,7 @@ def is_tuned(given: Mapping[str, Any], n_columns: int = 0) -> bool:
 
 def scaling_of(given: Mapping[str, Any]) -> str:
     """Return the scaling of number columns that a preset chooses; see `TableEncoder`."""
-    return str(FIXED["scaling"]) if is_tuned(given) else "standard"
+    return SCALING if is_tuned(given) else "standard"
 
 
 def chosen_parameters(
@@ -53,7 +53,7 @@ def chosen_parameters(
     }
     if not is_tuned(given, shape[1]):
         return recipe(task, *shape, n_outputs, **asked)
-    return tuned_recipe(task, *shape, periodic)
+    return tuned_recipe(task, *shape, n_outputs, periodic)
 
 
 def number_columns(encoder: TableEncoder) -> list[int]:

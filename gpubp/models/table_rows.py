@@ -20,7 +20,7 @@ from gpubp.tables.column import Column, NumberColumn, TextColumn
 from gpubp.tables.column_types.find_type import as_text
 from gpubp.tables.decimal_sign import settled
 from gpubp.tables.frame import as_table, has_names
-from gpubp.tables.table import Table
+from gpubp.tables.table import Table, listed
 from gpubp.tables.target import (
     MOST_TEXTS,
     Task,
@@ -300,3 +300,9 @@ def left_out_text(rows: int, targets: Sequence[str]) -> str:
     what = "target" if len(targets) == 1 else "value in one of the targets"
     count = f"1 row has no {what}" if rows == 1 else f"{rows:,} rows have no {what}"
     return f"{count} ({listed(targets)}) and {'is' if rows == 1 else 'are'} left out"
+
+
+def count_outputs(y: np.ndarray, task: Task) -> int:
+    """Return the number of classes of y, or of its columns."""
+    classes = task == "classification" and y.ndim == 1
+    return len(np.unique(y)) if classes else int(np.prod(y.shape[1:]))

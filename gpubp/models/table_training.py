@@ -39,6 +39,7 @@ from gpubp.models.table_parameters import (
 from gpubp.models.table_presets import chosen_parameters, number_columns, scaling_of
 from gpubp.models.table_rows import (
     Rows,
+    count_outputs,
     hold_out,
     left_out_text,
     rows_given,
@@ -238,8 +239,7 @@ class TableEstimator(BaseEstimator):
         """
         own = defaults(self._NETWORK)
         parameters = {name: getattr(self, name) for name in own}
-        outputs = self._count_outputs(y)
-        of_table = self.task, shape, outputs, list(periodic)
+        of_table = self.task, shape, count_outputs(y, self.task), list(periodic)
         chosen = own | chosen_parameters(vars(self), *of_table) | self._chosen(y)
         if given:
             chosen["early_stopping"] = True
@@ -247,11 +247,6 @@ class TableEstimator(BaseEstimator):
             if name in own and is_auto(parameters[name]):
                 parameters[name] = chosen[name]
         return self._NETWORK(**parameters)
-
-    def _count_outputs(self, y: np.ndarray) -> int:
-        """Return the number of classes of y, or of its columns."""
-        classes = self.task == "classification" and y.ndim == 1
-        return len(np.unique(y)) if classes else int(np.prod(y.shape[1:]))
 
     def _chosen(self, y: np.ndarray) -> dict[str, Any]:
         """Return values for "auto" parameters that depend on other parameters."""
