@@ -123,8 +123,9 @@ def _units(example: Example) -> str:
     data = "training data" if origin.model else "data set"
     formulas = {
         STANDARDISED: f"(value − mean) / standard deviation, both of the column in the {data}.",
-        ROBUST: "z / √(1 + z²/9) for z = (value − median) / interquartile range, both of the "
-        f"column in the {data}; an input named tails is asinh of a multiple of value − median.",
+        ROBUST: "z / √(1 + z²/9) for z = (value − median) / interquartile range, then "
+        "standardised: minus its mean, over its standard deviation, all four of the column in the "
+        f"{data}; an input named tails is asinh of a multiple of value − median.",
     }
     sentences = [
         f"{sentence(what)} are {how}: {formulas[how]}" for how, what in origin.scaled.items()

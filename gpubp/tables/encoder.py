@@ -63,8 +63,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     scaling : {"standard", "robust"}, default="standard"
         How to scale numbers. "standard": (x - mean) / standard deviation. "robust":
         z / sqrt(1 + z² / 9) for z = (x - median) / interquartile range, so that outliers end near
-        3; a column with heavy tails gets a second output, the asinh of x - median in units of the
-        median distance.
+        3, then standardised; a column with heavy tails gets a second output, the asinh of
+        x - median in units of the median distance.
 
     Attributes
     ----------

@@ -40,14 +40,20 @@ def _scale(values: Any) -> RobustScale:
     return RobustScale.of(SortedNumbers.of(np.asarray(values)))
 
 
+def _parts(scale: RobustScale) -> tuple[float, float, float]:
+    return scale.median, scale.scale, scale.tail
+
+
 @pytest.mark.parametrize("cells", [[4.0, 0, 2, 3, 1], [4, 0, 2, 3, 1], ["4", "0", "2", "3", "1"]])
 def test_numbers_by_hand(cells: list[Any]) -> None:
     # Median 2, quartiles 1 and 3. z of 4 is (4 - 2) / 2 = 1, and 1 / sqrt(1 + 1/9) = 3 / sqrt(10).
+    # Training has ±3 / sqrt(10), ±3 / sqrt(37) and 0, of mean 0.
+    spread = sqrt((9 / 10 + 9 / 37) * 2 / 5)
     encoder = _robust(numeric=["a"]).fit(_table(a=cells))
     X = encoder.transform(_table(a=[4.0, 0, 2, 3, 8]))
     # z of 3 is 1/2: 0.5 / sqrt(37 / 36) = 3 / sqrt(37). z of 8 is 3: 3 / sqrt(2).
-    by_hand = [3 / sqrt(10), -3 / sqrt(10), 0, 3 / sqrt(37), 3 / sqrt(2)]
-    assert_allclose(X[:, 0], by_hand, rtol=1e-15)
+    by_hand = np.array([3 / sqrt(10), -3 / sqrt(10), 0, 3 / sqrt(37), 3 / sqrt(2)])
+    assert_allclose(X[:, 0], by_hand / spread, rtol=1e-14, atol=1e-15)
     assert X.shape == (5, 1)
     assert encoder.encodings_[0].description == "robust, clipped"
 
@@ -63,12 +69,16 @@ def test_quartiles_are_those_of_numpy() -> None:
 def test_heavy_tails_get_a_second_output_by_hand() -> None:
     encoder = _robust().fit(_table(a=HEAVY))
     # The median of the distances above 0, 1, 1, 2 and 998, is 3/2; 998 is more than 20 times that.
-    assert encoder.encodings_[0].robust == RobustScale(2.0, 2.0, 1.5)
+    found = encoder.encodings_[0].robust
+    assert _parts(found) == (2, 2, 1.5)
     X = encoder.transform(_table(a=[4, 0, 2, 1000.0]))
     # asinh(2 / 1.5) = ln(4/3 + 5/3) = ln 3; asinh(998 / 1.5) = ln(2 * 998 / 1.5), nearly.
     assert_allclose(X[:3, 1], [log(3), -log(3), 0], rtol=1e-15)
     assert X[3, 1] == pytest.approx(log(2 * 998 / 1.5), rel=1e-6)
-    assert X[3, 0] == pytest.approx(499 / sqrt(1 + 499**2 / 9), rel=1e-15)
+    clipped = 499 / sqrt(1 + 499**2 / 9)
+    # The other numbers have z = -1, -1/2, 0 and 1/2, of which ±1/2 cancel.
+    assert found.mean == pytest.approx((clipped - 3 / sqrt(10)) / 5, rel=1e-15)
+    assert X[3, 0] == pytest.approx((clipped - found.mean) / found.spread, rel=1e-15)
     assert encoder.get_feature_names_out().tolist() == ["a", "a tails"]
     assert encoder.summary()[0]["encoding"] == "robust, clipped, + tails"
     assert encoder.summary()[0]["outputs"] == 2
@@ -97,9 +107,10 @@ def test_zeros_in_most_rows() -> None:
     # Both quartiles are 0, so the scale is half the range, 3/2. z of 3 is 2: 2 / sqrt(13 / 9).
     encoder = _robust().fit(_table(a=[0.0] * 8 + [1, 3]))
     X = encoder.transform(_table(a=[0, 3.0]))
-    assert_allclose(X, [[0], [6 / sqrt(13)]], rtol=1e-15)
+    found = encoder.encodings_[0].robust
+    assert_allclose(X * found.spread + found.mean, [[0], [6 / sqrt(13)]], rtol=1e-15, atol=1e-16)
     # The distances above 0 are 1, 2 and 100; 100 is more than 20 times 2.
-    assert _scale([0.0] * 10 + [1, 2, 100]) == RobustScale(0.0, 50.0, 2.0)
+    assert _parts(_scale([0.0] * 10 + [1, 2, 100])) == (0, 50, 2)
 
 
 def test_a_column_of_0_and_1_has_one_output() -> None:
@@ -113,26 +124,27 @@ def test_a_column_of_0_and_1_has_one_output() -> None:
 
 def test_gaps_are_the_median_with_an_indicator_that_comes_last() -> None:
     encoder = _robust().fit(_table(a=[*HEAVY, np.nan]))
-    assert_array_equal(encoder.transform(_table(a=[np.nan, 2])), [[0, 0, 1], [0, 0, 0]])
+    zero = -encoder.encodings_[0].robust.mean / encoder.encodings_[0].robust.spread
+    assert_array_equal(encoder.transform(_table(a=[np.nan, 2])), [[zero, 0, 1], [zero, 0, 0]])
     assert encoder.get_feature_names_out().tolist() == ["a", "a tails", "a is missing"]
     assert encoder.summary()[0]["encoding"] == "robust, clipped, + tails, + 1 if empty"
     assert encoder.summary()[0]["fill"] == 2
     assert encoder.summary()[0]["remarks"] == ["empty cells count as 2, the median"]
     without = _robust().fit(_table(a=HEAVY))  # a gap that training had not
-    assert_array_equal(without.transform(_table(a=[np.nan])), [[0, 0]])
+    assert_array_equal(without.transform(_table(a=[np.nan])), [[zero, 0]])
 
 
 def test_cells_that_are_not_numbers_do_not_count() -> None:
     numbers = [*range(-20, 21)] * 2
     encoder = _robust().fit(_table(a=[*map(str, numbers), "none so far", "none so far"]))
-    assert encoder.encodings_[0].robust == RobustScale(0.0, 20.0)
+    assert _parts(encoder.encodings_[0].robust) == (0, 20, 0)
     codes = _robust().fit(_table(a=[*(str(number + 0.5) for number in numbers), "007", "007"]))
-    assert codes.encodings_[0].robust == RobustScale(0.5, 20.0)
+    assert _parts(codes.encodings_[0].robust) == (0.5, 20, 0)
     infinite = _robust().fit(_table(a=[*map(float, numbers), np.inf, -np.inf]))
-    assert infinite.encodings_[0].robust == RobustScale(0.0, 20.0)
+    assert _parts(infinite.encodings_[0].robust) == (0, 20, 0)
     with pytest.warns(StrayCellWarning, match="inf is not a finite number and counts as empty"):
         X = encoder.transform(_table(a=[*map(float, numbers), np.inf]))
-    assert X[-1].tolist() == [0, 1]
+    assert_allclose(X[-1], [0, 1], atol=1e-15)
 
 
 def test_columns_left_out_stay_left_out() -> None:
@@ -162,7 +174,8 @@ def test_huge_tiny_and_nearly_constant_columns(cells: list[float], dtype: str) -
     X = encoder.transform(_table(a=[*cells, 1.7e308, -1.7e308]))
     assert X.dtype == dtype
     assert np.isfinite(X).all()
-    assert np.abs(X[:, 0]).max() <= 3
+    found = encoder.encodings_[0].robust
+    assert np.abs(X[:, 0] * found.spread + found.mean).max() <= 3 * (1 + np.finfo(dtype).eps)
     order = np.argsort([*cells, 1.7e308, -1.7e308], kind="stable")
     assert (np.diff(X[order], axis=0) >= 0).all()
     assert len(np.unique(X[: len(cells)], axis=0)) > 1
@@ -172,8 +185,11 @@ def test_a_cell_beyond_training_is_never_too_large() -> None:
     table = _table(a=[1.0, 2, 4])
     with pytest.raises(DataError, match="too large"):
         TableEncoder().fit(table).transform(_table(a=[1e39]))
-    X = _robust("float32").fit(table).transform(_table(a=[1e39, -1.7e308]))
-    assert_array_equal(X, np.array([[3], [-3]], np.float32))
+    encoder = _robust("float32").fit(table)
+    X = encoder.transform(_table(a=[1e39, -1.7e308]))
+    found = encoder.encodings_[0].robust
+    limits = (np.array([[3], [-3]]) - found.mean) / found.spread
+    assert_array_equal(X, limits.astype(np.float32))
 
 
 def test_float32_numbers_keep_the_rank_of_the_tails() -> None:
@@ -206,6 +222,18 @@ def test_rows_and_blocks_of_rows_give_the_bits_of_the_whole() -> None:
         assert_array_equal(again, X, strict=True)
 
 
+@pytest.mark.parametrize("draw", ["normal", "uniform", "lognormal", "standard_cauchy"])
+def test_the_training_column_has_mean_0_and_deviation_1(draw: str) -> None:
+    values = getattr(np.random.default_rng(5), draw)(size=1001)
+    X = _robust().fit_transform(_table(a=values))[:, 0]
+    assert X.mean() == pytest.approx(0, abs=1e-13)
+    assert X.std() == pytest.approx(1, rel=1e-13)
+
+
+def test_a_constant_column_has_spread_1() -> None:
+    assert _scale([7.0] * 4) == RobustScale(7.0, 1.0, 0.0, 0.0, 1.0)
+
+
 def test_the_order_of_rows_does_not_change_a_bit() -> None:
     values = np.random.default_rng(2).standard_cauchy(5001)
     assert _scale(values).tail > 0
@@ -216,7 +244,7 @@ def test_scales_are_learned_from_the_training_rows_alone() -> None:
     table = _table(a=[0.0, 1, 2, 3, 4, 1000, 2000, 3000])
     encoder = _robust()
     encoder.fit_transform_parts(table, np.arange(5), np.arange(5, 8))
-    assert encoder.encodings_[0].robust == RobustScale(2.0, 2.0)
+    assert encoder.encodings_[0].robust == _scale([0.0, 1, 2, 3, 4])
 
 
 def test_other_columns_are_encoded_as_with_standard_scaling() -> None:
@@ -257,16 +285,19 @@ def test_files_of_standard_scaling_have_neither_key_nor_tensor() -> None:
 @pytest.mark.parametrize(
     ("scaling", "scales", "message"),
     [
-        ("other", [[2, 1.5]], "scaling"),
-        (None, [[2, 1.5]], "scaling"),
+        ("other", [[2, 1.5, 0, 1]], "scaling"),
+        (None, [[2, 1.5, 0, 1]], "scaling"),
         ("robust", None, "'encoder.robust' is missing"),
-        ("robust", [[2, 1.5, 1]], "has shape"),
-        ("robust", [[2, 1.5]] * 2, "'encoder.robust' has more rows"),
-        ("robust", np.zeros((0, 2)), "'encoder.robust' has too few rows"),
-        ("robust", [[0, 1.5]], "the scale 0.0 and tails of 1.5"),
-        ("robust", [[2, -1]], "the scale 2.0 and tails of -1.0"),
-        ("robust", [[2, np.nan]], "must hold finite float64"),
-        ("robust", np.ones((1, 2), np.float32), "must hold finite float64"),
+        ("robust", [[2, 1.5]], "has shape"),
+        ("robust", [[2, 1.5, 0, 1]] * 2, "'encoder.robust' has more rows"),
+        ("robust", np.zeros((0, 4)), "'encoder.robust' has too few rows"),
+        ("robust", [[0, 1.5, 0, 1]], "the scale 0.0 and tails of 1.5"),
+        ("robust", [[2, -1, 0, 1]], "the scale 2.0 and tails of -1.0"),
+        ("robust", [[2, 1.5, 0, 0]], "clipped numbers of spread 0.0; it must be above 0"),
+        ("robust", [[2, 1.5, 0, -1]], "clipped numbers of spread -1.0; it must be above 0"),
+        ("robust", [[2, np.nan, 0, 1]], "must hold finite float64"),
+        ("robust", [[2, 1.5, np.inf, 1]], "must hold finite float64"),
+        ("robust", np.ones((1, 4), np.float32), "must hold finite float64"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(scaling: Any, scales: Any, message: str) -> None:

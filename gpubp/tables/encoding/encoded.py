@@ -121,7 +121,7 @@ class Robust:
         numbers = self.values[rows].astype(np.float64)
         gaps = np.isnan(numbers)
         numbers[gaps] = self.scale.median
-        out[:, 0] = self.scale.clipped(numbers)
+        out[:, 0] = self.scale.scaled(numbers)
         if self.scale.has_tail:
             out[:, 1] = self.scale.tails(numbers)
         if self.indicator:

@@ -32,7 +32,8 @@ from gpubp.tables.encoding.robust_scale import SCALINGS, RobustScale
 
 Array = NDArray[Any]
 STATISTICS = "encoder.statistics"  # (k, 5), one row per standardised output
-ROBUST = "encoder.robust"  # (k, 2), scale and tail of each number column; only with robust scaling
+# (k, 4), scale, tail, mean and spread of each number column; only with robust scaling
+ROBUST = "encoder.robust"
 _COLUMN_KEYS = ("name", "kind", "gaps", "distinct", "remarks", "decimal", "strays", "order")
 
 
@@ -99,7 +100,8 @@ def tensors_of(parts: Parts) -> dict[str, Array]:
     tensors = {STATISTICS: np.array(rows, np.float64).reshape(len(rows), 5)}
     if parts.scaling == "robust":
         numbers = [each for each in parts.encodings if isinstance(each, NumberEncoding)]
-        scales = [(each.robust.scale, each.robust.tail) for each in numbers if each.robust]
+        # The first field is the median, which the statistics have.
+        scales = [astuple(each.robust)[1:] for each in numbers if each.robust]
         tensors[ROBUST] = np.array(scales, np.float64)
     return tensors
 
@@ -185,7 +187,7 @@ def _robust_of(
     """
     if choose({"scaling": "standard", **header}, "scaling", SCALINGS) == "standard":
         return None
-    return iter(_rows_of(tensors, ROBUST, 2))
+    return iter(_rows_of(tensors, ROBUST, 4))
 
 
 def _next(rows: Iterator[list[float]], name: str) -> list[float]:
@@ -205,13 +207,17 @@ def _statistics(rows: Iterator[list[float]]) -> Statistics:
 def _number_from(found: ColumnType, robust: Iterator[list[float]] | None) -> NumberEncoding:
     if robust is None or found.statistics is None:
         return NumberEncoding(found)
-    scale, tail = _next(robust, ROBUST)
+    scale, tail, mean, spread = _next(robust, ROBUST)
     if not (scale > 0 and tail >= 0):
         raise ModelFileError(
             f"a column has the scale {scale!r} and tails of {tail!r}; they must be above 0 and at "
             "least 0"
         )
-    return NumberEncoding(found, RobustScale(found.statistics.median, scale, tail))
+    if not spread > 0:
+        raise ModelFileError(
+            f"a column has clipped numbers of spread {spread!r}; it must be above 0"
+        )
+    return NumberEncoding(found, RobustScale(found.statistics.median, scale, tail, mean, spread))
 
 
 def _encoding_from(
