@@ -25,6 +25,7 @@ from gpubp.models.scores import (
 from gpubp.models.table_parameters import constraints, documented, initializer
 from gpubp.models.table_rows import numbers_of_text
 from gpubp.models.table_training import TableEstimator
+from gpubp.models.unsmoothed import unsmoothed_of
 from gpubp.tables.known_labels import class_indices
 from gpubp.tables.table import DataError, Table, listed
 from gpubp.tables.target import numbers_of
@@ -126,7 +127,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         Raises NonFiniteOutputError, a DataError, for a row with an output that is not finite.
         """
         check_is_fitted(self)
-        return self._finite(self.network_.predict_proba, X, return_std)
+        return unsmoothed_of(self, self._finite(self.network_.predict_proba, X, return_std))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the natural logarithm of predict_proba(X), (n, n_classes)."""

@@ -13,6 +13,7 @@ from gpubp.tables.column_types.statistics import SortedNumbers
 Array = NDArray[Any]
 
 SCALINGS = ("standard", "robust")
+LEAST_SPREAD = 0.25  # so that a column of nearly equal numbers is not stretched
 LIMIT = 3.0  # clipped numbers, before they are standardised, lie in [-LIMIT, LIMIT]
 # Tails are heavy if so large a part of the numbers is farther from the median than FAR times the
 # typical distance. In a symmetric column that is 10 interquartile ranges, where clipping leaves
@@ -34,7 +35,8 @@ class RobustScale:
     median: of the training rows.
     scale: their interquartile range; if it is 0, half their range; 1 for a constant column.
     tail: the typical distance from the median; 0 if the tails are not heavy.
-    mean, spread: mean and standard deviation of their c; the spread is 1 for a constant column.
+    mean, spread: mean and standard deviation of their c; the spread is 1 for a constant
+        column, and at least LEAST_SPREAD.
     """
 
     median: float
@@ -58,7 +60,7 @@ class RobustScale:
         tail = typical if is_heavy else 0.0
         clipped = _clipped(values, found.median, scale)
         spread = float(clipped.std())
-        spread = spread if 0 < spread < np.inf else 1.0
+        spread = max(spread, LEAST_SPREAD) if 0 < spread < np.inf else 1.0
         return cls(found.median, scale, tail, float(clipped.mean()), spread)
 
     @property

@@ -1,0 +1,37 @@
+"""Probabilities of a network that was trained with label smoothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpubp.models.table_parameters import is_auto
+
+LEAST = 0.1  # of the part that smoothing gives to each class: no probability becomes 0
+
+
+def unsmoothed(P: np.ndarray, smoothing: float) -> np.ndarray:
+    """Return ``P`` (n, K) as if the labels had not been smoothed.
+
+    Smoothing moves the target of each class to (1 - s) y + s / K. A probability p becomes
+    max(p - s / K, LEAST s / K), and those of a row are divided by their sum. Their order stays.
+    """
+    part = smoothing / P.shape[1]
+    raised = np.maximum(P - part, LEAST * part)
+    shares: np.ndarray = raised / raised.sum(axis=1, keepdims=True)
+    return shares
+
+
+def unsmoothed_of(model: Any, found: Any) -> Any:
+    """Return the probabilities of a `TableClassifier` without the smoothing that its preset chose.
+
+    found : (n, K), or a tuple with it and the standard deviations, which stay. With a smoothing
+    that the user chose, for a multi-label y, and without any, it is returned as it is.
+    """
+    smoothing = model.network_.label_smoothing
+    if not (is_auto(model.label_smoothing) and smoothing) or model.is_multilabel_:
+        return found
+    if isinstance(found, tuple):
+        return unsmoothed(found[0], smoothing), found[1]
+    return unsmoothed(found, smoothing)
