@@ -29,6 +29,11 @@ def set_stage_of(estimator: Any, header: dict[str, Any], tensors: dict[str, np.n
     if estimator._of_fit("input_stage") is None:
         return
     columns = require(header, HEADER, int)
+    if not 0 < columns <= inputs:  # checked first, since a stage lists its columns
+        raise ModelFileError(
+            f"{HEADER!r} is {columns}, but must be from 1 to the {inputs} inputs of the first "
+            "layer; restore the file or save the model again"
+        )
     try:
         stage = stage_of(estimator._of_fit("input_stage"), columns)
     except ValueError as error:
