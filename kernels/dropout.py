@@ -84,6 +84,32 @@ def _dropout(
     np.multiply(dropped, scales, out=dropped)
 
 
+# For the CPU: each number is computed once for both of its units, in a loop that compilers
+# vectorize: 33 instead of 543 us for 256 x 256 units in float32 (Sapphire Rapids, one thread).
+_BY_ROW = f"""
+const ptrdiff_t network = n_networks == 1 ? 0 : i / rows, row = i - network * rows;
+const ptrdiff_t at = step[0] * n_networks + network;
+unsigned long long x = keys[at];
+x ^= (unsigned long long)order[at * batch_size + first + row];
+{MIX}
+const unsigned long long stream = x, most = last[at];
+const T factor = scale[at];
+const T* from = a + i * width;
+T* to = dropped + i * width;
+#pragma GCC ivdep
+for (ptrdiff_t k = 0; k < width / 2; ++k) {{
+    unsigned long long x = stream + (unsigned long long)k * 0x9e3779b97f4a7c15ULL;
+    {MIX}
+    to[2 * k] = from[2 * k] * ((x & 0xffffffffULL) <= most ? factor : T(0));
+    to[2 * k + 1] = from[2 * k + 1] * ((x >> 32) <= most ? factor : T(0));
+}}
+if (width % 2) {{
+    x = stream + (unsigned long long)(width / 2) * 0x9e3779b97f4a7c15ULL;
+    {MIX}
+    to[width - 1] = from[width - 1] * ((x & 0xffffffffULL) <= most ? factor : T(0));
+}}
+"""
+
 # dropped (…, rows, width) = a * scale for kept units and a * 0 for others (NaN stays NaN):
 # Srivastava et al., JMLR 2014, with the scaling in training instead of in prediction.
 # order : (n_steps, …, batch_size), the plan of an epoch; row k of a is row
@@ -107,4 +133,10 @@ const unsigned long long draw = unit % 2 ? x >> 32 : x & 0xffffffffULL;
 dropped = a * (draw <= last[at] ? scale[at] : T(0));
 """,
     numpy=_dropout,
+    vectorizes=True,
+).on_host(
+    inputs="raw T a, raw uint64 keys, raw int64 order, raw int64 step, int64 n_networks, "
+    "int64 batch_size, int64 first, int64 rows, int64 width, raw uint64 last, raw T scale",
+    outputs="raw T dropped",
+    body=_BY_ROW,
 )
