@@ -29,6 +29,10 @@ def set_stage_of(estimator: Any, header: dict[str, Any], tensors: dict[str, np.n
     if estimator._of_fit("input_stage") is None:
         return
     columns = require(header, HEADER, int)
+    if columns < 1:
+        raise ModelFileError(
+            f"{HEADER} must be 1 or more, got {columns}; restore the file or save the model again"
+        )
     try:
         stage = stage_of(estimator._of_fit("input_stage"), columns)
     except ValueError as error:
