@@ -112,7 +112,8 @@ class InputStage:
     @property
     def n_parameters(self) -> int:
         """The number of parameters, without padding."""
-        return sum(map(math.prod, self.parts.values()))
+        unused: int = self.n_levels - sum(levels for _, levels in self.tables)
+        return sum(map(math.prod, self.parts.values())) - unused * int(LEVEL_WIDTH)
 
     def starts(self, dtype: np.dtype) -> dict[str, int]:
         """Return where each part begins, counted from the first; and "end", the padded size."""
