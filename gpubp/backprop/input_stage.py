@@ -112,7 +112,8 @@ class InputStage:
     @property
     def n_parameters(self) -> int:
         """The number of parameters, without padding."""
-        return sum(map(math.prod, self.parts.values()))
+        unused: int = self.n_levels - sum(levels for _, levels in self.tables)
+        return sum(map(math.prod, self.parts.values())) - unused * int(LEVEL_WIDTH)
 
     def starts(self, dtype: np.dtype) -> dict[str, int]:
         """Return where each part begins, counted from the first; and "end", the padded size."""
@@ -234,20 +235,22 @@ class StageArrays:
         size, n_features = theta.shape[-1], stage.n_features
         scaled = g, features, theta, size, start, self.n_rows, n_features
         backend.run(SCALE_DELTA, *scaled, out=(product, delta))
-        ds = stage.views(gradients)["scale"][..., None, :]
-        backend.gemm(ones, product, out=ds, accumulate=accumulate)
-        starts, shared = self._starts(gradients), self._is_shared(X)
-        rows = self.n_rows, stage.n_inputs, n_features
-        if stage.periodic:
-            own = size, starts["periodic"]
-            of = stage.from_feature, len(stage.periodic) * FREQUENCIES, shared, accumulate
-            arrays = self._places, X, theta, delta, self._periodic
-            backend.run(PERIODIC_GRADIENT, *arrays, *own, *rows, *of, out=flat)
-        if stage.tables:
-            own = size, starts["tables"]
-            places = self._of_level, X, delta, self._tables, self._first, self._last
-            numbers = *own, stage.n_levels * LEVEL_WIDTH, *rows, shared, accumulate
-            backend.run(TABLES_GRADIENT, *places, *numbers, out=flat)
+        # The kernels write to parts of the flat gradient, as do the products on the side stream.
+        with backend.side_stream():
+            ds = stage.views(gradients)["scale"][..., None, :]
+            backend.gemm(ones, product, out=ds, accumulate=accumulate)
+            starts, shared = self._starts(gradients), self._is_shared(X)
+            rows = self.n_rows, stage.n_inputs, n_features
+            if stage.periodic:
+                own = size, starts["periodic"]
+                of = stage.from_feature, len(stage.periodic) * FREQUENCIES, shared, accumulate
+                arrays = self._places, X, theta, delta, self._periodic
+                backend.run(PERIODIC_GRADIENT, *arrays, *own, *rows, *of, out=flat)
+            if stage.tables:
+                own = size, starts["tables"]
+                places = self._of_level, X, delta, self._tables, self._first, self._last
+                numbers = *own, stage.n_levels * LEVEL_WIDTH, *rows, shared, accumulate
+                backend.run(TABLES_GRADIENT, *places, *numbers, out=flat)
 
     @property
     def outputs(self) -> Array:

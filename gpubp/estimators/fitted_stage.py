@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,20 +30,23 @@ def stage_of(given: Any, n_inputs: int) -> InputStage | None:
             "input_stage must be None or a dict with 'periodic' (columns, or 'all') and 'tables' "
             f"({{column: levels}}), got {given!r}"
         )
-    tables = given.get("tables") or {}
+    tables = {} if given.get("tables") is None else given["tables"]
     if not isinstance(tables, Mapping):
         raise ValueError(f"input_stage['tables'] must be a dict {{column: levels}}, got {tables!r}")
     tables = {_whole(column, "tables"): _whole(n, "tables") for column, n in tables.items()}
-    periodic = given.get("periodic")
-    periodic = () if periodic is None else periodic
-    if isinstance(periodic, str):
-        if periodic != "all":
-            raise ValueError(
-                f"input_stage['periodic'] must be columns of X or 'all', got {periodic!r}"
-            )
-        periodic = [column for column in range(n_inputs) if column not in tables]
-    columns = tuple(_whole(column, "periodic") for column in periodic)
+    columns = _periodic_columns(given.get("periodic"), n_inputs, tables)
     return InputStage(n_inputs, columns, tuple(tables.items()))
+
+
+def _periodic_columns(given: Any, n_inputs: int, tables: Mapping[int, int]) -> tuple[int, ...]:
+    """Return the columns with periodic features; for "all", those without a table."""
+    if given is None:
+        return ()
+    if isinstance(given, str) and given == "all":
+        return tuple(column for column in range(n_inputs) if column not in tables)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f"input_stage['periodic'] must be columns of X or 'all', got {given!r}")
+    return tuple(_whole(column, "periodic") for column in given)
 
 
 def _whole(value: Any, key: str) -> int:

@@ -186,15 +186,15 @@ default='constant'
 
         He et al., Delving Deep into Rectifiers (2015).
     rate_factors : dict or None, default=None
-        Factors of the learning rate by kind of parameter, 'weights' or 'biases': a number for all
-        layers, a sequence with one number per layer (the last is the output layer), or for
-        'weights' the str 'fan_in': ``1 / sqrt(d)`` for a layer of d inputs; and of an input_stage
-        'scale', 'periodic' and 'tables': a number. With factor f and learning rate r, a parameter
-        changes by ``-f r u``, where u is the update of `solver` for the rate 1. A kind that is
-        left out has factor 1; 0 freezes the parameters. With Adam and Lion, 'fan_in' is the NTK
-        parametrisation (Yang and Hu, Feature Learning in Infinite-Width Neural Networks, ICML
-        2021); RealMLP uses it with {{'biases': 0.1}} (Holzmüller et al., Better by Default,
-        NeurIPS 2024). Not for solver='lbfgs'.
+        Factors of the learning rate by kind of parameter: for 'weights' or 'biases' a number for
+        all layers, or a sequence with one number per layer (the last is the output layer); for
+        'weights' also the str 'fan_in', ``1 / sqrt(d)`` for a layer of d inputs; for the parts
+        'scale', 'periodic' and 'tables' of an input_stage a number. With factor f and learning
+        rate r, a parameter changes by ``-f r u``, where u is the update of `solver` for the rate
+        1. A kind that is left out has factor 1; 0 freezes the parameters. With Adam and Lion,
+        'fan_in' is the NTK parametrisation (Yang and Hu, Feature Learning in Infinite-Width
+        Neural Networks, ICML 2021); RealMLP uses it with {{'biases': 0.1}} (Holzmüller et al.,
+        Better by Default, NeurIPS 2024). Not for solver='lbfgs'.
     decay_factors : dict or None, default=None
         Factors of `weight_decay`, as in rate_factors, for solver='adamw' and 'lion' only. With
         factor f, each update also subtracts ``f r weight_decay theta`` from the parameters theta.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from gpubp.backprop.hyperparameter_spec import entry_of
+from gpubp.backprop.input_stage import InputStage
 from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import SGD, Optimizer
@@ -28,6 +29,7 @@ class Example:
     rate : learning rate. alpha : factor of the L2 penalty, ``alpha / 2 * sum(W**2)``.
     loss_parameters : parameters of the loss; None for its defaults.
     origin : the table of the rows, and their values before standardisation.
+    stage_columns : with an input stage, a name for each column of X; () for x1, x2, ...
     """
 
     name: str
@@ -42,9 +44,17 @@ class Example:
     alpha: float = 0.0
     loss_parameters: tuple[float, ...] | None = None
     origin: Origin = field(default_factory=Origin)
+    stage_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         entry_of(LOSSES, self.loss, "loss")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """A name for each column of X: the inputs, unless the network has an input stage."""
+        if self.network.stage is None:
+            return self.names[0]
+        return self.stage_columns or tuple(f"x{i + 1}" for i in range(self.network.n_inputs))
 
     @property
     def cost(self) -> Loss:
@@ -79,6 +89,7 @@ def build(
     alpha: float = 0.0,
     names: Iterable[Iterable[str]] | None = None,
     seed: int = 0,
+    stage: tuple[InputStage, Mapping[str, np.ndarray]] | None = None,
 ) -> Example:
     """Return an Example from plain lists.
 
@@ -87,6 +98,7 @@ def build(
     biases : [layer][unit]; None for a network without biases; "random" draws them from ``seed``.
     inputs : one row, or a list of rows. targets : likewise; class numbers for the softmax loss.
     names : a name for each unit of each layer; None for x1, ..., h1, ..., y1, ...
+    stage : an input stage and its parameters by name, in front of ``layers``.
 
     Raises ValueError, which names the argument that does not fit.
     """
@@ -94,9 +106,10 @@ def build(
     if not isinstance(activation, list | tuple):
         entry_of(ACTIVATIONS, activation, "activation")
         activation = [str(activation)] * (len(sizes) - 2)
-    network = Network(sizes, tuple(activation), bias=biases is not None)
+    shape, parts = (None, None) if stage is None else stage
+    network = Network(sizes, tuple(activation), biases is not None, shape)
     entry_of(LOSSES, loss, "loss")
-    theta = _theta(network, weights, biases, seed)
+    theta = _theta(network, weights, biases, seed, parts)
     X, Y = _rows(inputs, targets, network, loss)
     return Example(
         name=name,
@@ -112,7 +125,13 @@ def build(
     )
 
 
-def _theta(network: Network, weights: Any, biases: Any, seed: int) -> np.ndarray:
+def _theta(
+    network: Network,
+    weights: Any,
+    biases: Any,
+    seed: int,
+    parts: Mapping[str, np.ndarray] | None,
+) -> np.ndarray:
     """Return theta from the given parameters; the others are drawn from ``seed``."""
     dtype = np.dtype(np.float64)
     Ws, bs = network.unpack(network.initial_theta(np.random.RandomState(seed), dtype))
@@ -125,7 +144,7 @@ def _theta(network: Network, weights: Any, biases: Any, seed: int) -> np.ndarray
         )
     if biases is not None and biases != "random":
         bs = _shaped("biases", biases, [b.shape for b in bs])
-    return network.pack(Ws, bs, dtype)
+    return network.pack(Ws, bs, dtype, parts)
 
 
 def _shaped(what: str, given: Any, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
@@ -161,7 +180,7 @@ def _numbers(given: Any) -> np.ndarray | None:
 
 
 def _rows(inputs: Any, targets: Any, network: Network, loss: str) -> tuple[np.ndarray, np.ndarray]:
-    d, outputs = network.sizes[0], network.sizes[-1]
+    d, outputs = network.n_inputs, network.sizes[-1]
     X, Y = _numbers(inputs), _numbers(targets)
     for what, given, array in (("inputs", inputs, X), ("targets", targets, Y)):
         if array is None or array.ndim > 2 or not np.isfinite(array).all():

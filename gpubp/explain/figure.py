@@ -123,6 +123,8 @@ class Figure:
             below = q.traces[0].layers[k - 1].activation if k else ""
             if k == 0 and q.example.origin.X is not None:
                 below = q.example.origin.scaling
+            if k == 0 and q.example.network.stage is not None:
+                below = "input stage"
             if below:
                 yield _text(column[0].x, FONT + LINE, escape(below), "heading")
 

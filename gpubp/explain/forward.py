@@ -7,6 +7,7 @@ from gpubp.explain.markup import formula, listing, paragraph, plus, sentence, ta
 from gpubp.explain.origin import STANDARDISED
 from gpubp.explain.quantities import outcome
 from gpubp.explain.stage import INPUT, TARGET, Setting, Stage, output_plate, parameter_name
+from gpubp.explain.stage_page import columns_of
 from gpubp.reports.html import element, escape
 
 # Formulas where they are short; other activations go by their names.
@@ -50,11 +51,11 @@ def network(s: Setting) -> Stage:
 def _row(s: Setting) -> str:
     """Return the row in the units of the table and scaled; "" if nothing is scaled."""
     origin, q, words, d = s.q.example.origin, s.q, s.words, s.depth
-    rows = []
+    rows, (columns, name, others) = [], columns_of(s)
     if origin.X is not None:
         rows += [
-            [words.unit(0, i), q(f"table_input.{i}", 12), q(f"layers.0.inputs.{i}", 12)]
-            for i in q.shown[0].units
+            [escape(q.example.columns[i]), q(f"table_input.{i}", 12), q(f"{name}.{i}", 12)]
+            for i in columns
         ]
     if origin.scales_targets:
         rows += [
@@ -67,7 +68,7 @@ def _row(s: Setting) -> str:
         ]
     if not rows:
         return ""
-    rest = words.others(0) if origin.X is not None else ""
+    rest = others if origin.X is not None else ""
     scaled = "Standardised" if [*origin.scaled] == [STANDARDISED] else "Scaled"
     return element("h3", "The row") + table(["", "In the table", scaled], rows) + rest
 

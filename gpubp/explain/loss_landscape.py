@@ -9,8 +9,9 @@ import numpy as np
 
 from gpubp.backends.protocol import Backend
 from gpubp.backends.select import get_backend
-from gpubp.backprop.network import Network, Workspace, forward
+from gpubp.backprop.network import Workspace, forward
 from gpubp.explain.example import Example, require_example
+from gpubp.explain.parameters import Parameter, parameters_of, stage_parameters
 
 
 def losses_of(example: Example, thetas: np.ndarray) -> np.ndarray:
@@ -39,36 +40,6 @@ def _population(example: Example, thetas: np.ndarray, backend: Backend) -> Works
     return work
 
 
-class Parameter(NamedTuple):
-    """One weight or bias: its name, its position in the network, and its index in theta."""
-
-    name: str
-    layer: int
-    source: int | None  # None for a bias
-    unit: int
-    place: int  # in theta
-
-
-def parameters_of(network: Network) -> list[Parameter]:
-    """Return every parameter: w1, w2, ... by layer, unit and source; then b1, b2, ..."""
-    views = network.views(np.arange(network.theta_size(np.dtype(np.float64))))
-    weights = [
-        (layer, source, unit, int(W[source, unit]))
-        for layer, W in enumerate(views.Ws)
-        for unit in range(W.shape[1])
-        for source in range(W.shape[0])
-    ]
-    biases = [
-        (layer, None, unit, int(index))
-        for layer, b in enumerate(views.bs)
-        if b is not None
-        for unit, index in enumerate(b)
-    ]
-    return [Parameter(f"w{k}", *place) for k, place in enumerate(weights, start=1)] + [
-        Parameter(f"b{k}", *place) for k, place in enumerate(biases, start=1)
-    ]
-
-
 class Variation(NamedTuple):
     """Predictions (n, d_L) and losses (n,) over n values of one parameter, all others fixed."""
 
@@ -87,7 +58,8 @@ def vary(example: Example, name: str, row: int = 0, *, span: float = 5.0, n: int
     Raises ValueError for an unknown name, TypeError if ``example`` is not an Example.
     """
     require_example(example)
-    parameters = {p.name: p for p in parameters_of(example.network)}
+    everything = [*parameters_of(example.network), *stage_parameters(example.network)]
+    parameters = {p.name: p for p in everything}
     if name not in parameters:
         raise ValueError(
             f"parameter {name!r} is unknown; the network has {', '.join([*parameters][:40])}"

@@ -18,6 +18,7 @@ from gpubp.explain.origin import ROBUST, STANDARDISED
 from gpubp.explain.quantities import Quantities, kept_steps, outcome, shown_units
 from gpubp.explain.script import SCRIPT, STYLE
 from gpubp.explain.stage import Setting, Stage
+from gpubp.explain.stage_page import input_stage
 from gpubp.explain.trace import StepTrace
 from gpubp.reports.html import element, escape, json_script, number, page
 from gpubp.reports.tables import scroll_box
@@ -51,6 +52,7 @@ def explain_page(example: Example, traces: Sequence[StepTrace]) -> str:
 def _stages(s: Setting) -> list[Stage]:
     return [
         network(s),
+        *([] if s.q.example.network.stage is None else [input_stage(s)]),
         *(forward(s, k) for k in range(s.depth)),
         loss(s),
         output_delta(s),
@@ -102,6 +104,7 @@ def _head(example: Example, traces: Sequence[StepTrace]) -> str:
         solver += f" with momentum {number(optimizer.momentum)}"
     facts = [
         *example.origin.facts,
+        *([] if network.stage is None else [f"input stage of {network.stage.n_inputs} columns"]),
         f"{sizes} units",
         f"{network.n_parameters} parameters, {'with' if network.bias else 'without'} biases",
         example.loss.replace("_", " "),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -13,11 +13,20 @@ from gpubp.backprop.optimizers import SGD, Optimizer
 from gpubp.backprop.solvers import formula_of
 from gpubp.explain.example import Example
 from gpubp.explain.gradient_check import GradientCheck
-from gpubp.explain.loss_landscape import Variation, parameters_of
+from gpubp.explain.loss_landscape import Variation
+from gpubp.explain.parameters import parameters_of
+from gpubp.explain.stage_text import stage_lines
+from gpubp.explain.text_lines import (
+    MOST_TERMS,
+    MOST_UNITS,
+    factor,
+    joined,
+    largest,
+    number,
+    rest,
+)
 from gpubp.explain.trace import LayerTrace, StepTrace, output_divisor
 
-MOST_TERMS = 6  # of a sum, in a wide layer
-MOST_UNITS = 8  # of a layer
 MOST_WEIGHTS = 40  # whose updates are shown
 _EXPANDED = 20  # parameters up to which the prediction is written out
 
@@ -29,15 +38,12 @@ class Section(NamedTuple):
     lines: list[str]
 
 
-def number(value: float) -> str:
-    """Return ``value`` to 12 significant digits."""
-    return f"{value + 0.0:.12g}"  # + 0.0 turns -0.0 into 0
-
-
 def sections(example: Example, trace: StepTrace) -> Iterator[Section]:
     """Yield one step as sections, from the network to the cost after the update."""
     story = _Story(example, trace)
     yield Section("The network", story.network())
+    if trace.stage is not None:
+        yield Section("Input stage", [*stage_lines(example, trace.stage)])
     yield Section("Forward: inputs flow to the prediction", story.forward())
     yield Section("The cost C, or loss", story.cost())
     if example.network.n_parameters <= _EXPANDED:
@@ -91,13 +97,6 @@ def variation_plot(variation: Variation, width: int = 36) -> list[str]:
     return lines
 
 
-def largest(values: np.ndarray, count: int) -> list[int]:
-    """Return the indices of the ``count`` largest absolute values, in ascending order."""
-    if len(values) <= count:
-        return list(range(len(values)))
-    return sorted(int(k) for k in np.argsort(-np.abs(values), kind="stable")[:count])
-
-
 @dataclass(frozen=True)
 class _Story:
     """The lines of each section."""
@@ -116,6 +115,11 @@ class _Story:
             f"{'-'.join(str(size) for size in network.sizes)}, {network.n_parameters} parameters, "
             f"{'with' if network.bias else 'without'} biases"
         ]
+        if (stage := network.stage) is not None:
+            lines.append(
+                f"input stage: {stage.n_inputs} columns to {stage.n_features} features, "
+                f"{stage.n_parameters} of the parameters"
+            )
         lines += self._origin()
         for k, (names, below) in enumerate(zip(example.names[1:], example.names[:-1], strict=True)):
             layer = self.trace.layers[k]
@@ -125,8 +129,8 @@ class _Story:
                     f"{below[i]} ({self._weights[k, i, j]} {layer.W[i, j]:.6g})"
                     for i in largest(layer.W[:, j], MOST_TERMS)
                 ]
-                lines.append(f"  {names[j]} <- {_join(terms, len(below), ', ')}")
-            lines += _rest(len(names), MOST_UNITS, "units", "delta")
+                lines.append(f"  {names[j]} <- {joined(terms, len(below), ', ')}")
+            lines += rest(len(names), MOST_UNITS, "units", "delta")
         return lines
 
     def _origin(self) -> Iterator[str]:
@@ -137,10 +141,10 @@ class _Story:
         for how, what in origin.scaled.items():
             yield f"{how}: {what}"
         if origin.X is not None:
-            layer, names = self.trace.layers[0], self.example.names[0]
-            shown = largest(layer.inputs, MOST_UNITS)
+            names, inputs = self.example.columns, self.trace.inputs
+            shown = largest(inputs, MOST_UNITS)
             terms = [f"{names[i]} {origin.input(self.trace.row, i):.6g}" for i in shown]
-            yield f"in the table: {_join(terms, len(names), ', ')}"
+            yield f"in the table: {joined(terms, len(names), ', ')}"
 
     def forward(self) -> list[str]:
         lines: list[str] = []
@@ -149,7 +153,7 @@ class _Story:
         ):
             for j in largest(layer.delta, MOST_UNITS):
                 lines += self._unit(k, j, layer, below, names[j])
-            lines += _rest(len(names), MOST_UNITS, "units", "delta")
+            lines += rest(len(names), MOST_UNITS, "units", "delta")
         return lines
 
     def _unit(
@@ -158,14 +162,14 @@ class _Story:
         """Yield z as its sum, in letters and in numbers, and a = f(z)."""
         shown = largest(layer.W[:, j] * layer.inputs, MOST_TERMS)
         letters = [f"{self._weights[k, i, j]} {below[i]}" for i in shown]
-        numbers = [f"{_factor(layer.W[i, j])} * {_factor(layer.inputs[i])}" for i in shown]
+        numbers = [f"{factor(layer.W[i, j])} * {factor(layer.inputs[i])}" for i in shown]
         if layer.b is not None:
             letters.append(self._weights[k, None, j])
-            numbers.append(_factor(layer.b[j]))
+            numbers.append(factor(layer.b[j]))
         extra = layer.b is not None
         z = "z" if layer.activation != "identity" else name
-        yield f"{name}: {z} = {_join(letters, len(below) + extra, ' + ')}"
-        yield f"    = {_join(numbers, len(below) + extra, ' + ')} = {number(layer.Z[j])}"
+        yield f"{name}: {z} = {joined(letters, len(below) + extra, ' + ')}"
+        yield f"    = {joined(numbers, len(below) + extra, ' + ')} = {number(layer.Z[j])}"
         if layer.activation == "softmax":
             yield f"    {name} = e^z / sum(e^z) = {number(layer.A[j])}"
         elif layer.activation != "identity":
@@ -186,7 +190,7 @@ class _Story:
                 f"{origin.output(float(trace.target[j]), j):.6g}"
                 for j in shown
             ]
-        lines += _rest(len(names), MOST_UNITS, "outputs", "delta")
+        lines += rest(len(names), MOST_UNITS, "outputs", "delta")
         return [*lines, f"C = {self.example.cost.formula} = {number(trace.loss)}"]
 
     def expanded(self) -> list[str]:
@@ -205,16 +209,16 @@ class _Story:
             for j in largest(layer.delta, MOST_UNITS):
                 shown = largest(above.blame[j], MOST_TERMS)
                 letters = [f"{self._weights[k + 1, j, i]} delta({names[k + 2][i]})" for i in shown]
-                numbers = [f"{_factor(above.W[j, i])} * {_factor(above.delta[i])}" for i in shown]
+                numbers = [f"{factor(above.W[j, i])} * {factor(above.delta[i])}" for i in shown]
                 total = above.W.shape[1]
                 name = names[k + 1][j]
                 lines += [
-                    f"{name}: error = {_join(letters, total, ' + ')}",
-                    f"    = {_join(numbers, total, ' + ')} = {number(layer.error[j])}",
-                    f"    delta({name}) = error * slope = {_factor(layer.error[j])} * "
-                    f"{_factor(layer.slope[j])} = {number(layer.delta[j])}",
+                    f"{name}: error = {joined(letters, total, ' + ')}",
+                    f"    = {joined(numbers, total, ' + ')} = {number(layer.error[j])}",
+                    f"    delta({name}) = error * slope = {factor(layer.error[j])} * "
+                    f"{factor(layer.slope[j])} = {number(layer.delta[j])}",
                 ]
-            lines += _rest(len(layer.delta), MOST_UNITS, "units", "delta")
+            lines += rest(len(layer.delta), MOST_UNITS, "units", "delta")
         if len(layers) > 1:
             lines.append(
                 "(error: the sum of weight * delta over the units above; slope: the derivative of "
@@ -227,12 +231,12 @@ class _Story:
         lines, m = [], output_divisor([self.trace])
         for j in largest(last.delta, MOST_UNITS):
             prediction, target = self.trace.prediction[j], self.trace.target[j]
-            gap = f"{number(prediction)} - {_factor(target)}"
+            gap = f"{number(prediction)} - {factor(target)}"
             product = {0: "", 1: f"prediction - target = {gap} = "}.get(
                 m, f"(prediction - target) / {m} = ({gap}) / {m} = "
             )
             lines.append(f"delta({names[j]}) = dC/dz = {product}{number(last.delta[j])}")
-        return lines + _rest(len(names), MOST_UNITS, "outputs", "delta")
+        return lines + rest(len(names), MOST_UNITS, "outputs", "delta")
 
     def updates(self) -> list[str]:
         parameters = parameters_of(self.example.network)
@@ -251,21 +255,21 @@ class _Story:
             layer = self.trace.layers[p.layer]
             unit = self.example.names[p.layer + 1][p.unit]
             old, new = self.trace.theta[p.place], self.trace.new_theta[p.place]
-            delta = _factor(layer.delta[p.unit])
+            delta = factor(layer.delta[p.unit])
             if p.source is None:
                 product = f"delta({unit}) = {number(g)}"
             else:
                 below = self.example.names[p.layer][p.source]
                 product = (
-                    f"{below} * delta({unit}) = {_factor(layer.inputs[p.source])} * {delta} = "
+                    f"{below} * delta({unit}) = {factor(layer.inputs[p.source])} * {delta} = "
                     f"{number(g)}"
                 )
-            step = f"{number(rate)} * {_factor(g)}" if plain else _factor(old - new)
+            step = f"{number(rate)} * {factor(g)}" if plain else factor(old - new)
             lines += [
                 f"{p.name}: dC/d{p.name} = {product}",
                 f"    new {p.name} = {number(old)} - {step} = {number(new)}",
             ]
-        return lines + _rest(len(parameters), MOST_WEIGHTS, "parameters", "gradient")
+        return lines + rest(len(parameters), MOST_WEIGHTS, "parameters", "gradient")
 
     def again(self) -> list[str]:
         trace, names = self.trace, self.example.names
@@ -273,7 +277,7 @@ class _Story:
         for values, layer in zip((*trace.new_hidden, trace.new_prediction), names[1:], strict=True):
             shown = largest(values, MOST_UNITS)
             lines += [f"{layer[j]} = {number(values[j])}" for j in shown]
-            lines += _rest(len(layer), MOST_UNITS, "units", "value")
+            lines += rest(len(layer), MOST_UNITS, "units", "value")
         change = "smaller" if trace.new_loss < trace.loss else "not smaller"
         return [*lines, f"C: {number(trace.loss)} -> {number(trace.new_loss)}, {change}"]
 
@@ -285,21 +289,6 @@ def formula_lines(optimizer: Optimizer) -> list[str]:
         return []
     symbols = "theta: the parameters, g: their gradient with the penalty, t: the steps so far"
     return [*(f"    {line}" for line in lines), f"    ({symbols})"]
-
-
-def _factor(value: float) -> str:
-    """Return a number for a product or after a minus; a negative one is in brackets."""
-    return f"({number(value)})" if value < 0 else number(value)
-
-
-def _join(terms: Iterable[str], total: int, sign: str) -> str:
-    terms = list(terms)
-    more = total - len(terms)
-    return sign.join(terms) + (f"{sign}{more} more" if more > 0 else "")
-
-
-def _rest(total: int, shown: int, what: str, by: str) -> list[str]:
-    return [f"({shown} of {total} {what}: those with the largest {by})"] if total > shown else []
 
 
 def _expression(

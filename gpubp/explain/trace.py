@@ -17,6 +17,7 @@ from gpubp.backends.select import get_backend
 from gpubp.backprop.network import Workspace, backward, forward
 from gpubp.backprop.optimizers import update
 from gpubp.explain.example import Example, require_example
+from gpubp.explain.input_stage import StageTrace, trace_stage
 from gpubp.kernels.activations import Activation
 
 _FLOAT64 = np.dtype(np.float64)
@@ -62,6 +63,7 @@ class StepTrace:
     target : (d_L,), a class as one-hot. loss, new_loss : loss of the row before and after the
     step, without the penalty. theta, gradient, new_theta : flat, in the layout of training; the
     gradient is that of the loss without the penalty. state : the optimizer's state after the step.
+    stage : the input stage; None without one.
     """
 
     number: int
@@ -76,6 +78,12 @@ class StepTrace:
     gradient: np.ndarray
     new_theta: np.ndarray
     state: tuple[np.ndarray, ...]
+    stage: StageTrace | None = None
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """The row of X (d,)."""
+        return self.layers[0].inputs if self.stage is None else self.stage.X
 
     @property
     def prediction(self) -> np.ndarray:
@@ -147,6 +155,7 @@ def trace_step(
         gradient=kept,
         new_theta=theta,
         state=vectors,
+        stage=trace_stage(network, (example.theta, kept, theta), (before.work, after.work)),
     )
 
 
@@ -208,7 +217,7 @@ def _layers(
         Z, A = work.Zs[k][0], work.As[k][0] if hidden else _prediction(backend, example, work)
         yield LayerTrace(
             activation=network.activations[k] if hidden else example.cost.output,
-            inputs=(work.As[k - 1] if k else work.X)[0],
+            inputs=(work.As[k - 1] if k else work.inputs)[0],
             W=W,
             b=b,
             Z=Z,

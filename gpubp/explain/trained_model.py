@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 
 from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.explain.example import PLAIN_SGD, Example, build
+from gpubp.explain.input_stage import feature_names
 from gpubp.explain.origin import ROBUST, STANDARDISED, Origin
 from gpubp.tables.column import Column, TextColumn
 from gpubp.tables.table import DataError, Table
@@ -68,6 +69,7 @@ def of_model(
     """
     # Imported here: importing scikit-learn takes a second, and built-in examples do not need it.
     from gpubp.estimators.fitted_network import loss_of, network_of, optimizer_of
+    from gpubp.estimators.fitted_stage import stage_parts
     from gpubp.models.number_columns import with_columns_of
     from gpubp.models.table_estimators import TableEstimator
 
@@ -95,12 +97,15 @@ def of_model(
         rate=float(estimator.learning_rate_init),
         optimizer=optimizer_of(estimator) or PLAIN_SGD,
         alpha=float(estimator.alpha),
+        stage=None if network.stage is None else (network.stage, stage_parts(estimator)),
     )
-    inputs = tuple(str(name) for name in known.encoder_.get_feature_names_out())
+    columns = tuple(str(name) for name in known.encoder_.get_feature_names_out())
+    inputs = columns if network.stage is None else feature_names(network.stage, columns)
     names = (inputs, *example.names[1:-1], tuple(outputs))
     called = _called(model, part, model_name)
     origin = Origin(example.name, row, called, *_scales(known, table, X), _scaling(known))
-    return replace(example, names=names, loss_parameters=loss.parameters, origin=origin)
+    named = replace(example, names=names, stage_columns=columns)
+    return replace(named, loss_parameters=loss.parameters, origin=origin)
 
 
 def members_of(model: Estimator | TableEstimator) -> int | None:

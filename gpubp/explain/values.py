@@ -10,8 +10,10 @@ import numpy as np
 
 from gpubp.explain.example import Example
 from gpubp.explain.gradient_check import GradientCheck
-from gpubp.explain.loss_landscape import Variation, parameters_of
+from gpubp.explain.input_stage import stage_values
+from gpubp.explain.loss_landscape import Variation
 from gpubp.explain.origin import Origin
+from gpubp.explain.parameters import parameters_of
 from gpubp.explain.trace import LayerTrace, StepTrace
 
 
@@ -28,6 +30,7 @@ def example_values(example: Example) -> dict[str, Any]:
         "alpha": example.alpha,
         "optimizer": optimizer,
         "names": [list(layer) for layer in example.names],
+        **({} if example.network.stage is None else {"columns": list(example.columns)}),
         "origin": _origin_values(example.origin),
     }
 
@@ -49,10 +52,11 @@ def step_values(example: Example, trace: StepTrace) -> dict[str, Any]:
         }
         for p in parameters_of(example.network)
     }
+    stage = {} if trace.stage is None else stage_values(trace.stage, example.columns)
     return {
         "step": trace.number,
         "row": trace.row,
-        "inputs": trace.layers[0].inputs.tolist(),
+        "inputs": trace.inputs.tolist(),
         "target": trace.target.tolist(),
         "prediction": trace.prediction.tolist(),
         "loss": trace.loss,
@@ -61,6 +65,7 @@ def step_values(example: Example, trace: StepTrace) -> dict[str, Any]:
         "new_hidden": [A.tolist() for A in trace.new_hidden],
         "new_prediction": trace.new_prediction.tolist(),
         "new_loss": trace.new_loss,
+        **({"input_stage": stage} if stage else {}),
     }
 
 

@@ -10,8 +10,9 @@ from sklearn.neural_network import MLPClassifier
 
 from gpubp.backends.protocol import ALIGNMENT, Backend
 from gpubp.backprop.losses import LOSSES, Loss
-from gpubp.backprop.network import Network, Parameters, Workspace, backward, forward
+from gpubp.backprop.network import Network, Workspace, forward
 from gpubp.kernels.activations import ACTIVATIONS
+from tests.backprop.gradients import central_differences, gradient
 
 SIZES = (3, 4, 5, 3)
 ROWS = 6
@@ -22,7 +23,7 @@ LOSS_KINKS = {"absolute_error": (0.0,), "quantile": (0.0,), "huber": (-1.0, 1.0)
 # Each activation and each loss; one knows of the other only the deltas between them.
 KINDS = [(activation, "softmax_cross_entropy") for activation in ACTIVATIONS]
 KINDS += [("gelu", loss) for loss in LOSSES if loss != "softmax_cross_entropy"]
-KINK_DISTANCE, STEP = 1e-4, 1e-5
+KINK_DISTANCE = 1e-4
 DTYPES = (np.float32, np.float64)
 
 
@@ -39,41 +40,6 @@ def _targets_off_kinks(rng: np.random.RandomState, loss: Loss, logits: np.ndarra
         if all(np.abs(logits - Y - kink).min() > KINK_DISTANCE for kink in kinks):
             return Y
     raise AssertionError("every one of 100 draws has a point near a kink of the loss")
-
-
-def _evaluate(
-    backend: Backend, network: Network, loss: Loss, theta: np.ndarray, X: Any, Y: Any, share: Any
-) -> tuple[np.ndarray, Parameters, Workspace]:
-    """Losses (...,) of the networks theta (..., size), after a forward pass and the loss."""
-    lead = theta.shape[:-1]
-    work = Workspace(backend, network, ROWS, theta.dtype, lead=lead)
-    work.X = backend.asarray(X)
-    parameters = network.views(backend.asarray(theta))
-    forward(backend, network, parameters, work)
-    row_losses = backend.zeros((*lead, ROWS), np.float64)
-    Y = backend.asarray(np.broadcast_to(Y, lead + Y.shape[len(lead) :] if lead else Y.shape))
-    loss.evaluate(backend, work.logits, Y, share, row_losses, work.deltas[-1])
-    return backend.to_numpy(row_losses).sum(axis=-1), parameters, work
-
-
-def _gradient(
-    backend: Backend, network: Network, loss: Loss, theta: np.ndarray, X: Any, Y: Any, share: Any
-) -> np.ndarray:
-    _, parameters, work = _evaluate(backend, network, loss, theta, X, Y, share)
-    gradient = backend.zeros(theta.shape, theta.dtype)
-    backward(backend, network, parameters, network.views(gradient), work)
-    return backend.to_numpy(gradient)
-
-
-def _central_differences(
-    backend: Backend, network: Network, loss: Loss, theta: np.ndarray, X: Any, Y: Any, share: Any
-) -> np.ndarray:
-    """dC/dtheta of one network: every entry moved up and down, all as one population."""
-    moves = STEP * np.eye(len(theta))
-    thetas = np.concatenate([theta + moves, theta - moves])
-    Y = np.broadcast_to(Y, (len(thetas), *Y.shape))
-    up, down = np.split(_evaluate(backend, network, loss, thetas, X, Y, share)[0], 2)
-    return (up - down) / (2 * STEP)
 
 
 def _Zs(backend: Backend, network: Network, theta: np.ndarray, X: np.ndarray) -> list[np.ndarray]:
@@ -117,11 +83,11 @@ def test_gradient_equals_central_differences(
     X, theta, Y = _draw_off_kinks(backend, network, loss, rng, X_axes, axes)
     weights = rng.uniform(size=ROWS)
     share = backend.asarray(weights / weights.sum()) if axes else 1 / ROWS
-    got = _gradient(backend, network, loss, theta, X, Y, share)
+    got = gradient(backend, network, loss, theta, X, Y, share)
     # The padding of theta is perturbed too, and has to have the gradient 0.
     wanted = np.array(
         [
-            _central_differences(
+            central_differences(
                 backend, network, loss, theta[p], X[p] if X_axes else X, Y[p], share
             )
             for p in np.ndindex(axes)
@@ -139,10 +105,9 @@ def test_leading_axis_equals_networks_one_by_one(backend: Backend, activation: s
     thetas = rng.normal(size=(3, network.theta_size(np.dtype(np.float64))))
     X, Y = rng.normal(size=(3, ROWS, SIZES[0])), _draw_targets(rng, loss, (3,))
     one_by_one = [
-        _gradient(backend, network, loss, *case, 1 / ROWS)
-        for case in zip(thetas, X, Y, strict=True)
+        gradient(backend, network, loss, *case, 1 / ROWS) for case in zip(thetas, X, Y, strict=True)
     ]
-    together = _gradient(backend, network, loss, thetas, X, Y, 1 / ROWS)
+    together = gradient(backend, network, loss, thetas, X, Y, 1 / ROWS)
     assert_allclose(together, one_by_one, rtol=1e-12, atol=1e-15)
 
 

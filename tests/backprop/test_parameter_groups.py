@@ -218,8 +218,11 @@ def test_checked_factors_are_python_numbers_and_tuples() -> None:
     ("given", "message"),
     [
         (0.1, r"rate_factors must be a dict .* such as \{'biases': 0.1\}, got 0.1"),
-        ({"weigths": 1}, r"kinds \['biases', 'weights'\], got 'weigths'; did you mean 'weights'\?"),
-        ({3: 1}, r"kinds \['biases', 'weights'\], got 3$"),
+        (
+            {"weigths": 1},
+            r"kinds \['biases', 'periodic', .*\], got 'weigths'; did you mean 'weights'\?",
+        ),
+        ({3: 1}, r"kinds \['biases', 'periodic', .*\], got 3$"),
         (
             {"weights": -1},
             r"rate_factors\['weights'\] must be a finite number .* got -1; or 'fan_in'",

@@ -33,6 +33,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "all rows in a batch": {"batch_size": 601},
     "dropout and clipping": {"dropout": 0.2, "clip_norm": 0.5},
     "rates by layer": {"rate_factors": {"weights": "fan_in", "biases": (0.1, 0, 2)}},
+    "input stage": {"input_stage": {"periodic": [20, 43, 28], "tables": {10: 2, 0: 1}}},
     "early stopping": {"early_stopping": True, "n_iter_no_change": 3, "max_iter": 60},
     "a tiny batch": {"batch_size": 2, "max_iter": 2},
     "weights": {"sample_weight": True, "alpha": 0.1},
@@ -50,7 +51,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "diverged": {"solver": "sgd", "learning_rate_init": 1e9, "activation": "relu"},
 }
 # Those that are trained with --reproducible, to save time.
-REPRODUCIBLE = ("adam", "compiled", "sgd, hashed order", "all rows in a batch", "early stopping")
+REPRODUCIBLE = (
+    *("adam", "compiled", "sgd, hashed order", "all rows in a batch", "early stopping"),
+    "input stage",
+)
 
 
 def _fitted(dtype: str, options: dict[str, Any]) -> Any:
@@ -89,6 +93,8 @@ def main(folder: Path, names: Iterable[str]) -> None:
                 np.savez(file, losses=[], error=str(error))
                 continue
             arrays = {f"a{k}": W for k, W in enumerate([*network.coefs_, *network.intercepts_])}
+            if network.input_stage is not None:
+                arrays |= network.input_stage_
             np.savez(file, losses=network.loss_curve_, **arrays)
 
 

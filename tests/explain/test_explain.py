@@ -15,7 +15,8 @@ from gpubp.explain import example_by_name
 from gpubp.explain.example import build
 from gpubp.explain.examples import EXAMPLES, step_by_step
 from gpubp.explain.gradient_check import check_gradients
-from gpubp.explain.loss_landscape import losses_of, parameters_of, vary
+from gpubp.explain.loss_landscape import losses_of, vary
+from gpubp.explain.parameters import parameters_of
 from gpubp.explain.text import sections, steps_table
 from gpubp.explain.trace import trace_step, trace_steps
 from gpubp.explain.values import example_values, step_values

@@ -25,8 +25,8 @@ from gpubp.explain import quantities as explain_quantities
 from gpubp.explain.example import Example, build
 from gpubp.explain.examples import EXAMPLES
 from gpubp.explain.layout import Box, Ends, is_free, name_lines, place_labels, text_width
-from gpubp.explain.loss_landscape import parameters_of
 from gpubp.explain.page import explain_page
+from gpubp.explain.parameters import parameters_of
 from gpubp.explain.quantities import bias_name, kept_steps, shown_units, weight_name
 from gpubp.explain.trace import StepTrace, trace_steps
 from gpubp.kernels.activations import ACTIVATIONS

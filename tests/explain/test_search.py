@@ -20,7 +20,8 @@ from gpubp.backends.protocol import Backend
 from gpubp.backends.select import get_backend
 from gpubp.explain.example import Example, build
 from gpubp.explain.examples import EXAMPLES, example_by_name, two_weights
-from gpubp.explain.loss_landscape import losses_of, parameters_of
+from gpubp.explain.loss_landscape import losses_of
+from gpubp.explain.parameters import parameters_of
 from gpubp.explain.search.backpropagation import backpropagation
 from gpubp.explain.search.comparison import (
     Comparison,

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from gpubp.backends.compiled_backend import CompiledBackend
 from gpubp.backends.numpy_backend import NumpyBackend
 from gpubp.backends.protocol import Backend
+from gpubp.backprop.input_stage import InputStage
 from gpubp.backprop.losses import LOSSES, Loss, make_loss
 from gpubp.backprop.network import Network
 from gpubp.training import population, population_loop
@@ -34,6 +35,8 @@ CLASSES = (X[:, :3] + 0.3 * RNG.normal(size=(N, 3))).argmax(axis=1).astype(np.in
 NUMBERS = X[:, :2] * X[:, 2:4]
 WEIGHTS = RNG.uniform(0.1, 3, (P, N))
 NETWORK = Network((6, 8, 5, 3), ("tanh", "tanh"))
+STAGE = InputStage(6, (0, 3), ((1, 3), (4, 2)))
+STAGED = Network((STAGE.n_features, 8, 3), ("tanh",), stage=STAGE)
 RECIPE = Recipe(epochs=10, batch_size=BATCH, patience=100, precision="float64")
 
 
@@ -131,6 +134,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "warm-up": {"warmup_epochs": lambda k: 0.7 * k},
     "epochs": {"epochs": lambda k: 3 + 2 * k},
     "stopping": {"held": True, "patience": lambda k: k, "tol": 0.01, "learning_rate": 0.02},
+    "input stage": {"network": STAGED},
+    "input stage with factors": {
+        "network": STAGED,
+        "solver": "adamw",
+        "rate_factors": lambda k: {"scale": 0.5 * k, "periodic": 0.1, "tables": 1 + k},
+        "decay_factors": lambda k: {"tables": 0.1 * k},
+        "dropout": lambda k: (thirds(k), thirds(k + 1)),
+        "clip_norm": lambda k: 0.1 if k else None,
+        "held": True,
+    },
     "stopping by the loss": {"patience": lambda k: 1, "tol": lambda k: 0.005 * (k + 1)},
     "all at once": {
         "weighted": True,

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from gpubp.explain.example import Example
-from gpubp.explain.loss_landscape import losses_of, parameters_of
+from gpubp.explain.loss_landscape import losses_of
+from gpubp.explain.parameters import parameters_of
 from gpubp.explain.search.comparison import Comparison
 from gpubp.explain.search.methods import Method, Run, weights_of
 from gpubp.explain.search.text import TITLES

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from gpubp.explain.loss_landscape import parameters_of
+from gpubp.explain.parameters import parameters_of
 from gpubp.explain.search.comparison import Comparison
 from gpubp.explain.search.figure import costs_at, frame_of, walks_of
 from gpubp.explain.search.methods import Point, Run, weights_of

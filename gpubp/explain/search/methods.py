@@ -18,7 +18,7 @@ import numpy as np
 from gpubp.backends.protocol import Array, Backend
 from gpubp.backprop.network import Network, Workspace, forward
 from gpubp.explain.example import Example
-from gpubp.explain.loss_landscape import parameters_of
+from gpubp.explain.parameters import parameters_of
 
 Method = Literal["one_at_a_time", "combinations", "random", "backprop"]
 Stop = Literal["stalled", "all_seen", "budget", "no_improvement", "diverged", "interrupt"]
