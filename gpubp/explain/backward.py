@@ -13,7 +13,7 @@ from gpubp.explain.stage import (
     output_plate,
     parameter_name,
 )
-from gpubp.explain.text import formula_lines
+from gpubp.explain.text import formula_lines, rate_text
 from gpubp.explain.trace import output_divisor
 from gpubp.reports.html import escape, number
 
@@ -170,8 +170,9 @@ def update(s: Setting) -> Stage:
     else:
         text = paragraph(
             f"<code>{escape(repr(q.example.optimizer))}</code> computes the step of each weight at "
-            f"learning rate {rate} from {listing(['the gradient', *s.sources])}. "
-            "All gradients were taken with the old weights."
+            f"learning rate {escape(rate_text(q.example))} from "
+            f"{listing(['the gradient', *s.sources])}. All gradients were taken with the old "
+            "weights."
         )
         text += law("new w = w − step")
         text += "".join(law(escape(line.strip())) for line in formula_lines(q.example.optimizer))

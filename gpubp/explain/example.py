@@ -13,6 +13,7 @@ from gpubp.backprop.input_stage import InputStage
 from gpubp.backprop.losses import LOSSES, Loss
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import SGD, Optimizer
+from gpubp.backprop.parameter_groups import GroupFactors
 from gpubp.explain.origin import Origin
 from gpubp.kernels.activations import ACTIVATIONS
 
@@ -30,6 +31,7 @@ class Example:
     loss_parameters : parameters of the loss; None for its defaults.
     origin : the table of the rows, and their values before standardisation.
     stage_columns : with an input stage, a name for each column of X; () for x1, x2, ...
+    factors : of the learning rate and the weight decay, by kind of parameter; None for none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Example:
     loss_parameters: tuple[float, ...] | None = None
     origin: Origin = field(default_factory=Origin)
     stage_columns: tuple[str, ...] = ()
+    factors: GroupFactors | None = None
 
     def __post_init__(self) -> None:
         entry_of(LOSSES, self.loss, "loss")
@@ -55,6 +58,11 @@ class Example:
         if self.network.stage is None:
             return self.names[0]
         return self.stage_columns or tuple(f"x{i + 1}" for i in range(self.network.n_inputs))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the step is the learning rate times the gradient, for all parameters."""
+        return self.optimizer == PLAIN_SGD and not self.alpha and self.factors is None
 
     @property
     def cost(self) -> Loss:

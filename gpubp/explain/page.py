@@ -19,6 +19,7 @@ from gpubp.explain.quantities import Quantities, kept_steps, outcome, shown_unit
 from gpubp.explain.script import SCRIPT, STYLE
 from gpubp.explain.stage import Setting, Stage
 from gpubp.explain.stage_page import input_stage
+from gpubp.explain.text import rate_text
 from gpubp.explain.trace import StepTrace
 from gpubp.reports.html import element, escape, json_script, number, page
 from gpubp.reports.tables import scroll_box
@@ -108,7 +109,7 @@ def _head(example: Example, traces: Sequence[StepTrace]) -> str:
         f"{sizes} units",
         f"{network.n_parameters} parameters, {'with' if network.bias else 'without'} biases",
         example.loss.replace("_", " "),
-        f"{solver}, learning rate {number(example.rate)}",
+        f"{solver}, learning rate {rate_text(example)}",
     ]
     if len(traces) == 1 and len(example.X) > 1:
         facts.append(f"row {traces[0].row}")

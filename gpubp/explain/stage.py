@@ -64,6 +64,8 @@ class Setting:
 def _sources(example: Example) -> Iterator[str]:
     if example.alpha:
         yield f"the penalty on large weights (alpha {number(example.alpha)})"
+    if example.factors is not None:
+        yield "the factors of its kind of parameter"
     if not isinstance(example.optimizer, SGD) or example.optimizer.momentum:
         kept = listing([escape(name) for name in example.optimizer.state_names])
         yield f"the optimizer's state from the steps before ({kept})"

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp.backprop.optimizers import SGD, Optimizer
+from gpubp.backprop.optimizers import Optimizer
+from gpubp.backprop.parameter_groups import FAN_IN
 from gpubp.backprop.solvers import formula_of
 from gpubp.explain.example import Example
 from gpubp.explain.gradient_check import GradientCheck
@@ -242,12 +243,12 @@ class _Story:
         parameters = parameters_of(self.example.network)
         gradient = self.trace.gradient[[p.place for p in parameters]]
         rate, optimizer = self.example.rate, self.example.optimizer
-        plain = optimizer == SGD(0.0, nesterov=False) and not self.example.alpha
+        plain = self.example.is_plain
         kind = type(optimizer).__name__
         lines = [
             f"new w = w - rate * dC/dw, rate {number(rate)}"
             if plain
-            else f"new w = w - step, the step of {kind} at rate {number(rate)}"
+            else f"new w = w - step, the step of {kind} at rate {rate_text(self.example)}"
         ]
         lines += [] if plain else formula_lines(optimizer)
         for k in largest(gradient, MOST_WEIGHTS):
@@ -280,6 +281,16 @@ class _Story:
             lines += rest(len(layer), MOST_UNITS, "units", "value")
         change = "smaller" if trace.new_loss < trace.loss else "not smaller"
         return [*lines, f"C: {number(trace.loss)} -> {number(trace.new_loss)}, {change}"]
+
+
+def rate_text(example: Example) -> str:
+    """Return the learning rate, with its factors by kind of parameter."""
+    rate = number(example.rate)
+    if example.factors is None or not example.factors.rate:
+        return rate
+    factors = example.factors.rate.items()
+    named = [f"{'1 / sqrt(inputs)' if f == FAN_IN else f} for {kind}" for kind, f in factors]
+    return f"{rate} times {', '.join(named)}"
 
 
 def formula_lines(optimizer: Optimizer) -> list[str]:

@@ -140,7 +140,9 @@ def trace_step(
     vectors = tuple(v.copy() for v in state or [np.zeros_like(theta) for _ in names])
     plan = example.optimizer.plan(example.rate, number - 1, np.full(1, example.alpha))
     step, n_weights, decays = np.zeros(1, np.int64), network.n_weights(_FLOAT64), example.alpha > 0
-    update(backend, example.optimizer, plan, step, n_weights, decays, theta, gradient, vectors)
+    numbers = plan, step, n_weights, decays, theta, gradient, vectors
+    factors = example.factors and example.factors.by_run(network, _FLOAT64)
+    update(backend, example.optimizer, *numbers, factors)
     after = _forward(backend, example, theta, row)
     return StepTrace(
         number=number,

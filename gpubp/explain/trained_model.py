@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from gpubp.backprop.losses import LOSSES, Loss
+from gpubp.backprop.parameter_groups import GroupFactors, checked_factors
 from gpubp.explain.example import PLAIN_SGD, Example, build
 from gpubp.explain.input_stage import feature_names
 from gpubp.explain.origin import ROBUST, STANDARDISED, Origin
@@ -24,17 +25,11 @@ if TYPE_CHECKING:
     from gpubp.tables.encoding.encodings import NumberEncoding
 
 
-def _check_explainable(loss: Loss, estimator: Estimator) -> None:
+def _check_explainable(loss: Loss) -> None:
     """Raise DataError for a model that cannot be explained.
 
-    That is one with a custom loss, several quantiles, or learning rates by group of parameters.
+    That is one with a custom loss, or with several quantiles.
     """
-    for name in ("rate_factors", "decay_factors"):
-        if factors := getattr(estimator, name):
-            raise DataError(
-                f"a model with {name}={factors!r} cannot be explained, since the step that is "
-                f"shown has one learning rate and weight decay; fit it with {name}=None"
-            )
     if loss.name not in LOSSES or LOSSES[loss.name].step is not loss.step:
         raise DataError(
             f"a model with a loss of its own, {loss.name!r}, cannot be explained; fit it with one "
@@ -81,7 +76,7 @@ def of_model(
     known = model if isinstance(model, TableEstimator) else with_columns_of(model, table)
     estimator = known.network_
     loss, network = loss_of(estimator), network_of(estimator)
-    _check_explainable(loss, estimator)
+    _check_explainable(loss)
     known.predict(table)  # raises if the output is not finite
     X = _inputs(known, table)
     targets, outputs = _targets(known, table)
@@ -105,7 +100,10 @@ def of_model(
     called = _called(model, part, model_name)
     origin = Origin(example.name, row, called, *_scales(known, table, X), _scaling(known))
     named = replace(example, names=names, stage_columns=columns)
-    return replace(named, loss_parameters=loss.parameters, origin=origin)
+    given = estimator.rate_factors, estimator.decay_factors
+    rates, decays = map(checked_factors, ("rate_factors", "decay_factors"), given)
+    factors = GroupFactors(rates, decays) if rates or decays else None
+    return replace(named, loss_parameters=loss.parameters, origin=origin, factors=factors)
 
 
 def members_of(model: Estimator | TableEstimator) -> int | None:

@@ -27,6 +27,7 @@ def example_values(example: Example) -> dict[str, Any]:
         "biases": example.network.bias,
         "loss": example.loss,
         "learning_rate": example.rate,
+        **({} if example.factors is None else {"factors": asdict(example.factors)}),
         "alpha": example.alpha,
         "optimizer": optimizer,
         "names": [list(layer) for layer in example.names],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from gpubp import MLPClassifier, load, save
 from gpubp.backends.protocol import Backend
 from gpubp.backends.select import BackendUnavailableError
 from gpubp.backprop.solvers import SOLVER_NUMBERS, STEPWISE
+from gpubp.explain.trace import trace_step
 from gpubp.explain.trained_model import of_model
 from gpubp.kernels.optimizers import ADAM
 from gpubp.tables.column import NumberColumn
-from gpubp.tables.table import DataError, Table
+from gpubp.tables.table import Table
 from tests.estimators.cases import BASE, OURS, PROBLEMS, X, fit
 
 Y = PROBLEMS["multi-class"][1]
@@ -150,10 +152,13 @@ def test_wrong_factors_are_refused(
     assert not hasattr(model, "coefs_")
 
 
-def test_a_model_with_factors_is_not_explained() -> None:
-    """The step that is shown would not be that of its training."""
+def test_the_step_of_a_model_with_factors_is_explained() -> None:
     columns: dict[str, Any] = {f"x{k}": NumberColumn(x) for k, x in enumerate(X.T)}
     columns["y"] = NumberColumn(Y)
     table = Table(columns, len(X), "rows", ("y",))
-    with pytest.raises(DataError, match=r"rate_factors=\{.*cannot be explained"):
-        of_model(made(rate_factors=RATES), table, 0)
+    explained = of_model(made(rate_factors=RATES), table, 0)
+    trace, plain = trace_step(explained), trace_step(replace(explained, factors=None))
+    for factor, own, other in zip(RATES["biases"], trace.layers, plain.layers, strict=True):
+        moved = (other.new_W - other.W) / np.sqrt(len(own.W))
+        assert_allclose(own.new_W - own.W, moved, rtol=1e-9, atol=1e-15)
+        assert_allclose(own.new_b - own.b, factor * (other.new_b - other.b), rtol=1e-9, atol=1e-15)
