@@ -25,7 +25,10 @@ def network(s: Setting) -> Stage:
     """Return stage 1: the network before the step."""
     people, verb = s.words.people, s.words.verb
     chain = "; ".join(f"{people(k)} {verb(k, 'report')} to {people(k + 1)}" for k in range(s.depth))
-    what = "weights and biases" if s.biases else "weights"
+    kinds = ["weights", *(["biases"] if s.biases else [])]
+    if s.q.example.network.stage is not None:
+        kinds.append("parameters of the input stage")
+    what = listing(kinds)
     text = paragraph(
         "Numbers run through a network in two directions. <b class='forward'>Forward</b>, from "
         "left to right, the inputs become a prediction. <b class='backward'>Backward</b>, from "

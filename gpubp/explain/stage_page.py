@@ -42,16 +42,16 @@ def _tables(s: Setting) -> str:
     for k, of in enumerate(trace.tables[:MOST_UNITS]):
         name, place = escape(q.example.columns[of.column]), f"stage.tables.{k}"
         rows = [
-            [str(j + 1), *(q(f"{place}.row.{part}.{j}", 12) for part in range(3))]
+            [str(j + 1), *(q(f"{place}.row.{part}.{j}") for part in range(3))]
             for j in range(LEVEL_WIDTH)
         ]
         parts.append(element("h3", f"{name}: level {q(f'{place}.level')} of its table"))
-        parts.append(table(["", "Vector", "Gradient", "New"], rows))
+        parts.append(table(["", "Vector", "Gradient", "New"], rows, cards=False))
     if parts:
         parts.append(
             paragraph(
-                "The vector of the row's level has the features. The other levels have no "
-                "gradient.",
+                "The features of such a column are the vector of the row's level. The other levels "
+                "have no gradient.",
                 "They may move nevertheless, by the optimizer's state." if s.sources else "",
             )
         )

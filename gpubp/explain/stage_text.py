@@ -42,7 +42,7 @@ def stage_lines(example: Example, trace: StageTrace) -> Iterator[str]:
 
 def _table(name: str, table: TableTrace) -> Iterator[str]:
     """Yield the vector of the row's level, and those that the step changes."""
-    yield f"{name}: level {table.level} of 0 to {table.levels - 1}, whose vector has the features"
+    yield f"{name}: the features are the vector of level {table.level} (of 0 to {table.levels - 1})"
     yield f"    {_numbers(table.vectors[table.level])}"
     if not table.changed:
         yield "    the step changes none of its levels"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpubp.estimators.fitted_stage import stage_parts
+from gpubp.estimators.fitted_stage import fitted_stage
 from gpubp.estimators.given_weights import weights_of
 
 
@@ -14,10 +14,11 @@ def layers_of(network: Any) -> list[int]:
 
 
 def parameters_of(network: Any) -> int:
-    """Return the number of parameters; in an ensemble, those of each member."""
+    """Return the number of weights, biases and parameters of the input stage of each member."""
     Ws, bs, _, _, members = weights_of(network.coefs_, network.intercepts_)
-    stage = stage_parts(network).values()
-    return sum(array.size for array in (*Ws, *bs, *stage)) // (members or 1)
+    stage = fitted_stage(network)
+    own = 0 if stage is None else stage.n_parameters
+    return sum(array.size for array in (*Ws, *bs)) // (members or 1) + own
 
 
 def ensemble_of(network: Any) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from gpubp import MLPClassifier, MLPRegressor, ModelFileError, load, save
 from gpubp.backends.pooled_recording import PooledRecording
 from gpubp.backends.protocol import Backend
 from gpubp.estimators.fitted_stage import stage_of
+from gpubp.models.ensemble_facts import parameters_of
 from gpubp.storage.model_file import ModelRecord, read_model, write_model
 from gpubp.training import fit as training
 from tests.cuda_stand_in.kernels import skip_without_compiler
@@ -410,3 +411,10 @@ def test_a_classifier_with_labels_of_its_own() -> None:
     options = {**BASE, "input_stage": STAGE, "device": "cpu", "max_iter": 60}
     model = fit(MLPClassifier(**options), X, labels)
     assert model.score(X, labels) > 0.8
+
+
+@pytest.mark.parametrize("n_members", [None, 2])
+def test_a_description_counts_its_parameters(n_members: int | None) -> None:
+    model = made(n_members=n_members)
+    dense = WIDTH * 7 + 7 + 7 * 5 + 5 + 5 + 1
+    assert parameters_of(model) == dense + WIDTH + 2 * 83 + LEVELS * 8

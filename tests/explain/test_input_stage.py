@@ -189,7 +189,7 @@ def test_the_text_shows_the_stage_before_the_first_layer() -> None:
     assert "input stage: 4 columns to 17 features, 207 of the parameters" in text["The network"]
     shown = text["Input stage"]
     assert f"height {X[5, 0]:.6g}" in shown
-    assert f"colour: level {X[5, 2]:.0f} of 0 to 2" in shown
+    assert f"colour: the features are the vector of level {X[5, 2]:.0f} (of 0 to 2)" in shown
     assert shown.count("e = V cos(u) + v with u = 2 pi w x + b of 16 frequencies") == 2
     for part in "wbVv":
         assert shown.count(f"    {part}: gradient of norm") == 2
@@ -218,6 +218,7 @@ def test_the_page_has_a_stage_of_it(stage: str) -> None:
     page = explain_page(example, traces)
     assert re.findall(r'data-key="([^"]*)"', page)[:3] == ["1", "2.0", "2.1"]
     assert "input stage of 4 columns" in page
+    assert "weights, biases and parameters of the input stage are all that" in page
     data = json.loads(re.search(r'id="trace"[^>]*>(.*?)</script>', page, re.S)[1])  # type: ignore[index]
     values = dict(zip(data["quantities"], data["steps"][2]["values"], strict=True))
     record = stage_of(traces[2])
