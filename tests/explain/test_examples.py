@@ -203,7 +203,19 @@ def test_bad_input_gets_one_line(args, code, message, capsys):
 @pytest.mark.parametrize("data", ["iris", "diabetes", "breast_cancer"])
 def test_a_row_of_a_trained_model(data, tmp_path, capsys):
     path = tmp_path / "model.safetensors"
-    train = ["train", data, "--epochs", "2", "--hidden", "6,4", "--quiet", "-o", str(path)]
+    train = [
+        "train",
+        data,
+        "--epochs",
+        "2",
+        "--hidden",
+        "6,4",
+        "--preset",
+        "plain",
+        "--quiet",
+        "-o",
+        str(path),
+    ]
     assert main([*train, "--activation", "tanh"]) == 0
     capsys.readouterr()
     assert main(["explain", str(path), data, "--row", "5", "--check", "--json"]) == 0

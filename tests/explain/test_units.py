@@ -24,7 +24,13 @@ from gpubp.models.table_estimators import TableClassifier, TableRegressor
 from gpubp.tables.column import NumberColumn, TextColumn
 from gpubp.tables.table import Table
 
-OPTIONS = {"hidden_layer_sizes": (4,), "max_iter": 3, "random_state": 0, "device": "cpu"}
+OPTIONS = {
+    "preset": "plain",
+    "hidden_layer_sizes": (4,),
+    "max_iter": 3,
+    "random_state": 0,
+    "device": "cpu",
+}
 
 
 @pytest.fixture
