@@ -31,6 +31,8 @@ def to_onnx(model):
     """Return the ONNX model of a classifier with ReLU and three or more classes."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
+    if model.input_stage is not None:
+        raise ValueError("this script writes dense layers only; fit with input_stage=None")
     nodes, weights, below = [], [], "X"
     last = len(model.coefs_) - 1
     for layer, (W, b) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
