@@ -222,7 +222,10 @@ def _member(
     unseen = rows.left_out
     if held is None and estimator.early_stopping and estimator.solver != "lbfgs":
         strata = estimator._strata(part.y)
-        part, held = hold_out(part, estimator.validation_fraction, strata, rng)
+        # A fold may lack rows of a class by the user's choice; without folds, the data lacks them.
+        lenient = estimator.member_rows == "all"
+        fraction = estimator.validation_fraction
+        part, held = hold_out(part, fraction, strata, rng, train_on_lone=lenient)
         unseen = _without(unseen, held)
     if rows.drawn is not None:
         part = part.part(rows.drawn.randint(part.n_rows, size=part.n_rows))

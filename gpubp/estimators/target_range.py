@@ -51,14 +51,15 @@ def clipped(outputs: Array, limits: TargetRange) -> Array:
     """Return outputs (n, k) in the units of y, a NumPy or CuPy array, clipped to ``limits``.
 
     k : the number of columns of y, or a multiple of it: all columns, repeated in the same order.
-    The dtype stays; NaN stays NaN.
+    The dtype stays; NaN stays NaN. An infinite output becomes NaN, since a network that overflows
+    predicts nothing.
     """
     times = outputs.shape[1] // limits.low.size
     low, high = (np.tile(of, times).astype(outputs.dtype) for of in (limits.low, limits.high))
     if is_on_device(outputs):
         low, high = to_device_of(low, outputs), to_device_of(high, outputs)
-    with device_of(outputs):
-        return outputs.clip(low, high)
+    with device_of(outputs), np.errstate(invalid="ignore"):
+        return outputs.clip(low, high) + (outputs - outputs)  # inf - inf is NaN, all others 0
 
 
 def range_of(regressor: Any) -> TargetRange | None:

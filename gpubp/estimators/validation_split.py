@@ -11,24 +11,42 @@ from sklearn.model_selection import train_test_split
 
 from gpubp.training.data import TrainingData
 
+TOO_SMALL = (
+    "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+)
+
 
 def hold_out(
-    rows: TrainingData, part: float, strata: np.ndarray | None, rng: np.random.RandomState
+    rows: TrainingData,
+    part: float,
+    strata: np.ndarray | None,
+    rng: np.random.RandomState,
+    *,
+    train_on_lone: bool = False,
 ) -> tuple[TrainingData, TrainingData]:
     """Split ``rows`` into training and validation rows, as scikit-learn draws them.
 
     part : the fraction of the rows to hold out. strata : (n,), the classes by which to stratify;
-    None for none.
+    None for none. train_on_lone : whether the only row of a stratum is never held out; if False,
+    it raises ValueError as in scikit-learn.
     """
-    kept, held = train_test_split(
-        np.arange(len(rows.X)), random_state=rng, test_size=part, stratify=strata
-    )
+    places = np.arange(len(rows.X))
+    lone = _lone(strata) if train_on_lone and strata is not None else places[:0]
+    if lone.size:  # nothing is left to stratify by
+        places, strata = np.delete(places, lone), None
+        if part * len(places) <= 1:
+            raise ValueError(TOO_SMALL)
+    kept, held = train_test_split(places, random_state=rng, test_size=part, stratify=strata)
     if len(held) < 2:
-        raise ValueError(
-            "The validation set is too small. Increase 'validation_fraction' or the size of "
-            "your dataset."
-        )
-    return rows.part(kept), rows.take(held)
+        raise ValueError(TOO_SMALL)
+    return rows.part(np.concatenate([kept, lone])), rows.take(held)
+
+
+def _lone(strata: np.ndarray) -> np.ndarray:
+    """Return the indices of the rows that are the only one of their stratum."""
+    _, first, rows = np.unique(strata, return_index=True, return_counts=True)
+    lone: np.ndarray = first[rows == 1]
+    return lone
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import sklearn
 from gpubp.estimators.fit_estimators import Fit
 from gpubp.models.table_rows import Rows
 from gpubp.tables.encoder import TableEncoder
+from gpubp.tables.table import Table
 
 # The indices of the training rows and of the validation rows; None if no rows are held out.
 Parts = tuple[np.ndarray, np.ndarray] | None
@@ -29,6 +30,15 @@ class PreparedTableFit(NamedTuple):
     encoder: TableEncoder
     fit: Fit
     rows: Rows
+
+
+def columns_of(X: Any) -> int:
+    """Return the number of columns of a table, a frame, an array or a list of rows; at least 1."""
+    if isinstance(X, Table):
+        return max(1, len(X.names))
+    rows = X[:1] if isinstance(X, list | tuple) else X
+    shape = X.shape if hasattr(X, "shape") else np.asarray(rows).shape
+    return max(1, int(shape[1])) if len(shape) == 2 else 1
 
 
 def encoded(transform: Callable[[Any], Any], X: Any) -> Any:

@@ -99,8 +99,6 @@ def constraints(network: Network) -> dict[str, list[Any]]:
         for name, allowed in getattr(TableEncoder, "_parameter_constraints", {}).items()
         if name != "dtype"
     }
-    for name in AUTO_OF_ENCODER:
-        encoder[name] = [*encoder.get(name, []), StrOptions({"auto"})]
     return (
         own
         | encoder
@@ -177,6 +175,9 @@ def _with_default(entry: str, name: str, default: Any) -> str:
         # A list ends with a blank line.
         gap = "\n\n" if entry.rpartition("\n\n")[2].lstrip().startswith("- ") else "\n"
         return f"{entry}{gap}        'auto': chosen by {by}."
+    if name in AUTO_OF_ENCODER:
+        entry = re.sub(r"(\{.*)\}, default=.*", r"\1, 'auto'}, default='auto'", entry, count=1)
+        return f"{entry}\n        'auto': chosen by the preset; 'robust' for 'tuned'."
     return (
         re.sub(r"default=.*", f"default={default!r}", entry, count=1) if name in _OTHERS else entry
     )

@@ -10,6 +10,7 @@ from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.serialization import Estimator, columns_of_y, parameters_from, plain
 from gpubp.models.table_estimators import TableClassifier, TableEstimator, TableRegressor
 from gpubp.models.table_parameters import encoder_parameters, is_auto
+from gpubp.models.table_presets import scaling_of
 from gpubp.storage.model_file import ModelFileError, choose, only_keys, require, require_list
 from gpubp.tables.encoder import TableEncoder
 
@@ -17,6 +18,8 @@ TABLES: dict[str, type[TableClassifier] | type[TableRegressor]] = {
     "TableClassifier": TableClassifier,
     "TableRegressor": TableRegressor,
 }
+# Parameters that files of earlier versions do not have, with what they were trained with.
+OF_EARLIER_FILES = {"preset": "plain", "scaling": "standard"}
 _RESTORE = "restore the file or train the model again"
 
 
@@ -46,7 +49,8 @@ def table_from(
     only_keys(header, ["class", "task", "targets", "left_out", "parameters", "encoder", "about"])
     kind = TABLES[choose(header, "class", TABLES)]
     choose(header, "task", [kind.task])
-    model: TableEstimator = kind(**parameters_from(kind, require(header, "parameters", dict)))
+    parameters = parameters_from(kind, require(header, "parameters", dict))
+    model: TableEstimator = kind(**OF_EARLIER_FILES | parameters)
     encoder = _encoder_from(require(header, "encoder", dict), model, tensors)
     targets = tuple(require_list(header, "targets", str))
     check_parts(model.task, encoder.n_features_out_, network, targets)
@@ -70,7 +74,9 @@ def _encoder_from(
     for name in own:
         tensors.pop(name, None)
     given = {name: getattr(model, name) for name in encoder_parameters()}
-    encoder.set_params(**{name: value for name, value in given.items() if not is_auto(value)})
+    if is_auto(model.scaling):
+        given["scaling"] = scaling_of(given | vars(model))
+    encoder.set_params(**given)
     return encoder
 
 

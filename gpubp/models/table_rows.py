@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_y
 
 from gpubp.backends.foreign_arrays import on_host
 from gpubp.estimators.class_weights import checked_weights
+from gpubp.estimators.validation_split import TOO_SMALL
 from gpubp.tables.column import Column, NumberColumn, TextColumn
 from gpubp.tables.column_types.find_type import as_text
 from gpubp.tables.decimal_sign import settled
@@ -286,10 +287,7 @@ def hold_out(
         firsts = order[np.unique(y[order], return_index=True)[1]]
         held = np.setdiff1d(held, firsts)
     if len(held) < 2 or len(held) == n:
-        raise ValueError(
-            "The validation set is too small. Increase 'validation_fraction' or the size of "
-            "your dataset."
-        )
+        raise ValueError(TOO_SMALL)
     is_held = np.zeros(n, np.bool_)
     is_held[held] = True
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)

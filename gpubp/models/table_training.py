@@ -23,6 +23,7 @@ from gpubp.estimators.regressor import MLPRegressor
 from gpubp.models.encoded_rows import (
     Encode,
     PreparedTableFit,
+    columns_of,
     encode_parts,
     encoded,
     fit_and_encode,
@@ -30,12 +31,7 @@ from gpubp.models.encoded_rows import (
 )
 from gpubp.models.finite_outputs import finite_outputs
 from gpubp.models.library_versions import versions
-from gpubp.models.table_parameters import (
-    AUTO,
-    defaults,
-    encoder_parameters,
-    is_auto,
-)
+from gpubp.models.table_parameters import AUTO, defaults, encoder_parameters, is_auto
 from gpubp.models.table_presets import chosen_parameters, number_columns, scaling_of
 from gpubp.models.table_rows import (
     Rows,
@@ -50,12 +46,7 @@ from gpubp.models.time_limit import Limited, within
 from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.frame import as_table
 from gpubp.tables.table import DataError, Table
-from gpubp.tables.target import (
-    Task,
-    check_targets,
-    resolve_targets,
-    rows_with_target,
-)
+from gpubp.tables.target import Task, check_targets, resolve_targets, rows_with_target
 from gpubp.training.history import History, OnEpoch
 
 OnStart = Callable[[TableEncoder, Any], None]
@@ -177,13 +168,17 @@ class TableEstimator(BaseEstimator):
         """
         goes_on = self.warm_start and hasattr(self, "network_")
         y, weights = rows.y, rows.weights
-        parts = self._parts(y, given is not None)
+        # The encoded columns are not known yet; X has about as many, unless most are categories.
+        network = self._network(y, (len(y), columns_of(rows.X)), given is not None)
+        parts = self._parts(y, network, given is not None)
         if goes_on:
             encoder, Zs = encode_parts(self.encoder_, rows.X, parts)
         else:
             encoder, Zs = encode(self._encoder(), rows.X, parts)
         shape = len(y), Zs[0].shape[1]
         network = self._network(y, shape, given is not None, number_columns(encoder))
+        if parts is None and (parts := self._parts(y, network, given is not None)) is not None:
+            Zs = [Zs[0][part] for part in parts]
         if goes_on:
             network = copy(self.network_).set_params(**network.get_params(deep=False))
         held = None
@@ -208,13 +203,13 @@ class TableEstimator(BaseEstimator):
         by_recipe = is_auto(self.max_iter) or is_auto(self.n_iter_no_change)
         return not by_recipe or history.stopped_by != "max_epochs"
 
-    def _parts(self, y: np.ndarray, given: bool) -> tuple[np.ndarray, np.ndarray] | None:
+    def _parts(
+        self, y: np.ndarray, network: Any, given: bool
+    ) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the indices of training and validation rows; None if no rows are held out here.
 
         The members of an ensemble hold out their own. given : whether the user gave such rows.
         """
-        # The number of columns is not known yet; the three parameters do not depend on it.
-        network = self._network(y, (len(y), 1), given)
         by_members = network.n_members is not None
         if given or by_members or not network.early_stopping or network.solver == "lbfgs":
             return None

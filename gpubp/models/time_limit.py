@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone, is_classifier
 
+from gpubp.estimators.fit_estimators import fit_estimator
 from gpubp.training.deadline import Deadline
 from gpubp.training.history import Epoch, OnEpoch
 
@@ -20,10 +21,13 @@ def within(network: Any, Z: Any, y: Any, seconds: float) -> dict[str, Any]:
     """Return parameters of ``network`` with which its training takes at most ``seconds``.
 
     They are `max_iter` and `n_members`, where fewer have to do, or {}. A training on a few batches
-    is timed, so they depend on the machine and on what else it does.
+    is timed, so they depend on the machine and on what else it does. Of lbfgs, which has no
+    batches, nothing is timed.
 
     network : unfitted. Z, y : the encoded training rows and their targets.
     """
+    if network.solver == "lbfgs":
+        return {}
     began, rows = monotonic(), min(len(y), PROBE_STEPS * int(network.batch_size))
     places = np.arange(rows)
     if is_classifier(network) and y.ndim == 1:  # the probe needs a row of each class
@@ -31,7 +35,7 @@ def within(network: Any, Z: Any, y: Any, seconds: float) -> dict[str, Any]:
     probe = clone(network).set_params(max_iter=1, early_stopping=False, member_rows="all")
     for _ in range(2):  # the first training also compiles
         started = monotonic()
-        probe.fit(Z[places], y[places])
+        fit_estimator(probe, Z[places], y[places], None, note=_silent)
         taken = monotonic() - started
     left = RESERVE * (seconds - (monotonic() - began))
     epoch = taken * len(y) / len(places)
@@ -43,6 +47,10 @@ def within(network: Any, Z: Any, y: Any, seconds: float) -> dict[str, Any]:
         # By the number of cores, a single network takes from a part of the time to all of it.
         return {"n_members": None, "member_rows": "all", "max_iter": max(1, min(planned, most * 2))}
     return {"max_iter": max(1, most)}
+
+
+def _silent(line: str) -> None:
+    """Ignore a line of the timed training."""
 
 
 class Limited:

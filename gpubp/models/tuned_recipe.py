@@ -8,7 +8,7 @@ decay that end with it. bench/NOTES.md, "The tuned recipe", has what was measure
 
 from __future__ import annotations
 
-from math import sqrt
+from math import ceil, sqrt
 from typing import Any
 
 from gpubp.models.table_recipe import Task, power_of_two
@@ -20,6 +20,9 @@ MOST_PERIODIC = 128  # columns of numbers; of hundreds, features would cost more
 # epoch of the lowest log loss; noisy labels are overfitted long before the accuracy falls. In a
 # small table, it holds out a quarter, also in a regression.
 HELD_OUT_FROM = 4000
+SMALL_PART, LARGE_PART = 0.25, 0.1
+# The best epoch by fewer held-out rows than this, plus one per class, would be chance.
+LEAST_HELD_OUT = 4
 MANY_CLASSES = 10  # from which on the labels of a row tell more, and more epochs pay
 MEMBERS = 4
 # Larger tables get one network: rows times columns.
@@ -54,6 +57,10 @@ def tuned_recipe(
     """
     small = n_rows < SMALL
     classifies = task == "classification"
+    holds_out = classifies and n_rows >= HELD_OUT_FROM
+    if small:
+        held = ceil(SMALL_PART * n_rows)
+        holds_out = held >= LEAST_HELD_OUT + (n_outputs if classifies else 0)
     epochs = _epochs(n_rows, more=not classifies or n_outputs >= MANY_CLASSES)
     parameters = FIXED | {
         "hidden_layer_sizes": (WIDTH,) if small else (WIDTH,) * 3,
@@ -63,9 +70,9 @@ def tuned_recipe(
         "learning_rate_init": LEARNING_RATES[task],
         "dropout": 0.3 if small or classifies else 0.15,
         "weight_decay": 0.3 if small else 0.1,
-        "early_stopping": small or (classifies and n_rows >= HELD_OUT_FROM),
-        "validation_fraction": 0.25 if small else 0.1,
-        "input_stage": {"periodic": periodic if len(periodic) <= MOST_PERIODIC else []},
+        "early_stopping": holds_out,
+        "validation_fraction": SMALL_PART if small else LARGE_PART,
+        "input_stage": {"periodic": tuple(periodic) if len(periodic) <= MOST_PERIODIC else ()},
     }
     if n_rows * n_columns <= MOST_CELLS:
         parameters |= {"n_members": MEMBERS, "member_rows": "all"}

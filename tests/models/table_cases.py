@@ -27,6 +27,7 @@ SMALL: dict[str, Any] = {
     "early_stopping": False,
     "random_state": 0,
 }
+PLAIN = SMALL | {"preset": "plain"}  # one network, which is quick and simple
 
 
 def column(cells: Any) -> Column:
@@ -61,14 +62,17 @@ def regressor(outputs: int = 1, **parameters: Any) -> TableRegressor:
     return model
 
 
-def table_model(kind: str) -> TableClassifier | TableRegressor:
-    """Return a model of "classes" or of two "numbers", whose encoder has columns of each kind."""
+def table_model(kind: str, **given: Any) -> TableClassifier | TableRegressor:
+    """Return a model of "classes" or of two "numbers", whose encoder has columns of each kind.
+
+    given : parameters; without them, the preset is "plain".
+    """
     missing = np.arange(N) == 7
     if kind == "classes":
         targets: dict[str, Any] = {"y": np.where(missing, "NA", LABELS)}
-        model: Any = TableClassifier(**SMALL, categorical=("kind",))
+        model: Any = TableClassifier(**PLAIN | given, categorical=("kind",))
     else:
         targets = {"p": np.where(missing, np.nan, Y[:, 0]), "q": Y[:, 1]}
-        model = TableRegressor(**SMALL)
+        model = TableRegressor(**PLAIN | given)
     model.fit_table(full_table(**targets), list(targets))
     return model  # type: ignore[no-any-return]

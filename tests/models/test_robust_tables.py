@@ -14,7 +14,7 @@ from gpubp import ModelFileError, TableClassifier, TableRegressor
 from gpubp.models import table_record
 from gpubp.models.description import describe
 from gpubp.storage.model_file import read_model, write_model
-from tests.models.table_cases import LABELS, SMALL, N, Y
+from tests.models.table_cases import LABELS, PLAIN, SMALL, N, Y
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -43,14 +43,16 @@ def test_a_model_is_fitted_saved_and_loaded(kind: Any, y: Any, tmp_path: Path) -
 
 
 def test_a_file_from_before_there_was_scaling_loads(tmp_path: Path) -> None:
-    model = TableClassifier(**SMALL).fit(COLUMNS, LABELS)
+    model = TableClassifier(**PLAIN).fit(COLUMNS, LABELS)
     gpubp.save(model, tmp_path / "m")
     record = read_model(tmp_path / "m")
-    assert record.header["table"]["parameters"].pop("scaling") == "standard"
+    assert record.header["table"]["parameters"].pop("scaling") == "auto"
+    assert record.header["table"]["parameters"].pop("preset") == "plain"
+    assert record.header["table"]["parameters"].pop("time_limit") is None
     assert "scaling" not in record.header["table"]["encoder"]
     write_model(tmp_path / "old", record)
     again = gpubp.load(tmp_path / "old")
-    assert again.scaling == "standard"
+    assert (again.preset, again.scaling, again.time_limit) == ("plain", "standard", None)
     assert_array_equal(again.predict_proba(COLUMNS), model.predict_proba(COLUMNS))
 
 

@@ -27,6 +27,7 @@ from tests.models.table_cases import (
     COLUMNS,
     KIND,
     LABELS,
+    PLAIN,
     SMALL,
     A,
     B,
@@ -50,7 +51,7 @@ def test_check_estimator(kind: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = check_estimator(
-            kind(max_iter=60),
+            kind(max_iter=40, hidden_layer_sizes=(32,)),
             on_skip=None,
             on_fail=None,
             expected_failed_checks={"check_sample_weight_equivalence_on_dense_data": weights},
@@ -81,12 +82,12 @@ def test_cross_validation_pipelines_and_grids() -> None:
     search = GridSearchCV(TableRegressor(**SMALL), grid, cv=2).fit(frame, Y[:, 0])
     assert set(search.best_params_) == set(grid)
     widths = [
-        len(TableRegressor(**SMALL, min_frequency=least).fit(frame, Y[:, 0]).network_.coefs_[0])
+        TableRegressor(**SMALL, min_frequency=least).fit(frame, Y[:, 0]).network_.n_features_in_
         for least in grid["min_frequency"]
     ]
     assert widths[0] == 6 > widths[1]  # a, b, gaps of b and three kinds
     best = widths[grid["min_frequency"].index(search.best_params_["min_frequency"])]
-    assert len(search.best_estimator_.network_.coefs_[0]) == best
+    assert search.best_estimator_.network_.n_features_in_ == best
 
 
 def test_clones_and_pickles() -> None:
@@ -119,7 +120,7 @@ def test_the_network_sees_encoded_rows_and_scaled_targets() -> None:
 
 
 def test_encoded_rows_by_hand() -> None:
-    Z = classifier().encode(table(), np.float64)
+    Z = classifier(preset="plain").encode(table(), np.float64)
     known = ~np.isnan(B)
     b = np.where(known, B, np.median(B[known]))
     wanted = [(A - A.mean()) / A.std(), (b - B[known].mean()) / B[known].std(), ~known]
@@ -133,7 +134,7 @@ def test_fit_table_returns_the_history_and_tells_of_each_epoch() -> None:
     notes: list[str] = []
     labels = LABELS.copy()
     labels[7] = "NA"
-    model = TableClassifier(**SMALL)
+    model = TableClassifier(**PLAIN)
     history = model.fit_table(table(y=labels), ["y"], on_epoch=epochs.append, note=notes.append)
     assert [epoch.number for epoch in epochs] == [1, 2, 3, 4]
     assert [epoch.loss for epoch in epochs] == history.losses == model.network_.loss_curve_
@@ -243,7 +244,7 @@ def test_sample_weights_follow_their_rows() -> None:
 
 def test_rows_held_out_are_as_by_hand() -> None:
     weights = np.where(LABELS == "low", 0.25, 1.0)
-    parameters = SMALL | {"early_stopping": True, "validation_fraction": 0.3}
+    parameters = PLAIN | {"early_stopping": True, "validation_fraction": 0.3}
     model = TableClassifier(**parameters).fit(table(), LABELS, sample_weight=weights)
     Z = model.encode(table())
     kept, out = hold_out(LABELS, 0.3, "classification", np.random.RandomState(0))
@@ -550,11 +551,13 @@ def test_a_number_that_is_too_large() -> None:
     cells = A.astype(object)
     cells[4] = 1e300
     with pytest.raises(DataError, match=r"X, data row 5, column 'a': 1e\+300 is too large"):
-        classifier().predict(COLUMNS | {"a": cells})
+        classifier(preset="plain").predict(COLUMNS | {"a": cells})
+    # Robust scaling clips it.
+    assert np.isfinite(classifier().predict_proba(COLUMNS | {"a": cells})).all()
 
 
 def test_outputs_that_are_not_finite_name_the_cell() -> None:
-    model = regressor()
+    model = regressor(preset="plain")
     model.network_.coefs_[0] = model.network_.coefs_[0] * 1e3
     far = A.copy()
     far[4] = 1e36
@@ -570,6 +573,15 @@ def test_outputs_that_are_not_finite_name_the_cell() -> None:
     )
     with pytest.raises(NonFiniteOutputError, match=message):
         model.predict(table())
+
+
+@pytest.mark.parametrize("model", [classifier, regressor])
+def test_clipping_does_not_hide_outputs_that_are_not_finite(model: Any) -> None:
+    diverged = model()
+    network = diverged.network_
+    network.coefs_ = [W * np.float32(1e30) for W in network.coefs_]
+    with pytest.raises(NonFiniteOutputError, match=r"rows.csv, data row \d+: .* weights reach"):
+        diverged.predict(table())
 
 
 def test_scikit_learns_output_setting_changes_nothing() -> None:

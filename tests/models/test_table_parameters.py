@@ -11,8 +11,9 @@ import pytest
 from sklearn.base import clone
 
 from gpubp import MLPClassifier, MLPRegressor, TableClassifier, TableEncoder, TableRegressor
-from gpubp.models.table_parameters import AUTO, parameter_docs
+from gpubp.models.table_parameters import AUTO, AUTO_OF_ENCODER, parameter_docs
 from gpubp.models.table_recipe import recipe
+from gpubp.models.tuned_recipe import tuned_recipe
 from tests.models.table_cases import LABELS, SMALL, table
 
 PAIRS = [(TableClassifier, MLPClassifier), (TableRegressor, MLPRegressor)]
@@ -22,11 +23,13 @@ PAIRS = [(TableClassifier, MLPClassifier), (TableRegressor, MLPRegressor)]
 def test_parameters_and_defaults(ours: Any, network: Any) -> None:
     got, own = (inspect.signature(kind).parameters for kind in (ours, network))
     encoder = inspect.signature(TableEncoder).parameters
-    assert set(got) == set(own) | set(encoder)
+    assert set(got) == set(own) | set(encoder) | {"preset", "time_limit"}
     assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in got.values())
     for name, parameter in got.items():
-        if name in AUTO:
+        if name in (*AUTO, *AUTO_OF_ENCODER, "preset"):
             assert parameter.default == "auto", name
+        elif name == "time_limit":
+            assert parameter.default is None
         elif name == "dtype":
             assert parameter.default == "float32"
         else:
@@ -37,8 +40,10 @@ def test_parameters_and_defaults(ours: Any, network: Any) -> None:
 def test_each_parameter_of_the_recipe_can_be_auto() -> None:
     for task, own in (("classification", MLPClassifier), ("regression", MLPRegressor)):
         for rows in (10, 300, 3000, 1_000_000):
-            chosen = recipe(task, rows, 10, 3)  # type: ignore[arg-type]
-            assert set(chosen) <= set(AUTO) & set(inspect.signature(own).parameters)
+            plain = recipe(task, rows, 10, 3)  # type: ignore[arg-type]
+            tuned = tuned_recipe(task, rows, 10, 3, [0])  # type: ignore[arg-type]
+            for chosen in (plain, tuned):
+                assert set(chosen) <= set(AUTO) & set(inspect.signature(own).parameters)
 
 
 def test_set_and_clone_and_print() -> None:
@@ -118,7 +123,8 @@ def test_each_parameter_is_documented_with_its_default(ours: Any, network: Any) 
         default = re.search(r"default=(.*)", entry.partition("\n")[0] + " ")
         assert default, name
         assert default[1].strip().replace('"', "'") == repr(parameters[name].default), name
-        assert ("'auto': chosen by the" in entry) == (name in AUTO), name
+        by_preset = name in (*AUTO, *AUTO_OF_ENCODER)
+        assert ("'auto': chosen by the" in entry) == by_preset, name
         assert len(entry.splitlines()) > 1, name
         assert not re.search(r"\S {2}", entry), name  # left by a removed sentence
     assert "{" + "parameters}" not in ours.__doc__
