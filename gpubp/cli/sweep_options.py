@@ -95,6 +95,7 @@ def estimator_of(
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
 
     given = {"random_state": options["seed"], "device": options["device"], **columns}
+    given["preset"] = "plain"  # the built-in space is made for it; a space may have another
     given |= {
         name: options[name] for name in ("threads", "na", "scaling") if options[name] is not None
     }

@@ -130,10 +130,9 @@ def choosing_columns(command: F) -> F:
     command = click.option(
         "--scaling",
         type=NearChoice(["standard", "robust"]),
-        default="standard",
-        show_default=True,
         help="How to scale numbers. standard: by mean and standard deviation. robust: by median "
-        "and interquartile range, with outliers clipped smoothly.",
+        "and interquartile range, with outliers clipped smoothly.  [default: robust with preset "
+        "tuned, else standard]",
     )(command)
     for name, text in reversed(COLUMNS.items()):
         more = " A name that contains a comma needs a --drop of its own." if name == "drop" else ""

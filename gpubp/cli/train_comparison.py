@@ -79,4 +79,6 @@ def _advice(trained: Trained) -> str:
     smaller = "a smaller --hidden" if network._hidden_sizes() else "fewer columns"
     if network.solver == "lbfgs":
         return f"try {smaller} or a larger --alpha"
-    return f"try {'--dropout' if network.early_stopping else '--validation-size 0.2'} or {smaller}"
+    if not network.early_stopping:
+        return f"try --validation-size 0.2 or {smaller}"
+    return f"try {'a larger ' if network.dropout else ''}--dropout or {smaller}"

@@ -268,12 +268,21 @@ class _Start:
         self.report.epochs = int(network.max_iter)
         if self.test_rows is not None:  # finds a bad cell of the test rows before the training
             encoder.transform(self.test_rows.table)
+        self._check_members(network)
         self._check_room(encoder.n_features_out_, network)
         self._note_unheeded(network)
         if network.batch_size != "auto":  # clipped here, since the network would warn of it
             held = ceil(len(self.rows) * network.validation_fraction)
             most = len(self.rows) - held * bool(network.early_stopping)
             network.set_params(batch_size=min(network.batch_size, max(1, most)))
+
+    def _check_members(self, network: MLPClassifier | MLPRegressor) -> None:
+        """Raise UsageError if --member-rows was given, but the recipe trains one network."""
+        if (rows := self.options.get("member_rows")) and network.n_members is None:
+            raise click.UsageError(
+                f"--member-rows {rows} is for an ensemble, but a table of this size gets one "
+                "network; give a number of networks, such as --members 5"
+            )
 
     def _note_unheeded(self, network: MLPClassifier | MLPRegressor) -> None:
         if self.options["scoring"] is not None and not network.early_stopping:
@@ -287,6 +296,7 @@ class _Start:
         import numpy as np
 
         from gpubp.backprop.network import Network
+        from gpubp.estimators.fitted_stage import stage_of
         from gpubp.storage.atomic_file import check_room
 
         outputs = len(self.rows.targets)
@@ -294,6 +304,8 @@ class _Start:
             classes = len(np.unique(self.rows.labels))
             outputs = 1 if classes == 2 else classes
         hidden = network._hidden_sizes()
+        if (stage := stage_of(network.input_stage, inputs)) is not None:
+            inputs = stage.n_features
         shape = Network((inputs, *hidden, outputs), network._activations(len(hidden)))
         # np.empty raises MemoryError if the weights do not fit in memory.
         weights = np.empty((network.n_members or 1, shape.n_parameters), network.dtype)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 EPOCH_OPTIONS = {
     *("lr", "schedule", "batch_size", "validation_size", "patience", "dropout", "scoring"),
 }
+# Options with which preset auto is plain, besides --loss.
+OF_RATES = ("lr", "schedule", "solver", "weight_decay")
 # Parameters by the option that sets them. The model chooses parameters that are not given.
 PARAMETERS = {
     "hidden": "hidden_layer_sizes",
@@ -52,6 +54,7 @@ def check_parameters(options: Mapping[str, Any]) -> None:
         _refuse_options_of_epochs()
     table_parameters(options)
     loss_parameters(options)
+    _check_preset(options)
     _check_members(options)
     if options["scoring"] is not None:
         _check_scoring(options["scoring"])
@@ -71,6 +74,8 @@ def parameters(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
         for option, parameter in PARAMETERS.items()
         if options[option] is not None
     }
+    if options["members"] == 1 and options["member_rows"] in (None, "all"):
+        found["n_members"] = None
     found |= {"record": not options["no_record"], **table_parameters(options)}
     if (size := options["validation_size"]) is not None:
         found["early_stopping"] = size > 0
@@ -122,14 +127,30 @@ def _weights(given: str) -> dict[str, float]:
     return weights
 
 
+def _may_be_tuned(options: Mapping[str, Any]) -> bool:
+    """Return whether the recipe of preset tuned trains a table that is not too wide for it."""
+    if options["preset"] not in (None, "auto"):
+        return bool(options["preset"] == "tuned")
+    return options["loss"] == "squared_error" and all(options[name] is None for name in OF_RATES)
+
+
+def _check_preset(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for --preset tuned with a solver that its learning rates do not suit."""
+    if options["preset"] == "tuned" and options["solver"] not in (None, "adamw"):
+        raise click.UsageError(
+            f"--preset tuned is for --solver adamw, got --solver {options['solver']}; leave one of "
+            "the two out"
+        )
+
+
 def _check_members(options: Mapping[str, Any]) -> None:
     rows, members = options["member_rows"], options["members"]
-    if rows is not None and members is None:
+    if rows is not None and members is None and not _may_be_tuned(options):
         raise click.UsageError(
             f"--member-rows {rows} is for an ensemble; give its number of networks, such as "
             "--members 5"
         )
-    if rows == "folds" and members < 2:
+    if rows == "folds" and members == 1:
         raise click.UsageError(
             f"--member-rows folds needs 2 members or more, got --members {members}; give the "
             "number of folds, or --member-rows all or bootstrap"
@@ -138,9 +159,12 @@ def _check_members(options: Mapping[str, Any]) -> None:
 
 def check_folds(n_rows: int, options: Mapping[str, Any]) -> None:
     """Raise UsageError if there are more folds than the ``n_rows`` training rows."""
-    if options["member_rows"] == "folds" and options["members"] > n_rows:
+    from gpubp.models.tuned_recipe import MEMBERS
+
+    members = options["members"] or MEMBERS
+    if options["member_rows"] == "folds" and members > n_rows:
         raise click.UsageError(
-            f"--members {options['members']}: there are only {n_rows:,} training rows for as many "
+            f"--members {members}: there are only {n_rows:,} training rows for as many "
             "folds; give a smaller number"
         )
 

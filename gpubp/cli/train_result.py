@@ -103,6 +103,8 @@ def _kept(model: Model, train: Metrics | None, out: Path) -> str:
 def _advice(trained: Trained) -> str:
     if trained.network.solver == "lbfgs":
         return "; look for huge values in the data"
+    if trained.model.about_["preset"] == "tuned":
+        return "; try --preset plain"
     return f"; try --lr {trained.network.learning_rate_init / 10:g}"
 
 
@@ -140,7 +142,7 @@ def _description(path: Path) -> str | None:
 
 def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str, Any]:
     from gpubp.models.description import kept_epoch, kept_loss
-    from gpubp.models.ensemble_facts import ensemble_of, layers_of, parameters_of
+    from gpubp.models.ensemble_facts import ensemble_of, layers_of, parameters_of, periodic_of
 
     history, network, rows = trained.history, trained.network, len(trained.rows)
     seen = history.minimum.nfev * rows if history.minimum else history.samples
@@ -157,13 +159,16 @@ def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str,
         "test_rows": 0 if trained.test_rows is None else len(trained.test_rows),
         "features": network.n_features_in_,
         "layers": layers_of(network),
+        "periodic": periodic_of(network),
         "parameters": parameters_of(network),
+        "preset": trained.model.about_["preset"],
         "ensemble": ensemble_of(network),
         "seed": network.random_state,
         "solver": network.solver,
         "epochs": history.epochs,
         "best_epoch": kept_epoch(network),
         "stopped_by": history.stopped_by,
+        "time_limit": trained.model.about_.get("time_limit"),
         "train": {"loss": kept_loss(network)} | train,
         "test": test,
         "seconds": history.seconds,

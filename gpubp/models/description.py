@@ -12,7 +12,7 @@ import numpy as np
 from gpubp.backprop.solvers import SOLVER_NUMBERS
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.mlp import BaseMLP
-from gpubp.models.ensemble_facts import ensemble_of, layers_of, parameters_of
+from gpubp.models.ensemble_facts import ensemble_of, layers_of, parameters_of, periodic_of
 from gpubp.models.save_load import load
 from gpubp.models.table_estimators import TableEstimator
 from gpubp.models.table_parameters import defaults, is_auto
@@ -73,6 +73,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "inputs": network.n_features_in_,
         "network": _network(network),
         "ensemble": ensemble_of(network),
+        "preset": about.get("preset"),
         "recipe": _recipe(network),
         "training": {
             "epochs": network.n_iter_,
@@ -82,6 +83,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             "device": network.device_,
         },
         "chosen": _chosen(model, network),
+        "time_limit": about.get("time_limit"),
         "scores": about.get("scores"),
         "baselines": about.get("baselines"),
         "class_scores": about.get("classes"),
@@ -140,6 +142,7 @@ def _network(network: Any) -> dict[str, Any]:
     activation = network._of_fit("activation")
     return {
         "layers": layers_of(network),
+        "periodic": periodic_of(network),
         "parameters": parameters_of(network),
         "activation": activation if isinstance(activation, str) else ", ".join(activation),
         "output_activation": network.out_activation_,

@@ -10,7 +10,14 @@ from gpubp.estimators.given_weights import weights_of
 
 def layers_of(network: Any) -> list[int]:
     """Return the units of each layer, inputs first; in an ensemble, those of each member."""
-    return list(weights_of(network.coefs_, network.intercepts_).sizes)
+    sizes = weights_of(network.coefs_, network.intercepts_).sizes
+    return [int(network.n_features_in_), *sizes[1:]]  # an input stage has more outputs than inputs
+
+
+def periodic_of(network: Any) -> int:
+    """Return the number of columns with periodic features."""
+    stage = fitted_stage(network)
+    return 0 if stage is None else len(stage.periodic)
 
 
 def parameters_of(network: Any) -> int:
@@ -24,10 +31,17 @@ def parameters_of(network: Any) -> int:
 def ensemble_of(network: Any) -> dict[str, Any] | None:
     """Return the members of an ensemble, their rows and their score; None for one network.
 
-    "oob_score" is None if the members trained on all rows.
+    "oob_score" is None if the members trained on all rows, and "validation" the fraction of its
+    rows that each member holds out for early stopping, or None.
     """
     members = weights_of(network.coefs_, network.intercepts_).members
     if members is None:
         return None
     score = getattr(network, "oob_score_", None)
-    return {"members": members, "member_rows": network.member_rows, "oob_score": score}
+    held = float(network.validation_fraction) if network.early_stopping else None
+    return {
+        "members": members,
+        "member_rows": network.member_rows,
+        "validation": held,
+        "oob_score": score,
+    }

@@ -94,19 +94,10 @@ def constraints(network: Network) -> dict[str, list[Any]]:
     for name in AUTO:
         if name in own and name != "batch_size":  # the network allows "auto" for batch_size itself
             own[name] = [*own[name], StrOptions({"auto"})]
-    encoder = {
-        name: allowed
-        for name, allowed in getattr(TableEncoder, "_parameter_constraints", {}).items()
-        if name != "dtype"
+    return own | {
+        "preset": [StrOptions(set(PRESETS))],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
     }
-    return (
-        own
-        | encoder
-        | {
-            "preset": [StrOptions(set(PRESETS))],
-            "time_limit": [Interval(Real, 0, None, closed="neither"), None],
-        }
-    )
 
 
 def meant_parameter(name: str, known: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ from gpubp.models.encoded_rows import (
 from gpubp.models.finite_outputs import finite_outputs
 from gpubp.models.library_versions import versions
 from gpubp.models.table_parameters import AUTO, defaults, encoder_parameters, is_auto
-from gpubp.models.table_presets import chosen_parameters, number_columns, scaling_of
+from gpubp.models.table_presets import chosen_parameters, is_tuned, number_columns, scaling_of
 from gpubp.models.table_rows import (
     Rows,
     count_outputs,
@@ -42,7 +42,7 @@ from gpubp.models.table_rows import (
     rows_of_table,
     warn_of_many_classes,
 )
-from gpubp.models.time_limit import Limited, within
+from gpubp.models.time_limit import Limited
 from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.frame import as_table
 from gpubp.tables.table import DataError, Table
@@ -149,13 +149,16 @@ class TableEstimator(BaseEstimator):
         """
         prepared = self._prepared(rows, given, partial(fit_and_encode, whole=whole))
         network, Z, y, weights, held, _ = prepared.fit
+        limited = None
         if (seconds := self.time_limit) is not None:
-            on_epoch = Limited(seconds, on_epoch)
-            network.set_params(**within(network, Z, y, seconds))
+            on_epoch = limited = Limited(seconds, on_epoch)
+            limited.reduce(network, Z, y, note)
         if on_start is not None:
             on_start(prepared.encoder, network)
         history = fit_estimator(network, Z, y, weights, given=held, on_epoch=on_epoch, note=note)
         self._finish(prepared)
+        if limited is not None:
+            self.about_["time_limit"] = limited.record(history)
         return history
 
     def _prepared(
@@ -196,7 +199,9 @@ class TableEstimator(BaseEstimator):
         encoder, fit, rows = prepared
         self._set_fitted(encoder, fit.estimator, rows.names, rows.left_out)
         held_rows = 0 if fit.given is None else len(fit.given[1])
-        self.about_ |= {"validation_rows": held_rows} | self._about_targets(rows.y)
+        preset = "tuned" if is_tuned(vars(self), encoder.n_features_out_) else "plain"
+        self.about_ |= {"validation_rows": held_rows, "preset": preset}
+        self.about_ |= self._about_targets(rows.y)
 
     def _may_warn(self, history: History) -> bool:
         """Return False if the recipe chose the epochs and training ended with the last of them."""

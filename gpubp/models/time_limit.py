@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone, is_classifier
 
+from gpubp.estimators.callbacks import Note
 from gpubp.estimators.fit_estimators import fit_estimator
+from gpubp.logger import LOGGER
 from gpubp.training.deadline import Deadline
-from gpubp.training.history import Epoch, OnEpoch
+from gpubp.training.history import Epoch, History, OnEpoch
 
 PROBE_STEPS = 20  # of the training that is timed
 LEAST_EPOCHS = 6  # of an ensemble: with less time, one network trains longer
@@ -26,16 +28,21 @@ def within(network: Any, Z: Any, y: Any, seconds: float) -> dict[str, Any]:
 
     network : unfitted. Z, y : the encoded training rows and their targets.
     """
-    if network.solver == "lbfgs":
+    if network.solver == "lbfgs":  # it is stopped when the time is over
         return {}
-    began, rows = monotonic(), min(len(y), PROBE_STEPS * int(network.batch_size))
+    began, batch_size = monotonic(), min(len(y), int(network.batch_size))
+    rows = min(len(y), PROBE_STEPS * batch_size)
     places = np.arange(rows)
     if is_classifier(network) and y.ndim == 1:  # the probe needs a row of each class
         places = np.union1d(places, np.unique(y, return_index=True)[1])
-    probe = clone(network).set_params(max_iter=1, early_stopping=False, member_rows="all")
+    probe = clone(network).set_params(
+        batch_size=batch_size, max_iter=1, early_stopping=False, member_rows="all", scoring=None
+    )
     for _ in range(2):  # the first training also compiles
         started = monotonic()
-        fit_estimator(probe, Z[places], y[places], None, note=_silent)
+        history = fit_estimator(probe, Z[places], y[places], None, note=_silent)
+        if history.stopped_by == "interrupt":
+            raise KeyboardInterrupt
         taken = monotonic() - started
     left = RESERVE * (seconds - (monotonic() - began))
     epoch = taken * len(y) / len(places)
@@ -54,10 +61,35 @@ def _silent(line: str) -> None:
 
 
 class Limited:
-    """Stops a training after its time, after calling ``on_epoch``."""
+    """Reduces a training to its time, and stops it when that is over, after ``on_epoch``."""
 
     def __init__(self, seconds: float, on_epoch: OnEpoch | None) -> None:
+        self._seconds, self._reduced, self._epochs = float(seconds), "", 0
         self._deadline, self._on_epoch = Deadline(seconds), on_epoch
+
+    def reduce(self, network: Any, Z: Any, y: Any, note: Note | None) -> None:
+        """Set the parameters of `within`, and note what was reduced."""
+        changed = within(network, Z, y, self._seconds)
+        if "n_members" in changed:
+            self._reduced = f"1 network instead of {network.n_members}, "
+        if changed:
+            epochs = changed["max_iter"]
+            self._reduced += f"{epochs} epoch{'s' * (epochs != 1)} of {network.max_iter}"
+            (note or LOGGER.info)(
+                f"time limit of {self._seconds:g} s: {self._reduced}; the model depends on the "
+                "speed of the machine"
+            )
+        network.set_params(**changed)
+        self._epochs = int(network.max_iter)
+
+    def record(self, history: History) -> dict[str, Any]:
+        """Return the seconds and what was reduced, "" for nothing, for a model file."""
+        reduced = self._reduced
+        if history.stopped_by == "callback" and history.epochs < self._epochs:
+            unit = "epoch" if history.minimum is None else "iteration"
+            stopped = f"stopped after {unit} {history.epochs}"
+            reduced = f"{reduced}, {stopped}" if reduced else stopped
+        return {"seconds": self._seconds, "reduced": reduced}
 
     def __call__(self, epoch: Epoch) -> bool:
         """Return whether the training is to stop after this epoch."""

@@ -12,7 +12,10 @@ from gpubp.reports.summary import (
     ensemble_text,
     epochs_text,
     fact_lines,
+    limit_text,
     score_sections,
+    stage_text,
+    stopped_text,
     verdict_lines,
 )
 
@@ -64,9 +67,10 @@ def _facts(model: Mapping[str, Any]) -> dict[str, str]:
     layers = "-".join(str(size) for size in network["layers"])
     epochs = epochs_text(training, recipe["solver"])
     if training["stopped_by"] != "max_epochs":
-        epochs += f", stopped by {training['stopped_by'].replace('_', ' ')}"
+        epochs += f", stopped by {stopped_text(training | {'time_limit': model['time_limit']})}"
     chosen = {name: value for name, value in recipe.items() if name in model["chosen"]}
     given = {name: value for name, value in recipe.items() if name not in chosen}
+    preset = f"preset {model['preset']} and " if model["preset"] else ""
     facts = {
         "model": f"{model['file']}, a {model['class']}, {model['bytes']:,} bytes",
         "saved": model["saved"],
@@ -76,7 +80,8 @@ def _facts(model: Mapping[str, Any]) -> dict[str, str]:
         "ensemble": ensemble_text(model["ensemble"], model["task"]) if model["ensemble"] else "",
         "activation": f"{network['activation']}, outputs {network['output_activation']}",
         "recipe": _settings(given),
-        "chosen": f"{_settings(chosen)} (by the size of the table)" if chosen else "",
+        "chosen": f"{_settings(chosen)} (by {preset}the size of the table)" if chosen else "",
+        "time limit": limit_text(model["time_limit"]) if model["time_limit"] else "",
         "training": f"{epochs} on {training['device']}, loss {training['loss']:.4f}",
         "versions": ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
     }
@@ -95,7 +100,8 @@ def _task(model: Mapping[str, Any]) -> str:
 
 
 def _settings(recipe: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_plain(value)}" for name, value in recipe.items())
+    words = {"input_stage": _stage_text}
+    return ", ".join(f"{name} {words.get(name, _plain)(value)}" for name, value in recipe.items())
 
 
 def _listed(labels: Sequence[Any], rows: Sequence[int] | None) -> str:
@@ -105,6 +111,16 @@ def _listed(labels: Sequence[Any], rows: Sequence[int] | None) -> str:
     text = ", ".join(f"{label}{count}" for label, count in both)
     more = len(labels) - LABELS_SHOWN
     return f"{text} and {more:,} more" if more > 0 else text
+
+
+def _stage_text(stage: Mapping[str, Any]) -> str:
+    """Return "periodic features of 8 columns, tables of 2" for the parameter input_stage."""
+    periodic, tables = stage.get("periodic") or (), stage.get("tables") or {}
+    if isinstance(periodic, str):
+        text = f"periodic features of {periodic} columns"
+    else:
+        text = stage_text(len(periodic), "") or "no periodic features"
+    return f"{text}, tables of {len(tables)}" if tables else text
 
 
 def _plain(value: Any) -> str:

@@ -52,6 +52,8 @@ def training_facts(result: Mapping[str, Any]) -> dict[str, str]:
         "task": result["task"],
         "network": f"{layers}, {result['parameters']:,} parameters, {numbers}",
     }
+    if result["preset"] == "tuned":
+        facts["preset"] = f"tuned{stage_text(result['periodic'], ', ')}"
     if result["ensemble"]:
         facts["ensemble"] = ensemble_text(result["ensemble"], result["task"])
     facts |= {
@@ -61,22 +63,44 @@ def training_facts(result: Mapping[str, Any]) -> dict[str, str]:
         ),
     }
     if result["stopped_by"] != "max_epochs":
-        facts["stopped by"] = result["stopped_by"].replace("_", " ")
+        facts["stopped by"] = stopped_text(result)
+    if result["time_limit"]:
+        facts["time limit"] = limit_text(result["time_limit"])
     return facts
+
+
+def stage_text(periodic: int, before: str) -> str:
+    """Return "periodic features of 8 columns" after ``before``; "" for no such columns."""
+    return f"{before}periodic features of {_counted(periodic, 'column')}" if periodic else ""
+
+
+def stopped_text(training: Mapping[str, Any]) -> str:
+    """Return the reason for which a training stopped: of a callback, the time limit, if any."""
+    reason = training["stopped_by"]
+    over = reason == "callback" and training["time_limit"]
+    return "time limit" if over else str(reason).replace("_", " ")
+
+
+def limit_text(limit: Mapping[str, Any]) -> str:
+    """Return "60 s, 1 network instead of 4 (by the speed of the machine)", for example."""
+    text = f"{limit['seconds']:g} s"
+    reduced = limit["reduced"]
+    return f"{text}, {reduced} (by the speed of the machine)" if reduced else f"{text}, kept"
 
 
 def ensemble_text(ensemble: Mapping[str, Any], task: str) -> str:
     """Return "5 members, each without one of 5 folds; out-of-fold accuracy 0.9312"."""
     rows, members = ensemble["member_rows"], ensemble["members"]
-    text = _counted(members, "member")
+    text, held = _counted(members, "member"), ensemble["validation"]
+    held = "" if held is None else f", with {100 * held:g} % of them held out for validation"
     if rows == "all":
-        return f"{text}, each on all rows"
+        return f"{text}, each on all rows{held}"
     way = f"each without one of {members} folds" if rows == "folds" else "each on a bootstrap"
     name = "accuracy" if task == "classification" else "R²"
     score = ensemble["oob_score"]
     kind = "out-of-fold" if rows == "folds" else "out-of-bag"
     known = score is not None and math.isfinite(score)
-    return f"{text}, {way}" + (f"; {kind} {name} {score:.4f}" if known else "")
+    return f"{text}, {way}{held}" + (f"; {kind} {name} {score:.4f}" if known else "")
 
 
 def epochs_text(training: Mapping[str, Any], solver: str) -> str:

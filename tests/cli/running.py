@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FAST = ("--hidden", "6", "--epochs", "3")
+PLAIN = ("--preset", "plain")
+FAST = ("--hidden", "6", "--epochs", "3", *PLAIN)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)) * [1.0, 50.0, 1e-3] + [0.0, 1e3, 2.0]
 Z = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -56,6 +57,14 @@ class Result:
 
 
 Run = Callable[..., Result]
+
+
+def plain(args: Sequence[object]) -> list[str]:
+    """Return the arguments as text, with --preset plain for `train` unless they have a preset."""
+    found = [str(arg) for arg in args]
+    if found[:1] == ["train"] and "--preset" not in found:
+        found[1:1] = PLAIN
+    return found
 
 
 def write_csv(path: str, **columns: Any) -> str:

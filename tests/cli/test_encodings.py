@@ -14,7 +14,7 @@ import gpubp
 
 ROOT = Path(gpubp.__file__).parents[1]
 HEIGHT = "高さ"
-FAST = ("--hidden", "4", "--epochs", "2")
+FAST = ("--hidden", "4", "--epochs", "2", "--preset", "plain")
 
 
 @pytest.fixture

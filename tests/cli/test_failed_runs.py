@@ -17,7 +17,7 @@ from gpubp.models.table_estimators import NonFiniteOutputError, TableClassifier
 from gpubp.training.lbfgs import Objective
 from gpubp.training.trainer import Trainer
 
-FAST = ("--hidden", "6", "--epochs", "3", "--quiet")
+FAST = ("--hidden", "6", "--epochs", "3", "--quiet", "--preset", "plain")
 
 
 @pytest.fixture

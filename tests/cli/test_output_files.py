@@ -20,7 +20,7 @@ from gpubp.storage.model_file import ModelFileError
 from tests.cli.running import Run
 
 ROOT = Path(gpubp.__file__).parents[1]
-FAST = ("--hidden", "4", "--epochs", "2", "--quiet")
+FAST = ("--hidden", "4", "--epochs", "2", "--quiet", "--preset", "plain")
 SUITE = (
     'rounds = 2\nseconds = 0.01\npeers = ["gpubp"]\nbaseline = "gpubp"\n'
     '[[networks]]\nname = "N"\nsizes = [2, 2, 1]\nbatches = [4]\nrows = 8\nepochs = 1\n'

@@ -13,7 +13,7 @@ from gpubp.backprop.hyperparameter_spec import HyperparameterSpec
 from gpubp.backprop.solvers import SOLVER_NUMBERS, SOLVERS
 from gpubp.training.schedules import SCHEDULE_NUMBERS, SCHEDULES
 
-FAST = ("--hidden", "4", "--epochs", "2")
+FAST = ("--hidden", "4", "--epochs", "2", "--preset", "plain")
 NUMBERS = [
     *(("solver", entry, name) for name, of in SOLVER_NUMBERS.items() for entry in of),
     *(("schedule", entry, name) for name, of in SCHEDULE_NUMBERS.items() for entry in of),

@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.running import Run, one_line
 
-FAST = ("--hidden", "4", "--epochs", "2")
+FAST = ("--hidden", "4", "--epochs", "2", "--preset", "plain")
 AB = np.random.default_rng(1).normal(size=(40, 2)).round(3)
 YES = np.where(AB.sum(axis=1) > 0, "yes", "no").tolist()
 YESNO = {"no", "yes"}

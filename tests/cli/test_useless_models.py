@@ -15,7 +15,7 @@ from gpubp.models.table_estimators import NonFiniteOutputError
 from gpubp.storage.model_file import ModelRecord, read_model, write_model
 from gpubp.tables.read import read_table
 
-FAST = ("--hidden", "6", "--epochs", "3", "--quiet")
+FAST = ("--hidden", "6", "--epochs", "3", "--quiet", "--preset", "plain")
 
 
 @pytest.fixture
