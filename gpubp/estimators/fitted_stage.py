@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,11 +36,9 @@ def stage_of(given: Any, n_inputs: int) -> InputStage | None:
     tables = {_whole(column, "tables"): _whole(n, "tables") for column, n in tables.items()}
     periodic = given.get("periodic")
     periodic = () if periodic is None else periodic
+    if not isinstance(periodic, Iterable) or (isinstance(periodic, str) and periodic != "all"):
+        raise ValueError(f"input_stage['periodic'] must be columns of X or 'all', got {periodic!r}")
     if isinstance(periodic, str):
-        if periodic != "all":
-            raise ValueError(
-                f"input_stage['periodic'] must be columns of X or 'all', got {periodic!r}"
-            )
         periodic = [column for column in range(n_inputs) if column not in tables]
     columns = tuple(_whole(column, "periodic") for column in periodic)
     return InputStage(n_inputs, columns, tuple(tables.items()))
