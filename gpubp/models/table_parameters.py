@@ -48,7 +48,7 @@ _OWN: dict[tuple[str, ...], str] = {
     ("time_limit",): """    time_limit : float or None, default=None
         Seconds that the training may take; None for no limit. A few steps are timed, and if all
         would take longer, fewer networks or fewer epochs are trained. The model then depends on the
-        speed of the machine.""",
+        speed of the machine. MLPSearchCV ignores it.""",
 }
 _MEANT = {
     **dict.fromkeys(("hidden", "hidden_sizes", "layers", "units"), "hidden_layer_sizes"),

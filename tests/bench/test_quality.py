@@ -151,7 +151,7 @@ def test_a_preset_is_an_entry() -> None:
     job = Job("classification", 2, 1, 5)
     peer = QualityPeer(partial(train_ours, hidden_layer_sizes=(3,)), columns)
     model = peer.train(job, peer.inputs(a_table()), a_table().y)
-    assert [W.shape[1] for W in model.network_.coefs_] == [3, 1]
+    assert [W.shape[-1] for W in model.network_.coefs_] == [3, 1]
     assert (model.random_state, model.threads) == (5, 1)
 
 
@@ -204,7 +204,7 @@ def test_missing_packages_are_skipped_with_their_reason(
     ("arguments", "message"),
     [
         (("--tables", "iris"), "--tables: 'iris' is not in the suite; it has wine, diabetes"),
-        (("--peers", "x"), "--peers: 'x' is not in the suite; it has gpubp, sklearn_mlp"),
+        (("--peers", "x"), "--peers: 'x' is not in the suite; it has gpubp, gpubp_plain"),
         (("--threads", "4000"), "--threads 4000: there are"),
         (("--seeds", "0"), "--seeds"),
     ],

@@ -65,6 +65,16 @@ def test_a_grid_over_cells_of_mixed_types(early_stopping: bool) -> None:
     assert search.predict_proba(CELLS).shape == (len(A), 3)
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_the_tuned_default(given: bool) -> None:
+    estimator = TableClassifier(hidden_layer_sizes=(5,), max_iter=3, random_state=0)
+    space: dict[str, Any] = {"preset": ["tuned", "plain"], "alpha": [0.0, 1.0]}
+    fit = {"X_val": CELLS[:40], "y_val": LABELS[:40]} if given else {}
+    ours = compare(estimator, CELLS[40:], LABELS[40:], space, cv=2, fit=fit)
+    with_members = ours.best_estimator_.network_.n_members == 4
+    assert with_members == (ours.best_params_["preset"] == "tuned")
+
+
 def test_a_grid_of_regressors_with_several_targets() -> None:
     compare(numbers_of_table(), CELLS, Y, SPACE, cv=2, scoring="neg_mean_absolute_error")
 
@@ -151,7 +161,8 @@ def test_groups_of_a_table() -> None:
 def test_equal_encoders_are_fitted_once_per_fold(
     monkeypatch: pytest.MonkeyPatch, space: Any, fits: int
 ) -> None:
-    search = MLPSearchCV(classes_of_table(), space, sampler="grid", cv=3, refit=False)
+    estimator = classes_of_table(preset="plain")
+    search = MLPSearchCV(estimator, space, sampler="grid", cv=3, refit=False)
     with counted_fits(monkeypatch) as rows:
         search.fit(CELLS, LABELS)
     assert len(rows) == fits
