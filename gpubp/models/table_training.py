@@ -30,12 +30,7 @@ from gpubp.models.encoded_rows import (
 )
 from gpubp.models.finite_outputs import finite_outputs
 from gpubp.models.library_versions import versions
-from gpubp.models.table_parameters import (
-    AUTO,
-    defaults,
-    encoder_parameters,
-    is_auto,
-)
+from gpubp.models.table_parameters import AUTO, defaults, encoder_parameters, is_auto
 from gpubp.models.table_presets import chosen_parameters, is_tuned, number_columns, scaling_of
 from gpubp.models.table_rows import (
     Rows,
@@ -50,12 +45,7 @@ from gpubp.models.time_limit import Limited
 from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.frame import as_table
 from gpubp.tables.table import DataError, Table
-from gpubp.tables.target import (
-    Task,
-    check_targets,
-    resolve_targets,
-    rows_with_target,
-)
+from gpubp.tables.target import Task, check_targets, resolve_targets, rows_with_target
 from gpubp.training.history import History, OnEpoch
 
 OnStart = Callable[[TableEncoder, Any], None]
