@@ -42,7 +42,8 @@ def _made() -> Iterator[click.Option]:
 
     yield _choice("solver", SOLVERS, text="Optimizer; adamw if not given.")
     yield from (_number(name, "--solver ", of) for name, of in SOLVER_NUMBERS.items())
-    text = "Schedule of the learning rate. If not given: cosine for adamw, else constant."
+    text = "Schedule of the learning rate. If not given: warm_cosine with preset tuned, else "
+    text += "cosine for adamw and constant for others."
     yield _choice("schedule", SCHEDULES, text=text)
     yield from (_number(name, "--schedule ", of) for name, of in SCHEDULE_NUMBERS.items())
     losses = {name: LOSSES[name] for name in REGRESSION_LOSSES}

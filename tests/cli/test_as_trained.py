@@ -95,7 +95,7 @@ def test_several_labels_are_columns_of_0_and_1(run: Run) -> None:
     a = np.linspace(-1, 1, 40)
     Y = pd.DataFrame({"p": a > 0, "q": a > -0.5}).astype(int)
     frame = pd.DataFrame({"a": a})
-    model = TableClassifier(hidden_layer_sizes=(8,), max_iter=60, random_state=0).fit(frame, Y)
+    model = TableClassifier(preset="plain", hidden_layer_sizes=(8,), random_state=0).fit(frame, Y)
     save(model, "m")
     write_csv("d.csv", a=a, **{name: Y[name] for name in Y})
     found = run("predict", "m", "d.csv", "--proba")
@@ -115,7 +115,7 @@ def test_several_labels_are_columns_of_0_and_1(run: Run) -> None:
 def test_a_model_of_an_array_names_its_columns_x0_and_on(run: Run) -> None:
     X = np.random.default_rng(0).normal(size=(40, 2))
     y = X[:, 0] > 0
-    model = TableClassifier(hidden_layer_sizes=(4,), max_iter=5, random_state=0).fit(X, y)
+    model = TableClassifier(preset="plain", hidden_layer_sizes=(4,), random_state=0).fit(X, y)
     save(model, "m")
     write_csv("d.csv", x0=X[:, 0], x1=X[:, 1], y=y)
     found = run("predict", "m", "d.csv")

@@ -45,7 +45,7 @@ def test_json_has_the_ensemble(run: Run) -> None:
     members = [event["member"] for event in events if event["event"] == "epoch"]
     assert sorted(members) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     score = load("m.safetensors").network_.oob_score_
-    wanted = {"members": 3, "member_rows": "folds", "oob_score": score}
+    wanted = {"members": 3, "member_rows": "folds", "validation": None, "oob_score": score}
     assert events[-1]["ensemble"] == wanted
     assert events[-1]["best_epoch"] is None
     described = run("inspect", "m.safetensors", "--json").events[0]

@@ -73,6 +73,16 @@ def test_numbers_are_scaled_by_the_option_or_the_space(run: Run, space: str) -> 
     assert gpubp.load("best").scaling == "robust"
 
 
+def test_the_preset_is_plain_unless_the_space_has_another(run: Run, space: str) -> None:
+    run("sweep", "labels.csv", *FAST, "-o", "best")
+    model = gpubp.load("best")
+    assert (model.preset, model.about_["preset"]) == ("plain", "plain")
+    assert model.encoder_.encodings_[0].description == "standardised"
+    Path("space.toml").write_text('preset = "tuned"\nmax_iter = [1, 2]\nhidden_layer_sizes = 4\n')
+    run("sweep", "labels.csv", *FAST, "-o", "best")
+    assert gpubp.load("best").about_["preset"] == "tuned"
+
+
 def test_the_model_is_that_of_train_with_the_best_parameters(run: Run, space: str) -> None:
     result = run("sweep", "numbers.csv", *FAST, "--json", "--quiet").events[-1]
     best = result["sweep"]["best"]["parameters"]
