@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # In this order: the later ones read the models of the earlier ones.
 COMMANDS = [
-    "train churn.csv --target left --epochs 2 --validation-size 0.2 --preset plain --json -o one.st",
+    "train churn.csv --target left --preset plain --epochs 2 --validation-size .2 --json -o one.st",
     "train churn.csv --target u,v --epochs 2 --json -o two.safetensors",
     "train diabetes --solver lbfgs --epochs 2 --json -o lbfgs.safetensors",
     "train churn.csv --target left --member-rows folds --time-limit 1h --epochs 2 --json -o m.st",
