@@ -315,8 +315,7 @@ def backward(
             g, activation = work.deltas[layer - 1], network.hidden[layer - 1]
             kept = (work.Zs if activation.keeps == "z" else work.As)[layer - 1]
             W, db = parameters.Ws[layer], _as_row(gradients.bs[layer - 1])
-            # The fused epilogue also sums delta into db, so it cannot be used if dropout still
-            # has to mask delta.
+            # The fused epilogue also sums delta into db: not if dropout still has to mask delta.
             whole = not masks.drops(layer)
             summed = whole and epilogues.delta_below(delta, W, activation, kept, g, db)
             if not summed:
