@@ -8,7 +8,8 @@ import numpy as np
 
 from gpubp.models.table_parameters import is_auto
 
-LEAST = 0.1  # of the part that smoothing gives to each class: no probability becomes 0
+# A probability is at least this fraction of the share s / K of smoothing, so that none becomes 0.
+LEAST = 0.1
 
 
 def unsmoothed(P: np.ndarray, smoothing: float) -> np.ndarray:
