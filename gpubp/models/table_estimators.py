@@ -38,7 +38,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     """Classifier for tables with numbers, categories, dates and missing values.
 
     `TableEncoder` converts the columns to numbers, and an `MLPClassifier` learns from them. The
-    parameters are those of both, `preset` and `time_limit`. The preset chooses those that are "auto".
+    parameters are those of both, `preset` and `time_limit`; the preset chooses what is "auto".
 
     Parameters
     ----------
