@@ -25,7 +25,7 @@ from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.ensemble_fit import train_members
 from gpubp.estimators.ensemble_members import forget_members
 from gpubp.estimators.fitted_attributes import rollback, set_fitted, warn_why_stopped
-from gpubp.estimators.fitted_parts import FittedParts
+from gpubp.estimators.fitted_parts import input_stage, members
 from gpubp.estimators.fitted_stage import stage_of
 from gpubp.estimators.hyperparameters import Hyperparameters
 from gpubp.estimators.kept_steps import forget_steps, keep, train_on
@@ -45,11 +45,12 @@ from gpubp.training.ranks import current_ranks
 from gpubp.training.validation import Score, ValidationSet, minus_loss
 
 
-class BaseMLP(CallbackSupportMixin, FittedParts, Hyperparameters, ABC):
+class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
     """Base class of MLPClassifier and MLPRegressor."""
 
     # Attributes that a prediction needs, fitted or set by hand.
     _LEARNED: tuple[str, ...] = ("coefs_", "intercepts_")
+    members_, input_stage_ = property(members), property(input_stage)
     # X, coefs_ and their outputs, so that a scorer does not compute them again.
     _known: tuple[Any, Any, np.ndarray] | None = None
 
