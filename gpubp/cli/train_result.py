@@ -101,9 +101,12 @@ def _kept(model: Model, train: Metrics | None, out: Path) -> str:
 
 
 def _advice(trained: Trained) -> str:
+    from gpubp.models.table_parameters import is_auto
+
     if trained.network.solver == "lbfgs":
         return "; look for huge values in the data"
-    if trained.model.about_["preset"] == "tuned":
+    model = trained.model
+    if model.about_["preset"] == "tuned" and is_auto(model.learning_rate_init):
         return "; try --preset plain"
     return f"; try --lr {trained.network.learning_rate_init / 10:g}"
 

@@ -64,6 +64,9 @@ def test_a_training_that_diverges_replaces_no_model(
     kept = gpubp.load("m.diverged")
     assert kept.network_.n_iter_ >= 1
     assert float(found[1].replace(",", "")) < -1
+    # A rate that the user gave is what to change, also of the tuned recipe.
+    tuned = ("train", "iris", "--preset", "tuned", "--lr", "1e30", "--quiet", "-o", "t")
+    assert _error(capsys, *tuned).endswith("no model was saved; try --lr 1e+29")
     # Nor does the next one replace what the first has left.
     left = Path("m.diverged").read_bytes()
     assert "is saved in m.diverged-2, and m is unchanged" in _error(capsys, *args)
