@@ -29,9 +29,9 @@ class Elementwise:
     prologue : for the CPU, code before each run of RUN elements; ``first`` is the index of the
         run's first element, and a parameter ``z`` that is not raw is ``z_``, an array. If all
         parameters but numbers are ``raw``, ``i`` is a row of the first output there.
-    sums_rows : of a step that sums over the rows of a batch, the name of its number of the first
-        entry of the flat gradient that it writes, and how many entries each run of RUN elements
-        writes there. A run reads no parameters of the network but those of its entries.
+    sums_rows : for a step that sums over the rows of a batch: the name of the parameter that is the
+        index of the first entry it writes in the flat gradient, and the number of entries that each
+        run of RUN elements writes. Of theta, a run reads only the same entries. None for others.
     vectorizes : whether a C++ compiler vectorizes the body (that of ``host`` if there is one).
         Such a body may be compiled for the CPU at every size (see `host.compiler`).
     small : a body that does not vectorize is compiled for the CPU if its largest argument has at

@@ -1,9 +1,10 @@
 """Kernels and NumPy twins of optimizer updates, made from one line of CUDA and one function.
 
-theta (…, size) contains all weights, then all biases. grad and the optimizer's state have the same
-layout. The numbers that change from step to step are computed on the host for a whole epoch: row
-``step[0]`` of ``plan`` (n_steps, n_networks, columns) has the numbers of this update. The first
-``n_weights`` entries of theta decay: their gradient is grad + l2 * theta.
+theta (…, size) contains all weights, then all biases, then the parameters of an input stage. grad
+and the optimizer's state have the same layout. The numbers that change from step to step are
+computed on the host for a whole epoch: row ``step[0]`` of ``plan`` (n_steps, n_networks, columns)
+has the numbers of this update. The first ``n_weights`` entries of theta decay: their gradient is
+grad + l2 * theta.
 
 With ``factors`` (…, size / RUN, 2), the columns rate and decay_rate of each run of RUN entries are
 multiplied by its two factors. Then decay_rate applies to all of theta, not only to the weights.

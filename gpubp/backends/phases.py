@@ -245,7 +245,7 @@ def _check_sums(sums: list[Product | RowSums]) -> None:
 def _sum_tiles(
     sums: list[Product | RowSums], tiles: list[list[_Tile]], deltas: dict[int, Packed]
 ) -> list[list[Piece]]:
-    calls: dict[int, tuple[Call, int]] = {}  # and its elements in a row of the gradient
+    calls: dict[int, tuple[Call, int]] = {}  # with the call's elements per row of the gradient
     for op in sums:
         if isinstance(op, RowSums):
             assert op.call is not None  # compiled before the step is cut

@@ -143,7 +143,7 @@ class StepRecorder:
         self._prepared.append((op, prepared))
 
     def _row_sums(self, prepared: Prepared, arguments: dict[str, Any]) -> RowSums:
-        """Return a step that sums over rows; arguments : by the names of its parameters."""
+        """Return the op of a step that sums over rows; arguments : by parameter name."""
         name, entries = prepared.step.sums_rows or ("", 0)
         start = arguments[name]
         *read, gradient = prepared.arrays

@@ -2,14 +2,18 @@
 
 A category becomes the vector of its level in a learned table. For each column with periodic
 features, u = 2 pi w x + b and e = V cos(u) + v, with w, b (FREQUENCIES,), V (FEATURES, FREQUENCIES)
-and v (FEATURES,) of its own. The dense layer gets s * [tables, e, numbers], with a learned factor s
-for each of these D features. Backward, with g = dC/de:
+and v (FEATURES,) of its own. The outputs, which the dense layer gets, are s * [tables, e, numbers],
+with a learned factor s for each of these D features. Backward, ds = sum dC/d outputs * features;
+with g = s * dC/d outputs, which is dC/de for the periodic features,
 
     dV = sum g^T cos(u)    dv = sum g    gu = -(g V) * sin(u)    db = sum gu    dw = 2 pi sum x gu
 
-and ds = sum g * features, before which g is multiplied by s. Nothing flows to x. Periodic features:
-Gorishniy, Rubachev and Babenko (2022). This form of them, and the front scale: Holzmueller,
-Grinsztajn and Steinwart, Better by Default (2024).
+and the gradient of a level is the sum of g over its rows. All sums are over the rows of the batch.
+X gets no gradient. This file has the layout of the parameters and both passes; the kernels are in
+`kernels.input_stage` (forward, g) and `kernels.input_gradients` (the sums).
+
+Periodic features: Gorishniy, Rubachev and Babenko (2022). This form of them, and the front scale:
+Holzmueller, Grinsztajn and Steinwart, Better by Default (2024).
 """
 
 from __future__ import annotations
@@ -34,14 +38,20 @@ from gpubp.kernels.input_stage import (
     of_columns,
 )
 
-# Standard deviation of w at first, and bounds of V and v.
+# Standard deviation of the initial w, and bound of the initial V and v.
 FREQUENCY_SCALE, MIXING_BOUND = 0.1, 0.25
+
+
+def padded(size: int, dtype: np.dtype) -> int:
+    """Return ``size`` numbers of ``dtype``, padded to a multiple of ALIGNMENT bytes."""
+    unit = ALIGNMENT // np.dtype(dtype).itemsize
+    return -(-size // unit) * unit
 
 
 class StageParameters(NamedTuple):
     """The parameters of an input stage, or their gradients, in a flat ``vector`` (…, size).
 
-    start : the first of them in the vector; they are as `InputStage.parts` says.
+    start : index of the first of them in the vector. `InputStage.parts` has their order and shapes.
     """
 
     vector: Array
@@ -52,8 +62,12 @@ class StageParameters(NamedTuple):
 class InputStage:
     """The shape of an input stage.
 
-    n_inputs : columns of X. periodic : the columns with periodic features. tables : the columns of
-    categories, each with its number of levels; X has the number of the level, from 0 on.
+    n_inputs : number of columns of X.
+    periodic : the columns with periodic features.
+    tables : (column, number of levels) of each category; X contains the number of the level, from 0
+        on.
+
+    Raises ValueError for a column that is used twice or not in X, and for a table without levels.
     """
 
     n_inputs: int
@@ -77,25 +91,25 @@ class InputStage:
 
     @property
     def others(self) -> tuple[int, ...]:
-        """The columns that are features as they are: all without a table."""
+        """The columns that are features themselves: all that have no table."""
         tables = {column for column, _ in self.tables}
         return tuple(column for column in range(self.n_inputs) if column not in tables)
 
     @property
     def n_levels(self) -> int:
-        """The levels of all tables, filled up to whole runs of the kernels."""
+        """The number of levels of all tables, padded to a multiple of LEVELS_PER_RUN."""
         levels: int = sum(levels for _, levels in self.tables)
         return levels + -levels % int(LEVELS_PER_RUN)
 
     @property
     def from_feature(self) -> int:
-        """The first of the periodic features."""
+        """The index of the first periodic feature."""
         width: int = LEVEL_WIDTH
         return len(self.tables) * width
 
     @property
     def n_features(self) -> int:
-        """D, the features and the inputs of the first dense layer."""
+        """D, the number of features, which are the inputs of the first dense layer."""
         numbers: int = len(self.periodic) * FEATURES + len(self.others)
         return self.from_feature + numbers
 
@@ -115,12 +129,16 @@ class InputStage:
         unused: int = self.n_levels - sum(levels for _, levels in self.tables)
         return sum(map(math.prod, self.parts.values())) - unused * int(LEVEL_WIDTH)
 
+    def numbers_per_row(self, deltas: bool) -> int:
+        """Return how many numbers a pass keeps for each row; see `StageArrays`."""
+        return _n_rooms(deltas) * self.n_features
+
     def starts(self, dtype: np.dtype) -> dict[str, int]:
-        """Return where each part begins, counted from the first; and "end", the padded size."""
-        unit, place, found = ALIGNMENT // np.dtype(dtype).itemsize, 0, {}
+        """Return the start of each part, relative to the first, and "end", the padded size."""
+        place, found = 0, {}
         for name, shape in self.parts.items():
             found[name] = place
-            place += -(-math.prod(shape) // unit) * unit
+            place += padded(math.prod(shape), dtype)
         return found | {"end": place}
 
     def views(self, parameters: StageParameters) -> dict[str, Array]:
@@ -159,10 +177,15 @@ class InputStage:
         return made
 
 
+def _n_rooms(deltas: bool) -> int:
+    return 5 if deltas else 2  # see StageArrays.rooms
+
+
 class StageArrays:
     """The arrays of an input stage in one pass over ``rows`` rows, allocated once.
 
-    features, outputs : (…, n, D). g : dC/d outputs; product, delta : see `kernels.SCALE_DELTA`.
+    rooms : features, outputs and, with ``deltas``, g, product and delta, each (…, n, D). g is
+        dC/d outputs; for product and delta, see `SCALE_DELTA`.
     """
 
     def __init__(
@@ -179,14 +202,14 @@ class StageArrays:
 
         self.stage, self.n_rows, self._lead = stage, rows, lead
         shape = (*lead, rows, stage.n_features)
-        self.rooms = [backend.empty(shape, dtype) for _ in range(5 if deltas else 2)]
+        self.rooms = [backend.empty(shape, dtype) for _ in range(_n_rooms(deltas))]
         levels = np.array([levels for _, levels in stage.tables], np.int64)
         ends = np.cumsum(levels)
         self._periodic, self._others = indices(stage.periodic), indices(stage.others)
         self._tables = indices([column for column, _ in stage.tables])
         self._first = backend.asarray((ends - levels).astype(dtype))
         self._last = backend.asarray((ends - 1).astype(dtype))
-        # For the kernels, which compute an element each.
+        # The gradient kernels compute one element each: its periodic column, or its table.
         p, of_level = len(stage.periodic), np.zeros(stage.n_levels, np.int32)
         of_level[: sum(levels)] = np.repeat(np.arange(len(levels)), levels)
         self._places = indices(np.broadcast_to(np.arange(p)[:, None], (*lead, p, FREQUENCIES)))
@@ -204,7 +227,7 @@ class StageArrays:
         return view
 
     def forward(self, backend: Backend, parameters: StageParameters, X: Array) -> Array:
-        """Compute the features of ``X`` (…, n, d), or of one X (n, d) for all; return outputs."""
+        """Return the outputs for ``X`` (…, n, d), or for one X (n, d) of all networks."""
         stage, (theta, start) = self.stage, parameters
         features, outputs, *_ = self.rooms
         places = self._starts(parameters)
@@ -226,16 +249,16 @@ class StageArrays:
         ones: Array,
         accumulate: bool,
     ) -> None:
-        """Compute ``gradients`` from ``self.g``, dC/d outputs.
+        """Compute ``gradients`` from ``self.g``, dC/d outputs, after forward.
 
-        ones : (…, 1, n). accumulate : add to the gradients.
+        ones : (…, 1, n). accumulate : add to the gradients instead of overwriting them.
         """
         stage, (theta, start), flat = self.stage, parameters, gradients.vector
         features, _, g, product, delta = self.rooms
         size, n_features = theta.shape[-1], stage.n_features
         scaled = g, features, theta, size, start, self.n_rows, n_features
         backend.run(SCALE_DELTA, *scaled, out=(product, delta))
-        # The kernels write to parts of the flat gradient, as do the products on the side stream.
+        # All that writes to the flat gradient runs on the side stream, in order.
         with backend.side_stream():
             ds = stage.views(gradients)["scale"][..., None, :]
             backend.gemm(ones, product, out=ds, accumulate=accumulate)

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp.backends.protocol import ALIGNMENT, Array, Backend, Epilogues
+from gpubp.backends.protocol import Array, Backend, Epilogues
 from gpubp.backprop.dropout import Masks
 from gpubp.backprop.hyperparameter_spec import entry_of
 from gpubp.backprop.initial_weights import WEIGHTS_INITS
-from gpubp.backprop.input_stage import InputStage, StageArrays, StageParameters
+from gpubp.backprop.input_stage import InputStage, StageArrays, StageParameters, padded
 from gpubp.kernels.activations import ACTIVATIONS, Activation
 
 NO_MASKS = Masks()
@@ -91,15 +91,15 @@ class Network:
 
     def numbers_per_row(self, deltas: bool) -> int:
         """Return how many numbers a pass keeps for each row; see `Workspace`."""
-        stage = 0 if self.stage is None else self.stage.n_features * (5 if deltas else 2)
+        stage = 0 if self.stage is None else self.stage.numbers_per_row(deltas)
         return self.n_inputs + stage + (3 if deltas else 2) * sum(self.sizes[1:])
 
     def n_weights(self, dtype: np.dtype) -> int:
         """Return the number of entries of theta that hold weights, with padding.
 
-        Weight decay applies to this part of theta.
+        The penalty and, without factors, the weight decay apply to this part of theta only.
         """
-        return sum(_padded(d * h, dtype) for d, h in pairwise(self.sizes))
+        return sum(padded(d * h, dtype) for d, h in pairwise(self.sizes))
 
     def theta_size(self, dtype: np.dtype) -> int:
         """Return the size of theta: all W, all b, then the input stage, aligned to 128 bytes."""
@@ -107,7 +107,7 @@ class Network:
         return self._stage_start(dtype) + stage
 
     def _stage_start(self, dtype: np.dtype) -> int:
-        biases = sum(_padded(h, dtype) for h in self.sizes[1:]) if self.bias else 0
+        biases = sum(padded(h, dtype) for h in self.sizes[1:]) if self.bias else 0
         return self.n_weights(dtype) + biases
 
     def views(self, theta: Array) -> Parameters:
@@ -116,10 +116,10 @@ class Network:
         Ws, bs = [], []
         for d, h in pairwise(self.sizes):
             Ws.append(theta[..., start : start + d * h].reshape(*lead, d, h))
-            start += _padded(d * h, theta.dtype)
+            start += padded(d * h, theta.dtype)
         for h in self.sizes[1:]:
             bs.append(theta[..., start : start + h] if self.bias else None)
-            start += _padded(h, theta.dtype)
+            start += padded(h, theta.dtype)
         if self.stage is None:
             return Parameters(Ws, bs)
         return Parameters(Ws, bs, stage=StageParameters(theta, self._stage_start(theta.dtype)))
@@ -186,11 +186,6 @@ class Network:
         Ws, bs = draw(self.sizes, self.activations, self.bias, rng)
         stage = {} if self.stage is None else self.stage.initial(rng)
         return self.pack(Ws, bs, dtype, stage)
-
-
-def _padded(size: int, dtype: np.dtype) -> int:
-    unit = ALIGNMENT // np.dtype(dtype).itemsize
-    return -(-size // unit) * unit
 
 
 class Workspace:
@@ -320,8 +315,7 @@ def backward(
             g, activation = work.deltas[layer - 1], network.hidden[layer - 1]
             kept = (work.Zs if activation.keeps == "z" else work.As)[layer - 1]
             W, db = parameters.Ws[layer], _as_row(gradients.bs[layer - 1])
-            # The fused epilogue also sums delta into db, so it cannot be used if dropout still
-            # has to mask delta.
+            # The fused epilogue also sums delta into db: not if dropout still has to mask delta.
             whole = not masks.drops(layer)
             summed = whole and epilogues.delta_below(delta, W, activation, kept, g, db)
             if not summed:
@@ -329,12 +323,25 @@ def backward(
                 if activation.delta is not None:
                     backend.run(activation.delta, g, kept, out=g)
                 masks.drop_delta(layer, g)
-    if work.stage is not None and parameters.stage is not None and gradients.stage is not None:
-        backend.gemm(work.deltas[0], parameters.Ws[0], out=work.stage.g, transpose_b=True)
-        masks.drop_delta(0, work.stage.g)
-        own = parameters.stage, gradients.stage
-        work.stage.backward(backend, *own, work.X, work.ones, accumulate)
+    _stage_backward(backend, parameters, gradients, work, masks, accumulate)
     backend.join()
+
+
+def _stage_backward(
+    backend: Backend,
+    parameters: Parameters,
+    gradients: Parameters,
+    work: Workspace,
+    masks: Masks,
+    accumulate: bool,
+) -> None:
+    """Compute the gradients of the input stage, if there is one, from the first layer's delta."""
+    stage = work.stage
+    if stage is not None and parameters.stage is not None and gradients.stage is not None:
+        backend.gemm(work.deltas[0], parameters.Ws[0], out=stage.g, transpose_b=True)
+        masks.drop_delta(0, stage.g)
+        own = parameters.stage, gradients.stage
+        stage.backward(backend, *own, work.X, work.ones, accumulate)
 
 
 def _as_row(b: Array | None) -> Array | None:

@@ -19,7 +19,7 @@ from gpubp.backprop.hyperparameter_spec import HyperparameterSpec, meant
 from gpubp.backprop.network import Network
 from gpubp.kernels.elementwise import RUN
 
-# The kinds of parameters, and how much of the decoupled weight decay applies to each by default.
+# The kinds of parameters, with the default factor of the decoupled weight decay.
 STAGE_KINDS = {"scale": 0.0, "periodic": 0.0, "tables": 0.0}  # the parts of an input stage
 KINDS = {"weights": 1.0, "biases": 0.0} | STAGE_KINDS
 # The factor 1 / sqrt(fan in) of each layer; for weights only.
@@ -77,7 +77,7 @@ class GroupFactors:
     decay: Factors = field(default_factory=dict)
 
     def check(self, network: Network) -> None:
-        """Raise ValueError if there is another number of factors than of layers."""
+        """Raise ValueError for a tuple whose length is not the number of layers."""
         layers = len(network.sizes) - 1
         for name, factors in (("rate_factors", self.rate), ("decay_factors", self.decay)):
             for kind, given in factors.items():
@@ -110,7 +110,7 @@ def checked_factors(name: str, given: Any) -> dict[str, float | tuple[float, ...
     """Return ``given`` with Python numbers, and a tuple where it has one number per layer.
 
     given : a mapping from kinds of parameters to a number for all layers, a sequence with one per
-        layer, or, for weights, "fan_in". None is an empty one. name : of the argument.
+        layer, or, for weights, "fan_in"; None for no factors. name : of the argument, for messages.
 
     Raises ValueError for another type, an unknown kind, and a number that is negative or not
     finite.

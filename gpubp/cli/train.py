@@ -180,8 +180,8 @@ def train(**options: Any) -> int:
     gpubp train churn.csv --target churn -o churn.safetensors
 
     Dates, categories and missing values need no preparation; ids and free text are left out.
-    Options of the network and of training that are not given are chosen by the size of the table;
-    gpubp inspect shows the choice.
+    Options of the network and of training that are not given are chosen by the preset and the size
+    of the table; gpubp inspect shows the choice.
 
     DATA is one of:
 

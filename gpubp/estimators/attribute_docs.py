@@ -11,9 +11,11 @@ ATTRIBUTES = """
         ``out_activation_ = 'logistic'``. Arrays of another type than float32 are computed in
         float64.
     input_stage_ : dict of ndarray
-        With input_stage, its parameters: 'scale' (n_features,), 'periodic' (n_columns, 83), whose
-        rows are w, b (16), V (3, 16) and v (3), and 'tables' (n_levels, 8). Of an ensemble, all
-        have the members as first axis. They are views, which can be changed by hand.
+        With input_stage, its parameters: 'scale', one for each input of the first layer;
+        'periodic' (n_columns, 83), whose rows are w, b (16), V (3, 16) and v (3); and 'tables'
+        (n_levels, 8), with the levels of all tables and, if their number is odd, an unused one. Of
+        an ensemble, all have the members as first axis. They are views, which can be changed by
+        hand.
     loss_, best_loss_ : float
         Loss of the last epoch and lowest loss of all epochs, both with the penalty. `best_loss_`
         is None with early_stopping. As in scikit-learn, solver='lbfgs' sets only `loss_`, and

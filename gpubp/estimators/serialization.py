@@ -20,7 +20,7 @@ from gpubp.estimators.history_record import (
 )
 from gpubp.estimators.regressor import MLPRegressor
 from gpubp.estimators.stage_record import HEADER as STAGE
-from gpubp.estimators.stage_record import set_stage_of, stage_record
+from gpubp.estimators.stage_record import read_stage, stage_record
 from gpubp.estimators.standardizer import Standardizer
 from gpubp.estimators.target_range import TargetRange, range_of, set_range
 from gpubp.storage.model_file import (
@@ -176,7 +176,7 @@ def from_record(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Estim
     except ValueError as error:
         raise ModelFileError(f"{error}; restore the file or save the model again") from None
     estimator.coefs_, estimator.intercepts_ = _layers(len(hidden) + 1, hidden, tensors)
-    set_stage_of(estimator, header, tensors)
+    read_stage(estimator, header, tensors)
     estimator.n_layers_ = len(hidden) + 2
     estimator.n_outputs_ = estimator.intercepts_[-1].shape[-1]
     if isinstance(estimator, MLPClassifier):

@@ -9,7 +9,8 @@ import numpy as np
 from gpubp.estimators.fitted_stage import stage_of, stage_parts
 from gpubp.storage.model_file import ModelFileError, require, require_tensor
 
-HEADER = "n_features"  # the columns of X, which the weights of the first layer do not tell
+# Number of columns of X: with an input stage, the first layer has more inputs.
+HEADER = "n_features"
 
 
 def stage_record(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -19,7 +20,7 @@ def stage_record(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]
     return header, {f"input_stage.{name}": part for name, part in parts.items()}
 
 
-def set_stage_of(estimator: Any, header: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+def read_stage(estimator: Any, header: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
     """Set the input stage and the columns of X; remove its tensors from ``tensors``.
 
     Raises ModelFileError for anything missing or inconsistent.

@@ -1,4 +1,4 @@
-"""The input stage in a step of backpropagation: its numbers, and the names of its parameters."""
+"""The input stage in a step of backpropagation: its values, and the names of its features."""
 
 from __future__ import annotations
 
@@ -190,8 +190,8 @@ def feature_names(stage: InputStage, columns: Sequence[str]) -> tuple[str, ...]:
 def differences_of(network: Network, x: np.ndarray, h: float) -> np.ndarray:
     """Return the distance of a central difference for each entry of theta, (size,).
 
-    It is ``h``, but less for the frequencies of a column with large numbers, whose effect on the
-    phase is 2 pi x times as large. x : (d,), the row.
+    It is ``h``, but ``h`` / |2 pi x| for the frequencies w of a column with |2 pi x| > 1, since
+    du/dw = 2 pi x. x : (d,), the row.
     """
     distances = np.full(network.theta_size(np.dtype(np.float64)), h)
     if network.stage is not None and network.stage.periodic:

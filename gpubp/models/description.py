@@ -51,7 +51,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the contents of the model file at ``path``, as values for JSON.
 
     For an estimator of arrays, "columns" and "scores" are None, and "targets" is empty. "chosen"
-    names the parameters in "recipe" that were chosen by the size of the table.
+    names the parameters in "recipe" that the preset chose.
 
     Raises ModelFileError for a file that is not a complete model file this gpubp can read.
     """

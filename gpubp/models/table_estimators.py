@@ -38,7 +38,7 @@ class TableClassifier(ClassifierMixin, TableEstimator):
     """Classifier for tables with numbers, categories, dates and missing values.
 
     `TableEncoder` converts the columns to numbers, and an `MLPClassifier` learns from them. The
-    parameters are those of both. A parameter that is "auto" is chosen by the size of the table.
+    parameters are those of both, `preset` and `time_limit`; the preset chooses what is "auto".
 
     Parameters
     ----------
@@ -248,8 +248,8 @@ class TableRegressor(RegressorMixin, TableEstimator):
     """Regressor for tables with numbers, categories, dates and missing values.
 
     `TableEncoder` converts the columns to numbers, and an `MLPRegressor` learns from them. The
-    parameters are those of both. A parameter that is "auto" is chosen by the size of the table;
-    target_scaling is chosen by the loss.
+    parameters are those of both, `preset` and `time_limit`. A parameter that is "auto" is chosen by
+    the preset and the size of the table; target_scaling is chosen by the loss.
 
     Parameters
     ----------

@@ -19,8 +19,8 @@ from gpubp.tables.encoder import TableEncoder
 Estimator = TypeVar("Estimator", bound=type)
 Network = type[MLPClassifier] | type[MLPRegressor]
 
-# Network parameters with the default "auto" in table estimators: the recipe chooses them by the
-# size of the table, target_scaling by the loss.
+# Network parameters with the default "auto" in table estimators: the preset chooses them, by the
+# size of the table; target_scaling is chosen by the loss.
 AUTO = (
     *("hidden_layer_sizes", "solver", "alpha", "batch_size", "learning_rate"),
     *("learning_rate_init", "max_iter", "early_stopping", "validation_fraction"),
@@ -34,7 +34,7 @@ AUTO = (
 AUTO_OF_ENCODER = ("scaling",)
 # Other parameters with a different default in table estimators: encoded rows are float32.
 _OTHERS = {"dtype": "float32"}
-# Names of parameters in other libraries and on the command line, with the names here.
+# Documentation of the parameters that only table estimators have.
 _OWN: dict[tuple[str, ...], str] = {
     ("preset",): """    preset : {'auto', 'tuned', 'plain'}, default='auto'
         Which recipe chooses the parameters that are 'auto':
@@ -42,14 +42,15 @@ _OWN: dict[tuple[str, ...], str] = {
         - 'tuned': four networks with an input stage, learning rates by layer and schedules of
           dropout and weight decay, whose predictions are averaged; see docs/tables.md.
         - 'plain': one hidden layer, AdamW and a cosine schedule.
-        - 'auto': 'tuned'; but 'plain' if you choose the solver, the learning rate or its factors,
-          the weight decay, warm_start or a loss other than squared_error, and for more than 1,000
-          encoded columns.""",
+        - 'auto': 'tuned', but 'plain' if you choose the solver, the learning rate, its schedule or
+          its factors, the weight decay, warm_start or a loss other than squared_error, and for more
+          than 1,000 encoded columns.""",
     ("time_limit",): """    time_limit : float or None, default=None
         Seconds that the training may take; None for no limit. A few steps are timed, and if all
         would take longer, fewer networks or fewer epochs are trained. The model then depends on the
         speed of the machine. MLPSearchCV ignores it.""",
 }
+# Names of parameters in other libraries and on the command line, with the names here.
 _MEANT = {
     **dict.fromkeys(("hidden", "hidden_sizes", "layers", "units"), "hidden_layer_sizes"),
     **dict.fromkeys(("lr", "rate", "eta"), "learning_rate_init"),
@@ -162,7 +163,7 @@ def _with_default(entry: str, name: str, default: Any) -> str:
     if name in AUTO:
         entry = re.sub(r" 'auto' is [^;.]*\.", "", entry).rstrip()
         entry = re.sub(r"( or 'auto')?,\s*default=.*", " or 'auto', default='auto'", entry, count=1)
-        by = "the loss" if name == "target_scaling" else "the size of the table"
+        by = "the loss" if name == "target_scaling" else "the preset and the size of the table"
         # A list ends with a blank line.
         gap = "\n\n" if entry.rpartition("\n\n")[2].lstrip().startswith("- ") else "\n"
         return f"{entry}{gap}        'auto': chosen by {by}."

@@ -11,9 +11,9 @@ from gpubp.tables.encoder import TableEncoder
 from gpubp.tables.encoding.encodings import NumberEncoding
 
 PRESETS = ("auto", "tuned", "plain")
-# Given by the user, they need the rates of an ordinary network: preset "auto" is then "plain".
+# The tuned recipe's values of these belong together: if the user gives one, "auto" is "plain".
 _OF_RATES = ("solver", "learning_rate", "learning_rate_init", "rate_factors", "weight_decay")
-MOST_COLUMNS = 1000  # of encoded rows; wider ones are sparse
+MOST_COLUMNS = 1000  # of encoded rows; with more, preset "auto" is "plain"
 
 
 def is_tuned(given: Mapping[str, Any], n_columns: int = 0) -> bool:

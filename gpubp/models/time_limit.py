@@ -1,4 +1,4 @@
-"""A training that fits into a time limit: fewer networks, then fewer epochs."""
+"""A training that fits into a time limit: fewer epochs, or one network instead of an ensemble."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ RESERVE = 0.9  # part of the time that the epochs may take by the estimate
 def within(network: Any, Z: Any, y: Any, seconds: float) -> dict[str, Any]:
     """Return parameters of ``network`` with which its training takes at most ``seconds``.
 
-    They are `max_iter` and `n_members`, where fewer have to do, or {}. A training on a few batches
-    is timed, so they depend on the machine and on what else it does. Of lbfgs, which has no
-    batches, nothing is timed.
+    These are a smaller `max_iter` and, for an ensemble, `n_members` and `member_rows` of one
+    network; {} if the time is enough. A training on a few batches is timed, so the result depends
+    on the machine and its load. lbfgs has no batches and is not timed.
 
     network : unfitted. Z, y : the encoded training rows and their targets.
     """
-    if network.solver == "lbfgs":  # it is stopped when the time is over
+    if network.solver == "lbfgs":  # `Limited` stops it when the time is over
         return {}
     began, batch_size = monotonic(), min(len(y), int(network.batch_size))
     rows = min(len(y), PROBE_STEPS * batch_size)
@@ -53,7 +53,8 @@ def within(network: Any, Z: Any, y: Any, seconds: float) -> dict[str, Any]:
     if most >= planned:
         return {}
     if members is not None and members > 1 and most < LEAST_EPOCHS:
-        # By the number of cores, a single network takes from a part of the time to all of it.
+        # A single network takes between 1 / members of the ensemble's time and all of it,
+        # depending on the number of cores; so it is given twice the epochs.
         return {"n_members": None, "member_rows": "all", "max_iter": max(1, min(planned, most * 2))}
     return {"max_iter": max(1, most)}
 
@@ -70,7 +71,7 @@ class Limited:
         self._deadline, self._on_epoch = Deadline(seconds), on_epoch
 
     def reduce(self, network: Any, Z: Any, y: Any, note: Note | None) -> None:
-        """Set the parameters of `within`, and note what was reduced."""
+        """Set the parameters that `within` returns, and note the reduction."""
         changed = within(network, Z, y, self._seconds)
         if "n_members" in changed:
             self._reduced = f"1 network instead of {network.n_members}, "
@@ -85,7 +86,7 @@ class Limited:
         self._epochs = int(network.max_iter)
 
     def record(self, history: History) -> dict[str, Any]:
-        """Return the seconds and what was reduced, "" for nothing, for a model file."""
+        """Return the entry of a model file: the seconds, and the reduction in words or ""."""
         reduced = self._reduced
         if history.stopped_by == "callback" and history.epochs < self._epochs:
             unit = "epoch" if history.minimum is None else "iteration"

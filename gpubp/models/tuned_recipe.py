@@ -2,8 +2,10 @@
 
 Its ingredients are those of RealMLP (Holzmüller, Grinsztajn and Steinwart, Better by Default,
 NeurIPS 2024), with plain ReLU layers: an input stage with periodic features of the numbers, a
-learning rate by layer, a rate that rises in the first quarter of the steps, and dropout and weight
-decay that end with it. bench/NOTES.md, "The tuned recipe", has what was measured.
+learning rate by layer, a rate that rises in the first quarter of the steps and then falls, and
+dropout and weight decay that fall to 0 in the second half of the epochs.
+
+bench/NOTES.md, "The tuned recipe", has the measurements.
 """
 
 from __future__ import annotations
@@ -15,18 +17,19 @@ from gpubp.models.table_recipe import Task, power_of_two
 
 WIDTH = 256
 SMALL = 1000  # tables with fewer rows get one hidden layer, more dropout and more weight decay
-MOST_PERIODIC = 128  # columns of numbers; of hundreds, features would cost more than they gain
-# From so many rows on, each network of a classification holds out a tenth of the rows and keeps the
-# epoch of the lowest log loss; noisy labels are overfitted long before the accuracy falls. In a
-# small table, it holds out a quarter, also in a regression.
+MOST_PERIODIC = 128  # columns of numbers; with more, no column gets periodic features
+# From this number of rows on, each network of a classification holds out LARGE_PART of the rows and
+# keeps the epoch of the lowest log loss, since noisy labels are overfitted long before the accuracy
+# falls. In a table with fewer than SMALL rows, each network holds out SMALL_PART, also for a
+# regression.
 HELD_OUT_FROM = 4000
 SMALL_PART, LARGE_PART = 0.25, 0.1
-# The best epoch by fewer held-out rows than this, plus one per class, would be chance.
+# A small table holds out at least this many rows, plus one per class, or none: the best epoch by
+# fewer rows would be chance.
 LEAST_HELD_OUT = 4
-MANY_CLASSES = 10  # from which on the labels of a row tell more, and more epochs pay
+MANY_CLASSES = 10  # with this many or more, a label has more information: more epochs pay off
 MEMBERS = 4
-# Larger tables get one network: rows times columns.
-MOST_CELLS = 20_000_000
+MOST_CELLS = 20_000_000  # rows times encoded columns; larger tables get one network
 # The learning rates before the factors, for standardised targets.
 LEARNING_RATES = {"classification": 0.04, "regression": 0.2}
 RATE_FACTORS: dict[str, Any] = {"weights": "fan_in", "biases": 0.1, "scale": 6.0, "periodic": 0.1}
@@ -82,9 +85,9 @@ def tuned_recipe(
 
 
 def _epochs(n_rows: int, more: bool) -> int:
-    """Return the epochs, whose number falls as 1 / sqrt(rows).
+    """Return the number of epochs, which falls as 1 / sqrt(rows) from 8,000 rows on.
 
-    more : whether the targets tell so much that half as many again pay.
+    more : whether to train half as many again, for a regression or many classes.
     """
     epochs = 24 if n_rows < 1500 else 16 * min(1.0, sqrt(8000 / n_rows))
     return max(4, round(epochs * (1.5 if more else 1)))

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-LEAST = 0.1  # of the part that smoothing gives to each class: no probability becomes 0
+# A probability is at least this fraction of the share s / K of smoothing, so that none becomes 0.
+LEAST = 0.1
 
 
 def unsmoothed(P: np.ndarray, smoothing: float) -> np.ndarray:

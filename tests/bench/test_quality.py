@@ -149,7 +149,7 @@ def test_each_peer_learns(peer: str, task: made.Task, monkeypatch: pytest.Monkey
 
 def test_a_preset_is_an_entry() -> None:
     job = Job("classification", 2, 1, 5)
-    peer = QualityPeer(partial(train_ours, hidden_layer_sizes=(3,)), columns)
+    peer = QualityPeer(partial(train_ours, preset="plain", hidden_layer_sizes=(3,)), columns)
     model = peer.train(job, peer.inputs(a_table()), a_table().y)
     assert [W.shape[-1] for W in model.network_.coefs_] == [3, 1]
     assert (model.random_state, model.threads) == (5, 1)
@@ -160,7 +160,7 @@ def test_a_preset_is_an_entry() -> None:
 
 def test_a_tiny_run_writes_all_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, page = tmp_path / "r.json", tmp_path / "p.html"
-    base = ["bench", "quality", "--tables", "wine", "--peers", "gpubp,sklearn_mlp"]
+    base = ["bench", "quality", "--tables", "wine", "--peers", "gpubp_plain,sklearn_mlp"]
     base += ["--threads", "1", "-o", str(path)]
     assert main([*base, "--seeds", "1", "--html", str(page)]) == 0
     out, err = capsys.readouterr()
@@ -171,7 +171,8 @@ def test_a_tiny_run_writes_all_fields(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([*base, "--seeds", "2", "--resume", "--json"]) == 0
     out, err = capsys.readouterr()
     assert "2 measurements are already in the results file" in err
-    assert [json.loads(line)["peer"] for line in out.splitlines()] == ["gpubp", "sklearn_mlp"]
+    lines = out.splitlines()
+    assert [json.loads(line)["peer"] for line in lines] == ["gpubp_plain", "sklearn_mlp"]
     part = load(path)["quality"]
     assert (part.settings["suite"]["kind"], part.settings["threads"]) == ("quality", 1)
     for row in part.rows:

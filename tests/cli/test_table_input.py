@@ -181,14 +181,14 @@ def test_codecs_that_no_file_is_in(run: Run, table: dict[str, Any], name: str) -
 def test_numbers_are_scaled(run: Run) -> None:
     write_csv("t.csv", **features(), y=LABELS)
     for options, encoding in (
-        ((), "standardised"),
+        ((), "standardised"),  # with preset plain
         (("--scaling", "standard"), "standardised"),
         (("--scaling", "robust"), "robust, clipped"),
     ):
         trained = run("train", "t.csv", "--json", *FAST, *options, "-o", "m")
         assert [column["encoding"] for column in trained.columns] == [encoding] * 3
         model = gpubp.load("m")
-        assert model.scaling == (options or ("", "standard"))[1]
+        assert model.scaling == (options or ("", "auto"))[1]
         assert len(run("predict", "m", "t.csv").rows) == 40
     assert "robust, clipped" in run("inspect", "m").out
     error = run("train", "t.csv", "--scaling", "robst", "-o", "m", code=2).err

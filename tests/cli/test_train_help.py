@@ -24,7 +24,7 @@ def test_each_option_is_under_a_heading(run: Run) -> None:
     assert told.split("\n\n")[2].strip() == (
         "gpubp train churn.csv --target churn -o churn.safetensors"
     )
-    assert " ".join(told.split()).count("by the size of the table") == 1
+    assert " ".join(told.split()).count("by the preset and the size of the table") == 1
 
 
 def test_a_second_table_is_for_another_command(run: Run) -> None:

@@ -37,6 +37,7 @@ RESULT_KEYS = {
     "seconds",
     "rows_per_second",
     "model",
+    *("preset", "periodic", "time_limit"),
     *("data", "test_rows", "baselines", "classes", "positive_class", "remarks", "verdict"),
 }
 

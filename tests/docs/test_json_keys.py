@@ -49,19 +49,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # In this order: the later ones read the models of the earlier ones.
 COMMANDS = [
-    "train churn.csv --target left --preset plain --epochs 2 --validation-size .2 --json -o one.st",
+    "train churn.csv --target left --epochs 2 --validation-size 0.2 --preset plain --json -o 1.st",
     "train churn.csv --target u,v --epochs 2 --json -o two.safetensors",
     "train diabetes --solver lbfgs --epochs 2 --json -o lbfgs.safetensors",
     "train churn.csv --target left --member-rows folds --time-limit 1h --epochs 2 --json -o m.st",
     "inspect m.st --json",
     "sweep churn.csv --target left --trials 22 --cv 2 --space space.toml --json -o s.safetensors",
     "sweep diabetes --trials 6 --cv 2 --space space.toml --sampler halving --json -o h.safetensors",
-    "inspect one.st --json",
+    "inspect 1.st --json",
     "inspect two.safetensors --json",
-    "evaluate one.st churn.csv --json",
+    "evaluate 1.st churn.csv --json",
     "evaluate two.safetensors churn.csv --json",
     "explain --check --vary w1 --json",
-    "explain one.st churn.csv --row 3 --json",
+    "explain 1.st churn.csv --row 3 --json",
     "search --budget 2000 --json",
     "bench suite.toml --json",
     "doctor --scaling --network 8-4-2 --batch 64 --json",

@@ -295,8 +295,8 @@ DAMAGES: dict[str, tuple[Callable[[ModelRecord], object], str]] = {
         "an input stage for 5 columns does not give the 17 inputs of the first layer",
     ),
     "too few features": (_headed(2), "columns of an input stage must be from 0 to 1"),
-    "no features": (_headed(0), "n_features must be 1 or more, got 0; restore"),
-    "negative features": (_headed(-4), "n_features must be 1 or more, got -4; restore"),
+    "no features": (_headed(0), "'n_features' is 0, but must be from 1 to the 17 inputs"),
+    "negative features": (_headed(-4), "'n_features' is -4, but must be from 1 to the 17 inputs"),
     "text": (_headed("four"), "n_features"),
     "missing": (_headed(None), "n_features"),
     "unknown": (

@@ -16,7 +16,7 @@ from sklearn.metrics import r2_score
 
 from gpubp import MLPClassifier, MLPRegressor, ModelFileError, TableRegressor, load, save
 from gpubp.backends.protocol import Backend
-from gpubp.estimators.target_range import TargetRange
+from gpubp.estimators.target_range import TargetRange, clipped
 from gpubp.storage.model_file import read_model, write_model
 from gpubp.training.trainer import Trainer
 from tests.cuda_stand_in.cuda import Machine
@@ -225,3 +225,10 @@ def test_another_value_is_refused(value: Any) -> None:
         regressor(clip_predictions=value).fit(X, ONE)
     with pytest.raises(TypeError, match="clip_predictions"):
         MLPClassifier(clip_predictions=True)  # type: ignore[call-arg]
+
+
+def test_infinite_outputs_become_nan() -> None:
+    limits = TargetRange(np.array([-1.0]), np.array([2.0]))
+    outputs = np.array([[np.inf], [-np.inf], [np.nan], [-5.0], [-0.5], [7.0]])
+    wanted = [[np.nan], [np.nan], [np.nan], [-1.0], [-0.5], [2.0]]
+    assert_array_equal(clipped(outputs, limits), wanted)

@@ -51,8 +51,8 @@ def test_check_estimator(kind: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = check_estimator(
-            # In float32, predictions of some rows may differ from those of all by more than 1e-7.
-            kind(max_iter=40, hidden_layer_sizes=(32,), dtype="float64"),
+            # scikit-learn compares to 1e-7, which the sums of float32 do not always reach.
+            kind(max_iter=60, hidden_layer_sizes=(32,), dtype="float64"),
             on_skip=None,
             on_fail=None,
             expected_failed_checks={"check_sample_weight_equivalence_on_dense_data": weights},
