@@ -140,7 +140,8 @@ def _description(path: Path) -> str | None:
         return f"a file of {saved} that this gpubp cannot read as a model"
     except (KeyError, TypeError):
         return f"a model of {saved}, an estimator saved in Python"
-    return f"a model of {saved}, a {table.get('task')} of {targets} from {count} columns"
+    columns = f"{count} column{'s' * (count != 1)}"
+    return f"a model of {saved}, a {table.get('task')} of {targets} from {columns}"
 
 
 def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str, Any]:

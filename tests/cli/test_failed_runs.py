@@ -236,3 +236,18 @@ def test_an_interrupted_training_tells_what_it_replaces(
     capsys.readouterr()
     assert main(["train", "data.csv", *FAST, "-o", "m"]) == 130
     assert "m replaces a model of" in capsys.readouterr().err
+
+
+def test_a_test_of_unknown_classes_only_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("three.csv").write_text("a,t\n1,x\n2,y\n3,z\n")
+    error = _error(capsys, "train", "three.csv", "--quiet", code=2)
+    assert "so the network does not know it; add rows, or use --test-size 0" in error
+    assert not Path("model.safetensors").exists()
+    command = ("train", "three.csv", "--test-size", "0", "--epochs", "1")
+    assert main([*command, "--quiet"]) == 0
+    capsys.readouterr()
+    assert main([*command]) == 0
+    assert "of 't' from 1 column\n" in capsys.readouterr().err
