@@ -140,6 +140,8 @@ def prepare(table: Table, options: dict[str, Any], report: Report) -> Prepared:
         whole = every.table if len(every) == len(table) else table
     if rows.labels is not None and test_rows is not None and test_rows.labels is not None:
         note = unseen_classes(rows.labels, test_rows.labels)
+        if note and not np.isin(test_rows.labels, rows.labels).any():
+            raise click.UsageError(note)  # no test row could be scored
         if note:
             report.note(note)
     data = _about_rows(table, problem, test_rows) | {"seed": options["seed"]}

@@ -101,9 +101,12 @@ def _kept(model: Model, train: Metrics | None, out: Path) -> str:
 
 
 def _advice(trained: Trained) -> str:
+    from gpubp.models.table_parameters import is_auto
+
     if trained.network.solver == "lbfgs":
         return "; look for huge values in the data"
-    if trained.model.about_["preset"] == "tuned":
+    model = trained.model
+    if model.about_["preset"] == "tuned" and is_auto(model.learning_rate_init):
         return "; try --preset plain"
     return f"; try --lr {trained.network.learning_rate_init / 10:g}"
 
@@ -137,7 +140,8 @@ def _description(path: Path) -> str | None:
         return f"a file of {saved} that this gpubp cannot read as a model"
     except (KeyError, TypeError):
         return f"a model of {saved}, an estimator saved in Python"
-    return f"a model of {saved}, a {table.get('task')} of {targets} from {count} columns"
+    columns = f"{count} column{'s' * (count != 1)}"
+    return f"a model of {saved}, a {table.get('task')} of {targets} from {columns}"
 
 
 def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str, Any]:

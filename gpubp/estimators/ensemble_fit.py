@@ -230,7 +230,7 @@ def _member(
     if rows.drawn is not None:
         part = part.part(rows.drawn.randint(part.n_rows, size=part.n_rows))
         unseen = _without(unseen, part)
-    _check_weights(part)
+    _check_weights(part, estimator.member_rows)
     validation_set = held and ValidationSet(held, estimator._score(held))
     loss = estimator._training_loss()
     return Member(network, loss, part, recipe, validation_set, start), unseen
@@ -241,11 +241,12 @@ def _without(places: np.ndarray, rows: TrainingData) -> np.ndarray:
     return places if rows.places is None else np.setdiff1d(places, rows.places)
 
 
-def _check_weights(rows: TrainingData) -> None:
+def _check_weights(rows: TrainingData, member_rows: str) -> None:
     if rows.weights is not None and not rows.weights.any():
+        change = "early_stopping=False" if member_rows == "all" else "member_rows='all'"
         raise ValueError(
             "all rows of a member have the weight 0, which leaves nothing to train on; leave rows "
-            "of weight 0 out of X, or set member_rows='all'"
+            f"of weight 0 out of X, or set {change}"
         )
 
 

@@ -68,6 +68,20 @@ def fitted_stage(estimator: Any) -> InputStage | None:
     return stage
 
 
+def check_same_stage(estimator: Any, before: Any) -> None:
+    """Raise ValueError unless a training that goes on has the stage of the last fit.
+
+    before : the parameter ``input_stage`` of that fit.
+    """
+    now = estimator.input_stage
+    was, is_now = (stage_of(each, estimator.n_features_in_) for each in (before, now))
+    if was != is_now:
+        raise ValueError(
+            "warm_start and partial_fit continue with the input_stage of the last fit, "
+            f"{before!r}, got {now!r}; use the same input_stage, or fit again with warm_start=False"
+        )
+
+
 def stage_vector(estimator: Any, dtype: np.dtype) -> np.ndarray | None:
     """Return the parameters of the input stage (…, size), in ``dtype``; None without a stage.
 

@@ -26,7 +26,7 @@ from gpubp.estimators.ensemble_fit import train_members
 from gpubp.estimators.ensemble_members import forget_members
 from gpubp.estimators.fitted_attributes import rollback, set_fitted, warn_why_stopped
 from gpubp.estimators.fitted_parts import input_stage, members
-from gpubp.estimators.fitted_stage import stage_of
+from gpubp.estimators.fitted_stage import check_same_stage, stage_of
 from gpubp.estimators.hyperparameters import Hyperparameters
 from gpubp.estimators.kept_steps import forget_steps, keep, train_on
 from gpubp.estimators.network_outputs import network_outputs
@@ -130,10 +130,13 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
 
         together : the number of similar networks to be trained at once.
         """
+        stage_before = self._of_fit("input_stage")
         self._note_parameters()
         free_device_parameters(self)  # the copies that predict keeps are out of date
         from_scratch = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         rows = self._validated(X, y, sample_weight, incremental, from_scratch)
+        if not from_scratch:
+            check_same_stage(self, stage_before)
         if incremental:
             self._warn_of_batch_size(rows.n_rows)
             if (history := train_on(self, rows)) is not None:

@@ -22,7 +22,7 @@ from gpubp.models.scores import (
     per_class,
     positive_class,
 )
-from gpubp.models.table_parameters import constraints, documented, initializer
+from gpubp.models.table_parameters import constraints, documented, initializer, is_auto
 from gpubp.models.table_rows import numbers_of_text
 from gpubp.models.table_training import TableEstimator
 from gpubp.models.unsmoothed import unsmoothed_of
@@ -213,8 +213,8 @@ class TableClassifier(ClassifierMixin, TableEstimator):
         if y.ndim > 1:  # multi-label
             return {}
         classes = self.classes_
-        counts = np.bincount(indices_of(classes, y), minlength=len(classes))
-        about: dict[str, Any] = {"class_rows": counts.tolist()}
+        counts = np.bincount(indices_of(classes, y), minlength=len(classes)).tolist()
+        about: dict[str, Any] = {"class_rows": counts, "unsmoothed": is_auto(self.label_smoothing)}
         positive = positive_class(classes, y) if len(classes) == 2 else None
         if isinstance(positive, str | int | float):  # types that a model file can hold
             about["positive_class"] = positive

@@ -53,7 +53,16 @@ def chosen_parameters(
     }
     if not is_tuned(given, shape[1]):
         return recipe(task, *shape, n_outputs, **asked)
-    return tuned_recipe(task, *shape, n_outputs, periodic)
+    solver = asked.get("solver", "adamw")
+    if solver == "lbfgs":
+        raise ValueError(
+            "preset='tuned' trains in steps, which solver='lbfgs' does not have; set "
+            "preset='plain', or another solver"
+        )
+    chosen = tuned_recipe(task, *shape, n_outputs, periodic)
+    if solver in ("adam", "sgd"):  # they have no weight decay
+        del chosen["weight_decay"]
+    return chosen
 
 
 def number_columns(encoder: TableEncoder) -> list[int]:

@@ -44,6 +44,8 @@ def within(network: Any, Z: Any, y: Any, seconds: float) -> dict[str, Any]:
         if history.stopped_by == "interrupt":
             raise KeyboardInterrupt
         taken = monotonic() - started
+        if monotonic() - began >= seconds:
+            break
     left = RESERVE * (seconds - (monotonic() - began))
     epoch = taken * len(y) / len(places)
     planned, members = int(network.max_iter), network.n_members

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.models.table_parameters import is_auto
-
 # A probability is at least this fraction of the share s / K of smoothing, so that none becomes 0.
 LEAST = 0.1
 
@@ -31,7 +29,7 @@ def unsmoothed_of(model: Any, found: Any) -> Any:
     that the user chose, for a multi-label y, and without any, it is returned as it is.
     """
     smoothing = model.network_.label_smoothing
-    if not (is_auto(model.label_smoothing) and smoothing) or model.is_multilabel_:
+    if not (model.about_.get("unsmoothed") and smoothing):
         return found
     if isinstance(found, tuple):
         return unsmoothed(found[0], smoothing), found[1]

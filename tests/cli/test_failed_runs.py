@@ -64,6 +64,9 @@ def test_a_training_that_diverges_replaces_no_model(
     kept = gpubp.load("m.diverged")
     assert kept.network_.n_iter_ >= 1
     assert float(found[1].replace(",", "")) < -1
+    # A rate that the user gave is what to change, also of the tuned recipe.
+    tuned = ("train", "iris", "--preset", "tuned", "--lr", "1e30", "--quiet", "-o", "t")
+    assert _error(capsys, *tuned).endswith("no model was saved; try --lr 1e+29")
     # Nor does the next one replace what the first has left.
     left = Path("m.diverged").read_bytes()
     assert "is saved in m.diverged-2, and m is unchanged" in _error(capsys, *args)
@@ -233,3 +236,18 @@ def test_an_interrupted_training_tells_what_it_replaces(
     capsys.readouterr()
     assert main(["train", "data.csv", *FAST, "-o", "m"]) == 130
     assert "m replaces a model of" in capsys.readouterr().err
+
+
+def test_a_test_of_unknown_classes_only_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("three.csv").write_text("a,t\n1,x\n2,y\n3,z\n")
+    error = _error(capsys, "train", "three.csv", "--quiet", code=2)
+    assert "so the network does not know it; add rows, or use --test-size 0" in error
+    assert not Path("model.safetensors").exists()
+    command = ("train", "three.csv", "--test-size", "0", "--epochs", "1")
+    assert main([*command, "--quiet"]) == 0
+    capsys.readouterr()
+    assert main([*command]) == 0
+    assert "of 't' from 1 column\n" in capsys.readouterr().err

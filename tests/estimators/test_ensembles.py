@@ -508,6 +508,9 @@ def test_a_member_without_weight_is_refused() -> None:
     weights[0] = 1
     with pytest.raises(ValueError, match="all rows of a member have the weight 0"):
         MLPRegressor(**ENSEMBLE, member_rows="folds").fit(X, REGRESSION, sample_weight=weights)
+    model, held = MLPRegressor(**ENSEMBLE, early_stopping=True, validation_fraction=0.9), weights
+    with pytest.raises(ValueError, match="or set early_stopping=False"):
+        model.fit(X, REGRESSION, sample_weight=held)
 
 
 def test_folds_of_rare_classes_are_not_stratified() -> None:

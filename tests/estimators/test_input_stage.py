@@ -251,6 +251,18 @@ def test_a_loaded_model_is_trained_further(tmp_path: Path) -> None:
     assert loaded.loss_ < model.loss_
 
 
+@pytest.mark.parametrize("other", [None, {"periodic": (0,), "tables": {}}, {"periodic": "all"}])
+def test_a_training_goes_on_with_the_same_stage_only(other: Any) -> None:
+    for before, now in ((STAGE, other), (other, STAGE)):
+        model = made(warm_start=True, input_stage=before)
+        model.partial_fit(X, NUMBERS).set_params(input_stage=now)
+        wanted = model.predict(X)
+        for further in (model.fit, model.partial_fit):
+            with pytest.raises(ValueError, match="continue with the input_stage of the last fit"):
+                further(X, NUMBERS)
+        assert_array_equal(model.predict(X), wanted)
+
+
 def _without(name: str) -> Callable[[ModelRecord], object]:
     return lambda record: record.tensors.pop(name)
 

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 import gpubp
 from gpubp import TableClassifier, TableRegressor
+from gpubp.estimators.fit_estimators import fit_estimator
 from gpubp.models.unsmoothed import unsmoothed
 from tests.models.table_cases import COLUMNS, LABELS, A, N, Y
 
@@ -213,6 +215,8 @@ def test_only_the_smoothing_of_the_preset_is_undone() -> None:
     assert deviations.shape == P.shape
     own = TableClassifier(**QUICK, label_smoothing=0.1).fit(COLUMNS, LABELS)
     assert_array_equal(own.predict_proba(COLUMNS), own.network_.predict_proba(own.encode(COLUMNS)))
+    before = model.predict_proba(COLUMNS)  # parameters for the next fit change nothing
+    assert_array_equal(model.set_params(label_smoothing=0.3).predict_proba(COLUMNS), before)
     several = TableClassifier(**QUICK).fit(COLUMNS, np.stack([A > 0, A > 1], axis=1).astype(int))
     found = several.predict_proba(COLUMNS)
     assert_array_equal(found, several.network_.predict_proba(several.encode(COLUMNS)))
@@ -253,3 +257,30 @@ def test_a_long_time_limit_changes_nothing(solver: str) -> None:
 def test_a_time_limit_that_is_none(limit: Any) -> None:
     with pytest.raises(ValueError, match="The 'time_limit' parameter of TableRegressor"):
         TableRegressor(time_limit=limit).fit(COLUMNS, A)
+
+
+@QUIET
+def test_a_time_limit_that_has_passed_times_no_second_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timed = []
+
+    def counting(*args: Any, **options: Any) -> Any:
+        timed.append(args)
+        return fit_estimator(*args, **options)
+
+    monkeypatch.setattr("gpubp.models.time_limit.fit_estimator", counting)
+    model = TableRegressor(**QUICK, time_limit=1e-9).fit(COLUMNS, Y[:, 0])
+    assert len(timed) == 1
+    assert model.about_["time_limit"]["reduced"].startswith("1 network instead of 4, 1 epoch of")
+
+
+@pytest.mark.parametrize("kind", [TableClassifier, TableRegressor])
+def test_the_tuned_preset_with_other_solvers(kind: Any) -> None:
+    y = Y[:, 0] if kind is TableRegressor else LABELS
+    with pytest.raises(ValueError, match="preset='tuned' trains in steps, which solver='lbfgs'"):
+        kind(preset="tuned", solver="lbfgs").fit(COLUMNS, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        kind(**QUICK, preset="tuned", solver="sgd").fit(COLUMNS, y)
