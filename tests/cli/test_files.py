@@ -73,10 +73,12 @@ def start(*args: str, **options: int) -> subprocess.Popen[str]:
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no such signals")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_the_end_of_a_job_saves_what_was_learned(folder: Path, name: str) -> None:
-    child = start("train", "data.csv", "--epochs", "1000000", "--patience", "1000000", "-o", "new")
+    endless = "--preset", "plain", "--epochs", "1000000", "--patience", "1000000"
+    child = start("train", "data.csv", *endless, "-o", "new")
     assert child.stdout is not None
-    while not child.stdout.readline().startswith("epoch"):
-        pass
+    while line := child.stdout.readline():
+        if line.startswith("epoch"):
+            break
     child.send_signal(getattr(signal, name))
     out, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
