@@ -104,9 +104,13 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
     The rows of ``table`` are reordered in place, so it must not be used afterwards.
     """
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
+    from gpubp.training.ranks import current_ranks
 
     prepared = prepare(table, options, report)
     rows = prepared.rows
+    if options["members"] is None and options["member_rows"] is None and current_ranks():
+        options["members"] = 1
+        report.note("all ranks train one network together; --members 4 trains four in rank 0")
     check_validation(len(rows), rows.labels, options)
     check_folds(len(rows), options)
     given = parameters(rows.task, options) | column_choices(options, table, rows.targets)

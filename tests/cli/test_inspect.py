@@ -39,7 +39,8 @@ def test_a_model_of_a_table(run: Run) -> None:
     words = " ".join(told.split())
     assert "kind', 3 classes (training rows): may, be (11), no (11), yes (10)" in words
     assert "recipe solver sgd, rate 0.05, epochs 3, seed 7," in words
-    assert re.search(r"chosen schedule \w+, batch 8, .*\(by preset plain and the size of the table\)", words)
+    reason = r"\(by preset plain and the size of the table\)"
+    assert re.search(rf"chosen schedule \w+, batch 8, .*{reason}", words)
     assert "patience" not in words
     assert "all 3 epochs done on cpu" in words
     assert "verdict 8 test rows are too few to distinguish the network from " in words

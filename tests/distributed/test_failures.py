@@ -72,6 +72,7 @@ def test_rank_0_alone_prints_and_writes(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("verdict") == 1
     assert run.stdout.count("shared by 2 processes; MPI adds up their gradients\n") == 1
+    assert run.stdout.count("all ranks train one network together") == 1
     assert model.exists()
 
 
