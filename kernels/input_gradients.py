@@ -163,8 +163,8 @@ PERIODIC_GRADIENT = Elementwise(
 const ptrdiff_t network = i / elements, k = place, j = i % {FREQUENCIES};
 const ptrdiff_t own = network * size + from_entry + k * {ENTRIES};
 const T w = theta[own + j], b = theta[own + {PHASES} + j];
-T dw = T(0), db = T(0);
-T V[{FEATURES + 1}], dV[{FEATURES + 1}] = {{}}, dv[{FEATURES + 1}] = {{}};
+T dw = T(0), db = T(0), dv = T(0);
+T V[{FEATURES + 1}], dV[{FEATURES + 1}] = {{}};
 for (int m = 0; m < {FEATURES}; ++m) V[m] = theta[own + {MIXING} + m * {FREQUENCIES} + j];
 for (ptrdiff_t row = 0; row < rows; ++row) {{
     {_ROW}
@@ -174,7 +174,7 @@ for (ptrdiff_t row = 0; row < rows; ++row) {{
     for (int m = 0; m < {FEATURES}; ++m) {{
         gu -= g[m] * V[m];
         dV[m] += g[m] * c;
-        dv[m] += g[m];
+        if (j == m) dv += g[m];
     }}
     gu *= sinpi(half_turns);
     db += gu;
@@ -184,10 +184,11 @@ dw *= T({TWO_PI!r});
 gradient[own + j] = accumulate ? gradient[own + j] + dw : dw;
 gradient[own + {PHASES} + j] = accumulate ? gradient[own + {PHASES} + j] + db : db;
 for (int m = 0; m < {FEATURES}; ++m) {{
-    const ptrdiff_t mixed = own + {MIXING} + m * {FREQUENCIES} + j, offset = own + {OFFSETS} + m;
+    const ptrdiff_t mixed = own + {MIXING} + m * {FREQUENCIES} + j;
     gradient[mixed] = accumulate ? gradient[mixed] + dV[m] : dV[m];
-    if (j == m) gradient[offset] = accumulate ? gradient[offset] + dv[m] : dv[m];
 }}
+const ptrdiff_t offset = own + {OFFSETS} + j;
+if (j < {FEATURES}) gradient[offset] = accumulate ? gradient[offset] + dv : dv;
 """,
     numpy=_periodic_gradient,
     vectorizes=True,

@@ -53,7 +53,7 @@ PLANTED = [
     ("periodic_gradient", "+ from_feature +", "+"),
     ("periodic_gradient", "accumulate ? gradient[own + j] + dw : dw", "dw"),
     ("periodic_gradient", "accumulate ? gradient[mixed] + dV[m] : dV[m]", "dV[m]"),
-    ("periodic_gradient", "if (j == m) gradient[offset]", "if (j == 1) gradient[own]"),
+    ("periodic_gradient", "if (j == m) dv", "if (j != m) dv"),
     ("tables_gradient", "shared ? row : at", "at"),
     ("tables_gradient", "network = i / elements", "network = 0"),
     ("tables_gradient", "accumulate ? gradient[to] + sum : sum", "sum"),
@@ -258,7 +258,7 @@ EQUIVALENT = {
     # Room for one more feature, which nothing reads.
     "periodic_gradient": [
         *("m <= 3; ++m) {\n        gu", "m <= 3; ++m)\n    g[m]", "m <= 3; ++m) V[m]"),
-        *("T g[5]", "V[5]", "dV[5]", "dv[5]"),
+        *("T g[5]", "V[5]", "dV[5]"),
     ],
     "relu": ["x <= T(0) ? T(0) : x"],
     "leaky_relu": ["x <= small ? small : x"],
