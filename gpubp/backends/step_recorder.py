@@ -134,18 +134,22 @@ class StepRecorder:
         reads = [extent(a) for a, w in pairs if not w]
         writes = [extent(a) for a, w in pairs if w]
         aligned = [a for p, a in zip(declared, prepared.arrays, strict=False) if not p.raw]
-        op = Op(None, reads, writes, aligned, stride)
-        if step.sums_rows is not None:
-            op = self._row_sums(
-                prepared, dict(zip((p.name for p in declared), arguments, strict=True))
-            )
+        if step.sums_rows is None:
+            op = Op(None, reads, writes, aligned, stride)
+        else:
+            named = dict(zip((p.name for p in declared), arguments, strict=True))
+            op = self._row_sums(prepared, named, *step.sums_rows)
         self.ops.append(op)
         self._prepared.append((op, prepared))
 
-    def _row_sums(self, prepared: Prepared, arguments: dict[str, Any]) -> RowSums:
-        """Return the op of a step that sums over rows; arguments : by parameter name."""
-        name, entries = prepared.step.sums_rows or ("", 0)
-        start = arguments[name]
+    def _row_sums(
+        self, prepared: Prepared, arguments: dict[str, Any], start_name: str, entries: int
+    ) -> RowSums:
+        """Return the op of a step that sums over rows.
+
+        arguments : by parameter name. start_name, entries : see `Elementwise.sums_rows`.
+        """
+        start = arguments[start_name]
         *read, gradient = prepared.arrays
         runs = prepared.elements // self._networks // RUN
         out = gradient.reshape(-1)[start : start + runs * entries].reshape(runs, entries)

@@ -101,7 +101,7 @@ def _kept(model: Model, train: Metrics | None, out: Path) -> str:
 
 
 def _advice(trained: Trained) -> str:
-    from gpubp.models.table_parameters import is_auto
+    from gpubp.models.table_presets import is_auto
 
     if trained.network.solver == "lbfgs":
         return "; look for huge values in the data"

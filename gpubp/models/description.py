@@ -15,7 +15,8 @@ from gpubp.estimators.mlp import BaseMLP
 from gpubp.models.ensemble_facts import ensemble_of, layers_of, parameters_of, periodic_of
 from gpubp.models.save_load import load
 from gpubp.models.table_estimators import TableEstimator
-from gpubp.models.table_parameters import defaults, is_auto
+from gpubp.models.table_parameters import defaults
+from gpubp.models.table_presets import is_auto
 from gpubp.storage.model_file import read_model
 from gpubp.tables.encoder import TableEncoder
 from gpubp.training.schedules import SCHEDULE_NUMBERS

@@ -22,7 +22,8 @@ from gpubp.models.scores import (
     per_class,
     positive_class,
 )
-from gpubp.models.table_parameters import constraints, documented, initializer, is_auto
+from gpubp.models.table_parameters import constraints, documented, initializer
+from gpubp.models.table_presets import is_auto
 from gpubp.models.table_rows import numbers_of_text
 from gpubp.models.table_training import TableEstimator
 from gpubp.models.unsmoothed import unsmoothed_of
@@ -248,8 +249,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
     """Regressor for tables with numbers, categories, dates and missing values.
 
     `TableEncoder` converts the columns to numbers, and an `MLPRegressor` learns from them. The
-    parameters are those of both, `preset` and `time_limit`. A parameter that is "auto" is chosen by
-    the preset and the size of the table; target_scaling is chosen by the loss.
+    parameters are those of both, `preset` and `time_limit`; the preset chooses what is "auto".
 
     Parameters
     ----------

@@ -77,11 +77,6 @@ def encoder_parameters() -> dict[str, Any]:
     return {name: value for name, value in defaults(TableEncoder).items() if name != "dtype"}
 
 
-def is_auto(value: object) -> bool:
-    """Return whether a parameter is left to the recipe."""
-    return isinstance(value, str) and value == "auto"
-
-
 def _table_defaults(network: Network) -> dict[str, Any]:
     own = defaults(network)
     chosen = {name: "auto" for name in AUTO if name in own}

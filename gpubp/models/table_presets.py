@@ -16,6 +16,11 @@ _OF_RATES = ("solver", "learning_rate", "learning_rate_init", "rate_factors", "w
 MOST_COLUMNS = 1000  # of encoded rows; with more, preset "auto" is "plain"
 
 
+def is_auto(value: object) -> bool:
+    """Return whether a parameter is left to the recipe."""
+    return isinstance(value, str) and value == "auto"
+
+
 def is_tuned(given: Mapping[str, Any], n_columns: int = 0) -> bool:
     """Return whether the tuned recipe chooses the parameters.
 
@@ -25,16 +30,19 @@ def is_tuned(given: Mapping[str, Any], n_columns: int = 0) -> bool:
     if preset != "auto":
         return bool(preset == "tuned")
     ordinary = given.get("loss", "squared_error") != "squared_error" or given["warm_start"]
-    chosen = any(not isinstance(given[name], str) or given[name] != "auto" for name in _OF_RATES)
+    chosen = any(not is_auto(given[name]) for name in _OF_RATES)
     return not (ordinary or chosen or n_columns > MOST_COLUMNS)
 
 
 def scaling_of(given: Mapping[str, Any]) -> str:
-    """Return the scaling of number columns that a preset chooses; see `TableEncoder`."""
+    """Return the scaling of number columns, which the preset chooses if it is "auto"."""
+    scaling: str = given["scaling"]
+    if not is_auto(scaling):
+        return scaling
     return SCALING if is_tuned(given) else "standard"
 
 
-def chosen_parameters(
+def preset_values(
     given: Mapping[str, Any],
     task: Task,
     shape: tuple[int, int],
@@ -46,11 +54,8 @@ def chosen_parameters(
     shape : of the encoded rows. n_outputs : number of classes, or of targets.
     periodic : the encoded columns with numbers; see `number_columns`.
     """
-    asked = {
-        name: given[name]
-        for name in ("solver", "hidden_layer_sizes")
-        if not (isinstance(given[name], str) and given[name] == "auto")
-    }
+    names = ("solver", "hidden_layer_sizes")
+    asked = {name: value for name in names if not is_auto(value := given[name])}
     if not is_tuned(given, shape[1]):
         return recipe(task, *shape, n_outputs, **asked)
     solver = asked.get("solver", "adamw")

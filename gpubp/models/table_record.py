@@ -9,7 +9,7 @@ import numpy as np
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.serialization import Estimator, columns_of_y, parameters_from, plain
 from gpubp.models.table_estimators import TableClassifier, TableEstimator, TableRegressor
-from gpubp.models.table_parameters import encoder_parameters, is_auto
+from gpubp.models.table_parameters import encoder_parameters
 from gpubp.models.table_presets import scaling_of
 from gpubp.storage.model_file import ModelFileError, choose, only_keys, require, require_list
 from gpubp.tables.encoder import TableEncoder
@@ -74,9 +74,7 @@ def _encoder_from(
     for name in own:
         tensors.pop(name, None)
     given = {name: getattr(model, name) for name in encoder_parameters()}
-    if is_auto(model.scaling):
-        given["scaling"] = scaling_of(given | vars(model))
-    encoder.set_params(**given)
+    encoder.set_params(**given | {"scaling": scaling_of(vars(model))})
     return encoder
 
 

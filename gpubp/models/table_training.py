@@ -31,8 +31,8 @@ from gpubp.models.encoded_rows import (
 )
 from gpubp.models.finite_outputs import finite_outputs
 from gpubp.models.library_versions import versions
-from gpubp.models.table_parameters import AUTO, defaults, encoder_parameters, is_auto
-from gpubp.models.table_presets import chosen_parameters, is_tuned, number_columns, scaling_of
+from gpubp.models.table_parameters import AUTO, defaults, encoder_parameters
+from gpubp.models.table_presets import is_auto, is_tuned, number_columns, preset_values, scaling_of
 from gpubp.models.table_rows import (
     Rows,
     count_outputs,
@@ -200,8 +200,8 @@ class TableEstimator(BaseEstimator):
         self._set_fitted(encoder, fit.estimator, rows.names, rows.left_out)
         held_rows = 0 if fit.given is None else len(fit.given[1])
         preset = "tuned" if is_tuned(vars(self), encoder.n_features_out_) else "plain"
-        self.about_ |= {"validation_rows": held_rows, "preset": preset}
-        self.about_ |= self._about_targets(rows.y)
+        about = {"validation_rows": held_rows, "preset": preset}
+        self.about_ |= about | self._about_targets(rows.y)
 
     def _may_warn(self, history: History) -> bool:
         """Return False if the recipe chose the epochs and training ended with the last of them."""
@@ -225,9 +225,7 @@ class TableEstimator(BaseEstimator):
         """Return an encoder with this estimator's parameters."""
         dtype = "float64" if self.dtype == "float64" else "float32"
         parameters = {name: getattr(self, name) for name in encoder_parameters()}
-        if is_auto(self.scaling):
-            parameters["scaling"] = scaling_of(vars(self))
-        return TableEncoder(**parameters, dtype=dtype)
+        return TableEncoder(**parameters | {"scaling": scaling_of(vars(self))}, dtype=dtype)
 
     def _network(
         self, y: np.ndarray, shape: tuple[int, int], given: bool, periodic: Sequence[int] = ()
@@ -240,7 +238,7 @@ class TableEstimator(BaseEstimator):
         own = defaults(self._NETWORK)
         parameters = {name: getattr(self, name) for name in own}
         of_table = self.task, shape, count_outputs(y, self.task), list(periodic)
-        chosen = own | chosen_parameters(vars(self), *of_table) | self._chosen(y)
+        chosen = own | preset_values(vars(self), *of_table) | self._chosen(y)
         if given:
             chosen["early_stopping"] = True
         for name in AUTO:

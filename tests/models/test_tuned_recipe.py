@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gpubp.models.table_parameters import defaults
-from gpubp.models.table_presets import chosen_parameters, is_tuned, number_columns, scaling_of
+from gpubp.models.table_presets import is_tuned, number_columns, preset_values, scaling_of
 from gpubp.models.table_recipe import Task
 from gpubp.models.table_recipe import recipe as plain_recipe
 from gpubp.models.tuned_recipe import tuned_recipe
@@ -155,7 +155,7 @@ def test_given_parameters_that_make_auto_plain(parameters: dict[str, Any]) -> No
 def test_given_parameters_that_leave_auto_tuned(parameters: dict[str, Any]) -> None:
     given = _given(parameters)
     assert is_tuned(given)
-    assert scaling_of(given) == "robust"
+    assert scaling_of(given) == parameters.get("scaling", "robust")
     assert not is_tuned(given | {"preset": "plain"})
 
 
@@ -164,9 +164,9 @@ def test_wide_tables_get_the_plain_recipe() -> None:
     assert is_tuned(given, 1000)
     assert not is_tuned(given, 1001)
     assert is_tuned(given | {"preset": "tuned"}, 1001)
-    found = chosen_parameters(given, "regression", (300, 1001), 1, [])
+    found = preset_values(given, "regression", (300, 1001), 1, [])
     assert found == plain_recipe("regression", 300, 1001, 1)
-    found = chosen_parameters(given, "regression", (300, 1000), 1, [0])
+    found = preset_values(given, "regression", (300, 1000), 1, [0])
     assert found == tuned_recipe("regression", 300, 1000, 1, [0])
 
 
