@@ -20,8 +20,8 @@ class PlanCache:
     optimizers : one for each network; with ``lead`` = () there is one. A plan is (steps, …,
     columns), where … are the axes ``lead``.
 
-    If rates, penalties and decays did not change since the last epoch, it computes the plans of
-    many epochs at once, since an epoch of a single update takes less time than its plan.
+    If rates and penalties did not change since the last epoch, and decays are 1, it computes the
+    plans of many epochs at once, since an epoch of a single update takes less time than its plan.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class PlanCache:
     ) -> None:
         self._optimizers, self._steps, self._dtype, self._lead = optimizers, steps, dtype, lead
         self._firsts: list[int] = [0]
-        self._numbers: Sequence[float | np.ndarray] = []
+        self._rates: Sequence[float | np.ndarray] = []
         self._l2: Sequence[np.ndarray] = []
         self._plan = np.empty((0, 0), dtype)
 
@@ -51,15 +51,14 @@ class PlanCache:
             for 1.
         """
         at, alone = done[0] - self._firsts[0], len(done) == 1
-        decays = [1.0] * len(done) if decays is None else decays
-        # Arrays are not compared: they change in each epoch.
-        numbers = [*rates, *decays]
-        plain = all(type(number) is float for number in numbers)
-        same = plain and l2 is self._l2 and numbers == self._numbers
+        # Arrays are not compared: they change in each epoch, as decays do.
+        plain = type(rates[0]) is float if alone else all(type(rate) is float for rate in rates)
+        same = plain and decays is None and l2 is self._l2 and rates == self._rates
         planned = 0 <= at < len(self._plan) and at % self._steps == 0
         if not (same and planned and (alone or [n - at for n in done] == self._firsts)):
             self._plan_ahead(rates, done, l2, decays, same)
-            self._numbers, self._firsts, self._l2, at = numbers if plain else [], done, l2, 0
+            kept = rates if plain and decays is None else []
+            self._rates, self._firsts, self._l2, at = kept, done, l2, 0
         return self._plan[at : at + self._steps]
 
     def _plan_ahead(
@@ -67,7 +66,7 @@ class PlanCache:
         rates: list[float | np.ndarray],
         done: list[int],
         l2: list[np.ndarray],
-        decays: Sequence[float | np.ndarray],
+        decays: Sequence[float | np.ndarray] | None,
         same: bool,
     ) -> None:
         """Plan the next epoch; or several, if all numbers are the ``same`` as before."""
@@ -76,7 +75,7 @@ class PlanCache:
         plans = [
             _with_decay(optimizer, decay).plan(rate, first, np.tile(penalty, epochs))
             for optimizer, rate, first, penalty, decay in zip(
-                self._optimizers, rates, done, l2, decays, strict=True
+                self._optimizers, rates, done, l2, decays or [1.0] * len(done), strict=True
             )
         ]
         plan = np.stack(plans, axis=1) if self._lead else plans[0]

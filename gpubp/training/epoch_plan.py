@@ -71,14 +71,15 @@ class EpochPlan:
         self,
         rates: list[float | np.ndarray],
         weights: np.ndarray,
-        decays: Sequence[float | np.ndarray],
+        decays: Sequence[float | np.ndarray] | None,
     ) -> None:
         """Plan the next epoch.
 
         rates : for each network the learning rate, a number or one per step.
         weights : (…, steps), the weight of the rows of each step; the same array as before means
         the same weights.
-        decays : for each network the factor of its weight decay, a number or one per step.
+        decays : for each network the factor of its weight decay, a number or one per step; None
+            for 1.
         """
         if weights is not self._step_weights:
             self._set_weights(weights)

@@ -10,7 +10,7 @@ from gpubp.backends.protocol import Array
 from gpubp.training.batches import HashedOrder
 from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.population_batches import PopulationBatches
-from gpubp.training.schedules import Strengths
+from gpubp.training.schedules import CONSTANT, Strengths
 from gpubp.training.trainer import Trainer
 
 
@@ -31,7 +31,8 @@ class PopulationTrainer(Trainer):
         NaN if one of its parameters is NaN or infinite.
         """
         with np.errstate(all="ignore"):
-            self._upload(self.batches.plan_each(orders), rates, strengths)
+            given = None if all(of is CONSTANT for of in strengths) else strengths
+            self._upload(self.batches.plan_each(orders), rates, given)
             self._run()
             return self._sums.read_each(self.theta.sum(axis=-1, dtype=np.float64))
 

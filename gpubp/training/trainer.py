@@ -250,17 +250,21 @@ class Trainer:
     ) -> None:
         """Upload the plan of an epoch in this ``order``: rows, rates, penalties and masks."""
         rates = self.each[0].state.rate if rates is None else rates
-        self._upload(self.batches.plan(order), [rates], [strengths])
+        given = None if strengths is CONSTANT else [strengths]
+        self._upload(self.batches.plan(order), [rates], given)
 
     def _upload(
         self,
         weights: np.ndarray,
         rates: list[float | np.ndarray],
-        strengths: Sequence[Strengths],
+        strengths: Sequence[Strengths] | None,
     ) -> None:
-        self._plan.upload(rates, weights, [of.weight_decay for of in strengths])
+        """Upload a plan; strengths : for each network, None if all are CONSTANT."""
+        decays = None if strengths is None else [of.weight_decay for of in strengths]
+        self._plan.upload(rates, weights, decays)
         if self._masks is not NO_MASKS:
-            self._masks.plan(self.rows_seen, [of.dropout for of in strengths])
+            dropout = [of.dropout for of in strengths or [CONSTANT] * len(self.each)]
+            self._masks.plan(self.rows_seen, dropout)
         self._sums.array[...] = 0
 
     def read_loss(self) -> float:

@@ -439,7 +439,7 @@ PLANTED: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "strengths that all share": (
         Trainer,
         "_upload",
-        lambda self, weights, rates, of: _upload(self, weights, rates, [of[0]] * len(rates)),
+        lambda self, weights, rates, of: _upload(self, weights, rates, of and [of[0]] * len(rates)),
     ),
     "the best of another": (
         population_loop.PopulationTrainer,
