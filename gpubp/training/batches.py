@@ -65,6 +65,11 @@ class Batches:
 
     tiles = 1
 
+    @property
+    def can_pause(self) -> bool:
+        """Whether an epoch can be run in parts, after which the host can read the parameters."""
+        return self.backend.name == "cpu"
+
     def __init__(
         self,
         backend: Backend,

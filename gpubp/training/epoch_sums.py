@@ -40,6 +40,21 @@ class EpochSums:
         begin = self._ends[k - 1] if k else 0
         return self.array[begin : self._ends[k]].reshape(*self._lead, self._sizes[k])
 
+    def of(self, k: int) -> tuple[np.ndarray, ...]:
+        """Return a copy of the parts of network ``k``, on the host, without the last."""
+        parts = (self.part(j).reshape(self._networks, -1)[k] for j in range(FINITE))
+        return tuple(np.array(self._backend.to_numpy(part)) for part in parts)
+
+    def set(self, k: int, parts: tuple[np.ndarray, ...]) -> None:
+        """Set the parts of network ``k`` to those that `of` returned, maybe on another device."""
+        for j, part in enumerate(parts):
+            out = self.part(j).reshape(self._networks, -1)[k]
+            if part.shape == out.shape:
+                out[...] = self._backend.asarray(part)
+            elif len(out):  # another device, or another number of processes
+                out[...] = 0
+                out[:1] = part.sum()
+
     def read(self, finite: Array) -> float:
         """Return the loss of one network; NaN if ``finite``, whose factor is 0, is not finite."""
         self.array[-1:] = finite

@@ -25,6 +25,7 @@ from gpubp.training.rank_trainer import trainer_on_ranks
 from gpubp.training.ranks import Ranks
 from gpubp.training.recipe import Recipe
 from gpubp.training.trainer import Trainer
+from gpubp.training.training_state import OnPause, TrainingState
 from gpubp.training.validation import Validation, ValidationSet
 
 
@@ -35,18 +36,38 @@ class Start:
     theta : (size,) on the host, the initial parameters.
     rng : draws the seed of dropout and the row orders.
     history, state : history and optimizer state of the training to continue; None for a new one.
+    resumed : the state from which an interrupted training goes on; see `resume`.
     """
 
     theta: np.ndarray
     rng: np.random.RandomState
     history: History | None = None
     state: OptimizerState | None = None
+    resumed: TrainingState | None = None
 
     @classmethod
     def new(cls, network: Network, recipe: Recipe) -> Start:
         """Return a start with initial parameters drawn from ``recipe.seed``."""
         rng = np.random.RandomState(recipe.seed)
         return cls(network.initial_theta(rng, recipe.dtype, recipe.weights_init), rng)
+
+    def resume(self, state: TrainingState) -> Start:
+        """Return the start of the interrupted training with this start that goes on from ``state``.
+
+        It ends with the bits of a training that was not interrupted.
+        """
+        return Start(state.theta, self.rng, state.history, state.optimizer, state)
+
+    @property
+    def kept(self) -> np.ndarray:
+        """The parameters of the epoch with the lowest loss so far."""
+        return self.theta if self.resumed is None else self.resumed.kept
+
+    @property
+    def best(self) -> np.ndarray:
+        """The parameters of the epoch with the best validation score so far."""
+        best = None if self.resumed is None else self.resumed.best
+        return self.theta if best is None else best
 
 
 @dataclass(frozen=True)
@@ -98,12 +119,14 @@ class Listeners:
     on_epoch : called after each epoch; returns True to stop.
     note : called with a message for the user if training falls back to a slower way.
     inform : called with a message that describes the training.
+    on_pause : called when the state of the training can be saved; not by L-BFGS, which has none.
     """
 
     on_start: Callable[[Snapshot], None] | None = None
     on_epoch: OnEpoch | None = None
     note: Callable[[str], None] = _ignore
     inform: Callable[[str], None] = _ignore
+    on_pause: OnPause | None = None
 
 
 def fit(
@@ -163,8 +186,13 @@ def fit(
             if validation is not None:
                 validation.upload(trainer, recipe)
             _call_on_start(trainer, recipe, history, listeners)
-            on_epoch = listeners.on_epoch
-            train(trainer, recipe, start.rng, history, validate=validation, on_epoch=on_epoch)
+            train(
+                *(trainer, recipe, start.rng, history),
+                validate=validation,
+                on_epoch=listeners.on_epoch,
+                on_pause=listeners.on_pause,
+                resumed=start.resumed,
+            )
             return fitted_of(trainer, recipe, history)
 
 

@@ -7,10 +7,10 @@ arrays have one more axis, in waves that fit in memory.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from gpubp.training.population_loop import MemberRun, OnFinished, Orders, Popula
 from gpubp.training.population_memory import most_networks
 from gpubp.training.progress import Progress
 from gpubp.training.recipe import Recipe
+from gpubp.training.training_state import OnPauseOfSeveral, TrainingState
 from gpubp.training.validation import Validation, ValidationSet
 
 
@@ -76,12 +77,15 @@ def train_population(
     *,
     threads: int | None = None,
     is_part: bool = False,
+    on_pause: OnPauseOfSeveral | None = None,
 ) -> bool:
     """Train like `fit_population`, but keep no trained network; return whether it was interrupted.
 
     on_finished : called with the index of each network and its `Fitted` when its training ends.
     is_part : whether the members are a part of a group, with the same bits as in the whole group.
         Then a single member is trained like several, not by `fit`.
+    on_pause : called when the states of the networks that are being trained can be saved. Networks
+        that start from such a state end with the bits of a training that was not interrupted.
 
     Raises KeyboardInterrupt if an interrupt comes before the first training.
     """
@@ -93,8 +97,10 @@ def train_population(
 
     try:
         for group in groups(members):
+            resumed = _resumed(members[group[0]])
+            how = _How(finished, threads, is_part or bool(resumed and resumed.together), on_pause)
             for wave in _waves(backend, members, group, threads):
-                if _train_in_waves(backend, members, wave, finished, threads, is_part):
+                if _train_in_waves(backend, members, wave, how):
                     return True
     except KeyboardInterrupt:  # while a wave was prepared
         if not ended:
@@ -103,22 +109,27 @@ def train_population(
     return False
 
 
+class _How(NamedTuple):
+    """How the waves of a group are trained; see `train_population`."""
+
+    finished: OnFinished
+    threads: int | None
+    is_part: bool
+    on_pause: OnPauseOfSeveral | None
+
+
 def _train_in_waves(
-    backend: Backend,
-    members: Sequence[Member],
-    wave: list[int],
-    finished: OnFinished,
-    threads: int | None,
-    is_part: bool,
+    backend: Backend, members: Sequence[Member], wave: list[int], how: _How
 ) -> bool:
     """Train the members of a wave, or of smaller ones; return whether there was an interrupt."""
-    if len(wave) > 1 or is_part:
-        interrupted = _train_wave(backend, members, wave, finished, threads)
+    if len(wave) > 1 or how.is_part:
+        interrupted = _train_wave(backend, members, wave, how)
         if interrupted is not None:
             return interrupted
     if len(wave) == 1:
-        fitted = fit_member(backend, members[wave[0]], threads)
-        finished(wave[0], fitted)
+        (k,) = wave
+        fitted = fit_member(backend, _with_pauses(members[k], k, how.on_pause), how.threads)
+        how.finished(k, fitted)
         return fitted.stopped_by == "interrupt"
     members[wave[0]].listeners.note(
         f"{backend.name} has no room for {len(wave)} networks at once; they are trained in "
@@ -127,8 +138,19 @@ def _train_in_waves(
     backend.free_unused()
     half = len(wave) // 2
     parts = wave[:half], wave[half:]
-    rest = finished, threads, is_part
-    return any(_train_in_waves(backend, members, part, *rest) for part in parts)
+    return any(_train_in_waves(backend, members, part, how) for part in parts)
+
+
+def _with_pauses(of: Member, k: int, on_pause: OnPauseOfSeveral | None) -> Member:
+    """Return member ``k``, whose training calls ``on_pause``."""
+    if on_pause is None:
+        return of
+    pause = on_pause
+
+    def on_pause_of_one(state: Callable[[], TrainingState]) -> None:
+        pause(lambda: {k: state()})
+
+    return replace(of, listeners=replace(of.listeners, on_pause=on_pause_of_one))
 
 
 def fit_member(backend: Backend, of: Member, threads: int | None) -> Fitted:
@@ -153,7 +175,17 @@ def _key(of: Member) -> tuple[Any, ...] | None:
         return None
     shape = of.network, of.loss, of.data.n_rows, of.batch_rows, of.data.targets.dtype.kind
     step = recipe.optimizer.step.name, recipe.factors is None, recipe.precision, recipe.drop_last
-    return *shape, *step, of.data.weights is None
+    place: tuple[int, ...] = ()
+    if (resumed := _resumed(of)) is not None:
+        if not resumed.together:
+            return None
+        place = resumed.history.epochs, resumed.step
+    return *shape, *step, of.data.weights is None, place
+
+
+def _resumed(of: Member) -> TrainingState | None:
+    """Return the state from which the training of a member goes on; None for a new one."""
+    return of.start.resumed if of.start else None
 
 
 def epoch_work(of: Member) -> int:
@@ -177,8 +209,7 @@ def _train_wave(
     backend: Backend,
     members: Sequence[Member],
     wave: list[int],
-    finished: OnFinished,
-    threads: int | None,
+    how: _How,
 ) -> bool | None:
     """Train the members of a wave at once.
 
@@ -191,7 +222,7 @@ def _train_wave(
     generators = [each.start.rng for each in of if each.start]
     states = [rng.get_state(legacy=False) for rng in generators]
     work = sum(each.batch_rows * each.network.n_parameters for each in of)
-    with backend.in_use(threads, work):
+    with backend.in_use(how.threads, work):
         try:
             known: dict[bytes, Orders] = {}
             runs = [
@@ -200,7 +231,7 @@ def _train_wave(
             ]
             sources = Sources(backend, [each.data for each in of], first.recipe.dtype)
             shape = first.network, first.loss, sources
-            loop = PopulationLoop(backend, *shape, runs, finished)
+            loop = PopulationLoop(backend, *shape, runs, how.finished, how.on_pause)
         except MemoryError:
             for rng, state in zip(generators, states, strict=True):
                 rng.set_state(state)

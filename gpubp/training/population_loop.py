@@ -18,11 +18,13 @@ from gpubp.training.epoch_plan import StepSettings
 from gpubp.training.fit import Fitted, Listeners, Start, fitted
 from gpubp.training.history import StoppedBy, ValidationResult
 from gpubp.training.loop import forget_scores_of_others, row_orders
+from gpubp.training.pauses import Pauses
 from gpubp.training.population_batches import PopulationBatches, Sources
 from gpubp.training.population_trainer import PopulationTrainer
 from gpubp.training.population_validation import PopulationValidation, can_be_together
 from gpubp.training.progress import Progress
 from gpubp.training.recipe import Recipe
+from gpubp.training.training_state import OnPauseOfSeveral, TrainingState
 from gpubp.training.validation import Validation
 
 # The networks that still train are copied to smaller arrays when they are at most this part.
@@ -52,11 +54,11 @@ class Orders:
         return self
 
     def of(self, epoch: int) -> Order:
-        """Return the order of ``epoch``, counted from 1; call it for one epoch after the other."""
+        """Return the order of ``epoch``, counted from 1, which does not decrease."""
         if self._orders is None:
             self._orders = row_orders(self._rows, self._recipe, self.rng)
-        if epoch > self._epoch:
-            self.last, self._epoch = next(self._orders), epoch
+        while epoch > self._epoch:  # several epochs in the first call of a resumed training
+            self.last, self._epoch = next(self._orders), self._epoch + 1
         return self.last
 
 
@@ -99,6 +101,9 @@ class PopulationLoop:
     """Trains networks of one shape, each by its own recipe on its own rows of ``sources``.
 
     finished : called with the number of each network and its `Fitted` when its training ends.
+    on_pause : called when the states of the networks can be saved.
+
+    Networks that are resumed go on in the same epoch, at the same step.
 
     Raises MemoryError if the networks do not fit in memory at once.
     """
@@ -111,12 +116,19 @@ class PopulationLoop:
         sources: Sources,
         runs: list[MemberRun],
         finished: OnFinished,
+        on_pause: OnPauseOfSeveral | None = None,
     ) -> None:
         self._backend, self._network, self._loss = backend, network, loss
         self._sources, self._finished = sources, finished
-        self._epoch_number = 0
+        self._on_pause, self._pauses = on_pause, on_pause and Pauses(self._pause)
         theta = np.stack([each.start.theta for each in runs])
-        self._packed = self._pack(runs, theta, kept=theta, best=theta)
+        kept = np.stack([each.start.kept for each in runs])
+        best = np.stack([each.start.best for each in runs])
+        self._epoch_number = 0
+        self._packed = self._pack(runs, theta, kept=kept, best=best)
+        if states := [each.start.resumed for each in runs if each.start.resumed]:
+            self._epoch_number = states[0].history.epochs
+            self._packed.trainer.begin_within(states[0].step, [of.sums for of in states])
 
     def run(self) -> bool:
         """Train until all networks have stopped; return whether there was an interrupt."""
@@ -126,6 +138,8 @@ class PopulationLoop:
                 self._epoch()
                 if 0 < (~self._packed.stopped).mean() <= REPACK:
                     self._repack()
+                if not self._packed.stopped.all():
+                    self._pause()
         except KeyboardInterrupt:
             for k in np.flatnonzero(~self._packed.stopped).tolist():
                 self._interrupt(k)
@@ -151,6 +165,7 @@ class PopulationLoop:
         size, drop_last = recipe.batch_size, recipe.drop_last
         batches = PopulationBatches(backend, self._sources, places, size, drop_last=drop_last)
         trainer = PopulationTrainer(*of, theta, batches, settings)
+        trainer.pauses = self._pauses
         trainer.rows_seen = rows_seen or trainer.rows_seen
         copies = trainer.copy_theta(), trainer.copy_theta()
         for array, values in zip(copies, (kept, best), strict=True):
@@ -168,11 +183,37 @@ class PopulationLoop:
         for run in self._packed.runs:
             if run.listeners.on_start is not None:
                 run.listeners.on_start(partial(self._snapshot, run))
-            run.progress.begin()
+            if run.start.resumed is None:
+                run.progress.begin()
+            else:
+                run.progress.resume(run.start.resumed)
         for k, run in enumerate(self._packed.runs):
-            if run.validation is not None:
+            if run.validation is not None and run.start.resumed is None:
                 forget_scores_of_others(run.progress.history, run.validation, self._parameters(k))
                 self._packed.scores[k] = run.progress.history.best_score
+
+    def _pause(self, step: int = 0) -> None:
+        """Let the states be saved after ``step`` steps of an epoch."""
+        if self._on_pause is not None:
+            self._on_pause(partial(self._states, step))
+
+    def _states(self, step: int) -> dict[int, TrainingState]:
+        """Return the states of the networks that are being trained, by their numbers."""
+        packed, to_numpy = self._packed, self._backend.to_numpy
+        trainer, found = packed.trainer, {}
+        theta, kept, best = map(to_numpy, (trainer.theta, packed.kept, packed.best))
+        for k in np.flatnonzero(~packed.stopped).tolist():
+            run = packed.runs[k]
+            found[run.number] = TrainingState(
+                *(theta[k], kept[k], None if run.validation is None else best[k]),
+                optimizer=trainer.host_state_of(k),
+                history=run.progress.history_now(),
+                lowest=run.progress.lowest,
+                step=step,
+                sums=trainer.sums_of(k) if step else (),
+                together=True,
+            )
+        return found
 
     def _parameters(self, k: int) -> Array:
         return self._network.views(self._packed.trainer.theta[k])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from time import perf_counter
 
@@ -12,6 +12,7 @@ from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.history import Epoch, History, OnEpoch, StoppedBy, ValidationResult
 from gpubp.training.recipe import Recipe
 from gpubp.training.stopping import decide
+from gpubp.training.training_state import TrainingState
 
 
 @dataclass
@@ -35,6 +36,15 @@ class Progress:
         """Begin a training: it has no epochs yet."""
         history = self.history
         history.epochs, history.stopped_by, history.minimum = 0, "max_epochs", None
+
+    def resume(self, state: TrainingState) -> None:
+        """Go on with a training from ``state``; the history is already its history."""
+        self.lowest = state.lowest
+        self.started -= self.history.seconds
+
+    def history_now(self) -> History:
+        """Return the history with the seconds so far."""
+        return replace(self.history, seconds=perf_counter() - self.started)
 
     def record(self, loss: float) -> bool:
         """Record the loss of an epoch; return whether its parameters are to be kept.

@@ -53,13 +53,19 @@ class RankTrainer(Trainer):
         super().__init__(*of, sum_gradient=communicator.sum_gradient)
 
     def epoch_of_all(
-        self, order: np.ndarray | HashedOrder | None, rates: Rates, strengths: Strengths
+        self,
+        order: np.ndarray | HashedOrder | None,
+        rates: Rates,
+        strengths: Strengths,
+        first: int = 0,
     ) -> float:
         """Train on every row of all ranks once; return the mean loss with the penalty.
 
         order : None in the other ranks, which get it from rank 0 unless it is a hash. All ranks
-        call this at the same time.
+        call this at the same time. first : the step at which the epoch begins.
         """
+        if first and not self._within[0]:
+            self.begin_within(first, ())  # rank 0 has the sums
         if order is None:
             order = np.empty(self.batches.n_rows, np.int64)
         if not isinstance(order, HashedOrder) and self.batches.order_matters:
@@ -100,7 +106,8 @@ class Rank0Trainer(RankTrainer):
             return self.epoch_of_all(order, rates, strengths)
         with self._ranks.in_step():
             hashed = order if isinstance(order, HashedOrder) else None
-            self._ranks.send((hashed, rates, strengths))
+            first, _ = self._within
+            self._ranks.send((hashed, rates, strengths, first))
             return self.epoch_of_all(order, rates, strengths)
 
 

@@ -91,6 +91,11 @@ class ShardedBatches(Batches):
         self._place(X, shard.targets)
 
     @property
+    def can_pause(self) -> bool:
+        """Whether an epoch can be run in parts: not here, as all processes would have to agree."""
+        return False
+
+    @property
     def planned(self) -> Array:
         """The rows that each step takes, numbered among those of all processes.
 

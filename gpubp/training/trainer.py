@@ -20,6 +20,7 @@ from gpubp.training.batch_gradient import BatchGradient
 from gpubp.training.batches import Batches, HashedOrder, StepKind
 from gpubp.training.epoch_plan import EpochPlan, OptimizerState, StepSettings
 from gpubp.training.epoch_sums import PENALTIES, EpochSums
+from gpubp.training.pauses import Pauses
 from gpubp.training.schedules import CONSTANT, Strengths
 
 T = TypeVar("T")
@@ -49,7 +50,13 @@ class Trainer:
         state vectors this trainer uses; ``theta`` then gives only the dtype. None: it has its own.
     sum_gradient : called in each step with the backend and the flat gradient of these rows; adds
         the gradients of the other rows of the batch. None: there are none.
+
+    pauses : runs the steps of an epoch in parts; None runs them at once. Only an epoch on the CPU
+        whose data are in memory is run in parts.
     """
+
+    pauses: Pauses | None = None
+    _within: tuple[int, Sequence[tuple[np.ndarray, ...]]] = 0, ()
 
     def __init__(
         self,
@@ -232,11 +239,31 @@ class Trainer:
         self._run()
         return self.read_loss()
 
+    def begin_within(self, step: int, sums: Sequence[tuple[np.ndarray, ...]]) -> None:
+        """Let the next epoch begin at ``step``.
+
+        sums : those of the steps before it, for each network; see `EpochSums.of`.
+        """
+        self._within = step, sums
+
+    def sums_of(self, k: int) -> tuple[np.ndarray, ...]:
+        """Return the sums of network ``k`` in the current epoch; see `EpochSums.of`."""
+        return self._sums.of(k)
+
     def _run(self) -> None:
         """Make all steps of an epoch."""
-        batches = self.batches
+        batches, done = self.batches, 0
+        (first, sums), self._within = self._within, (0, ())
+        if first:
+            batches.step[...] = first
+            for k, of in enumerate(sums):
+                self._sums.set(k, of)
         for kind, steps in batches.windows():
-            self.recordings[kind](steps)
+            begin, done = max(done, first), done + steps
+            if self.pauses is not None and batches.can_pause:
+                self.pauses.run(self.recordings[kind], begin, done, batches.steps)
+            elif begin < done:
+                self.recordings[kind](done - begin)
         for of in self.each:
             of.state.updates += batches.steps
         if self._masks is not NO_MASKS:  # which are numbered by rows

@@ -1,0 +1,45 @@
+"""The state of a training that has not ended, with which it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpubp.training.epoch_plan import OptimizerState
+from gpubp.training.history import History
+
+
+@dataclass
+class TrainingState:
+    """Everything that the training of one network changes, on the host.
+
+    The generator is not part of it: a training that goes on draws the row orders of the finished
+    epochs again.
+    theta : (size,), the parameters. kept : those of the epoch with the lowest loss. best : those of
+    the epoch with the best validation score; None without validation.
+    optimizer : the optimizer state at the beginning of the epoch, with the current vectors.
+    history : of the finished epochs. lowest : the lowest loss of this training.
+    step : number of steps made in the current epoch; 0 between two epochs.
+    sums : the sums of these steps, see `EpochSums.of`; () between two epochs.
+    together : whether the network is trained in the arrays of a population.
+    """
+
+    theta: np.ndarray
+    kept: np.ndarray
+    best: np.ndarray | None
+    optimizer: OptimizerState
+    history: History
+    lowest: float
+    step: int = 0
+    sums: tuple[np.ndarray, ...] = ()
+    together: bool = False
+
+
+# Called when the state of a training can be saved: after each epoch, and several times a second
+# within one. The function that it gets returns the state, whose arrays training overwrites later.
+# To stop the training, it raises KeyboardInterrupt.
+OnPause = Callable[[Callable[[], TrainingState]], None]
+# The same for a population: the states of the networks that are being trained, by their indices.
+OnPauseOfSeveral = Callable[[Callable[[], dict[int, TrainingState]]], None]
