@@ -16,6 +16,8 @@ from sklearn.utils import check_random_state
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.network import Network
 from gpubp.estimators.callbacks import Note
+from gpubp.estimators.checkpoint_run import CheckpointRun
+from gpubp.estimators.checkpointed_fit import fit_members
 from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.ensemble_listeners import Stop, listeners_of_member
 from gpubp.estimators.ensemble_members import forget_members, set_members
@@ -30,7 +32,7 @@ from gpubp.training.data import TrainingData
 from gpubp.training.fit import Fitted, Start
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.inference import free_device_parameters
-from gpubp.training.population import Member, fit_population
+from gpubp.training.population import Member
 from gpubp.training.validation import ValidationSet
 
 
@@ -54,13 +56,14 @@ def train_members(
     given: tuple[Any, Any, Any] | None,
     on_epoch: OnEpoch | None,
     note: Note | None,
+    run: CheckpointRun | None = None,
 ) -> History:
     """Train the members of ``estimator`` together, set its fitted attributes, return the history.
 
-    of : X, y and sample weights. The other arguments are those of `BaseMLP._train`.
+    of : X, y and sample weights. run : checkpoints. The others are those of `BaseMLP._train`.
     """
     prepared = prepare_members(estimator, of, given=given, on_epoch=on_epoch, note=note)
-    results = fit_population(prepared.backend, prepared.members, threads=prepared.threads)
+    results = fit_members(estimator, prepared, run)
     return finish_members(estimator, prepared, results)
 
 

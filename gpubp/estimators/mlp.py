@@ -15,12 +15,13 @@ from gpubp.backends.foreign_arrays import on_host
 from gpubp.backends.protocol import Array
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network
-from gpubp.backprop.solvers import STEPWISE
 from gpubp.estimators.callbacks import (
     CallbackSupportMixin,
     listeners_of,
     with_callbacks,
 )
+from gpubp.estimators.checkpoint import Checkpoint, checkpoint_of
+from gpubp.estimators.checkpointed_fit import fit_alone, run_of
 from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.ensemble_fit import train_members
 from gpubp.estimators.ensemble_members import forget_members
@@ -34,14 +35,13 @@ from gpubp.estimators.prepared_fit import PreparedFit, described
 from gpubp.estimators.recorded_predictions import forget_passes, replayed
 from gpubp.estimators.scoring import Scorer
 from gpubp.estimators.start import start_of
-from gpubp.estimators.validation_split import check_columns, hold_out, named
+from gpubp.estimators.validation_split import check_columns, check_given, hold_out, named
 from gpubp.logger import LOGGER
 from gpubp.training.data import TrainingData
-from gpubp.training.fit import Fitted, fit
+from gpubp.training.fit import Fitted
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.inference import free_device_parameters
 from gpubp.training.population import Member
-from gpubp.training.ranks import current_ranks
 from gpubp.training.validation import Score, ValidationSet, minus_loss
 
 
@@ -64,6 +64,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        checkpoint: Checkpoint | str | None = None,
     ) -> Self:
         """Train on X (n_samples, n_features), dense or sparse, and y; return self.
 
@@ -72,11 +73,14 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         X_val, y_val, sample_weight_val : validation rows for early_stopping; None holds out rows
             of X instead. In both cases, the weight of a validation row in scores and losses is
             its sample weight times its class weight.
+        checkpoint : a path, or a `Checkpoint`, where the state of the training is saved, so that
+            an interrupted fit can be repeated from there. It needs a number as random_state.
         """
         own = X_val, y_val, sample_weight_val
         given = None if all(each is None for each in own) else own
         with rollback(self):
-            history = self._train(X, y, sample_weight, given=given)
+            to = checkpoint_of(checkpoint)
+            history = self._train(X, y, sample_weight, given=given, checkpoint=to)
         warn_why_stopped(self, history)
         return self
 
@@ -91,28 +95,17 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         incremental: bool = False,
         on_epoch: OnEpoch | None = None,
         note: Callable[[str], None] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> History:
         """Validate the input, train and set the fitted attributes; the caller raises and warns."""
         how: dict[str, Any] = {"given": given, "on_epoch": on_epoch, "note": note}
+        run = run_of(self, checkpoint, note)
         if self.n_members is not None:
-            return train_members(self, (X, y, sample_weight), **how)
+            return train_members(self, (X, y, sample_weight), **how, run=run)
         prepared = self._prepared(X, y, sample_weight, incremental=incremental, **how)
         if isinstance(prepared, History):  # of a kept step
             return prepared
-        backend, of, _, threads = prepared
-        fitted = fit(
-            backend,
-            of.network,
-            of.loss,
-            of.data,
-            of.recipe,
-            held=of.held,
-            start=of.start,
-            listeners=of.listeners,
-            threads=threads,
-            ranks=current_ranks(),
-        )
-        return self._finish(prepared, fitted)
+        return self._finish(prepared, fit_alone(self, prepared, run))
 
     def _prepared(
         self,
@@ -193,17 +186,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         trained : the shape of the training y; the validation y must have as many columns.
         """
         X, y, sample_weight = given
-        if X is None or y is None:
-            raise ValueError(
-                "X_val and y_val go together; give both, or neither, and sample_weight_val only "
-                "with them"
-            )
-        if not self.early_stopping or self.solver == "lbfgs":
-            raise ValueError(
-                "X_val and y_val require early_stopping=True and a solver among "
-                f"{sorted(STEPWISE)}, got early_stopping={self.early_stopping!r} and "
-                f"solver={self.solver!r}; set these, or leave X_val and y_val out"
-            )
+        check_given(self, X, y)
         check_columns(y := on_host(y), trained)
         with named("X_val and y_val"):
             X, y = self._validate_held(X, y)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from gpubp.backprop.solvers import STEPWISE
 from gpubp.training.data import TrainingData
 
 TOO_SMALL = (
@@ -47,6 +48,21 @@ def _lone(strata: np.ndarray) -> np.ndarray:
     _, first, rows = np.unique(strata, return_index=True, return_counts=True)
     lone: np.ndarray = first[rows == 1]
     return lone
+
+
+def check_given(estimator: Any, X: Any, y: Any) -> None:
+    """Raise ValueError unless ``estimator`` can use X and y, validation rows passed to fit."""
+    if X is None or y is None:
+        raise ValueError(
+            "X_val and y_val go together; give both, or neither, and sample_weight_val only with "
+            "them"
+        )
+    if not estimator.early_stopping or estimator.solver == "lbfgs":
+        raise ValueError(
+            "X_val and y_val require early_stopping=True and a solver among "
+            f"{sorted(STEPWISE)}, got early_stopping={estimator.early_stopping!r} and "
+            f"solver={estimator.solver!r}; set these, or leave X_val and y_val out"
+        )
 
 
 @contextmanager

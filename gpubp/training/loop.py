@@ -120,7 +120,7 @@ class _Epochs:
     def pause(self, step: int = 0) -> None:
         """Let the state be saved after ``step`` steps of an epoch."""
         if self.on_pause is not None:
-            self.on_pause(lambda: self.state(step))
+            self.on_pause(step, lambda: self.state(step))
 
     def run(self, rng: np.random.RandomState) -> StoppedBy:
         """Train until there is a reason to stop; return the reason."""

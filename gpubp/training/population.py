@@ -147,8 +147,8 @@ def _with_pauses(of: Member, k: int, on_pause: OnPauseOfSeveral | None) -> Membe
         return of
     pause = on_pause
 
-    def on_pause_of_one(state: Callable[[], TrainingState]) -> None:
-        pause(lambda: {k: state()})
+    def on_pause_of_one(step: int, state: Callable[[], TrainingState]) -> None:
+        pause(step, lambda: {k: state()})
 
     return replace(of, listeners=replace(of.listeners, on_pause=on_pause_of_one))
 

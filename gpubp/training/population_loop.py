@@ -195,7 +195,7 @@ class PopulationLoop:
     def _pause(self, step: int = 0) -> None:
         """Let the states be saved after ``step`` steps of an epoch."""
         if self._on_pause is not None:
-            self._on_pause(partial(self._states, step))
+            self._on_pause(step, partial(self._states, step))
 
     def _states(self, step: int) -> dict[int, TrainingState]:
         """Return the states of the networks that are being trained, by their numbers."""

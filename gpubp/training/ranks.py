@@ -30,7 +30,7 @@ Report = Callable[[BaseException], int]
 
 # Signals of Ctrl-C, of a scheduler and of a closed terminal. mpiexec sends them to all ranks, but
 # only rank 0 decides what they stop.
-_SIGNALS = [
+SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
@@ -244,7 +244,7 @@ def handlers(handler: Any) -> Iterator[None]:
 
     Signals with a handler that Python does not know keep it.
     """
-    before = {each: found for each in _SIGNALS if (found := signal.getsignal(each)) is not None}
+    before = {each: found for each in SIGNALS if (found := signal.getsignal(each)) is not None}
     for number in before:
         signal.signal(number, handler)
     try:

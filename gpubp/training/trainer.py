@@ -256,8 +256,8 @@ class Trainer:
         (first, sums), self._within = self._within, (0, ())
         if first:
             batches.step[...] = first
-            for k, of in enumerate(sums):
-                self._sums.set(k, of)
+            for k, parts in enumerate(sums):
+                self._sums.set(k, parts)
         for kind, steps in batches.windows():
             begin, done = max(done, first), done + steps
             if self.pauses is not None and batches.can_pause:

@@ -38,8 +38,9 @@ class TrainingState:
 
 
 # Called when the state of a training can be saved: after each epoch, and several times a second
-# within one. The function that it gets returns the state, whose arrays training overwrites later.
-# To stop the training, it raises KeyboardInterrupt.
-OnPause = Callable[[Callable[[], TrainingState]], None]
+# within one. It gets the number of steps made in the epoch, 0 between two, and a function that
+# returns the state, whose arrays training overwrites later. It raises KeyboardInterrupt to stop the
+# training.
+OnPause = Callable[[int, Callable[[], TrainingState]], None]
 # The same for a population: the states of the networks that are being trained, by their indices.
-OnPauseOfSeveral = Callable[[Callable[[], dict[int, TrainingState]]], None]
+OnPauseOfSeveral = Callable[[int, Callable[[], dict[int, TrainingState]]], None]

@@ -16,7 +16,7 @@ from gpubp.training import pauses
 from gpubp.training.fit import Fitted, Listeners, Start, fit
 from gpubp.training.population import Member, train_population
 from gpubp.training.training_state import TrainingState
-from tests.training.test_population import P, SETTINGS, member
+from tests.training.test_population import SETTINGS, P, member
 
 States = dict[int, TrainingState]
 CASES: dict[str, dict[str, Any]] = {
@@ -50,14 +50,14 @@ class Interrupt:
     def __init__(self, number: int) -> None:
         self.left, self.states = number, States()
 
-    def __call__(self, states: Callable[[], States]) -> None:
+    def __call__(self, step: int, states: Callable[[], States]) -> None:
         self.left -= 1
         if self.left == 0:
             self.states = copy.deepcopy(states())
             raise KeyboardInterrupt
 
-    def of_one(self, state: Callable[[], TrainingState]) -> None:
-        self(lambda: {0: state()})
+    def of_one(self, step: int, state: Callable[[], TrainingState]) -> None:
+        self(step, lambda: {0: state()})
 
 
 def start_of(of: Member) -> Start:

@@ -1,0 +1,95 @@
+"""The training of a prepared fit, with or without checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+from gpubp.estimators.callbacks import Note
+from gpubp.estimators.checkpoint import Checkpoint
+from gpubp.estimators.checkpoint_run import CheckpointRun, check_repeatable
+from gpubp.estimators.prepared_fit import PreparedEnsemble, PreparedFit
+from gpubp.estimators.training_identity import identity_of
+from gpubp.training.fit import Fitted, fit
+from gpubp.training.population import fit_population, train_population
+from gpubp.training.ranks import current_ranks
+from gpubp.training.training_state import TrainingState
+
+
+def run_of(
+    estimator: Any, checkpoint: Checkpoint | None, note: Note | None
+) -> CheckpointRun | None:
+    """Return the checkpoints of a fit of ``estimator``; None without any.
+
+    Raises ValueError for a fit that cannot have checkpoints.
+    """
+    if checkpoint is None:
+        return None
+    check_repeatable(estimator)
+    return CheckpointRun(checkpoint, note)
+
+
+def fit_alone(estimator: Any, prepared: PreparedFit, run: CheckpointRun | None) -> Fitted:
+    """Train the network of ``prepared``, on all ranks if there are any."""
+    backend, of, _, threads = prepared
+    start, listeners = of.start, of.listeners
+    if run is not None and start is not None:
+        held, theta = of.held and of.held.rows, start.theta
+
+        def identity() -> dict[str, Any]:
+            return identity_of(estimator, of.data, held, [theta])
+
+        def on_pause(step: int, state: Callable[[], TrainingState]) -> None:
+            run.pause(step, lambda: {0: state()})
+
+        (start,) = run.begin(identity, backend, of.network, [start])
+        listeners = replace(listeners, on_pause=on_pause)
+    with run.signals_at_pauses() if run else nullcontext():
+        fitted = fit(
+            *(backend, of.network, of.loss, of.data, of.recipe),
+            held=of.held,
+            start=start,
+            listeners=listeners,
+            threads=threads,
+            ranks=current_ranks(),
+        )
+    if run is not None and fitted.stopped_by != "interrupt":
+        run.end()
+    return fitted
+
+
+def fit_members(
+    estimator: Any, prepared: PreparedEnsemble, run: CheckpointRun | None
+) -> list[Fitted | None]:
+    """Train the members of ``prepared``; see `fit_population` for the result."""
+    backend, members, threads = prepared.backend, prepared.members, prepared.threads
+    if run is None:
+        return fit_population(backend, members, threads=threads)
+    starts = [of.start for of in members if of.start]
+    held, thetas = members[0].held, [start.theta for start in starts]
+
+    def identity() -> dict[str, Any]:
+        return identity_of(estimator, prepared.rows, held and held.rows, thetas)
+
+    starts = run.begin(identity, backend, members[0].network, starts)
+    left = [k for k in range(len(members)) if k not in run.ended]
+    results = [run.ended.get(k) for k in range(len(members))]
+
+    def on_finished(place: int, fitted: Fitted) -> None:
+        results[left[place]] = fitted
+        run.finished(left[place], fitted)
+
+    def on_pause(step: int, states: Callable[[], dict[int, TrainingState]]) -> None:
+        run.pause(step, lambda: {left[place]: of for place, of in states().items()})
+
+    with run.signals_at_pauses():
+        interrupted = train_population(
+            *(backend, [replace(members[k], start=starts[k]) for k in left], on_finished),
+            threads=threads,
+            on_pause=on_pause,
+        )
+    if not interrupted:
+        run.end()
+    return results
