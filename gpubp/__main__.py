@@ -21,7 +21,10 @@ _NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the command line; return its exit code: 0, 1 failure, 2 usage, 130 interrupted."""
+    """Run the command line; return its exit code: 0, 1 failure, 2 usage, 130 interrupted.
+
+    SIGTERM gives 143 and SIGHUP 129.
+    """
     _escape_what_the_terminal_lacks()
     return _run(args) if launched() is None else _run_on_ranks(args)
 
@@ -52,8 +55,10 @@ def _run(args: list[str] | None) -> int:
     try:
         result = gpubp.main(args, prog_name="gpubp", standalone_mode=False)
     except click.Abort:
+        from gpubp.cli.signals import interrupt_code
+
         click.secho("Interrupted.", fg="red", err=True)
-        return 130
+        return interrupt_code()
     except _NO_ARGUMENTS as error:
         error.show()
         return 2

@@ -6,6 +6,20 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+_last: int = signal.SIGINT  # the signal of the last interrupt
+
+
+def interrupt_code() -> int:
+    """Return the exit code of a command after an interrupt: 128 and the number of its signal."""
+    return 128 + int(_last)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _last  # noqa: PLW0603 (a signal handler has no other place)
+    _last = number
+    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -15,7 +29,7 @@ def signals_as_interrupts() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         names = []  # only the main thread may set handlers
     numbers = [getattr(signal, name) for name in names]
-    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    before = [signal.signal(number, _interrupt) for number in numbers]
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gpubp.cli.checkpoint_options import checkpoint_for, checkpointing, remove
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
     Duration,
@@ -20,7 +21,7 @@ from gpubp.cli.options import (
     refuse_input,
 )
 from gpubp.cli.output_files import OutputPath, refuse_stdout
-from gpubp.cli.signals import signals_as_interrupts
+from gpubp.cli.signals import interrupt_code, signals_as_interrupts
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
 from gpubp.cli.target_options import choosing_target, test_size_option
 from gpubp.cli.train_help import TrainCommand
@@ -163,6 +164,7 @@ from gpubp.kernels.activations import ACTIVATIONS
     show_default=True,
     help="Where to save the model.",
 )
+@checkpointing
 @click.option("--quiet", is_flag=True, help="Print only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one per line.")
 @click.option(
@@ -213,17 +215,23 @@ def train(**options: Any) -> int:
             target_file=options["target_file"],
             targets=options["target"],
         )
+    checkpoint = checkpoint_for(options, table)
     try:
         with signals_as_interrupts():
-            trained = fit(table, options, report)
+            trained = fit(table, options, report, checkpoint)
     finally:
         report.close()
     if trained.network.device_ == "cpu":
         _tell_unheeded(options)
     if trained.history.stopped_by == "interrupt" and not trained.history.epochs:
         raise click.Abort
+    if trained.history.stopped_by == "non_finite":
+        remove(checkpoint)
     report.result(saved_result(trained, options))
-    return 130 if trained.history.stopped_by == "interrupt" else 0
+    if trained.history.stopped_by == "interrupt":
+        return interrupt_code()
+    remove(checkpoint)
+    return 0
 
 
 def _tell_unheeded(options: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from gpubp.cli.train_test_split import check_validation, split, unseen_classes
 if TYPE_CHECKING:
     import numpy as np
 
+    from gpubp.estimators.checkpoint import Checkpoint
     from gpubp.estimators.classifier import MLPClassifier
     from gpubp.estimators.regressor import MLPRegressor
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
@@ -98,7 +99,9 @@ class Prepared:
     data: dict[str, Any]
 
 
-def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
+def fit(
+    table: Table, options: dict[str, Any], report: Report, checkpoint: Checkpoint | None = None
+) -> Trained:
     """Train on ``table``, without the rows kept for the test.
 
     The rows of ``table`` are reordered in place, so it must not be used afterwards.
@@ -121,7 +124,7 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
     else:
         model = TableRegressor(**given)
     with _refused_targets(options):
-        return fit_model(model, prepared, options, report)
+        return fit_model(model, prepared, options, report, checkpoint)
 
 
 def prepare(table: Table, options: dict[str, Any], report: Report) -> Prepared:
@@ -157,6 +160,7 @@ def fit_model(
     prepared: Prepared,
     options: dict[str, Any],
     report: Report,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Train ``model`` on the training rows.
 
@@ -171,6 +175,7 @@ def fit_model(
         on_start=start,
         on_epoch=report.epoch,
         note=report.note,
+        checkpoint=checkpoint,
     )
     return Trained(model, history, rows, prepared.test_rows, prepared.data, start.columns)
 

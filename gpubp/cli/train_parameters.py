@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Options that have an effect only in training by epochs, so not with L-BFGS.
 EPOCH_OPTIONS = {
     *("lr", "schedule", "batch_size", "validation_size", "patience", "dropout", "scoring"),
+    "checkpoint_every",
 }
 # Options with which preset auto is plain, besides --loss.
 OF_RATES = ("lr", "schedule", "solver", "weight_decay")

@@ -98,7 +98,6 @@ class CheckpointRun:
         if found is not None:
             found = self._unless_different(found, found.identity, computed_once())
         if found is None or source is None:
-            self.notes = {}
             self._saved = replace(self._saved, where=where)
             return [*starts]
         self._saved = replace(read_checkpoint(source, network), where=where)

@@ -13,7 +13,7 @@ import numpy as np
 
 from gpubp.backends.foreign_arrays import is_on_device
 from gpubp.estimators.callbacks import Note, with_callbacks
-from gpubp.estimators.checkpoint import Checkpoint
+from gpubp.estimators.checkpoint_run import CheckpointRun
 from gpubp.estimators.ensemble_fit import finish_members, prepare_members
 from gpubp.estimators.fitted_attributes import rollback
 from gpubp.estimators.mlp import BaseMLP
@@ -37,14 +37,14 @@ def fit_estimator(
     given: tuple[Any, Any, Any] | None = None,
     on_epoch: OnEpoch | None = None,
     note: Note | None = None,
-    checkpoint: Checkpoint | None = None,
+    run: CheckpointRun | None = None,
 ) -> History:
     """Fit ``estimator`` like its fit, but without warnings at the end; return the history.
 
     given : X, y and sample weights of the validation rows for early_stopping.
     on_epoch : called after each epoch; returns True to stop.
     note : called with each message for the user.
-    checkpoint : where the state of the training is saved; None for nowhere.
+    run : saves the state of the training; None does not.
     """
     estimator._validate_params()
     with rollback(estimator):
@@ -53,7 +53,7 @@ def fit_estimator(
             given=given,
             on_epoch=on_epoch,
             note=note,
-            checkpoint=checkpoint,
+            run=run,
         )
     return history
 

@@ -21,6 +21,7 @@ from gpubp.estimators.callbacks import (
     with_callbacks,
 )
 from gpubp.estimators.checkpoint import Checkpoint, checkpoint_of
+from gpubp.estimators.checkpoint_run import CheckpointRun
 from gpubp.estimators.checkpointed_fit import fit_alone, run_of
 from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.ensemble_fit import train_members
@@ -79,8 +80,8 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         own = X_val, y_val, sample_weight_val
         given = None if all(each is None for each in own) else own
         with rollback(self):
-            to = checkpoint_of(checkpoint)
-            history = self._train(X, y, sample_weight, given=given, checkpoint=to)
+            run = run_of(self, checkpoint_of(checkpoint), None)
+            history = self._train(X, y, sample_weight, given=given, run=run)
         warn_why_stopped(self, history)
         return self
 
@@ -95,11 +96,10 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         incremental: bool = False,
         on_epoch: OnEpoch | None = None,
         note: Callable[[str], None] | None = None,
-        checkpoint: Checkpoint | None = None,
+        run: CheckpointRun | None = None,
     ) -> History:
         """Validate the input, train and set the fitted attributes; the caller raises and warns."""
         how: dict[str, Any] = {"given": given, "on_epoch": on_epoch, "note": note}
-        run = run_of(self, checkpoint, note)
         if self.n_members is not None:
             return train_members(self, (X, y, sample_weight), **how, run=run)
         prepared = self._prepared(X, y, sample_weight, incremental=incremental, **how)

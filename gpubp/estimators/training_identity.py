@@ -15,6 +15,7 @@ from gpubp.version import __version__
 
 # Parameters that change neither the numbers of a training nor, beyond rounding, its results.
 FREE = frozenset({"verbose", "threads", "device", "compiled", "record"})
+ROWS = "the number of rows"
 VALUES, VALIDATION, WEIGHTS = _DIGESTS = (
     "the values of the rows",
     "the validation rows",
@@ -30,20 +31,24 @@ def identity_of(
     data, held : the rows for training and validation. thetas : the initial parameters of each
     network.
     """
-    parameters = {
-        name: jsonable(value)
-        for name, value in estimator.get_params(deep=False).items()
-        if name not in FREE
-    }
     rows = {
-        "the number of rows": data.n_rows,
+        ROWS: data.n_rows,
         "the number of columns": int(data.X.shape[1]),
         VALUES: digest_of_rows(data),
         VALIDATION: held and digest_of_rows(held),
         WEIGHTS: digest(*thetas),
         "the version of gpubp": __version__,
     }
-    return parameters | rows
+    return parameters_of(estimator) | rows
+
+
+def parameters_of(estimator: Any) -> dict[str, Any]:
+    """Return the parameters of ``estimator`` as JSON values, without those in `FREE`."""
+    return {
+        name: jsonable(value)
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in FREE
+    }
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from numbers import Real
 from typing import Any, TypeVar
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.regressor import MLPRegressor
@@ -99,6 +99,15 @@ def constraints(network: Network) -> dict[str, list[Any]]:
 def meant_parameter(name: str, known: Iterable[str]) -> str:
     """Return the parameter that an unknown ``name`` stands for; "" if none is near."""
     return _MEANT.get(name) or next(iter(get_close_matches(name, list(known), n=1)), "")
+
+
+def with_suggestion(
+    error: InvalidParameterError, given: Any, network: Network
+) -> InvalidParameterError:
+    """Return the error of a parameter of ``given`` with a suggestion for a misspelt value."""
+    name = str(error).split("'")[1]  # The 'name' parameter of ...
+    meant = network(**{each: getattr(given, each) for each in defaults(network)})._meant_by(name)
+    return InvalidParameterError(f"{error}{f' Did you mean {meant}?' if meant else ''}")
 
 
 def initializer(network: Network) -> Callable[..., None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -12,14 +11,16 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.validation import check_is_fitted
 
 from gpubp.estimators.callbacks import Note
+from gpubp.estimators.checkpoint import Checkpoint, checkpoint_of
+from gpubp.estimators.checkpointed_fit import run_of
 from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.fit_estimators import Fit, fit_estimator
 from gpubp.estimators.fitted_attributes import rollback, warn_why_stopped
 from gpubp.estimators.regressor import MLPRegressor
+from gpubp.estimators.training_identity import ROWS, parameters_of
 from gpubp.models.encoded_rows import (
     Encode,
     PreparedTableFit,
@@ -29,9 +30,9 @@ from gpubp.models.encoded_rows import (
     fit_and_encode,
     weights_at,
 )
-from gpubp.models.finite_outputs import finite_outputs
 from gpubp.models.library_versions import versions
-from gpubp.models.table_parameters import AUTO, defaults, encoder_parameters
+from gpubp.models.table_input import TableInput
+from gpubp.models.table_parameters import AUTO, defaults, encoder_parameters, with_suggestion
 from gpubp.models.table_presets import is_auto, is_tuned, number_columns, preset_values, scaling_of
 from gpubp.models.table_rows import (
     Rows,
@@ -44,15 +45,14 @@ from gpubp.models.table_rows import (
 )
 from gpubp.models.time_limit import Limited
 from gpubp.tables.encoder import TableEncoder
-from gpubp.tables.frame import as_table
-from gpubp.tables.table import DataError, Table
+from gpubp.tables.table import Table
 from gpubp.tables.target import Task, check_targets, resolve_targets, rows_with_target
 from gpubp.training.history import History, OnEpoch
 
 OnStart = Callable[[TableEncoder, Any], None]
 
 
-class TableEstimator(BaseEstimator):
+class TableEstimator(TableInput, BaseEstimator):
     """Base class of TableClassifier and TableRegressor; not to be used by itself.
 
     `encoder_` converts the columns of a table to numbers; `network_` is trained on them.
@@ -72,6 +72,7 @@ class TableEstimator(BaseEstimator):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        checkpoint: Checkpoint | str | None = None,
     ) -> Self:
         """Train on X and y, or on X with the target in one of its columns; return self.
 
@@ -83,6 +84,8 @@ class TableEstimator(BaseEstimator):
         sample_weight : (n,) or None, the weight of each row in the loss.
         X_val, y_val, sample_weight_val : validation rows for early stopping; without them,
             early_stopping holds out rows of X. y_val is not needed if ``target`` is given.
+        checkpoint : a path, or a `Checkpoint`, where the state of the training is saved, so that
+            an interrupted fit can be repeated from there. It needs a number as random_state.
         """
         self._validate_params()
         caller = type(self).__name__
@@ -95,7 +98,7 @@ class TableEstimator(BaseEstimator):
                 )
             if self.task == "classification":
                 warn_of_many_classes(rows.y)
-            history = self._train(rows, held)
+            history = self._train(rows, held, checkpoint=checkpoint_of(checkpoint))
         if self._may_warn(history):
             warn_why_stopped(self.network_, history)
         return self
@@ -109,6 +112,7 @@ class TableEstimator(BaseEstimator):
         on_start: OnStart | None = None,
         on_epoch: OnEpoch | None = None,
         note: Note | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> History:
         """Train on the columns of ``table`` other than ``targets``; return the history.
 
@@ -117,6 +121,7 @@ class TableEstimator(BaseEstimator):
         on_start : called before the training, with the fitted encoder and the network.
         on_epoch : called after each epoch; training stops if it returns True.
         note : called with lines for the user: rows without a target, the device of the training.
+        checkpoint : where the state of the training is saved; None for nowhere.
 
         Raises DataError for a table that cannot be learned from.
         """
@@ -127,9 +132,8 @@ class TableEstimator(BaseEstimator):
         if left_out and note:
             note(left_out_text(left_out, names))
         with rollback(self):
-            history = self._train(
-                rows_of_table(table, names, self.task), None, on_epoch, note, on_start, whole
-            )
+            rows = rows_of_table(table, names, self.task)
+            history = self._train(rows, None, on_epoch, note, on_start, whole, checkpoint)
             self.n_rows_without_target_ = left_out
         return history
 
@@ -141,21 +145,26 @@ class TableEstimator(BaseEstimator):
         note: Note | None = None,
         on_start: OnStart | None = None,
         whole: Table | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> History:
         """Fit the encoder and the network; set the fitted attributes; return the history.
 
         rows : all training rows. given : the validation rows of the user, if any.
-        The other arguments are those of fit_table.
+        The others are those of fit_table.
         """
         prepared = self._prepared(rows, given, partial(fit_and_encode, whole=whole))
         network, Z, y, weights, held, _ = prepared.fit
+        if checkpoint is not None and not checkpoint.settings:
+            checkpoint.settings = parameters_of(self) | {ROWS: len(rows.y)}
+        run = run_of(network, checkpoint, note)
         limited = None
         if (seconds := self.time_limit) is not None:
-            on_epoch = limited = Limited(seconds, on_epoch)
+            on_epoch = limited = Limited(seconds, on_epoch, {} if run is None else run.notes)
             limited.reduce(network, Z, y, note)
         if on_start is not None:
             on_start(prepared.encoder, network)
-        history = fit_estimator(network, Z, y, weights, given=held, on_epoch=on_epoch, note=note)
+        how: dict[str, Any] = {"on_epoch": on_epoch, "note": note, "run": run}
+        history = fit_estimator(network, Z, y, weights, given=held, **how)
         self._finish(prepared)
         if limited is not None:
             self.about_["time_limit"] = limited.record(history)
@@ -271,60 +280,6 @@ class TableEstimator(BaseEstimator):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
-    def encode(self, X: Any, dtype: Any = None) -> Any:
-        """Return the inputs of the network, (n, n_inputs): an array, or a CSR matrix if wide.
-
-        dtype : np.float32 or np.float64; None for the dtype of the training.
-        """
-        check_is_fitted(self)
-        encoder = self.encoder_
-        if dtype is not None:
-            encoder = copy(encoder).set_params(dtype=np.dtype(dtype).name)
-        return encoded(encoder.transform, X)
-
-    def _finite(self, predict: Callable[..., Any], X: Any, return_std: bool = False) -> Any:
-        """Return ``predict`` of the encoded rows of X; with ``return_std``, a tuple of two arrays.
-
-        Raises NonFiniteOutputError for a row with an output that is not finite.
-        """
-        sources = [e.type.name for e in self.encoder_.encodings_ for _ in e.outputs]
-        Z, weights = self.encode(X), self.network_.coefs_
-        return finite_outputs(predict, Z, weights, lambda: self._table(X), sources, return_std)
-
-    def _table(self, X: Any) -> Table:
-        """Return X as a table, with the decimal sign of the training unless X has its own."""
-        table = as_table(X, na=self.na)
-        return replace(table, decimal=table.decimal or self.encoder_.decimal_)
-
-    def _with_truth(self, X: Any, targets: Any) -> tuple[Table, tuple[str, ...]]:
-        """Return the rows of X whose targets are known, and the names of the targets.
-
-        targets : names of columns of X; None for the targets of the training; or the true values
-        as an array or series.
-        """
-        table = self._table(X)
-        if not hasattr(targets, "__array__"):
-            names = self._names_of_truth(targets)
-        else:
-            y = np.asarray(targets)
-            if len(y) != len(table):
-                raise ValueError(f"y has {len(y)} rows, but X has {len(table)}; pass one per row")
-            names = tuple(
-                name + " as given" * (name in table.columns) for name in self.target_names_
-            )
-            given = as_table(dict(zip(names, y.reshape(len(y), -1).T, strict=True)), na=self.na)
-            table = replace(table, columns={**table.columns, **given.columns})
-        return rows_with_target(table, names)[0], names
-
-    def _names_of_truth(self, targets: Sequence[str] | None) -> tuple[str, ...]:
-        names = (targets,) if isinstance(targets, str) else tuple(targets or self.target_names_)
-        if len(names) != len(self.target_names_):
-            raise DataError(
-                f"{len(names)} targets were given, but the model has {len(self.target_names_)}; "
-                f"give columns for {', '.join(self.target_names_)}"
-            )
-        return names
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
@@ -339,8 +294,4 @@ class TableEstimator(BaseEstimator):
         try:
             super()._validate_params()
         except InvalidParameterError as error:
-            name = str(error).split("'")[1]  # The 'name' parameter of ...
-            own = {name: getattr(self, name) for name in defaults(self._NETWORK)}
-            meant = self._NETWORK(**own)._meant_by(name)
-            hint = f" Did you mean {meant}?" if meant else ""
-            raise InvalidParameterError(f"{error}{hint}") from None
+            raise with_suggestion(error, self, self._NETWORK) from None

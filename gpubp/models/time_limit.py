@@ -64,15 +64,23 @@ def _silent(line: str) -> None:
 
 
 class Limited:
-    """Reduces a training to its time, and stops it when that is over, after ``on_epoch``."""
+    """Reduces a training to its time, and stops it when that is over, after ``on_epoch``.
 
-    def __init__(self, seconds: float, on_epoch: OnEpoch | None) -> None:
+    notes : of a checkpoint. The reduction and the time used are kept there, and a training that
+    goes on has the same reduction and the time that was left.
+    """
+
+    def __init__(self, seconds: float, on_epoch: OnEpoch | None, notes: dict[str, Any]) -> None:
         self._seconds, self._reduced, self._epochs = float(seconds), "", 0
-        self._deadline, self._on_epoch = Deadline(seconds), on_epoch
+        self._notes, self._used = notes, float(notes.get("time_limit", {}).get("used", 0))
+        self._deadline, self._on_epoch = Deadline(seconds - self._used), on_epoch
+        self._began = monotonic()
 
     def reduce(self, network: Any, Z: Any, y: Any, note: Note | None) -> None:
         """Set the parameters that `within` returns, and note the reduction."""
-        changed = within(network, Z, y, self._seconds)
+        known = self._notes.get("time_limit")
+        changed = within(network, Z, y, self._seconds) if known is None else known["changed"]
+        self._notes["time_limit"] = {"changed": changed, "used": self._used}
         if "n_members" in changed:
             self._reduced = f"1 network instead of {network.n_members}, "
         if changed:
@@ -96,5 +104,6 @@ class Limited:
 
     def __call__(self, epoch: Epoch) -> bool:
         """Return whether the training is to stop after this epoch."""
+        self._notes["time_limit"]["used"] = self._used + monotonic() - self._began
         asked = self._on_epoch is not None and self._on_epoch(epoch)
         return self._deadline.is_over() or bool(asked)

@@ -1,0 +1,130 @@
+"""The options --checkpoint-every and --resume of `gpubp train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from gpubp.estimators.checkpoint import Checkpoint
+    from gpubp.tables.table import Table
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Options that may differ in a run that goes on: the trained network stays the same, at most up to
+# rounding.
+FREE = {
+    *("data", "target_file", "out", "quiet", "as_json", "checkpoint_every", "resume", "threads"),
+    *("device", "compiled", "no_record", "csv", "html", "jobs", "backend", "scheduler"),
+}
+
+
+class _Every(click.ParamType):  # type: ignore[type-arg]
+    """An interval such as 60s or 5epochs; "never"."""
+
+    name = "INTERVAL"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Return the text in ``value``."""
+        from gpubp.estimators.checkpoint import interval_of
+
+        text = str(value).strip().lower()
+        if text != "never":
+            try:
+                interval_of(text)
+            except ValueError as error:
+                self.fail(f"{error}; or never")
+        return text
+
+
+class _Resume(click.ParamType):  # type: ignore[type-arg]
+    """ "auto", "never" or the path of a checkpoint."""
+
+    name = "auto|never|PATH"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | Path:
+        """Return the word, or the path of a file that exists."""
+        if value in ("auto", "never") or isinstance(value, Path):
+            return value  # type: ignore[no-any-return]
+        if not Path(value).is_file():
+            self.fail(f"there is no checkpoint {value!r}; give auto, never or the path of one")
+        return Path(value)
+
+
+def checkpointing(command: F) -> F:
+    """Add the options --checkpoint-every and --resume."""
+    command = click.option(
+        "--resume",
+        type=_Resume(),
+        default="auto",
+        show_default=True,
+        help="Whether to go on from the checkpoint of an interrupted run. auto: if it is of the "
+        "same data and options. A PATH has to be.",
+    )(command)
+    return click.option(
+        "--checkpoint-every",
+        type=_Every(),
+        default="60s",
+        show_default=True,
+        help="Interval between two checkpoints, from which a run that is interrupted or killed "
+        "goes on: a time such as 60s or 5m, or a number of epochs such as 5epochs; never for none.",
+    )(command)
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Return the path of the checkpoint of the run whose model is saved at ``out``."""
+    return out.with_name(f"{out.stem}.checkpoint.safetensors")
+
+
+def checkpoint_for(options: Mapping[str, Any], table: Table) -> Checkpoint | None:
+    """Return where the run of ``options`` saves its state; None for nowhere.
+
+    Raises UsageError for options of checkpoints that have no effect.
+    """
+    from gpubp.estimators.checkpoint import Checkpoint
+    from gpubp.estimators.training_identity import jsonable
+    from gpubp.storage.atomic_file import is_stream
+
+    out, every, resume = options["out"], options["checkpoint_every"], options["resume"]
+    if is_stream(out) or options["solver"] == "lbfgs":
+        why = f"-o {out} is not a file" if is_stream(out) else "--solver lbfgs has no steps"
+        _refuse_given(f"there are no checkpoints, as {why}")
+        return None
+    if every == "never" and resume == "never":
+        return None
+    made = Checkpoint(
+        checkpoint_path(out), every="60s" if every == "never" else every, resume=resume
+    )
+    if every == "never":
+        made.interval = made.interval._replace(seconds=float("inf"))
+    given = {name: _text(value) for name, value in options.items() if name not in FREE}
+    made.settings = {f"--{name.replace('_', '-')}": jsonable(of) for name, of in given.items()}
+    made.settings |= {"the number of rows of the table": len(table)}
+    made.settings |= {"the columns of the table": ", ".join(table.columns)}
+    made.keeps_file = True
+    return made
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _refuse_given(why: str) -> None:
+    """Raise UsageError if an option of checkpoints was given on the command line."""
+    context = click.get_current_context()
+    for name in ("checkpoint_every", "resume"):
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and context.params[name] != "never":
+            raise click.UsageError(f"{why}; leave out --{name.replace('_', '-')}")
+
+
+def remove(checkpoint: Checkpoint | None) -> None:
+    """Remove the checkpoint of a run that has ended, if there is one."""
+    if checkpoint is not None:
+        with suppress(OSError):
+            checkpoint.path.unlink(missing_ok=True)
