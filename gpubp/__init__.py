@@ -18,6 +18,8 @@ if not os.path.isdir(os.path.join(__path__[0], "kernels")):  # noqa: PTH112, PTH
 # scikit-learn.
 _PUBLIC = {
     "BackendUnavailableError": "gpubp.backends.select",
+    "Checkpoint": "gpubp.estimators.checkpoint",
+    "CheckpointError": "gpubp.estimators.checkpoint",
     "DataError": "gpubp.tables.table",
     "Elementwise": "gpubp.kernels.elementwise",
     "ExampleError": "gpubp.explain.examples",

@@ -13,7 +13,7 @@ import click
 
 from gpubp.cli.options import refuse_input
 from gpubp.cli.output_files import check_output, is_same, refuse_stdout
-from gpubp.cli.signals import signals_as_interrupts
+from gpubp.cli.signals import interrupt_code, signals_as_interrupts
 
 if TYPE_CHECKING:
     from gpubp.bench.results import Part, Results
@@ -151,7 +151,7 @@ def exit_code(part: Part, finished: bool, problems: Sequence[str] = ()) -> int:
     """
     if not finished:
         click.secho("Interrupted; continue with --resume.", fg="red", err=True)
-        return 130
+        return interrupt_code()
     failed = [row for row in part.rows if row.status == "failed"]
     found = [f"{row.case}, {row.peer}: {row.reason}" for row in failed]
     if part.rows and all(row.status == "skipped" for row in part.rows):

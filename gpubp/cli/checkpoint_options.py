@@ -110,6 +110,21 @@ def checkpoint_for(options: Mapping[str, Any], table: Table) -> Checkpoint | Non
     return made
 
 
+def checkpoint_of_best(estimator: Any, params: Mapping[str, Any], out: Path) -> Checkpoint | None:
+    """Return where `gpubp sweep` saves the state of the training of the best trial.
+
+    params : of the trial, for ``estimator``. None: nowhere.
+    """
+    from gpubp.estimators.checkpoint import Checkpoint
+    from gpubp.storage.atomic_file import is_stream
+
+    if is_stream(out) or params.get("solver", estimator.solver) == "lbfgs":
+        return None
+    made = Checkpoint(checkpoint_path(out))
+    made.keeps_file = True
+    return made
+
+
 def _text(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
@@ -121,6 +136,12 @@ def _refuse_given(why: str) -> None:
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and context.params[name] != "never":
             raise click.UsageError(f"{why}; leave out --{name.replace('_', '-')}")
+
+
+def tell_interrupted(checkpoint: Checkpoint | None) -> None:
+    """Print on stderr how to go on with an interrupted run, if it has a checkpoint."""
+    if checkpoint is not None and checkpoint.path.is_file():
+        click.echo(f"the same command goes on from {checkpoint.path}", err=True)
 
 
 def remove(checkpoint: Checkpoint | None) -> None:

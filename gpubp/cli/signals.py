@@ -25,6 +25,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 @contextmanager
 def signals_as_interrupts() -> Iterator[None]:
     """Raise KeyboardInterrupt for SIGTERM and SIGHUP (job scheduler, closed terminal) too."""
+    global _last  # noqa: PLW0603 (see above)
+    _last = signal.SIGINT
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         names = []  # only the main thread may set handlers

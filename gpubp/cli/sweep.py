@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpubp.cli.checkpoint_options import checkpoint_of_best, remove
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
     Duration,
@@ -28,7 +29,7 @@ from gpubp.cli.output_files import (
     whole_or_beside,
     write_output,
 )
-from gpubp.cli.signals import signals_as_interrupts
+from gpubp.cli.signals import interrupt_code, signals_as_interrupts
 from gpubp.cli.sweep_help import SweepCommand
 from gpubp.cli.sweep_options import SAMPLERS, check_options, read_space
 from gpubp.cli.sweep_workers import BACKENDS, check_workers
@@ -184,13 +185,16 @@ def sweep(**options: Any) -> int:
     with lines_apart(options["csv"], options["html"]):
         _tell_trials(found, as_json)
         silent = JsonReport(quiet=True) if as_json else TextReport(quiet=True)
-        trained = train_best(setup, found, options, silent)
+        checkpoint = checkpoint_of_best(setup.estimator, found.best.params, options["out"])
+        trained = train_best(setup, found, options, silent, checkpoint)
         if trained.history.stopped_by == "interrupt" and not trained.history.epochs:
             raise click.Abort
         result = saved_result(trained, options)
+        if trained.history.stopped_by != "interrupt":
+            remove(checkpoint)
         _tell_result(result, found, options, silent)
     interrupted = "interrupt" in (found.stopped_by, trained.history.stopped_by)
-    return 130 if interrupted else 0
+    return interrupt_code() if interrupted else 0
 
 
 def _check_outputs(options: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from gpubp.cli.train_model import Prepared, fit_model, prepare
 if TYPE_CHECKING:
     from gpubp.cli.train_model import Trained
     from gpubp.estimators.callbacks import Note
+    from gpubp.estimators.checkpoint import Checkpoint
     from gpubp.reports.sweep.live import SweepView
     from gpubp.reports.terminal import Report
     from gpubp.selection.search import MLPSearchCV
@@ -215,11 +216,18 @@ def _sweep(
     )
 
 
-def train_best(setup: Setup, sweep: Sweep, options: dict[str, Any], report: Report) -> Trained:
+def train_best(
+    setup: Setup,
+    sweep: Sweep,
+    options: dict[str, Any],
+    report: Report,
+    checkpoint: Checkpoint | None,
+) -> Trained:
     """Train the best trial on all rows but those of the test."""
     from sklearn.base import clone
 
     model = clone(setup.estimator).set_params(**sweep.best.params)
     # --scoring ranks the trials; the training of the best one has its own `scoring`.
+    own = options | {"scoring": None}
     with signals_as_interrupts():
-        return fit_model(model, setup.prepared, options | {"scoring": None}, report)
+        return fit_model(model, setup.prepared, own, report, checkpoint)

@@ -7,7 +7,12 @@ from typing import Any
 
 import click
 
-from gpubp.cli.checkpoint_options import checkpoint_for, checkpointing, remove
+from gpubp.cli.checkpoint_options import (
+    checkpoint_for,
+    checkpointing,
+    remove,
+    tell_interrupted,
+)
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
     Duration,
@@ -223,8 +228,10 @@ def train(**options: Any) -> int:
         report.close()
     if trained.network.device_ == "cpu":
         _tell_unheeded(options)
-    if trained.history.stopped_by == "interrupt" and not trained.history.epochs:
-        raise click.Abort
+    if trained.history.stopped_by == "interrupt":
+        tell_interrupted(checkpoint)
+        if not trained.history.epochs:
+            raise click.Abort
     if trained.history.stopped_by == "non_finite":
         remove(checkpoint)
     report.result(saved_result(trained, options))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gpubp.backprop.network import Network
 from gpubp.storage.model_file import (
+    ModelFileError,
     ModelRecord,
     errors_of,
     read_model,
@@ -84,7 +85,10 @@ def read_checkpoint(path: str | os.PathLike[str], network: Network | None = None
     record = read_model(path)
     header, tensors = record.header, record.tensors
     with errors_of(path):
-        require(header, KIND, int)
+        if not is_checkpoint(header):
+            raise ModelFileError("a model, not a checkpoint; give the path of a checkpoint")
+        if require(header, KIND, int) != VERSION:
+            raise ModelFileError("a checkpoint of another version of gpubp; begin anew")
         names = ("identity", "settings", "notes", "where")
         saved = SavedTraining(**{name: require(header, name, dict) for name in names})
         if network is None:

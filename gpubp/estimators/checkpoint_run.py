@@ -62,7 +62,7 @@ class CheckpointRun:
         self, found: SavedTraining, before: dict[str, Any], now: dict[str, Any]
     ) -> SavedTraining | None:
         if different := differences(before, now):
-            self._refuse(f"{self._given.source} is of another training: {'; '.join(different)}")
+            self._refuse(f"{self._given.source} is of another training: {different}")
             return None
         return found
 
@@ -110,8 +110,7 @@ class CheckpointRun:
         at = f"epoch {min(epochs) + 1}" if epochs else "the next member"
         self._note(f"the training goes on in {at}, from the checkpoint {self._given.source}")
         if before != where:
-            changes = "; ".join(differences(before, where))
-            self._note(f"{changes}; the result is the same up to rounding")
+            self._note(f"{differences(before, where)}; the result is the same up to rounding")
 
     @property
     def ended(self) -> dict[int, Fitted]:

@@ -15,6 +15,7 @@ from gpubp.version import __version__
 
 # Parameters that change neither the numbers of a training nor, beyond rounding, its results.
 FREE = frozenset({"verbose", "threads", "device", "compiled", "record"})
+MOST = 4  # differences that are told
 ROWS = "the number of rows"
 VALUES, VALIDATION, WEIGHTS = _DIGESTS = (
     "the values of the rows",
@@ -51,9 +52,11 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
     }
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what differs between two identities, in words: "alpha was 0.1, now 0.2"."""
-    return list(_differences(before, now))
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return what differs between two identities, in words: "alpha was 0.1, now 0.2"; or ""."""
+    found = list(_differences(before, now))
+    more = [f"and {len(found) - MOST} others"] if len(found) > MOST else []
+    return "; ".join(found[:MOST] + more)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from gpubp.estimators.checkpoint_file import is_checkpoint
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.regressor import MLPRegressor
 from gpubp.estimators.serialization import Estimator, from_record, to_record
@@ -117,6 +118,11 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Any:
 
 def _model_from(header: Mapping[str, Any], tensors: dict[str, np.ndarray]) -> Model:
     """Return the model of a header and its tensors; raise ModelFileError if they do not fit."""
+    if is_checkpoint(header):
+        raise ModelFileError(
+            "the checkpoint of a training that has not ended, not a model; start the training "
+            "again with the same data and options to go on from it"
+        )
     only_keys(header, ["estimator", "schema", "table"])
     if "table" in header and "schema" in header:
         raise ModelFileError(

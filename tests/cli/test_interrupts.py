@@ -72,7 +72,7 @@ def test_the_end_of_a_job_while_reading_leaves_no_copies(
 
     monkeypatch.setattr("gpubp.tables.files.open_relation.find_csv", end)
     args = ("data.csv",) if command == "train" else ("model.safetensors", "data.csv")
-    assert run(command, *args, code=130).err.strip() == "Interrupted."
+    assert run(command, *args, code=143).err.strip() == "Interrupted."
     assert not list(folder.iterdir())
 
 

@@ -1,0 +1,191 @@
+"""Checkpoints of `gpubp train`: saved after a signal, and gone on from by the same command."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpubp.estimators import checkpoint_run
+from gpubp.reports.terminal import TextReport
+from gpubp.storage.model_file import ModelFileError
+from tests.cli.running import Run, one_line, write_csv
+
+MODEL, CHECKPOINT = Path("model.safetensors"), Path("model.checkpoint.safetensors")
+TRAIN = ("train", "iris", "--hidden", "6", "--epochs", "8", "--threads", "1")
+ENSEMBLE = (*TRAIN, "--members", "2", "--validation-size", "0.2")
+
+
+@pytest.fixture
+def signal_at_epoch(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what lets the next run get a signal after an epoch."""
+
+    def send(number: int, at: int = 3) -> None:
+        waiting = [number]
+
+        def epoch(self: TextReport, epoch: Any) -> None:
+            if epoch.number == at and waiting:
+                signal.raise_signal(waiting.pop())
+
+        monkeypatch.setattr(TextReport, "epoch", epoch)
+
+    return send
+
+
+def trained(run: Run, *args: str) -> bytes:
+    """Return the model of a run that is not interrupted, and remove it."""
+    run(*args)
+    data = MODEL.read_bytes()
+    MODEL.unlink()
+    assert not CHECKPOINT.exists()
+    return data
+
+
+@pytest.mark.parametrize("args", [TRAIN, ENSEMBLE], ids=["network", "ensemble"])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_the_same_command_goes_on_after_a_signal(
+    run: Run, signal_at_epoch: Any, args: tuple[str, ...], number: int, code: int
+) -> None:
+    expected = trained(run, *args)
+    signal_at_epoch(number)
+    stopped = run(*args, code=code)
+    assert f"the same command goes on from {CHECKPOINT}" in stopped.err
+    assert MODEL.exists()
+    assert CHECKPOINT.exists()
+    resumed = run(*args)
+    assert f"the training goes on in epoch 4, from the checkpoint {CHECKPOINT}" in resumed.out
+    assert MODEL.read_bytes() == expected
+    assert not CHECKPOINT.exists()
+
+
+def test_other_options_begin_anew(run: Run, signal_at_epoch: Any) -> None:
+    other = (*TRAIN, "--dropout", "0.1")
+    expected = trained(run, *other)
+    signal_at_epoch(signal.SIGTERM)
+    run(*TRAIN, code=143)
+    resumed = run(*other)
+    assert "--dropout was not given, now 0.1; the training begins anew" in resumed.out
+    assert MODEL.read_bytes() == expected
+    assert not CHECKPOINT.exists()
+
+
+def test_other_cells_begin_anew(run: Run, signal_at_epoch: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=60), np.tile(["a", "b"], 30)
+    args = ("train", "data.csv", *TRAIN[2:])
+    write_csv("data.csv", x=x, y=y)
+    signal_at_epoch(signal.SIGTERM)
+    run(*args, code=143)
+    x[::2] += 0.5  # also in rows that are not for the test
+    write_csv("data.csv", x=x, y=y)
+    assert "the values of the rows differ; the training begins anew" in run(*args).out
+
+
+def test_resume_never(run: Run, signal_at_epoch: Any) -> None:
+    signal_at_epoch(signal.SIGTERM)
+    run(*TRAIN, code=143)
+    assert "goes on" not in run(*TRAIN, "--resume", "never").out
+    assert not CHECKPOINT.exists()
+
+
+def test_an_explicit_checkpoint(run: Run, signal_at_epoch: Any) -> None:
+    expected = trained(run, *TRAIN)
+    signal_at_epoch(signal.SIGTERM)
+    run(*TRAIN, code=143)
+    CHECKPOINT.rename("kept.safetensors")
+    refused = run(*TRAIN[:-2], "--seed", "1", "--resume", "kept.safetensors", code=2)
+    assert one_line(refused).startswith(
+        "Error: kept.safetensors is of another training: --seed was 0, now 1; give the same data"
+    )
+    run(*TRAIN, "--resume", "kept.safetensors")
+    assert MODEL.read_bytes() == expected
+    assert Path("kept.safetensors").exists()
+
+
+def test_never_saves_nothing(run: Run, signal_at_epoch: Any) -> None:
+    signal_at_epoch(signal.SIGTERM)
+    never = ("--checkpoint-every", "never", "--resume", "never")
+    run(*TRAIN, *never, code=143)
+    assert not CHECKPOINT.exists()
+
+
+def test_a_damaged_checkpoint_begins_anew(run: Run) -> None:
+    expected = trained(run, *TRAIN)
+    CHECKPOINT.write_bytes(b"\0" * 20)
+    found = run(*TRAIN)
+    assert "not a safetensors file" in found.out
+    assert "the training begins anew" in found.out
+    assert MODEL.read_bytes() == expected
+    CHECKPOINT.write_bytes(b"\0" * 20)
+    refused = run(*TRAIN, "--resume", str(CHECKPOINT), code=2)
+    assert "not a safetensors file" in one_line(refused)
+
+
+def test_a_full_disk_does_not_end_the_training(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, calls = trained(run, *TRAIN), []
+
+    def full(*args: Any) -> None:
+        calls.append(args)
+        raise ModelFileError("cannot write: No space left on device")
+
+    monkeypatch.setattr(checkpoint_run, "write_checkpoint", full)
+    found = run(*TRAIN, "--checkpoint-every", "1epochs")
+    assert found.out.count("no checkpoint was saved: cannot write: No space left") == 1
+    assert calls
+    assert MODEL.read_bytes() == expected
+
+
+def test_a_time_limit_goes_on_with_the_epochs_that_it_chose(
+    run: Run, signal_at_epoch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpubp.models import time_limit
+
+    args = (*TRAIN, "--time-limit", "1h")
+    monkeypatch.setattr(time_limit, "within", lambda *_: {"max_iter": 5})
+    expected = trained(run, *args)
+    signal_at_epoch(signal.SIGTERM)
+    run(*args, code=143)
+    monkeypatch.setattr(time_limit, "within", lambda *_: {"max_iter": 4})
+    assert "5 epochs of 8" in run(*args).out
+    assert MODEL.read_bytes() == expected
+
+
+def test_a_checkpoint_is_not_a_model(run: Run, signal_at_epoch: Any) -> None:
+    signal_at_epoch(signal.SIGTERM)
+    run(*TRAIN, code=143)
+    for command in (("inspect", CHECKPOINT), ("predict", CHECKPOINT, "iris")):
+        assert "the checkpoint of a training that has not ended" in run(*command, code=1).err
+    refused = run(*TRAIN, "--resume", MODEL, code=2)
+    assert "a model, not a checkpoint" in one_line(refused)
+
+
+def test_files_of_killed_runs_are_removed(run: Run) -> None:
+    import platform
+
+    dead = 2**22 + 1  # above the largest process id of Linux
+    stale = [Path(f".{name}.{platform.node()}.{dead}.tmp") for name in (CHECKPOINT, MODEL)]
+    for path in stale:
+        path.write_text("half")
+    run(*TRAIN)
+    assert not any(path.exists() for path in stale)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--checkpoint-every", "5x"), "such as 5epochs; got '5x'; or never"),
+        (("--checkpoint-every", "0s"), "a time above 0"),
+        (("--checkpoint-every", "1.5epochs"), "a number of epochs"),
+        (("--resume", "nothing"), "there is no checkpoint 'nothing'"),
+        (("--solver", "lbfgs", "--checkpoint-every", "5s"), "leave the option out"),
+        (("--solver", "lbfgs", "--resume", "auto"), "leave out --resume"),
+        (("-o", "/dev/null", "--resume", "auto"), "-o /dev/null is not a file"),
+    ],
+)
+def test_wrong_options(run: Run, args: tuple[str, ...], said: str) -> None:
+    assert said in one_line(run(*TRAIN, *args, code=2))
