@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
+from sklearn.utils.metadata_routing import UNUSED
 
 from gpubp.backends.foreign_arrays import on_host
 from gpubp.backends.protocol import Array
@@ -52,6 +53,7 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
     # Attributes that a prediction needs, fitted or set by hand.
     _LEARNED: tuple[str, ...] = ("coefs_", "intercepts_")
     members_, input_stage_ = property(members), property(input_stage)
+    __metadata_request__fit: ClassVar[dict[str, str]] = {"checkpoint": UNUSED}
     # X, coefs_ and their outputs, so that a scorer does not compute them again.
     _known: tuple[Any, Any, np.ndarray] | None = None
 
