@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,8 @@ from gpubp.estimators.checkpoint import Checkpoint
 from gpubp.estimators.checkpoint_run import CheckpointRun, check_repeatable
 from gpubp.estimators.prepared_fit import PreparedEnsemble, PreparedFit
 from gpubp.estimators.training_identity import identity_of
-from gpubp.training.fit import Fitted, fit
+from gpubp.training.fit import Fitted
 from gpubp.training.population import fit_population, train_population
-from gpubp.training.ranks import current_ranks
 from gpubp.training.training_state import TrainingState
 
 
@@ -31,33 +30,27 @@ def run_of(
     return CheckpointRun(checkpoint, note)
 
 
-def fit_alone(estimator: Any, prepared: PreparedFit, run: CheckpointRun | None) -> Fitted:
-    """Train the network of ``prepared``, on all ranks if there are any."""
-    backend, of, _, threads = prepared
-    start, listeners = of.start, of.listeners
-    if run is not None and start is not None:
-        held, theta = of.held and of.held.rows, start.theta
+@contextmanager
+def checkpointed(
+    estimator: Any, prepared: PreparedFit, run: CheckpointRun | None
+) -> Iterator[PreparedFit]:
+    """Return a context with ``prepared``, which goes on from a checkpoint and saves others."""
+    backend, of, _, _ = prepared
+    if run is None or of.start is None:
+        yield prepared
+        return
+    held, theta = of.held and of.held.rows, of.start.theta
 
-        def identity() -> dict[str, Any]:
-            return identity_of(estimator, of.data, held, [theta])
+    def identity() -> dict[str, Any]:
+        return identity_of(estimator, of.data, held, [theta])
 
-        def on_pause(step: int, state: Callable[[], TrainingState]) -> None:
-            run.pause(step, lambda: {0: state()})
+    def on_pause(step: int, state: Callable[[], TrainingState]) -> None:
+        run.pause(step, lambda: {0: state()})
 
-        (start,) = run.begin(identity, backend, of.network, [start])
-        listeners = replace(listeners, on_pause=on_pause)
-    with run.signals_at_pauses() if run else nullcontext():
-        fitted = fit(
-            *(backend, of.network, of.loss, of.data, of.recipe),
-            held=of.held,
-            start=start,
-            listeners=listeners,
-            threads=threads,
-            ranks=current_ranks(),
-        )
-    if run is not None and fitted.stopped_by != "interrupt":
-        run.end()
-    return fitted
+    (start,) = run.begin(identity, backend, of.network, [of.start])
+    listeners = replace(of.listeners, on_pause=on_pause)
+    with run.signals_at_pauses():
+        yield prepared._replace(member=replace(of, start=start, listeners=listeners))
 
 
 def fit_members(

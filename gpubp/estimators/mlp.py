@@ -23,7 +23,7 @@ from gpubp.estimators.callbacks import (
 )
 from gpubp.estimators.checkpoint import Checkpoint, checkpoint_of
 from gpubp.estimators.checkpoint_run import CheckpointRun
-from gpubp.estimators.checkpointed_fit import fit_alone, run_of
+from gpubp.estimators.checkpointed_fit import checkpointed, run_of
 from gpubp.estimators.class_weights import checked_weights
 from gpubp.estimators.ensemble_fit import train_members
 from gpubp.estimators.ensemble_members import forget_members
@@ -40,10 +40,11 @@ from gpubp.estimators.start import start_of
 from gpubp.estimators.validation_split import check_columns, check_given, hold_out, named
 from gpubp.logger import LOGGER
 from gpubp.training.data import TrainingData
-from gpubp.training.fit import Fitted
+from gpubp.training.fit import Fitted, fit
 from gpubp.training.history import History, OnEpoch
 from gpubp.training.inference import free_device_parameters
 from gpubp.training.population import Member
+from gpubp.training.ranks import current_ranks
 from gpubp.training.validation import Score, ValidationSet, minus_loss
 
 
@@ -107,7 +108,18 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         prepared = self._prepared(X, y, sample_weight, incremental=incremental, **how)
         if isinstance(prepared, History):  # of a kept step
             return prepared
-        return self._finish(prepared, fit_alone(self, prepared, run))
+        with checkpointed(self, prepared, run) as (backend, of, _, threads):
+            fitted = fit(
+                *(backend, of.network, of.loss, of.data, of.recipe),
+                held=of.held,
+                start=of.start,
+                listeners=of.listeners,
+                threads=threads,
+                ranks=current_ranks(),
+            )
+        if run is not None and fitted.stopped_by != "interrupt":
+            run.end()
+        return self._finish(prepared, fitted)
 
     def _prepared(
         self,
