@@ -104,12 +104,14 @@ class Start:
         from gpubp.tables.table import DataError, listed
 
         encoder = self.model.encoder_
+        needed = [encoding.type.name for encoding in encoder.encodings_]
         try:
-            table.require([encoding.type.name for encoding in encoder.encodings_])
+            table.require(needed)
         except DataError as error:
+            one = len([name for name in needed if name not in table.columns]) == 1
+            these = "this column, so add it" if one else "these columns, so add them"
             raise DataError(
-                f"{error}; {self.path} was trained with this column, so add it, or train without "
-                "--from"
+                f"{error}; {self.path} was trained with {these}, or train without --from"
             ) from None
         known = {*encoder.column_names_, *self.model.target_names_}
         if further := [name for name in table.names if name not in known]:

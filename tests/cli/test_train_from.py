@@ -232,6 +232,10 @@ TABLES: dict[str, tuple[dict[str, Any], str]] = {
         {name: cells for name, cells in columns().items() if name != "b"},
         "new.csv has no column 'b'; it has 'a', 'c', 'kind', 'y'; m.st was trained with this",
     ),
+    "two missing": (
+        {name: cells for name, cells in columns().items() if name not in "bc"},
+        "lacks 2 columns 'b', 'c'; it has 'a', 'kind', 'y'; m.st was trained with these columns",
+    ),
     "no target": (
         {name: cells for name, cells in columns().items() if name != "y"},
         "new.csv has no column 'y'",
