@@ -212,7 +212,7 @@ def train(**options: Any) -> int:
     with signals_as_interrupts():  # removes temporary copies of the input
         table = read_data(
             options["data"],
-            read_options(options, start and start.model, options["data"]),
+            read_options(options, start.model if start else None, options["data"]),
             target_file=options["target_file"],
             targets=options["target"],
             **(start.reading() if start else {}),

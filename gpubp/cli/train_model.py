@@ -113,6 +113,7 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
         report.note("all ranks train one network together; --members 4 trains four in rank 0")
     check_validation(len(rows), rows.labels, options)
     check_folds(len(rows), options)
+    model: TableClassifier | TableRegressor
     if (start := options.get("start")) is not None:
         model = start.model_for(rows, table, options, report.note)
         with _refused_targets(options):
@@ -120,7 +121,6 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
         start.end()
         return trained
     given = parameters(rows.task, options) | column_choices(options, table, rows.targets)
-    model: TableClassifier | TableRegressor
     if rows.labels is not None:
         weights = class_weight(options["class_weight"], rows.labels)
         model = TableClassifier(**given, class_weight=weights)

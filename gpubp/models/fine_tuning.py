@@ -25,12 +25,15 @@ def given_to_recipe(model: Any) -> dict[str, Any]:
 
     A training that goes on has the preset of the last fit, even if "auto" would now be another.
     """
-    return vars(model) | facts_kept(model)
+    return {**vars(model), **facts_kept(model)}
 
 
 def facts_kept(model: Any) -> dict[str, Any]:
     """Return the facts in `about_` that a training that goes on does not change; else {}."""
-    about = model.about_ if goes_on(model) else {}
+    if not goes_on(model):
+        return {}
+    # Files of earlier versions have no preset: their recipe was that of "plain".
+    about = {"preset": "plain"} | model.about_
     return {name: about[name] for name in _KEPT_FACTS if name in about}
 
 
@@ -90,8 +93,8 @@ def start_anew(model: Any, **parameters: Any) -> None:
     model.network_ = copy(model.network_)
     for name in _OF_HISTORY:
         vars(model.network_).pop(name, None)
-    if is_auto(model.preset) and (preset := model.about_.get("preset")):
-        model.set_params(preset=preset)
+    if is_auto(model.preset):
+        model.set_params(preset=model.about_.get("preset", "plain"))
     if not is_auto(model.n_members):  # an interrupt may have left fewer
         model.set_params(n_members=members)
     model.set_params(**parameters, warm_start=True)

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gpubp
 from gpubp.__main__ import main
-from tests.cli.running import FAST, LABELS, Run, X, Y, features, one_line, write_csv
+from tests.cli.running import FAST, LABELS, ROOT, Run, X, Y, features, one_line, write_csv
 
 KIND = np.array(["u", "v", "w"])[np.arange(40) % 3]
 TUNED = ("--preset", "tuned", "--hidden", "6", "--epochs", "3")
@@ -265,6 +265,16 @@ def test_files_without_a_table_model(run: Run) -> None:
     assert "m.st" in one_line(run("train", "new.csv", *ON, code=1))
     Path("m.st").unlink()
     assert "m.st" in one_line(run("train", "new.csv", *ON, code=1))
+
+
+def test_a_file_of_an_earlier_version(run: Run) -> None:
+    """It has no preset, and no encoder of today's kind."""
+    shutil.copy(ROOT / "tests" / "data" / "iris.safetensors", "m.st")
+    run("train", "iris", *ON, "--epochs", "2")
+    found = gpubp.load("n.st")
+    assert found.about_["preset"] == found.preset == "plain"
+    assert found.network_.n_members is None
+    assert found.network_.learning_rate != "warm_cosine"
 
 
 def test_a_multi_label_model_is_refused(run: Run) -> None:
