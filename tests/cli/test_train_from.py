@@ -143,11 +143,13 @@ def test_categories_keep_their_spelling(run: Run) -> None:
     """The categories 1.10 and 1.1 differ, also in a table where all of them are numbers."""
     code = np.array(["1.10", "1.1", "x"])[np.arange(40) % 3]
     write_csv("old.csv", **features(), code=code, y=Y)
-    write_csv("new.csv", **features(), code=np.where(code == "x", "1.1", code), y=Y)
     run("train", "old.csv", *FAST, "-o", "m.st")
-    run("train", "new.csv", *ON, "--quiet")
-    values = [c.get("values") or c for c in gpubp.load("n.st").encoder_.summary()]
-    assert values == [c.get("values") or c for c in gpubp.load("m.st").encoder_.summary()]
+    found = []
+    for other in ("1.10", "1.1"):
+        write_csv("new.csv", **features(), code=np.where(code == "x", "1.1", other), y=Y)
+        run("train", "new.csv", *ON, "--quiet")
+        found.append(weights("n.st"))
+    assert not np.array_equal(*found)
 
 
 def test_options_in_a_file_may_be_those_of_the_first_training(run: Run) -> None:
