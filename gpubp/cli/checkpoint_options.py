@@ -21,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 FREE = {
     *("data", "target_file", "out", "quiet", "as_json", "checkpoint_every", "resume", "threads"),
     *("device", "compiled", "no_record", "csv", "html", "jobs", "backend", "scheduler"),
+    "start",  # the model of --from, whose weights are compared
 }
 
 
@@ -102,8 +103,11 @@ def checkpoint_for(options: Mapping[str, Any], table: Table) -> Checkpoint | Non
     )
     if every == "never":
         made.interval = made.interval._replace(seconds=float("inf"))
-    given = {name: _text(value) for name, value in options.items() if name not in FREE}
-    made.settings = {f"--{name.replace('_', '-')}": jsonable(of) for name, of in given.items()}
+    made.settings = {
+        "--from" if name == "start_from" else f"--{name.replace('_', '-')}": jsonable(_text(value))
+        for name, value in options.items()
+        if name not in FREE
+    }
     made.settings |= {"the number of rows of the table": len(table)}
     made.settings |= {"the columns of the table": ", ".join(table.columns)}
     made.keeps_file = True

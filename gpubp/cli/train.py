@@ -29,6 +29,7 @@ from gpubp.cli.output_files import OutputPath, refuse_stdout
 from gpubp.cli.signals import interrupt_code, signals_as_interrupts
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
 from gpubp.cli.target_options import choosing_target, test_size_option
+from gpubp.cli.train_from import start_option, started
 from gpubp.cli.train_help import TrainCommand
 from gpubp.cli.train_model import fit
 from gpubp.cli.train_parameters import check_parameters
@@ -125,6 +126,7 @@ from gpubp.kernels.activations import ACTIVATIONS
     "as many folds as members. The rows that a member leaves out give an out-of-bag score.  "
     "[default: all]",
 )
+@start_option
 @click.option(
     "--seed",
     type=WholeRange(0, 2**32 - 1),
@@ -205,6 +207,7 @@ def train(**options: Any) -> int:
     from gpubp.reports.terminal import JsonReport, TextReport
     from gpubp.storage.atomic_file import check_writable
 
+    start = options["start"] = started(options)
     check_parameters(options)
     quiet = options["quiet"]
     report = JsonReport(quiet) if options["as_json"] else TextReport(quiet)
@@ -216,9 +219,10 @@ def train(**options: Any) -> int:
     with signals_as_interrupts():  # removes temporary copies of the input
         table = read_data(
             options["data"],
-            read_options(options),
+            read_options(options, start.model if start else None, options["data"]),
             target_file=options["target_file"],
             targets=options["target"],
+            **(start.reading() if start else {}),
         )
     checkpoint = checkpoint_for(options, table)
     try:

@@ -21,7 +21,7 @@ GROUPS = {
     "Training": (
         *("preset", "time_limit", "test_size", "validation_size", "class_weight", "epochs"),
         *("lr", "batch_size", "patience", "scoring", "loss", "solver", "schedule", "members"),
-        *("member_rows", "seed"),
+        *("member_rows", "start_from", "seed"),
     ),
     "Output": ("out", "checkpoint_every", "resume", "quiet", "as_json", "config", "help"),
     "Device": (

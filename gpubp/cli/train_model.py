@@ -116,8 +116,14 @@ def fit(
         report.note("all ranks train one network together; --members 4 trains four in rank 0")
     check_validation(len(rows), rows.labels, options)
     check_folds(len(rows), options)
-    given = parameters(rows.task, options) | column_choices(options, table, rows.targets)
     model: TableClassifier | TableRegressor
+    if (start := options.get("start")) is not None:
+        model = start.model_for(rows, table, options, report.note)
+        with _refused_targets(options):
+            trained = fit_model(model, prepared, options, report, checkpoint)
+        start.end()
+        return trained
+    given = parameters(rows.task, options) | column_choices(options, table, rows.targets)
     if rows.labels is not None:
         weights = class_weight(options["class_weight"], rows.labels)
         model = TableClassifier(**given, class_weight=weights)
@@ -146,7 +152,7 @@ def prepare(table: Table, options: dict[str, Any], report: Report) -> Prepared:
         # ``problem`` a copy.
         whole = every.table if len(every) == len(table) else table
     if rows.labels is not None and test_rows is not None and test_rows.labels is not None:
-        note = unseen_classes(rows.labels, test_rows.labels)
+        note = "" if options.get("start") else unseen_classes(rows.labels, test_rows.labels)
         if note and not np.isin(test_rows.labels, rows.labels).any():
             raise click.UsageError(note)  # no test row could be scored
         if note:
@@ -233,7 +239,7 @@ def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
         rows_with_target,
     )
 
-    targets = resolve_targets(table, options["target"])
+    targets, start = resolve_targets(table, options["target"]), options.get("start")
     by_default = options["target"] is None and not table.only_targets
     total = len(table)
     try:
@@ -242,7 +248,8 @@ def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
         if options["task"] == "auto":
             task, reason = infer_task(table, targets, by_default=by_default)
         else:
-            task, reason = options["task"], f"as asked for, target {listed(targets)}"
+            how = f"as in {start.path}" if start else "as asked for"
+            task, reason = options["task"], f"{how}, target {listed(targets)}"
         check_targets(table, targets, task)
     except DataError as error:
         if not by_default:
@@ -254,7 +261,10 @@ def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
         verb, pronoun = ("is", "it has") if left_out == 1 else ("are", "they have")
         text = f"{left_out:,} of {total:,} rows {verb} left out, as {pronoun} no target"
         report.note(text + told_markers(map(table.column, targets)))
-    labels = labels_of(table.column(targets[0])) if task == "classification" else None
+    labels = None
+    if task == "classification":
+        name = targets[0]
+        labels = start.labels(table) if start else labels_of(table.column(name))
     return Problem(table, targets, task, labels)
 
 

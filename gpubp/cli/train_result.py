@@ -106,7 +106,8 @@ def _advice(trained: Trained) -> str:
     if trained.network.solver == "lbfgs":
         return "; look for huge values in the data"
     model = trained.model
-    if model.about_["preset"] == "tuned" and is_auto(model.learning_rate_init):
+    of_recipe = model.about_["preset"] == "tuned" and is_auto(model.learning_rate_init)
+    if of_recipe and "started_from" not in model.about_:
         return "; try --preset plain"
     return f"; try --lr {trained.network.learning_rate_init / 10:g}"
 
@@ -166,6 +167,7 @@ def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str,
         "periodic": periodic_of(network),
         "parameters": parameters_of(network),
         "preset": trained.model.about_["preset"],
+        "started_from": trained.model.about_.get("started_from"),
         "ensemble": ensemble_of(network),
         "seed": network.random_state,
         "solver": network.solver,

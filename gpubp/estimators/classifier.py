@@ -76,6 +76,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     _OF_FIT = (*BaseMLP._OF_FIT, "label_smoothing")
     _LEARNED = (*BaseMLP._LEARNED, "classes_")
+    # Whether a fit with warm_start takes a y that lacks classes of the last fit.
+    _may_lack_classes = False
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), "array-like", None],
@@ -149,7 +151,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if incremental and not self.warm_start and are_known(y, self.classes_):
             return X, y
         classes = unique_labels(y)
-        if self.warm_start and set(classes) != set(self.classes_):
+        same = self._may_lack_classes or set(classes) == set(self.classes_)
+        if self.warm_start and not same:
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes_}, `y` has {classes}"

@@ -26,6 +26,7 @@ from gpubp.estimators.fitted_attributes import set_history
 from gpubp.estimators.kept_steps import forget_steps
 from gpubp.estimators.prepared_fit import PreparedEnsemble, described
 from gpubp.estimators.recorded_predictions import forget_passes
+from gpubp.estimators.start import members_before, note_minimised, start_of_member
 from gpubp.estimators.validation_split import hold_out
 from gpubp.logger import LOGGER
 from gpubp.training.data import TrainingData
@@ -83,22 +84,27 @@ def prepare_members(
     """
     began = perf_counter()
     _check(estimator)
+    stage_before = estimator._of_fit("input_stage")
     estimator._note_parameters()
     free_device_parameters(estimator)
-    rows = estimator._validated(*of, False, True)
+    goes_on = estimator.warm_start and hasattr(estimator, "coefs_")
+    rows = estimator._validated(*of, False, not goes_on)
+    before = members_before(estimator, stage_before) if goes_on else []
     for forget in (forget_steps, forget_passes, forget_members):
         forget(estimator)
     network, M = estimator._network(rows), int(estimator.n_members)
     backend = estimator._training_backend(rows.n_rows, network, together or M)
-    rows, held = _rows_for(estimator, backend, rows, given, note)
-    estimator._warn_of_batch_size(rows.n_rows)
-    estimator._warn_of_weight_decay()
     rng = check_random_state(estimator.random_state)
     seeds = rng.randint(np.iinfo(np.int32).max, size=M)
+    note_minimised(estimator, rows, seeds)
+    rows, held = _rows_for(estimator, backend, rows, given, note, not goes_on)
+    estimator._warn_of_batch_size(rows.n_rows)
+    estimator._warn_of_weight_decay()
     own = _rows_of_members(estimator, rows, rng)
     stop, members, left_out = Stop(), [], []
     for k, (seed, part) in enumerate(zip(seeds, own, strict=True)):
-        member, unseen = _member(estimator, backend, network, int(seed), part, held)
+        last = before[k] if goes_on else None
+        member, unseen = _member(estimator, backend, network, int(seed), part, held, last)
         listeners = listeners_of_member(estimator, k, member.held, on_epoch, note, stop)
         members.append(replace(member, listeners=listeners))
         left_out += [unseen] if estimator.member_rows != "all" else []
@@ -133,13 +139,15 @@ def _rows_for(
     rows: TrainingData,
     given: tuple[Any, Any, Any] | None,
     note: Note | None,
+    from_scratch: bool,
 ) -> tuple[TrainingData, TrainingData | None]:
     """Return all rows and the given validation rows in the dtype and the units of training."""
     dtype = estimator._train_dtype(rows.X, backend)
     (note or LOGGER.info)(described(dtype, backend))
     rows = rows.in_dtype(dtype, backend)
     held = None if given is None else estimator._given_rows(given, rows.y.shape)
-    both: tuple[TrainingData, TrainingData | None] = estimator._in_training_units(rows, held, True)
+    both: tuple[TrainingData, TrainingData | None]
+    both = estimator._in_training_units(rows, held, from_scratch)
     return both
 
 
@@ -152,11 +160,6 @@ def _sample_weights(estimator: Any, y: np.ndarray, sample_weight: Any) -> np.nda
 def _check(estimator: Any) -> None:
     """Raise ValueError for parameters that do not fit together in an ensemble."""
     members = f"n_members={estimator.n_members}"
-    if estimator.warm_start:
-        raise ValueError(
-            f"warm_start=True continues the training of one network, got {members}; set "
-            "warm_start=False to train all members from new weights, or n_members=None"
-        )
     if hasattr(estimator, "_skl_callbacks"):
         raise ValueError(
             f"callbacks follow the training of one network, got {members}; set n_members=None, or "
@@ -213,15 +216,20 @@ def _member(
     seed: int,
     rows: _Rows,
     held: TrainingData | None,
+    before: Any = None,
 ) -> tuple[Member, np.ndarray]:
     """Return a member to train, and the indices of the rows that it does not see.
 
     seed : of its weights, validation split, row orders and dropout, as of a network alone.
-    held : validation rows passed to fit.
+    held : validation rows passed to fit. before : the member of the last fit, which it continues;
+    None for new weights.
     """
     rng, part = np.random.RandomState(seed), rows.part
     recipe = replace(estimator._recipe(part, backend, int(estimator.max_iter)), seed=seed)
-    start = Start(network.initial_theta(rng, recipe.dtype, recipe.weights_init), rng)
+    if before is None:
+        start = Start(network.initial_theta(rng, recipe.dtype, recipe.weights_init), rng)
+    else:
+        start = start_of_member(before, network, recipe.dtype, rng, estimator._minimised)
     unseen = rows.left_out
     if held is None and estimator.early_stopping and estimator.solver != "lbfgs":
         strata = estimator._strata(part.y)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.estimators.fitted_attributes import set_history
+from gpubp.estimators.fitted_attributes import set_history, state_of
 from gpubp.estimators.fitted_stage import set_stage
+from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History, Minimum
 
@@ -19,11 +20,11 @@ _REASONS = (
     *("no_improvement", "convergence"),
 )
 _OF_ENSEMBLE = (
-    *("_member_histories", "_member_seeds"),
+    *("_member_histories", "_member_seeds", "_member_states"),
     *("oob_score_", "oob_prediction_", "oob_decision_function_"),
 )
 # Of the last training of one network.
-_OF_NETWORK = ("_optimizer_state", "_state_of", "_minimised", "_scored_by")
+_OF_NETWORK = ("_optimizer_state", "_state_of", "_scored_by")
 
 
 def set_members(
@@ -46,8 +47,16 @@ def set_members(
         vars(estimator).pop(name, None)
     if estimator.early_stopping:
         estimator._scored_by = estimator.scoring
+    if estimator.keep_optimizer_state:
+        estimator._member_states = [_kept_state(each) for each in trained]
+        estimator._state_of = state_of(estimator)
     histories = [each.history for each in trained]
     return set_member_histories(estimator, histories, seeds, bool(estimator.early_stopping))
+
+
+def _kept_state(fitted: Fitted) -> OptimizerState | None:
+    """Return the state from which training can continue; None after a divergence."""
+    return None if fitted.stopped_by == "non_finite" else fitted.state
 
 
 def set_member_histories(
@@ -88,6 +97,10 @@ def _member(estimator: Any, k: int) -> Any:
     member.intercepts_ = [b[k] for b in estimator.intercepts_]
     if "_stage_vector" in has:
         member._stage_vector = has["_stage_vector"][k]
+    if "_member_states" in has:
+        member._optimizer_state = has["_member_states"][k]
+        if member._optimizer_state is None:
+            member._state_of = None
     if "_member_histories" in has:  # not with weights that were set by hand
         member.random_state = has["_member_seeds"][k]
         early_stopping = has.get("validation_scores_") is not None

@@ -141,8 +141,8 @@ default='constant'
     n_members : int or None, default=None
         Number of networks in an ensemble. They have the same shape and are trained together, with
         seeds of their own: ``check_random_state(random_state).randint(2**31 - 1, size=n_members)``.
-        Predictions are means over the members. None trains one network. partial_fit, warm_start
-        and callbacks are for one network only.
+        Predictions are means over the members. None trains one network. With warm_start, each
+        member continues from its own weights. partial_fit and callbacks are for one network only.
     member_rows : {{'all', 'bootstrap', 'folds'}}, default='all'
         Rows that each member of an ensemble trains on; ignored without n_members:
 

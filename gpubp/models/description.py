@@ -75,6 +75,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "network": _network(network),
         "ensemble": ensemble_of(network),
         "preset": about.get("preset"),
+        "started_from": about.get("started_from"),
         "recipe": _recipe(network),
         "training": {
             "epochs": network.n_iter_,

@@ -43,8 +43,10 @@ _OWN: dict[tuple[str, ...], str] = {
           dropout and weight decay, whose predictions are averaged; see docs/tables.md.
         - 'plain': one hidden layer, AdamW and a cosine schedule.
         - 'auto': 'tuned', but 'plain' if you choose the solver, the learning rate, its schedule or
-          its factors, the weight decay, warm_start or a loss other than squared_error, and for more
-          than 1,000 encoded columns.""",
+          its factors, the weight decay or a loss other than squared_error, and for more than 1,000
+          encoded columns.
+
+        A fit with warm_start continues with the preset and the shape of the last fit.""",
     ("time_limit",): """    time_limit : float or None, default=None
         Seconds that the training may take; None for no limit. A few steps are timed, and if all
         would take longer, fewer networks or fewer epochs are trained. The model then depends on the

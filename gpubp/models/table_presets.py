@@ -29,7 +29,7 @@ def is_tuned(given: Mapping[str, Any], n_columns: int = 0) -> bool:
     preset = given["preset"]
     if preset != "auto":
         return bool(preset == "tuned")
-    ordinary = given.get("loss", "squared_error") != "squared_error" or given["warm_start"]
+    ordinary = given.get("loss", "squared_error") != "squared_error"
     chosen = any(not is_auto(given[name]) for name in _OF_RATES)
     return not (ordinary or chosen or n_columns > MOST_COLUMNS)
 

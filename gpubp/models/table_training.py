@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -30,6 +29,8 @@ from gpubp.models.encoded_rows import (
     fit_and_encode,
     weights_at,
 )
+from gpubp.models.fine_tuning import facts_kept, given_to_recipe, goes_on, shape_kept, to_go_on
+from gpubp.models.fine_tuning import with_known_labels as known
 from gpubp.models.library_versions import versions
 from gpubp.models.table_input import TableInput
 from gpubp.models.table_parameters import AUTO, defaults, encoder_parameters, with_suggestion
@@ -132,7 +133,7 @@ class TableEstimator(TableInput, BaseEstimator):
         if left_out and note:
             note(left_out_text(left_out, names))
         with rollback(self):
-            rows = rows_of_table(table, names, self.task)
+            rows = known(self, rows_of_table(table, names, self.task), table)
             history = self._train(rows, None, on_epoch, note, on_start, whole, checkpoint)
             self.n_rows_without_target_ = left_out
         return history
@@ -178,12 +179,11 @@ class TableEstimator(TableInput, BaseEstimator):
         rows, given : see _train. encode : fits the encoder and encodes; not called if training
         goes on with the encoder of the last fit.
         """
-        goes_on = self.warm_start and hasattr(self, "network_")
         y, weights = rows.y, rows.weights
         # The encoded columns are not known yet; X has about as many, unless most are categories.
         network = self._network(y, (len(y), columns_of(rows.X)), given is not None)
         parts = self._parts(y, network, given is not None)
-        if goes_on:
+        if goes_on(self):
             encoder, Zs = encode_parts(self.encoder_, rows.X, parts)
         else:
             encoder, Zs = encode(self._encoder(), rows.X, parts)
@@ -191,8 +191,7 @@ class TableEstimator(TableInput, BaseEstimator):
         network = self._network(y, shape, given is not None, number_columns(encoder))
         if parts is None and (parts := self._parts(y, network, given is not None)) is not None:
             Zs = [Zs[0][part] for part in parts]
-        if goes_on:
-            network = copy(self.network_).set_params(**network.get_params(deep=False))
+        network = to_go_on(self, network)
         held = None
         if given is not None:
             held = encoded(encoder.transform, given.X), given.y, given.weights
@@ -206,11 +205,12 @@ class TableEstimator(TableInput, BaseEstimator):
     def _finish(self, prepared: PreparedTableFit) -> None:
         """Set the fitted attributes after the training of the network of ``prepared``."""
         encoder, fit, rows = prepared
+        kept = facts_kept(self)
         self._set_fitted(encoder, fit.estimator, rows.names, rows.left_out)
         held_rows = 0 if fit.given is None else len(fit.given[1])
         preset = "tuned" if is_tuned(vars(self), encoder.n_features_out_) else "plain"
         about = {"validation_rows": held_rows, "preset": preset}
-        self.about_ |= about | self._about_targets(rows.y)
+        self.about_ |= about | self._about_targets(rows.y) | kept
 
     def _may_warn(self, history: History) -> bool:
         """Return False if the recipe chose the epochs and training ended with the last of them."""
@@ -247,7 +247,8 @@ class TableEstimator(TableInput, BaseEstimator):
         own = defaults(self._NETWORK)
         parameters = {name: getattr(self, name) for name in own}
         of_table = self.task, shape, count_outputs(y, self.task), list(periodic)
-        chosen = own | preset_values(vars(self), *of_table) | self._chosen(y)
+        chosen = own | preset_values(given_to_recipe(self), *of_table) | self._chosen(y)
+        chosen |= shape_kept(self)
         if given:
             chosen["early_stopping"] = True
         for name in AUTO:

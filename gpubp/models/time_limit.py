@@ -26,7 +26,8 @@ def within(network: Any, Z: Any, y: Any, seconds: float) -> dict[str, Any]:
     network; {} if the time is enough. A training on a few batches is timed, so the result depends
     on the machine and its load. lbfgs has no batches and is not timed.
 
-    network : unfitted. Z, y : the encoded training rows and their targets.
+    network : unfitted, or one whose training goes on, which keeps its members.
+    Z, y : the encoded training rows and their targets.
     """
     if network.solver == "lbfgs":  # `Limited` stops it when the time is over
         return {}
@@ -52,7 +53,8 @@ def within(network: Any, Z: Any, y: Any, seconds: float) -> dict[str, Any]:
     most = int(left / epoch)
     if most >= planned:
         return {}
-    if members is not None and members > 1 and most < LEAST_EPOCHS:
+    goes_on = network.warm_start and hasattr(network, "coefs_")
+    if members is not None and members > 1 and most < LEAST_EPOCHS and not goes_on:
         # A single network takes between 1 / members of the ensemble's time and all of it,
         # depending on the number of cores; so it is given twice the epochs.
         return {"n_members": None, "member_rows": "all", "max_iter": max(1, min(planned, most * 2))}

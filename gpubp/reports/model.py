@@ -15,6 +15,7 @@ from gpubp.reports.summary import (
     limit_text,
     score_sections,
     stage_text,
+    started_text,
     stopped_text,
     verdict_lines,
 )
@@ -81,6 +82,7 @@ def _facts(model: Mapping[str, Any]) -> dict[str, str]:
         "activation": f"{network['activation']}, outputs {network['output_activation']}",
         "recipe": _settings(given),
         "chosen": f"{_settings(chosen)} (by {preset}the size of the table)" if chosen else "",
+        "start": started_text(model["started_from"]) if model["started_from"] else "",
         "time limit": limit_text(model["time_limit"]) if model["time_limit"] else "",
         "training": f"{epochs} on {training['device']}, loss {training['loss']:.4f}",
         "versions": ", ".join(f"{name} {version}" for name, version in model["versions"].items()),

@@ -88,6 +88,11 @@ def limit_text(limit: Mapping[str, Any]) -> str:
     return f"{text}, {reduced} (by the speed of the machine)" if reduced else f"{text}, kept"
 
 
+def started_text(start: Mapping[str, Any]) -> str:
+    """Return "the weights of churn.safetensors, after 16 epochs"."""
+    return f"the weights of {start['model']}, after {_counted(start['epochs'], 'epoch')}"
+
+
 def ensemble_text(ensemble: Mapping[str, Any], task: str) -> str:
     """Return "5 members, each without one of 5 folds; out-of-fold accuracy 0.9312"."""
     rows, members = ensemble["member_rows"], ensemble["members"]

@@ -119,7 +119,6 @@ GIVEN: list[dict[str, Any]] = [
     {"rate_factors": {"biases": 0.1}},
     {"weight_decay": 0.1},
     {"weight_decay": np.array([0.1, 0.2])},
-    {"warm_start": True},
     {"loss": "huber"},
 ]
 LEFT: list[dict[str, Any]] = [
@@ -134,6 +133,7 @@ LEFT: list[dict[str, Any]] = [
     {"label_smoothing": 0.0},
     {"scaling": "standard"},
     {"time_limit": 3},
+    {"warm_start": True},
 ]
 
 
