@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from gpubp.cli.completion import DATA
+from gpubp.cli.memory_options import memory_option
 from gpubp.cli.options import (
     Duration,
     FiniteRange,
@@ -24,6 +25,7 @@ from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
 from gpubp.cli.target_options import choosing_target, test_size_option
 from gpubp.cli.train_help import TrainCommand
+from gpubp.cli.train_large import Large, fit_large, large_table
 from gpubp.cli.train_model import fit
 from gpubp.cli.train_parameters import check_parameters
 from gpubp.cli.train_result import saved_result
@@ -105,6 +107,11 @@ from gpubp.kernels.activations import ACTIVATIONS
     type=Duration(),
     help="Time for the training, such as 60s, 5m or 2h: fewer networks or epochs are trained where "
     "all would take longer. The model then depends on the speed of the machine.",
+)
+@memory_option(
+    "Memory to use, such as 500MB or 2GB. A table that would take more than half of it is read "
+    "block by block, from Parquet or by way of a temporary Parquet file.  [default: the free "
+    "memory]"
 )
 @click.option(
     "--members",
@@ -207,7 +214,7 @@ def train(**options: Any) -> int:
     refuse_input("-o", out, options["data"], options["target_file"], config)
     check_writable(out)
     with signals_as_interrupts():  # removes temporary copies of the input
-        table = read_data(
+        table = large_table(options) or read_data(
             options["data"],
             read_options(options),
             target_file=options["target_file"],
@@ -215,7 +222,10 @@ def train(**options: Any) -> int:
         )
     try:
         with signals_as_interrupts():
-            trained = fit(table, options, report)
+            if isinstance(table, Large):
+                trained = fit_large(table, options, report)
+            else:
+                trained = fit(table, options, report)
     finally:
         report.close()
     if trained.network.device_ == "cpu":

@@ -68,6 +68,8 @@ class Trained:
     rows, test_rows : the rows trained on, and those kept for the test, if any.
     data : source of the rows, and how many were used for each purpose.
     columns : the summary of the columns, as `columns_of` returns it.
+    n_rows : number of rows trained on and held out; None for those of ``rows``, which otherwise are
+    a sample of them. memory_limit : of a table that was read block by block; None for others.
     """
 
     model: TableClassifier | TableRegressor
@@ -76,6 +78,13 @@ class Trained:
     test_rows: Problem | None
     data: dict[str, Any]
     columns: Sequence[dict[str, Any]] = field(default_factory=list)
+    n_rows: int | None = None
+    memory_limit: int | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of rows trained on and held out."""
+        return len(self.rows) if self.n_rows is None else self.n_rows
 
     @property
     def network(self) -> MLPClassifier | MLPRegressor:
@@ -120,7 +129,7 @@ def fit(table: Table, options: dict[str, Any], report: Report) -> Trained:
         model = TableClassifier(**given, class_weight=weights)
     else:
         model = TableRegressor(**given)
-    with _refused_targets(options):
+    with refused_targets(options):
         return fit_model(model, prepared, options, report)
 
 
@@ -163,7 +172,7 @@ def fit_model(
     options : those of the command line, of which "out" and "scoring" are read.
     """
     rows = prepared.rows
-    start = _Start(report, options, rows, prepared.test_rows)
+    start = Start(report, options, rows, prepared.test_rows)
     history = model.fit_table(
         rows.table,
         rows.targets,
@@ -187,7 +196,7 @@ def _about_rows(table: Table, problem: Problem, test_rows: Problem | None) -> di
 
 
 @contextmanager
-def _refused_targets(options: dict[str, Any]) -> Iterator[None]:
+def refused_targets(options: dict[str, Any]) -> Iterator[None]:
     """Turn a ValueError of the estimator into a UsageError that names the options at fault.
 
     Some options, such as --scoring, suit only certain targets. DataError passes unchanged.
@@ -254,7 +263,7 @@ def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
 
 
 @dataclass(eq=False)
-class _Start:
+class Start:
     """The ``on_start`` callback of the model: reports the columns and checks test rows and disk.
 
     It is called when the columns are encoded, before the network trains.
