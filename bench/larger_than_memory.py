@@ -1,7 +1,7 @@
 """Train on a table of 2 GB twice, with 500 MB of memory and in memory: loss, peak, seconds.
 
-Run it by hand: python -m gpubp.bench.larger_than_memory [FOLDER] [ROWS]. It draws the table into
-FOLDER, or takes the one that is there, and trains in two processes, one after the other.
+Run it by hand: python -m gpubp.bench.larger_than_memory [FOLDER] [ROWS] [MEMORY]. It draws the
+table into FOLDER, or takes the one that is there, and trains in two processes, one after the other.
 bench/NOTES.md has the results.
 """
 
@@ -78,12 +78,12 @@ def trained(path: Path, *options: str) -> dict[str, Any]:
     return json.loads(lines[-1]) | {"peak": int(peak)}
 
 
-def main(folder: str = ".", rows: str = str(ROWS)) -> None:
+def main(folder: str = ".", rows: str = str(ROWS), memory: str = "500MB") -> None:
     """Draw the table, train both ways, and print a line for each."""
     path = Path(folder, f"larger-{rows}.parquet")
     least = written(path, int(rows))
     print(f"{path}: {path.stat().st_size / 1e9:.2f} GB, least possible log loss {least:.4f}")
-    for name, options in (("--memory 500MB", ("--memory", "500MB")), ("in memory", ())):
+    for name, options in ((f"--memory {memory}", ("--memory", memory)), ("in memory", ())):
         found = trained(path, *options)
         scores = found["test"]
         print(

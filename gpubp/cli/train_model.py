@@ -276,6 +276,7 @@ class Start:
     columns: Sequence[dict[str, Any]] = field(default_factory=list)
 
     def __call__(self, encoder: TableEncoder, network: MLPClassifier | MLPRegressor) -> None:
+        """Report the columns; raise an error for what cannot be trained, tested or saved."""
         from gpubp.models.description import columns_of
 
         self.columns = columns_of(encoder)

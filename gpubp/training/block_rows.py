@@ -63,7 +63,7 @@ class BlockRows:
 
     def take(self, index: np.ndarray, axis: int, out: np.ndarray, mode: str = "clip") -> None:
         """Write the rows at ``index`` to ``out`` (len(index), d); called by StreamedBatches."""
-        np.take(self.array, index, axis=axis, out=out, mode=mode)
+        np.take(self.array, index, axis=0, out=out, mode="clip")
         self._taken += len(index)
         if self._taken >= self.rows_at_once:
             self.release()

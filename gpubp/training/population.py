@@ -18,8 +18,8 @@ from gpubp.backends.foreign_arrays import is_on_device
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network
-from gpubp.training.check_fit import check_fit
 from gpubp.training.block_rows import BlockRows
+from gpubp.training.check_fit import check_fit
 from gpubp.training.data import CsrData, TakenRows, TrainingData
 from gpubp.training.fit import Fitted, Listeners, Start, check_precision, fit, step_settings
 from gpubp.training.history import History

@@ -175,9 +175,7 @@ def _row_groups(session: Session, paths: Sequence[str]) -> tuple[RowGroup, ...]:
     return tuple(found)
 
 
-def _table_bytes(
-    session: Session, relation: Relation, paths: Sequence[str], n_rows: int
-) -> int:
+def _table_bytes(session: Session, relation: Relation, paths: Sequence[str], n_rows: int) -> int:
     """Return about the memory of a table: its numbers, the codes of its texts, and their values."""
     files = ", ".join(map(literal, paths))
     uncompressed = session.rows(

@@ -38,7 +38,7 @@ class Written(NamedTuple):
 
 
 def to_parquet(path: str | Path, out: Path, options: ReadOptions, room: int) -> Written:
-    """Write the rows of a path, a pattern or "-" to the Parquet file ``out``; replace it at the end.
+    """Write the rows of a path, a pattern or "-" to ``out``, which is replaced when all are there.
 
     A column has the type that `read_table` would find; text that means "no value" becomes NULL.
     Files with types of their own, and the results of queries, keep these.
@@ -55,16 +55,16 @@ def to_parquet(path: str | Path, out: Path, options: ReadOptions, room: int) -> 
         _clear_errors(out),
     ):
         if opened.kind in ("parquet", "database", "query"):  # with types of their own
-            columns, decimal = ["*"], None
+            rows, columns, decimal = opened, ["*"], None
             notes, width = opened.relation.notes, len(opened.relation.columns)
         else:
             sample = _sampled(opened)
             decimal, notes = options.decimal or sample.decimal, sample.notes
-            opened = opened.with_decimal(",") if decimal == "," and opened.files else opened
-            columns = opened.run(partial(typed_columns, drop_empty=True))
+            rows = opened.with_decimal(",") if decimal == "," and opened.files else opened
+            columns = rows.run(partial(typed_columns, drop_empty=True))
             width = len(columns)
         copy = partial(_copied, columns=columns, to=temporary)
-        return Written(opened.run(copy), width, decimal, notes)
+        return Written(rows.run(copy), width, decimal, notes)
 
 
 def _sampled(opened: Opened) -> Table:
