@@ -46,17 +46,17 @@ def convert(data: str, out: Path, as_json: bool, **options: Any) -> None:
     refuse_input("OUT", out, data)
     with signals_as_interrupts(), told_if_slow(read_options(options)):
         rows, columns, notes = _written(data, out, options)
-    found = {"rows": rows, "columns": columns, "bytes_before": _bytes_of(data)}
-    found |= {"bytes": out.stat().st_size}
+    before, after = _bytes_of(data), out.stat().st_size
     if as_json:
-        click.echo(to_json({"data": data, "out": str(out)} | found))
+        found = {"data": data, "out": str(out), "rows": rows, "columns": columns}
+        click.echo(to_json(found | {"bytes_before": before, "bytes": after}))
         return
     for note in notes:
         click.echo(note, err=True)
-    before = "" if found["bytes_before"] is None else f", {size_text(found['bytes_before'])}"
+    was = "" if before is None else f", {size_text(before)}"
     click.echo(
-        f"{data}: {rows:,} row{'s' * (rows != 1)}, {columns:,} column{'s' * (columns != 1)}"
-        f"{before} -> {out}: {size_text(found['bytes'])}"
+        f"{data}: {rows:,} row{'s' * (rows != 1)}, {columns:,} column{'s' * (columns != 1)}{was}; "
+        f"{out}: {size_text(after)}"
     )
 
 

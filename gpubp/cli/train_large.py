@@ -203,19 +203,19 @@ def _large_rows(
         rows_with_target,
     )
 
-    targets = tuple(options["target"] or parquet.names[-1:])
+    first = parquet.read(parquet.blocks(1)[0])
+    targets = resolve_targets(first, options["target"])
     sample = drawn_sample(parquet, shares.sample, options["seed"], targets)
     if decimal is not None:
         sample = replace(sample, decimal=decimal, sign=decimal)
     for note in sample.notes:
         report.note(note)
-    targets = resolve_targets(sample, targets)
     sample, _ = rows_with_target(sample, targets)
     task = options["task"]
     if task == "auto":
         by_default = options["target"] is None
         task, reason = infer_task(sample, targets, by_default=by_default)
-        report.note(f"{task}: {reason} of a sample")
+        report.note(f"{task}, by a sample: {reason}")
     classes, class_rows, distinct = None, None, sample
     if task == "classification" and len(targets) == 1:
         classes, class_rows, distinct = classes_of(parquet, targets[0])
@@ -229,10 +229,13 @@ def _model(rows: LargeTable, options: dict[str, Any]) -> Model:
     from gpubp.models.table_estimators import TableClassifier, TableRegressor
 
     given = parameters(rows.task, options) | column_choices(options, rows.sample, rows.targets)
+    model: Model
     if rows.classes is None:
-        return TableRegressor(**given)
-    weights = class_weight(options["class_weight"], rows.classes)
-    return TableClassifier(**given, class_weight=weights)
+        model = TableRegressor(**given)
+    else:
+        weights = class_weight(options["class_weight"], rows.classes)
+        model = TableClassifier(**given, class_weight=weights)
+    return model
 
 
 def _trained(

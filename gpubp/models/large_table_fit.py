@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,47 +57,40 @@ class LargeTableTraining:
         self, model: TableEstimator, large: LargeTable, test_size: float, folder: Path, seed: int
     ) -> None:
         self.model, self.large, self.folder = model, large, folder
-        n, shares = large.parquet.n_rows, large.shares
-        test = min(test_size, shares.test / (large.parquet.row_bytes * n))
-        planned = self._network(round((1 - test) * n), len(large.parquet.names))
-        self.roles = self._roles(test, len(large.parquet.names), planned, seed)
-        self.sample = large.sample.take(self._of_training())
-        if not len(self.sample):
-            raise DataError(f"{large.parquet.source}: no row is left to train on")
+        n, shares, width = large.parquet.n_rows, large.shares, len(large.parquet.names)
+        self._test = min(test_size, shares.test / (large.parquet.row_bytes * n))
+        planned = self._network(width)
+        held = self._held(planned, width)
+        self.large, self.sample = _split_sample(large, Roles.drawn(n, self._test, held, seed))
         self.encoder = model._encoder()
-        self._fit_encoder(large.sample)
-        self.network = self._network(round((1 - test) * n), self.encoder.n_features_out_)
-        if bool(planned.early_stopping) != bool(self.network.early_stopping):
-            self.roles = self._roles(test, self.encoder.n_features_out_, self.network, seed)
+        self.encoder.fit(without_targets(self.sample, large.targets), whole=self.large.sample)
+        self.network = self._network(self.encoder.n_features_out_)
+        # At most the rows planned before, since the encoder has learned from all others.
+        found = self._held(self.network, self.encoder.n_features_out_)
+        self.roles = Roles.drawn(n, self._test, min(held, found) or found, seed)
 
-    def _network(self, n_rows: int, n_columns: int) -> Any:
-        """Return an unfitted network; the preset sets what is "auto"."""
-        like = self.large.targets_like
+    def _network(self, n_columns: int) -> Any:
+        """Return an unfitted network; the preset sets what is "auto".
+
+        n_columns : of the encoded rows.
+        """
+        large = self.large
+        n_rows = round((1 - self._test) * large.parquet.n_rows)
         periodic = number_columns(self.encoder) if hasattr(self, "encoder") else []
-        network = self.model._network(like, (n_rows, n_columns), False, periodic)
+        network = self.model._network(large.targets_like, (n_rows, n_columns), False, periodic)
         # Soft targets of more than two classes would take a number per row and class.
-        if self.large.n_outputs > 2 and is_auto(getattr(self.model, "label_smoothing", 0)):
+        if large.n_outputs > 2 and is_auto(getattr(self.model, "label_smoothing", 0)):
             network.set_params(label_smoothing=0.0)
         members = {"n_members": None} if is_auto(self.model.n_members) else {}
         return network.set_params(row_order="hash", **members)
 
-    def _roles(self, test: float, n_columns: int, network: Any, seed: int) -> Roles:
-        n, held = self.large.parquet.n_rows, 0.0
-        if network.early_stopping:
-            row_bytes = n_columns * np.dtype(self.model.dtype).itemsize
-            most = self.large.shares.validation / (row_bytes * n)
-            held = min((1 - test) * float(network.validation_fraction), most)
-        return Roles.drawn(n, test, held, seed)
-
-    def _of_training(self) -> np.ndarray:
-        """Return the indices of the rows of the sample that are trained on."""
-        numbers = self.large.sample.row_numbers
-        assert numbers is not None  # of concatenated tables
-        others = (self.roles.test | self.roles.held)[numbers - 1]
-        return np.flatnonzero(~others)
-
-    def _fit_encoder(self, whole: Table) -> None:
-        self.encoder.fit(without_targets(self.sample, self.large.targets), whole=whole)
+    def _held(self, network: Any, n_columns: int) -> float:
+        """Return the part of the rows to hold out: at most what its share of memory allows."""
+        if not network.early_stopping:
+            return 0.0
+        row_bytes = n_columns * np.dtype(self.model.dtype).itemsize
+        most = self.large.shares.validation / (row_bytes * self.large.parquet.n_rows)
+        return min((1 - self._test) * float(network.validation_fraction), most)
 
     def encoded(self, file: Any) -> EncodedTable:
         """Encode all rows to ``file``, a scratch file of `n_bytes`."""
@@ -148,6 +141,23 @@ def fit_large_table(
             model.about_["time_limit"] = limited.record(history)
         n_rows = len(rows.X) + (0 if held is None else len(held[0]))
     return LargeFit(history, training.sample, rows.test, n_rows, rows.left_out)
+
+
+def _split_sample(large: LargeTable, roles: Roles) -> tuple[LargeTable, Table]:
+    """Return the table, with the rows of its sample that are trained on first, and these rows.
+
+    The rows are reordered in place, so ``large`` must not be used afterwards.
+
+    Raises DataError if there are none.
+    """
+    numbers = large.sample.row_numbers
+    assert numbers is not None  # of concatenated tables
+    others = (roles.test | roles.held)[numbers - 1]
+    learned = np.count_nonzero(~others)
+    if not learned:
+        raise DataError(f"{large.parquet.source}: no row of the sample is left to train on")
+    sample = large.sample.reorder(np.argsort(others, kind="stable"))
+    return replace(large, sample=sample), sample.rows(0, int(learned))
 
 
 @contextmanager

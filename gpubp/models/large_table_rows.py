@@ -10,7 +10,7 @@ import numpy as np
 
 from gpubp.models.encoded_rows import encoded
 from gpubp.models.memory_shares import MemoryShares
-from gpubp.storage.scratch_file import mapped
+from gpubp.storage.scratch_file import append, mapped
 from gpubp.tables.concatenated import concatenated
 from gpubp.tables.decimal_sign import settled
 from gpubp.tables.encoder import TableEncoder
@@ -158,7 +158,7 @@ def encode_rows(
         if (is_held & ~test).any():
             held.append(_encoded(large, encoder, table.take(known[is_held])))
         Z, targets = _encoded(large, encoder, table.take(known[~(test | is_held)]))
-        file.write(memoryview(np.ascontiguousarray(Z)).cast("B") if Z.size else b"")
+        append(file, np.ascontiguousarray(Z).data)
         y[done : done + len(Z)] = targets
         done += len(Z)
     parts = tuple(map(np.concatenate, zip(*held, strict=True))) if held else None

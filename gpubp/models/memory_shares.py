@@ -32,12 +32,12 @@ class MemoryShares:
     def of(cls, limit: int) -> Self:
         """Return the shares of ``limit`` bytes."""
         return cls(
-            sample=limit // 10,
-            test=limit // 12,
-            validation=limit // 12,
-            block=limit // 24,
-            training=limit // 5,
-            database=limit // 5,
+            sample=limit // 12,
+            test=limit // 16,
+            validation=limit // 16,
+            block=limit // 32,
+            training=limit // 6,
+            database=limit // 6,
         )
 
 

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+# Since version 6.18, Linux maps as many bytes at once as were written at once, up to 2 MB, so small
+# pieces keep rows out of memory that lie next to those in use.
+PIECE = 1 << 16
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -42,6 +45,13 @@ def scratch_file(folder: Path, size: int) -> Iterator[IO[bytes]]:
             else:
                 file.truncate(size)
         yield file
+
+
+def append(file: IO[bytes], data: memoryview) -> None:
+    """Write the bytes of ``data``, any contiguous array, to a scratch file."""
+    pieces = data.cast("B") if data.nbytes else data
+    for start in range(0, data.nbytes, PIECE):
+        file.write(pieces[start : start + PIECE])
 
 
 def mapped(file: IO[bytes]) -> mmap.mmap:

@@ -35,11 +35,10 @@ def _row_numbers(table: Table) -> Array:
 
 
 def _joined(columns: Sequence[Column]) -> Column:
-    texts = [column for column in columns if isinstance(column, TextColumn)]
+    texts = [column.used() for column in columns if isinstance(column, TextColumn)]
     if not texts:
-        return NumberColumn(np.concatenate([c.values for c in columns]))  # type: ignore[union-attr]
-    texts = [column.used() for column in texts]
-    every = sorted(set().union(*(column.values.tolist() for column in texts)))
+        return NumberColumn(np.concatenate([c.values for c in columns]))
+    every: list[str] = sorted(set().union(*(column.values.tolist() for column in texts)))
     places = {text: code for code, text in enumerate(every)}
     codes = []
     for column in texts:
@@ -48,6 +47,6 @@ def _joined(columns: Sequence[Column]) -> Column:
     values = np.empty(len(every), object)
     values[:] = every
     marked: Counter[str] = Counter()
-    for column in columns:
-        marked.update(column.marked)  # type: ignore[union-attr]
+    for each in columns:
+        marked.update(each.marked if isinstance(each, TextColumn) else ())
     return TextColumn(np.concatenate(codes), values, marked)

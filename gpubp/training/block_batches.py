@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -15,15 +16,11 @@ from gpubp.training.streamed_batches import OneStepWindows, StreamedBatches
 class BlockOrder(Batches):
     """Batches whose computed order is that of `BlockRows`."""
 
-    _rows_in_blocks: BlockRows
-
-    def _place(self, X: BlockRows, Y: np.ndarray) -> None:  # type: ignore[override]
-        self._rows_in_blocks = X
-        super()._place(X, Y)  # type: ignore[arg-type]
+    _sources: Any  # the rows and their targets
 
     def _hash(self, order: HashedOrder, rows: Array) -> None:
         found = rows if isinstance(rows, np.ndarray) else np.empty(len(rows), np.int64)
-        self._rows_in_blocks.order(*order, found)
+        self._sources[0].order(*order, found)
         if found is not rows:
             rows[...] = self.backend.asarray(found)
 
@@ -31,13 +28,13 @@ class BlockOrder(Batches):
 class BlockBatches(BlockOrder):
     """Batches on the CPU, whose steps read the mapped rows in place."""
 
-    def _place(self, X: BlockRows, Y: np.ndarray) -> None:  # type: ignore[override]
-        self._rows_in_blocks = X
+    def _place(self, X: Any, Y: np.ndarray) -> None:
+        self._sources = X, Y
         self.X, self.Y = X.array, self.backend.asarray(Y)
 
     def windows(self) -> Iterator[tuple[int, int]]:
         """Yield steps on as many rows as may be in memory, then release these rows."""
-        rows = self._rows_in_blocks
+        rows: BlockRows = self._sources[0]
         most = max(1, rows.rows_at_once // self.batch_size)
         for first in range(0, self.full, most):
             yield 0, min(most, self.full - first)

@@ -68,6 +68,15 @@ class BlockRows:
         if self._taken >= self.rows_at_once:
             self.release()
 
+    def sum(self, axis: int) -> np.ndarray:
+        """Return the sums of the columns, (d,) float64."""
+        total = np.zeros(self.shape[1])
+        for start in range(0, len(self), self.rows_at_once):
+            part = self.array[start : start + self.rows_at_once]
+            total += part.sum(axis=0, dtype=np.float64)
+            self.release()
+        return total
+
     def release(self) -> None:
         """Give back the memory of the rows; they are read again when they are used again."""
         self._taken = 0

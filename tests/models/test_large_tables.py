@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gpubp import TableClassifier, TableRegressor
-from gpubp.models import large_table_fit
+from gpubp.models import large_table_fit, large_table_rows
 from gpubp.models.large_table_fit import LargeFit, LargeTableTraining, fit_large_table
 from gpubp.models.large_table_rows import LargeTable, classes_of, drawn_sample
 from gpubp.models.memory_shares import MemoryShares, least_memory
@@ -41,6 +41,12 @@ def write(path: Path, sql: str = TABLE, rows: int = N) -> Path:
         f"COPY ({sql} FROM range({rows}) AS t(i)) TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE 2048)"
     )
     return path
+
+
+@pytest.fixture(autouse=True)
+def _few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw samples of few runs, which take less time."""
+    monkeypatch.setattr(large_table_rows, "RUNS", 8)
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from gpubp.storage import scratch_file as module
-from gpubp.storage.scratch_file import mapped, scratch_file, scratch_folder
+from gpubp.storage.scratch_file import append, mapped, scratch_file, scratch_folder
 
 
 def test_written_rows_are_mapped(tmp_path: Path) -> None:
@@ -22,6 +23,15 @@ def test_written_rows_are_mapped(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an open file keeps its name on Windows")
+def test_arrays_are_appended(tmp_path: Path) -> None:
+    arrays = [np.arange(n, dtype=np.float32).reshape(-1, 3) for n in (0, 3 * 50_000, 6)]
+    with scratch_file(tmp_path, 1) as file:
+        for array in arrays:
+            append(file, array.data)
+        rows = np.frombuffer(mapped(file), np.float32).reshape(-1, 3)
+    np.testing.assert_array_equal(rows, np.concatenate(arrays))
+
+
 def test_a_killed_process_leaves_nothing(tmp_path: Path) -> None:
     with scratch_file(tmp_path, 10):
         assert list(tmp_path.iterdir()) == []
