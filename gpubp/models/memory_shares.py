@@ -17,7 +17,8 @@ class MemoryShares:
 
     sample: the rows to which the encoder is fitted. test, validation: the rows of the test, and
     the encoded rows for early stopping. block: the rows that are encoded at once.
-    training: the encoded rows that are in memory at once during the training.
+    training: the encoded rows that are in memory at once during the training. As many that lie next
+        to them in the file may be in memory too, since the system maps several pages at once.
     database: DuckDB.
     """
 
@@ -36,7 +37,7 @@ class MemoryShares:
             test=limit // 16,
             validation=limit // 16,
             block=limit // 32,
-            training=limit // 6,
+            training=limit // 10,
             database=limit // 6,
         )
 
