@@ -25,6 +25,9 @@ FREE = {
 }
 
 
+MEMORY = "the memory of the run in bytes"
+
+
 class _Every(click.ParamType):  # type: ignore[type-arg]
     """An interval such as 60s or 5epochs; "never"."""
 
@@ -82,8 +85,32 @@ def checkpoint_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.checkpoint.safetensors")
 
 
-def checkpoint_for(options: Mapping[str, Any], table: Table) -> Checkpoint | None:
+def memory_before(options: Mapping[str, Any]) -> int | None:
+    """Return the bytes of memory of the run that may go on, if its table was larger; else None."""
+    from gpubp.estimators.checkpoint_file import read_checkpoint
+    from gpubp.storage.model_file import ModelFileError
+
+    resume = options["resume"]
+    path = checkpoint_path(options["out"]) if resume == "auto" else Path(resume)
+    if resume == "never" or not path.is_file():
+        return None
+    try:
+        found = read_checkpoint(path).settings.get(MEMORY)
+    except ModelFileError:  # told later
+        return None
+    return found if isinstance(found, int) else None
+
+
+def about_table(table: Table) -> dict[str, Any]:
+    """Return what a checkpoint tells of a table in memory."""
+    columns = ", ".join(table.columns)
+    return {"the number of rows of the table": len(table), "the columns of the table": columns}
+
+
+def checkpoint_for(options: Mapping[str, Any], about: Mapping[str, Any]) -> Checkpoint | None:
     """Return where the run of ``options`` saves its state; None for nowhere.
+
+    about : what a run that goes on has to have in common, besides the options.
 
     Raises UsageError for options of checkpoints that have no effect.
     """
@@ -108,8 +135,7 @@ def checkpoint_for(options: Mapping[str, Any], table: Table) -> Checkpoint | Non
         for name, value in options.items()
         if name not in FREE
     }
-    made.settings |= {"the number of rows of the table": len(table)}
-    made.settings |= {"the columns of the table": ", ".join(table.columns)}
+    made.settings |= about
     made.keeps_file = True
     return made
 

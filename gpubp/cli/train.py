@@ -8,12 +8,14 @@ from typing import Any
 import click
 
 from gpubp.cli.checkpoint_options import (
+    about_table,
     checkpoint_for,
     checkpointing,
     remove,
     tell_interrupted,
 )
 from gpubp.cli.completion import DATA
+from gpubp.cli.memory_options import memory_option
 from gpubp.cli.options import (
     Duration,
     FiniteRange,
@@ -31,6 +33,7 @@ from gpubp.cli.table_input import choosing_columns, read_data, read_options, rea
 from gpubp.cli.target_options import choosing_target, test_size_option
 from gpubp.cli.train_from import start_option, started
 from gpubp.cli.train_help import TrainCommand
+from gpubp.cli.train_large import Large, fit_large, large_table
 from gpubp.cli.train_model import fit
 from gpubp.cli.train_parameters import check_parameters
 from gpubp.cli.train_result import saved_result
@@ -112,6 +115,11 @@ from gpubp.kernels.activations import ACTIVATIONS
     type=Duration(),
     help="Time for the training, such as 60s, 5m or 2h: fewer networks or epochs are trained where "
     "all would take longer. The model then depends on the speed of the machine.",
+)
+@memory_option(
+    "Memory to use, such as 500MB or 2GB. A table that would take more than half of it is read "
+    "block by block, from Parquet or by way of a temporary Parquet file.  [default: the free "
+    "memory]"
 )
 @click.option(
     "--members",
@@ -217,17 +225,21 @@ def train(**options: Any) -> int:
     refuse_input("-o", out, options["data"], options["target_file"], config)
     check_writable(out)
     with signals_as_interrupts():  # removes temporary copies of the input
-        table = read_data(
+        table = large_table(options) or read_data(
             options["data"],
             read_options(options, start.model if start else None, options["data"]),
             target_file=options["target_file"],
             targets=options["target"],
             **(start.reading() if start else {}),
         )
-    checkpoint = checkpoint_for(options, table)
+    about = table.about if isinstance(table, Large) else about_table(table)
+    checkpoint = checkpoint_for(options, about)
     try:
         with signals_as_interrupts():
-            trained = fit(table, options, report, checkpoint)
+            if isinstance(table, Large):
+                trained = fit_large(table, options, report, checkpoint)
+            else:
+                trained = fit(table, options, report, checkpoint)
     finally:
         report.close()
     if trained.network.device_ == "cpu":

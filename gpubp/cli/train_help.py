@@ -14,7 +14,7 @@ from gpubp.cli.table_options import TableCommand
 GROUPS = {
     "Table": (
         *("target", "task", "delimiter", "decimal", "encoding", "no_header", "na", "query"),
-        "target_file",
+        *("target_file", "memory"),
     ),
     "Columns": ("drop", "features", "categorical", "numeric", "date", "scaling"),
     "Network": ("hidden", "activation", "dropout", "alpha"),

@@ -69,6 +69,8 @@ class Trained:
     rows, test_rows : the rows trained on, and those kept for the test, if any.
     data : source of the rows, and how many were used for each purpose.
     columns : the summary of the columns, as `columns_of` returns it.
+    n_rows : number of rows trained on and held out; None for those of ``rows``, which otherwise are
+    a sample of them. memory_limit : of a table that was read block by block; None for others.
     """
 
     model: TableClassifier | TableRegressor
@@ -77,6 +79,13 @@ class Trained:
     test_rows: Problem | None
     data: dict[str, Any]
     columns: Sequence[dict[str, Any]] = field(default_factory=list)
+    n_rows: int | None = None
+    memory_limit: int | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of rows trained on and held out."""
+        return len(self.rows) if self.n_rows is None else self.n_rows
 
     @property
     def network(self) -> MLPClassifier | MLPRegressor:
@@ -119,7 +128,7 @@ def fit(
     model: TableClassifier | TableRegressor
     if (start := options.get("start")) is not None:
         model = start.model_for(rows, table, options, report.note)
-        with _refused_targets(options):
+        with refused_targets(options):
             trained = fit_model(model, prepared, options, report, checkpoint)
         start.end()
         return trained
@@ -129,7 +138,7 @@ def fit(
         model = TableClassifier(**given, class_weight=weights)
     else:
         model = TableRegressor(**given)
-    with _refused_targets(options):
+    with refused_targets(options):
         return fit_model(model, prepared, options, report, checkpoint)
 
 
@@ -173,7 +182,7 @@ def fit_model(
     options : those of the command line, of which "out" and "scoring" are read.
     """
     rows = prepared.rows
-    start = _Start(report, options, rows, prepared.test_rows)
+    start = Start(report, options, rows, prepared.test_rows)
     history = model.fit_table(
         rows.table,
         rows.targets,
@@ -198,7 +207,7 @@ def _about_rows(table: Table, problem: Problem, test_rows: Problem | None) -> di
 
 
 @contextmanager
-def _refused_targets(options: dict[str, Any]) -> Iterator[None]:
+def refused_targets(options: dict[str, Any]) -> Iterator[None]:
     """Turn a ValueError of the estimator into a UsageError that names the options at fault.
 
     Some options, such as --scoring, suit only certain targets. DataError passes unchanged.
@@ -269,7 +278,7 @@ def _problem(table: Table, options: dict[str, Any], report: Report) -> Problem:
 
 
 @dataclass(eq=False)
-class _Start:
+class Start:
     """The ``on_start`` callback of the model: reports the columns and checks test rows and disk.
 
     It is called when the columns are encoded, before the network trains.
@@ -282,6 +291,7 @@ class _Start:
     columns: Sequence[dict[str, Any]] = field(default_factory=list)
 
     def __call__(self, encoder: TableEncoder, network: MLPClassifier | MLPRegressor) -> None:
+        """Report the columns; raise an error for what cannot be trained, tested or saved."""
         from gpubp.models.description import columns_of
 
         self.columns = columns_of(encoder)

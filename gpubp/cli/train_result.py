@@ -48,7 +48,7 @@ def saved_result(trained: Trained, options: dict[str, Any]) -> dict[str, Any]:
     if problem is not None or train is None:
         raise click.ClickException(f"{problem}; {_kept(model, train, out)}{_advice(trained)}")
     result = _result(trained, train, test) | {"model": str(out)} | comparison
-    model.about_ |= {"rows": len(trained.rows), "scores": {"train": train, "test": test}}
+    model.about_ |= {"rows": trained.count, "scores": {"train": train, "test": test}}
     model.about_ |= {name: result[name] for name in ("baselines", "remarks", "verdict")}
     # Without the name of the file: the same rows give the same model, whatever file has them.
     model.about_["data"] = {k: v for k, v in result["data"].items() if k != "source"}
@@ -149,7 +149,7 @@ def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str,
     from gpubp.models.description import kept_epoch, kept_loss
     from gpubp.models.ensemble_facts import ensemble_of, layers_of, parameters_of, periodic_of
 
-    history, network, rows = trained.history, trained.network, len(trained.rows)
+    history, network, rows = trained.history, trained.network, trained.count
     seen = history.minimum.nfev * rows if history.minimum else history.samples
     held = trained.model.about_["validation_rows"]
     return {
@@ -175,8 +175,22 @@ def _result(trained: Trained, train: Metrics, test: Metrics | None) -> dict[str,
         "best_epoch": kept_epoch(network),
         "stopped_by": history.stopped_by,
         "time_limit": trained.model.about_.get("time_limit"),
+        "memory": _memory(trained),
         "train": {"loss": kept_loss(network)} | train,
         "test": test,
         "seconds": history.seconds,
         "rows_per_second": seen / history.seconds,
+    }
+
+
+def _memory(trained: Trained) -> dict[str, int] | None:
+    """Return the memory of a training on a table read block by block; None for others."""
+    from gpubp.training.host_memory import peak_memory
+
+    if trained.memory_limit is None:
+        return None
+    return {
+        "limit": trained.memory_limit,
+        "peak": peak_memory(),
+        "sample_rows": len(trained.rows),
     }

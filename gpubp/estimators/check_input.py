@@ -1,4 +1,4 @@
-"""Validation of X and y as in scikit-learn; rows on a CUDA device stay there."""
+"""Validation of X and y as in scikit-learn; rows on a CUDA device or in a file stay there."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
 from gpubp.backends.blas_threads import BLAS
 from gpubp.backends.foreign_arrays import converted, nan_or_infinity, on_device, on_host
 from gpubp.backends.protocol import Array
+from gpubp.training.block_rows import BlockRows
 
 # Validation of X: other sparse formats are converted to CSR.
 X_CHECKS: dict[str, Any] = {"dtype": (np.float64, np.float32), "accept_sparse": "csr"}
@@ -26,8 +27,9 @@ def check_input(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> 
     """Return X, or X and y, validated as by scikit-learn's validate_data.
 
     X on a CUDA device stays there, as a CuPy array of float32 or float64; y must be on the host.
+    `BlockRows`, whose numbers are finite, are returned unchanged.
     """
-    rows = on_device(X)
+    rows = X if isinstance(X, BlockRows) else on_device(X)
     if rows is None or rows.ndim != 2 or rows.dtype.kind not in "biuf":
         # On the host, scikit-learn raises its detailed messages.
         X = on_host(X if rows is None else rows)
@@ -50,7 +52,7 @@ def check_input(estimator: Any, X: Any, *y: Any, reset: bool, **checks: Any) -> 
 
 def _outline(rows: Array) -> np.ndarray:
     """Return a host array with the shape, dtype and finiteness of ``rows``, for validation."""
-    value = np.array(nan_or_infinity(rows), rows.dtype)
+    value = np.array(0 if isinstance(rows, BlockRows) else nan_or_infinity(rows), rows.dtype)
     return np.broadcast_to(value, rows.shape)
 
 

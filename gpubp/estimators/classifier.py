@@ -200,7 +200,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         loss = self._loss()
         if loss.targets == "index":
             return np.searchsorted(self.classes_, y).astype(np.int32)
-        Y: np.ndarray = self._binarizer.transform(y)
+        Y: np.ndarray
+        if y.ndim == 1 and len(self.classes_) == 2:  # the binarizer takes 50 times the memory of Y
+            Y = np.equal(y, self.classes_[1])[:, None].astype(np.int8)
+        else:
+            Y = self._binarizer.transform(y)
         if not self.label_smoothing:
             return Y
         return smoothed(Y, self.label_smoothing, Y.shape[1] if loss.output == "softmax" else 2)

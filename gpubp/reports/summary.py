@@ -66,7 +66,18 @@ def training_facts(result: Mapping[str, Any]) -> dict[str, str]:
         facts["stopped by"] = stopped_text(result)
     if result["time_limit"]:
         facts["time limit"] = limit_text(result["time_limit"])
+    if result.get("memory"):
+        facts["memory"] = memory_text(result["memory"])
     return facts
+
+
+def memory_text(memory: Mapping[str, int]) -> str:
+    """Return "peak 612 MB for a limit of 500 MB; ..." for a table read block by block."""
+    peak, limit = (round(memory[name] / 1e6) for name in ("peak", "limit"))
+    return (
+        f"peak {peak:,} MB for a limit of {limit:,} MB; the columns and the training scores are "
+        f"those of a sample of {_counted(memory['sample_rows'], 'row')}"
+    )
 
 
 def stage_text(periodic: int, before: str) -> str:

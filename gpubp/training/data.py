@@ -10,6 +10,7 @@ import numpy as np
 
 from gpubp.backends.foreign_arrays import converted, is_on_device, on_host, rows_at
 from gpubp.backends.protocol import Array, Backend
+from gpubp.training.block_rows import BlockRows
 
 
 class CsrData:
@@ -81,18 +82,18 @@ class TakenRows:
         return on_host(self.whole)[self.index]
 
 
-Matrix = np.ndarray | CsrData
+Matrix = np.ndarray | CsrData | BlockRows
 
 
 def as_matrix(X: Any, dtype: np.dtype, backend: Backend) -> Matrix | Array:
-    """Return ``X``, an array, `CsrData`, `TakenRows` or a CSR matrix, as rows for ``backend``.
+    """Return ``X``, an array, a CSR matrix or one of the classes of rows, for ``backend``.
 
     A CuPy array on the device of ``backend`` stays there; one on another device is copied to the
     host.
     """
     if isinstance(X, TakenRows):
         X = X.taken()
-    if isinstance(X, CsrData):
+    if isinstance(X, CsrData | BlockRows):
         return X.astype(dtype)
     if hasattr(X, "indptr"):
         return CsrData(X).astype(dtype)

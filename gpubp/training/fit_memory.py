@@ -15,23 +15,25 @@ from gpubp.backends.protocol import Array, Backend
 from gpubp.backprop.network import Network
 from gpubp.backprop.optimizers import Optimizer
 from gpubp.training.batches import Batches
+from gpubp.training.block_batches import BlockBatches, BlockOneStepWindows, BlockStreamedBatches
+from gpubp.training.block_rows import BlockRows
 from gpubp.training.data import CsrData, Matrix, TrainingData
 from gpubp.training.inference import free_all_device_parameters
-from gpubp.training.streamed_batches import StreamedBatches
+from gpubp.training.streamed_batches import OneStepWindows, StreamedBatches
 
 STEP_BYTES = 1 << 26  # activations and deltas of the rows that are computed at once
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
+# The kind of batches for `BlockRows` by that for other rows.
+OF_BLOCKS: dict[type[Batches], type[Batches]] = {
+    Batches: BlockBatches,
+    StreamedBatches: BlockStreamedBatches,
+    OneStepWindows: BlockOneStepWindows,
+}
 
 
 class DeviceMemoryError(MemoryError):
     """A training does not fit in the memory of its device."""
-
-
-class OneStepWindows(StreamedBatches):
-    """Batches that are streamed one step at a time."""
-
-    window_bytes = 1
 
 
 class Way(NamedTuple):
@@ -62,6 +64,13 @@ def ways(
 
     most_parts : the maximum number of parts of a batch; None is its number of rows.
     """
+    for way in _ways(backend, X, batch_size, most_parts):
+        yield way._replace(kind=OF_BLOCKS[way.kind]) if isinstance(X, BlockRows) else way
+
+
+def _ways(
+    backend: Backend, X: Matrix | Array, batch_size: int, most_parts: int | None
+) -> Iterator[Way]:
     if backend.name == "cpu":
         yield Way(Batches, batch_size)
         return
@@ -72,11 +81,12 @@ def ways(
         for parts in doubled:
             yield Way(Batches, batch_size, parts, f"each batch is computed in {parts} parts")
         return
-    sparse = isinstance(X, CsrData)
-    # Sparse rows are always streamed: they become dense on the host, window by window.
+    # Sparse rows are always streamed: they become dense on the host, window by window. So are the
+    # rows of a mapped file.
+    always = isinstance(X, CsrData | BlockRows)
     streamed = "its rows are streamed from the host"
-    yield Way(StreamedBatches if sparse else Batches, batch_size)
-    if not sparse:
+    yield Way(StreamedBatches if always else Batches, batch_size)
+    if not always:
         yield Way(StreamedBatches, batch_size, note=streamed)
     yield Way(OneStepWindows, batch_size, note=streamed)
     for parts in doubled:

@@ -156,13 +156,12 @@ def row_orders(
     rows: int, recipe: Recipe, rng: np.random.RandomState
 ) -> Iterator[np.ndarray | HashedOrder]:
     """Yield the order of the rows of each epoch; each order may overwrite the one before."""
-    order = np.arange(rows)
-    if not recipe.shuffle:
-        while True:
-            yield order
-    if recipe.row_order == "hash":
+    if recipe.shuffle and recipe.row_order == "hash":
         seed = int(rng.randint(np.iinfo(np.int64).max, dtype=np.int64))
         yield from (HashedOrder(seed, epoch) for epoch in count())
+    order = np.arange(rows)
+    while not recipe.shuffle:
+        yield order
     while True:
         rng.shuffle(order)  # the same order as scikit-learn's permutation, in half the time
         yield order

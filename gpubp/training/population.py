@@ -18,6 +18,7 @@ from gpubp.backends.foreign_arrays import is_on_device
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.losses import Loss
 from gpubp.backprop.network import Network
+from gpubp.training.block_rows import BlockRows
 from gpubp.training.check_fit import check_fit
 from gpubp.training.data import CsrData, TakenRows, TrainingData
 from gpubp.training.fit import Fitted, Listeners, Start, check_precision, fit, step_settings
@@ -171,7 +172,7 @@ def _key(of: Member) -> tuple[Any, ...] | None:
     """Return the values that are equal for members of a group; None for one that trains alone."""
     X = of.data.X.whole if isinstance(of.data.X, TakenRows) else of.data.X
     recipe = of.recipe
-    if recipe.solver == "lbfgs" or isinstance(X, CsrData) or is_on_device(X):
+    if recipe.solver == "lbfgs" or isinstance(X, CsrData | BlockRows) or is_on_device(X):
         return None
     shape = of.network, of.loss, of.data.n_rows, of.batch_rows, of.data.targets.dtype.kind
     step = recipe.optimizer.step.name, recipe.factors is None, recipe.precision, recipe.drop_last

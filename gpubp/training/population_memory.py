@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from gpubp.backends.blas_threads import usable_cores
 from gpubp.backends.compiled_backend import ONE_WORKER_LIMIT
 from gpubp.backends.protocol import Backend
 from gpubp.backprop.network import Network
+from gpubp.training.host_memory import free_memory
 from gpubp.training.recipe import Recipe
 
 # Arrays of a step that NumPy computes for several networks at once. With larger ones a step takes
@@ -32,7 +30,7 @@ def most_networks(
         return max(1, min(networks, CACHE_BYTES // step))
     on_device = backend.memory().free
     host = plan if on_device is not None else step + kept + plan
-    most = int(PART * _free_memory()) // host
+    most = int(PART * free_memory()) // host
     if on_device is not None:
         most = min(most, int(PART * on_device) // (step + kept + 16 * n_rows))
     most = max(1, min(networks, most))
@@ -53,17 +51,3 @@ def _bytes(network: Network, recipe: Recipe, n_rows: int) -> tuple[int, int, int
     # Kept: the lowest and the best parameters, and packed weights twice. On the host: six arrays
     # of int64 indices, those of the rows, of their permutation and of the order; and parameters.
     return step, 4 * theta, 48 * n_rows + 4 * theta
-
-
-def _free_memory() -> int:
-    """Return the free memory of the host in bytes, about."""
-    try:
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, ValueError, OSError):
-        return 1 << 32

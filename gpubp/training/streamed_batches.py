@@ -90,3 +90,9 @@ class StreamedBatches(Batches):
         if self._planned is not None:
             self._planned.reshape(-1)[: len(order)] = self.backend.asarray(order)
         return order
+
+
+class OneStepWindows(StreamedBatches):
+    """Batches that are streamed one step at a time."""
+
+    window_bytes = 1

@@ -1,13 +1,16 @@
-"""The fixture that all tests of the command line share."""
+"""The fixtures that tests of the command line share."""
 
 from __future__ import annotations
 
 import io
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gpubp.__main__ import main
+from gpubp.reports.terminal import TextReport
 from tests.cli.running import Result, Run, plain
 
 
@@ -27,3 +30,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Result(found, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def signal_at_epoch(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what lets the next run get a signal after an epoch."""
+
+    def send(number: int, at: int = 3) -> None:
+        waiting = [number]
+
+        def epoch(self: TextReport, epoch: Any) -> None:
+            if epoch.number == at and waiting:
+                signal.raise_signal(waiting.pop())
+
+        monkeypatch.setattr(TextReport, "epoch", epoch)
+
+    return send

@@ -10,29 +10,12 @@ import numpy as np
 import pytest
 
 from gpubp.estimators import checkpoint_run
-from gpubp.reports.terminal import TextReport
 from gpubp.storage.model_file import ModelFileError
 from tests.cli.running import Run, one_line, write_csv
 
 MODEL, CHECKPOINT = Path("model.safetensors"), Path("model.checkpoint.safetensors")
 TRAIN = ("train", "iris", "--hidden", "6", "--epochs", "8", "--threads", "1")
 ENSEMBLE = (*TRAIN, "--members", "2", "--validation-size", "0.2")
-
-
-@pytest.fixture
-def signal_at_epoch(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return what lets the next run get a signal after an epoch."""
-
-    def send(number: int, at: int = 3) -> None:
-        waiting = [number]
-
-        def epoch(self: TextReport, epoch: Any) -> None:
-            if epoch.number == at and waiting:
-                signal.raise_signal(waiting.pop())
-
-        monkeypatch.setattr(TextReport, "epoch", epoch)
-
-    return send
 
 
 def trained(run: Run, *args: str) -> bytes:

@@ -54,6 +54,7 @@ COMMANDS = [
     "train diabetes --solver lbfgs --epochs 2 --json -o lbfgs.safetensors",
     "train churn.csv --target left --member-rows folds --time-limit 1h --epochs 2 --json -o m.st",
     "inspect m.st --json",
+    "convert churn.csv churn.parquet --json",
     "sweep churn.csv --target left --trials 22 --cv 2 --space space.toml --json -o s.safetensors",
     "sweep diabetes --trials 6 --cv 2 --space space.toml --sampler halving --json -o h.safetensors",
     "inspect 1.st --json",

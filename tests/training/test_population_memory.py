@@ -42,7 +42,7 @@ def test_numpy_trains_as_many_as_stay_in_the_cache() -> None:
 def test_waves_fit_in_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     backend, seen = compiled(), []
     for free in (10**6, 10**7, 10**8):
-        monkeypatch.setattr(population_memory, "_free_memory", lambda free=free: free)
+        monkeypatch.setattr(population_memory, "free_memory", lambda free=free: free)
         seen.append(most_networks(backend, SMALL, RECIPE, 1000, 10**6, None))
     assert seen == sorted(seen)
     assert 1 < seen[0] < seen[1] < seen[2] < 10**4

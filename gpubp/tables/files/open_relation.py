@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from gpubp.tables.files.csv_source import CsvFile, clean_copies, csv_relation, f
 from gpubp.tables.files.input_files import InputFile, open_files, shown
 from gpubp.tables.files.read_options import ReadOptions
 from gpubp.tables.files.relation import Relation
-from gpubp.tables.files.session import RefusedError, Session, open_session
+from gpubp.tables.files.session import RefusedError, Session, literal, open_session
 from gpubp.tables.files.typed_source import (
     attach,
     create_data_view,
@@ -31,12 +31,16 @@ class Opened:
     """A session, and a relation with the rows of a path.
 
     files: the CSV files; () for other kinds and for a query.
+    kind: "text", "parquet", "json" or "database", as in `InputFile`; "query" for a query.
+    paths: the files that DuckDB reads.
     """
 
     session: Session
     relation: Relation
     options: ReadOptions
     files: tuple[CsvFile, ...] = ()
+    kind: str = "text"
+    paths: tuple[Path, ...] = ()
 
     @property
     def delimiter(self) -> str | None:
@@ -65,16 +69,23 @@ class Opened:
 
 @contextmanager
 def open_relation(
-    path: str | Path, options: ReadOptions, known: Collection[str], *, bounded: bool = False
+    path: str | Path,
+    options: ReadOptions,
+    known: Collection[str],
+    *,
+    bounded: bool = False,
+    settings: Mapping[str, str] | None = None,
+    written: Sequence[Path] = (),
 ) -> Iterator[Opened]:
     """Yield the rows of a path, a pattern, or "-" for standard input.
 
     known: names of a model's columns, to detect whether the first line of CSV is a header.
     bounded: whether DuckDB uses little memory, and the disk for more.
+    settings: further settings of DuckDB, by name. written: files that may be written.
     """
     with open_session(shown(path)) as session:
         files = open_files(path, session, options.encoding)
-        opened = _opened(session, files, options, known, bounded)
+        opened = _opened(session, files, options, known, bounded, settings or {}, written)
         yield opened if options.query is None else _queried(opened, files[0].kind)
 
 
@@ -84,6 +95,8 @@ def _opened(
     options: ReadOptions,
     known: Collection[str],
     bounded: bool,
+    settings: Mapping[str, str],
+    written: Sequence[Path],
 ) -> Opened:
     """Return the rows of the files before any query; empty for a DuckDB file with a query."""
     paths, kind = [file.path for file in files], files[0].kind
@@ -100,7 +113,9 @@ def _opened(
         session.bound_memory(len(csv_files[0].header.names) if csv_files else 100)
     elif options.query is not None:
         session.bound_query()
-    session.lock(paths)
+    for name, value in settings.items():
+        session.run(f"SET {name} = {literal(value)}")
+    session.lock([*paths, *written])
     if kind == "text":
         relation = csv_relation(csv_files, options, session.source)
     elif kind == "parquet":
@@ -111,7 +126,7 @@ def _opened(
         relation = typed_relation(session, only_table(session), options.na)
     else:
         relation = Relation("", (), session.source)
-    return Opened(session, relation, options, tuple(csv_files))
+    return Opened(session, relation, options, tuple(csv_files), kind, tuple(paths))
 
 
 def _queried(opened: Opened, kind: str) -> Opened:
@@ -123,4 +138,4 @@ def _queried(opened: Opened, kind: str) -> Opened:
         opened.run(create_data_view)
     result = run_query(session, query)
     relation = typed_relation(session, result, opened.options.na, opened.relation.notes)
-    return Opened(session, relation, opened.options)
+    return Opened(session, relation, opened.options, kind="query")

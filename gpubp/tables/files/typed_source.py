@@ -154,32 +154,60 @@ def create_data_view(session: Session, relation: Relation) -> None:
 
     A column is numeric if all its cells are numbers.
     """
+    selected = ", ".join(typed_columns(session, relation))
+    session.run(f"CREATE OR REPLACE TEMP VIEW data AS SELECT {selected} FROM {relation.sql}")
+
+
+def typed_columns(session: Session, relation: Relation, *, drop_empty: bool = False) -> list[str]:
+    """Return SQL for the columns of a relation with types and names, each "... AS name".
+
+    Names that differ only in case get numbers, since SQL ignores the case.
+    drop_empty: whether to leave out unnamed columns without cells.
+    """
+    relation = relation.with_kinds(session)
+    facts = _facts(session, relation)
     taken: set[str] = set()
     selected = []
-    relation = relation.with_kinds(session)
-    for column in relation.columns:
+    for column, (whole, empty) in zip(relation.columns, facts, strict=True):
+        if empty and drop_empty:
+            continue
         name, number = column.name, 1
-        while name.casefold() in taken:  # names in SQL are case-insensitive
+        while name.casefold() in taken:
             name, number = f"{column.name}_{number}", number + 1
         taken.add(name.casefold())
-        selected.append(f"{_view_sql(session, relation, column)} AS {identifier(name)}")
-    session.run(
-        f"CREATE OR REPLACE TEMP VIEW data AS SELECT {', '.join(selected)} FROM {relation.sql}"
-    )
+        selected.append(f"{_typed_sql(relation, column, bool(whole))} AS {identifier(name)}")
+    return selected
 
 
-def _view_sql(session: Session, relation: Relation, column: SourceColumn) -> str:
+def _facts(session: Session, relation: Relation) -> list[tuple[bool, bool]]:
+    """Return for each column whether its numbers are whole, and whether it is unnamed and empty."""
+    asked = []
+    for column in relation.columns:
+        whole, empty = "false", "false"
+        if column.may_be_numbers() and column.guess == "integer":
+            number = _present(relation, column)
+            whole = f"bool_and(coalesce({number} = floor({number}), true))"
+        if column.unnamed:
+            empty = f"bool_and({relation.gap(column)})"
+        asked += [whole, empty]
+    if set(asked) == {"false"}:
+        return [(False, False)] * len(relation.columns)
+    # A table without rows gives NULL, which is false.
+    found = session.rows(f"SELECT {', '.join(asked)} FROM {relation.sql}")[0]
+    return list(zip(found[::2], found[1::2], strict=True))
+
+
+def _typed_sql(relation: Relation, column: SourceColumn, whole: bool) -> str:
     if column.kind != "cells":
         return column.sql
     if column.guess == "text":
         return f"CASE WHEN {relation.gap(column)} THEN NULL ELSE trim({column.sql}) END"
+    number = _present(relation, column)
+    return f"CAST({number} AS BIGINT)" if whole else number
+
+
+def _present(relation: Relation, column: SourceColumn) -> str:
+    """Return SQL for the numbers of a column, with NULL for those that mean "no value"."""
     gaps = ["'nan'", *(f"'{number!r}'" for number in marked_numbers(relation.missing).tolist())]
     number = relation.number(column)
-    number = f"CASE WHEN {number} NOT IN ({'::DOUBLE, '.join(gaps)}::DOUBLE) THEN {number} END"
-    whole = (
-        column.guess == "integer"
-        and session.rows(
-            f"SELECT bool_and(coalesce({number} = floor({number}), true)) FROM {relation.sql}"
-        )[0][0]
-    )
-    return f"CAST({number} AS BIGINT)" if whole else number
+    return f"CASE WHEN {number} NOT IN ({'::DOUBLE, '.join(gaps)}::DOUBLE) THEN {number} END"

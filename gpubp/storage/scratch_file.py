@@ -1,0 +1,82 @@
+"""Large temporary files without a name, which are gone when the process ends, even if killed."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+# Since version 6.18, Linux maps as many bytes at once as were written at once, up to 2 MB, so small
+# pieces keep rows out of memory that lie next to those in use.
+PIECE = 1 << 16
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def scratch_folder(beside: Path) -> Path:
+    """Return the folder for large temporary files: $TMPDIR if it is set, else that of ``beside``.
+
+    The system's default may be a disk in memory.
+    """
+    named = os.environ.get("TMPDIR")
+    return Path(named) if named else Path(os.path.realpath(beside)).parent
+
+
+@contextmanager
+def scratch_file(folder: Path, size: int) -> Iterator[IO[bytes]]:
+    """Yield a temporary file in ``folder`` with room for ``size`` bytes, at least 1.
+
+    Raises OSError, with advice, if it cannot be written there.
+    """
+    with _clear_errors(folder, size):
+        free = shutil.disk_usage(folder).free
+        if free < size:
+            raise _no_room(folder, size, free)
+        file = tempfile.TemporaryFile(dir=folder, prefix=".gpubp-")  # noqa: SIM115  see below
+    with file:
+        with _clear_errors(folder, size):
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+        yield file
+
+
+def append(file: IO[bytes], data: memoryview) -> None:
+    """Write the bytes of ``data``, any contiguous array, to a scratch file."""
+    pieces = data.cast("B") if data.nbytes else data
+    for start in range(0, data.nbytes, PIECE):
+        file.write(pieces[start : start + PIECE])
+
+
+def mapped(file: IO[bytes]) -> mmap.mmap:
+    """Return the contents of a scratch file, mapped to memory for reading."""
+    file.flush()
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+@contextmanager
+def _clear_errors(folder: Path, size: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise _no_room(folder, size, shutil.disk_usage(folder).free) from None
+        if error.errno is None:
+            raise
+        raise OSError(
+            f"cannot write a temporary file in {str(folder)!r}: {error.strerror}; set TMPDIR to "
+            "another folder"
+        ) from None
+
+
+def _no_room(folder: Path, size: int, free: int) -> OSError:
+    return OSError(
+        f"the encoded rows take {size:,} bytes on disk, but {free:,} are free in {str(folder)!r}; "
+        "make room, or set TMPDIR to another folder"
+    )
