@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": "Predict the rows of a table with a trained model.",
     "evaluate": "Score a trained model on a table with known targets.",
     "inspect": "Show the contents of a model file.",
+    "export": "Write a model as an ONNX file, which runs without gpubp.",
     "explain": "Show every number of one step of backpropagation.",
     "search": "Compare simple weight searches with backpropagation.",
     "bench": "Compare the speed and the scores of gpubp and other libraries.",
