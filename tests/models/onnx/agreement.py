@@ -11,8 +11,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gpubp.models.onnx.columns import encoded_columns
-from gpubp.models.onnx.export import to_onnx
 from gpubp.models.onnx.graph import GraphBuilder
+from gpubp.models.onnx.model_graph import to_onnx
 from gpubp.tables.column_types.dates import parse_dates
 from gpubp.tables.column_types.find_type import as_text
 from gpubp.tables.encoder import TableEncoder

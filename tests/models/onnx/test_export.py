@@ -14,10 +14,11 @@ from sklearn.linear_model import LinearRegression
 
 import gpubp
 from gpubp import ExportError, MLPClassifier, TableClassifier, TableRegressor, export_onnx
+from gpubp.estimators.standardizer import Standardizer
 from gpubp.models.onnx import check, columns, graph
-from gpubp.models.onnx.export import to_onnx
+from gpubp.models.onnx.model_graph import to_onnx
 from tests.estimators.cases import CLASSES, X, fit
-from tests.models.table_cases import COLUMNS, LABELS, PLAIN, A, table_model
+from tests.models.table_cases import LABELS, PLAIN, A, table_model
 
 onnx = pytest.importorskip("onnx", reason="needs onnx")
 
@@ -94,25 +95,46 @@ def test_other_labels_are_a_difference(
         export_onnx(model, tmp_path / "m.onnx")
 
 
-def test_numbers_are_compared_in_standard_deviations_of_the_target() -> None:
-    """A target of 1e6 with a standard deviation of 1 is not allowed an error of 10."""
-    model = TableRegressor(**PLAIN).fit(COLUMNS, 1e6 + A)
-    ours = {"prediction": np.full(3, 1e6)}
-    near, far = (np.array([1e6, 1e6 + off, 1e6]) for off in (2e-6, 2e-5))
-    scale = check._scale(model.network_)
-    assert check._difference("onnx", ours, [near], scale) < 1e-5
-    with pytest.raises(ExportError, match="differs from the model by"):
-        check._difference("onnx", ours, [far], scale)
-    relative = check._difference("onnx", ours, [far], None)
-    assert relative == pytest.approx(2e-11, rel=0.1)
+def test_numbers_are_compared_in_the_units_of_the_network() -> None:
+    """In a target of 1e6 with a standard deviation of 2, 1 part in 1e9 is half of 1e-3."""
+    units = Standardizer(np.array([1e6, 0.0]), np.array([2.0, 100.0]))
+    ours = {"prediction": np.array([[1e6, 0.0], [1e6 + 400, 0.0]])}
+
+    def off(*numbers: float, units: Any = units) -> float:
+        theirs = ours["prediction"] + np.array(numbers).reshape(2, 2)
+        return check.difference("a runtime", ours, [theirs], units)
+
+    assert off(1e-5, 0, 0, 0) == pytest.approx(5e-6, rel=1e-3)
+    assert off(0, 1e-4, 0, 0) == pytest.approx(1e-6, rel=1e-3)
+    assert off(0, 0, 1e-3, 0) == pytest.approx(2.5e-6, rel=1e-3)  # 200 from the mean
+    assert off(1e-3, 0, 0, 0, units=None) == pytest.approx(1e-9, rel=1e-3)
+    assert off(1e-3, 0, 0, 0) == pytest.approx(5e-4, rel=1e-3)
 
 
 def test_an_output_that_is_not_finite_in_one_of_both_is_a_difference() -> None:
     ours, theirs = np.array([1.0, np.nan]), np.array([1.0, 2.0])
-    assert check._difference("onnx", {"prediction": ours}, [ours], None) == 0
+    assert check.difference("onnx", {"prediction": ours}, [ours], None) == 0
     for mine, other in ((ours, theirs), (theirs, ours)):
-        with pytest.raises(ExportError, match="by inf"):
-            check._difference("onnx", {"prediction": mine}, [other], None)
+        assert check.difference("onnx", {"prediction": mine}, [other], None) == np.inf
+
+
+@pytest.mark.parametrize("of_table", [True, False])
+def test_rounding_of_float32_is_not_a_difference(of_table: bool, tmp_path: Path) -> None:
+    """Terms of 1e3 cancel, so that both orders of summation are off by more than 1e-5."""
+    columns = {"a": A + 1, "b": A**2}
+    model: Any = TableRegressor(**PLAIN | {"hidden_layer_sizes": (200,)}).fit(columns, A)
+    network = model.network_
+    network.intercepts_[0][:] = 1e3
+    network.coefs_[1][:] = np.tile([1, -1], 100)[:, None]
+    given = model if of_table else network
+    done = export_onnx(given, tmp_path / "m.onnx")
+    assert 1e-5 < max(done.differences.values()) < 1
+
+
+def test_an_output_of_another_shape() -> None:
+    ours = {"prediction": np.zeros(3)}
+    with pytest.raises(ExportError, match=r"'prediction' of shape \(3, 1\), but the model"):
+        check.difference("onnx", ours, [np.zeros((3, 1))], None)
 
 
 def test_what_is_no_model_of_ours(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from gpubp import ExportError, Loss, MLPClassifier, MLPRegressor
 from gpubp.backprop.losses import LOSSES
 from gpubp.kernels.activations import ACTIVATIONS
 from gpubp.models.onnx.activations import ACTIVATION_NODES, OUTPUT_NODES
-from gpubp.models.onnx.export import to_onnx
+from gpubp.models.onnx.model_graph import to_onnx
 from tests.estimators.cases import CLASSES, PROBLEMS, X, fit
 from tests.models.onnx.agreement import assert_agree, runtime
 

@@ -12,7 +12,7 @@ import pytest
 
 from gpubp import TableClassifier, TableRegressor, read_table
 from gpubp.models.number_columns import with_columns_of
-from gpubp.models.onnx.export import to_onnx
+from gpubp.models.onnx.model_graph import to_onnx
 from gpubp.tables.frame import as_table
 from gpubp.tables.read import ReadOptions
 from gpubp.tables.table import Table
