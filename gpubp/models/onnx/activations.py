@@ -49,7 +49,9 @@ def _exponential_units(scale: float, depth: float) -> Nodes:
 
 
 def _silu(graph: GraphBuilder, z: str, dtype: np.dtype) -> str:
-    return graph.op("Mul", z, graph.op("Sigmoid", z))
+    # z sigmoid(z) would become a fused operator, which onnxruntime 1.20 does not have in float64.
+    total = graph.op("Add", graph.op("Exp", graph.op("Neg", z)), dtype.type(1))
+    return graph.op("Div", z, total)
 
 
 def _softplus(graph: GraphBuilder, z: str, dtype: np.dtype) -> str:

@@ -104,11 +104,19 @@ def _periodic(
     turns = graph.op("Add", turns, (b * dtype(1 / TWO_PI))[..., None, :])
     # cos is more precise for small angles.
     turns = graph.op("Sub", turns, graph.op("Round", turns))
-    cosines = graph.op("Cos", graph.op("Mul", turns, dtype(TWO_PI)))
+    cosines = _cosines(graph, graph.op("Mul", turns, dtype(TWO_PI)), periodic.dtype)
     mixed = graph.op("MatMul", cosines, V.swapaxes(-1, -2))
     mixed = graph.op("Add", mixed, v[..., None, :])
     by_row = graph.op("Transpose", mixed, perm=[*range(lead), lead + 1, lead, lead + 2])
     return graph.reshape(by_row, *[0] * (lead + 1), len(stage.periodic) * FEATURES)
+
+
+def _cosines(graph: GraphBuilder, angles: str, dtype: np.dtype) -> str:
+    """Return the cosines of angles."""
+    if dtype == np.float32:
+        return graph.op("Cos", angles)
+    # onnxruntime 1.23 has a float64 kernel for Sin, but none for Cos.
+    return graph.op("Sin", graph.op("Add", angles, dtype.type(np.pi / 2)))
 
 
 def _taken(graph: GraphBuilder, X: str, columns: list[int] | tuple[int, ...]) -> str:

