@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.given_weights import weights_of
 from gpubp.estimators.quantiles import nearest_to_the_median
 from gpubp.estimators.regressor import MLPRegressor
 from gpubp.estimators.standardizer import Standardizer
@@ -61,14 +62,18 @@ def number_nodes(graph: GraphBuilder, network: MLPRegressor, X: str) -> None:
     levels = np.atleast_1d(network._of_fit("quantile")) if is_quantile else np.zeros(1)
     dtype, width = dtype_of(network), network.n_outputs_
     n, k = len(levels), width // len(levels)
-    outputs = network_nodes(
-        graph, network, X, lambda each, lead: _sorted(graph, each, levels, k, lead)
-    )
+    members = weights_of(network.coefs_, network.intercepts_).members
+
+    def of_member(outputs: str, lead: int) -> str:
+        row = np.zeros((*[members] * lead, 1, n, k), dtype_of(network))
+        return _sorted(graph, outputs, levels, row)
+
+    outputs = network_nodes(graph, network, X, of_member)
     if (scaling := network._target_scaling) is not None:
         outputs, dtype = _unscaled(graph, outputs, scaling, width), np.dtype(np.float64)
     if (limits := range_of(network)) is not None:
         outputs = _clipped(graph, outputs, limits, width, dtype)
-    outputs = _sorted(graph, outputs, levels, k, 0)
+    outputs = _sorted(graph, outputs, levels, np.zeros((1, n, k), dtype))
     found = outputs
     if n > 1:
         middle = nearest_to_the_median(levels)
@@ -82,17 +87,23 @@ def number_nodes(graph: GraphBuilder, network: MLPRegressor, X: str) -> None:
         graph.output("quantiles", by_target, dtype, *[k] * (k > 1), n)
 
 
-def _sorted(graph: GraphBuilder, outputs: str, levels: np.ndarray, k: int, lead: int) -> str:
-    """Return outputs (…, rows, levels x k) with the quantiles of each row and target sorted."""
-    n = len(levels)
+def _sorted(graph: GraphBuilder, outputs: str, levels: np.ndarray, row: np.ndarray) -> str:
+    """Return outputs (…, rows, levels x k) with the quantiles of each row and target sorted.
+
+    row : zeros (…, 1, levels, k), of the dtype of the outputs. They are sorted too, since TopK of
+        no rows ends the process in onnxruntime 1.23.
+    """
+    *lead, _, n, k = row.shape
     if n == 1:
         return outputs
-    k_first = graph.reshape(outputs, *[0] * (lead + 1), n, k)
+    rows, first = len(lead), [0] * (len(lead) + 1)
+    found = graph.op("Concat", graph.reshape(outputs, *first, n, k), row, axis=rows)
     count = np.array([n], np.int64)
-    values = graph.op("TopK", k_first, count, axis=lead + 1, largest=0, sorted=1)
+    found = graph.op("TopK", found, count, axis=rows + 1, largest=0, sorted=1)
+    start, end, axis = (np.array([each], np.int64) for each in (0, -1, rows))
+    found = graph.op("Slice", found, start, end, axis)
     places = np.argsort(np.argsort(levels, kind="stable"))
-    in_order = graph.op("Gather", values, places, axis=lead + 1)
-    return graph.reshape(in_order, *[0] * (lead + 1), n * k)
+    return graph.reshape(graph.op("Gather", found, places, axis=rows + 1), *first, n * k)
 
 
 def _unscaled(graph: GraphBuilder, outputs: str, scaling: Standardizer, width: int) -> str:
