@@ -62,7 +62,7 @@ def number_nodes(graph: GraphBuilder, network: MLPRegressor, X: str) -> None:
     levels = np.atleast_1d(network._of_fit("quantile")) if is_quantile else np.zeros(1)
     dtype, width = dtype_of(network), network.n_outputs_
     n, k = len(levels), width // len(levels)
-    members = weights_of(network.coefs_, network.intercepts_).members
+    members = weights_of(network.coefs_, network.intercepts_).members or 1
 
     def of_member(outputs: str, lead: int) -> str:
         row = np.zeros((*[members] * lead, 1, n, k), dtype_of(network))

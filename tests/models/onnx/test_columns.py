@@ -136,13 +136,14 @@ def test_texts_that_are_equal_as_numbers_stay_apart() -> None:
         _agree(encoder, {"c": cells}, {"c": cells}, name)
 
 
-_FIRSTS = [f"{y}-{m:02}-01" for y in (1899, 1900, 2000, 2024, 2100) for m in (1, 3)] * (N // 10)
+_FIRSTS = [f"{y}-{m:02}-01" for y in (1600, 1899, 1900, 2000, 2024, 2100) for m in (1, 3)]
+_MIDNIGHTS = np.array(_FIRSTS, "M8[s]").view(np.int64)
 SECONDS = {
     "days": np.arange(N) * 86_400 * 17 + 1_600_000_000 // 86_400 * 86_400,
     "minutes": np.arange(N) * 60 * 7 + 1_704_067_200,
     "before 1970": -np.arange(N) * 86_400 * 411 - 12_345,
     "many centuries": np.linspace(FIRST, LAST, N).astype(np.int64),
-    "ends of months": np.array(_FIRSTS, "M8[s]").view(np.int64) - 1,
+    "ends of months": np.concatenate([_MIDNIGHTS, _MIDNIGHTS - 1] * 3),
 }
 
 
