@@ -1,8 +1,8 @@
 """Activations: f(z), and the delta step g * f'(z), with g the gradient from the layer above.
 
-To add an activation, add its entry to ``ACTIVATIONS`` and deliberate bugs to
-tests/kernels/test_mutants.py, and run ``python -m tests.kernels.nvrtc``. A NumPy twin may only call
-ufuncs with ``out=``.
+To add an activation, add its entry to ``ACTIVATIONS``, its ONNX nodes to
+gpubp/models/onnx/activations.py and deliberate bugs to tests/kernels/test_mutants.py, and run
+``python -m tests.kernels.nvrtc``. A NumPy twin may only call ufuncs with ``out=``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from gpubp.estimators.fitted_network import Estimator, loss_of, network_of
 from gpubp.estimators.fitted_stage import stage_parts
 from gpubp.estimators.given_weights import Weights, weights_of
 from gpubp.kernels.input_stage import FEATURES, LEVEL_WIDTH, TWO_PI, of_columns
-from gpubp.models.onnx.activations import ACTIVATION_NODES, OUTPUT_NODES
+from gpubp.models.onnx.activations import ACTIVATION_NODES, OUTPUT_NODES, Nodes
 from gpubp.models.onnx.graph import ExportError, GraphBuilder
 
 
@@ -32,7 +32,8 @@ def network_nodes(
     of_member : makes of the outputs (…, rows, n_outputs), and the number of axes before the rows,
         the form that is averaged over the members of an ensemble.
 
-    Raises ExportError for a loss whose outputs are those of a user's function.
+    Raises ExportError for a loss whose outputs are those of a user's function, and for an
+    activation of the user's.
     """
     weights, network, loss = _weights(estimator), network_of(estimator), loss_of(estimator)
     if type(loss).predict is not Loss.predict:
@@ -50,11 +51,22 @@ def network_nodes(
         with graph.scope(f"layer {layer + 1}"):
             X = graph.op("Add", graph.op("MatMul", X, W), b[..., None, :] if lead else b)
             if layer < last:
-                X = ACTIVATION_NODES[network.activations[layer]](graph, X, weights.dtype)
+                X = _nodes_of(network.activations[layer])(graph, X, weights.dtype)
     with graph.scope("outputs"):
         outputs = OUTPUT_NODES[loss.output](graph, X, weights.dtype)
         outputs = of_member(outputs, lead)
         return graph.op("ReduceMean", outputs, axes=[0], keepdims=0) if lead else outputs
+
+
+def _nodes_of(activation: str) -> Nodes:
+    """Return the nodes of an activation; raise ExportError if it has none."""
+    if activation not in ACTIVATION_NODES:
+        raise ExportError(
+            f"the activation {activation!r} has no ONNX nodes; fit with one of "
+            f"{', '.join(sorted(ACTIVATION_NODES))}, or add its nodes to ACTIVATION_NODES in "
+            "gpubp.models.onnx.activations"
+        )
+    return ACTIVATION_NODES[activation]
 
 
 def _weights(estimator: Estimator) -> Weights:

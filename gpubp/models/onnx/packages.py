@@ -24,11 +24,6 @@ def import_onnx() -> Any:
     return onnx
 
 
-def has_onnx() -> bool:
-    """Return whether the package onnx is installed."""
-    return find_spec("onnx") is not None
-
-
 def has_runtime() -> bool:
     """Return whether the package onnxruntime is installed."""
     return find_spec("onnxruntime") is not None

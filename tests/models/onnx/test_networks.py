@@ -175,3 +175,10 @@ def test_outputs_of_ones_own_are_refused() -> None:
     model = _fitted(MLPRegressor, Y, loss=loss)
     with pytest.raises(ExportError, match="'halved' computes its outputs by a function of its own"):
         to_onnx(model)
+
+
+def test_an_activation_of_ones_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ACTIVATIONS, "mine", ACTIVATIONS["tanh"])
+    model = _fitted(MLPRegressor, Y, activation=["mine", "tanh"])
+    with pytest.raises(ExportError, match=r"activation 'mine' has no ONNX nodes; .*, tanh, or add"):
+        to_onnx(model)
