@@ -98,15 +98,20 @@ def _message(error: Exception) -> str:
 def _code(error: Exception) -> int | None:
     """Return the exit code for an error that the user can fix, or None for a bug in gpubp."""
     # Imported here: these load NumPy, which `gpubp --help` need not wait for.
-    from gpubp import BackendUnavailableError, DataError, ExampleError, ModelFileError
+    from gpubp import (
+        BackendUnavailableError,
+        DataError,
+        ExampleError,
+        ExportError,
+        ModelFileError,
+    )
     from gpubp.estimators.checkpoint import CheckpointError
     from gpubp.settings import SettingError
 
     if isinstance(error, BackendUnavailableError | SettingError | CheckpointError):
         return 2
-    if isinstance(error, DataError | ExampleError | ModelFileError | OSError | MemoryError):
-        return 1
-    return None
+    of_user = DataError | ExampleError | ExportError | ModelFileError | OSError | MemoryError
+    return 1 if isinstance(error, of_user) else None
 
 
 if __name__ == "__main__":

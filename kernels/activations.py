@@ -1,8 +1,8 @@
 """Activations: f(z), and the delta step g * f'(z), with g the gradient from the layer above.
 
-To add an activation, add its entry to ``ACTIVATIONS`` and deliberate bugs to
-tests/kernels/test_mutants.py, and run ``python -m tests.kernels.nvrtc``. A NumPy twin may only call
-ufuncs with ``out=``.
+To add an activation, add its entry to ``ACTIVATIONS``, its ONNX nodes to
+gpubp/models/onnx/activations.py and deliberate bugs to tests/kernels/test_mutants.py, and run
+``python -m tests.kernels.nvrtc``. A NumPy twin may only call ufuncs with ``out=``.
 """
 
 from __future__ import annotations
@@ -108,17 +108,17 @@ def _leaky_relu_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
     np.multiply(g, slope, out=delta)
 
 
-_GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
-_GELU_CUBIC = 0.044715
+GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
+GELU_CUBIC = 0.044715
 
 
 def _gelu_tanh(np: Any, z: Any, square: Any, t: Any) -> None:
     """Write z^2 into ``square`` and tanh(sqrt(2/pi) (z + 0.044715 z^3)) into ``t``."""
     np.multiply(z, z, out=square)
-    np.multiply(square, _GELU_CUBIC, out=t)
+    np.multiply(square, GELU_CUBIC, out=t)
     np.add(t, 1, out=t)
     np.multiply(t, z, out=t)
-    np.multiply(t, _GELU_SCALE, out=t)
+    np.multiply(t, GELU_SCALE, out=t)
     np.tanh(t, out=t)
 
 
@@ -134,10 +134,10 @@ def _gelu_delta(np: Any, g: Any, z: Any, delta: Any) -> None:
     square, t, slope = np.empty_like(z), np.empty_like(z), np.empty_like(z)
     _gelu_tanh(np, z, square, t)
     # slope = (1 + t) / 2 + z / 2 (1 - t^2) sqrt(2/pi) (1 + 3 * 0.044715 z^2)
-    np.multiply(square, 3 * _GELU_CUBIC, out=square)
+    np.multiply(square, 3 * GELU_CUBIC, out=square)
     np.add(square, 1, out=square)
     np.multiply(square, z, out=square)
-    np.multiply(square, _GELU_SCALE, out=square)
+    np.multiply(square, GELU_SCALE, out=square)
     np.multiply(t, t, out=slope)
     np.subtract(1, slope, out=slope)
     np.multiply(slope, square, out=slope)
@@ -169,17 +169,17 @@ def _elu_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
 
 
 # lambda and alpha of Klambauer et al., Self-Normalizing Neural Networks (2017).
-_SELU_SCALE = 1.0507009873554805
-_SELU_DEPTH = 1.7580993408473769  # lambda alpha
+SELU_SCALE = 1.0507009873554805
+SELU_DEPTH = 1.7580993408473769  # lambda alpha
 
 
 def _selu(np: Any, z: Any, a: Any) -> None:
     below, zeros = np.empty_like(z), _zeros(np, z)
     np.minimum(z, zeros, out=below)
     np.expm1(below, out=below)
-    np.multiply(below, _SELU_DEPTH, out=below)
+    np.multiply(below, SELU_DEPTH, out=below)
     np.maximum(z, zeros, out=a)
-    np.multiply(a, _SELU_SCALE, out=a)
+    np.multiply(a, SELU_SCALE, out=a)
     np.add(a, below, out=a)
 
 
@@ -187,9 +187,9 @@ def _selu_delta(np: Any, g: Any, a: Any, delta: Any) -> None:
     # min(a, 0) + lambda alpha, minus the jump at 0: a ninth of the time of a masked assignment.
     active, jump, slope = np.empty(a.shape, bool), np.empty_like(a), np.empty_like(a)
     np.greater(a, 0, out=active)
-    np.multiply(active, _SELU_DEPTH - _SELU_SCALE, out=jump)
+    np.multiply(active, SELU_DEPTH - SELU_SCALE, out=jump)
     np.minimum(a, _zeros(np, a), out=slope)
-    np.add(slope, _SELU_DEPTH, out=slope)
+    np.add(slope, SELU_DEPTH, out=slope)
     np.subtract(slope, jump, out=slope)
     np.multiply(g, slope, out=delta)
 

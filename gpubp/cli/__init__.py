@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "Score a trained model on a table with known targets.",
     "inspect": "Show the contents of a model file.",
     "convert": "Write a table to a Parquet file, in bounded memory.",
+    "export": "Write a model as an ONNX file, which runs without gpubp.",
     "explain": "Show every number of one step of backpropagation.",
     "search": "Compare simple weight searches with backpropagation.",
     "bench": "Compare the speed and the scores of gpubp and other libraries.",

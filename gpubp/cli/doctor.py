@@ -34,7 +34,7 @@ def doctor(ctx: click.Context, /, verbose: bool, scaling: bool, **options: Any) 
         report_scaling(**options)
         return
     refuse_without_scaling(ctx)
-    lines = [*_machine(), *_blas(), *_settings(), *_compiled(), *_cuda()]
+    lines = [*_machine(), *_blas(), *_settings(), *_compiled(), *_cuda(), _onnx()]
     for name, text in [*lines, *(_steps() if verbose else [])]:
         click.echo(f"{name:<15} {text}")
 
@@ -94,6 +94,14 @@ def _compiled() -> list[tuple[str, str]]:
     kept = f"kept in {cache.folder}" if cache.is_writable else f"not kept ({cache.reason})"
     large = f"trainings of {COMPILED_CROSSOVER:,} multiply-adds per epoch or more"
     return [("compiled", f"{'all trainings' if default else large}, by {version}; {kept}")]
+
+
+def _onnx() -> tuple[str, str]:
+    """Return the packages of `gpubp export`, and how to install a missing one."""
+    found = {name: installed(name) for name in ("onnx", "onnxruntime")}
+    text = ", ".join(f"{name} {version or '(missing)'}" for name, version in found.items())
+    lacks = "" if all(found.values()) else " (for gpubp export: pip install 'gpubp[onnx]')"
+    return "onnx", text + lacks
 
 
 def _cuda() -> list[tuple[str, str]]:

@@ -28,9 +28,19 @@ def unsmoothed_of(model: Any, found: Any) -> Any:
     found : (n, K), or a tuple with it and the standard deviations, which stay. With a smoothing
     that the user chose, for a multi-label y, and without any, it is returned as it is.
     """
-    smoothing = model.network_.label_smoothing
-    if not (model.about_.get("unsmoothed") and smoothing):
+    smoothing = smoothing_of(model)
+    if not smoothing:
         return found
     if isinstance(found, tuple):
         return unsmoothed(found[0], smoothing), found[1]
     return unsmoothed(found, smoothing)
+
+
+def smoothing_of(model: Any) -> float:
+    """Return the label smoothing that `unsmoothed_of` removes for a table model; 0 for none.
+
+    model : a table model, or None.
+    """
+    if model is None or not model.about_.get("unsmoothed"):
+        return 0.0
+    return float(model.network_.label_smoothing)

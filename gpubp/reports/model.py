@@ -80,8 +80,8 @@ def _facts(model: Mapping[str, Any]) -> dict[str, str]:
         "network": f"{layers}, {network['parameters']:,} parameters, {network['dtype']}",
         "ensemble": ensemble_text(model["ensemble"], model["task"]) if model["ensemble"] else "",
         "activation": f"{network['activation']}, outputs {network['output_activation']}",
-        "recipe": _settings(given),
-        "chosen": f"{_settings(chosen)} (by {preset}the size of the table)" if chosen else "",
+        "recipe": settings_text(given),
+        "chosen": f"{settings_text(chosen)} (by {preset}the size of the table)" if chosen else "",
         "start": started_text(model["started_from"]) if model["started_from"] else "",
         "time limit": limit_text(model["time_limit"]) if model["time_limit"] else "",
         "training": f"{epochs} on {training['device']}, loss {training['loss']:.4f}",
@@ -101,7 +101,8 @@ def _task(model: Mapping[str, Any]) -> str:
     return text
 
 
-def _settings(recipe: Mapping[str, Any]) -> str:
+def settings_text(recipe: Mapping[str, Any]) -> str:
+    """Return the parameters of a recipe as "solver adamw, rate 0.004, batch 32"."""
     words = {"input_stage": _stage_text}
     return ", ".join(f"{name} {words.get(name, _plain)(value)}" for name, value in recipe.items())
 

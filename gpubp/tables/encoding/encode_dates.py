@@ -86,7 +86,7 @@ class DateEncoding:
             if statistics is not None:
                 table[:-1, place] = (found[part] - statistics.mean) / statistics.scale
             else:
-                table[:-1, place : place + 2] = _circle(CIRCLES[part])[_turn(part, found[part])]
+                table[:-1, place : place + 2] = circle(CIRCLES[part])[_turn(part, found[part])]
             place += 1 if statistics is not None else 2
         table[:-1][unknown] = 0
         table[np.append(unknown, [True]), place:] = 1
@@ -101,7 +101,7 @@ def _turn(part: str, values: Array) -> Array:
     return values.astype(np.int64) - (part == "month")
 
 
-def _circle(count: int) -> Array:
+def circle(count: int) -> Array:
     """Return sine and cosine of ``count`` evenly spaced points on a circle, (count, 2) float64."""
     angles = 2 * np.pi * np.arange(count) / count
     return np.stack([np.sin(angles), np.cos(angles)], axis=1)

@@ -20,7 +20,7 @@ LIMIT = 3.0  # clipped numbers, before they are standardised, lie in [-LIMIT, LI
 # (1 + 10² / 9) ** -1.5 = 2 % of a difference. bench/NOTES.md, "Robust scaling of numbers", has the
 # alternatives that were measured.
 FAR, FAR_SHARE = 20.0, 0.001
-_HUGE = 1e9  # z / sqrt(1 + z² / 9) is exactly 3 in float64 from here on, and z² does not overflow
+HUGE = 1e9  # z / sqrt(1 + z² / 9) is exactly 3 in float64 from here on, and z² does not overflow
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class RobustScale:
 def _clipped(numbers: Array, median: float, scale: float) -> Array:
     """Return z / sqrt(1 + z² / 9), in [-3, 3], for z = (numbers - median) / scale."""
     with np.errstate(over="ignore"):
-        z = np.clip((numbers - median) / scale, -_HUGE, _HUGE)
+        z = np.clip((numbers - median) / scale, -HUGE, HUGE)
     return z / np.sqrt(1 + (z / LIMIT) ** 2)
 
 
