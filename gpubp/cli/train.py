@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +19,8 @@ from gpubp.cli.options import (
     read_config,
     refuse_input,
 )
-from gpubp.cli.output_files import OutputPath, refuse_stdout
+from gpubp.cli.output_files import OutputPath, lines_apart, refuse_stdout
+from gpubp.cli.report_options import check_files, recorded, recording
 from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
 from gpubp.cli.target_options import choosing_target, test_size_option
@@ -28,6 +29,11 @@ from gpubp.cli.train_model import fit
 from gpubp.cli.train_parameters import check_parameters
 from gpubp.cli.train_result import saved_result
 from gpubp.kernels.activations import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from gpubp.cli.train_model import Trained
+    from gpubp.reports.recorded import RecordedReport
+    from gpubp.tables.table import Table
 
 
 @click.command(cls=TrainCommand)
@@ -163,6 +169,7 @@ from gpubp.kernels.activations import ACTIVATIONS
     show_default=True,
     help="Where to save the model.",
 )
+@recording
 @click.option("--quiet", is_flag=True, help="Print only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one per line.")
 @click.option(
@@ -195,17 +202,20 @@ def train(**options: Any) -> int:
     - a built-in data set: digits (the default), breast_cancer, wine, iris or
       diabetes
     """
+    from gpubp.cli.report_run import write_train_report
     from gpubp.reports.terminal import JsonReport, TextReport
     from gpubp.storage.atomic_file import check_writable
 
     check_parameters(options)
     quiet = options["quiet"]
-    report = JsonReport(quiet) if options["as_json"] else TextReport(quiet)
+    shown = JsonReport(quiet) if options["as_json"] else TextReport(quiet)
+    report = recorded(shown, options)
     out: Path = options["out"]
-    config = click.get_current_context().meta.get("config")
+    inputs = options["data"], options["target_file"], click.get_current_context().meta.get("config")
     refuse_stdout("-o", out, "a model file is binary")
-    refuse_input("-o", out, options["data"], options["target_file"], config)
+    refuse_input("-o", out, *inputs)
     check_writable(out)
+    check_files(options, *inputs)
     with signals_as_interrupts():  # removes temporary copies of the input
         table = read_data(
             options["data"],
@@ -213,17 +223,29 @@ def train(**options: Any) -> int:
             target_file=options["target_file"],
             targets=options["target"],
         )
+    with lines_apart(options["report"]):
+        trained, result = _trained(table, options, report)
+    write_train_report(trained, result, report, options)
+    return 130 if trained.history.stopped_by == "interrupt" else 0
+
+
+def _trained(
+    table: Table, options: dict[str, Any], report: RecordedReport
+) -> tuple[Trained, dict[str, Any]]:
+    """Train, save the model and show the result; return both."""
     try:
         with signals_as_interrupts():
             trained = fit(table, options, report)
+        report.end(trained.history)
     finally:
         report.close()
     if trained.network.device_ == "cpu":
         _tell_unheeded(options)
     if trained.history.stopped_by == "interrupt" and not trained.history.epochs:
         raise click.Abort
-    report.result(saved_result(trained, options))
-    return 130 if trained.history.stopped_by == "interrupt" else 0
+    result = saved_result(trained, options)
+    report.result(result)
+    return trained, result
 
 
 def _tell_unheeded(options: dict[str, Any]) -> None:

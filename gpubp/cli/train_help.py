@@ -23,7 +23,7 @@ GROUPS = {
         *("lr", "batch_size", "patience", "scoring", "loss", "solver", "schedule", "members"),
         *("member_rows", "seed"),
     ),
-    "Output": ("out", "quiet", "as_json", "config", "help"),
+    "Output": ("out", "report", "history", "quiet", "as_json", "config", "help"),
     "Device": (
         "device",
         "threads",
