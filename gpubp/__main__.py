@@ -52,11 +52,12 @@ def _report(error: BaseException) -> int:
 
 def _run(args: list[str] | None) -> int:
     """Run the command in this process; return its exit code."""
+    from gpubp.cli.signals import forget_signals, interrupt_code
+
+    forget_signals()
     try:
         result = gpubp.main(args, prog_name="gpubp", standalone_mode=False)
     except click.Abort:
-        from gpubp.cli.signals import interrupt_code
-
         click.secho("Interrupted.", fg="red", err=True)
         return interrupt_code()
     except _NO_ARGUMENTS as error:

@@ -29,6 +29,11 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """A group that imports the file of a command only to run it or to show its help."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments as they were given, for reports, and parse them."""
+        ctx.meta["arguments"] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, in the order in which they are usually needed."""
         return list(COMMANDS)

@@ -10,7 +10,9 @@ import click
 
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import Names, Repeatable, device_option
+from gpubp.cli.output_files import lines_apart
 from gpubp.cli.predict import load_table_model
+from gpubp.cli.report_options import check_files, report_option
 from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.table_input import read_data, read_options, reading, strays_told
 
@@ -35,40 +37,55 @@ if TYPE_CHECKING:
 )
 @reading
 @device_option
+@report_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(model: Path, data: str, **options: Any) -> None:
     """Score MODEL on DATA, a table with known targets.
 
     Rows without a target are left out.
     """
+    from gpubp.cli.report_run import write_evaluate_report
     from gpubp.models.table_estimators import TableClassifier
-    from gpubp.reports.scores import classes_table, scores_table
-    from gpubp.reports.terminal import json_line
 
+    check_files(options, model, data, options["target_file"])
     estimator = load_table_model(model, options["device"])
     targets: Sequence[str] = options["target"] or estimator.target_names_
     with signals_as_interrupts():  # removes temporary copies of the input
         table, left_out = _rows(estimator, data, targets, options)
-    classes, positive = None, None
+    found: dict[str, Any] = {"rows": len(table), "left_out": left_out}
     with strays_told():
-        metrics = estimator.evaluate(table, targets)
+        found |= estimator.evaluate(table, targets)
         if isinstance(estimator, TableClassifier):
-            positive = estimator.positive_class_
-            classes = estimator.per_class(table, targets)
+            found |= {"classes": estimator.per_class(table, targets)}
+            found |= {"positive_class": estimator.positive_class_}
             _tell_unknown(estimator, table, targets[0])
-    if options["as_json"]:
-        found = {"rows": len(table), "left_out": left_out} | metrics
-        if classes is not None:
-            found |= {"classes": classes, "positive_class": positive}
+    with lines_apart(options["report"]):
+        _tell(found, estimator, data, options["as_json"])
+    source = Path(table.source).name or table.source
+    write_evaluate_report(estimator, table, targets, found, options, source)
+
+
+def _tell(
+    found: dict[str, Any], estimator: TableClassifier | TableRegressor, data: str, as_json: bool
+) -> None:
+    """Print the scores."""
+    from gpubp.cli.report_run import NO_METRICS
+    from gpubp.reports.scores import classes_table, scores_table
+    from gpubp.reports.terminal import json_line
+
+    if as_json:
         click.echo(json_line("result", found))
         return
-    if left_out:
+    if left_out := found["left_out"]:
         click.echo(f"{left_out:,} more rows are left out, as they have no target", err=True)
-    n_classes = len(estimator.classes_) if isinstance(estimator, TableClassifier) else 0
-    lines = scores_table({"": metrics}, positive=positive, classes=n_classes)[1:]
-    if classes is not None:
-        lines += ["", *classes_table(classes)]
-    head = f"{len(table):,} row{'s'[: len(table) != 1]} of {data}"
+    classes = getattr(estimator, "classes_", ())
+    metrics = {name: score for name, score in found.items() if name not in NO_METRICS}
+    positive = found.get("positive_class")
+    lines = scores_table({"": metrics}, positive=positive, classes=len(classes))[1:]
+    if "classes" in found:
+        lines += ["", *classes_table(found["classes"])]
+    rows = found["rows"]
+    head = f"{rows:,} row{'s'[: rows != 1]} of {data}"
     click.echo("\n".join([head, "", *lines]))
 
 

@@ -69,7 +69,7 @@ def check_output(flag: str, path: Path, as_json: bool = False) -> None:
     """
     from gpubp.storage.atomic_file import check_writable
 
-    if flag == "--html" and path.suffix.lower() not in ("", ".html", ".htm"):
+    if flag in ("--html", "--report") and path.suffix.lower() not in ("", ".html", ".htm"):
         raise click.UsageError(
             f"{flag} {path} has the suffix {path.suffix!r}, but an HTML page is written; give a "
             "name that ends in .html"

@@ -11,13 +11,19 @@ from types import FrameType
 _last: int = signal.SIGINT  # the signal of the last interrupt
 
 
+def forget_signals() -> None:
+    """Let `interrupt_code` return that of Ctrl-C until another signal comes."""
+    global _last  # noqa: PLW0603 (a signal handler has no other place)
+    _last = signal.SIGINT
+
+
 def interrupt_code() -> int:
     """Return the exit code of a command after an interrupt: 128 and the number of its signal."""
     return 128 + int(_last)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    global _last  # noqa: PLW0603 (a signal handler has no other place)
+    global _last  # noqa: PLW0603 (see above)
     _last = number
     raise KeyboardInterrupt
 
@@ -25,8 +31,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 @contextmanager
 def signals_as_interrupts() -> Iterator[None]:
     """Raise KeyboardInterrupt for SIGTERM and SIGHUP (job scheduler, closed terminal) too."""
-    global _last  # noqa: PLW0603 (see above)
-    _last = signal.SIGINT
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         names = []  # only the main thread may set handlers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,6 @@ from gpubp.cli.options import (
 )
 from gpubp.cli.output_files import (
     OutputPath,
-    check_output,
-    is_same,
     is_stdout,
     lines_apart,
     open_output,
@@ -29,6 +26,7 @@ from gpubp.cli.output_files import (
     whole_or_beside,
     write_output,
 )
+from gpubp.cli.report_options import check_files, recorded, report_option
 from gpubp.cli.signals import interrupt_code, signals_as_interrupts
 from gpubp.cli.sweep_help import SweepCommand
 from gpubp.cli.sweep_options import SAMPLERS, check_options, read_space
@@ -37,6 +35,9 @@ from gpubp.cli.table_input import choosing_columns, read_data, read_options, rea
 from gpubp.cli.target_options import choosing_target, test_size_option
 
 if TYPE_CHECKING:
+    from gpubp.cli.sweep_run import Setup
+    from gpubp.cli.train_model import Trained
+    from gpubp.reports.recorded import RecordedReport
     from gpubp.selection.trials import Sweep
 
 
@@ -139,6 +140,7 @@ def _print_space(context: click.Context, param: click.Parameter, value: bool) ->
 @click.option(
     "--html", type=OutputPath(), help="Write an HTML page with charts of the trials; - for stdout."
 )
+@report_option
 @click.option("--quiet", is_flag=True, help="Print only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one per line.")
 @click.option(
@@ -159,8 +161,8 @@ def sweep(**options: Any) -> int:
     is any table that gpubp train reads. Ctrl-C stops the search and saves the best model so far;
     --resume continues it.
     """
-    from gpubp.cli.sweep_run import search, setup_of, train_best
-    from gpubp.cli.train_result import saved_result
+    from gpubp.cli.report_run import write_sweep_report
+    from gpubp.cli.sweep_run import search, setup_of
     from gpubp.reports.sweep.live import JsonSweepView, TextSweepView
     from gpubp.reports.terminal import JsonReport, TextReport
 
@@ -169,7 +171,7 @@ def sweep(**options: Any) -> int:
     _check_outputs(options)
     values = read_space(options["space"])
     quiet, as_json = options["quiet"], options["as_json"]
-    report = JsonReport(quiet) if as_json else TextReport(quiet)
+    shown = JsonReport if as_json else TextReport
     with signals_as_interrupts():
         table = read_data(
             options["data"],
@@ -177,24 +179,37 @@ def sweep(**options: Any) -> int:
             target_file=options["target_file"],
             targets=options["target"],
         )
-    with lines_apart(options["csv"], options["html"]):
-        setup = setup_of(table, values, options, report)
+    files = [options[name] for name in ("csv", "html", "report")]
+    with lines_apart(*files):
+        setup = setup_of(table, values, options, report := shown(quiet))
         view = (JsonSweepView if as_json else TextSweepView)(setup.metric, quiet)
         found = search(setup, options, view, report.note)
     _write_files(found, options)
-    with lines_apart(options["csv"], options["html"]):
+    with lines_apart(*files):
         _tell_trials(found, as_json)
-        silent = JsonReport(quiet=True) if as_json else TextReport(quiet=True)
-        checkpoint = checkpoint_of_best(setup.estimator, found.best.params, options["out"])
-        trained = train_best(setup, found, options, silent, checkpoint)
-        if trained.history.stopped_by == "interrupt" and not trained.history.epochs:
-            raise click.Abort
-        result = saved_result(trained, options)
-        if trained.history.stopped_by != "interrupt":
-            remove(checkpoint)
-        _tell_result(result, found, options, silent)
+        silent = recorded(shown(quiet=True), options)
+        trained, result = _trained(setup, found, options, silent)
+    write_sweep_report(found, trained, result, silent, options)
     interrupted = "interrupt" in (found.stopped_by, trained.history.stopped_by)
     return interrupt_code() if interrupted else 0
+
+
+def _trained(
+    setup: Setup, found: Sweep, options: dict[str, Any], report: RecordedReport
+) -> tuple[Trained, dict[str, Any]]:
+    """Train the best trial, save the model and show the result; return both."""
+    from gpubp.cli.sweep_run import train_best
+    from gpubp.cli.train_result import saved_result
+
+    checkpoint = checkpoint_of_best(setup.estimator, found.best.params, options["out"])
+    trained = train_best(setup, found, options, report, checkpoint)
+    if trained.history.stopped_by == "interrupt" and not trained.history.epochs:
+        raise click.Abort
+    result = saved_result(trained, options)
+    if trained.history.stopped_by != "interrupt":
+        remove(checkpoint)
+    _tell_result(result, found, options, report)
+    return trained, result
 
 
 def _check_outputs(options: dict[str, Any]) -> None:
@@ -207,16 +222,7 @@ def _check_outputs(options: dict[str, Any]) -> None:
     refuse_stdout("-o", out, "a model file is binary")
     refuse_input("-o", out, *inputs)
     check_writable(out)
-    for name in ("csv", "html"):
-        if (path := options[name]) is not None:
-            refuse_input(f"--{name}", path, *inputs)
-            check_output(f"--{name}", path, options["as_json"])
-    outputs = [(f"--{name}", options[name]) for name in ("out", "csv", "html") if options[name]]
-    for (flag, path), (other_flag, other) in combinations(outputs, 2):
-        if is_same(path, other):
-            raise click.UsageError(
-                f"{flag} {path} and {other_flag} {other} are the same; give two files"
-            )
+    check_files(options, *inputs)
 
 
 def _write_files(found: Sweep, options: dict[str, Any]) -> None:
@@ -225,7 +231,7 @@ def _write_files(found: Sweep, options: dict[str, Any]) -> None:
     from gpubp.reports.sweep.page import sweep_page
 
     whole = found.stopped_by != "interrupt"
-    for name in ("csv", "html"):
+    for name in ("csv", "html", "report"):
         if options[name] is not None:
             options[name] = whole_or_beside(options[name], whole)
     if options["csv"] is not None:

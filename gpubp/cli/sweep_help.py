@@ -18,7 +18,7 @@ GROUPS = {
         "target_file",
     ),
     "Columns": ("drop", "features", "categorical", "numeric", "date", "scaling"),
-    "Output": ("out", "csv", "html", "quiet", "as_json", "config", "help"),
+    "Output": ("out", "csv", "html", "report", "quiet", "as_json", "config", "help"),
     "Workers": ("jobs", "backend", "scheduler"),
     "Device": ("device", "threads"),
 }

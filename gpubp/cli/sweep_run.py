@@ -38,7 +38,7 @@ ROUND, TPE_ROUND = 20, 10
 # Options that may differ in a resumed sweep: the trials that are finished stay the same.
 _FREE = {
     *("data", "trials", "time_limit", "resume", "out", "csv", "html", "as_json", "quiet", "space"),
-    *("threads", "target_file", "jobs", "backend", "scheduler"),
+    *("threads", "target_file", "jobs", "backend", "scheduler", "report"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,7 +27,8 @@ from gpubp.cli.options import (
     read_config,
     refuse_input,
 )
-from gpubp.cli.output_files import OutputPath, refuse_stdout
+from gpubp.cli.output_files import OutputPath, lines_apart, refuse_stdout
+from gpubp.cli.report_options import check_files, recorded, recording
 from gpubp.cli.signals import interrupt_code, signals_as_interrupts
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
 from gpubp.cli.target_options import choosing_target, test_size_option
@@ -38,6 +39,12 @@ from gpubp.cli.train_model import fit
 from gpubp.cli.train_parameters import check_parameters
 from gpubp.cli.train_result import saved_result
 from gpubp.kernels.activations import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from gpubp.cli.train_model import Trained
+    from gpubp.estimators.checkpoint import Checkpoint
+    from gpubp.reports.recorded import RecordedReport
+    from gpubp.tables.table import Table
 
 
 @click.command(cls=TrainCommand)
@@ -180,6 +187,7 @@ from gpubp.kernels.activations import ACTIVATIONS
     help="Where to save the model.",
 )
 @checkpointing
+@recording
 @click.option("--quiet", is_flag=True, help="Print only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON objects, one per line.")
 @click.option(
@@ -212,18 +220,21 @@ def train(**options: Any) -> int:
     - a built-in data set: digits (the default), breast_cancer, wine, iris or
       diabetes
     """
+    from gpubp.cli.report_run import write_train_report
     from gpubp.reports.terminal import JsonReport, TextReport
     from gpubp.storage.atomic_file import check_writable
 
     start = options["start"] = started(options)
     check_parameters(options)
     quiet = options["quiet"]
-    report = JsonReport(quiet) if options["as_json"] else TextReport(quiet)
+    shown = JsonReport(quiet) if options["as_json"] else TextReport(quiet)
+    report = recorded(shown, options)
     out: Path = options["out"]
-    config = click.get_current_context().meta.get("config")
+    inputs = options["data"], options["target_file"], click.get_current_context().meta.get("config")
     refuse_stdout("-o", out, "a model file is binary")
-    refuse_input("-o", out, options["data"], options["target_file"], config)
+    refuse_input("-o", out, *inputs)
     check_writable(out)
+    check_files(options, *inputs)
     with signals_as_interrupts():  # removes temporary copies of the input
         table = large_table(options) or read_data(
             options["data"],
@@ -234,12 +245,26 @@ def train(**options: Any) -> int:
         )
     about = table.about if isinstance(table, Large) else about_table(table)
     checkpoint = checkpoint_for(options, about)
+    with lines_apart(options["report"]):
+        trained, result = _trained(table, options, report, checkpoint)
+    write_train_report(trained, result, report, options)
+    return interrupt_code() if trained.history.stopped_by == "interrupt" else 0
+
+
+def _trained(
+    table: Table | Large,
+    options: dict[str, Any],
+    report: RecordedReport,
+    checkpoint: Checkpoint | None,
+) -> tuple[Trained, dict[str, Any]]:
+    """Train, save the model and show the result; return both."""
     try:
         with signals_as_interrupts():
             if isinstance(table, Large):
                 trained = fit_large(table, options, report, checkpoint)
             else:
                 trained = fit(table, options, report, checkpoint)
+        report.end(trained.history)
     finally:
         report.close()
     if trained.network.device_ == "cpu":
@@ -250,11 +275,11 @@ def train(**options: Any) -> int:
             raise click.Abort
     if trained.history.stopped_by == "non_finite":
         remove(checkpoint)
-    report.result(saved_result(trained, options))
-    if trained.history.stopped_by == "interrupt":
-        return interrupt_code()
-    remove(checkpoint)
-    return 0
+    result = saved_result(trained, options)
+    if trained.history.stopped_by != "interrupt":
+        remove(checkpoint)
+    report.result(result)
+    return trained, result
 
 
 def _tell_unheeded(options: dict[str, Any]) -> None:

@@ -23,7 +23,10 @@ GROUPS = {
         *("lr", "batch_size", "patience", "scoring", "loss", "solver", "schedule", "members"),
         *("member_rows", "start_from", "seed"),
     ),
-    "Output": ("out", "checkpoint_every", "resume", "quiet", "as_json", "config", "help"),
+    "Output": (
+        *("out", "report", "history", "checkpoint_every", "resume", "quiet", "as_json", "config"),
+        "help",
+    ),
     "Device": (
         "device",
         "threads",

@@ -265,11 +265,17 @@ def _trained(
     from gpubp.storage.scratch_file import scratch_folder
 
     folder, seed = scratch_folder(options["out"]), options["seed"]
-    parquet, n_rows = rows.parquet, rows.parquet.n_rows
+    parquet = rows.parquet
+    data = {
+        "source": Path(parquet.source).name,
+        "rows": parquet.n_rows,
+        "columns": len(parquet.names),
+        "seed": seed,
+    }
     with refused_targets(options):
         training = LargeTableTraining(model, rows, options["test_size"], folder, seed)
         learned = Problem(training.sample, rows.targets, rows.task, rows.labels_of(training.sample))
-        start = Start(report, options, learned, None)
+        start = Start(report, options, learned, None, data)
         report.note(
             f"{size_text(training.n_bytes)} of encoded rows are written to a temporary file in "
             f"{folder}; the encoding was learned from a sample of {len(learned):,} rows"
@@ -282,14 +288,7 @@ def _trained(
             note=report.note,
             checkpoint=checkpoint,
         )
-    data = {
-        "source": Path(parquet.source).name,
-        "rows": n_rows,
-        "columns": len(parquet.names),
-        "without_target": fit.left_out,
-        "test": len(fit.test),
-        "seed": seed,
-    }
+    data |= {"without_target": fit.left_out, "test": len(fit.test)}
     test = _test_rows(rows, fit)
     return Trained(model, fit.history, learned, test, data, start.columns, fit.n_rows)
 

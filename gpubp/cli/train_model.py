@@ -182,7 +182,7 @@ def fit_model(
     options : those of the command line, of which "out" and "scoring" are read.
     """
     rows = prepared.rows
-    start = Start(report, options, rows, prepared.test_rows)
+    start = Start(report, options, rows, prepared.test_rows, prepared.data)
     history = model.fit_table(
         rows.table,
         rows.targets,
@@ -288,10 +288,12 @@ class Start:
     options: dict[str, Any]
     rows: Problem
     test_rows: Problem | None
+    data: dict[str, Any]
     columns: Sequence[dict[str, Any]] = field(default_factory=list)
 
     def __call__(self, encoder: TableEncoder, network: MLPClassifier | MLPRegressor) -> None:
         """Report the columns; raise an error for what cannot be trained, tested or saved."""
+        from gpubp.models.about_training import about_training
         from gpubp.models.description import columns_of
 
         self.columns = columns_of(encoder)
@@ -306,6 +308,8 @@ class Start:
             held = ceil(len(self.rows) * network.validation_fraction)
             most = len(self.rows) - held * bool(network.early_stopping)
             network.set_params(batch_size=min(network.batch_size, max(1, most)))
+        of_rows = self.data, self.rows.task, self.rows.targets
+        self.report.begin(about_training(network, *of_rows, encoder.n_features_out_))
 
     def _check_members(self, network: MLPClassifier | MLPRegressor) -> None:
         """Raise UsageError if --member-rows was given, but the recipe trains one network."""

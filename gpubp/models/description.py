@@ -57,15 +57,22 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises ModelFileError for a file that is not a complete model file this gpubp can read.
     """
     model = load(path, device="cpu")
+    file = Path(path).stat()
+    about_file = {
+        "file": str(path),
+        "bytes": file.st_size,
+        "saved": datetime.fromtimestamp(file.st_mtime).isoformat(" ", "seconds"),
+    }
+    return about_file | description_of(model) | {"versions": _versions(path)}
+
+
+def description_of(model: Any) -> dict[str, Any]:
+    """Return the description of a fitted estimator: that of `describe`, without the file."""
     is_table = isinstance(model, TableEstimator)
     network: BaseMLP = model.network_ if is_table else model
     classifies = isinstance(network, MLPClassifier)
     about = model.about_ if is_table else {}
-    file = Path(path).stat()
     return {
-        "file": str(path),
-        "bytes": file.st_size,
-        "saved": datetime.fromtimestamp(file.st_mtime).isoformat(" ", "seconds"),
         "class": type(model).__name__,
         "task": "classification" if classifies else "regression",
         "targets": list(model.target_names_) if is_table else [],
@@ -94,7 +101,6 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "remarks": about.get("remarks"),
         "verdict": about.get("verdict"),
         "data": about.get("data"),
-        "versions": _versions(path),
     }
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
+from gpubp.reports.labels import printable
+
 PIPE_WIDTH = 80
 MOST_LINES = 30
 # The least number of equal neighbours that share a line: in a table of more than MOST_LINES lines,
@@ -179,7 +181,7 @@ def _widths(rows: Sequence[tuple[str, ...]], width: int) -> list[int]:
 def _rows(cells: tuple[str, ...], widths: Sequence[int]) -> Iterator[str]:
     """Yield the cells as a line; a last cell that is too long continues in lines below."""
     name, kind, inputs, gaps, encoding = cells
-    first, *others = textwrap.wrap(_printable(encoding), widths[-1]) or [""]
+    first, *others = textwrap.wrap(printable(encoding), widths[-1]) or [""]
     numbers = inputs.rjust(widths[2]), gaps.rjust(widths[3])
     yield _aligned((name, kind, *numbers, first), widths)
     for text in others:
@@ -195,7 +197,7 @@ def _wrapped(remarks: Sequence[str], width: int) -> list[str]:
     lines = []
     for remark in remarks:
         lines += textwrap.wrap(
-            _printable(remark),
+            printable(remark),
             width,
             initial_indent="    ",
             subsequent_indent="    ",
@@ -206,7 +208,7 @@ def _wrapped(remarks: Sequence[str], width: int) -> list[str]:
 
 def _shortened(text: str, most: int) -> str:
     """Return text in at most ``most`` cells, with "..." for the part that is cut out."""
-    text = _printable(text)
+    text = printable(text)
     if cell_len(text) <= most:
         return text
     end = max(0, most - 3) // 2
@@ -214,8 +216,3 @@ def _shortened(text: str, most: int) -> str:
     while cell_len(tail) > end:
         tail = tail[1:]
     return set_cell_size(text, max(0, most - 3) - cell_len(tail)).rstrip() + "..." + tail
-
-
-def _printable(text: str) -> str:
-    """Return text with line breaks and control characters escaped."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

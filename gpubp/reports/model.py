@@ -64,6 +64,20 @@ def _as_result(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _facts(model: Mapping[str, Any]) -> dict[str, str]:
+    versions = ", ".join(f"{name} {version}" for name, version in model["versions"].items())
+    return {
+        "model": f"{model['file']}, a {model['class']}, {model['bytes']:,} bytes",
+        "saved": model["saved"],
+        **model_facts(model),
+        "versions": versions,
+    }
+
+
+def model_facts(model: Mapping[str, Any]) -> dict[str, str]:
+    """Return lines about the data, the network and its training by their names.
+
+    model : the result of `describe` or of `description_of`.
+    """
     network, recipe, training = model["network"], model["recipe"], model["training"]
     layers = "-".join(str(size) for size in network["layers"])
     epochs = epochs_text(training, recipe["solver"])
@@ -73,8 +87,6 @@ def _facts(model: Mapping[str, Any]) -> dict[str, str]:
     given = {name: value for name, value in recipe.items() if name not in chosen}
     preset = f"preset {model['preset']} and " if model["preset"] else ""
     facts = {
-        "model": f"{model['file']}, a {model['class']}, {model['bytes']:,} bytes",
-        "saved": model["saved"],
         "data": data_text(model["data"]) if model["data"] else "",
         "task": _task(model),
         "network": f"{layers}, {network['parameters']:,} parameters, {network['dtype']}",
@@ -85,7 +97,6 @@ def _facts(model: Mapping[str, Any]) -> dict[str, str]:
         "start": started_text(model["started_from"]) if model["started_from"] else "",
         "time limit": limit_text(model["time_limit"]) if model["time_limit"] else "",
         "training": f"{epochs} on {training['device']}, loss {training['loss']:.4f}",
-        "versions": ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
     }
     return {name: text for name, text in facts.items() if text}
 

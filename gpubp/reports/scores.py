@@ -8,6 +8,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from gpubp.models.score_text import METRICS, metric_name, numbers_text
+from gpubp.reports.labels import printable
 
 MOST_CLASSES = 30
 MOST_TARGETS = 20
@@ -114,7 +115,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _shortened(text: str) -> str:
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    text = printable(text)
     if cell_len(text) <= MOST_LABEL:
         return text
     return set_cell_size(text, MOST_LABEL - 3).rstrip() + "..."

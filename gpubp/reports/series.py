@@ -48,6 +48,11 @@ def mark(series: int, x: float, y: float, *, hollow: bool = False) -> str:
     return element("path", d=shape, transform=place, class_=kind)
 
 
+def mark_key(series: int) -> str:
+    """Return the mark of a series without a line, for a legend."""
+    return element("svg", mark(series, 30, 8), viewBox="0 0 60 16", aria_hidden="true")
+
+
 def series_key(series: int) -> str:
     """Return the line and the mark of a series, for a legend."""
     line = element("path", d="M1 8H59", class_=f"curve series-{colour(series)}")

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from gpubp.reports.columns import PIPE_WIDTH, Summary, columns_table, columns_text
+from gpubp.reports.sparkline import Sparklines
 from gpubp.reports.summary import (
     INDENT,
     fact_lines,
@@ -34,6 +36,9 @@ class Report(Protocol):
     """
 
     epochs: int
+
+    def begin(self, about: Mapping[str, Any]) -> None:
+        """Take what is about to be trained, see `gpubp.models.about_training`."""
 
     def columns(self, summary: Summary, inputs: int) -> None:
         """Show the encodings of the columns and the number of the network's inputs."""
@@ -58,6 +63,9 @@ class JsonReport:
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
+
+    def begin(self, about: Mapping[str, Any]) -> None:
+        pass
 
     def columns(self, summary: Summary, inputs: int) -> None:
         if not self._quiet:
@@ -102,6 +110,10 @@ class TextReport:
         self._waiting = ""  # the last epoch's line until it is shown
         self._latest = 0  # epoch of an ensemble, whose members are at different epochs
         self._columns = ""
+        self._curves = Sparklines()
+
+    def begin(self, about: Mapping[str, Any]) -> None:
+        pass
 
     def columns(self, summary: Summary, inputs: int) -> None:
         self._columns = columns_text(summary, inputs)
@@ -116,7 +128,10 @@ class TextReport:
             self._show(Text(text, style="dim"))
 
     def epoch(self, epoch: Epoch) -> None:
-        if self._quiet or (epoch.member is not None and epoch.number <= self._latest):
+        if self._quiet:
+            return
+        self._curves.add(epoch)
+        if epoch.member is not None and epoch.number <= self._latest:
             return
         self._latest = epoch.number
         line = epoch_line(epoch, self.epochs)
@@ -133,7 +148,8 @@ class TextReport:
 
     def result(self, result: dict[str, Any]) -> None:
         self.close()
-        facts = training_facts(result)
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        facts = training_facts(result) | self._curves.lines(encoding)
         order = ["data", "columns", *(name for name in facts if name != "data")]
         facts["columns"] = self._columns
         for name in order:
@@ -184,14 +200,15 @@ def json_line(event: str, values: dict[str, Any]) -> str:
 
 def to_json(values: dict[str, Any]) -> str:
     """Return values as one line of JSON, with null for NaN and infinity, which JSON lacks."""
-    return json.dumps(_without_nan(values), allow_nan=False)
+    return json.dumps(without_nan(values), allow_nan=False)
 
 
-def _without_nan(values: Any) -> Any:
+def without_nan(values: Any) -> Any:
+    """Return values for JSON with None for NaN and infinity."""
     if isinstance(values, dict):
-        return {key: _without_nan(value) for key, value in values.items()}
+        return {key: without_nan(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
-        return [_without_nan(value) for value in values]
+        return [without_nan(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,17 @@ def test_the_same_command_goes_on_after_a_signal(
     assert f"the training goes on in epoch 4, from the checkpoint {CHECKPOINT}" in resumed.out
     assert MODEL.read_bytes() == expected
     assert not CHECKPOINT.exists()
+
+
+def test_history_and_report_of_a_run_that_goes_on(run: Run, signal_at_epoch: Any) -> None:
+    args = (*TRAIN, "--history", "h.jsonl", "--report", "r.html")
+    signal_at_epoch(signal.SIGTERM)
+    run(*args, code=143)
+    run(*args)
+    lines = [json.loads(line) for line in Path("h.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines if line["event"] == "epoch"] == [*range(1, 9)]
+    assert [line["event"] for line in lines if line["event"] != "epoch"] == [*("start",) * 2, "end"]
+    assert "training" in Path("r.html").read_text(encoding="utf-8")
 
 
 def test_other_options_begin_anew(run: Run, signal_at_epoch: Any) -> None:

@@ -37,7 +37,7 @@ RESULT_KEYS = {
     "seconds",
     "rows_per_second",
     "model",
-    *("preset", "periodic", "time_limit"),
+    *("preset", "periodic", "time_limit", "started_from", "memory"),
     *("data", "test_rows", "baselines", "classes", "positive_class", "remarks", "verdict"),
 }
 
@@ -126,7 +126,9 @@ def test_text_in_a_pipe(run: Run) -> None:
     assert len(epochs) == 3
     form = r"epoch 1/3  loss \d\.\d{6}  validation \d\.\d{4}  [\d,]+ rows/s(  \d+ s left)?  best"
     assert re.fullmatch(form, epochs[0])
-    assert list(summary) == ["data", "columns", "task", "network", "training"]
+    names = ["data", "columns", "task", "network", "training", "loss", "validation"]
+    assert list(summary) == names
+    assert re.fullmatch(r"\d\.\d{3} [▁▂▃▄▅▆▇█]{3} \d\.\d{3}", summary["validation"])
     assert summary["data"] == (
         "iris: 150 rows, 5 columns; 99 to train, 21 to validate, 30 to test (random, seed 0)"
     )

@@ -15,11 +15,13 @@ from gpubp.explain.search.comparison import Settings, compare
 from gpubp.explain.search.methods import Budget
 from gpubp.explain.search.page import search_page
 from gpubp.explain.trace import trace_steps
+from gpubp.reports.model_report.page import model_page
 from gpubp.reports.sweep.page import sweep_page
 from tests.bench.test_page import made as measured
+from tests.reports.models import made as reported
 from tests.reports.sweeps import made as swept
 
-NAMES = [*EXAMPLES, "search", "bench", "sweep"]
+NAMES = [*EXAMPLES, "search", "bench", "sweep", "classes", "numbers"]
 SCHEMES = ("light", "dark")
 
 
@@ -32,11 +34,13 @@ class Rule(NamedTuple):
 
 @cache
 def page_of(name: str) -> str:
-    """Return a page by the name of its example, or by "search", "bench" or "sweep"."""
+    """Return a page by its name in `NAMES`: of an example, a command, or a report."""
     if name == "bench":
         return bench_page(measured("gpubp"))
     if name == "sweep":
         return sweep_page(swept())
+    if name in ("classes", "numbers"):
+        return model_page(reported(name))
     if name == "search":
         settings = Settings(Budget(evaluations=2000), device="cpu", dtype="float64")
         return search_page(compare(example_by_name("two-weights"), settings))

@@ -21,17 +21,13 @@ from gpubp.explain.search.text import (
     sentences,
     table,
 )
+from gpubp.reports.figures import FIGURES_CSS
 from gpubp.reports.html import STACKED_CSS, element, escape, page
 from gpubp.reports.tables import chart_numbers, data_table, scroll_box
 
-_CSS = """
-.figures { display: grid; gap: 24px; margin: 8px 0 24px;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); }
-figure { background: var(--panel); border: 1px solid var(--line); border-radius: 8px;
-  padding: 12px; display: flex; flex-wrap: wrap; gap: 4px 16px; align-content: flex-start; }
-figcaption { font-weight: 600; flex: 0 0 100%; }
-figure svg { flex: 1 1 310px; min-width: 0; max-width: 450px; }
-figure p { font-size: 0.875rem; flex: 1 1 170px; margin: 4px 0 0; }
+_CSS = (
+    FIGURES_CSS
+    + """
 .legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 16px 0 8px; padding: 0;
   list-style: none; font-size: 0.9375rem; }
 .legend svg { display: inline-block; width: 60px; height: 16px; vertical-align: -2px;
@@ -47,6 +43,7 @@ sup { line-height: 0; font-size: max(0.75em, 12px); }
   table.narrow th.number { white-space: normal; }
 }
 """
+)
 
 
 def search_page(comparison: Comparison) -> str:

@@ -11,15 +11,24 @@ from typing import Any
 import numpy as np
 
 from gpubp.reports.axis import Scale
+from gpubp.reports.chart import (
+    BOTTOM,
+    CHART_CSS,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    axis_names,
+    ticks_across,
+    ticks_up,
+)
 from gpubp.reports.html import element, escape, number, svg
 from gpubp.reports.series import COLOURS, mark, series_css
 from gpubp.reports.sweep.text import metric_text, score_text, value_text
 from gpubp.selection.space import Range
 from gpubp.selection.trials import Sweep, Trial
 
-# A drawing is 360 units wide, which a phone shows at 0.95 and a desk at up to 1.25 pixels each.
-WIDTH, HEIGHT = 360, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 18, 14, 56
 _LINE = 18  # between two rows of labels
 _LETTER = 8.0  # width of a digit in a label
 _BAR = 48  # from one bar to the next
@@ -29,12 +38,7 @@ BEST_LINES = COLOURS  # trials in the parallel coordinates
 _FAR = 4
 _GOLDEN = 0.618  # spreads trials of equal values sideways
 
-FIGURE_CSS = """
-.axis { stroke: var(--line); fill: none; }
-svg text { font-size: 14px; }
-svg text.tick { fill: var(--quiet); }
-.labels text { stroke: var(--panel); stroke-width: 4px; paint-order: stroke; }
-""" + series_css(COLOURS)
+FIGURE_CSS = CHART_CSS + series_css(COLOURS)
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,11 @@ def score_scale(trials: Sequence[Trial], start: float, end: float) -> Scale:
 def score_chart(sweep: Sweep, name: str) -> str:
     """Return the scores of the trials over the values of a parameter."""
     trials = sweep.first_iteration
-    across = _places(sweep, name, _LEFT, WIDTH - _RIGHT)
+    across = _places(sweep, name, LEFT, WIDTH - RIGHT)
     height = HEIGHT + (across.rows - 1) * _LINE
-    floor = height - _BOTTOM - (across.rows - 1) * _LINE
-    up = score_scale(trials, floor, _TOP)
-    parts = [*_across(across, floor), *_up(up), *_names(name, sweep, floor, height)]
+    floor = height - BOTTOM - (across.rows - 1) * _LINE
+    up = score_scale(trials, floor, TOP)
+    parts = [*_across(across, floor), *ticks_up(up), *_names(name, sweep, floor, height)]
     best, *others = sorted(trials, key=lambda trial: trial.rank)
     for trial in reversed(others):
         x = across.at(trial.params[name])
@@ -107,26 +111,12 @@ def _dot(x: float, y: float, *, below: bool) -> str:
 
 
 def _across(of: _Places, floor: float) -> Iterator[str]:
-    for k, (x, text) in enumerate(of.labels):
-        yield element("path", d=f"M{x:.1f} {_TOP}V{floor:.1f}", class_="axis")
-        y = floor + 20 + (k % of.rows) * _LINE
-        yield element("text", escape(text), x=x, y=y, text_anchor="middle", class_="tick")
-
-
-def _up(of: Scale) -> Iterator[str]:
-    for value in of.ticks:
-        y = of.at(value)
-        yield element("path", d=f"M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}", class_="axis")
-        text = number(value, 4)
-        yield element("text", text, x=_LEFT - 7, y=y + 5, text_anchor="end", class_="tick")
+    rows = [floor + 20 + (k % of.rows) * _LINE for k in range(len(of.labels))]
+    yield from ticks_across(of.labels, floor, rows)
 
 
 def _names(name: str, sweep: Sweep, floor: float, height: float) -> Iterator[str]:
-    middle = (_LEFT + WIDTH - _RIGHT) / 2
-    yield element("text", escape(name), x=middle, y=height - 10.0, text_anchor="middle")
-    turned = f"translate(15 {(_TOP + floor) / 2:.1f}) rotate(-90)"
-    metric = escape(metric_text(sweep.metric))
-    yield element("text", metric, transform=turned, text_anchor="middle")
+    yield from axis_names(name, metric_text(sweep.metric), floor, height)
 
 
 def best_trials(sweep: Sweep) -> list[Trial]:
@@ -218,8 +208,8 @@ def time_chart(sweep: Sweep) -> str:
     """Return the best score so far over the seconds of the trials."""
     trials, found = sweep.first_iteration, best_by_time(sweep)
     total = sum(trial.seconds for trial in sweep.trials)
-    x, floor = Scale(0, total, _LEFT, WIDTH - _RIGHT), HEIGHT - _BOTTOM
-    y = score_scale(trials, floor, _TOP)
+    x, floor = Scale(0, total, LEFT, WIDTH - RIGHT), HEIGHT - BOTTOM
+    y = score_scale(trials, floor, TOP)
     ticks = _Places(x.at, [(x.at(tick), number(tick, 3)) for tick in x.ticks])
     ends = accumulate(trial.seconds for trial in sweep.trials)
     of_first = [(s, t) for s, t in zip(ends, sweep.trials, strict=True) if t in trials]
@@ -231,6 +221,6 @@ def time_chart(sweep: Sweep) -> str:
     seconds, best = found[-1]
     end = mark(2, x.at(seconds), y.at(best.mean))
     names = _names("seconds", sweep, floor, HEIGHT)
-    drawing = "".join([*_across(ticks, floor), *_up(y), *names, *dots, line, end])
+    drawing = "".join([*_across(ticks, floor), *ticks_up(y), *names, *dots, line, end])
     about = f"The best score, {score_text(best.mean)}, was found after {seconds:.3g} s."
     return svg(WIDTH, HEIGHT, drawing, f"{metric_text(sweep.metric)} over time", about=about)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from gpubp.reports.figures import Table
 from gpubp.reports.html import number
 from gpubp.reports.sweep.figure import best_by_time, best_trials
 from gpubp.reports.sweep.text import best_rows, metric_text, score_text, time_text, value_text
@@ -14,14 +14,6 @@ from gpubp.selection.space import Range
 from gpubp.selection.trials import Sweep, groups_of
 
 MOST_ROWS = 100  # of a table
-
-
-class Table(NamedTuple):
-    """A table; the first cell of each row names the row."""
-
-    caption: str
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 def score_tables(sweep: Sweep, name: str) -> Iterator[Table]:
