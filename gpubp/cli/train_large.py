@@ -217,7 +217,7 @@ def _large_rows(
         rows_with_target,
     )
 
-    first = parquet.read(parquet.blocks(1)[0])
+    first = parquet.read(parquet.blocks(1, 0, 1)[0])
     targets = resolve_targets(first, options["target"])
     sample = drawn_sample(parquet, shares.sample, options["seed"], targets)
     if decimal is not None:

@@ -125,7 +125,7 @@ def test_encoded_rows_are_those_of_the_table_in_memory(path: Path, encoded: Any)
 
 @pytest.mark.parametrize("preset", ["plain", "tuned"])
 def test_the_loss_is_that_in_memory(path: Path, preset: str) -> None:
-    of = PLAIN | {"preset": preset, "n_members": None, "max_iter": 4}
+    of = PLAIN | {"preset": preset, "n_members": None, "hidden_layer_sizes": (32,)}
     done = fitted(path, TableClassifier(**of))
     whole = TableClassifier(**of)
     table = read_table(path)
