@@ -70,9 +70,9 @@ class QualityCase:
 def measure(case: QualityCase, threads: int, seed: int) -> Row:
     """Return the row of one seed: scores on the test rows, seconds and memory.
 
-    ``rounds`` are the seconds of the fit; ``by_round`` has its seconds of the processor, which other
-    processes disturb less, the seconds of the predictions, and the scores; the note "metric" names
-    the main score.
+    ``rounds`` are the seconds of the fit; ``by_round`` has its seconds of the processor, which
+    other processes disturb less, the seconds of the predictions, and the scores; the note "metric"
+    names the main score.
     seed : of the split into training and test rows, and of the model.
     """
     table, peer = TABLES[case.table].make(), PEERS[case.peer]

