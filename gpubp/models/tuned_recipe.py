@@ -28,6 +28,7 @@ SMALL_PART, LARGE_PART = 0.25, 0.1
 # fewer rows would be chance.
 LEAST_HELD_OUT = 4
 MANY_CLASSES = 10  # with this many or more, a label has more information: more epochs pay off
+LEAST_EPOCHS = 8
 MEMBERS = 4
 MOST_CELLS = 20_000_000  # rows times encoded columns; larger tables get one network
 # The learning rates before the factors, for standardised targets.
@@ -88,4 +89,4 @@ def tuned_recipe(
 def _epochs(n_rows: int, factor: float) -> int:
     """Return the number of epochs, which falls as 1 / sqrt(rows) from 8,000 rows on."""
     epochs = 24 if n_rows < 1500 else 16 * min(1.0, sqrt(8000 / n_rows))
-    return max(4, round(epochs * factor))
+    return max(LEAST_EPOCHS, round(epochs * factor))
