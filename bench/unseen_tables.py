@@ -192,7 +192,7 @@ class UnseenRun(QualityRun):
 def main(arguments: Sequence[str]) -> None:
     """Measure what the arguments ask for, and print the scores."""
     TABLES.update(UNSEEN)
-    if arguments[0] == CHILD[-1]:
+    if arguments[:1] == [CHILD[-1]]:
         quality_measurement.main(*arguments[1:])
         return
     parser = argparse.ArgumentParser(description=__doc__)
