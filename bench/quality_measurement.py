@@ -11,7 +11,7 @@ import warnings
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -70,8 +70,9 @@ class QualityCase:
 def measure(case: QualityCase, threads: int, seed: int) -> Row:
     """Return the row of one seed: scores on the test rows, seconds and memory.
 
-    ``rounds`` are the seconds of the fit, and ``by_round`` has the scores and the seconds of the
-    predictions; the note "metric" names the main score.
+    ``rounds`` are the seconds of the fit; ``by_round`` has its seconds of the processor, which
+    other processes disturb less, the seconds of the predictions, and the scores; the note "metric"
+    names the main score.
     seed : of the split into training and test rows, and of the model.
     """
     table, peer = TABLES[case.table].make(), PEERS[case.peer]
@@ -80,13 +81,13 @@ def measure(case: QualityCase, threads: int, seed: int) -> Row:
     job = Job(table.task, table.numbers.shape[1], threads, seed)
     if peer.package:
         import_module(peer.package)  # not timed
-    memory, load, started = PeakMemory(), OtherLoad(), perf_counter()
+    memory, load, started, busy = PeakMemory(), OtherLoad(), perf_counter(), process_time()
     model = peer.train(job, X_train, table.y[train])
-    seconds = perf_counter() - started
+    seconds, by_round = perf_counter() - started, {"cpu_seconds": process_time() - busy}
     figures = {"peak_bytes": float(memory.above())} | _shape(table, train, test)
     memory, started = PeakMemory(), perf_counter()
     outputs = (model.predict_proba if job.classifies else model.predict)(X_test)
-    by_round = {"predict_seconds": perf_counter() - started}
+    by_round["predict_seconds"] = perf_counter() - started
     figures |= {"predict_peak_bytes": float(memory.above()), "other_cores": load.cores()}
     by_round |= scores(table, getattr(model, "classes_", None), outputs, test)
     more: dict[str, tuple[float, ...]] = {name: (value,) for name, value in by_round.items()}

@@ -20,14 +20,15 @@ SMALL = 1000  # tables with fewer rows get one hidden layer, more dropout and mo
 MOST_PERIODIC = 128  # columns of numbers; with more, no column gets periodic features
 # From this number of rows on, each network of a classification holds out LARGE_PART of the rows and
 # keeps the epoch of the lowest log loss, since noisy labels are overfitted long before the accuracy
-# falls. In a table with fewer than SMALL rows, each network holds out SMALL_PART, also for a
-# regression.
+# falls. A regression does so with any number of rows, by R²: else it fits the noise of its targets.
+# In a table with fewer than SMALL rows, each network holds out SMALL_PART.
 HELD_OUT_FROM = 4000
 SMALL_PART, LARGE_PART = 0.25, 0.1
 # A small table holds out at least this many rows, plus one per class, or none: the best epoch by
 # fewer rows would be chance.
 LEAST_HELD_OUT = 4
 MANY_CLASSES = 10  # with this many or more, a label has more information: more epochs pay off
+LEAST_EPOCHS = 8
 MEMBERS = 4
 MOST_CELLS = 20_000_000  # rows times encoded columns; larger tables get one network
 # The learning rates before the factors, for standardised targets.
@@ -60,11 +61,12 @@ def tuned_recipe(
     """
     small = n_rows < SMALL
     classifies = task == "classification"
-    holds_out = classifies and n_rows >= HELD_OUT_FROM
+    holds_out = n_rows >= HELD_OUT_FROM or not classifies
     if small:
         held = ceil(SMALL_PART * n_rows)
         holds_out = held >= LEAST_HELD_OUT + (n_outputs if classifies else 0)
-    epochs = _epochs(n_rows, more=not classifies or n_outputs >= MANY_CLASSES)
+    many = classifies and n_outputs >= MANY_CLASSES
+    epochs = _epochs(n_rows, 3 if many else 1 if classifies else 1.5)
     parameters = FIXED | {
         "hidden_layer_sizes": (WIDTH,) if small else (WIDTH,) * 3,
         "batch_size": min(power_of_two(n_rows / 8, 32, 256), n_rows),
@@ -84,10 +86,7 @@ def tuned_recipe(
     return parameters | {"clip_predictions": True}
 
 
-def _epochs(n_rows: int, more: bool) -> int:
-    """Return the number of epochs, which falls as 1 / sqrt(rows) from 8,000 rows on.
-
-    more : whether to train half as many again, for a regression or many classes.
-    """
+def _epochs(n_rows: int, factor: float) -> int:
+    """Return the number of epochs, which falls as 1 / sqrt(rows) from 8,000 rows on."""
     epochs = 24 if n_rows < 1500 else 16 * min(1.0, sqrt(8000 / n_rows))
-    return max(4, round(epochs * (1.5 if more else 1)))
+    return max(LEAST_EPOCHS, round(epochs * factor))

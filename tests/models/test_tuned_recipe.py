@@ -45,12 +45,14 @@ def test_small_tables_get_one_layer_and_more_regularisation(
         (1499, None, 36),
         (1500, None, 24),
         (8000, 9, 16),
-        (8000, 10, 24),
+        (1499, 10, 72),
+        (8000, 10, 48),
         (8000, None, 24),
         (32_000, 3, 8),
         (32_000, None, 12),
-        (500_000, 3, 4),  # 2.02, but 4 at least
-        (500_000, 10, 4),
+        (500_000, 3, 8),  # 2.02, but 8 at least
+        (288_000, 10, 8),
+        (240_000, 10, 9),
     ],
 )
 def test_epochs(rows: int, classes: int | None, epochs: int) -> None:
@@ -72,8 +74,8 @@ def test_epochs(rows: int, classes: int | None, epochs: int) -> None:
         (1000, 2, None),
         (3999, 2, None),
         (4000, 2, 0.1),
-        (1000, None, None),
-        (500_000, None, None),
+        (1000, None, 0.1),
+        (500_000, None, 0.1),
     ],
 )
 def test_rows_held_out(rows: int, classes: int | None, fraction: float | None) -> None:
