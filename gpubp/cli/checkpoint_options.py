@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -79,7 +78,7 @@ def checkpointing(command: F) -> F:
 
 def checkpoint_path(out: Path) -> Path:
     """Return the path of the checkpoint of the run whose model is saved at ``out``."""
-    return out.with_name(f"{out.stem}.checkpoint.safetensors")
+    return out.with_name(f"{out.name}.checkpoint")
 
 
 def checkpoint_for(options: Mapping[str, Any], table: Table) -> Checkpoint | None:
@@ -110,7 +109,7 @@ def checkpoint_for(options: Mapping[str, Any], table: Table) -> Checkpoint | Non
     }
     made.settings |= {"the number of rows of the table": len(table)}
     made.settings |= {"the columns of the table": ", ".join(table.columns)}
-    made.keeps_file = True
+    made.by_command = True
     return made
 
 
@@ -125,7 +124,7 @@ def checkpoint_of_best(estimator: Any, params: Mapping[str, Any], out: Path) -> 
     if is_stream(out) or params.get("solver", estimator.solver) == "lbfgs":
         return None
     made = Checkpoint(checkpoint_path(out))
-    made.keeps_file = True
+    made.by_command = True
     return made
 
 
@@ -145,11 +144,15 @@ def _refuse_given(why: str) -> None:
 def tell_interrupted(checkpoint: Checkpoint | None) -> None:
     """Print on stderr how to go on with an interrupted run, if it has a checkpoint."""
     if checkpoint is not None and checkpoint.path.is_file():
-        click.echo(f"the same command goes on from {checkpoint.path}", err=True)
+        how = "" if _same(checkpoint.source, checkpoint.path) else " with --resume auto"
+        click.echo(f"the same command{how} goes on from {checkpoint.path}", err=True)
+
+
+def _same(source: Path | None, path: Path) -> bool:
+    return source is not None and source.exists() and source.samefile(path)
 
 
 def remove(checkpoint: Checkpoint | None) -> None:
     """Remove the checkpoint of a run that has ended, if there is one."""
     if checkpoint is not None:
-        with suppress(OSError):
-            checkpoint.path.unlink(missing_ok=True)
+        checkpoint.remove()

@@ -37,6 +37,8 @@ from gpubp.cli.table_input import choosing_columns, read_data, read_options, rea
 from gpubp.cli.target_options import choosing_target, test_size_option
 
 if TYPE_CHECKING:
+    from gpubp.cli.train_model import Trained
+    from gpubp.estimators.checkpoint import Checkpoint
     from gpubp.selection.trials import Sweep
 
 
@@ -160,7 +162,6 @@ def sweep(**options: Any) -> int:
     --resume continues it.
     """
     from gpubp.cli.sweep_run import search, setup_of, train_best
-    from gpubp.cli.train_result import saved_result
     from gpubp.reports.sweep.live import JsonSweepView, TextSweepView
     from gpubp.reports.terminal import JsonReport, TextReport
 
@@ -189,12 +190,31 @@ def sweep(**options: Any) -> int:
         trained = train_best(setup, found, options, silent, checkpoint)
         if trained.history.stopped_by == "interrupt" and not trained.history.epochs:
             raise click.Abort
-        result = saved_result(trained, options)
-        if trained.history.stopped_by != "interrupt":
-            remove(checkpoint)
+        result = _saved(trained, found, options, checkpoint)
         _tell_result(result, found, options, silent)
     interrupted = "interrupt" in (found.stopped_by, trained.history.stopped_by)
     return interrupt_code() if interrupted else 0
+
+
+def _saved(
+    trained: Trained, found: Sweep, options: dict[str, Any], checkpoint: Checkpoint | None
+) -> dict[str, Any]:
+    """Save the best model; return the result. A sweep that was killed before can be resumed."""
+    from gpubp.cli.sweep_journal import end_journal
+    from gpubp.cli.train_result import saved_result
+
+    whole = "interrupt" not in (found.stopped_by, trained.history.stopped_by)
+    try:
+        result = saved_result(trained, options)
+    except click.ClickException:  # the training diverged, as it would again
+        if whole:
+            end_journal(options["out"])
+        raise
+    if trained.history.stopped_by != "interrupt":
+        remove(checkpoint)
+    if whole:
+        end_journal(options["out"])
+    return result
 
 
 def _check_outputs(options: dict[str, Any]) -> None:

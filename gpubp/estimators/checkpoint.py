@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,9 +76,13 @@ class Checkpoint:
     ) -> None:
         self.path, self.interval, self.on_save = Path(path), interval_of(every), on_save
         self.resume = resume if resume in ("auto", "never") else Path(resume)
-        # What the caller compares first, in its own terms, and whether it removes the file itself.
+        # What the caller compares first, in its own terms.
         self.settings: dict[str, Any] = {}
-        self.keeps_file = False
+        # Whether a command chose the path, so that only checkpoints are there, and removes the file
+        # when it has saved the model.
+        self.by_command = False
+        # A signal that came after the last moment at which it could stop the training.
+        self.late_signal: int | None = None
 
     @property
     def source(self) -> Path | None:
@@ -89,6 +95,17 @@ class Checkpoint:
     def must_resume(self) -> bool:
         """Whether a file of another training is an error."""
         return self.resume not in ("auto", "never")
+
+    def remove(self) -> None:
+        """Remove the file, if there is one; a link to it stays."""
+        with suppress(OSError):
+            Path(os.path.realpath(self.path)).unlink(missing_ok=True)
+
+    def raise_late_signal(self) -> None:
+        """Let a signal take effect that came in the last epoch; call it when all is kept."""
+        number, self.late_signal = self.late_signal, None
+        if number is not None:
+            signal.raise_signal(number)
 
 
 def checkpoint_of(given: Checkpoint | str | os.PathLike[str] | None) -> Checkpoint | None:

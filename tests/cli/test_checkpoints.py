@@ -14,7 +14,7 @@ from gpubp.reports.terminal import TextReport
 from gpubp.storage.model_file import ModelFileError
 from tests.cli.running import Run, one_line, write_csv
 
-MODEL, CHECKPOINT = Path("model.safetensors"), Path("model.checkpoint.safetensors")
+MODEL, CHECKPOINT = Path("model.safetensors"), Path("model.safetensors.checkpoint")
 TRAIN = ("train", "iris", "--hidden", "6", "--epochs", "8", "--threads", "1")
 ENSEMBLE = (*TRAIN, "--members", "2", "--validation-size", "0.2")
 
