@@ -301,6 +301,7 @@ def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
     check_same(fit("classifier", path), fit("classifier"))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 @pytest.mark.parametrize(
     ("path", "said"),
     [
