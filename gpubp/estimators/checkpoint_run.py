@@ -67,12 +67,20 @@ class CheckpointRun:
         source = self._given.source
         if source is None or not (source.exists() or self._given.must_resume):
             return None
+        found = self._read()
+        return found and self._unless_different(found, found.settings, self._settings)
+
+    def _read(self, network: Network | None = None) -> SavedTraining | None:
+        """Return the checkpoint to go on from, with its networks if their shape is given.
+
+        Return None to begin anew if there is none, or no longer, since another fit has its path.
+        """
+        assert self._given.source is not None
         try:
-            found = read_checkpoint(source)
+            return read_checkpoint(self._given.source, network)
         except ModelFileError as error:
             self._refuse(str(error))
             return None
-        return self._unless_different(found, found.settings, self._settings)
 
     def _unless_different(
         self, found: SavedTraining, before: dict[str, Any], now: dict[str, Any]
@@ -110,10 +118,11 @@ class CheckpointRun:
             return known[0]
 
         self._identity = computed_once
-        found, source = self._found, self._given.source
-        if found is not None and source is not None:
-            found = read_checkpoint(source, network)
-            found = self._unless_different(found, found.identity, computed_once())
+        found = self._found
+        if found is not None:
+            found = self._read(network)
+            if found is not None:
+                found = self._unless_different(found, found.identity, computed_once())
             if found is None and self.on_other_rows is not None:
                 self.on_other_rows()
         if found is None:
