@@ -141,10 +141,16 @@ def _refuse_given(why: str) -> None:
             raise click.UsageError(f"{why}; leave out --{name.replace('_', '-')}")
 
 
-def tell_interrupted(checkpoint: Checkpoint | None) -> None:
-    """Print on stderr how to go on with an interrupted run, if it has a checkpoint."""
+def tell_interrupted(checkpoint: Checkpoint | None, needed: str | None = None) -> None:
+    """Print on stderr how to go on with an interrupted run, if it has a checkpoint.
+
+    needed : the option by which the command goes on; None for --resume auto, if need be.
+    """
     if checkpoint is not None and checkpoint.path.is_file():
-        how = "" if _same(checkpoint.source, checkpoint.path) else " with --resume auto"
+        if needed is None:
+            by_itself = _same(checkpoint.source, checkpoint.path)
+            needed = "" if by_itself else "--resume auto"
+        how = f" with {needed}" if needed else ""
         click.echo(f"the same command{how} goes on from {checkpoint.path}", err=True)
 
 

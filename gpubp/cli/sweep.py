@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.checkpoint_options import checkpoint_of_best, remove
+from gpubp.cli.checkpoint_options import checkpoint_of_best, remove, tell_interrupted
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
     Duration,
@@ -212,6 +212,8 @@ def _saved(
         raise
     if trained.history.stopped_by != "interrupt":
         remove(checkpoint)
+    elif found.stopped_by != "interrupt":
+        tell_interrupted(checkpoint, "" if options["resume"] else "--resume")
     if whole:
         end_journal(options["out"])
     return result

@@ -29,7 +29,7 @@ from gpubp.cli.output_files import OutputPath, refuse_stdout
 from gpubp.cli.signals import interrupt_code, signals_as_interrupts
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
 from gpubp.cli.target_options import choosing_target, test_size_option
-from gpubp.cli.train_from import start_option, started
+from gpubp.cli.train_from import keep_start, start_option, started
 from gpubp.cli.train_help import TrainCommand
 from gpubp.cli.train_model import fit
 from gpubp.cli.train_parameters import check_parameters
@@ -236,6 +236,7 @@ def train(**options: Any) -> int:
         tell_interrupted(checkpoint)
         if not trained.history.epochs:
             raise click.Abort
+        keep_start(options)
     if trained.history.stopped_by == "non_finite":
         remove(checkpoint)
     report.result(saved_result(trained, options))

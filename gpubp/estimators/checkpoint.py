@@ -36,7 +36,7 @@ def interval_of(every: float | str) -> Interval:
     if match is not None and (number := float(match[1])) > 0:
         if match[2] in _UNITS:
             return Interval(number * _UNITS[match[2]], None)
-        if number == int(number):
+        if number.is_integer():
             return Interval(None, int(number))
     raise ValueError(
         f"the interval of checkpoints is a time above 0, such as 60s, 5m or 1h, or a number of "
@@ -54,7 +54,7 @@ class Checkpoint:
     ----------
     path : str or path-like
         The file. It is replaced as a whole, so there is always one that is complete, and removed
-        when the fit ends.
+        when the fit ends. `CheckpointError` is raised if another file than a checkpoint is there.
     every : str or float, default="60s"
         Interval between two checkpoints: seconds, or a text such as "5m" or "10epochs". Intervals
         are longer where a checkpoint would take more than 1 % of the time.

@@ -28,7 +28,7 @@ from gpubp.estimators.training_identity import differences
 from gpubp.storage.atomic_file import check_writable, is_stream
 from gpubp.storage.model_file import ModelFileError, read_model
 from gpubp.training.fit import Fitted, Start
-from gpubp.training.ranks import SIGNALS, current_ranks
+from gpubp.training.ranks import SIGNALS, blocked, current_ranks
 from gpubp.training.training_state import TrainingState
 
 COST = 0.01  # part of the time that checkpoints may take
@@ -208,9 +208,10 @@ class CheckpointRun:
         try:
             yield
         finally:
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)
-            self._given.late_signal, self._signal = self._signal, None
+            with blocked(self._handlers):
+                for number, handler in self._handlers.items():
+                    signal.signal(number, handler)
+                self._given.late_signal, self._signal = self._signal, None
 
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
         first, self._signal = self._signal, None

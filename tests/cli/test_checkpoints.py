@@ -254,3 +254,14 @@ def test_nohup(run: Run, signal_at_epoch: Any) -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     assert gpubp.load(MODEL).network_.n_iter_ == 8
+
+
+def test_a_model_that_is_trained_on_in_place(run: Run, signal_at_epoch: Any) -> None:
+    run(*TRAIN)
+    args = ("train", "iris", "--from", str(MODEL), "--epochs", "8", "--threads", "1", "-o")
+    run(*args, "whole.safetensors")
+    signal_at_epoch(signal.SIGTERM)
+    stopped = run(*args, str(MODEL), code=143)
+    assert "model.part.safetensors" in stopped.out
+    assert "goes on in epoch 4" in run(*args, str(MODEL)).out
+    assert MODEL.read_bytes() == Path("whole.safetensors").read_bytes()

@@ -221,7 +221,8 @@ def test_intervals(every: Any, interval: Interval) -> None:
 
 
 @pytest.mark.parametrize(
-    "every", [0, -1, True, None, "", "5", "0s", "1.5epochs", "epochs", "nan s"]
+    "every",
+    [0, -1, True, None, "", "5", "0s", "1.5epochs", "epochs", "nan s", "9" * 400 + "epochs"],
 )
 def test_wrong_intervals(every: Any) -> None:
     with pytest.raises(ValueError, match="such as 60s, 5m or 1h, or a number of epochs"):
