@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -82,7 +81,7 @@ def checkpointing(command: F) -> F:
 
 def checkpoint_path(out: Path) -> Path:
     """Return the path of the checkpoint of the run whose model is saved at ``out``."""
-    return out.with_name(f"{out.stem}.checkpoint.safetensors")
+    return out.with_name(f"{out.name}.checkpoint")
 
 
 def memory_before(options: Mapping[str, Any]) -> int | None:
@@ -136,7 +135,7 @@ def checkpoint_for(options: Mapping[str, Any], about: Mapping[str, Any]) -> Chec
         if name not in FREE
     }
     made.settings |= about
-    made.keeps_file = True
+    made.by_command = True
     return made
 
 
@@ -151,7 +150,7 @@ def checkpoint_of_best(estimator: Any, params: Mapping[str, Any], out: Path) -> 
     if is_stream(out) or params.get("solver", estimator.solver) == "lbfgs":
         return None
     made = Checkpoint(checkpoint_path(out))
-    made.keeps_file = True
+    made.by_command = True
     return made
 
 
@@ -168,14 +167,24 @@ def _refuse_given(why: str) -> None:
             raise click.UsageError(f"{why}; leave out --{name.replace('_', '-')}")
 
 
-def tell_interrupted(checkpoint: Checkpoint | None) -> None:
-    """Print on stderr how to go on with an interrupted run, if it has a checkpoint."""
+def tell_interrupted(checkpoint: Checkpoint | None, needed: str | None = None) -> None:
+    """Print on stderr how to go on with an interrupted run, if it has a checkpoint.
+
+    needed : the option by which the command goes on; None for --resume auto, if need be.
+    """
     if checkpoint is not None and checkpoint.path.is_file():
-        click.echo(f"the same command goes on from {checkpoint.path}", err=True)
+        if needed is None:
+            by_itself = _same(checkpoint.source, checkpoint.path)
+            needed = "" if by_itself else "--resume auto"
+        how = f" with {needed}" if needed else ""
+        click.echo(f"the same command{how} goes on from {checkpoint.path}", err=True)
+
+
+def _same(source: Path | None, path: Path) -> bool:
+    return source is not None and source.exists() and source.samefile(path)
 
 
 def remove(checkpoint: Checkpoint | None) -> None:
     """Remove the checkpoint of a run that has ended, if there is one."""
     if checkpoint is not None:
-        with suppress(OSError):
-            checkpoint.path.unlink(missing_ok=True)
+        checkpoint.remove()

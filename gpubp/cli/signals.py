@@ -30,11 +30,15 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def signals_as_interrupts() -> Iterator[None]:
-    """Raise KeyboardInterrupt for SIGTERM and SIGHUP (job scheduler, closed terminal) too."""
+    """Raise KeyboardInterrupt for SIGTERM and SIGHUP (job scheduler, closed terminal) too.
+
+    Signals that are ignored, as nohup lets SIGHUP be, stay so.
+    """
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         names = []  # only the main thread may set handlers
     numbers = [getattr(signal, name) for name in names]
+    numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     before = [signal.signal(number, _interrupt) for number in numbers]
     try:
         yield

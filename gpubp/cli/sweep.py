@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.checkpoint_options import checkpoint_of_best, remove
+from gpubp.cli.checkpoint_options import checkpoint_of_best, remove, tell_interrupted
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
     Duration,
@@ -37,6 +37,7 @@ from gpubp.cli.target_options import choosing_target, test_size_option
 if TYPE_CHECKING:
     from gpubp.cli.sweep_run import Setup
     from gpubp.cli.train_model import Trained
+    from gpubp.estimators.checkpoint import Checkpoint
     from gpubp.reports.recorded import RecordedReport
     from gpubp.selection.trials import Sweep
 
@@ -199,17 +200,37 @@ def _trained(
 ) -> tuple[Trained, dict[str, Any]]:
     """Train the best trial, save the model and show the result; return both."""
     from gpubp.cli.sweep_run import train_best
-    from gpubp.cli.train_result import saved_result
 
     checkpoint = checkpoint_of_best(setup.estimator, found.best.params, options["out"])
     trained = train_best(setup, found, options, report, checkpoint)
     if trained.history.stopped_by == "interrupt" and not trained.history.epochs:
         raise click.Abort
-    result = saved_result(trained, options)
-    if trained.history.stopped_by != "interrupt":
-        remove(checkpoint)
+    result = _saved(trained, found, options, checkpoint)
     _tell_result(result, found, options, report)
     return trained, result
+
+
+def _saved(
+    trained: Trained, found: Sweep, options: dict[str, Any], checkpoint: Checkpoint | None
+) -> dict[str, Any]:
+    """Save the best model; return the result. A sweep that was killed before can be resumed."""
+    from gpubp.cli.sweep_journal import end_journal
+    from gpubp.cli.train_result import saved_result
+
+    whole = "interrupt" not in (found.stopped_by, trained.history.stopped_by)
+    try:
+        result = saved_result(trained, options)
+    except click.ClickException:  # the training diverged, as it would again
+        if whole:
+            end_journal(options["out"])
+        raise
+    if trained.history.stopped_by != "interrupt":
+        remove(checkpoint)
+    elif found.stopped_by != "interrupt":
+        tell_interrupted(checkpoint, "" if options["resume"] else "--resume")
+    if whole:
+        end_journal(options["out"])
+    return result
 
 
 def _check_outputs(options: dict[str, Any]) -> None:

@@ -85,7 +85,7 @@ class SweepLog:
             )
 
     def end(self) -> None:
-        """Mark the journal as that of a sweep that has ended as intended."""
+        """Mark the journal as that of a sweep whose trials have all failed."""
         if self._journal is not None:
             self._journal.append({"end": True})
 
@@ -121,6 +121,14 @@ def open_journal(
         )
     known = {_key(of["params"], of["more"]): of["results"] for of in lines if "results" in of}
     return Journal(path, size), {key: list(map(_with_nan, of)) for key, of in known.items()}
+
+
+def end_journal(out: Path) -> None:
+    """Mark the journal of the sweep whose model is saved at ``out`` as that of an ended sweep."""
+    path = journal_path(out)
+    if path.is_file():
+        with Journal(path, _read(path)[1]) as journal:
+            journal.append({"end": True})
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:

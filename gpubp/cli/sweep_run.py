@@ -103,8 +103,6 @@ def search(setup: Setup, options: dict[str, Any], view: SweepView, note: Note) -
     began = perf_counter()
     try:
         found, stopped_by = _searched(setup, options, log, note)
-        if stopped_by != "interrupt":
-            log.end()
     except click.ClickException:  # all trials failed: there is nothing to continue
         log.end()
         raise

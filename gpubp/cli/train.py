@@ -32,7 +32,7 @@ from gpubp.cli.report_options import check_files, recorded, recording
 from gpubp.cli.signals import interrupt_code, signals_as_interrupts
 from gpubp.cli.table_input import choosing_columns, read_data, read_options, reading
 from gpubp.cli.target_options import choosing_target, test_size_option
-from gpubp.cli.train_from import start_option, started
+from gpubp.cli.train_from import keep_start, start_option, started
 from gpubp.cli.train_help import TrainCommand
 from gpubp.cli.train_large import Large, fit_large, large_table
 from gpubp.cli.train_model import fit
@@ -273,6 +273,7 @@ def _trained(
         tell_interrupted(checkpoint)
         if not trained.history.epochs:
             raise click.Abort
+        keep_start(options)
     if trained.history.stopped_by == "non_finite":
         remove(checkpoint)
     result = saved_result(trained, options)

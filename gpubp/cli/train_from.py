@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from gpubp.cli.output_files import free_name, is_same
 from gpubp.cli.predict import load_table_model
 from gpubp.cli.table_input import COLUMNS, column_choices
 from gpubp.cli.train_parameters import class_weight, parameters
@@ -181,6 +182,16 @@ def started(options: dict[str, Any]) -> Start | None:
     _fill(options, model)
     before = (model.about_.get("started_from") or {}).get("epochs", 0)
     return Start(model, path, bool(model.warm_start), model.n_iter_ + before)
+
+
+def keep_start(options: dict[str, Any]) -> None:
+    """Let the model of an interrupted run be saved next to -o, if that is the model of --from.
+
+    The same command can then go on, since it starts from the same weights.
+    """
+    path, out = options["start_from"], options["out"]
+    if path is not None and is_same(path, out):
+        options["out"] = free_name(out, "part")
 
 
 def _given(options: Mapping[str, Any]) -> set[str]:

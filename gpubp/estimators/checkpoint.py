@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +36,7 @@ def interval_of(every: float | str) -> Interval:
     if match is not None and (number := float(match[1])) > 0:
         if match[2] in _UNITS:
             return Interval(number * _UNITS[match[2]], None)
-        if number == int(number):
+        if number.is_integer():
             return Interval(None, int(number))
     raise ValueError(
         f"the interval of checkpoints is a time above 0, such as 60s, 5m or 1h, or a number of "
@@ -52,7 +54,7 @@ class Checkpoint:
     ----------
     path : str or path-like
         The file. It is replaced as a whole, so there is always one that is complete, and removed
-        when the fit ends.
+        when the fit ends. `CheckpointError` is raised if another file than a checkpoint is there.
     every : str or float, default="60s"
         Interval between two checkpoints: seconds, or a text such as "5m" or "10epochs". Intervals
         are longer where a checkpoint would take more than 1 % of the time.
@@ -74,9 +76,13 @@ class Checkpoint:
     ) -> None:
         self.path, self.interval, self.on_save = Path(path), interval_of(every), on_save
         self.resume = resume if resume in ("auto", "never") else Path(resume)
-        # What the caller compares first, in its own terms, and whether it removes the file itself.
+        # What the caller compares first, in its own terms.
         self.settings: dict[str, Any] = {}
-        self.keeps_file = False
+        # Whether a command chose the path, so that only checkpoints are there, and removes the file
+        # when it has saved the model.
+        self.by_command = False
+        # A signal that came after the last moment at which it could stop the training.
+        self.late_signal: int | None = None
 
     @property
     def source(self) -> Path | None:
@@ -89,6 +95,17 @@ class Checkpoint:
     def must_resume(self) -> bool:
         """Whether a file of another training is an error."""
         return self.resume not in ("auto", "never")
+
+    def remove(self) -> None:
+        """Remove the file, if there is one; a link to it stays."""
+        with suppress(OSError):
+            Path(os.path.realpath(self.path)).unlink(missing_ok=True)
+
+    def raise_late_signal(self) -> None:
+        """Let a signal take effect that came in the last epoch; call it when all is kept."""
+        number, self.late_signal = self.late_signal, None
+        if number is not None:
+            signal.raise_signal(number)
 
 
 def checkpoint_of(given: Checkpoint | str | os.PathLike[str] | None) -> Checkpoint | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
@@ -18,12 +18,17 @@ from gpubp.backends.protocol import Backend
 from gpubp.backprop.network import Network
 from gpubp.estimators.callbacks import Note
 from gpubp.estimators.checkpoint import Checkpoint, CheckpointError
-from gpubp.estimators.checkpoint_file import SavedTraining, read_checkpoint, write_checkpoint
+from gpubp.estimators.checkpoint_file import (
+    SavedTraining,
+    is_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from gpubp.estimators.training_identity import differences
-from gpubp.storage.atomic_file import sweep
-from gpubp.storage.model_file import ModelFileError
+from gpubp.storage.atomic_file import check_writable, is_stream
+from gpubp.storage.model_file import ModelFileError, read_model
 from gpubp.training.fit import Fitted, Start
-from gpubp.training.ranks import SIGNALS, current_ranks
+from gpubp.training.ranks import SIGNALS, blocked, current_ranks
 from gpubp.training.training_state import TrainingState
 
 COST = 0.01  # part of the time that checkpoints may take
@@ -32,31 +37,50 @@ COST = 0.01  # part of the time that checkpoints may take
 class CheckpointRun:
     """Goes on from a checkpoint, saves others, and removes the file at the end.
 
-    Raises CheckpointError if the caller asked for a checkpoint that is not of this training.
+    settings : what is compared first, if ``checkpoint`` has no settings of its own.
+
+    Raises CheckpointError if the caller asked for a checkpoint that is not of this training, or if
+    checkpoints cannot be saved at the path, or would replace another file.
     """
 
-    def __init__(self, checkpoint: Checkpoint, note: Note | None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        note: Note | None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self._given, self._note = checkpoint, note or partial(warnings.warn, stacklevel=2)
-        self._saved = SavedTraining({}, checkpoint.settings)
+        self._settings = checkpoint.settings or dict(settings or {})
+        self._saved = SavedTraining({}, self._settings)
         self._identity: Callable[[], dict[str, Any]] = dict
         self._last, self._taken, self._epochs, self._failed = perf_counter(), 0.0, 0, False
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
-        sweep(checkpoint.path)
+        _check_path(checkpoint)
         self._found = self._find()
         self.notes: dict[str, Any] = {} if self._found is None else self._found.notes
+        # Called if the checkpoint that `notes` are of turns out to be of other rows.
+        self.on_other_rows: Callable[[], None] | None = None
 
     def _find(self) -> SavedTraining | None:
         """Return the checkpoint to go on from, without its networks; None to begin anew."""
         source = self._given.source
         if source is None or not (source.exists() or self._given.must_resume):
             return None
+        found = self._read()
+        return found and self._unless_different(found, found.settings, self._settings)
+
+    def _read(self, network: Network | None = None) -> SavedTraining | None:
+        """Return the checkpoint to go on from, with its networks if their shape is given.
+
+        Return None to begin anew if there is none, or no longer, since another fit has its path.
+        """
+        assert self._given.source is not None
         try:
-            found = read_checkpoint(source)
+            return read_checkpoint(self._given.source, network)
         except ModelFileError as error:
             self._refuse(str(error))
             return None
-        return self._unless_different(found, found.settings, self._given.settings)
 
     def _unless_different(
         self, found: SavedTraining, before: dict[str, Any], now: dict[str, Any]
@@ -94,13 +118,17 @@ class CheckpointRun:
             return known[0]
 
         self._identity = computed_once
-        found, source = self._found, self._given.source
+        found = self._found
         if found is not None:
-            found = self._unless_different(found, found.identity, computed_once())
-        if found is None or source is None:
+            found = self._read(network)
+            if found is not None:
+                found = self._unless_different(found, found.identity, computed_once())
+            if found is None and self.on_other_rows is not None:
+                self.on_other_rows()
+        if found is None:
             self._saved = replace(self._saved, where=where)
             return [*starts]
-        self._saved = replace(read_checkpoint(source, network), where=where)
+        self._saved = replace(found, where=where)
         self._tell_resumed(found.where, where)
         states = self._saved.states
         return [start.resume(states[k]) if k in states else start for k, start in enumerate(starts)]
@@ -180,13 +208,16 @@ class CheckpointRun:
         try:
             yield
         finally:
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)
+            with blocked(self._handlers):
+                for number, handler in self._handlers.items():
+                    signal.signal(number, handler)
+                self._given.late_signal, self._signal = self._signal, None
 
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signal is not None:
+        first, self._signal = self._signal, None
+        if first is not None:
             self._deliver(number)
-        self._signal = number
+        self._signal = number if first is None else first
 
     def _deliver(self, number: int) -> None:
         """Let a signal take its effect."""
@@ -196,9 +227,26 @@ class CheckpointRun:
 
     def end(self) -> None:
         """Remove the file after a training that was not interrupted."""
-        if not self._given.keeps_file:
-            with suppress(OSError):
-                self._given.path.unlink(missing_ok=True)
+        if not self._given.by_command:
+            self._given.remove()
+
+
+def _check_path(checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError if no checkpoint can be saved, or if it would replace another file."""
+    path = checkpoint.path
+    try:
+        check_writable(path)
+        if is_stream(path):
+            raise OSError(f"{str(path)!r} is not a file, so it can hold no checkpoint")
+        if not path.exists() or not path.stat().st_size:
+            return
+        problem = "" if is_checkpoint(read_model(path).header) else f"{path} is a model"
+    except OSError as error:
+        raise CheckpointError(str(error)) from None
+    except ModelFileError as error:  # under the name of a command, it was a checkpoint
+        problem = "" if checkpoint.by_command else str(error)
+    if problem:
+        raise CheckpointError(f"{problem}; a checkpoint would replace it, so give another path")
 
 
 def check_repeatable(estimator: Any) -> None:

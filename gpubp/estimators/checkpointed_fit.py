@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,16 +18,21 @@ from gpubp.training.training_state import TrainingState
 
 
 def run_of(
-    estimator: Any, checkpoint: Checkpoint | None, note: Note | None
+    estimator: Any,
+    checkpoint: Checkpoint | None,
+    note: Note | None,
+    settings: Mapping[str, Any] | None = None,
 ) -> CheckpointRun | None:
     """Return the checkpoints of a fit of ``estimator``; None without any.
+
+    settings : see `CheckpointRun`.
 
     Raises ValueError for a fit that cannot have checkpoints.
     """
     if checkpoint is None:
         return None
     check_repeatable(estimator)
-    return CheckpointRun(checkpoint, note)
+    return CheckpointRun(checkpoint, note, settings)
 
 
 @contextmanager

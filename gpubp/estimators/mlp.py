@@ -83,8 +83,10 @@ class BaseMLP(CallbackSupportMixin, Hyperparameters, ABC):
         own = X_val, y_val, sample_weight_val
         given = None if all(each is None for each in own) else own
         with rollback(self):
-            run = run_of(self, checkpoint_of(checkpoint), None)
+            run = run_of(self, saved := checkpoint_of(checkpoint), None)
             history = self._train(X, y, sample_weight, given=given, run=run)
+        if saved is not None:
+            saved.raise_late_signal()
         warn_why_stopped(self, history)
         return self
 

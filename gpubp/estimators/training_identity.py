@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -76,7 +77,7 @@ def _short(text: str) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """Return a parameter as JSON has it; an object without a JSON form as the name of its class."""
+    """Return a parameter as JSON has it; another object as its name, or as repr shows it."""
     if isinstance(value, Mapping):
         return {str(key): jsonable(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -89,8 +90,9 @@ def jsonable(value: Any) -> Any:
         return repr(value)
     if value is None or isinstance(value, str | int | float):
         return value
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # which has another address each time
 
 
 def digest_of_rows(data: TrainingData) -> str:

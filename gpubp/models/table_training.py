@@ -99,7 +99,9 @@ class TableEstimator(TableInput, BaseEstimator):
                 )
             if self.task == "classification":
                 warn_of_many_classes(rows.y)
-            history = self._train(rows, held, checkpoint=checkpoint_of(checkpoint))
+            history = self._train(rows, held, checkpoint=(given := checkpoint_of(checkpoint)))
+        if given is not None:
+            given.raise_late_signal()
         if self._may_warn(history):
             warn_why_stopped(self.network_, history)
         return self
@@ -155,13 +157,13 @@ class TableEstimator(TableInput, BaseEstimator):
         """
         prepared = self._prepared(rows, given, partial(fit_and_encode, whole=whole))
         network, Z, y, weights, held, _ = prepared.fit
-        if checkpoint is not None and not checkpoint.settings:
-            checkpoint.settings = parameters_of(self) | {ROWS: len(rows.y)}
-        run = run_of(network, checkpoint, note)
+        run = run_of(network, checkpoint, note, parameters_of(self) | {ROWS: len(rows.y)})
         limited = None
         if (seconds := self.time_limit) is not None:
             on_epoch = limited = Limited(seconds, on_epoch, {} if run is None else run.notes)
             limited.reduce(network, Z, y, note)
+            if run is not None:
+                run.on_other_rows = limited.begin_anew
         if on_start is not None:
             on_start(prepared.encoder, network)
         how: dict[str, Any] = {"on_epoch": on_epoch, "note": note, "run": run}

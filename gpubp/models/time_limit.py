@@ -95,6 +95,11 @@ class Limited:
         network.set_params(**changed)
         self._epochs = int(network.max_iter)
 
+    def begin_anew(self) -> None:
+        """Forget the time used so far, which was that of a training on other rows."""
+        self._used, self._deadline = 0.0, Deadline(self._seconds + self._began - monotonic())
+        self._notes["time_limit"]["used"] = self._used
+
     def record(self, history: History) -> dict[str, Any]:
         """Return the entry of a model file: the seconds, and the reduction in words or ""."""
         reduced = self._reduced

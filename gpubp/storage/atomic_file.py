@@ -88,13 +88,6 @@ def clear_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(f"cannot write {os.fspath(path)!r}: {advice if reason else error}") from None
 
 
-def sweep(path: str | os.PathLike[str]) -> None:
-    """Remove temporary files of path left by killed processes of this machine."""
-    if not is_stream(path):
-        with suppress(OSError, ValueError):
-            _sweep(Path(os.path.realpath(path)))
-
-
 @contextmanager
 def _temporary_beside(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
     """Yield path with links resolved, and an empty temporary file in its folder.

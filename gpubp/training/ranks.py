@@ -250,13 +250,13 @@ def handlers(handler: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        with _blocked(before):  # or an own handler that raises would leave the others replaced
+        with blocked(before):  # or an own handler that raises would leave the others replaced
             for number, own in before.items():
                 signal.signal(number, own)
 
 
 @contextmanager
-def _blocked(signals: Iterable[signal.Signals]) -> Iterator[None]:
+def blocked(signals: Iterable[int]) -> Iterator[None]:
     """Return a context in which the system keeps ``signals`` back."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gpubp
 from gpubp.estimators import checkpoint_run
 from gpubp.storage.model_file import ModelFileError
 from tests.cli.running import Run, one_line, write_csv
 
-MODEL, CHECKPOINT = Path("model.safetensors"), Path("model.checkpoint.safetensors")
+MODEL, CHECKPOINT = Path("model.safetensors"), Path("model.safetensors.checkpoint")
 TRAIN = ("train", "iris", "--hidden", "6", "--epochs", "8", "--threads", "1")
 ENSEMBLE = (*TRAIN, "--members", "2", "--validation-size", "0.2")
 
@@ -184,3 +185,78 @@ def test_files_of_killed_runs_are_removed(run: Run) -> None:
 )
 def test_wrong_options(run: Run, args: tuple[str, ...], said: str) -> None:
     assert said in one_line(run(*TRAIN, *args, code=2))
+
+
+def test_models_with_one_stem_have_checkpoints_of_their_own(run: Run, signal_at_epoch: Any) -> None:
+    expected = trained(run, *TRAIN)
+    signal_at_epoch(signal.SIGTERM)
+    run(*TRAIN, code=143)
+    signal_at_epoch(signal.SIGTERM)
+    other = run(*TRAIN, "--seed", "1", "-o", "model.st", code=143)
+    assert "begins anew" not in other.out
+    run(*TRAIN, "--seed", "1", "-o", "model.st")
+    run(*TRAIN)
+    assert MODEL.read_bytes() == expected
+
+
+def test_a_model_with_the_name_of_a_checkpoint_stays(run: Run) -> None:
+    run(*TRAIN, "-o", str(CHECKPOINT))
+    before = CHECKPOINT.read_bytes()
+    refused = one_line(run(*TRAIN, code=2))
+    assert f"{CHECKPOINT} is a model; a checkpoint would replace it" in refused
+    assert CHECKPOINT.read_bytes() == before
+
+
+@pytest.mark.parametrize("resume", ["never", "kept"])
+def test_how_to_go_on_is_told_as_it_is(run: Run, signal_at_epoch: Any, resume: str) -> None:
+    expected = trained(run, *TRAIN)
+    signal_at_epoch(signal.SIGTERM)
+    run(*TRAIN, code=143)
+    CHECKPOINT.rename("kept")
+    signal_at_epoch(signal.SIGTERM, 5)
+    stopped = run(*TRAIN, "--resume", resume, code=143)
+    assert f"the same command with --resume auto goes on from {CHECKPOINT}" in stopped.err
+    assert "goes on in epoch 6" in run(*TRAIN, "--resume", "auto").out
+    assert MODEL.read_bytes() == expected
+
+
+def test_a_time_limit_of_other_rows_is_not_used_up(
+    run: Run, signal_at_epoch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpubp.models import time_limit
+
+    args = ("train", "data.csv", *TRAIN[2:], "--time-limit", "1h")
+    monkeypatch.setattr(time_limit, "within", lambda *_: {})
+    x, y = np.random.default_rng(0).normal(size=60), np.tile(["a", "b"], 30)
+    write_csv("data.csv", x=x, y=y)
+    signal_at_epoch(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        clock = iter(range(0, 10**9, 2000))  # more than half an hour between two looks
+        patch.setattr(time_limit, "monotonic", lambda: next(clock))
+        run(*args, code=143)
+    x[::2] += 0.5
+    write_csv("data.csv", x=x, y=y)
+    assert "the values of the rows differ; the training begins anew" in run(*args).out
+    assert gpubp.load(MODEL).network_.n_iter_ == 8
+
+
+def test_nohup(run: Run, signal_at_epoch: Any) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signal_at_epoch(signal.SIGHUP)
+        run(*TRAIN)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert gpubp.load(MODEL).network_.n_iter_ == 8
+
+
+def test_a_model_that_is_trained_on_in_place(run: Run, signal_at_epoch: Any) -> None:
+    run(*TRAIN)
+    args = ("train", "iris", "--from", str(MODEL), "--epochs", "8", "--threads", "1", "-o")
+    run(*args, "whole.safetensors")
+    signal_at_epoch(signal.SIGTERM)
+    stopped = run(*args, str(MODEL), code=143)
+    assert "model.part.safetensors" in stopped.out
+    assert "goes on in epoch 4" in run(*args, str(MODEL)).out
+    assert MODEL.read_bytes() == Path("whole.safetensors").read_bytes()

@@ -206,7 +206,7 @@ def test_a_run_goes_on_with_the_memory_that_it_had(
     run(*args, "-o", "a.safetensors")
     signal_at_epoch(signal.SIGTERM)
     stopped = run(*args, "-o", "b.safetensors", code=143)
-    assert "the same command goes on from b.checkpoint.safetensors" in stopped.err
+    assert "the same command goes on from b.safetensors.checkpoint" in stopped.err
     resumed = run(*args, "-o", "b.safetensors")
     assert "the training goes on in epoch 4" in resumed.out
     assert Path("b.safetensors").read_bytes() == Path("a.safetensors").read_bytes()

@@ -243,3 +243,39 @@ def test_a_finished_sweep_is_replaced(run: Run, folder: None, trained: list[Any]
     run(*ARGS)
     run(*ARGS, "--seed", "1")
     assert len(trained) == 24
+
+
+def test_a_kill_in_the_last_training_loses_no_trials(
+    run: Run, folder: None, trained: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*args: Any) -> None:
+        raise SystemExit(9)  # no command handles it, as none handles SIGKILL
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gpubp.cli.train_result.saved_result", kill)
+        with pytest.raises(SystemExit):
+            run(*ARGS)
+    assert "has 12 trials of a sweep that was interrupted" in one_line(run(*ARGS, code=2))
+    run(*ARGS, "--resume")
+    assert len(trained) == 12
+    run(*ARGS)
+    assert len(trained) == 24
+
+
+def test_a_signal_in_the_last_training_goes_on_with_resume(
+    run: Run, folder: None, trained: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def epoch(self: Any, epoch: Any) -> None:
+        if epoch.number == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gpubp.reports.terminal.TextReport.epoch", epoch)
+        stopped = run(*ARGS, code=143)
+    checkpoint = "model.safetensors.checkpoint"
+    assert f"the same command with --resume goes on from {checkpoint}" in stopped.err
+    assert "12 trials of a sweep that was interrupted" in one_line(run(*ARGS, code=2))
+    run(*ARGS, "--resume", "--csv", "t.csv")
+    assert len(trained) == 12
+    assert not Path(checkpoint).exists()
+    assert_same_sweep(run, "t.csv")

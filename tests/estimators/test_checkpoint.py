@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import warnings
@@ -13,13 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.metrics import accuracy_score, f1_score, make_scorer
 
+import gpubp
 from gpubp import Checkpoint, CheckpointError, MLPClassifier, MLPRegressor, TableClassifier
 from gpubp.backprop.network import Network
 from gpubp.estimators import checkpoint_run
 from gpubp.estimators.checkpoint import Interval, interval_of
 from gpubp.estimators.checkpoint_file import SavedTraining, read_checkpoint, write_checkpoint
-from gpubp.estimators.training_identity import differences
+from gpubp.estimators.training_identity import differences, jsonable
 from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.fit import Fitted
 from gpubp.training.history import History, Minimum
@@ -218,7 +221,8 @@ def test_intervals(every: Any, interval: Interval) -> None:
 
 
 @pytest.mark.parametrize(
-    "every", [0, -1, True, None, "", "5", "0s", "1.5epochs", "epochs", "nan s"]
+    "every",
+    [0, -1, True, None, "", "5", "0s", "1.5epochs", "epochs", "nan s", "9" * 400 + "epochs"],
 )
 def test_wrong_intervals(every: Any) -> None:
     with pytest.raises(ValueError, match="such as 60s, 5m or 1h, or a number of epochs"):
@@ -266,3 +270,114 @@ def test_differences_in_words() -> None:
     many = {str(k): k for k in range(9)}
     assert differences({}, many).endswith("3 was not given, now 3; and 5 others")
     assert differences(now, now) == ""
+
+
+def model_file(path: Path) -> None:
+    gpubp.save(fit("classifier"), path)
+
+
+@pytest.mark.parametrize("resume", ["auto", "never"])
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda path: path.write_text("x,y\n1,2\n"), "not a safetensors file"),
+        (model_file, "is a model"),
+    ],
+    ids=["table", "model"],
+)
+def test_no_file_but_a_checkpoint_is_replaced(
+    tmp_path: Path, write: Callable[[Path], Any], said: str, resume: str
+) -> None:
+    path = tmp_path / "file"
+    write(path)
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=f"{said}.*give another path"):
+        fit("classifier", Checkpoint(path, resume=resume))
+    assert path.read_bytes() == before
+
+
+def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    check_same(fit("classifier", path), fit("classifier"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("none/state", "does not exist; create it or choose another path"),
+        ("", "it is a directory; add a file name"),
+        ("pipe", "is not a file, so it can hold no checkpoint"),
+    ],
+)
+def test_a_path_for_no_file_is_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    with pytest.raises(CheckpointError, match=said):
+        fit("classifier", path)
+    assert Path("pipe").is_fifo()
+
+
+def test_a_link_to_another_disk_stays(tmp_path: Path) -> None:
+    link, file = tmp_path / "link", tmp_path / "file"
+    link.symlink_to(file)
+    seen: list[bool] = []
+
+    def saved(path: Path) -> None:
+        seen.append(file.is_file() and link.is_symlink())
+
+    fit("classifier", Checkpoint(link, every="3epochs", on_save=saved))
+    assert seen
+    assert all(seen)
+    assert link.is_symlink()
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("name", ["classifier", "members", "table"])
+def test_a_signal_in_the_last_epoch_is_not_lost(tmp_path: Path, name: str) -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    pause, calls = checkpoint_run.CheckpointRun.pause, []
+
+    def last(self: Any, *args: Any) -> None:
+        pause(self, *args)
+        calls.append(args)
+        if len(calls) == NETWORK["max_iter"] - 1:  # the last one: the signal finds no other
+            signal.raise_signal(signal.SIGTERM)
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(checkpoint_run.CheckpointRun, "pause", last)
+            got = fit(name, tmp_path / "state")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
+    check_same(got, fit(name))
+
+
+def test_one_checkpoint_for_two_tables(tmp_path: Path) -> None:
+    both = Checkpoint(tmp_path / "state")
+    fit("table", both)
+    fit("table", both, max_iter=5)
+    assert both.settings == {}
+
+
+class Odd:
+    """A parameter without a JSON form."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"<Odd {self.value} at {hex(id(self))}>"
+
+
+def test_objects_of_one_class_may_differ() -> None:
+    assert jsonable(Odd(1)) == jsonable(Odd(1)) == "<Odd 1>"
+    assert jsonable(Odd(1)) != jsonable(Odd(2))
+    scorers = [jsonable(make_scorer(of)) for of in (accuracy_score, f1_score)]
+    assert scorers[0] != scorers[1]
+    assert jsonable(accuracy_score) == "sklearn.metrics._classification.accuracy_score"
