@@ -37,10 +37,12 @@ class SavedTraining:
     """The contents of a checkpoint.
 
     identity : what is trained, and how; see `training_identity`. settings : the same in terms of
-    the caller, such as options of the command line. notes : what the caller wants to know again.
+    the caller, such as options of the command line. Both have to be equal in a training that goes
+    on. notes : what it takes over instead, such as the epochs that fit a time limit.
     states : of the networks that are being trained, by their index among the members.
     ended : the trained networks, by their index; without their shape.
-    where : device and engine of the training, and the number of processes.
+    where : device and engine of the training, and the number of processes; others give the same
+    result up to rounding.
     """
 
     identity: dict[str, Any]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from time import perf_counter
-from types import FrameType
 from typing import Any
 
 from gpubp.backends.protocol import Backend
@@ -24,11 +21,12 @@ from gpubp.estimators.checkpoint_file import (
     read_checkpoint,
     write_checkpoint,
 )
+from gpubp.estimators.held_signals import HeldSignals
 from gpubp.estimators.training_identity import differences
 from gpubp.storage.atomic_file import check_writable, is_stream
 from gpubp.storage.model_file import ModelFileError, read_model
 from gpubp.training.fit import Fitted, Start
-from gpubp.training.ranks import SIGNALS, blocked, current_ranks
+from gpubp.training.ranks import current_ranks
 from gpubp.training.training_state import TrainingState
 
 COST = 0.01  # part of the time that checkpoints may take
@@ -36,6 +34,11 @@ COST = 0.01  # part of the time that checkpoints may take
 
 class CheckpointRun:
     """Goes on from a checkpoint, saves others, and removes the file at the end.
+
+    A checkpoint that is found is compared twice: by the settings of the caller at once, and by the
+    identity of the training when `begin` gets it. `begin` then returns its networks. During the
+    training, `pause` saves, and `finished` keeps trained networks. At the end, `end` removes the
+    file.
 
     settings : what is compared first, if ``checkpoint`` has no settings of its own.
 
@@ -54,8 +57,7 @@ class CheckpointRun:
         self._saved = SavedTraining({}, self._settings)
         self._identity: Callable[[], dict[str, Any]] = dict
         self._last, self._taken, self._epochs, self._failed = perf_counter(), 0.0, 0, False
-        self._signal: int | None = None
-        self._handlers: dict[int, Any] = {}
+        self._signals = HeldSignals()
         _check_path(checkpoint)
         self._found = self._find()
         self.notes: dict[str, Any] = {} if self._found is None else self._found.notes
@@ -85,6 +87,7 @@ class CheckpointRun:
     def _unless_different(
         self, found: SavedTraining, before: dict[str, Any], now: dict[str, Any]
     ) -> SavedTraining | None:
+        """Return ``found`` if ``before`` equals ``now``; else raise, or note it and return None."""
         if different := differences(before, now):
             self._refuse(f"{self._given.source} is of another training: {different}")
             return None
@@ -156,12 +159,10 @@ class CheckpointRun:
         self._epochs += step == 0
         if self._is_due():
             self._save(states())
-        if (number := self._signal) is not None:
-            self._signal = None
-            self._deliver(number)
+        self._signals.deliver()
 
     def _is_due(self) -> bool:
-        if self._signal is not None:
+        if self._signals.waiting is not None:
             return True
         seconds, epochs = self._given.interval
         waited = perf_counter() - self._last
@@ -190,40 +191,12 @@ class CheckpointRun:
 
     @contextmanager
     def signals_at_pauses(self) -> Iterator[None]:
-        """Return a context in which a signal that interrupts takes effect at the next pause.
-
-        A second one takes effect at once.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread gets signals
-            return
-        # Signals that are ignored, or have a handler that Python does not know, keep it.
-        self._handlers = {
-            number: found
-            for number in SIGNALS
-            if (found := signal.getsignal(number)) not in (None, signal.SIG_IGN)
-        }
-        for number in self._handlers:
-            signal.signal(number, self._note_signal)
+        """Return a context in which a signal that interrupts takes effect at the next pause."""
         try:
-            yield
+            with self._signals.held():
+                yield
         finally:
-            with blocked(self._handlers):
-                for number, handler in self._handlers.items():
-                    signal.signal(number, handler)
-                self._given.late_signal, self._signal = self._signal, None
-
-    def _note_signal(self, number: int, frame: FrameType | None) -> None:
-        first, self._signal = self._signal, None
-        if first is not None:
-            self._deliver(number)
-        self._signal = number if first is None else first
-
-    def _deliver(self, number: int) -> None:
-        """Let a signal take its effect."""
-        signal.signal(number, self._handlers[number])
-        signal.raise_signal(number)
-        signal.signal(number, self._note_signal)  # it did not end the training
+            self._given.late_signal, self._signals.waiting = self._signals.waiting, None
 
     def end(self) -> None:
         """Remove the file after a training that was not interrupted."""

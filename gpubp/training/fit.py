@@ -54,7 +54,9 @@ class Start:
     def resume(self, state: TrainingState) -> Start:
         """Return the start of the interrupted training with this start that goes on from ``state``.
 
-        It ends with the bits of a training that was not interrupted.
+        Parameters, history and optimizer state are those of ``state``; the generator stays, and the
+        training draws the seed of dropout and the orders of the finished epochs again. It ends with
+        the bits of a training that was not interrupted.
         """
         return Start(state.theta, self.rng, state.history, state.optimizer, state)
 

@@ -176,7 +176,7 @@ def _key(of: Member) -> tuple[Any, ...] | None:
         return None
     shape = of.network, of.loss, of.data.n_rows, of.batch_rows, of.data.targets.dtype.kind
     step = recipe.optimizer.step.name, recipe.factors is None, recipe.precision, recipe.drop_last
-    place: tuple[int, ...] = ()
+    place: tuple[int, ...] = ()  # of a resumed training; those of a wave are at the same step
     if (resumed := _resumed(of)) is not None:
         if not resumed.together:
             return None

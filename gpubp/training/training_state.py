@@ -23,7 +23,8 @@ class TrainingState:
     history : of the finished epochs. lowest : the lowest loss of this training.
     step : number of steps made in the current epoch; 0 between two epochs.
     sums : the sums of these steps, see `EpochSums.of`; () between two epochs.
-    together : whether the network is trained in the arrays of a population.
+    together : whether the network is trained in the arrays of a population, as it then is when it
+        goes on, even if it is the only one: its bits depend on it.
     """
 
     theta: np.ndarray
