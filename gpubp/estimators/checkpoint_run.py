@@ -89,15 +89,26 @@ class CheckpointRun:
     ) -> SavedTraining | None:
         """Return ``found`` if ``before`` equals ``now``; else raise, or note it and return None."""
         if different := differences(before, now):
-            self._refuse(f"{self._given.source} is of another training: {different}")
+            kept = "" if self._given.must_resume else self._put_aside()
+            self._refuse(f"{self._given.source} is of another training: {different}", kept)
             return None
         return found
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, reason: str, kept: str = "") -> None:
         """Raise CheckpointError, or note that the training begins anew."""
         if self._given.must_resume:
             raise CheckpointError(f"{reason}; give the same data and parameters, or begin anew")
-        self._note(f"{reason}; the training begins anew")
+        self._note(f"{reason}; the training begins anew{kept}")
+
+    def _put_aside(self) -> str:
+        """Keep the checkpoint of another training under another name; return a clause on it."""
+        path = self._given.path
+        aside = path.with_name(f"{path.name}.old")
+        try:
+            path.replace(aside)
+        except OSError:  # it is gone, or is replaced by the first checkpoint
+            return ""
+        return f", and that checkpoint is kept as {aside}"
 
     def begin(
         self,

@@ -68,6 +68,9 @@ def test_other_options_begin_anew(run: Run, signal_at_epoch: Any) -> None:
     assert "--dropout was not given, now 0.1; the training begins anew" in resumed.out
     assert MODEL.read_bytes() == expected
     assert not CHECKPOINT.exists()
+    kept = Path(f"{CHECKPOINT}.old")
+    assert f"that checkpoint is kept as {kept}" in resumed.out
+    assert "goes on in epoch 4" in run(*TRAIN, "--resume", kept).out
 
 
 def test_other_cells_begin_anew(run: Run, signal_at_epoch: Any) -> None:
