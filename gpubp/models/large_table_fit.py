@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,8 @@ from gpubp.storage.scratch_file import scratch_file
 from gpubp.tables.table import DataError, Table
 from gpubp.tables.target import without_targets
 from gpubp.training.history import History, OnEpoch
+
+COUNTED = 1 << 20  # class indices that are counted at once, since counting converts them to int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,14 +133,16 @@ def fit_large_table(
         if (seconds := model.time_limit) is not None:
             on_epoch = limited = Limited(seconds, on_epoch, {} if run is None else run.notes)
             limited.reduce(network, rows.X, rows.y, note)
+            if run is not None:
+                run.on_other_rows = limited.begin_anew
         with _labels_as_indices(network, training.large.classes):
             how: dict[str, Any] = {"on_epoch": on_epoch, "note": note, "run": run}
             history = fit_estimator(network, rows.X, rows.y, None, given=held, **how)
-            every = rows.y if held is None else np.concatenate([rows.y, held[1]])
-            of = Rows(rows.X, every, training.large.targets, None, rows.left_out)
+            like = training.large.targets_like
+            of = Rows(rows.X, like, training.large.targets, None, rows.left_out)
             fit = Fit(network, rows.X, rows.y, None, held)
             model._finish(PreparedTableFit(training.encoder, fit, of))
-        _set_positive_class(model, training.large)
+        _set_classes(model, training.large, [rows.y] if held is None else [rows.y, held[1]])
         if limited is not None:
             model.about_["time_limit"] = limited.record(history)
         n_rows = len(rows.X) + (0 if held is None else len(held[0]))
@@ -182,10 +186,19 @@ def _labels_as_indices(network: Any, classes: np.ndarray | None) -> Iterator[Non
     network._set_labels(classes)
 
 
-def _set_positive_class(model: TableEstimator, large: LargeTable) -> None:
-    """Set the positive class of two, found for class indices, to its label."""
-    if "positive_class" not in model.about_ or large.classes is None or large.class_rows is None:
+def _set_classes(model: TableEstimator, large: LargeTable, parts: Sequence[np.ndarray]) -> None:
+    """Set the rows of each class, and the positive class of two, found for one row of each.
+
+    parts : the class indices of the rows that were trained on and held out.
+    """
+    if large.classes is None or large.class_rows is None:
         return
-    # The class with fewer rows has one of these, and the other one two.
-    few = np.repeat(large.classes, 1 + (large.class_rows > large.class_rows.min()))
-    model.about_["positive_class"] = positive_class(large.classes, few)
+    counts = np.zeros(len(large.classes), np.int64)
+    for part in parts:
+        for start in range(0, len(part), COUNTED):
+            counts += np.bincount(part[start : start + COUNTED], minlength=len(counts))
+    model.about_["class_rows"] = counts.tolist()
+    if "positive_class" in model.about_:
+        # The class with fewer rows has one of these, and the other one two.
+        few = np.repeat(large.classes, 1 + (large.class_rows > large.class_rows.min()))
+        model.about_["positive_class"] = positive_class(large.classes, few)

@@ -33,11 +33,11 @@ class MemoryShares:
     def of(cls, limit: int) -> Self:
         """Return the shares of ``limit`` bytes."""
         return cls(
-            sample=limit // 12,
-            test=limit // 16,
-            validation=limit // 16,
+            sample=limit // 16,
+            test=limit // 20,
+            validation=limit // 20,
             block=limit // 32,
-            training=limit // 10,
+            training=limit // 12,
             database=limit // 6,
         )
 
