@@ -54,7 +54,9 @@ class CheckpointRun:
         try:
             found = read_checkpoint(source)
         except ModelFileError as error:
-            self._refuse(str(error))
+            if self._given.must_resume:
+                raise CheckpointError(str(error)) from error
+            self._note(f"{error}; the training begins anew")
             return None
         return self._unless_different(found, found.settings, self._given.settings)
 

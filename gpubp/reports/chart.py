@@ -43,13 +43,22 @@ def ticks_up(of: Scale, width: float = WIDTH) -> Iterator[str]:
 
 
 def _short(values: Sequence[float]) -> list[str]:
-    """Return numbers as text: with exponents if they would reach the name of the axis without."""
+    """Return numbers as text that ends before the name of the axis: 1.5M, or with exponents."""
+    if 1e4 <= max(map(abs, values), default=0) < 1e12:
+        return [_in_thousands(value) for value in values]
     plain = [number(value, 4) for value in values]
     longest = max(map(len, plain), default=0)
     if longest <= MOST_LETTERS:
         return plain
     short = [_with_exponent(value) for value in values]
     return short if max(map(len, short)) < longest else plain
+
+
+def _in_thousands(value: float) -> str:
+    """Return 1,500,000 as 1.5M and 20,000 as 20k."""
+    units = ((1e9, "bn"), (1e6, "M"), (1e3, "k"))
+    size, letter = next((of for of in units if abs(value) >= of[0]), (1.0, ""))
+    return number(value / size, 4) + letter
 
 
 def _with_exponent(value: float) -> str:
@@ -71,7 +80,8 @@ def axis_names(
 def frame(x: Scale, y: Scale, across: str, up: str) -> list[str]:
     """Return the grid, labels and names of a chart of the usual size with numbers on both axes."""
     floor = float(HEIGHT - BOTTOM)
-    labels = [(x.at(tick), number(tick, 4)) for tick in x.ticks]
+    ticks = x.ticks
+    labels = [(x.at(tick), text) for tick, text in zip(ticks, _short(ticks), strict=True)]
     return [*ticks_across(labels, floor), *ticks_up(y), *axis_names(across, up, floor, HEIGHT)]
 
 
