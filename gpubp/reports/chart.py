@@ -11,6 +11,7 @@ from gpubp.reports.html import element, escape, number
 WIDTH, HEIGHT = 360, 280
 LEFT, RIGHT, TOP, BOTTOM = 70, 18, 14, 56
 MOST_LETTERS = 5  # of a label left of the chart
+LETTER = 9  # width of a letter of a label, with its share of the gap to the next label
 
 CHART_CSS = """
 .axis { stroke: var(--line); fill: none; }
@@ -67,6 +68,14 @@ def _with_exponent(value: float) -> str:
     return f"{mantissa}e{int(exponent)}".replace("-", "−") if value else "0"
 
 
+def _apart(labels: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Return all labels of an axis across, or every second one, with 0, if they would touch."""
+    widest = LETTER * max((len(text) for _, text in labels), default=0)
+    if len(labels) < 3 or labels[1][0] - labels[0][0] > widest:
+        return labels
+    return labels[next((k for k, (_, text) in enumerate(labels) if text == "0"), 0) % 2 :: 2]
+
+
 def axis_names(
     across: str, up: str, floor: float, height: float, width: float = WIDTH
 ) -> Iterator[str]:
@@ -80,8 +89,8 @@ def axis_names(
 def frame(x: Scale, y: Scale, across: str, up: str) -> list[str]:
     """Return the grid, labels and names of a chart of the usual size with numbers on both axes."""
     floor = float(HEIGHT - BOTTOM)
-    ticks = x.ticks
-    labels = [(x.at(tick), text) for tick, text in zip(ticks, _short(ticks), strict=True)]
+    texts = zip(x.ticks, _short(x.ticks), strict=True)
+    labels = _apart([(x.at(tick), text) for tick, text in texts])
     return [*ticks_across(labels, floor), *ticks_up(y), *axis_names(across, up, floor, HEIGHT)]
 
 

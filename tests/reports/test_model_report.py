@@ -162,6 +162,13 @@ def test_large_numbers_of_an_axis_are_short() -> None:
     assert ">2000<" in "".join(frame(*scales((0, 9000), (0, 1)), "", ""))
 
 
+def test_labels_of_an_axis_do_not_touch() -> None:
+    drawn = "".join(frame(*scales((-350_000, 290_000), (0, 1)), "", ""))
+    texts = ("−300k", "−200k", "−100k", "0", "100k", "200k")
+    found = [text for text in texts if f">{text}<" in drawn]
+    assert found == ["−200k", "0", "200k"]
+
+
 def test_the_table_of_columns_explains_its_words() -> None:
     column = {"column": "a", "type": "number", "inputs": 1, "gaps": 0, "used": True, "remarks": []}
     table = columns_table([column | {"encoding": "standardised"}], None)
