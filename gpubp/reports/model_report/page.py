@@ -56,8 +56,8 @@ pre { font: 0.8125rem/1.5 ui-monospace, "Cascadia Mono", Menlo, Consolas, monosp
 pre.json { max-height: 420px; overflow-y: auto; }
 @media (max-width: 640px) {
   table.stacked td.nothing { display: none; }
-  table:not(.stacked) :is(td, th) { padding-right: 0; }
-  table:not(.stacked) :is(td, th).number { padding-left: 8px; }
+  #classes :is(td, th) { padding-right: 0; }
+  #classes .number { padding-left: 8px; }
   table.stacked td > span, table.stacked th > span { max-width: 65%; overflow-wrap: anywhere; }
 }
 """
