@@ -81,7 +81,9 @@ class CheckpointRun:
         try:
             return read_checkpoint(self._given.source, network)
         except ModelFileError as error:
-            self._refuse(str(error))
+            if self._given.must_resume:
+                raise CheckpointError(str(error)) from error
+            self._note(f"{error}; the training begins anew")
             return None
 
     def _unless_different(

@@ -63,7 +63,7 @@ def numbers_text(values: Iterable[float | None], name: str, digits: int = 4) -> 
         digits = _decimals(max(sizes), min(sizes))
     elif sizes and max(sizes) >= 1000:  # for example R² of a model that is far off
         digits = 0
-    return ["-" if x is None else f"{x:,.{digits}f}" for x in known]
+    return ["-" if x is None else f"{x:z,.{digits}f}" for x in known]
 
 
 def _decimals(largest: float, smallest: float) -> int:

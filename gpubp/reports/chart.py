@@ -11,6 +11,7 @@ from gpubp.reports.html import element, escape, number
 WIDTH, HEIGHT = 360, 280
 LEFT, RIGHT, TOP, BOTTOM = 70, 18, 14, 56
 MOST_LETTERS = 5  # of a label left of the chart
+LETTER = 9  # width of a letter of a label, with its share of the gap to the next label
 
 CHART_CSS = """
 .axis { stroke: var(--line); fill: none; }
@@ -43,7 +44,9 @@ def ticks_up(of: Scale, width: float = WIDTH) -> Iterator[str]:
 
 
 def _short(values: Sequence[float]) -> list[str]:
-    """Return numbers as text: with exponents if they would reach the name of the axis without."""
+    """Return numbers as text that ends before the name of the axis: 1.5M, or with exponents."""
+    if 1e4 <= max(map(abs, values), default=0) < 1e12:
+        return [_in_thousands(value) for value in values]
     plain = [number(value, 4) for value in values]
     longest = max(map(len, plain), default=0)
     if longest <= MOST_LETTERS:
@@ -52,10 +55,25 @@ def _short(values: Sequence[float]) -> list[str]:
     return short if max(map(len, short)) < longest else plain
 
 
+def _in_thousands(value: float) -> str:
+    """Return 1,500,000 as 1.5M and 20,000 as 20k."""
+    units = ((1e9, "bn"), (1e6, "M"), (1e3, "k"))
+    size, letter = next((of for of in units if abs(value) >= of[0]), (1.0, ""))
+    return number(value / size, 4) + letter
+
+
 def _with_exponent(value: float) -> str:
     mantissa, _, exponent = f"{value:.3e}".partition("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     return f"{mantissa}e{int(exponent)}".replace("-", "−") if value else "0"
+
+
+def _apart(labels: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Return all labels of an axis across, or every second one, with 0, if they would touch."""
+    widest = LETTER * max((len(text) for _, text in labels), default=0)
+    if len(labels) < 3 or labels[1][0] - labels[0][0] > widest:
+        return labels
+    return labels[next((k for k, (_, text) in enumerate(labels) if text == "0"), 0) % 2 :: 2]
 
 
 def axis_names(
@@ -71,7 +89,8 @@ def axis_names(
 def frame(x: Scale, y: Scale, across: str, up: str) -> list[str]:
     """Return the grid, labels and names of a chart of the usual size with numbers on both axes."""
     floor = float(HEIGHT - BOTTOM)
-    labels = [(x.at(tick), number(tick, 4)) for tick in x.ticks]
+    texts = zip(x.ticks, _short(x.ticks), strict=True)
+    labels = _apart([(x.at(tick), text) for tick, text in texts])
     return [*ticks_across(labels, floor), *ticks_up(y), *axis_names(across, up, floor, HEIGHT)]
 
 

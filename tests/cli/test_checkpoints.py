@@ -161,6 +161,7 @@ def test_a_checkpoint_is_not_a_model(run: Run, signal_at_epoch: Any) -> None:
         assert "the checkpoint of a training that has not ended" in run(*command, code=1).err
     refused = run(*TRAIN, "--resume", MODEL, code=2)
     assert "a model, not a checkpoint" in one_line(refused)
+    assert "the same data" not in refused.err
 
 
 def test_files_of_killed_runs_are_removed(run: Run) -> None:

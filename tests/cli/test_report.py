@@ -138,7 +138,7 @@ def test_the_report_of_an_evaluation(run: Run, labels: str) -> None:
     again = run("evaluate", "model.safetensors", "new.csv", "--report", "r.html")
     assert again.out == told.out + "report      r.html\n"
     page = read("r.html")
-    assert "Model that predicts y, evaluated on new.csv" in page
+    assert "Model that predicts &#x27;y&#x27;, evaluated on new.csv" in page
     assert "On 20 rows of new.csv, " in page
     values = values_of(page)
     matrix = values["diagnostics"]["confusion_matrix"]

@@ -20,8 +20,9 @@ from gpubp.models.learning_curves import LearningCurve
 from gpubp.models.permutation_importance import ColumnImportance, Importance
 from gpubp.models.residuals import residuals
 from gpubp.models.roc_curves import roc_curves
-from gpubp.reports.chart import WIDTH
+from gpubp.reports.chart import WIDTH, frame, scales
 from gpubp.reports.labels import amount, label_text
+from gpubp.reports.model_report.columns import columns_table
 from gpubp.reports.model_report.confusion_matrix import confusion_section
 from gpubp.reports.model_report.learning_curves import constant_rate, curve_figures
 from gpubp.reports.model_report.page import model_page
@@ -131,6 +132,48 @@ def test_the_summary_of_test_rows() -> None:
         "The training was interrupted after 3 epochs, so the network may be worse than a complete "
         "training makes it.",
     ]
+
+
+def test_the_summary_of_another_table_has_the_most_frequent_label() -> None:
+    classes = [{"label": "no", "rows": 90}, {"label": "yes", "rows": 10}]
+    given = made().evaluated
+    evaluated = replace(given, kind="table", rows=100, baselines=None, classes=classes)
+    text = " ".join(summary(made(evaluated=evaluated)))
+    assert "Always answering 'no' would be right for 90.0 %." in text
+    assert "Always" not in " ".join(summary(made(evaluated=replace(evaluated, kind="training"))))
+
+
+def test_the_summary_of_a_training_from_a_model_warns_of_its_rows() -> None:
+    report = made(evaluated=replace(made().evaluated, kind="test"))
+    assert "The training started from" not in " ".join(summary(report))
+    start = {"model": "a.safetensors", "epochs": 16}
+    begun = replace(report, model=report.model | {"started_from": start})
+    assert (
+        "The training started from the weights of a.safetensors, after 16 epochs. If that model "
+        "has learned from some of the test rows, the figures are too good."
+    ) in list(summary(begun))
+
+
+def test_large_numbers_of_an_axis_are_short() -> None:
+    x, y = scales((0, 1.6e6), (-25_000, 30_000))
+    drawn = "".join(frame(x, y, "true", "error"))
+    for text in ("500k", "1M", "1.5M", "−20k", "0"):
+        assert f">{text}<" in drawn
+    assert ">2000<" in "".join(frame(*scales((0, 9000), (0, 1)), "", ""))
+
+
+def test_labels_of_an_axis_do_not_touch() -> None:
+    drawn = "".join(frame(*scales((-350_000, 290_000), (0, 1)), "", ""))
+    texts = ("−300k", "−200k", "−100k", "0", "100k", "200k")
+    found = [text for text in texts if f">{text}<" in drawn]
+    assert found == ["−200k", "0", "200k"]
+
+
+def test_the_table_of_columns_explains_its_words() -> None:
+    column = {"column": "a", "type": "number", "inputs": 1, "gaps": 0, "used": True, "remarks": []}
+    table = columns_table([column | {"encoding": "standardised"}], None)
+    assert "Standardised: scaled to the mean 0" in table
+    assert "One-hot:" not in table
 
 
 def test_the_summary_without_test_rows() -> None:

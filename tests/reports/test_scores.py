@@ -105,3 +105,7 @@ def test_many_classes_are_counted() -> None:
     lines = classes_table([_class(k) for k in range(MOST_CLASSES + 4)])
     assert len(lines) == 1 + MOST_CLASSES + 1
     assert lines[-1] == "... and 4 more classes with 4,800 rows"
+
+
+def test_a_score_that_rounds_to_0_has_no_sign() -> None:
+    assert numbers_text([-0.00001, -0.5], "r2") == ["0.0000", "-0.5000"]

@@ -12,6 +12,13 @@ from gpubp.reports.model_report.scores import text_table
 from gpubp.reports.tables import scroll_box
 
 MOST_COLUMNS = 100
+_MEANING = {
+    "robust": "Robust: scaled by the middle half of the values.",
+    "clipped": "Clipped: very large and very small values are drawn in.",
+    "standardised": "Standardised: scaled to the mean 0 and the standard deviation 1.",
+    "if empty": "+ 1 if empty: one more input says that the cell is empty.",
+    "one-hot": "One-hot: one input for each value, 1 in the rows that have it and else 0.",
+}
 FEW = 20  # columns whose table is open at once
 _LABEL = 60
 
@@ -39,10 +46,19 @@ def columns_table(columns: Sequence[Mapping[str, Any]], importance: Importance |
         lines.append(line)
     more = len(columns) - MOST_COLUMNS
     rest = element("p", f"{more:,} more columns are left out here.", class_="quiet")
-    table = scroll_box(text_table(heads, lines, (1, 4)), "Columns") + (rest if more > 0 else "")
+    note = element("p", _meanings(columns), class_="quiet")
+    table = note + scroll_box(text_table(heads, lines, (1, 4)), "Columns")
+    table += rest if more > 0 else ""
     if len(columns) <= FEW:
         return table
     return element("details", element("summary", f"Table of the {len(columns):,} columns") + table)
+
+
+def _meanings(columns: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the words of the table mean, of those that occur in it."""
+    used = " ".join(str(column["encoding"]) for column in columns if column["used"])
+    known = [text for word, text in _MEANING.items() if word in used]
+    return " ".join(["Inputs: the numbers that the network gets. Gaps: empty cells.", *known])
 
 
 def _use(column: Mapping[str, Any]) -> str:

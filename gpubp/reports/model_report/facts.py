@@ -20,7 +20,7 @@ dd { margin: 0 0 8px; max-width: 90ch; overflow-wrap: anywhere; }
 }
 """
 _ENGINES = {"numpy": "NumPy", "compiled": "compiled code", "cuda": "CUDA kernels"}
-_NAMES = {"chosen": "chosen by gpubp", "recipe": "recipe as given"}
+_NAMES = {"chosen": "chosen by gpubp", "recipe": "given or default"}
 
 
 def about_model(report: ModelReport) -> str:

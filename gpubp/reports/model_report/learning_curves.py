@@ -72,8 +72,10 @@ def _loss_figure(curves: Sequence[LearningCurve], unit: str) -> str:
         if curve.validation_losses
     ]
     note = (
-        "The loss is what training makes small: how far the answers are from the true ones. A "
-        "curve that is still falling at its end would gain from more training."
+        "The loss is what training makes small: how far the answers are from the true ones. It "
+        "is measured while the network changes, with dropout and label smoothing if they are "
+        "used, so it may be larger than the same score above. A falling curve shows that the "
+        "training rows are learned, not that new rows are predicted better."
     )
     keys = [(TRAINING, "training rows")]
     if held:

@@ -56,6 +56,8 @@ pre { font: 0.8125rem/1.5 ui-monospace, "Cascadia Mono", Menlo, Consolas, monosp
 pre.json { max-height: 420px; overflow-y: auto; }
 @media (max-width: 640px) {
   table.stacked td.nothing { display: none; }
+  #classes :is(td, th) { padding-right: 0; }
+  #classes .number { padding-left: 8px; }
   table.stacked td > span, table.stacked th > span { max-width: 65%; overflow-wrap: anywhere; }
 }
 """
@@ -86,7 +88,7 @@ class Section(NamedTuple):
 def model_page(report: ModelReport) -> str:
     """Return the whole page of a model."""
     evaluated = report.evaluated
-    title = f"Model that predicts {label_text(report.target, 80)}"
+    title = f"Model that predicts {label_text(report.target, 80)!r}"
     if evaluated.kind == "table":
         title += f", evaluated on {evaluated.source}"
     elif source := report.result.get("data", {}).get("source"):
@@ -143,7 +145,8 @@ def closing_sections(command: str, values: dict[str, Any]) -> Iterator[Section]:
     note = element(
         "p",
         "Run it in the same folder. The same table, options and version of gpubp give the same "
-        "result on the same kind of device, unless a limit of time ended the work.",
+        "result on the same kind of device, unless a limit of time or an interruption ended the "
+        "work.",
     )
     yield Section("repeat", "Repeat it", note + element("pre", escape(command)))
     inner = element("pre", escape(_json(values)), class_="json", tabindex=0)

@@ -76,9 +76,9 @@ def _note(of: Importance, rows: str) -> str:
         f"By how much {name} {change} if the values of one column are shuffled among the rows, "
         f"so that the network can no longer use them. Unshuffled it is {number(of.score, 3)}. Mean "
         f"of {of.repeats} shuffles of {of.rows:,} {rows}; the line below a bar is "
-        "their standard deviation. Near 0, the network makes no use of the column. Of two columns "
-        "that say the same, each may look unimportant. It is what this network relies on, not "
-        "what causes the target."
+        "their standard deviation. Near 0, the network makes no use of the column; below 0, it "
+        "predicts these rows better without, often by chance. Of two columns that say the same, "
+        "each may look unimportant. It is what this network relies on, not what causes the target."
     )
     if len(of.columns) > BARS:
         note += f" {BARS} of {len(of.columns):,} columns have a bar; the table has more."

@@ -11,6 +11,7 @@ from gpubp.models.verdict import NO_TEST
 from gpubp.reports.labels import amount, label_text
 from gpubp.reports.model_report.permutation_importance import importance_sentence
 from gpubp.reports.model_report.report import Evaluated, ModelReport
+from gpubp.reports.summary import started_text
 
 MOST_CLASSES = 6  # that are named
 MOST_TARGETS = 3
@@ -76,6 +77,11 @@ def _scores(report: ModelReport) -> Iterator[str]:
     yield _right(report) if model["task"] == "classification" else _errors(report)
     if evaluated.kind == "table":
         yield "If the network was trained on some of these rows, the figures are too good."
+    elif evaluated.kind == "test" and model["started_from"]:
+        yield (
+            f"The training started from {started_text(model['started_from'])}. If that model has "
+            "learned from some of the test rows, the figures are too good."
+        )
 
 
 def _where(evaluated: Evaluated) -> str:
@@ -94,7 +100,16 @@ def _right(report: ModelReport) -> str:
         for k, (name, of) in enumerate((evaluated.baselines or {}).items())
         if "accuracy" in of["scores"]
     ]
-    return f"{text} {_joined(others)}." if others else text
+    return f"{text} {_joined(others)}." if others else text + _most_frequent(evaluated)
+
+
+def _most_frequent(evaluated: Evaluated) -> str:
+    """Return how often the most frequent label would be right, where no other model is known."""
+    most = max(evaluated.classes or (), key=lambda of: of["rows"], default=None)
+    if most is None or evaluated.kind != "table":
+        return ""
+    share = _percent(most["rows"] / evaluated.rows)
+    return f" Always answering {label_text(most['label'])!r} would be right for {share}."
 
 
 def _errors(report: ModelReport) -> str:
