@@ -20,7 +20,7 @@ import numpy as np
 NUMBERS, CATEGORIES, VALUES = 30, 4, 6
 ROWS = 8_000_000  # 30 numbers of 8 bytes and 4 codes of 4: 2.05 GB
 BLOCK = 100_000
-OPTIONS = ("--target", "y", "--preset", "plain", "--epochs", "4", "--json")
+OPTIONS = ("--target", "y", "--preset", "plain", "--epochs", "2", "--json")
 # A process of its own has a peak of its own.
 CHILD = """
 import sys
