@@ -28,6 +28,11 @@ SMALL_PART, LARGE_PART = 0.25, 0.1
 # fewer rows would be chance.
 LEAST_HELD_OUT = 4
 MANY_CLASSES = 10  # with this many or more, a label has more information: more epochs pay off
+# Epochs before the factors: a large table needs many, and can take them without overfitting.
+EPOCHS, EPOCHS_OF_FEW_ROWS = 16, 24
+FEW_ROWS = 1500
+LARGE, EPOCHS_OF_LARGE = 50_000, 32  # at least so many
+FEWER_FROM = 200_000  # rows; from here on, epochs fall as 1 / sqrt(rows)
 LEAST_EPOCHS = 8
 MEMBERS = 4
 MOST_CELLS = 20_000_000  # rows times encoded columns; larger tables get one network
@@ -87,6 +92,8 @@ def tuned_recipe(
 
 
 def _epochs(n_rows: int, factor: float) -> int:
-    """Return the number of epochs, which falls as 1 / sqrt(rows) from 8,000 rows on."""
-    epochs = 24 if n_rows < 1500 else 16 * min(1.0, sqrt(8000 / n_rows))
-    return max(LEAST_EPOCHS, round(epochs * factor))
+    """Return the number of epochs; ``factor`` is that of the task."""
+    epochs = factor * (EPOCHS_OF_FEW_ROWS if n_rows < FEW_ROWS else EPOCHS)
+    if n_rows >= LARGE:
+        epochs = max(epochs, EPOCHS_OF_LARGE) * min(1.0, sqrt(FEWER_FROM / n_rows))
+    return max(LEAST_EPOCHS, round(epochs))

@@ -48,11 +48,15 @@ def test_small_tables_get_one_layer_and_more_regularisation(
         (1499, 10, 72),
         (8000, 10, 48),
         (8000, None, 24),
-        (32_000, 3, 8),
-        (32_000, None, 12),
-        (500_000, 3, 8),  # 2.02, but 8 at least
-        (288_000, 10, 8),
-        (240_000, 10, 9),
+        (49_999, 3, 16),
+        (49_999, None, 24),
+        (50_000, 3, 32),
+        (50_000, None, 32),
+        (50_000, 10, 48),
+        (200_000, 3, 32),
+        (450_000, 3, 21),
+        (450_000, 10, 32),
+        (4_000_000, 3, 8),  # 7.2, but 8 at least
     ],
 )
 def test_epochs(rows: int, classes: int | None, epochs: int) -> None:
