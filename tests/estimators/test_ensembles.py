@@ -381,16 +381,16 @@ def test_each_member_is_scored_by_its_own_validation_rows(scoring: str, how: str
 
 
 def test_after_an_interrupt_the_trained_members_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gpubp.estimators import ensemble_fit
+    from gpubp.estimators import checkpointed_fit
 
-    fit_all = ensemble_fit.fit_population
+    fit_all = checkpointed_fit.fit_population
 
     def interrupted(backend: Any, members: Any, **options: Any) -> Any:
         results = fit_all(backend, members, **options)
         results[1].history.stopped_by = "interrupt"
         return [*results[:2], None]
 
-    monkeypatch.setattr(ensemble_fit, "fit_population", interrupted)
+    monkeypatch.setattr(checkpointed_fit, "fit_population", interrupted)
     found = MLPClassifier(**ENSEMBLE, member_rows="folds")
     with pytest.warns(UserWarning, match="interrupted by user"):
         found.fit(X, CLASSES)
