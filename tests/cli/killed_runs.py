@@ -20,8 +20,8 @@ from gpubp.__main__ import main
 
 # A checkpoint after each epoch, so that many kills come while one is written.
 OPTIONS = ("--threads", "1", "--quiet", "--checkpoint-every", "1epochs", "--test-size", "0")
-NETWORK = ("breast_cancer", "--preset", "plain", "--epochs", "120", "--validation-size", "0.2")
-ENSEMBLE = ("breast_cancer", "--epochs", "30", "--members", "3", "--hidden", "32,32")
+NETWORK = ("breast_cancer", "--preset", "plain", "--epochs", "60", "--validation-size", "0.2")
+ENSEMBLE = ("breast_cancer", "--epochs", "15", "--members", "3", "--hidden", "32,32")
 MODEL, UNDISTURBED, OUTPUT = "model.safetensors", "undisturbed.safetensors", "output.txt"
 
 

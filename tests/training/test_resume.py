@@ -88,7 +88,7 @@ def test_a_resumed_network_has_the_bits_of_an_undisturbed_one(backend: Backend, 
     expected = trained(backend, of, start_of(of), never)
     pauses_made = 10**9 - never.left
     within = 0
-    for number in sorted({1, 2, pauses_made // 2, pauses_made - 1, pauses_made} - {0}):
+    for number in sorted({1, pauses_made // 2, pauses_made - 1} - {0}):
         stopped = Interrupt(number)
         assert trained(backend, of, start_of(of), stopped).stopped_by == "interrupt"
         (state,) = stopped.states.values()
@@ -134,7 +134,7 @@ def test_a_resumed_population_has_the_bits_of_an_undisturbed_one(
     never = Interrupt(10**9)
     expected = population(backend, members, never, {})
     pauses_made = 10**9 - never.left
-    for number in sorted({1, 3, pauses_made // 2, pauses_made} - {0}):
+    for number in sorted({3, pauses_made - 1} - {0}):
         stopped = Interrupt(number)
         ended = population(backend, members, stopped, {})
         before = {k: of for k, of in ended.items() if of.stopped_by != "interrupt"}
