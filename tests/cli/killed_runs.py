@@ -16,6 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter, sleep
 
+# Imported once, before the runs are forked, which takes most of the time of a short one.
+import gpubp.cli.train_result
+import gpubp.models.save_load
+import gpubp.reports.terminal
+import gpubp.tables.read  # noqa: F401
 from gpubp.__main__ import main
 
 # A checkpoint after each epoch, so that many kills come while one is written.
