@@ -75,7 +75,8 @@ def trained(path: Path, *options: str) -> dict[str, Any]:
         command = [sys.executable, "-c", CHILD, "train", str(path), *OPTIONS, *options, "-o", out]
         run = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     *lines, peak = run.stdout.splitlines()
-    return json.loads(lines[-1]) | {"peak": int(peak)}
+    result: dict[str, Any] = json.loads(lines[-1])
+    return result | {"peak": int(peak)}
 
 
 def main(folder: str = ".", rows: str = str(ROWS), memory: str = "500MB") -> None:

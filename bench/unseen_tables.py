@@ -154,7 +154,8 @@ UNSEEN: dict[str, Source] = {
     ),
     "loans": Source(
         partial(
-            *(r_table, "openintro", "loans_full_schema", "interest_rate", "r2"),
+            r_table,
+            *("openintro", "loans_full_schema", "interest_rate", "r2"),
             drop=AFTER_THE_RATE,
         ),
         "interest rates, mixed columns with gaps",
@@ -162,7 +163,8 @@ UNSEEN: dict[str, Source] = {
     ),
     "hotel_rates": Source(
         partial(
-            *(r_table, "modeldata", "hotel_rates", "avg_price_per_room", "r2"),
+            r_table,
+            *("modeldata", "hotel_rates", "avg_price_per_room", "r2"),
             drop=("arrival_date",),  # which arrival_date_num repeats
         ),
         "prices of rooms, mixed columns",
