@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn import metrics
 
 MOST_CLASSES = 26  # of a whole matrix; of more, there are only the most confused pairs
 MOST_PAIRS = 20
@@ -44,14 +43,17 @@ def confusion_matrix(
 
     labels : those of the model, then others of the rows.
     """
-    used = np.union1d(truth, found)
-    counts = metrics.confusion_matrix(truth, found, labels=used)
+    # scikit-learn's function warns of many classes.
+    used, places = np.unique(np.concatenate([truth, found]), return_inverse=True)
+    rows, columns = places.reshape(2, -1)
+    counts = np.bincount(rows * len(used) + columns, minlength=len(used) ** 2)
+    counts = counts.reshape(len(used), len(used))
     names = [labels[place] for place in used.tolist()]
     mistakes = counts.copy()
     np.fill_diagonal(mistakes, 0)
     order = np.argsort(-mistakes, axis=None, kind="stable")[:MOST_PAIRS]
-    places = zip(*np.unravel_index(order, mistakes.shape), strict=True)
-    pairs = [ConfusedPair(names[i], names[j], int(mistakes[i, j])) for i, j in places]
+    cells = zip(*np.unravel_index(order, mistakes.shape), strict=True)
+    pairs = [ConfusedPair(names[i], names[j], int(mistakes[i, j])) for i, j in cells]
     return ConfusionMatrix(
         labels=names,
         counts=counts.tolist() if len(names) <= MOST_CLASSES else (),
