@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -100,8 +101,8 @@ def memory_before(options: Mapping[str, Any]) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def about_table(table: Table) -> dict[str, Any]:
-    """Return what a checkpoint tells of a table in memory."""
+def shape_of_table(table: Table) -> dict[str, Any]:
+    """Return the number of rows and the columns of a table, as a checkpoint tells them."""
     columns = ", ".join(table.columns)
     return {"the number of rows of the table": len(table), "the columns of the table": columns}
 
@@ -124,11 +125,8 @@ def checkpoint_for(options: Mapping[str, Any], about: Mapping[str, Any]) -> Chec
         return None
     if every == "never" and resume == "never":
         return None
-    made = Checkpoint(
-        checkpoint_path(out), every="60s" if every == "never" else every, resume=resume
-    )
-    if every == "never":
-        made.interval = made.interval._replace(seconds=float("inf"))
+    every = math.inf if every == "never" else every
+    made = Checkpoint(checkpoint_path(out), every=every, resume=resume)
     made.settings = {
         "--from" if name == "start_from" else f"--{name.replace('_', '-')}": jsonable(_text(value))
         for name, value in options.items()

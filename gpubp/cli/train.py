@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubp.cli.checkpoint_options import (
-    about_table,
     checkpoint_for,
     checkpointing,
     remove,
+    shape_of_table,
     tell_interrupted,
 )
 from gpubp.cli.completion import DATA
@@ -243,7 +243,7 @@ def train(**options: Any) -> int:
             targets=options["target"],
             **(start.reading() if start else {}),
         )
-    about = table.about if isinstance(table, Large) else about_table(table)
+    about = table.about if isinstance(table, Large) else shape_of_table(table)
     checkpoint = checkpoint_for(options, about)
     with lines_apart(options["report"]):
         trained, result = _trained(table, options, report, checkpoint)
