@@ -14,7 +14,7 @@ from gpubp.estimators.prepared_fit import PreparedEnsemble, PreparedFit
 from gpubp.estimators.training_identity import identity_of
 from gpubp.training.fit import Fitted
 from gpubp.training.population import fit_population, train_population
-from gpubp.training.training_state import TrainingState
+from gpubp.training.training_state import TrainingState, pause_of_one
 
 
 def run_of(
@@ -49,11 +49,8 @@ def checkpointed(
     def identity() -> dict[str, Any]:
         return identity_of(estimator, of.data, held, [theta])
 
-    def on_pause(step: int, state: Callable[[], TrainingState]) -> None:
-        run.pause(step, lambda: {0: state()})
-
     (start,) = run.begin(identity, backend, of.network, [of.start])
-    listeners = replace(of.listeners, on_pause=on_pause)
+    listeners = replace(of.listeners, on_pause=pause_of_one(0, run.pause))
     with run.signals_at_pauses():
         yield prepared._replace(member=replace(of, start=start, listeners=listeners))
 

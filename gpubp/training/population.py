@@ -7,7 +7,7 @@ arrays have one more axis, in waves that fit in memory.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from gpubp.training.population_loop import MemberRun, OnFinished, Orders, Popula
 from gpubp.training.population_memory import most_networks
 from gpubp.training.progress import Progress
 from gpubp.training.recipe import Recipe
-from gpubp.training.training_state import OnPauseOfSeveral, TrainingState
+from gpubp.training.training_state import OnPauseOfSeveral, TrainingState, pause_of_one
 from gpubp.training.validation import Validation, ValidationSet
 
 
@@ -146,12 +146,7 @@ def _with_pauses(of: Member, k: int, on_pause: OnPauseOfSeveral | None) -> Membe
     """Return member ``k``, whose training calls ``on_pause``."""
     if on_pause is None:
         return of
-    pause = on_pause
-
-    def on_pause_of_one(step: int, state: Callable[[], TrainingState]) -> None:
-        pause(step, lambda: {k: state()})
-
-    return replace(of, listeners=replace(of.listeners, on_pause=on_pause_of_one))
+    return replace(of, listeners=replace(of.listeners, on_pause=pause_of_one(k, on_pause)))
 
 
 def fit_member(backend: Backend, of: Member, threads: int | None) -> Fitted:

@@ -51,8 +51,7 @@ class Trainer:
     sum_gradient : called in each step with the backend and the flat gradient of these rows; adds
         the gradients of the other rows of the batch. None: there are none.
 
-    pauses : runs the steps of an epoch in parts; None runs them at once. Only an epoch on the CPU
-        whose data are in memory is run in parts.
+    pauses : runs the steps of an epoch in parts if the batches can pause; None runs them at once.
     """
 
     pauses: Pauses | None = None

@@ -45,3 +45,8 @@ class TrainingState:
 OnPause = Callable[[int, Callable[[], TrainingState]], None]
 # The same for a population: the states of the networks that are being trained, by their indices.
 OnPauseOfSeveral = Callable[[int, Callable[[], dict[int, TrainingState]]], None]
+
+
+def pause_of_one(k: int, on_pause: OnPauseOfSeveral) -> OnPause:
+    """Return ``on_pause`` for network ``k`` alone."""
+    return lambda step, state: on_pause(step, lambda: {k: state()})
