@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -9,6 +11,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import joblib
@@ -64,9 +67,10 @@ class Workers:
 
             yield from dask_results(self._client, choice, threads, tasks)
             return
+        stopped = threading.Event()
         calls = (
             joblib.delayed(_numbered)(k, choice, threads, task.pickled, *task.given)
-            for k, task in enumerate(tasks)
+            for k, task in takewhile(lambda _: not stopped.is_set(), enumerate(tasks))
         )
         # A task is sent when a worker has room for it: a deadline begins when it is sent.
         parallel = joblib.Parallel(
@@ -76,6 +80,12 @@ class Workers:
         try:
             for result in found:  # noqa: UP028 (it would close the tasks before the finally clause)
                 yield result
+        except BaseException:
+            # Loky's thread fails on a task that is sent while its workers are killed: send no more,
+            # and let it take the last one.
+            stopped.set()
+            time.sleep(0.05)
+            raise
         finally:
             with warnings.catch_warnings():  # of the tasks that are stopped
                 warnings.filterwarnings("ignore", r".*\d+ tasks ", UserWarning)
