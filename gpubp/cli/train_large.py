@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -177,7 +176,7 @@ def _parquet_of(
 
     Other files are first converted to a temporary Parquet file. reader : closes and removes it.
     """
-    from gpubp.storage.scratch_file import scratch_folder
+    from gpubp.storage.scratch_file import scratch_folder, temporary_folder
     from gpubp.tables.files.to_parquet import to_parquet
 
     how = "its rows are read block by block"
@@ -190,8 +189,7 @@ def _parquet_of(
         "gpubp convert makes such a file once for all trainings",
         err=True,
     )
-    own = reader.enter_context(tempfile.TemporaryDirectory(prefix=".gpubp-", dir=folder))
-    path = Path(own, "rows.parquet")
+    path = reader.enter_context(temporary_folder(folder)) / "rows.parquet"
     written = to_parquet(large.data, path, read_options(options), shares.database)
     for note in written.notes:
         report.note(note)

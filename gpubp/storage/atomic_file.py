@@ -98,7 +98,7 @@ def _temporary_beside(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path
         target = Path(os.path.realpath(path))
         replaced = _check_target(target)
         _sweep(target)
-        temporary = target.with_name(f"{_temporary_prefix(target)}{os.getpid()}.tmp")
+        temporary = target.with_name(f"{temporary_prefix(target.name)}{os.getpid()}.tmp")
         temporary.touch(exist_ok=False)
     _in_use.add(temporary)
     try:
@@ -134,22 +134,24 @@ def _check_access(target: Path) -> None:
         raise OSError("the file there is write-protected; unprotect it or choose another path")
 
 
-def _temporary_prefix(target: Path) -> str:
+def temporary_prefix(name: str) -> str:
+    """Return how the names of this machine's temporary files for ``name`` begin."""
     # With the host name, since process ids of another machine on a shared disk mean nothing here.
-    return f".{target.name}.{platform.node()}."
+    return f".{name}.{platform.node()}."
 
 
 def _sweep(target: Path) -> None:
     """Remove temporary files of target left by killed processes of this machine."""
-    pattern = re.compile(re.escape(_temporary_prefix(target)) + r"(\d{1,7})\.tmp", re.ASCII)
+    pattern = re.compile(re.escape(temporary_prefix(target.name)) + r"(\d{1,7})\.tmp", re.ASCII)
     with suppress(OSError):
         for file in target.parent.iterdir():
             match = pattern.fullmatch(file.name)
-            if match and file not in _in_use and not _is_another_live_process(int(match[1])):
+            if match and file not in _in_use and not is_another_live_process(int(match[1])):
                 file.unlink(missing_ok=True)
 
 
-def _is_another_live_process(pid: int) -> bool:
+def is_another_live_process(pid: int) -> bool:
+    """Return whether another process of this machine has this id."""
     # In a container this process may have the id of the killed one.
     if pid == os.getpid():
         return False

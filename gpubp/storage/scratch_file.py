@@ -1,20 +1,30 @@
-"""Large temporary files without a name, which are gone when the process ends, even if killed."""
+"""Large temporary files: without a name, or in folders that are removed, if need be by a later run.
+
+A file without a name is gone when the process ends, even if it is killed.
+"""
 
 from __future__ import annotations
 
 import errno
 import mmap
 import os
+import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from gpubp.storage.atomic_file import is_another_live_process, temporary_prefix
 
 # Since version 6.18, Linux maps as many bytes at once as were written at once, up to 2 MB, so small
 # pieces keep rows out of memory that lie next to those in use.
 PIECE = 1 << 16
+_FOLDER = temporary_prefix("gpubp")
+_lock = threading.Lock()
+_in_use: set[Path] = set()  # folders of this process
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -25,6 +35,40 @@ def scratch_folder(beside: Path) -> Path:
     """
     named = os.environ.get("TMPDIR")
     return Path(named) if named else Path(os.path.realpath(beside)).parent
+
+
+@contextmanager
+def temporary_folder(within: Path | None = None) -> Iterator[Path]:
+    """Yield a new folder in the folder ``within``; remove it and its files afterwards.
+
+    within : None is the system's folder for temporary files.
+
+    Those of processes of this machine that were killed are removed first.
+
+    Raises OSError, with advice, if it cannot be made.
+    """
+    within = Path(tempfile.gettempdir()) if within is None else within
+    prefix = f"{_FOLDER}{os.getpid()}."
+    with _lock, _clear_errors(within, 0):
+        _sweep(within)
+        # On Windows a file that is still open cannot be removed; a later run removes it.
+        own = tempfile.TemporaryDirectory(prefix=prefix, dir=within, ignore_cleanup_errors=True)
+        folder = Path(own.name)
+        _in_use.add(folder)
+    with own:
+        try:
+            yield folder
+        finally:
+            _in_use.discard(folder)
+
+
+def _sweep(within: Path) -> None:
+    pattern = re.compile(re.escape(_FOLDER) + r"(\d{1,7})\.\w+", re.ASCII)
+    with suppress(OSError):
+        for folder in within.iterdir():
+            match = pattern.fullmatch(folder.name)
+            if match and folder not in _in_use and not is_another_live_process(int(match[1])):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

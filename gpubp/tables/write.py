@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from numpy.typing import NDArray
 
 from gpubp.storage.atomic_file import atomic_write
+from gpubp.storage.scratch_file import temporary_folder
 from gpubp.tables.table import DataError, listed
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def write_parquet(path: str | os.PathLike[str], blocks: Iterable[Block]) -> None
     """
     with (
         atomic_write(path) as temporary,
-        tempfile.TemporaryDirectory(prefix="gpubp-") as folder,
+        temporary_folder() as folder,
         _database(folder) as database,
         _clear_errors(path),
     ):
@@ -73,12 +73,12 @@ def write_parquet(path: str | os.PathLike[str], blocks: Iterable[Block]) -> None
 
 
 @contextmanager
-def _database(folder: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def _database(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection to a database in ``folder``, where rows are stored beyond 512 MB."""
     import duckdb
 
-    options: dict[str, Any] = {"threads": 1, "memory_limit": "512MB", "temp_directory": folder}
-    with duckdb.connect(str(Path(folder, "rows.duckdb")), config=options) as database:
+    options: dict[str, Any] = {"threads": 1, "memory_limit": "512MB", "temp_directory": str(folder)}
+    with duckdb.connect(str(folder / "rows.duckdb"), config=options) as database:
         yield database
 
 

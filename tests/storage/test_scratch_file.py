@@ -1,10 +1,12 @@
-"""Temporary files without a name, and their errors."""
+"""Temporary files without a name, temporary folders, and their errors."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +14,15 @@ import numpy as np
 import pytest
 
 from gpubp.storage import scratch_file as module
-from gpubp.storage.scratch_file import append, mapped, scratch_file, scratch_folder
+from gpubp.storage.scratch_file import (
+    append,
+    mapped,
+    scratch_file,
+    scratch_folder,
+    temporary_folder,
+)
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_written_rows_are_mapped(tmp_path: Path) -> None:
@@ -59,6 +69,29 @@ def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     wanted = "cannot write a temporary file in .*: No such file.*; set TMPDIR"
     with pytest.raises(OSError, match=wanted), scratch_file(tmp_path / "no", 10):
         pass
+    with pytest.raises(OSError, match=wanted), temporary_folder(tmp_path / "no"):
+        pass
+
+
+def test_the_folder_of_a_killed_process_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from gpubp.storage import scratch_file\n"
+        "with scratch_file.temporary_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'rows').touch(); os._exit(9)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    assert subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert (left / "rows").exists()
+    with temporary_folder(tmp_path) as first, temporary_folder(tmp_path) as second:
+        assert not left.exists()
+        assert first != second
+        assert set(tmp_path.iterdir()) == {first, second}
+        other = tmp_path / left.name.replace(left.name.split(".")[-2], str(os.getppid()))
+        other.mkdir()
+        with temporary_folder(tmp_path):
+            assert other.exists()  # of a process that runs
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_the_folder_is_named_or_that_of_the_output(

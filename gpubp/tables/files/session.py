@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gpubp.backends.blas_threads import usable_cores
+from gpubp.storage.scratch_file import temporary_folder
 from gpubp.tables.table import Array, DataError
 
 _MEMORY = re.compile(r"out of memory|could not allocate|failed to allocate", re.IGNORECASE)
@@ -83,9 +83,7 @@ def open_session(source: str) -> Iterator[Session]:
     """Yield a session with a temporary folder; close it and remove the folder afterwards."""
     import duckdb
 
-    # On Windows a file that is still open cannot be removed; the system removes it later.
-    with tempfile.TemporaryDirectory(prefix="gpubp-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         config: dict[str, Any] = {
             "threads": thread_count(),
             "temp_directory": str(folder / "spill"),
