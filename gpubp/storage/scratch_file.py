@@ -9,9 +9,9 @@ import errno
 import mmap
 import os
 import re
+import secrets
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +23,6 @@ from gpubp.storage.atomic_file import is_another_live_process, temporary_prefix
 # pieces keep rows out of memory that lie next to those in use.
 PIECE = 1 << 16
 _FOLDER = temporary_prefix("gpubp")
-_lock = threading.Lock()
 _in_use: set[Path] = set()  # folders of this process
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -48,18 +47,17 @@ def temporary_folder(within: Path | None = None) -> Iterator[Path]:
     Raises OSError, with advice, if it cannot be made.
     """
     within = Path(tempfile.gettempdir()) if within is None else within
-    prefix = f"{_FOLDER}{os.getpid()}."
-    with _lock, _clear_errors(within, 0):
-        _sweep(within)
+    _sweep(within)
+    folder = within / f"{_FOLDER}{os.getpid()}.{secrets.token_hex(8)}"
+    _in_use.add(folder)
+    try:
+        with _clear_errors(within, 0):
+            folder.mkdir(mode=0o700)
+        yield folder
+    finally:
         # On Windows a file that is still open cannot be removed; a later run removes it.
-        own = tempfile.TemporaryDirectory(prefix=prefix, dir=within, ignore_cleanup_errors=True)
-        folder = Path(own.name)
-        _in_use.add(folder)
-    with own:
-        try:
-            yield folder
-        finally:
-            _in_use.discard(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        _in_use.discard(folder)
 
 
 def _sweep(within: Path) -> None:
