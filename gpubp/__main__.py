@@ -52,25 +52,41 @@ def _report(error: BaseException) -> int:
 
 def _run(args: list[str] | None) -> int:
     """Run the command in this process; return its exit code."""
-    from gpubp.cli.signals import forget_signals, interrupt_code
+    from gpubp.cli.signals import forget_signals
 
     forget_signals()
     try:
         result = gpubp.main(args, prog_name="gpubp", standalone_mode=False)
     except click.Abort:
-        click.secho("Interrupted.", fg="red", err=True)
-        return interrupt_code()
+        return _interrupted()
     except _NO_ARGUMENTS as error:
         error.show()
         return 2
     except click.ClickException as error:
         return _tell(error.format_message(), error.exit_code)
     except Exception as error:
+        if _is_interrupted_import(error):
+            return _interrupted()
         code = _code(error)
         if code is None:
             raise
         return _tell(_message(error), code)
     return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    from gpubp.cli.signals import interrupt_code
+
+    click.secho("Interrupted.", fg="red", err=True)
+    return interrupt_code()
+
+
+def _is_interrupted_import(error: Exception) -> bool:
+    """Return whether an extension module failed to load since a KeyboardInterrupt came."""
+    found: BaseException | None = error if isinstance(error, ImportError) else None
+    while found is not None and not isinstance(found, KeyboardInterrupt):
+        found = found.__cause__ or found.__context__
+    return found is not None
 
 
 def _escape_what_the_terminal_lacks() -> None:

@@ -152,6 +152,7 @@ def _print_space(context: click.Context, param: click.Parameter, value: bool) ->
     callback=read_config,
     help="TOML file of options by their long names; the command line takes precedence.",
 )
+@signals_as_interrupts()  # until the model is saved, and temporary copies of the input are removed
 def sweep(**options: Any) -> int:
     """Search the hyperparameters of a model for DATA, test the best model and save it.
 
@@ -173,13 +174,12 @@ def sweep(**options: Any) -> int:
     values = read_space(options["space"])
     quiet, as_json = options["quiet"], options["as_json"]
     shown = JsonReport if as_json else TextReport
-    with signals_as_interrupts():
-        table = read_data(
-            options["data"],
-            read_options(options),
-            target_file=options["target_file"],
-            targets=options["target"],
-        )
+    table = read_data(
+        options["data"],
+        read_options(options),
+        target_file=options["target_file"],
+        targets=options["target"],
+    )
     files = [options[name] for name in ("csv", "html", "report")]
     with lines_apart(*files):
         setup = setup_of(table, values, options, report := shown(quiet))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.signals import signals_as_interrupts
 from gpubp.cli.sweep_journal import SweepLog, about_table, journal_path, open_journal
 from gpubp.cli.sweep_options import estimator_of, space_errors, splitter_of
 from gpubp.cli.sweep_workers import workers
@@ -132,12 +131,7 @@ def _searched(
         round_size=TPE_ROUND if sampler == "tpe" else ROUND,
     )
     found._trial_log = log
-    with (
-        _clear_errors(options),
-        noted_warnings(note),
-        signals_as_interrupts(),
-        workers(options),
-    ):
+    with _clear_errors(options), noted_warnings(note), workers(options):
         found.fit(rows.table, target=list(rows.targets))
     return found, found.stopped_by_
 
@@ -227,5 +221,4 @@ def train_best(
     model = clone(setup.estimator).set_params(**sweep.best.params)
     # --scoring ranks the trials; the training of the best one has its own `scoring`.
     own = options | {"scoring": None}
-    with signals_as_interrupts():
-        return fit_model(model, setup.prepared, own, report, checkpoint)
+    return fit_model(model, setup.prepared, own, report, checkpoint)

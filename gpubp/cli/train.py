@@ -198,6 +198,7 @@ if TYPE_CHECKING:
     callback=read_config,
     help="TOML file of options by their long names; the command line takes precedence.",
 )
+@signals_as_interrupts()  # until the model is saved, and temporary copies of the input are removed
 def train(**options: Any) -> int:
     """Train a network on DATA, test it and save it.
 
@@ -235,14 +236,13 @@ def train(**options: Any) -> int:
     refuse_input("-o", out, *inputs)
     check_writable(out)
     check_files(options, *inputs)
-    with signals_as_interrupts():  # removes temporary copies of the input
-        table = large_table(options) or read_data(
-            options["data"],
-            read_options(options, start.model if start else None, options["data"]),
-            target_file=options["target_file"],
-            targets=options["target"],
-            **(start.reading() if start else {}),
-        )
+    table = large_table(options) or read_data(
+        options["data"],
+        read_options(options, start.model if start else None, options["data"]),
+        target_file=options["target_file"],
+        targets=options["target"],
+        **(start.reading() if start else {}),
+    )
     about = table.about if isinstance(table, Large) else shape_of_table(table)
     checkpoint = checkpoint_for(options, about)
     with lines_apart(options["report"]):
@@ -259,11 +259,10 @@ def _trained(
 ) -> tuple[Trained, dict[str, Any]]:
     """Train, save the model and show the result; return both."""
     try:
-        with signals_as_interrupts():
-            if isinstance(table, Large):
-                trained = fit_large(table, options, report, checkpoint)
-            else:
-                trained = fit(table, options, report, checkpoint)
+        if isinstance(table, Large):
+            trained = fit_large(table, options, report, checkpoint)
+        else:
+            trained = fit(table, options, report, checkpoint)
         report.end(trained.history)
     finally:
         report.close()

@@ -116,9 +116,11 @@ def _save(model: Model, path: Path) -> None:
     # Imported here, so that a missing file is reported without importing scikit-learn.
     from gpubp.models.save_load import save
     from gpubp.storage.model_file import ModelFileError
+    from gpubp.training.ranks import signals_later
 
     try:
-        save(model, path)
+        with signals_later():
+            save(model, path)
     except ModelFileError as error:
         raise click.ClickException(
             f"{error}; the trained network is lost, so train it again afterwards"

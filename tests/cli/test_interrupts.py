@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,40 @@ def test_the_end_of_a_job_while_reading_leaves_no_copies(
     args = ("data.csv",) if command == "train" else ("model.safetensors", "data.csv")
     assert run(command, *args, code=143).err.strip() == "Interrupted."
     assert not list(folder.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
+@pytest.mark.parametrize("command", ["train", "sweep"])
+@pytest.mark.parametrize(
+    "step", ["gpubp.models.baselines.baselines", "gpubp.models.save_load.write_model"]
+)
+def test_the_end_of_a_job_after_the_last_epoch_leaves_the_model(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str, step: str
+) -> None:
+    module, attribute = step.rsplit(".", 1)
+    whole = getattr(import_module(module), attribute)
+
+    def end(*args: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return whole(*args, **options)
+
+    monkeypatch.setattr(step, end)
+    options = ("--trials", "2", "--cv", "2") if command == "sweep" else FAST
+    assert "Interrupted." in run(command, "iris", *options, "--quiet", code=143).err
+    assert gpubp.load("model.safetensors").network_.stopped_by_ != "interrupt"
+
+
+def test_an_interrupt_while_an_extension_module_loads(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*args: Any, **options: Any) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            raise ImportError("initialization failed") from interrupt
+
+    monkeypatch.setattr("gpubp.tables.read.load_dataset", load)
+    assert run("train", "iris", code=130).err.strip() == "Interrupted."
 
 
 def test_divergence_from_the_start(run: Run) -> None:
