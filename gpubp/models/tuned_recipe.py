@@ -18,19 +18,16 @@ from gpubp.models.table_recipe import Task, power_of_two
 WIDTH = 256
 SMALL = 1000  # tables with fewer rows get one hidden layer, more dropout and more weight decay
 MOST_PERIODIC = 128  # columns of numbers; with more, no column gets periodic features
-# From this number of rows on, each network of a classification holds out LARGE_PART of the rows and
-# keeps the epoch of the lowest log loss, since noisy labels are overfitted long before the accuracy
-# falls. A regression does so with any number of rows, by R²: else it fits the noise of its targets.
-# In a table with fewer than SMALL rows, each network holds out SMALL_PART.
-HELD_OUT_FROM = 4000
-SMALL_PART, LARGE_PART = 0.25, 0.1
-# A small table holds out at least this many rows, plus one per class, or none: the best epoch by
-# fewer rows would be chance.
+# Each network holds out a part of the rows, and keeps the epoch of the lowest log loss, or of the
+# highest R²: noisy labels are overfitted before the accuracy falls, and so are noisy targets.
+SMALL_PART, LARGE_PART = 0.25, 0.1  # of tables with fewer than SMALL rows, and of others
+# At least this many rows, plus one per class, or none: by fewer, the best epoch would be chance.
 LEAST_HELD_OUT = 4
-MANY_CLASSES = 10  # with this many or more, a label has more information: more epochs pay off
-# Epochs before the factors: a large table needs many, and can take them without overfitting.
-EPOCHS, EPOCHS_OF_FEW_ROWS = 16, 24
-FEW_ROWS = 1500
+# Epochs of a classification with fewer than SMALL rows, of a regression, and of any other
+# classification. With MANY_CLASSES or more, a label has more information: more epochs pay off.
+EPOCHS_OF_SMALL, EPOCHS_OF_NUMBERS, EPOCHS_OF_CLASSES, EPOCHS_OF_MANY_CLASSES = 16, 24, 32, 48
+MANY_CLASSES = 10
+FEW_ROWS, MORE_OF_FEW = 1500, 1.5  # below so many rows, by this factor
 LARGE, EPOCHS_OF_LARGE = 50_000, 32  # at least so many
 FEWER_FROM = 200_000  # rows; from here on, epochs fall as 1 / sqrt(rows)
 LEAST_EPOCHS = 8
@@ -66,12 +63,9 @@ def tuned_recipe(
     """
     small = n_rows < SMALL
     classifies = task == "classification"
-    holds_out = n_rows >= HELD_OUT_FROM or not classifies
-    if small:
-        held = ceil(SMALL_PART * n_rows)
-        holds_out = held >= LEAST_HELD_OUT + (n_outputs if classifies else 0)
-    many = classifies and n_outputs >= MANY_CLASSES
-    epochs = _epochs(n_rows, 3 if many else 1 if classifies else 1.5)
+    part = SMALL_PART if small else LARGE_PART
+    holds_out = ceil(part * n_rows) >= LEAST_HELD_OUT + (n_outputs if classifies else 0)
+    epochs = _epochs(n_rows, n_outputs if classifies else None)
     parameters = FIXED | {
         "hidden_layer_sizes": (WIDTH,) if small else (WIDTH,) * 3,
         "batch_size": min(power_of_two(n_rows / 8, 32, 256), n_rows),
@@ -81,7 +75,7 @@ def tuned_recipe(
         "dropout": 0.3 if small or classifies else 0.15,
         "weight_decay": 0.3 if small else 0.1,
         "early_stopping": holds_out,
-        "validation_fraction": SMALL_PART if small else LARGE_PART,
+        "validation_fraction": part,
         "input_stage": {"periodic": tuple(periodic) if len(periodic) <= MOST_PERIODIC else ()},
     }
     if n_rows * n_columns <= MOST_CELLS:
@@ -91,9 +85,16 @@ def tuned_recipe(
     return parameters | {"clip_predictions": True}
 
 
-def _epochs(n_rows: int, factor: float) -> int:
-    """Return the number of epochs; ``factor`` is that of the task."""
-    epochs = factor * (EPOCHS_OF_FEW_ROWS if n_rows < FEW_ROWS else EPOCHS)
+def _epochs(n_rows: int, classes: int | None) -> int:
+    """Return the number of epochs. classes : None for a regression."""
+    if classes is not None and classes >= MANY_CLASSES:
+        epochs: float = EPOCHS_OF_MANY_CLASSES
+    elif classes is None:
+        epochs = EPOCHS_OF_NUMBERS
+    else:
+        epochs = EPOCHS_OF_SMALL if n_rows < SMALL else EPOCHS_OF_CLASSES
+    if n_rows < FEW_ROWS:
+        epochs *= MORE_OF_FEW
     if n_rows >= LARGE:
         epochs = max(epochs, EPOCHS_OF_LARGE) * min(1.0, sqrt(FEWER_FROM / n_rows))
     return max(LEAST_EPOCHS, round(epochs))
