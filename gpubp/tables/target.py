@@ -174,9 +174,10 @@ def _check_stray_text(table: Table, name: str) -> None:
     )
 
 
-def _is_text(texts: Array, decimal: str | None) -> Array:
-    """Return a mask (k,) of the ``texts`` that are not numbers."""
-    return np.array([parse_numbers(texts[j : j + 1], decimal) is None for j in range(len(texts))])
+def _is_text(texts: Array, decimal: str | None, codes: bool = False) -> Array:
+    """Return a mask (k,) of the ``texts`` that are not numbers; codes: see `parse_numbers`."""
+    each = (texts[j : j + 1] for j in range(len(texts)))
+    return np.array([parse_numbers(text, decimal, codes=codes) is None for text in each])
 
 
 def _place(table: Table, name: str, text: str) -> str:
@@ -242,9 +243,9 @@ def _parsed(table: Table, name: str, column: TextColumn) -> Array:
     used = column.counts() > 0
     numbers = np.full(len(column.values) + 1, np.nan)  # the last one is for gaps (code -1)
     texts = column.values[used]
-    parsed = parse_numbers(texts, table.decimal)
+    parsed = parse_numbers(texts, table.decimal, codes=True)
     if parsed is None:
-        stray = texts[np.argmax(_is_text(texts, table.decimal))]
+        stray = texts[np.argmax(_is_text(texts, table.decimal, codes=True))]
         raise DataError(
             f"{_place(table, name, stray)}: {stray!r} is not a number, which a regression needs; "
             "correct it, or use classification"

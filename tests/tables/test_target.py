@@ -268,6 +268,8 @@ def test_numbers() -> None:
     assert_array_equal(numbers_of(table, ["y", "a"]), [[1, 2288], [2, 1.5]], strict=True)
     commas = Table({"a": TextColumn.of(["2,288", "1,5"])}, 2, "data.csv", decimal=",")
     assert_array_equal(numbers_of(commas, ["a"]), [[2.288], [1.5]])
+    codes = table_of(y=["01", "1700000000000000001", "10006062850343884328956262"])
+    assert_array_equal(numbers_of(codes, ["y"]).ravel(), [1, 1.7e18, 10006062850343884328956262.0])
 
 
 @pytest.mark.parametrize(

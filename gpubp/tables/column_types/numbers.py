@@ -36,18 +36,21 @@ _TO_FLOAT = {
 _LEADING_ZERO = re.compile(r"[+\u2212-]?0[0-9]")
 
 
-def parse_numbers(values: Sequence[str] | Array, decimal: str | None = None) -> Array | None:
+def parse_numbers(
+    values: Sequence[str] | Array, decimal: str | None = None, *, codes: bool = False
+) -> Array | None:
     """Return distinct texts as numbers, (k,) float64; None if one of them is not a number.
 
     Texts with a leading zero ("01"), integers beyond 2**53 and numbers beyond float64 do not count
     as numbers.
 
-    decimal: "." or ","; None: detected from all values by `find_decimal`.
+    decimal: "." or ","; None: detected from all values by `find_decimal`. codes: whether the first
+    two kinds count nevertheless, rounded to float64.
     """
     found = find_decimal(values) if decimal is None else decimal
     if found is None:
         return None
-    numbers = read_numbers(values, found, strict=True)
+    numbers = read_numbers(values, found, strict=not codes)
     return None if np.isnan(numbers).any() else numbers
 
 
