@@ -70,6 +70,10 @@ def test_other_options_begin_anew(run: Run, signal_at_epoch: Any) -> None:
     assert not CHECKPOINT.exists()
     kept = Path(f"{CHECKPOINT}.old")
     assert f"that checkpoint is kept as {kept}" in resumed.out
+    again = run(*other, "--resume", kept, code=2)
+    assert f"{kept} is of another training" in one_line(again)
+    kept.rename(CHECKPOINT)
+    assert "--dropout was not given, now 0.1; the training begins" in run(*other, "--quiet").err
     assert "goes on in epoch 4" in run(*TRAIN, "--resume", kept).out
 
 
