@@ -21,7 +21,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 FREE = {
     *("data", "target_file", "out", "quiet", "as_json", "checkpoint_every", "resume", "threads"),
     *("device", "compiled", "no_record", "csv", "html", "jobs", "backend", "scheduler"),
+    *("report", "history"),
     "start",  # the model of --from, whose weights are compared
+    "memory",  # compared as MEMORY, where it counts
 }
 
 
@@ -114,7 +116,6 @@ def checkpoint_for(options: Mapping[str, Any], about: Mapping[str, Any]) -> Chec
 
     Raises UsageError for options of checkpoints that have no effect.
     """
-    from gpubp.estimators.checkpoint import Checkpoint
     from gpubp.estimators.training_identity import jsonable
     from gpubp.storage.atomic_file import is_stream
 
@@ -126,15 +127,25 @@ def checkpoint_for(options: Mapping[str, Any], about: Mapping[str, Any]) -> Chec
     if every == "never" and resume == "never":
         return None
     every = math.inf if every == "never" else every
-    made = Checkpoint(checkpoint_path(out), every=every, resume=resume)
+    made = _by_command(out, every=every, resume=resume)
     made.settings = {
         "--from" if name == "start_from" else f"--{name.replace('_', '-')}": jsonable(_text(value))
         for name, value in options.items()
         if name not in FREE
     }
     made.settings |= about
-    made.by_command = True
+    if options["quiet"]:  # which hides the notes
+        made.warn = _warn
     return made
+
+
+def check_place(out: Path) -> None:
+    """Raise CheckpointError if a checkpoint of the run would replace another file."""
+    from gpubp.estimators.checkpoint_run import check_path
+    from gpubp.storage.atomic_file import is_stream
+
+    if not is_stream(out):
+        check_path(_by_command(out))
 
 
 def checkpoint_of_best(estimator: Any, params: Mapping[str, Any], out: Path) -> Checkpoint | None:
@@ -142,14 +153,26 @@ def checkpoint_of_best(estimator: Any, params: Mapping[str, Any], out: Path) -> 
 
     params : of the trial, for ``estimator``. None: nowhere.
     """
-    from gpubp.estimators.checkpoint import Checkpoint
     from gpubp.storage.atomic_file import is_stream
 
     if is_stream(out) or params.get("solver", estimator.solver) == "lbfgs":
         return None
-    made = Checkpoint(checkpoint_path(out))
+    made = _by_command(out)
+    made.warn = _warn  # the training prints no notes
+    return made
+
+
+def _by_command(out: Path, **given: Any) -> Checkpoint:
+    """Return the checkpoint of the run whose model is saved at ``out``; given : its arguments."""
+    from gpubp.estimators.checkpoint import Checkpoint
+
+    made = Checkpoint(checkpoint_path(out), **given)
     made.by_command = True
     return made
+
+
+def _warn(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _text(value: Any) -> Any:

@@ -51,6 +51,9 @@ def check_files(options: dict[str, Any], *inputs: str | Path | None) -> None:
             if name == "history":
                 refuse_stdout("--history", path, "the summary is printed there")
             check_output(f"--{name}", path, options["as_json"])
+            _refuse_own_file(f"--{name}", path, options)
+            if name == "history":
+                _refuse_other_file(path)
     names = [name for name in ("out", "csv", "html", "report", "history") if options.get(name)]
     for name, other in combinations(names, 2):
         if is_same(options[name], options[other]):
@@ -60,14 +63,41 @@ def check_files(options: dict[str, Any], *inputs: str | Path | None) -> None:
             )
 
 
+def _refuse_own_file(flag: str, path: Path, options: dict[str, Any]) -> None:
+    """Raise UsageError if ``path`` is a file that the command writes next to --out."""
+    from gpubp.cli.checkpoint_options import checkpoint_path
+    from gpubp.cli.sweep_journal import journal_path
+
+    out = options.get("out")
+    own = {} if out is None else {"checkpoint": checkpoint_path(out)}
+    if "trials" in options:
+        own["journal"] = journal_path(options["out"])
+    for word, of in own.items():
+        if is_same(path, of):
+            raise click.UsageError(f"{flag} {path} is the {word} of --out {out}; give another path")
+
+
+def _refuse_other_file(path: Path) -> None:
+    """Raise UsageError if --history would replace a file that is not a history."""
+    from gpubp.reports.history_file import is_history
+
+    if path.is_file() and not is_history(path):
+        raise click.UsageError(
+            f"--history {path} would replace a file that is not a history of a training; move it, "
+            "or give another path"
+        )
+
+
 def recorded(report: Report, options: dict[str, Any]) -> RecordedReport:
     """Return ``report`` behind a listener that keeps the epochs and writes the history."""
     from gpubp.reports.history_file import HistoryFile
     from gpubp.reports.recorded import RecordedReport
+    from gpubp.storage.atomic_file import is_stream
 
-    path = options.get("history")
-    opened = None if path is None else partial(HistoryFile, path)
-    return RecordedReport(report, opened, keep=options["report"] is not None)
+    path, keep = options.get("history"), options["report"] is not None
+    if path is None:
+        return RecordedReport(report, keep=keep)
+    return RecordedReport(report, partial(HistoryFile, path), keep, at_once=is_stream(path))
 
 
 def command_line() -> str:

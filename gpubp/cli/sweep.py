@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubp.cli.checkpoint_options import checkpoint_of_best, remove, tell_interrupted
+from gpubp.cli.checkpoint_options import (
+    check_place,
+    checkpoint_of_best,
+    remove,
+    tell_interrupted,
+)
 from gpubp.cli.completion import DATA
 from gpubp.cli.options import (
     Duration,
@@ -244,6 +249,7 @@ def _check_outputs(options: dict[str, Any]) -> None:
     refuse_input("-o", out, *inputs)
     check_writable(out)
     check_files(options, *inputs)
+    check_place(out)
 
 
 def _write_files(found: Sweep, options: dict[str, Any]) -> None:

@@ -158,10 +158,9 @@ def _check_least(large: Large, parquet: ParquetTable) -> None:
 
     least = least_memory(parquet.n_rows)
     if large.limit < least:
-        where = "--memory" if large.is_given else "the free memory"
         raise click.UsageError(
-            f"{where} is {size_text(large.limit)}, but a training on {parquet.n_rows:,} rows needs "
-            f"at least {size_text(least)}; give more, or fewer rows"
+            f"{large.reason}, and block by block a training on its {parquet.n_rows:,} rows needs "
+            f"at least {size_text(least)}; give more memory with --memory, or fewer rows"
         )
 
 

@@ -54,7 +54,8 @@ class Checkpoint:
     ----------
     path : str or path-like
         The file. It is replaced as a whole, so there is always one that is complete, and removed
-        when the fit ends. `CheckpointError` is raised if another file than a checkpoint is there.
+        when the fit ends. `CheckpointError` is raised if another file than a checkpoint is there. A
+        damaged checkpoint is kept as ``path`` + ".old", with a warning.
     every : str or float, default="60s"
         Interval between two checkpoints: seconds, or a text such as "5m" or "10epochs". Intervals
         are longer where a checkpoint would take more than 1 % of the time.
@@ -81,6 +82,8 @@ class Checkpoint:
         # Whether a command chose the path, so that only checkpoints are there, and removes the file
         # when it has saved the model.
         self.by_command = False
+        # Called with a line on work that is lost; None: it is a note like others.
+        self.warn: Callable[[str], object] | None = None
         # A signal that came after the last moment at which it could stop the training.
         self.late_signal: int | None = None
 
@@ -97,9 +100,13 @@ class Checkpoint:
         return self.resume not in ("auto", "never")
 
     def remove(self) -> None:
-        """Remove the file, if there is one; a link to it stays."""
-        with suppress(OSError):
-            Path(os.path.realpath(self.path)).unlink(missing_ok=True)
+        """Remove the file, if there is one, and the links that lead to it."""
+        path: Path | None = self.path
+        while path is not None:
+            following = path.parent / path.readlink() if path.is_symlink() else None
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            path = None if path.is_symlink() else following
 
     def raise_late_signal(self) -> None:
         """Let a signal take effect that came in the last epoch; call it when all is kept."""

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ from gpubp.training.training_state import TrainingState
 
 KIND = "checkpoint"  # the key of its header that no model has
 VERSION = 1
+# How a file of gpubp begins after the 8 bytes of the length of its header, which has fewer than
+# 2**32 bytes: safetensors writes the metadata first.
+_BEGIN = b'{"__metadata__":{"gpubp":'
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -56,6 +60,20 @@ class SavedTraining:
 def is_checkpoint(header: Mapping[str, Any]) -> bool:
     """Return whether the header of a file is that of a checkpoint."""
     return KIND in header
+
+
+def is_damaged(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file that `read_model` refuses begins as one of gpubp, or has no contents.
+
+    No contents: it is empty, or begins with zeros only, as after a power failure.
+
+    Raises OSError if it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(8 + len(_BEGIN))
+    if not any(head):
+        return True
+    return len(head) > 4 and not any(head[4:8]) and _BEGIN.startswith(head[8:])
 
 
 def write_checkpoint(path: str | os.PathLike[str], saved: SavedTraining) -> None:

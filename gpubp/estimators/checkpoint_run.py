@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from numbers import Integral
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -18,6 +21,7 @@ from gpubp.estimators.checkpoint import Checkpoint, CheckpointError
 from gpubp.estimators.checkpoint_file import (
     SavedTraining,
     is_checkpoint,
+    is_damaged,
     read_checkpoint,
     write_checkpoint,
 )
@@ -30,6 +34,7 @@ from gpubp.training.ranks import current_ranks
 from gpubp.training.training_state import TrainingState
 
 COST = 0.01  # part of the time that checkpoints may take
+_DAMAGED = "is damaged, or of a newer gpubp"
 
 
 class CheckpointRun:
@@ -53,12 +58,15 @@ class CheckpointRun:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._given, self._note = checkpoint, note or partial(warnings.warn, stacklevel=2)
+        self._warn = checkpoint.warn or self._note
         self._settings = checkpoint.settings or dict(settings or {})
         self._saved = SavedTraining({}, self._settings)
         self._identity: Callable[[], dict[str, Any]] = dict
         self._last, self._taken, self._epochs, self._failed = perf_counter(), 0.0, 0, False
         self._signals = HeldSignals()
-        _check_path(checkpoint)
+        is_whole = check_path(checkpoint)
+        if not is_whole and not (checkpoint.must_resume and _same(checkpoint)):
+            self._begin_anew(f"the checkpoint {checkpoint.path} {_DAMAGED}")
         self._found = self._find()
         self.notes: dict[str, Any] = {} if self._found is None else self._found.notes
         # Called if the checkpoint that `notes` are of turns out to be of other rows.
@@ -77,40 +85,42 @@ class CheckpointRun:
 
         Return None to begin anew if there is none, or no longer, since another fit has its path.
         """
-        assert self._given.source is not None
+        source = self._given.source
+        assert source is not None
         try:
-            return read_checkpoint(self._given.source, network)
+            return read_checkpoint(source, network)
         except ModelFileError as error:
-            if self._given.must_resume:
-                raise CheckpointError(str(error)) from error
-            self._note(f"{error}; the training begins anew")
-            return None
+            if not self._given.must_resume:
+                self._begin_anew(str(error))
+                return None
+            reason = str(error)
+            if source.is_file() and _kind(source) == "damaged":
+                reason = f"the checkpoint {source} {_DAMAGED}; give another one, or begin anew"
+            raise CheckpointError(reason) from error
 
     def _unless_different(
         self, found: SavedTraining, before: dict[str, Any], now: dict[str, Any]
     ) -> SavedTraining | None:
         """Return ``found`` if ``before`` equals ``now``; else raise, or note it and return None."""
         if different := differences(before, now):
-            kept = "" if self._given.must_resume else self._put_aside()
-            self._refuse(f"{self._given.source} is of another training: {different}", kept)
+            reason = f"{self._given.source} is of another training: {different}"
+            if self._given.must_resume:
+                raise CheckpointError(f"{reason}; give the same data and parameters, or begin anew")
+            self._begin_anew(reason)
             return None
         return found
 
-    def _refuse(self, reason: str, kept: str = "") -> None:
-        """Raise CheckpointError, or note that the training begins anew."""
-        if self._given.must_resume:
-            raise CheckpointError(f"{reason}; give the same data and parameters, or begin anew")
-        self._note(f"{reason}; the training begins anew{kept}")
-
-    def _put_aside(self) -> str:
-        """Keep the checkpoint of another training under another name; return a clause on it."""
+    def _begin_anew(self, reason: str) -> None:
+        """Keep the file at the path under another name, and say why the training begins anew."""
         path = self._given.path
-        aside = path.with_name(f"{path.name}.old")
+        aside = _free_name(path)
         try:
             path.replace(aside)
         except OSError:  # it is gone, or is replaced by the first checkpoint
-            return ""
-        return f", and that checkpoint is kept as {aside}"
+            kept = ""
+        else:
+            kept = f", and that checkpoint is kept as {aside}"
+        self._warn(f"{reason}; the training begins anew{kept}")
 
     def begin(
         self,
@@ -193,7 +203,7 @@ class CheckpointRun:
         except ModelFileError as error:
             if not self._failed:
                 kept = "; the last checkpoint stays" if path.exists() else ""
-                self._note(f"no checkpoint was saved: {error}{kept}; the training goes on")
+                self._warn(f"no checkpoint was saved: {error}{kept}; the training goes on")
             self._failed = True
         else:
             self._failed = False
@@ -217,22 +227,52 @@ class CheckpointRun:
             self._given.remove()
 
 
-def _check_path(checkpoint: Checkpoint) -> None:
-    """Raise CheckpointError if no checkpoint can be saved, or if it would replace another file."""
+def check_path(checkpoint: Checkpoint) -> bool:
+    """Return whether the path is free or has a checkpoint; False for one that is damaged.
+
+    Raises CheckpointError if no checkpoint can be saved there, or if it would replace another file.
+    """
     path = checkpoint.path
     try:
         check_writable(path)
         if is_stream(path):
             raise OSError(f"{str(path)!r} is not a file, so it can hold no checkpoint")
-        if not path.exists() or not path.stat().st_size:
-            return
-        problem = "" if is_checkpoint(read_model(path).header) else f"{path} is a model"
+        if not path.exists():
+            return True
+        kind = _kind(path)
     except OSError as error:
         raise CheckpointError(str(error)) from None
-    except ModelFileError as error:  # under the name of a command, it was a checkpoint
-        problem = "" if checkpoint.by_command else str(error)
-    if problem:
-        raise CheckpointError(f"{problem}; a checkpoint would replace it, so give another path")
+    if kind in ("checkpoint", "damaged"):
+        return kind == "checkpoint"
+    advice = "move it or choose another --out" if checkpoint.by_command else "give another path"
+    what = "a model" if kind == "model" else "not a checkpoint of gpubp"
+    raise CheckpointError(f"{path} is {what}; a checkpoint would replace it, so {advice}")
+
+
+def _kind(path: Path) -> str:
+    """Return whether a file is a "checkpoint", a "model", one of both "damaged", or "other"."""
+    try:
+        return "checkpoint" if is_checkpoint(read_model(path).header) else "model"
+    except ModelFileError as error:
+        try:
+            return "damaged" if is_damaged(path) else "other"
+        except OSError:
+            raise OSError(str(error)) from None
+
+
+def _same(checkpoint: Checkpoint) -> bool:
+    """Return whether the file to go on from is that at the path."""
+    source = checkpoint.source
+    return source is not None and source.exists() and source.samefile(checkpoint.path)
+
+
+def _free_name(path: Path) -> Path:
+    """Return a name next to ``path`` that no file has: it with ".old", ".old2" and so on."""
+    for number in count(1):
+        free = path.with_name(f"{path.name}.old{number if number > 1 else ''}")
+        if not os.path.lexists(free):
+            break
+    return free
 
 
 def check_repeatable(estimator: Any) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from gpubp.reports.terminal import to_json
-from gpubp.storage.atomic_file import clear_errors
+from gpubp.storage.atomic_file import clear_errors, is_stream
 from gpubp.training.history import Epoch
 
 SCHEMA = 1
+_BEGIN = b'{"event": "start", "schema": '  # also of a line that a full disk cut off
 
 
 class HistoryFile:
@@ -36,7 +37,8 @@ class HistoryFile:
     def __init__(self, path: Path, keep: int | None = None) -> None:
         self.path = path
         self.problem = ""
-        kept = b"" if keep is None else b"".join(_kept_lines(path, keep))
+        has_lines = keep is not None and not is_stream(path)  # reading a pipe would not end
+        kept = b"".join(_kept_lines(path, keep or 0)) if has_lines else b""
         with clear_errors(path):
             binary = getattr(os, "O_BINARY", 0)  # Windows would end lines by \r\n
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | binary
@@ -74,6 +76,13 @@ class HistoryFile:
                 data = data[os.write(self._file, data) :]
         except OSError as error:
             self.problem = f"cannot write {str(self.path)!r}: {error.strerror}"
+
+
+def is_history(path: Path) -> bool:
+    """Return whether a file is a history, or empty; raise OSError if it cannot be read."""
+    with path.open("rb") as file:
+        head = file.read(len(_BEGIN))
+    return head in (b"", _BEGIN)
 
 
 def epoch_line(epoch: Epoch) -> str:

@@ -17,15 +17,21 @@ class RecordedReport:
     shown : the report that everything is passed to.
     opened : returns the file of the history when the first epoch is finished, see `HistoryFile`;
         None for no file.
+    at_once : whether the history is opened before the training instead. A pipe needs it: opening
+        waits for its reader, and during the training signals would not end that.
     keep : whether the epochs are kept in ``record``.
     """
 
     def __init__(
-        self, shown: Report, opened: Callable[..., HistoryFile] | None = None, keep: bool = True
+        self,
+        shown: Report,
+        opened: Callable[..., HistoryFile] | None = None,
+        keep: bool = True,
+        at_once: bool = False,
     ) -> None:
         self._shown = shown
         self._keep = keep
-        self._opened = opened
+        self._opened, self._at_once = opened, at_once
         self._file: HistoryFile | None = None
         self._about: Mapping[str, Any] = {}
         self.record: list[Epoch] = []
@@ -41,9 +47,11 @@ class RecordedReport:
         self._shown.epochs = number
 
     def begin(self, about: Mapping[str, Any]) -> None:
-        """Open the history and write its first line."""
+        """Take what is about to be trained, the first line of the history."""
         self._shown.begin(about)
         self._about = about
+        if self._opened is not None and self._at_once:
+            self._open(before=0)
 
     def columns(self, summary: Summary, inputs: int) -> None:
         """Pass on the columns."""

@@ -70,6 +70,10 @@ def test_other_options_begin_anew(run: Run, signal_at_epoch: Any) -> None:
     assert not CHECKPOINT.exists()
     kept = Path(f"{CHECKPOINT}.old")
     assert f"that checkpoint is kept as {kept}" in resumed.out
+    again = run(*other, "--resume", kept, code=2)
+    assert f"{kept} is of another training" in one_line(again)
+    kept.rename(CHECKPOINT)
+    assert "--dropout was not given, now 0.1; the training begins" in run(*other, "--quiet").err
     assert "goes on in epoch 4" in run(*TRAIN, "--resume", kept).out
 
 
@@ -115,14 +119,56 @@ def test_never_saves_nothing(run: Run, signal_at_epoch: Any) -> None:
 
 def test_a_damaged_checkpoint_begins_anew(run: Run) -> None:
     expected = trained(run, *TRAIN)
-    CHECKPOINT.write_bytes(b"\0" * 20)
+    said = (
+        f"the checkpoint {CHECKPOINT} is damaged, or of a newer gpubp; the training begins anew, "
+        f"and that checkpoint is kept as {CHECKPOINT}.old\n"
+    )
+    CHECKPOINT.write_bytes(expected[:-9])
     found = run(*TRAIN)
-    assert "not a safetensors file" in found.out
-    assert "the training begins anew" in found.out
+    assert said in found.out
     assert MODEL.read_bytes() == expected
-    CHECKPOINT.write_bytes(b"\0" * 20)
+    assert Path(f"{CHECKPOINT}.old").read_bytes() == expected[:-9]
+    CHECKPOINT.write_bytes(b"")
+    assert said.replace(".old", ".old2") in run(*TRAIN, "--quiet").err
+    CHECKPOINT.write_bytes(expected[:-9])
     refused = run(*TRAIN, "--resume", str(CHECKPOINT), code=2)
-    assert "not a safetensors file" in one_line(refused)
+    assert "damaged, or of a newer gpubp; give another one, or begin anew" in one_line(refused)
+    assert CHECKPOINT.read_bytes() == expected[:-9]
+
+
+@pytest.mark.parametrize("resume", ["auto", "never"])
+def test_a_file_of_the_user_with_the_name_of_a_checkpoint_stays(run: Run, resume: str) -> None:
+    CHECKPOINT.write_text("x,y\n1,2\n")
+    refused = one_line(run(*TRAIN, "--quiet", "--resume", resume, code=2))
+    assert refused == (
+        f"Error: {CHECKPOINT} is not a checkpoint of gpubp; a checkpoint would replace it, so move "
+        "it or choose another --out"
+    )
+    refused = one_line(run("sweep", "iris", "--trials", "1", code=2))  # before the search
+    assert f"{CHECKPOINT} is not a checkpoint of gpubp" in refused
+    assert list(Path().iterdir()) == [CHECKPOINT]
+    assert CHECKPOINT.read_text() == "x,y\n1,2\n"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *("--report r.html", "--history h.jsonl", "--memory 4GB", "--quiet", "--json"),
+        *("--no-record", "--checkpoint-every 1epochs", "--device cpu"),
+    ],
+)
+def test_options_that_change_no_number(run: Run, signal_at_epoch: Any, more: str) -> None:
+    signal_at_epoch(signal.SIGTERM)
+    run(*TRAIN, *(() if "json" in more else more.split()), code=143)
+    other = run(*TRAIN, *(more.split() if "json" in more else ()))
+    assert "the training goes on in epoch 4" in other.out + other.err
+
+
+def test_nothing_is_left_of_a_checkpoint_behind_a_link(run: Run) -> None:
+    expected, before = trained(run, *TRAIN), set(Path().iterdir())
+    CHECKPOINT.symlink_to("on-another-disk")
+    assert trained(run, *TRAIN, "--checkpoint-every", "1epochs") == expected
+    assert set(Path().iterdir()) == before
 
 
 def test_a_full_disk_does_not_end_the_training(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

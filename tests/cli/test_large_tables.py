@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -112,10 +113,13 @@ def test_targets_that_do_not_suit(
 def test_too_little_memory(run: Run, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_shares, "LEAST", 10**7)
     text = one_line(run("train", table, "--memory", "1KB", *FAST, code=2))
-    assert text == (
-        "Error: --memory is 1 kB, but a training on 3,000 rows needs at least 10 MB; give more, or "
-        "fewer rows"
+    assert re.fullmatch(
+        r"Error: data.parquet would take 1\d\d kB in memory, more than half of 1 kB \(--memory\), "
+        r"and block by block a training on its 3,000 rows needs at least 10 MB; give more memory "
+        r"with --memory, or fewer rows",
+        text,
     )
+    run("train", table, "--memory", "1MB", *FAST)  # which is enough to read the table whole
 
 
 @pytest.mark.parametrize("size", ["0", "-1GB", "much", "5XB", "1e3", "iB", ""])
@@ -211,6 +215,14 @@ def test_a_run_goes_on_with_the_memory_that_it_had(
     assert "the training goes on in epoch 4" in resumed.out
     assert Path("b.safetensors").read_bytes() == Path("a.safetensors").read_bytes()
     assert next(free) == 140_000
+
+
+def test_another_memory_begins_anew(run: Run, table: str, signal_at_epoch: Any) -> None:
+    args = ("train", table, "--hidden", "6", "--epochs", "4", "--threads", "1", "--memory")
+    signal_at_epoch(signal.SIGTERM)
+    run(*args, "100kB", code=143)
+    other = run(*args, "120kB")
+    assert "the memory of the run in bytes was 100000, now 120000; the training" in other.out
 
 
 def test_a_start_from_a_model_needs_the_table_in_memory(run: Run, table: str) -> None:

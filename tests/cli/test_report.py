@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from gpubp.cli import report_run
 from gpubp.training.trainer import Trainer
 from tests.cli.running import FAST, LABELS, Result, Run, Y, features, one_line, write_csv
 
+needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 
 
@@ -190,12 +195,17 @@ def test_a_report_on_standard_output(run: Run, labels: str) -> None:
         ("--report x.html --history ./x.html", 2, "--report x.html and --history x.html are the"),
         ("--history labels.csv", 2, "--history labels.csv is also an input file"),
         ("--history -", 2, "--history - is standard output, but the summary is printed there"),
+        ("--history old", 2, "--history old would replace a file that is not a history of a tr"),
+        ("--history model.safetensors", 2, "--out model.safetensors and --history model.safete"),
+        ("--history m.checkpoint -o m", 2, "--history m.checkpoint is the checkpoint of --out m;"),
+        ("--report m.checkpoint -o m", 2, "has the suffix '.checkpoint'"),
         ("--report - --json", 2, "--report - and --json both write to standard output"),
     ],
 )
 def test_files_that_cannot_be_written_are_found_before_the_training(
     run: Run, labels: str, options: str, code: int, message: str
 ) -> None:
+    Path("old").write_text('{"a": 1}\n')
     failed = run("train", labels, *FAST, *options.split(), code=code)
     assert message in one_line(failed)
     assert not Path("model.safetensors").exists()
@@ -238,6 +248,37 @@ def test_a_history_on_a_full_disk_does_not_cost_the_model(run: Run, labels: str)
     assert message.startswith("Error: the model is saved, but cannot write '/dev/full': ")
     gpubp.load("model.safetensors")
     assert "</html>" in read("r.html")
+
+
+def test_a_history_is_replaced(run: Run, labels: str) -> None:
+    Path("h").touch()
+    for _ in range(2):
+        run("train", labels, *FAST, "--history", "h")
+        assert len(read("h").splitlines()) == 5
+
+
+def test_files_of_a_sweep_are_not_its_checkpoint_or_its_journal(run: Run, labels: str) -> None:
+    for name in ("checkpoint", "sweep.jsonl"):
+        refused = run("sweep", labels, "-o", "m", "--csv", f"m.{name}", code=2)
+        word = "journal" if "jsonl" in name else name
+        assert f"--csv m.{name} is the {word} of --out m; give another" in one_line(refused)
+
+
+@needs_pipes
+def test_a_pipe_without_a_reader_ends_by_a_signal(run: Run, labels: str) -> None:
+    os.mkfifo("h")
+    command = [sys.executable, "-m", "gpubp", "train", labels, *FAST, "--history", "h"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        assert any("columns" in line for line in lines)  # then it opens the pipe
+        time.sleep(0.5)
+        process.terminate()
+        try:
+            assert process.wait(5) == 143
+        finally:
+            process.kill()
+    assert not Path("model.safetensors").exists()
 
 
 def test_an_interrupted_training_has_both(

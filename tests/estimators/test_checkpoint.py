@@ -21,7 +21,12 @@ from gpubp import Checkpoint, CheckpointError, MLPClassifier, MLPRegressor, Tabl
 from gpubp.backprop.network import Network
 from gpubp.estimators import checkpoint_run
 from gpubp.estimators.checkpoint import Interval, interval_of
-from gpubp.estimators.checkpoint_file import SavedTraining, read_checkpoint, write_checkpoint
+from gpubp.estimators.checkpoint_file import (
+    SavedTraining,
+    is_damaged,
+    read_checkpoint,
+    write_checkpoint,
+)
 from gpubp.estimators.training_identity import differences, jsonable
 from gpubp.training.epoch_plan import OptimizerState
 from gpubp.training.fit import Fitted
@@ -280,7 +285,7 @@ def model_file(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "said"),
     [
-        (lambda path: path.write_text("x,y\n1,2\n"), "not a safetensors file"),
+        (lambda path: path.write_text("x,y\n1,2\n"), "is not a checkpoint of gpubp"),
         (model_file, "is a model"),
     ],
     ids=["table", "model"],
@@ -296,10 +301,35 @@ def test_no_file_but_a_checkpoint_is_replaced(
     assert path.read_bytes() == before
 
 
-def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.touch()
-    check_same(fit("classifier", path), fit("classifier"))
+@pytest.mark.parametrize("data", [b"", b"\0" * 50, 40], ids=["empty", "zeros", "cut"])
+def test_a_damaged_checkpoint_is_put_aside(tmp_path: Path, data: bytes | int) -> None:
+    path, older = tmp_path / "file", tmp_path / "file.old"
+    if isinstance(data, int):
+        write_checkpoint(path, SavedTraining({}))
+        data = path.read_bytes()[:data]
+    path.write_bytes(data)
+    older.write_text("of the user")
+    with pytest.warns(UserWarning, match=r"file is damaged.* begins anew.* kept as .*file\.old2"):
+        fitted = fit("classifier", path)
+    check_same(fitted, fit("classifier"))
+    assert (tmp_path / "file.old2").read_bytes() == data
+    assert older.read_text() == "of the user"
+    with pytest.raises(CheckpointError, match=r"file\.old2 is damaged.* give another one"):
+        fit("classifier", Checkpoint(path, resume=f"{path}.old2"))
+
+
+@pytest.mark.parametrize("data", [b"\x40\1\0\0\0", b"\x40\1\0\0\0\0\0\0{", b"\0" * 99])
+def test_files_that_are_damaged(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "file").write_bytes(data)
+    assert is_damaged(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "data", [b"x", b"a,b\n1,2\n", b'{"a": 1}', b'\x40\1\0\0\0\0\0\0{"w": {}}', b"\0\0\0\0\0\0\0\0x"]
+)
+def test_files_that_are_of_others(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "file").write_bytes(data)
+    assert not is_damaged(tmp_path / "file")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -321,7 +351,7 @@ def test_a_path_for_no_file_is_refused_before_the_training(
     assert Path("pipe").is_fifo()
 
 
-def test_a_link_to_another_disk_stays(tmp_path: Path) -> None:
+def test_a_link_to_another_disk(tmp_path: Path) -> None:
     link, file = tmp_path / "link", tmp_path / "file"
     link.symlink_to(file)
     seen: list[bool] = []
@@ -332,8 +362,7 @@ def test_a_link_to_another_disk_stays(tmp_path: Path) -> None:
     fit("classifier", Checkpoint(link, every="3epochs", on_save=saved))
     assert seen
     assert all(seen)
-    assert link.is_symlink()
-    assert not file.exists()
+    assert not list(tmp_path.iterdir())  # nor a link that leads nowhere
 
 
 @pytest.mark.parametrize("name", ["classifier", "members", "table"])

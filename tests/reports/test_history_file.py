@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 from time import perf_counter
 
 import pytest
 
-from gpubp.reports.history_file import SCHEMA, HistoryFile, epoch_line, read_history
+from gpubp.reports.history_file import SCHEMA, HistoryFile, epoch_line, is_history, read_history
 from gpubp.training.history import Epoch
 from tests.docs.pages import DOCS
 
@@ -91,6 +92,34 @@ def test_a_resumed_history_goes_on_after_the_epochs_of_the_checkpoint(tmp_path: 
     fresh = HistoryFile(tmp_path / "none.jsonl", keep=3)
     fresh.close()
     assert not fresh.path.read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("it would never end"))
+    file = HistoryFile(path, keep=3)
+    file.epoch(numbered(4))
+    file.close()
+    assert [line["epoch"] for line in strict(os.read(reader, 9999).decode())] == [4]
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ('{"event": "start", "schema": 1, "x": 2}\n{"event"', True),
+        ('{"event": "start", "schema": ', True),
+        ("", True),
+        ('{"event": "start"}\n', False),
+        ("event,loss\n", False),
+    ],
+)
+def test_which_files_are_histories(tmp_path: Path, data: str, expected: bool) -> None:
+    (tmp_path / "h").write_text(data)
+    assert is_history(tmp_path / "h") == expected
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

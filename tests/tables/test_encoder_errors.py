@@ -51,6 +51,14 @@ def test_all_columns_that_cannot_be_used_are_listed_at_once() -> None:
     assert TableEncoder(drop=["a", "b", "c"]).fit(table).n_features_out_ == 1
 
 
+@pytest.mark.parametrize("scaling", ["standard", "robust"])
+def test_one_column_that_cannot_be_scaled(scaling: str) -> None:
+    assert _message(_table(a=[-1e308, 1e308], d=[1.0, 2]), scaling=scaling) == (
+        "data.csv has a column that cannot be used: 'a' cannot be scaled: its range, -1e+308 to "
+        "1e+308, is too wide for float64; leave it out with --drop 'a'"
+    )
+
+
 def test_unknown_names_of_all_options_are_listed_at_once() -> None:
     message = _message(TRAINING, drop=["A"], numeric=["bb"], date=["d", "zzz:mdy"])
     assert message == ("data.csv lacks 3 columns 'A', 'bb', 'zzz'; did you mean 'a', 'b'?")

@@ -139,7 +139,7 @@ def with_statistics(found: ColumnType, numbers: SortedNumbers) -> ColumnType:
     try:
         found = replace(found, statistics=numbers.statistics())
     except ValueError as error:
-        raise ColumnError(f"cannot be standardised: {error}") from None
+        raise ColumnError(f"cannot be scaled: {error}") from None
     for number, rows in numbers.far_ends():
         if is_sentinel(number):
             found = found.noted(_far(written(np.array([number]))[0], rows))

@@ -246,12 +246,13 @@ def _all_at_once(source: str, problems: Mapping[str, str]) -> str:
 
     problems: a phrase for each column, by name.
     """
-    noun = "a column" if len(problems) == 1 else f"{len(problems)} columns"
+    noun, them = "a column", "it"
+    if len(problems) > 1:
+        noun, them = f"{len(problems)} columns", "them"
     details = "; ".join(f"{name!r} {problem}" for name, problem in problems.items())
     names = ",".join(problems)
-    return (
-        f"{source} has {noun} that cannot be used: {details}; leave them out with --drop {names!r}"
-    )
+    used = f"{source} has {noun} that cannot be used: {details}"
+    return f"{used}; leave {them} out with --drop {names!r}"
 
 
 def _nothing_left(table: Table, types: list[ColumnType], options: ColumnOptions) -> str:
