@@ -28,6 +28,7 @@ def saved_result(trained: Trained, options: dict[str, Any]) -> dict[str, Any]:
     best epoch, if its outputs are finite, is saved next to it.
     """
     from gpubp.models.table_estimators import NonFiniteOutputError
+    from gpubp.training.ranks import signals_later
 
     model, problem = trained.model, _divergence(trained)
     train, test, comparison = None, None, no_comparison(trained)
@@ -47,16 +48,17 @@ def saved_result(trained: Trained, options: dict[str, Any]) -> dict[str, Any]:
     out: Path = options["out"]
     if problem is not None or train is None:
         raise click.ClickException(f"{problem}; {_kept(model, train, out)}{_advice(trained)}")
-    result = _result(trained, train, test) | {"model": str(out)} | comparison
-    model.about_ |= {"rows": trained.count, "scores": {"train": train, "test": test}}
-    model.about_ |= {name: result[name] for name in ("baselines", "remarks", "verdict")}
-    # Without the name of the file: the same rows give the same model, whatever file has them.
-    model.about_["data"] = {k: v for k, v in result["data"].items() if k != "source"}
-    model.about_["classes"] = result["classes"]
-    replaced = _description(out)
-    _save(model, out)
-    if replaced is not None:
-        click.echo(f"{out} replaces {replaced}", err=True)
+    with signals_later():  # until the model is saved
+        result = _result(trained, train, test) | {"model": str(out)} | comparison
+        model.about_ |= {"rows": trained.count, "scores": {"train": train, "test": test}}
+        model.about_ |= {name: result[name] for name in ("baselines", "remarks", "verdict")}
+        # Without the name of the file: the same rows give the same model, whatever file has them.
+        model.about_["data"] = {k: v for k, v in result["data"].items() if k != "source"}
+        model.about_["classes"] = result["classes"]
+        replaced = _description(out)
+        _save(model, out)
+        if replaced is not None:
+            click.echo(f"{out} replaces {replaced}", err=True)
     return result
 
 

@@ -80,7 +80,7 @@ def test_the_end_of_a_job_while_reading_leaves_no_copies(
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
 @pytest.mark.parametrize("command", ["train", "sweep"])
 @pytest.mark.parametrize(
-    "step", ["gpubp.models.baselines.baselines", "gpubp.models.save_load.write_model"]
+    "step", ["gpubp.models.baselines.baselines", "gpubp.cli.train_result._description"]
 )
 def test_the_end_of_a_job_after_the_last_epoch_leaves_the_model(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str, step: str
