@@ -82,7 +82,7 @@ def _interrupted() -> int:
 
 
 def _is_interrupted_import(error: Exception) -> bool:
-    """Return whether an extension module failed to load since a KeyboardInterrupt came."""
+    """Return whether an extension module failed to load because of a KeyboardInterrupt."""
     found: BaseException | None = error if isinstance(error, ImportError) else None
     while found is not None and not isinstance(found, KeyboardInterrupt):
         found = found.__cause__ or found.__context__

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @device_option
 @report_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@signals_as_interrupts()  # temporary copies of the input and unfinished files are removed
 def evaluate(model: Path, data: str, **options: Any) -> None:
     """Score MODEL on DATA, a table with known targets.
 
@@ -50,8 +51,7 @@ def evaluate(model: Path, data: str, **options: Any) -> None:
     check_files(options, model, data, options["target_file"])
     estimator = load_table_model(model, options["device"])
     targets: Sequence[str] = options["target"] or estimator.target_names_
-    with signals_as_interrupts():  # removes temporary copies of the input
-        table, left_out = _rows(estimator, data, targets, options)
+    table, left_out = _rows(estimator, data, targets, options)
     found: dict[str, Any] = {"rows": len(table), "left_out": left_out}
     with strays_told():
         found |= estimator.evaluate(table, targets)

@@ -11,7 +11,6 @@ import click
 
 from gpubp.cli.output_files import is_stdout, lines_apart, write_output
 from gpubp.cli.report_options import command_line
-from gpubp.cli.signals import signals_as_interrupts
 
 if TYPE_CHECKING:
     from gpubp.cli.train_model import Trained
@@ -81,10 +80,9 @@ def _write(path: Path, model: Path | None, page: Callable[[], str]) -> None:
     """
     saved = "" if model is None else f"the model is saved in {model}, but "
     try:
-        with signals_as_interrupts():
-            with lines_apart(path):  # a library may print
-                text = page()
-            write_output(path, text)
+        with lines_apart(path):  # a library may print
+            text = page()
+        write_output(path, text)
     except (KeyboardInterrupt, click.ClickException):
         raise
     except Exception as error:

@@ -45,7 +45,7 @@ def _run(folder: Path, encoding: str, *commands: list[str]) -> tuple[list[int], 
     return [int(code) for code in parts[1::2]], parts[:-1:2], done.stderr
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "utf-8"])
 def test_every_command_prints_what_the_encoding_can(folder: Path, encoding: str) -> None:
     data, model = f"{HEIGHT}.csv", f"{HEIGHT}.safetensors"
     codes, outs, error = _run(
