@@ -21,7 +21,8 @@ MOST_PERIODIC = 128  # columns of numbers; with more, no column gets periodic fe
 # Each network holds out a part of the rows, and keeps the epoch of the lowest log loss, or of the
 # highest R²: noisy labels are overfitted before the accuracy falls, and so are noisy targets.
 SMALL_PART, LARGE_PART = 0.25, 0.1  # of tables with fewer than SMALL rows, and of others
-# At least this many rows, plus one per class, or none: by fewer, the best epoch would be chance.
+# A small table holds out at least this many rows, plus one per class, or none: by fewer, the best
+# epoch would be chance.
 LEAST_HELD_OUT = 4
 # Epochs of a classification with fewer than SMALL rows, of a regression, and of any other
 # classification. With MANY_CLASSES or more, a label has more information: more epochs pay off.
@@ -63,8 +64,7 @@ def tuned_recipe(
     """
     small = n_rows < SMALL
     classifies = task == "classification"
-    part = SMALL_PART if small else LARGE_PART
-    holds_out = ceil(part * n_rows) >= LEAST_HELD_OUT + (n_outputs if classifies else 0)
+    least = LEAST_HELD_OUT + (n_outputs if classifies else 0)
     epochs = _epochs(n_rows, n_outputs if classifies else None)
     parameters = FIXED | {
         "hidden_layer_sizes": (WIDTH,) if small else (WIDTH,) * 3,
@@ -74,8 +74,8 @@ def tuned_recipe(
         "learning_rate_init": LEARNING_RATES[task],
         "dropout": 0.3 if small or classifies else 0.15,
         "weight_decay": 0.3 if small else 0.1,
-        "early_stopping": holds_out,
-        "validation_fraction": part,
+        "early_stopping": not small or ceil(SMALL_PART * n_rows) >= least,
+        "validation_fraction": SMALL_PART if small else LARGE_PART,
         "input_stage": {"periodic": tuple(periodic) if len(periodic) <= MOST_PERIODIC else ()},
     }
     if n_rows * n_columns <= MOST_CELLS:
